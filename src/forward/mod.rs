@@ -12,12 +12,12 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::http::uri::{Authority, PathAndQuery, Scheme};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::uri::{Authority, PathAndQuery};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -27,16 +27,18 @@ use turn_base::body::BODY_MAX;
 use turn_base::clock::{self, Clock};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
-use turn_ledger::{ClientKey, Timestamp};
+use turn_ledger::ClientKey;
 
 mod client;
 mod headers;
 mod hold;
 mod mac;
+mod target;
 mod upgrade;
 
 pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
 pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
+pub use target::{Leader, Target};
 
 use client::{LeaderClient, client, socket_client};
 use headers::remove_of_connection;
@@ -51,63 +53,6 @@ const PROBE_MAX: Duration = Duration::from_millis(800);
 /// time. The leader counts a new connection for one client until it has read its request.
 pub const WOKEN_MAX: usize = 128;
 const WOKEN_TIME: Duration = Duration::from_millis(500);
-
-/// Where requests go.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// Nobody leads. The key, once it is known.
-    Nobody(Option<ForwardKey>),
-    /// Another replica leads.
-    At(Leader),
-    /// This replica leads.
-    Here(Router),
-}
-
-/// A leader as others reach it.
-#[derive(Clone, Debug)]
-pub struct Leader {
-    address: Authority,
-    key: ForwardKey,
-}
-
-impl Leader {
-    /// `None` unless the URL is `http://host:port`.
-    pub fn at(url: &str, key: ForwardKey) -> Option<Self> {
-        let url: Uri = url.parse().ok()?;
-        let is_plain = url.scheme() == Some(&Scheme::HTTP);
-        Some(Self { address: url.into_parts().authority.filter(|_| is_plain)?, key })
-    }
-
-    /// Host and port.
-    pub fn address(&self) -> &Authority {
-        &self.address
-    }
-}
-
-impl Target {
-    /// Whether requests go the same way. The key is another fact.
-    pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Nobody(_), Self::Nobody(_)) | (Self::Here(_), Self::Here(_)) => true,
-            (Self::At(one), Self::At(other)) => one.address == other.address,
-            _ => false,
-        }
-    }
-
-    fn is_at(&self, leader: &Leader) -> bool {
-        matches!(self, Self::At(known) if known.address == leader.address)
-    }
-
-    /// Whether another replica has forwarded this request, which this one may serve only by itself.
-    fn ends<B>(&self, request: &Request<B>, now: Timestamp) -> bool {
-        let key = match self {
-            Self::Nobody(key) => key.as_ref(),
-            Self::At(leader) => Some(&leader.key),
-            Self::Here(_) => None,
-        };
-        key.is_some_and(|key| key.check(request, now) != Forwarded::No)
-    }
-}
 
 /// A response that is passed on as it is. Among its extensions.
 #[derive(Clone, Copy, Debug)]
@@ -257,7 +202,7 @@ impl Forwarder {
 
     /// `None` also from a replica that does not lead, which the signature stops from asking further.
     async fn ask_ready(&self, leader: &Leader) -> Option<(StatusCode, Bytes)> {
-        let uri = uri(leader, PathAndQuery::from_static("/ready"))?;
+        let uri = leader.uri(PathAndQuery::from_static("/ready"))?;
         let mut request = hyper::Request::get(uri).body(Full::default()).ok()?;
         let signature = leader.key.sign(Hop::NO_CLIENT, &request, self.clock.now())?;
         request.headers_mut().insert(FORWARDED, signature);
@@ -277,15 +222,7 @@ impl Forwarder {
         wait: &mut Wait<'_>,
     ) -> Result<Response, Failure> {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
-        let woken = if wait.has_begun() {
-            let woken = wait.until_end(self.woken.acquire()).await.map_err(|NotHeld| Failure::Silent)?;
-            if !self.target.borrow().is_at(leader) {
-                return Err(Failure::NotSent);
-            }
-            woken.ok()
-        } else {
-            None
-        };
+        let woken = self.turn(leader, wait).await?;
         let is_sent = async move {
             if let Some(_place) = woken {
                 tokio::time::sleep(WOKEN_TIME).await;
@@ -309,21 +246,37 @@ impl Forwarder {
             return Err(Failure::NotSent);
         }
         self.note_reached();
-        let is_error = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-        if is_error && request.method().is_safe() && *self.is_silent.borrow() {
-            return Err(Failure::Refused);
-        }
-        if is_error {
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            if request.method().is_safe() && *self.is_silent.borrow() {
+                return Err(Failure::Refused);
+            }
             self.look.notify_one();
         }
         self.metrics.forwarded.count("answered");
         Ok(self.incoming(leader, request, response))
     }
 
+    /// The place of a request that has waited among those that are sent to a leader.
+    async fn turn(
+        &self,
+        leader: &Leader,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+        if !wait.has_begun() {
+            return Ok(None);
+        }
+        let woken = wait.until_end(self.woken.acquire()).await.map_err(|NotHeld| Failure::Silent)?;
+        if self.target.borrow().has_left(Some(&leader.address)) {
+            Err(Failure::NotSent)
+        } else {
+            Ok(woken.ok())
+        }
+    }
+
     fn outgoing(&self, leader: &Leader, request: &Request<Bytes>) -> Option<hyper::Request<Full<Bytes>>> {
         let mut outgoing = hyper::Request::new(Full::new(request.body().clone()));
         *outgoing.method_mut() = Some(request.method()).filter(|method| *method != Method::CONNECT)?.clone();
-        *outgoing.uri_mut() = uri(leader, request.uri().path_and_query()?.clone())?;
+        *outgoing.uri_mut() = leader.uri(request.uri().path_and_query()?.clone())?;
         let headers = outgoing.headers_mut();
         headers.clone_from(request.headers());
         remove_of_connection(headers, is_upgrade(request));
@@ -405,20 +358,10 @@ async fn here(router: Router, request: Request<Bytes>) -> Response {
 
 /// Resolves when requests do not go to this address any more. `None`: when there is a leader.
 async fn left(target: &mut watch::Receiver<Target>, address: Option<&Authority>) {
-    let has_left = |target: &Target| match target {
-        Target::Nobody(_) => address.is_some(),
-        Target::At(leader) => Some(&leader.address) != address,
-        Target::Here(_) => true,
-    };
-    if target.wait_for(has_left).await.is_err() {
+    if target.wait_for(|target| target.has_left(address)).await.is_err() {
         // Nobody looks any more: the process ends.
         pending::<()>().await;
     }
-}
-
-fn uri(leader: &Leader, path: PathAndQuery) -> Option<Uri> {
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(leader.address.clone()).path_and_query(path);
-    uri.build().ok()
 }
 
 /// Whether an error response says that the leader cannot write the ledger.

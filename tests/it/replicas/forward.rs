@@ -11,13 +11,12 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
 use turn_base::body::BODY_MAX;
 use turn_base::clock::Clock;
 use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
 use turn_broker::serve::{Ended, UNREAD_PER_PEER_MAX};
 
-use super::{LEASE, STEP, TestReplica, pair};
+use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::{Answer, client_builder, eventually, hint_codes};
 
@@ -188,25 +187,6 @@ async fn a_request_waits_while_nobody_leads() {
     let open = standby.post(&grant, "/api/connections", json!({"connectionId": "c"}));
     let (opened, minted, ()) = tokio::join!(open, standby.mint(), standby.takes_over());
     assert_eq!((opened.status.as_u16(), minted.status.as_u16()), (201, 200));
-}
-
-#[tokio::test]
-async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
-    let (database, leader, standby) = pair(&[]).await;
-    database.set_cut_off(&leader.url, true);
-    leader.clock.advance(LEASE * 4 / 5 + STEP);
-    assert_eq!(standby.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()), "all may be cut off");
-    let waits = async || {
-        standby.clock.advance(STEP);
-        timeout(Duration::from_millis(100), standby.mint()).await.is_err()
-    };
-    eventually("it has seen no write, so a request waits", waits).await;
-    let open = standby.post("x", "/api/connections", json!({"connectionId": "c"})).await;
-    assert_eq!(open.status, 401, "what is answered is passed on");
-    let (minted, ()) = tokio::join!(standby.mint(), standby.takes_over());
-    assert_eq!(minted.status, 200);
-    let status = standby.status().await;
-    assert_eq!(status["grants"]["issued"], 1, "the one that was answered");
 }
 
 /// A leader that reads requests and ends each connection without an answer. Counts the requests.

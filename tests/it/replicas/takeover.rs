@@ -1,11 +1,14 @@
-//! What the next leader knows of clients and of what an operator has set through any replica.
+//! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
+
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::pair;
+use super::{LEASE, STEP, pair};
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{Answer, OPERATOR};
+use crate::support::{Answer, OPERATOR, eventually};
 
 #[tokio::test]
 async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {
@@ -44,4 +47,23 @@ async fn what_an_operator_sets_through_a_standby_is_kept_after_a_takeover() {
     assert_eq!(standby.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await.status, 200);
     assert_eq!(mint_as("ann").await.error(), (403, "USER_BLOCKED".into()));
     assert_eq!(mint_as("bob").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
+    let (database, leader, standby) = pair(&[]).await;
+    database.set_cut_off(&leader.url, true);
+    leader.clock.advance(LEASE * 4 / 5 + STEP);
+    assert_eq!(standby.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()), "all may be cut off");
+    let waits = async || {
+        standby.clock.advance(STEP);
+        timeout(Duration::from_millis(100), standby.mint()).await.is_err()
+    };
+    eventually("it has seen no write, so a request waits", waits).await;
+    let open = standby.post("x", "/api/connections", json!({"connectionId": "c"})).await;
+    assert_eq!(open.status, 401, "what is answered is passed on");
+    let (minted, ()) = tokio::join!(standby.mint(), standby.takes_over());
+    assert_eq!(minted.status, 200);
+    let status = standby.status().await;
+    assert_eq!(status["grants"]["issued"], 1, "the one that was answered");
 }
