@@ -16,7 +16,7 @@ use turn_base::delivery::{DeliveryOutcome, Message};
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
-    /// The oldest alert. It is stored before, if that is possible, so that whoever repeats it knows its id.
+    /// The oldest alert. It is stored first, if possible, so that a replica that sends it again uses the same id.
     fn next(&self) -> impl Future<Output = Option<Alert>> + Send;
     /// Removes an alert that is delivered or given up.
     fn remove(&self, id: &str);
