@@ -2,9 +2,8 @@
 
 use turn_broker::config::DatabaseConfig;
 use turn_broker::journal::Lost;
-use turn_broker::journal::postgres::PostgresStorage;
 
-use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored_batches, written};
+use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 
@@ -42,15 +41,6 @@ impl Servers {
     }
 }
 
-async fn write_twice(mut storage: PostgresStorage) -> PostgresStorage {
-    for _ in 0..2 {
-        let (again, result) = written(storage, batch()).await;
-        result.unwrap();
-        storage = again;
-    }
-    storage
-}
-
 #[tokio::test]
 async fn a_failover_to_a_synchronous_standby_loses_nothing_and_the_same_leader_goes_on() {
     let Some(servers) = Servers::start().await else { return };
@@ -60,9 +50,9 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing_and_the_same_leader_g
     eventually("it is synchronous", async || servers.primary.number(synchronous).await == 1).await;
     let mut one = replica(&servers.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let storage = write_twice(storage).await;
+    let storage = stored(storage, [batch(), batch()]).await;
     servers.fail_over().await;
-    let _storage = write_twice(storage).await;
+    let _storage = stored(storage, [batch(), batch()]).await;
     assert_eq!(stored_batches(&servers.standby).await, 4);
     let (_storage, found) = loaded(lead(&mut replica(&servers.config(), 2)).await).await;
     assert!(!found.books.is_copy, "nothing is missing");
@@ -73,13 +63,13 @@ async fn writes_that_a_failover_has_lost_are_noticed_and_stated() {
     let Some(servers) = Servers::start().await else { return };
     let mut one = replica(&servers.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let storage = write_twice(storage).await;
+    let storage = stored(storage, [batch(), batch()]).await;
     servers.replicated().await;
     servers.standby.run("ALTER SYSTEM SET primary_conninfo = ''").await;
     servers.standby.run("SELECT pg_reload_conf()").await;
     let streams = "SELECT count(*) FROM pg_stat_replication";
     eventually("the standby gets nothing more", async || servers.primary.number(streams).await == 0).await;
-    let storage = write_twice(storage).await;
+    let storage = stored(storage, [batch(), batch()]).await;
     servers.fail_over().await;
     assert_lost(written(storage, batch()).await.1, Lost::Writes(2));
     assert_eq!(stored_batches(&servers.standby).await, 2);
@@ -92,9 +82,9 @@ async fn writes_that_a_restored_dump_lacks_are_noticed_and_stated() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let storage = write_twice(storage).await;
+    let storage = stored(storage, [batch(), batch()]).await;
     let dump = database.dump();
-    let storage = write_twice(storage).await;
+    let storage = stored(storage, [batch(), batch()]).await;
     database.restore(&dump).await;
     assert_lost(written(storage, batch()).await.1, Lost::Writes(2));
     let (_storage, found) = loaded(lead(&mut replica(&database.config(), 2)).await).await;

@@ -64,6 +64,19 @@ pub(super) async fn written(
     .await
 }
 
+/// Writes batches, each of which is stored.
+pub(super) async fn stored(
+    mut storage: PostgresStorage,
+    batches: impl IntoIterator<Item = Changes>,
+) -> PostgresStorage {
+    for batch in batches {
+        let (again, result) = written(storage, batch).await;
+        result.unwrap();
+        storage = again;
+    }
+    storage
+}
+
 /// A batch with one grant in the marks of this minute, and one blocked user.
 pub(super) fn batch_at(minute: i64) -> Changes {
     let mut rows = SourceRows::default();
@@ -107,8 +120,7 @@ async fn the_next_leader_has_everything_that_was_written() {
     let before = one.observe().await.unwrap();
     assert_eq!((before.epoch, before.seq, before.is_held, before.has_session), (0, 0, false, false));
     let (storage, new) = loaded(one.stand(&before).await.unwrap().unwrap()).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     let seen = one.observe().await.unwrap();
     let expected = Observation {
         epoch: 1,
@@ -155,8 +167,7 @@ async fn a_row_of_a_large_ledger_may_come_later_than_the_answer_to_a_statement()
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     let slow = "ALTER TABLE item RENAME TO stored;
         CREATE VIEW item AS SELECT kind, key, row FROM stored WHERE kind <> 1 OR pg_sleep(4.5) IS NOT NULL";
     database.run(slow).await;
@@ -174,8 +185,7 @@ async fn of_two_that_saw_the_same_one_wins_and_of_an_older_view_nobody() {
     assert_eq!(winners.len(), 1);
     assert!(two.stand(&seen).await.unwrap().is_none());
     let seen = two.observe().await.unwrap();
-    let (_storage, result) = written(winners.into_iter().next().unwrap(), batch()).await;
-    result.unwrap();
+    let _storage = stored(winners.into_iter().next().unwrap(), [batch()]).await;
     assert!(two.stand(&seen).await.unwrap().is_none(), "the leader wrote meanwhile");
     assert_eq!(two.observe().await.unwrap().epoch, 1);
 }
@@ -200,8 +210,7 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let (old, _) = loaded(lead(&mut one).await).await;
-    let (old, result) = written(old, batch()).await;
-    result.unwrap();
+    let old = stored(old, [batch()]).await;
     // A takeover by a replica that may not end the session of another one, and a row that the old leader would remove.
     let takeover = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq || began, sessions = 'new'::text || sessions;
         INSERT INTO item VALUES (0, 'copy', '')";
@@ -214,8 +223,7 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     assert_lost(result, Lost::Fenced);
     assert_eq!(database.number(counts).await, before, "neither rows nor marks nor the number");
     let (new, _) = loaded(lead(&mut two).await).await;
-    let (_new, result) = written(new, batch()).await;
-    result.unwrap();
+    let _new = stored(new, [batch()]).await;
     assert_lost(written(old, far).await.1, Lost::Fenced);
     assert_eq!(stored_batches(&database).await, 2);
 }
@@ -260,13 +268,9 @@ async fn a_journal_whose_lead_is_lost_refuses_all_that_wait() {
 async fn old_minutes_are_removed_and_their_marks_folded_as_in_a_file() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
-    let (mut storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, _) = loaded(lead(&mut one).await).await;
     let end = NOON + PERIOD_MAX;
-    for minute in [NOON, NOON + 1, NOON + 2, end + 1, end + 90] {
-        let (again, result) = written(storage, batch_at(minute)).await;
-        result.unwrap();
-        storage = again;
-    }
+    let storage = stored(storage, [NOON, NOON + 1, NOON + 2, end + 1, end + 90].map(batch_at)).await;
     drop(storage);
     let (storage, _) = loaded(lead(&mut one).await).await;
     written(storage, batch_at(end + 90)).await.1.unwrap();
@@ -314,8 +318,7 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     let directory = crate::support::StateDir::new();
     let file = directory.file();
     blocking(move || {

@@ -9,7 +9,7 @@ use crate::support::{COTURN, eventually};
 use turn_broker::journal::Journal;
 use turn_broker::lead::campaign::Electorate;
 
-use super::store::{NOON, batch_at, blocking, lead, loaded, replica, written};
+use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored};
 
 async fn error_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Option<String> {
     replica(&database.config_with(settings), 1).observe().await.err().map(|error| error.to_string())
@@ -164,12 +164,8 @@ async fn a_replica_states_its_address_or_that_of_its_settings() {
 async fn a_write_finds_its_rows_by_their_keys() {
     const WRITES: i64 = 32;
     let Some(database) = TestDatabase::new() else { return };
-    let (mut storage, _) = loaded(lead(&mut replica(&database.config(), 1)).await).await;
-    for minute in 0..WRITES {
-        let result;
-        (storage, result) = written(storage, batch_at(NOON + minute)).await;
-        result.unwrap();
-    }
+    let (storage, _) = loaded(lead(&mut replica(&database.config(), 1)).await).await;
+    let storage = stored(storage, (0..WRITES).map(|minute| batch_at(NOON + minute))).await;
     blocking(move || drop(storage)).await;
     let of = async |what: &str| {
         let table = "FROM pg_stat_user_tables WHERE schemaname = current_schema() AND relname = 'item'";

@@ -1,6 +1,6 @@
 //! A database that has lost what was written: a leader, or a replica that has seen more, notices and says so, and the next leader knows.
 
-use super::store::{NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, written};
+use super::store::{NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, stored, written};
 use crate::support::postgres::TestDatabase;
 use turn_broker::journal::Lost;
 use turn_broker::lead::campaign::Electorate;
@@ -9,12 +9,8 @@ use turn_broker::lead::campaign::Electorate;
 async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let (mut storage, _) = loaded(lead(&mut one).await).await;
-    for minute in 0..5 {
-        let (again, result) = written(storage, batch_at(NOON + minute)).await;
-        result.unwrap();
-        storage = again;
-    }
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let storage = stored(storage, (0..5).map(|minute| batch_at(NOON + minute))).await;
     let written_seq = seq(&database).await;
     database.run("UPDATE shard SET seq = seq - 3").await;
     let (storage, result) = written(storage, batch()).await;
@@ -36,16 +32,11 @@ async fn a_leader_of_the_state_before_is_replaced_by_the_one_that_knows_more() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     database.run("UPDATE shard SET seq = seq - 1").await;
-    let (mut other, found) = loaded(lead(&mut two).await).await;
+    let (other, found) = loaded(lead(&mut two).await).await;
     assert!(!found.books.is_copy, "this one cannot know");
-    for _ in 0..3 {
-        let (again, result) = written(other, batch()).await;
-        result.unwrap();
-        other = again;
-    }
+    let other = stored(other, [batch(), batch(), batch()]).await;
     assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
     assert_lost(written(other, batch()).await.1, Lost::Fenced);
     assert!(loaded(lead(&mut one).await).await.1.books.is_copy);
@@ -57,8 +48,7 @@ async fn a_loss_is_noticed_although_others_have_led_since() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     database.run("UPDATE shard SET seq = seq - 1").await;
     for _ in 0..2 {
         let (other, found) = loaded(lead(&mut two).await).await;
@@ -74,8 +64,7 @@ async fn a_loss_is_stated_once_and_ends_the_lead() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let (storage, _) = loaded(lead(&mut one).await).await;
-    let (storage, result) = written(storage, batch()).await;
-    result.unwrap();
+    let storage = stored(storage, [batch()]).await;
     let lost = seq(&database).await + 5;
     for _ in 0..2 {
         two.state_loss(lost).await.unwrap();
