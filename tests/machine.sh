@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
-# written in Rust, `npm_packages` for those of a lock file, `broker` for ours, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# written in Rust, `npm_packages` for those of a lock file, `broker` for ours, `unpack` for packages that are not installed, `isolate` for a
+# network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -9,13 +10,25 @@ need() {
     for pair; do command -v ${pair%=*} >/dev/null || missing="$missing ${pair##*=}"; done
     [ -n "$missing" ] || return 0
     echo "installing:$missing"
-    if [ "$(id -u)" = 0 ]; then root=; else root='sudo -n'; fi
-    # Two steps with a browser may install at the same time.
-    if ! flock . sh -c "$root apt-get -q update &&
-        $root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing"; then
+    if ! packages "$(as_root) env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing"; then
         echo "cannot install:$missing. Install these Debian packages as root, then run this again." >&2
         exit 1
     fi
+}
+
+# packages COMMAND: runs it with the present lists of packages, and not while another script does.
+packages() { flock /var/lib/dpkg sh -c "$(as_root) apt-get -q update && $1"; }
+as_root() { [ "$(id -u)" = 0 ] || echo 'sudo -n'; }
+
+# unpack PROGRAM=PACKAGE...: fetches Debian packages and unpacks them into the directory `unpacked`. It does not install them, because an
+# installed package starts a service.
+unpack() {
+    unpacked=$(realpath -m "${CARGO_TARGET_DIR:-target}")/unpacked
+    mkdir -p "$unpacked"
+    for pair; do
+        [ -x "$unpacked/${pair%=*}" ] ||
+            packages "cd '$unpacked' && apt-get -qq download ${pair#*=} && dpkg -x ${pair#*=}_*.deb . && rm ${pair#*=}_*.deb"
+    done
 }
 
 # tool NAME VERSION: builds it into target/tools of the current tree, unless this version is there. Takes a minute: without

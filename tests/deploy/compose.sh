@@ -16,15 +16,11 @@ if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo 'run this as root: it makes containers' >&2 && exit 1; }
     need podman=podman podman-compose=podman-compose netavark=netavark aardvark-dns=aardvark-dns curl=curl ip=iproute2 iptables=iptables unshare=util-linux \
         /usr/lib/postgresql/*/bin/initdb=postgresql
-    cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/proxy
-    mkdir -p "$cache"
-    if [ ! -x "$cache/usr/bin/caddy" ]; then
-        (cd "$cache" && apt-get -qq download caddy && dpkg -x caddy_*.deb . && rm caddy_*.deb)
-    fi
+    unpack usr/bin/caddy=caddy
     broker .
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    export TURN_BROKER_BIN work cache
+    export TURN_BROKER_BIN work unpacked
     isolate unshare --mount --propagation private sh "$here/compose.sh" inside
     exit
 fi
@@ -65,7 +61,7 @@ for pair in $(sed -n 's/^ENV \(STATE_DIR=.*\)/\1/p' Dockerfile); do set -- "$@" 
 image localhost/turn-broker-caddy_turn-broker "$work/broker" \
     -c 'ENTRYPOINT ["/usr/local/bin/turn-broker"]' -c 'USER 10001:10001' -c 'VOLUME /data' "$@"
 "$work/podman" tag localhost/turn-broker-caddy_turn-broker localhost/turn-broker-replicas
-program=$cache/usr/bin/caddy && cp "$program" "$work/caddy/usr/bin/caddy"
+program=$unpacked/usr/bin/caddy && cp "$program" "$work/caddy/usr/bin/caddy"
 # As the image caddy:2.
 image docker.io/library/caddy:2 "$work/caddy" -c 'ENV XDG_CONFIG_HOME=/config' -c 'ENV XDG_DATA_HOME=/data' \
     -c 'CMD ["/usr/bin/caddy","run","--config","/etc/caddy/Caddyfile","--adapter","caddyfile"]'

@@ -14,15 +14,11 @@ PATH=$PATH:/usr/sbin:/sbin
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo 'run this as root: it makes networks' >&2 && exit 1; }
     need curl=curl ip=iproute2 unshare=util-linux setpriv=util-linux openssl=openssl /usr/lib/postgresql/*/bin/initdb=postgresql
-    cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/proxy
-    mkdir -p "$cache"
-    if [ ! -x "$cache/usr/bin/caddy" ]; then
-        (cd "$cache" && apt-get -qq download caddy && dpkg -x caddy_*.deb . && rm caddy_*.deb)
-    fi
+    unpack usr/bin/caddy=caddy
     broker .
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    export TURN_BROKER_BIN work cache
+    export TURN_BROKER_BIN work unpacked
     isolate unshare --mount --propagation private sh "$here/machines.sh" inside
     exit
 fi
@@ -75,7 +71,7 @@ END
 machine one 10.0.0.11
 machine two 10.0.0.12
 PUBLIC_URL=https://localhost XDG_DATA_HOME=$work/certificates XDG_CONFIG_HOME=$work \
-    "$cache/usr/bin/caddy" run --config docs/Caddyfile.replicas --adapter caddyfile >"$work/caddy.log" 2>&1 &
+    "$unpacked/usr/bin/caddy" run --config docs/Caddyfile.replicas --adapter caddyfile >"$work/caddy.log" 2>&1 &
 
 failed=0
 # check NAME COMMAND...: says how it went, and goes on.

@@ -1,23 +1,12 @@
 #!/bin/sh
 # Checks the files in deploy/: the alert rules with their unit tests, the Kubernetes manifests, and the systemd unit. tests/it/deploy.rs
-# checks that the series exist. Takes `promtool` out of Debian's package `prometheus` if it is not installed; the package itself is not
-# installed, because it would start a service.
+# checks that the series exist.
 set -eu
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
-promtool=$(command -v promtool || true)
-if [ -z "$promtool" ]; then
-    promtool=$PWD/target/promtool/usr/bin/promtool
-    if [ ! -x "$promtool" ]; then
-        mkdir -p target/promtool
-        (cd target/promtool && rm -f prometheus_*.deb && apt-get -q download prometheus &&
-            dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb) || {
-            echo 'cannot get promtool. Install the Debian package prometheus, or run apt-get update, then run this again.' >&2
-            exit 1
-        }
-    fi
-fi
+unpack usr/bin/promtool=prometheus
+promtool=$unpacked/usr/bin/promtool
 "$promtool" check rules deploy/prometheus-rules.yml
 "$promtool" test rules deploy/prometheus-rules.test.yml
 "$promtool" check config --syntax-only deploy/prometheus.yml

@@ -1,10 +1,13 @@
 #!/bin/sh
-# The container image, from outside: linted, built (the dependencies first, and after a change in the sources the rest), looked
-# through, run as its USER, asked over HTTP, and its demo called through. Takes some minutes. Exit status 0 or 1.
+# The container image, from outside: linted, built, looked through, run as its USER, asked over HTTP, and its demo called through. Takes three
+# minutes. Exit status 0 or 1.
+#   run.sh             compiles as the Dockerfile does, without optimization: the dependencies first, and after a change in the sources the rest
+#   run.sh DIRECTORY   takes the program and the notices there, as tests/release/run.sh does
 #   ENGINE  docker, podman, or buildah: for machines without an engine and without a registry (Debian, as root).
 #           Not set: docker if its daemon answers, else buildah.
 # Downloads Debian packages, crates and two linters from PyPI; docker and podman also the base image.
 set -eu
+[ -z "${1:-}" ] || set -- "$(realpath "$1")"
 here=$(realpath "$(dirname "$0")")
 cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -71,17 +74,27 @@ timed_build() {
     start=$(date +%s)
     log=$1 what=$2
     shift 2
-    engine_build "$@" "$work/context" >"$log" 2>&1 || { tail -n 40 "$log" && exit 1; }
+    engine_build "$@" "${context:-"$work/context"}" >"$log" 2>&1 || { tail -n 40 "$log" && exit 1; }
     echo "$what: $(($(date +%s) - start)) s"
 }
-timed_build "$work/first.log" 'build of the dependencies' --target dependencies
-for source in "$work"/context/src/main.rs "$work"/context/crates/*/src/lib.rs; do
-    echo '// changed' >>"$source"
-    touch -d 2000-01-01 "$source"
-done
-timed_build "$work/second.log" 'build after a change in the sources'
-check 'a change in the sources leaves the dependencies in the cache' not grep -q 'Compiling tokio v' "$work/second.log"
-check 'and compiles the broker' grep -q 'Compiling turn-broker v' "$work/second.log"
+if [ -n "${1:-}" ]; then
+    # The last stage of the Dockerfile, with the files of that directory in place of those of the stage `build`.
+    mkdir -p "$work/made/image/owned" "$work/made/image/licenses"
+    mkdir -m 0700 "$work/made/image/owned/data"
+    cp "$1/turn-broker" "$work/made/image"
+    cp "$1/LICENSE-MIT" "$1/LICENSE-APACHE" "$1/THIRD-PARTY" "$work/made/image/licenses"
+    { printf 'FROM scratch AS build\nCOPY image /image\n' && sed -n '/^FROM scratch$/,$p' Dockerfile; } >"$work/made/Dockerfile"
+    context=$work/made timed_build "$work/build.log" 'build with a program that was made before'
+else
+    timed_build "$work/first.log" 'build of the dependencies' --build-arg PROFILE=dev --target dependencies
+    for source in "$work"/context/src/main.rs "$work"/context/crates/*/src/lib.rs; do
+        echo '// changed' >>"$source"
+        touch -d 2000-01-01 "$source"
+    done
+    timed_build "$work/second.log" 'build after a change in the sources' --build-arg PROFILE=dev
+    check 'a change in the sources leaves the dependencies in the cache' not grep -q 'Compiling tokio v' "$work/second.log"
+    check 'and compiles the broker' grep -q 'Compiling turn-broker v' "$work/second.log"
+fi
 
 # --- what the image says and holds -------------------------------------------------------------------------------------
 engine_inspect | tr -d ' \n' >"$work/image.json"

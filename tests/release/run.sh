@@ -1,6 +1,6 @@
 #!/bin/sh
 # The files that release.sh makes, from outside: made twice and compared, unpacked, run in a directory that holds nothing else,
-# asked over HTTP, and the bills of materials held against their schema. arm64 is run by qemu. Takes minutes. The second time only our
+# asked over HTTP, the bills of materials held against their schema, and the image made of them. arm64 is run by qemu. Takes half an hour. The second time only our
 # own packages are compiled again, and linked with those of others: that these do not change is up to their sources and rustc.
 # Exit status 0 or 1.
 #   run.sh [DIRECTORY]        copies the files there if all is well
@@ -92,5 +92,9 @@ $files/LICENSE-APACHE $files/LICENSE-MIT $files/THIRD-PARTY $files/turn-broker $
     check 'it runs, resolves names and stops' isolate "$here/inside.sh" "$root" $runner
     echo "size: $(stat -c %s "$root/turn-broker") bytes; archive $(stat -c %s "$archive") bytes"
 done
+
+# --- the image, with the program of this machine --------------------------------------------------------------------------
+tar -C "$work" -xzf "$work"/dist/turn-broker-*-"$(uname -m)"-linux.tar.gz --one-top-level=image --strip-components=1
+check 'the image with this program' tests/image/run.sh "$work/image"
 [ $failed = 1 ] || [ -z "$wanted" ] || { mkdir -p "$wanted" && cp "$work"/dist/* "$wanted/"; }
 exit $failed
