@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::reading::at_most;
-use crate::{ByteCount, Dirty, Period, Rows, Slot, Timestamp};
-
-/// A UTC day.
-pub type Day = Slot<86_400_000>;
+use crate::{ByteCount, Day, Dirty, Period, Rows, Timestamp};
 
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;
@@ -137,24 +134,8 @@ impl DayCounts {
 mod tests {
     use super::*;
 
-    const DAY_MILLIS: i64 = 86_400_000;
-
     fn day(count: DayCount, granted: u64) -> DayCount {
         DayCount { granted: ByteCount::new(granted), ..count }
-    }
-
-    #[test]
-    fn every_instant_lies_in_one_day() {
-        let at = Timestamp::from_millis;
-        assert_eq!(
-            (Day::of(at(DAY_MILLIS - 1)), Day::of(at(DAY_MILLIS)), Day::of(at(-1))),
-            (Day::new(0), Day::new(1), Day::new(-1))
-        );
-        assert_eq!((Day::new(1).start(), Day::new(1).end()), (at(DAY_MILLIS), at(2 * DAY_MILLIS)));
-        assert_eq!(
-            Day::between(at(1), at(2 * DAY_MILLIS + 1)).collect::<Vec<_>>(),
-            [Day::new(1), Day::new(2)]
-        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `units`, `time`, `period`, `day`, `minute` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
+//! | `units` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
+//! | `day` | what is counted by the day |
 //! | `standing` | whether the books' time is right |
 //! | `source`, `rates` | the kinds of sources; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
@@ -32,12 +33,10 @@ mod grant_counts;
 mod grants;
 mod key_name;
 mod ledger;
-mod minute;
 mod minute_usage;
 mod minutes;
 mod open;
 mod overrides;
-mod period;
 mod promise;
 mod rates;
 mod reading;
@@ -48,7 +47,6 @@ mod source;
 mod spender;
 mod spenders;
 mod standing;
-mod time;
 mod timeline;
 mod token;
 mod traffic;
@@ -75,11 +73,9 @@ pub use {
     grants::*,
     key_name::*,
     ledger::*,
-    minute::*,
     minute_usage::*,
     open::*,
     overrides::*,
-    period::*,
     promise::*,
     rates::*,
     reading::*,
@@ -88,12 +84,11 @@ pub use {
     spender::*,
     spenders::*,
     standing::*,
-    time::*,
     timeline::*,
     token::*,
     traffic::*,
     trial::*,
-    units::*,
+    units::{clock::*, period::*, slot::*, *},
     usage_change::*,
     usage_rules::*,
     verdict::*,

@@ -3,6 +3,10 @@
 //! one.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub(crate) mod clock;
+pub(crate) mod period;
+pub(crate) mod slot;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;

@@ -215,5 +215,5 @@ impl SteadyTime {
 }
 
 #[cfg(test)]
-#[path = "time_tests.rs"]
+#[path = "clock_tests.rs"]
 mod tests;

@@ -14,6 +14,9 @@ pub struct Slot<const LENGTH: i64>(i32);
 /// Minutes since 1970.
 pub type Minute = Slot<60_000>;
 
+/// UTC days since 1970.
+pub type Day = Slot<86_400_000>;
+
 impl Minute {
     /// Milliseconds in a minute.
     pub const MILLIS: u64 = 60_000;
@@ -82,6 +85,8 @@ impl<const LENGTH: i64> Slot<LENGTH> {
 mod tests {
     use super::*;
 
+    const DAY_MILLIS: i64 = 86_400_000;
+
     #[test]
     fn every_instant_lies_in_one_minute() {
         let at = Timestamp::from_millis;
@@ -93,6 +98,20 @@ mod tests {
             (Minute::new(1), Minute::new(2))
         );
         assert_eq!((Minute::new(2).start(), Minute::new(2).end()), (at(120_000), at(180_000)));
+    }
+
+    #[test]
+    fn every_instant_lies_in_one_day() {
+        let at = Timestamp::from_millis;
+        assert_eq!(
+            (Day::of(at(DAY_MILLIS - 1)), Day::of(at(DAY_MILLIS)), Day::of(at(-1))),
+            (Day::new(0), Day::new(1), Day::new(-1))
+        );
+        assert_eq!((Day::new(1).start(), Day::new(1).end()), (at(DAY_MILLIS), at(2 * DAY_MILLIS)));
+        assert_eq!(
+            Day::between(at(1), at(2 * DAY_MILLIS + 1)).collect::<Vec<_>>(),
+            [Day::new(1), Day::new(2)]
+        );
     }
 
     #[test]
