@@ -15,7 +15,6 @@ use crate::{
     Allowances, Basis, BilledDirections, BitRate, ByteCount, ChangeKind, GrantId, IceSource, RELAY_RATE_MAX,
     Spender, Timestamp, UsageChange, UsageRules,
 };
-use by_time::{Clock, Span};
 
 /// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the
 /// connection of the app server that holds the reporter token. The row, its key and the queue share one name.
@@ -80,6 +79,28 @@ pub struct Connection {
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
     pub spender: Option<Arc<Spender>>,
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Span {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Span {
+    fn millis(&self) -> u64 {
+        self.to.millis_since(self.from)
+    }
+}
+
+/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. After
+/// that, the connection is charged again only if it reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Clock {
+    since: Timestamp,
+    stops_at: Timestamp,
+    running: bool,
 }
 
 /// The changes of one call; few.

@@ -9,32 +9,12 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    ByteCount, Caller, ClientTerms, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants,
-    IceSource, Name, OpenError, Opened, Report, ReportError, Spender, SpenderTerms, Timestamp, UsageRules,
+    ByteCount, Caller, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants, IceSource, Name,
+    OpenError, Opened, Report, ReportError, Spender, Timestamp, UsageRules,
 };
 
 /// One part in this many of the table is kept for connections that the reporter opens.
 const REPORTER_SHARE: usize = 10;
-
-/// How large the tables may grow, and what one client may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Most open connections. About 400 bytes each; real deployments have a few thousand.
-    pub connections: usize,
-    /// Most live grants. About 300 bytes each. When they are full, no metered credential is issued.
-    pub grants: usize,
-    /// What one client address may claim and reserve.
-    pub client: ClientTerms,
-    /// How bytes are attributed to who spends them.
-    pub spenders: SpenderTerms,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        let (client, spenders) = (ClientTerms::default(), SpenderTerms::default());
-        Self { connections: 200_000, grants: 2_000_000, client, spenders }
-    }
-}
 
 /// See the module's invariant.
 #[derive(Debug)]

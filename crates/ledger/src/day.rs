@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::reading::at_most;
 use crate::{ByteCount, Day, Dirty, Period, Rows, Timestamp};
 
 /// Days are kept for twelve periods before the current one, whatever the billing day.
@@ -62,6 +61,12 @@ impl DayCount {
         };
         Self { as_of, estimated: self.estimated.map(rest), ..self }
     }
+}
+
+/// The most that the true count can be if `counted` is too low by up to `percent` of it. Rounded up.
+pub(crate) fn at_most(counted: u128, percent: u32) -> u128 {
+    let rest = u128::from(100_u32.saturating_sub(percent).max(1));
+    counted.saturating_mul(100).div_ceil(rest)
 }
 
 /// The days of one source, of this period and of those before it.
@@ -136,6 +141,14 @@ mod tests {
 
     fn day(count: DayCount, granted: u64) -> DayCount {
         DayCount { granted: ByteCount::new(granted), ..count }
+    }
+
+    #[test]
+    fn a_sampled_count_may_be_too_low() {
+        assert_eq!(at_most(950, 5), 1_000);
+        assert_eq!(at_most(951, 5), 1_002, "rounded up");
+        assert_eq!(at_most(7, 0), 7);
+        assert_eq!(at_most(7, 100), 700, "the result is finite even at 100 %");
     }
 
     #[test]

@@ -14,11 +14,13 @@ mod history;
 mod listing;
 mod promises;
 mod renewals;
+mod requester;
 mod reset;
 mod row;
 mod sfu;
 mod spending;
 mod spent;
+mod terms;
 mod username;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,17 +33,17 @@ use crate::{
     RELAY_RATE_MAX, RowKey, Rows, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
-pub use counted::{CountedSource, CountedSources, FastGrant};
+pub use counted::{CountedSource, CountedSources, FastGrant, Reset};
 pub use dropped::{Dropped, TAIL_MAX};
 use due::Due;
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub(crate) use promises::TailChange;
-pub use reset::Reset;
+pub use requester::Requester;
 pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
 pub use sfu::SfuSession;
-pub use spending::GrantTerms;
 pub(crate) use spent::ConnectionCharge;
 pub use spent::Spent;
+pub use terms::{Bounds, GrantTerms};
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, Timestamp, TrialHours,
+    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, LiveDelta, Minute, Period, Rows, Timestamp,
+    TrialHours,
 };
 
 /// The basis on which a connection was reported.
@@ -35,32 +36,6 @@ pub struct MinuteUsage {
     pub ungranted: ClaimedUsage,
     /// The bytes of a count, spread over the minutes that it covers. For plots: no figure uses them.
     pub counted: u64,
-}
-
-/// The change of the number of grants at one minute, and of what they may relay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveDelta {
-    /// Change of the number of grants that are alive from this minute on.
-    pub live: i64,
-    /// Change of the bytes that they may relay in a minute.
-    pub per_minute: i64,
-}
-
-impl LiveDelta {
-    /// Sum.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            live: self.live.saturating_add(other.live),
-            per_minute: self.per_minute.saturating_add(other.per_minute),
-        }
-    }
-
-    /// The change that undoes this one.
-    #[must_use]
-    pub fn negated(self) -> Self {
-        Self { live: self.live.saturating_neg(), per_minute: self.per_minute.saturating_neg() }
-    }
 }
 
 /// The stored rows of one source, or changes of them.

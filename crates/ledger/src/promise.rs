@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientKey, IceSource, LiveDelta, Minute, User};
+use crate::{ClientKey, IceSource, Minute, User};
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +100,32 @@ impl PromisedTime {
     pub fn level(&self) -> LiveDelta {
         let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
         LiveDelta { live: 1, per_minute }
+    }
+}
+
+/// The change of the number of grants at one minute, and of what they may relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveDelta {
+    /// Change of the number of grants that are alive from this minute on.
+    pub live: i64,
+    /// Change of the bytes that they may relay in a minute.
+    pub per_minute: i64,
+}
+
+impl LiveDelta {
+    /// Sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            live: self.live.saturating_add(other.live),
+            per_minute: self.per_minute.saturating_add(other.per_minute),
+        }
+    }
+
+    /// The change that undoes this one.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { live: self.live.saturating_neg(), per_minute: self.per_minute.saturating_neg() }
     }
 }
 

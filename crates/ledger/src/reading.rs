@@ -96,12 +96,6 @@ impl Reading {
     }
 }
 
-/// The most that the true count can be if `counted` is too low by up to `percent` of it. Rounded up.
-pub(crate) fn at_most(counted: u128, percent: u32) -> u128 {
-    let rest = u128::from(100_u32.saturating_sub(percent).max(1));
-    counted.saturating_mul(100).div_ceil(rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,14 +140,6 @@ mod tests {
         let before = counted(reading(5, 1_000, 1_000));
         let taken = reading(6, 950, 960).after(&before, minute(60), 5);
         assert_eq!(taken, Ok(reading(6, 1_000, 1_000)));
-    }
-
-    #[test]
-    fn a_sampled_count_may_be_too_low() {
-        assert_eq!(at_most(950, 5), 1_000);
-        assert_eq!(at_most(951, 5), 1_002, "rounded up");
-        assert_eq!(at_most(7, 0), 7);
-        assert_eq!(at_most(7, 100), 700, "the result is finite even at 100 %");
     }
 
     proptest! {

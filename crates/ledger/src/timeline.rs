@@ -10,12 +10,15 @@ mod counts;
 mod measured;
 mod terms;
 
+use std::time::Duration;
+
 use crate::{
     Assumption, Basis, BillingDay, ByteCount, ChangeKind, CountDoubt, Dirty, LateCounts, LiveDelta, Minute,
     Minutes, Period, PromisedTime, Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
 };
 
 pub use measured::{ExceededRate, MeasuredUsage};
+use terms::CUT_FOR;
 pub use terms::SourceTerms;
 
 /// See the module's invariant.
@@ -111,6 +114,16 @@ impl Timeline {
             state,
             trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
         }
+    }
+
+    /// How long a grant that is issued at `now` counts as alive after its expiry.
+    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
+        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.terms.tail)
+    }
+
+    /// Whether sessions whose grant is over are cut at `now`.
+    pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
+        self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
     }
 
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.

@@ -3,40 +3,17 @@
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Books;
 use crate::{
-    Admission, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, Holder, IceSource, KeyName,
-    Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
+    Admission, BudgetMode, ClientShare, Grant, GrantId, GrantRow, Holder, IceSource, Minute, Promise,
+    PromisedTime, Refusal, Request, Requester, SFU_UNIT, Timestamp,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
-
-/// Who asks for a credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requester {
-    /// The client. `None` for one whose requests are vouched for: no allowance of an address applies.
-    pub client: Option<ClientKey>,
-    /// The grant that the credential renews.
-    pub renews: Option<GrantId>,
-    /// Who spends what the credential relays.
-    pub spender: Option<Arc<Spender>>,
-    /// The client's whole IPv6 address, if it is kept.
-    pub address: Option<Ipv6Addr>,
-    /// The TURN key that minted the credential, once it is minted.
-    pub key: Option<KeyName>,
-}
-
-impl Requester {
-    /// The user who spends.
-    pub fn user(&self) -> Option<&User> {
-        self.spender.as_deref()?.user.as_ref()
-    }
-}
 
 /// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns it, [`Books::commit`] makes it
 /// final.

@@ -20,7 +20,7 @@ use crate::{
     UNWRITTEN_MAX, User,
 };
 
-pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
+pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Written};
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 pub use spending::{BLOCKED_USERS_MAX, TooManyBlocked, UserRevoked};
 

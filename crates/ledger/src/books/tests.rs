@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::setup;
 use crate::{
-    BillingDay, BitRate, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Reading, ReadingOutcome, Setup,
-    SourceTerms,
+    BillingDay, BitRate, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Reading, ReadingOutcome,
+    Requester, Setup, SourceTerms,
 };
 use proptest::prelude::*;
 use std::time::Duration;

@@ -3,32 +3,8 @@
 //! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use serde::{Deserialize, Serialize};
-
-use super::{Changes, Connection};
+use super::{Changes, Clock, Connection, Span};
 use crate::{Allowances, ChangeKind, Timestamp, UsageRules};
-
-/// A span of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Span {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
-}
-
-impl Span {
-    pub(super) fn millis(&self) -> u64 {
-        self.to.millis_since(self.from)
-    }
-}
-
-/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. After
-/// that, the connection is charged again only if it reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Clock {
-    pub(super) since: Timestamp,
-    pub(super) stops_at: Timestamp,
-    pub(super) running: bool,
-}
 
 /// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
 /// a count has more of them. Then the oldest stay charged.

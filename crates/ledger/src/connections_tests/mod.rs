@@ -4,8 +4,8 @@ mod reporter;
 
 use super::*;
 use crate::{
-    Basis, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow, GrantTerms, Minute,
-    Period, PromisedTime, UsageChange, testing,
+    Basis, BitRate, Bounds, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow, GrantTerms,
+    Minute, Period, PromisedTime, UsageChange, testing,
 };
 
 fn at(seconds: u64) -> Timestamp {

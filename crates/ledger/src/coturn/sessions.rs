@@ -25,13 +25,8 @@ use std::time::Duration;
 use super::listing::{Listing, Session, SessionId};
 use crate::{BitRate, Dirty, GrantId, Timestamp, Traffic};
 
-pub use row::SessionRow;
+pub use row::{HIDDEN_PACKETS_MAX, SessionRow};
 
-/// Most packets of a session that coturn does not show (4.6.1, measured).
-pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
-/// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
-/// allocation that is not refreshed after 10 minutes.
-pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 /// coturn's sessions that are not known to have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::spent::Spent;
-use crate::{BitRate, ByteCount, GrantCounts, GrantId, IceSource, Timestamp};
+use crate::{BitRate, ByteCount, GrantCounts, GrantId, IceSource, Period, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;
@@ -68,5 +68,21 @@ impl CountedSource {
     /// Bytes of this period under identifiers that the ledger does not know.
     pub fn unknown(&self) -> ByteCount {
         self.unknown.measured()
+    }
+}
+
+/// What rows need that have not begun anew since the last reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// The period of their figures.
+    pub(super) was: Period,
+    /// Until when each source had counted its grants for good at the reset.
+    pub(super) counted_until: BTreeMap<IceSource, Timestamp>,
+}
+
+impl Reset {
+    /// When the figures of these rows end. `period`: the one that has begun.
+    pub(super) fn end(&self, period: Period) -> Timestamp {
+        period.start.min(self.was.end)
     }
 }

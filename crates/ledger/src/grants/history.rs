@@ -3,8 +3,11 @@
 //! table, and after the period ends. All of it counts for the day of its last count or claim, so never for one before it was relayed.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use super::dropped::Dropped;
 use super::{GrantRow, GrantState, Grants, note_key_end};
-use crate::{ByteCount, GrantId, Minute, Sums, Timestamp, User};
+use std::time::Duration;
+
+use crate::{ByteCount, GrantId, IceSource, Minute, PromisedTime, Sums, Timestamp, User};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -132,5 +135,29 @@ impl Grants {
         self.claiming.remove(&(row.source, id));
         self.drop_row(&row);
         self.dirty.note_removed(id);
+    }
+
+    /// A grant leaves the table. Nothing more can be relayed on one that was released.
+    pub(super) fn drop_row(&mut self, row: &GrantRow) {
+        if let Some(PromisedTime { until, .. }) = row.promised
+            && !row.is_released()
+        {
+            let latest = self.dropped.entry(row.source).or_default();
+            latest.expiry = latest.expiry.max(row.latest_expiry());
+            latest.until = latest.until.max(until);
+        }
+    }
+
+    /// When the last grant of a source that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
+    /// were over at `since`.
+    pub(crate) fn may_relay_until(
+        &self,
+        source: IceSource,
+        after_expiry: Duration,
+        since: Timestamp,
+    ) -> Option<Timestamp> {
+        let Dropped { expiry, until } = *self.dropped.get(&source)?;
+        let end = Minute::from_end(expiry.plus(after_expiry));
+        (end > until && until.start() > since).then(|| end.start())
     }
 }

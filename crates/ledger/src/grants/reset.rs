@@ -4,29 +4,9 @@
 //! what a crash has interrupted.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use super::{ConnectionCharge, GrantRow, Grants, ROWS_AT_ONCE, Spent};
+use super::{ConnectionCharge, GrantRow, Grants, ROWS_AT_ONCE, Reset, Spent};
 use crate::shards::Walk;
-use crate::{Day, GrantId, IceSource, Period, Timestamp};
-
-/// What rows need that have not begun anew since the last reset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reset {
-    /// The period of their figures.
-    was: Period,
-    /// Until when each source had counted its grants for good at the reset.
-    counted_until: BTreeMap<IceSource, Timestamp>,
-}
-
-impl Reset {
-    /// When the figures of these rows end. `period`: the one that has begun.
-    fn end(&self, period: Period) -> Timestamp {
-        period.start.min(self.was.end)
-    }
-}
+use crate::{Day, GrantId, Period};
 
 impl Grants {
     /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that

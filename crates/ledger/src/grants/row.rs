@@ -9,12 +9,12 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::sfu::Pulls;
+use super::requester::Requester;
 use super::spent::Spent;
 use super::username::HexName;
 use crate::{
     Allowance, ByteCount, ClientKey, Day, Grant, GrantId, Holder, IceSource, KeyName, LiveDelta, Minute,
-    Period, PromisedTime, Requester, Spender, Timestamp, User,
+    Period, PromisedTime, Spender, Timestamp, User,
 };
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
@@ -75,6 +75,20 @@ pub struct GrantExtra {
     /// What a relay can carry for it. A freeze does not change that, so an app server's counts stay right.
     #[serde(skip)]
     pub(super) capacity: Allowance,
+}
+
+/// What only the row of a session has: what it takes, in kbit/s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pulls {
+    pub(super) name: Arc<str>,
+    pub(super) opened_by: Option<GrantId>,
+    pub(super) kbps: u32,
+    pub(super) active_kbps: u32,
+    /// What it took before is in its bytes.
+    pub(super) counted_until: Timestamp,
+    /// Whether the budget has no room to promise it for longer.
+    #[serde(skip)]
+    pub(super) has_no_room: bool,
 }
 
 /// Where a grant is in its life.

@@ -8,8 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::row::Pulls;
 use super::{GrantExtra, GrantRow, GrantState, Grants};
 use crate::{
     Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise, PromisedTime,
@@ -31,20 +30,6 @@ pub struct SfuSession {
     pub kbps: u32,
     /// The part of it on which media flow.
     pub active_kbps: u32,
-}
-
-/// What only the row of a session has: what it takes, in kbit/s.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pulls {
-    name: Arc<str>,
-    opened_by: Option<GrantId>,
-    kbps: u32,
-    active_kbps: u32,
-    /// What it took before is in its bytes.
-    counted_until: Timestamp,
-    /// Whether the budget has no room to promise it for longer.
-    #[serde(skip)]
-    has_no_room: bool,
 }
 
 impl GrantRow {

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::reading::at_most;
+use crate::day::at_most;
 use crate::{ByteCount, Timestamp};
 
 /// See the module's description.

@@ -3,43 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, Minutes, replace};
-use crate::reading::at_most;
-use crate::{ByteCount, Carried, Day, DayCount, DayCounts, GrantMinutes, Minute, Period, Reading, Timestamp};
-
-/// The sums over the counted days of a period.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CountedPart {
-    pub(crate) granted: u128,
-    /// The most that `granted` can really be. Sampling may have missed some bytes, but no more than the live grants
-    /// could relay since the count before, as long as the counts fit the assumed rate.
-    at_most: u128,
-    pub(crate) other: u128,
-    /// The most that `other` can really be.
-    other_at_most: u128,
-    /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
-    unseen: u128,
-    /// The end of the latest count. Later minutes are not counted.
-    pub(crate) as_of: Timestamp,
-}
-
-impl CountedPart {
-    pub(super) fn of(days: &DayCounts, period: Period) -> Self {
-        let nothing =
-            Self { granted: 0, at_most: 0, other: 0, other_at_most: 0, unseen: 0, as_of: period.start };
-        let plus = |sum: u128, bytes: ByteCount| sum.saturating_add(bytes.get().into());
-        days.of(period).fold(nothing, |sums, (day, count)| Self {
-            granted: plus(sums.granted, count.granted),
-            at_most: plus(sums.at_most, count.at_most),
-            other: plus(sums.other, count.other),
-            other_at_most: sums
-                .other_at_most
-                .saturating_add(at_most(count.other.get().into(), count.sampling)),
-            unseen: plus(sums.unseen, count.unseen),
-            as_of: if count.as_of > day.start() { count.as_of } else { sums.as_of },
-        })
-    }
-}
+use super::{Cell, CountedPart, Minutes, replace};
+use crate::day::at_most;
+use crate::{ByteCount, Carried, Day, DayCount, GrantMinutes, Minute, Reading, Timestamp};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy)]

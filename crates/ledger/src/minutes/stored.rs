@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::counted::CountedPart;
-use super::{Cell, Minutes, Sums};
+use super::{Cell, CountedPart, Minutes, Sums};
 use crate::{
     Basis, Day, DayCount, DayCounts, Dirty, LiveDelta, Minute, MinuteUsage, Period, Rates, SourceRows,
     Timestamp,

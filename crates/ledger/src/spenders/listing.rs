@@ -3,8 +3,8 @@
 
 use std::cmp::Reverse;
 
-use super::{SpenderKey, SpenderKind, SpenderRow, Spenders, Sums};
-use crate::{ByteCount, Timestamp};
+use super::{PeriodBytes, SpenderKey, SpenderKind, SpenderRow, Spenders, Sums};
+use crate::ByteCount;
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +15,6 @@ pub struct SpenderSums {
     pub sums: Sums,
     /// Live grants.
     pub live: u64,
-}
-
-/// What the period's rows of any kind add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeriodBytes {
-    /// Used bytes of the period.
-    pub used: ByteCount,
-    /// The part of them that sources counted.
-    pub measured: ByteCount,
-    /// From the start of the period until now.
-    pub seen: [Timestamp; 2],
 }
 
 /// A place in the order: rows with more bytes come first, then by key, and the rest before all with as many.

@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PeriodBytes;
 use crate::{ByteCount, Timestamp};
 
 /// See the module's description.
@@ -20,6 +19,17 @@ pub struct Sums {
     pub first_seen: Timestamp,
     /// When the last grant was issued or something was counted for one.
     pub last_seen: Timestamp,
+}
+
+/// What the period's rows of any kind add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodBytes {
+    /// Used bytes of the period.
+    pub used: ByteCount,
+    /// The part of them that sources counted.
+    pub measured: ByteCount,
+    /// From the start of the period until now.
+    pub seen: [Timestamp; 2],
 }
 
 impl Sums {

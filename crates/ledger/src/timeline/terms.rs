@@ -1,10 +1,9 @@
-//! The terms of one source, and what they say of the sessions that go on after their credential.
+//! The terms of one source.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
-use super::Timeline;
-use crate::{IceSource, Timestamp};
+use crate::IceSource;
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(15);
@@ -28,17 +27,5 @@ impl SourceTerms {
     /// The terms of a source that is stored but no longer configured.
     pub(crate) fn of_a_removed(source: IceSource) -> Self {
         Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
-    }
-}
-
-impl Timeline {
-    /// How long a grant that is issued at `now` counts as alive after its expiry.
-    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
-        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.terms.tail)
-    }
-
-    /// Whether sessions whose grant is over are cut at `now`.
-    pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
-        self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
     }
 }

@@ -8,8 +8,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HIDDEN_PACKETS_MAX, UNWATCHED_MAX};
 use crate::{BitRate, GrantId, RELAY_RATE_MAX, Reach, Session, Timestamp, Traffic};
+
+/// Most packets of a session that coturn does not show (4.6.1, measured).
+pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
+
+/// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
+/// allocation that is not refreshed after 10 minutes.
+const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 
 /// Bytes of a packet if none was measured: a full packet of video or of a data channel.
 pub(super) const PACKET_BYTES: u64 = 1_200;

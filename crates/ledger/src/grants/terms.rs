@@ -1,0 +1,117 @@
+//! How large the tables may grow, and to whom the bytes of a grant are attributed.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::net::IpAddr;
+
+use super::row::GrantRow;
+use crate::spenders::SpenderRow;
+use crate::{
+    ByteCount, ClientTerms, IceSource, KeptAddresses, Keys, Minute, Period, Spender, SpenderKey,
+    SpenderTerms, Spenders, Sums, Timestamp,
+};
+
+/// How large the tables may grow, and what one client may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Most open connections. About 400 bytes each; real deployments have a few thousand.
+    pub connections: usize,
+    /// Most live grants. About 300 bytes each. When they are full, no metered credential is issued.
+    pub grants: usize,
+    /// What one client address may claim and reserve.
+    pub client: ClientTerms,
+    /// How bytes are attributed to who spends them.
+    pub spenders: SpenderTerms,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let (client, spenders) = (ClientTerms::default(), SpenderTerms::default());
+        Self { connections: 200_000, grants: 2_000_000, client, spenders }
+    }
+}
+
+/// How many grants there may be, and how their bytes are attributed to who spends them.
+#[derive(Clone, Debug, Default)]
+pub struct GrantTerms {
+    /// Limits and bounds.
+    pub bounds: Bounds,
+    /// Whether the budget is strict. Then room is taken for what a user's grants may still relay.
+    pub is_strict: bool,
+    /// Whether sessions of the SFU are watched: it is in the settings.
+    pub watches_sfu: bool,
+    /// The margin of error of each source's count, in percent.
+    pub sampling: Vec<(IceSource, u32)>,
+    /// Bytes that one grant may relay in a minute.
+    pub per_minute: u128,
+}
+
+impl GrantTerms {
+    /// Whether room is taken for each user.
+    pub(super) fn promises(&self) -> bool {
+        self.is_strict && self.bounds.spenders.user_limit.is_some()
+    }
+
+    pub(super) fn keys(&self, row: &GrantRow) -> Keys {
+        keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
+    }
+
+    /// Adds a grant to the sums of those who spend what it relays.
+    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
+        if row.source.is_metered() {
+            sums.add(&self.keys(row), row.holder(), &self.share(row), i64::from(!row.has_ended()));
+            if let Some(spender) = &mut row.spender {
+                sums.share(spender);
+            }
+        }
+    }
+
+    /// Changes the sums of those who spend what a grant relays.
+    pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SpenderRow)) {
+        if row.source.is_metered() {
+            sums.change(&self.keys(row), change);
+        }
+    }
+
+    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for users.
+    pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
+        let until = row.ends_in().min(Minute::of(end));
+        let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
+        bytes.unwrap_or_default()
+    }
+
+    /// Keeps the share of a grant in a period that ends, or that the grant leaves.
+    pub(super) fn keep(&self, sums: &mut Spenders, row: &GrantRow, period: Period) {
+        let share = self.share(row);
+        let share = if row.is_over(period.end) { share } else { share.of_part() };
+        if !share.is_empty() {
+            sums.keep(&self.keys(row), row.seen_on(period), &share);
+        }
+    }
+
+    /// What is kept of a client's address.
+    pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
+        let client = || row.client.map(SpenderKey::Client);
+        let whole = || row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
+        match self.bounds.spenders.addresses {
+            KeptAddresses::Full => whole().or_else(client),
+            KeptAddresses::Prefix => client(),
+            KeptAddresses::None => None,
+        }
+    }
+
+    pub(super) fn share(&self, row: &GrantRow) -> Sums {
+        let spent = row.spent();
+        let sampling = self.sampling.iter().find(|(source, _)| *source == row.source);
+        let settled = spent.settled(sampling.map_or(0, |(_, percent)| *percent));
+        let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
+        Sums::of_grant([spent.measured(), spent.claimed(), settled], seen)
+    }
+}
+
+pub(super) fn keys_of(
+    Spender { user, label, origin, call, .. }: Spender,
+    address: Option<SpenderKey>,
+) -> Keys {
+    let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
+    [user, label, origin.map(SpenderKey::Origin), address, call.map(SpenderKey::Call)]
+}
