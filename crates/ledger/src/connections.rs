@@ -326,5 +326,4 @@ fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Connection
 }
 
 #[cfg(test)]
-#[path = "connections_tests/mod.rs"]
 mod tests;

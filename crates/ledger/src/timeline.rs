@@ -289,5 +289,4 @@ fn signed(
 }
 
 #[cfg(test)]
-#[path = "timeline_tests/mod.rs"]
 mod tests;

@@ -119,5 +119,4 @@ impl Books {
 }
 
 #[cfg(test)]
-#[path = "spending_tests/mod.rs"]
 mod tests;
