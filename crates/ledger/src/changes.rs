@@ -8,11 +8,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Boot, Connection, CountedSources, Dropped, GrantId, GrantRow, IceSource, Name, Overrides, Period,
-    PeriodCounts, Reset, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums,
-    Timestamp, User,
-};
+use crate::connection::{Connection, Name};
+use crate::coturn::listing::SessionId;
+use crate::coturn::sessions::row::SessionRow;
+use crate::dirty::Rows;
+use crate::grants::counted::{CountedSources, Reset};
+use crate::grants::dropped::Dropped;
+use crate::grants::row::GrantRow;
+use crate::ledger::PeriodCounts;
+use crate::minute_usage::SourceRows;
+use crate::overrides::Overrides;
+use crate::source::IceSource;
+use crate::spender::User;
+use crate::spenders::RowKey;
+use crate::spenders::sums::Sums;
+use crate::standing::Standing;
+use crate::token::GrantId;
+use crate::units::Timestamp;
+use crate::units::clock::{Boot, SteadyTime};
+use crate::units::period::Period;
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,10 +11,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Allowances, Basis, BilledDirections, BitRate, ByteCount, ChangeKind, GrantId, IceSource, RELAY_RATE_MAX,
-    Spender, Timestamp, UsageChange, UsageRules,
-};
+use crate::allowance::{Allowances, RELAY_RATE_MAX};
+use crate::minute_usage::Basis;
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::GrantId;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_rules::{BilledDirections, UsageRules};
 
 /// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the
 /// connection of the app server that holds the reporter token. The row, its key and the queue share one name.

@@ -1,6 +1,8 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
-use crate::{Allowance, AllowanceTerms, Label, RELAY_RATE_MAX, testing};
+use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
+use crate::spender::Label;
+use crate::testing;
 use std::time::Duration;
 
 const SECOND: u64 = 1_000;

@@ -8,10 +8,16 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    ByteCount, Caller, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants, IceSource, Name,
-    OpenError, Opened, Report, ReportError, Spender, Timestamp, UsageRules,
-};
+use crate::connection::{Connection, Name, Report};
+use crate::dirty::Dirty;
+use crate::grants::Grants;
+use crate::grants::spent::ConnectionCharge;
+use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
 const REPORTER_SHARE: usize = 10;

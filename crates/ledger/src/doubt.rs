@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteCount, Day, Period, Reading};
+use crate::reading::Reading;
+use crate::units::ByteCount;
+use crate::units::period::Period;
+use crate::units::slot::Day;
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;
@@ -61,7 +64,8 @@ impl CountDoubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BillingDay, Timestamp};
+    use crate::units::Timestamp;
+    use crate::units::period::BillingDay;
 
     const LIMIT: ByteCount = ByteCount::new(1_000);
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{GrantId, Timestamp, Traffic};
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::Timestamp;
 
 /// See the module's description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

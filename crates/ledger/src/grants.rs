@@ -6,44 +6,50 @@
 //! state: it stays for what it spent, and for a tail that turns out to be longer.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod counted;
+pub(crate) mod counted;
 mod counts;
-mod dropped;
+pub(crate) mod dropped;
 mod due;
 mod history;
-mod listing;
-mod promises;
+pub(crate) mod listing;
+pub(crate) mod promises;
 mod renewals;
-mod requester;
+pub(crate) mod requester;
 mod reset;
-mod row;
-mod sfu;
+pub(crate) mod row;
+pub(crate) mod sfu;
 mod spending;
-mod spent;
-mod terms;
+pub(crate) mod spent;
+pub(crate) mod terms;
 mod username;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::client::ClientKey;
+use crate::clients::{Clients, Holder};
+use crate::dirty::{Dirty, Rows};
+use crate::key_name::KeyName;
+use crate::promise::{Promise, PromisedTime};
+use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
-use crate::{
-    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Day,
-    Dirty, Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
-    RELAY_RATE_MAX, RowKey, Rows, Spenders, Sums, Timestamp, UsageChange, UsageRules,
-};
+use crate::source::IceSource;
+use crate::spenders::sums::Sums;
+use crate::spenders::{RowKey, Spenders};
+use crate::token::{Grant, GrantId};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{BitRate, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_rules::UsageRules;
 
-pub use counted::{CountedSource, CountedSources, FastGrant, Reset};
-pub use dropped::{Dropped, TAIL_MAX};
+use counted::{CountedSources, Reset};
+use dropped::Dropped;
 use due::Due;
-pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-pub(crate) use promises::TailChange;
-pub use requester::Requester;
-pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
-pub use sfu::SfuSession;
-pub(crate) use spent::ConnectionCharge;
-pub use spent::Spent;
-pub use terms::{Bounds, GrantTerms};
+use row::{GrantEnd, GrantRow, GrantState, Revoked};
+use spent::ConnectionCharge;
+use terms::GrantTerms;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

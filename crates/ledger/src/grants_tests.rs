@@ -1,7 +1,16 @@
 use super::*;
 use std::time::Duration;
 
-use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, Spender, SpenderTerms, User, testing};
+use crate::grants::promises::TailChange;
+use crate::grants::spent::Spent;
+use crate::grants::terms::Bounds;
+use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::spenders::terms::SpenderTerms;
+use crate::testing;
+use crate::units::ByteCount;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)

@@ -2,17 +2,23 @@
 //! decreases, so a clock that steps back lowers no figure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod admission;
+pub(crate) mod admission;
 mod readings;
 
 use std::collections::BTreeMap;
 
-use crate::{
-    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Day, DayCount, Figures, IceSource, Minutes,
-    Period, Rates, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
-};
-
-pub use admission::Admission;
+use crate::day::DayCount;
+use crate::minute_usage::SourceRows;
+use crate::minutes::Minutes;
+use crate::rates::Rates;
+use crate::source::IceSource;
+use crate::timeline::terms::SourceTerms;
+use crate::timeline::{Slice, Timeline};
+use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Day;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+use crate::verdict::{BudgetMode, Figures};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,12 @@
 use super::*;
-use crate::{
-    Basis, BitRate, Day, ExceededRate, MeasuredUsage, Minute, PromisedTime, Reading, ReadingOutcome, Refusal,
-    testing,
-};
+use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::testing;
+use crate::timeline::measured::{ExceededRate, MeasuredUsage};
+use crate::units::BitRate;
+use crate::units::slot::{Day, Minute};
+use crate::verdict::Refusal;
 use std::time::Duration;
 
 const MINUTE: u64 = 60_000;

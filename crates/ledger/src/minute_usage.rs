@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, LiveDelta, Minute, Period, Rows, Timestamp,
-    TrialHours,
-};
+use crate::day::DayCount;
+use crate::dirty::Rows;
+use crate::doubt::CountDoubt;
+use crate::promise::LiveDelta;
+use crate::reading::LateCounts;
+use crate::trial::{Assumption, TrialHours};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

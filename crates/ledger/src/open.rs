@@ -1,10 +1,17 @@
 //! The construction of the books from the settings and the stored rows. The service and the simulation use the same
 //! function.
 
-use crate::{
-    Books, Bounds, BudgetMode, Connections, GrantTerms, Grants, IceSource, Ledger, Moment, SourceTerms,
-    Stored, Terms, UsageRules,
-};
+use crate::books::Books;
+use crate::changes::Stored;
+use crate::connections::Connections;
+use crate::grants::Grants;
+use crate::grants::terms::{Bounds, GrantTerms};
+use crate::ledger::{Ledger, Terms};
+use crate::source::IceSource;
+use crate::timeline::terms::SourceTerms;
+use crate::units::clock::Moment;
+use crate::usage_rules::UsageRules;
+use crate::verdict::BudgetMode;
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]

@@ -1,8 +1,14 @@
 use super::*;
-use crate::{
-    ByteCount, Caller, Day, Grant, GrantId, Head, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome,
-    SteadyTime, Timestamp, testing,
-};
+use crate::changes::Head;
+use crate::ledger::PeriodCounts;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::reports::Caller;
+use crate::source::MINT_SLACK;
+use crate::testing;
+use crate::token::{Grant, GrantId};
+use crate::units::clock::SteadyTime;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 use std::time::Duration;
 
 /// 2025-01-15T12:00Z

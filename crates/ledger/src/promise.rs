@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientKey, IceSource, Minute, User};
+use crate::client::ClientKey;
+use crate::source::IceSource;
+use crate::spender::User;
+use crate::units::slot::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! The rates that turn time into bytes.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::{BitRate, ClaimedUsage, GrantMinutes, IceSource, MinuteUsage};
+use crate::minute_usage::{ClaimedUsage, MinuteUsage};
+use crate::promise::GrantMinutes;
+use crate::source::IceSource;
+use crate::units::BitRate;
 
 /// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
 pub(crate) const SFU_UNIT: BitRate = BitRate::new(1_000);

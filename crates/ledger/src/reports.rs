@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{ByteCount, Grant, Name, UsageChange};
+use crate::connection::Name;
+use crate::token::Grant;
+use crate::units::ByteCount;
+use crate::usage_change::UsageChange;
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;

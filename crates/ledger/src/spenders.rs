@@ -13,29 +13,28 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod held;
-mod key;
-mod listing;
-mod promised;
-mod sums;
-mod terms;
-mod user;
+pub(crate) mod key;
+pub(crate) mod listing;
+pub(crate) mod promised;
+pub(crate) mod sums;
+pub(crate) mod terms;
+pub(crate) mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clients::{AddressKey, Holder};
+use crate::dirty::{Dirty, Rows};
 use crate::shards::Shards;
-use crate::{ByteCount, Day, Dirty, Minute, Rows, Spender, Timestamp};
+use crate::spender::Spender;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 use held::HeldRows;
-pub(crate) use key::Keys;
-pub use key::{SpenderKey, SpenderKind};
-pub use listing::{Place, SpenderSums};
-pub(crate) use promised::PromisedMinutes;
-pub use sums::{PeriodBytes, Sums};
-pub use terms::{ENDED_GRANTS_MAX, KEYS_MAX, KeptAddresses, SpenderTerms, USERS_MAX};
-pub(crate) use user::Uncounted;
-pub use user::UserPromises;
+use key::{Keys, SpenderKey, SpenderKind};
+use promised::PromisedMinutes;
+use sums::Sums;
+use terms::SpenderTerms;
 
 /// The part of a full table's rows that make room at once, so that the table is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use crate::{
-    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, IceSource, Rates, Setup,
-    SourceTerms, Terms, UsageRules,
-};
+use crate::grants::terms::Bounds;
+use crate::ledger::Terms;
+use crate::open::Setup;
+use crate::rates::Rates;
+use crate::source::IceSource;
+use crate::timeline::terms::SourceTerms;
+use crate::units::period::BillingDay;
+use crate::units::{BitRate, ByteCount};
+use crate::usage_rules::{BilledDirections, UsageRules};
+use crate::verdict::BudgetMode;
 
 /// A report each 30 s. A connection is charged this rate while it reports no bytes.
 pub(crate) fn rules(rate: u64) -> UsageRules {

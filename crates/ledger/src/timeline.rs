@@ -7,19 +7,25 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counts;
-mod measured;
-mod terms;
+pub(crate) mod measured;
+pub(crate) mod terms;
 
 use std::time::Duration;
 
-use crate::{
-    Assumption, Basis, BillingDay, ByteCount, ChangeKind, CountDoubt, Dirty, LateCounts, LiveDelta, Minute,
-    Minutes, Period, PromisedTime, Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
-};
+use crate::dirty::Dirty;
+use crate::doubt::CountDoubt;
+use crate::minute_usage::{Basis, SourceRows, SourceState};
+use crate::minutes::Minutes;
+use crate::promise::{LiveDelta, PromisedTime};
+use crate::rates::Rates;
+use crate::reading::LateCounts;
+use crate::trial::{Assumption, Trial};
+use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
-pub use measured::{ExceededRate, MeasuredUsage};
-use terms::CUT_FOR;
-pub use terms::SourceTerms;
+use terms::{CUT_FOR, SourceTerms};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 use sha2::{Digest, Sha256};
 
-use crate::{IceSource, Timestamp};
+use crate::source::IceSource;
+use crate::units::Timestamp;
 
 const ID_BYTES: usize = 16;
 /// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.

@@ -2,7 +2,8 @@
 //! messages are included. Bytes between the relay and peers are not. Arithmetic saturates, as in [`ByteCount`].
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::{BilledDirections, BitRate, ByteCount};
+use crate::units::{BitRate, ByteCount};
+use crate::usage_rules::BilledDirections;
 
 /// Bytes between a relay and its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, RELAY_RATE_MAX, Timestamp};
+use crate::allowance::RELAY_RATE_MAX;
+use crate::promise::GrantMinutes;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// How the assumed rate compares with the readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

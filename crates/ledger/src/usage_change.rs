@@ -1,7 +1,10 @@
 //! The changes that reported connections make to the ledger. A change names the source that is charged. To apply one,
 //! the ledger needs only the time.
 
-use crate::{Basis, ByteCount, IceSource, PromisedTime, Timestamp};
+use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::units::{ByteCount, Timestamp};
 
 /// One change of what a source is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

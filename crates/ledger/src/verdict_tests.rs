@@ -1,5 +1,5 @@
 use super::*;
-use crate::BillingDay;
+use crate::units::period::BillingDay;
 use proptest::prelude::*;
 
 /// 15 MB a minute: 2 Mbps.

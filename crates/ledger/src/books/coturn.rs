@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::grants::TailChange;
+use crate::coturn::listing::{Listing, SessionId};
+use crate::coturn::sessions::to_cut;
+use crate::grants::promises::TailChange;
+use crate::grants::row::GrantEnd;
 use crate::shards::Walk;
-use crate::{BudgetMode, GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, SessionId, Timestamp, to_cut};
+use crate::source::{IceSource, MINT_SLACK};
+use crate::token::GrantId;
+use crate::units::Timestamp;
+use crate::verdict::BudgetMode;
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);

@@ -1,8 +1,19 @@
 use super::*;
-use crate::{
-    BillingDay, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment, Reach, Requester, Session, Setup,
-    SourceTerms, Spender, Stored, Traffic, User, testing,
-};
+use crate::changes::Stored;
+use crate::coturn::listing::{Reach, Session};
+use crate::grants::requester::Requester;
+use crate::grants::row::GrantRow;
+use crate::open::Setup;
+use crate::spender::{Spender, User};
+use crate::testing;
+use crate::timeline::terms::SourceTerms;
+use crate::token::Grant;
+use crate::traffic::Traffic;
+use crate::units::ByteCount;
+use crate::units::clock::Moment;
+use crate::units::period::BillingDay;
+use crate::units::slot::Minute;
+use crate::verdict::BudgetMode;
 
 const COTURN: IceSource = IceSource::Coturn;
 const HOUR: u64 = 3_600;

@@ -1,7 +1,9 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
 use super::*;
-use crate::{Caller, Report, Written};
+use crate::books::commit::Written;
+use crate::connection::Report;
+use crate::reports::Caller;
 
 impl Broker {
     /// Lists no session every so many seconds in a span.

@@ -2,27 +2,37 @@
 //! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns
 //! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
-mod commit;
+pub(crate) mod commit;
 mod coturn;
 mod operator;
 mod sfu;
-mod snapshot;
-mod spending;
+pub(crate) mod snapshot;
+pub(crate) mod spending;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::changes::{Batch, Head, Stored};
+use crate::client::ClientKey;
+use crate::connection::Report;
+use crate::connections::Connections;
+use crate::coturn::usage::CoturnUsage;
+use crate::grants::Grants;
+use crate::grants::dropped::TAIL_MAX;
+use crate::grants::row::GrantRow;
+use crate::ledger::Ledger;
+use crate::overrides::Overrides;
+use crate::promise::PromisedTime;
+use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::shards::Walk;
-use crate::{
-    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Day, Entry, Figures, Grant,
-    GrantId, GrantRow, Grants, Head, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened,
-    Overrides, PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp,
-    UNWRITTEN_MAX, User,
-};
-
-pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Written};
-pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
-pub use spending::{BLOCKED_USERS_MAX, TooManyBlocked, UserRevoked};
+use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
+use crate::spender::{Spender, User};
+use crate::standing::Standing;
+use crate::token::{Grant, GrantId};
+use crate::units::clock::Moment;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
+use crate::verdict::Figures;
 
 /// No credential lives longer.
 const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);

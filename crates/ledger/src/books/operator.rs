@@ -1,7 +1,13 @@
 //! The operator's overrides.
 
 use super::Books;
-use crate::{ByteCount, ChangeKind, Closed, GrantId, GrantRow, Grants, IceSource};
+use crate::grants::Grants;
+use crate::grants::row::GrantRow;
+use crate::reports::Closed;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::ByteCount;
+use crate::usage_change::ChangeKind;
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

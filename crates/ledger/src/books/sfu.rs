@@ -4,8 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Books, NotAdmitted};
-use crate::{GrantId, IceSource, Minute, PromisedTime, SFU_UNIT, SfuSession, Spender};
+use super::Books;
+use super::commit::NotAdmitted;
+use crate::grants::sfu::SfuSession;
+use crate::promise::PromisedTime;
+use crate::rates::SFU_UNIT;
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
 
 impl Books {
     /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room. While it is unknown how

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::{
-    BitRate, BudgetMode, ByteCount, FastGrant, Figures, MINT_SLACK, MeasuredUsage, PeriodCounts, Timestamp,
-};
+use crate::grants::counted::FastGrant;
+use crate::ledger::PeriodCounts;
+use crate::source::MINT_SLACK;
+use crate::timeline::measured::MeasuredUsage;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::verdict::{BudgetMode, Figures};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);

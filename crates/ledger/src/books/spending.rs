@@ -3,10 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Books;
-use crate::{
-    BudgetMode, ByteCount, Closed, GrantCounts, GrantId, GrantRow, Grants, IceSource, PeriodBytes, Place,
-    SpenderKind, SpenderSums, Traffic, User, UserShare, UserUsage,
-};
+use crate::grant_counts::GrantCounts;
+use crate::grants::Grants;
+use crate::grants::row::GrantRow;
+use crate::reports::Closed;
+use crate::source::IceSource;
+use crate::spender::User;
+use crate::spenders::key::SpenderKind;
+use crate::spenders::listing::{Place, SpenderSums};
+use crate::spenders::sums::PeriodBytes;
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::ByteCount;
+use crate::verdict::{BudgetMode, UserShare, UserUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;

@@ -2,7 +2,7 @@
 
 use super::cutting::promised;
 use super::*;
-use crate::Written;
+use crate::books::commit::Written;
 
 impl Broker {
     /// Mints grants for an hour until there are so many.

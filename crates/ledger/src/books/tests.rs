@@ -1,11 +1,17 @@
 //! Tests of the books over random histories of connections and mints.
 
 use super::*;
+use crate::grants::requester::Requester;
+use crate::open::Setup;
+use crate::promise::LiveDelta;
+use crate::reading::{Reading, ReadingOutcome};
 use crate::testing::setup;
-use crate::{
-    BillingDay, BitRate, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Reading, ReadingOutcome,
-    Requester, Setup, SourceTerms,
-};
+use crate::timeline::terms::SourceTerms;
+use crate::token::{Grant, GrantId};
+use crate::units::BitRate;
+use crate::units::period::BillingDay;
+use crate::units::slot::{Day, Minute};
+use crate::verdict::BudgetMode;
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -4,7 +4,10 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{Changes, Clock, Connection, Span};
-use crate::{Allowances, ChangeKind, Timestamp, UsageRules};
+use crate::allowance::Allowances;
+use crate::units::Timestamp;
+use crate::usage_change::ChangeKind;
+use crate::usage_rules::UsageRules;
 
 /// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
 /// a count has more of them. Then the oldest stay charged.

@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::Connections;
-use crate::{
-    ByteCount, ChangeKind, Connection, ConnectionCharge, GrantId, Grants, Name, Timestamp, UsageChange,
-};
+use crate::connection::{Connection, Name};
+use crate::grants::Grants;
+use crate::grants::spent::ConnectionCharge;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Connections {
     /// Restores the stored connections into the empty table. The returned changes restart the ledger's clock for the connections that

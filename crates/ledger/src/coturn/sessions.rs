@@ -17,15 +17,18 @@
 //! only (2,047 packets), and traffic above the last rate just before a session ends.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod row;
+pub(crate) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::listing::{Listing, Session, SessionId};
-use crate::{BitRate, Dirty, GrantId, Timestamp, Traffic};
+use crate::dirty::Dirty;
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::{BitRate, Timestamp};
 
-pub use row::{HIDDEN_PACKETS_MAX, SessionRow};
+use row::SessionRow;
 
 /// coturn's sessions that are not known to have ended.
 #[derive(Clone, Debug, Default)]

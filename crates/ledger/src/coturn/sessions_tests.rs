@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::row::PACKET_BYTES;
 use super::*;
-use crate::{ByteCount, Forger, Reach};
+use crate::coturn::listing::{Forger, Reach};
+use crate::coturn::sessions::row::HIDDEN_PACKETS_MAX;
+use crate::units::ByteCount;
 
 const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);
 

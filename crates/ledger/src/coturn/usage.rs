@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::listing::{Listing, SessionId};
-use super::sessions::{SessionDelta, SessionRow, Sessions};
-use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
+use super::sessions::row::SessionRow;
+use super::sessions::{SessionDelta, Sessions};
+use crate::reading::Carried;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
 const LISTING_GAP: Duration = Duration::from_secs(5);
@@ -54,7 +58,9 @@ impl CoturnUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reach, Session, Traffic, testing};
+    use crate::coturn::listing::{Reach, Session};
+    use crate::testing;
+    use crate::traffic::Traffic;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_738_364_400_000).plus_millis(seconds * 1_000)

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::spent::Spent;
-use crate::{BitRate, ByteCount, GrantCounts, GrantId, IceSource, Period, Timestamp};
+use crate::grant_counts::GrantCounts;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;

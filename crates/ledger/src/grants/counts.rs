@@ -7,10 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
-use super::{GrantRow, Grants, ROWS_AT_ONCE};
-use crate::{
-    BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSource, Minute, Timestamp, doubt,
-};
+use super::row::GrantRow;
+use super::{Grants, ROWS_AT_ONCE};
+use crate::doubt;
+use crate::grant_counts::GrantCounts;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_rules::BilledDirections;
 
 impl Grants {
     /// The live grant that relays fastest, if one is faster than assumed.

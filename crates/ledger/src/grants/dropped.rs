@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Minute, Timestamp};
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 /// No tail of any setting is longer.
 pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{GrantId, Minute};
+use crate::token::GrantId;
+use crate::units::slot::Minute;
 
 /// See the module's description. Lists, because they take the least memory.
 #[derive(Debug, Default)]

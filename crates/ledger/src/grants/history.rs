@@ -4,10 +4,17 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::dropped::Dropped;
-use super::{GrantRow, GrantState, Grants, note_key_end};
+use super::row::{GrantRow, GrantState};
+use super::{Grants, note_key_end};
 use std::time::Duration;
 
-use crate::{ByteCount, GrantId, IceSource, Minute, PromisedTime, Sums, Timestamp, User};
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::spender::User;
+use crate::spenders::sums::Sums;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.

@@ -4,9 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{GrantRow, Grants, Spent};
+use super::Grants;
+use super::row::GrantRow;
+use super::spent::Spent;
 use crate::shards::Walk;
-use crate::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
+use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
 
 /// So many rows are looked at in one step.
 const LOOKED_AT_ONCE: usize = 2_000;

@@ -8,12 +8,17 @@
 
 use std::time::Duration;
 
-use super::{GrantRow, GrantState, Grants, ROWS_AT_ONCE, note_key_end};
+use super::row::{GrantRow, GrantState};
+use super::{Grants, ROWS_AT_ONCE, note_key_end};
+use crate::clients::{Clients, Holder};
+use crate::minute_usage::Basis;
+use crate::promise::{Promise, PromisedTime};
 use crate::shards::Walk;
-use crate::{
-    Basis, ChangeKind, Clients, GrantId, Holder, IceSource, Minute, Promise, PromisedTime, Timestamp,
-    UsageChange,
-};
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
+use crate::usage_change::{ChangeKind, UsageChange};
 
 impl GrantRow {
     /// What is promised for it.

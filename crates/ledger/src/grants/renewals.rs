@@ -4,8 +4,10 @@
 
 use std::iter;
 
-use super::{GrantRow, GrantState, Grants};
-use crate::{GrantId, Timestamp};
+use super::Grants;
+use super::row::{GrantRow, GrantState};
+use crate::token::GrantId;
+use crate::units::Timestamp;
 
 impl Grants {
     /// Notes the grant that renews another one.

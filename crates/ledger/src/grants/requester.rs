@@ -3,7 +3,10 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use crate::{ClientKey, GrantId, KeyName, Spender, User};
+use crate::client::ClientKey;
+use crate::key_name::KeyName;
+use crate::spender::{Spender, User};
+use crate::token::GrantId;
 
 /// Who asks for a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

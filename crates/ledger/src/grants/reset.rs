@@ -4,9 +4,14 @@
 //! what a crash has interrupted.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use super::{ConnectionCharge, GrantRow, Grants, ROWS_AT_ONCE, Reset, Spent};
+use super::counted::Reset;
+use super::row::GrantRow;
+use super::spent::{ConnectionCharge, Spent};
+use super::{Grants, ROWS_AT_ONCE};
 use crate::shards::Walk;
-use crate::{Day, GrantId, Period};
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::slot::Day;
 
 impl Grants {
     /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that

@@ -12,10 +12,17 @@ use serde::{Deserialize, Serialize};
 use super::requester::Requester;
 use super::spent::Spent;
 use super::username::HexName;
-use crate::{
-    Allowance, ByteCount, ClientKey, Day, Grant, GrantId, Holder, IceSource, KeyName, LiveDelta, Minute,
-    Period, PromisedTime, Spender, Timestamp, User,
-};
+use crate::allowance::Allowance;
+use crate::client::ClientKey;
+use crate::clients::Holder;
+use crate::key_name::KeyName;
+use crate::promise::{LiveDelta, PromisedTime};
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::token::{Grant, GrantId};
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
 /// have is in [`GrantExtra`].

@@ -8,12 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::row::Pulls;
-use super::{GrantExtra, GrantRow, GrantState, Grants};
-use crate::{
-    Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise, PromisedTime,
-    SFU_UNIT, Spender, Timestamp, UsageChange,
-};
+use super::Grants;
+use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
+use crate::client::ClientKey;
+use crate::minute_usage::Basis;
+use crate::promise::{Promise, PromisedTime};
+use crate::rates::SFU_UNIT;
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::{Grant, GrantId};
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

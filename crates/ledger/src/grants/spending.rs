@@ -2,14 +2,21 @@
 //! the same difference.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use super::Grants;
+use super::row::GrantRow;
 use super::spent::{ConnectionCharge, Spent};
 use super::terms::keys_of;
-use super::{GrantRow, Grants};
 use crate::clients::Holder;
-use crate::{
-    ByteCount, Day, GrantId, IceSource, KeptAddresses, Minute, Spender, Spenders, Sums, Timestamp, Uncounted,
-    UsageChange, User, UserPromises,
-};
+use crate::source::IceSource;
+use crate::spender::{Spender, User};
+use crate::spenders::Spenders;
+use crate::spenders::sums::Sums;
+use crate::spenders::terms::KeptAddresses;
+use crate::spenders::user::{Uncounted, UserPromises};
+use crate::token::GrantId;
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::UsageChange;
 
 impl Grants {
     /// Bytes that one user may use in a period.

@@ -4,11 +4,16 @@
 use std::net::IpAddr;
 
 use super::row::GrantRow;
-use crate::spenders::SpenderRow;
-use crate::{
-    ByteCount, ClientTerms, IceSource, KeptAddresses, Keys, Minute, Period, Spender, SpenderKey,
-    SpenderTerms, Spenders, Sums, Timestamp,
-};
+use crate::clients::ClientTerms;
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::spenders::key::{Keys, SpenderKey};
+use crate::spenders::sums::Sums;
+use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::spenders::{SpenderRow, Spenders};
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// How large the tables may grow, and what one client may hold.
 #[derive(Clone, Copy, Debug)]

@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use super::Ledger;
-use crate::{
-    GrantMinutes, IceSource, Minute, PromisedTime, Refusal, Request, STRICT_LIFE_MIN, Timeline, Timestamp,
-    UsageChange, decide,
-};
+use crate::promise::{GrantMinutes, PromisedTime};
+use crate::source::IceSource;
+use crate::timeline::Timeline;
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
+use crate::usage_change::UsageChange;
+use crate::verdict::{Refusal, Request, STRICT_LIFE_MIN, decide};
 
 /// A credential that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use super::Ledger;
-use crate::{
-    ByteCount, Carried, Day, DayCount, IceSource, LateCounts, MeasuredUsage, Reading, ReadingOutcome,
-    Timeline, Timestamp,
-};
+use crate::day::DayCount;
+use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
+use crate::source::IceSource;
+use crate::timeline::Timeline;
+use crate::timeline::measured::MeasuredUsage;
+use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Cell, CountedPart, Minutes, replace};
-use crate::day::at_most;
-use crate::{ByteCount, Carried, Day, DayCount, GrantMinutes, Minute, Reading, Timestamp};
+use crate::day::{DayCount, at_most};
+use crate::promise::GrantMinutes;
+use crate::reading::{Carried, Reading};
+use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy)]

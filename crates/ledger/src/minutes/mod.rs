@@ -12,11 +12,14 @@ use std::ops::Range;
 mod counted;
 mod stored;
 
-use crate::day::at_most;
-use crate::{
-    Basis, BitRate, ByteCount, ClaimedUsage, DayCounts, Dirty, GrantMinutes, LiveDelta, Minute, MinuteUsage,
-    Period, Rates, Timestamp,
-};
+use crate::day::{DayCounts, at_most};
+use crate::dirty::Dirty;
+use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage};
+use crate::promise::{GrantMinutes, LiveDelta};
+use crate::rates::Rates;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A minute that has begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

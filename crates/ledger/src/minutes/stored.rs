@@ -6,10 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::{Cell, CountedPart, Minutes, Sums};
-use crate::{
-    Basis, Day, DayCount, DayCounts, Dirty, LiveDelta, Minute, MinuteUsage, Period, Rates, SourceRows,
-    Timestamp,
-};
+use crate::day::{DayCount, DayCounts};
+use crate::dirty::Dirty;
+use crate::minute_usage::{Basis, MinuteUsage, SourceRows};
+use crate::promise::LiveDelta;
+use crate::rates::Rates;
+use crate::units::Timestamp;
+use crate::units::period::Period;
+use crate::units::slot::{Day, Minute};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and

@@ -3,8 +3,10 @@
 
 use std::cmp::Reverse;
 
-use super::{PeriodBytes, SpenderKey, SpenderKind, SpenderRow, Spenders, Sums};
-use crate::ByteCount;
+use super::key::{SpenderKey, SpenderKind};
+use super::sums::{PeriodBytes, Sums};
+use super::{SpenderRow, Spenders};
+use crate::units::ByteCount;
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

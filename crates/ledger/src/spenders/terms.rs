@@ -1,6 +1,6 @@
 //! How many sums there are, and what they keep.
 
-use crate::ByteCount;
+use crate::units::ByteCount;
 
 /// Most users with a row of their own.
 pub const USERS_MAX: usize = 100_000;

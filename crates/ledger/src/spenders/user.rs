@@ -1,10 +1,15 @@
 //! What the grants of each user may still relay, for the limit of a user.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use super::{SpenderKey, SpenderKind, Spenders};
+use super::Spenders;
+use super::key::{SpenderKey, SpenderKind};
 use crate::clients::Holder;
+use crate::promise::{GrantMinutes, PromisedTime};
+use crate::source::IceSource;
+use crate::spender::User;
 use crate::spenders::SpenderRow;
-use crate::{ByteCount, GrantMinutes, IceSource, Minute, PromisedTime, Timestamp, User};
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use super::Timeline;
-use crate::{
-    Assumption, BitRate, ByteCount, CONTRADICTED_FOR, Carried, DayCount, Point, Reading, ReadingOutcome,
-    SourceRows, SourceState, Timestamp, Trial,
-};
+use crate::day::DayCount;
+use crate::minute_usage::{SourceRows, SourceState};
+use crate::reading::{Carried, Reading, ReadingOutcome};
+use crate::trial::{Assumption, CONTRADICTED_FOR, Point, Trial};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);

@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
-use crate::{Assumption, BitRate, ByteCount, IceSource, LateCounts, Timestamp};
+use crate::reading::LateCounts;
+use crate::source::IceSource;
+use crate::trial::Assumption;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::IceSource;
+use crate::source::IceSource;
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::units::Timestamp;
 
 /// Which start of the machine this is, by the number that the system gives each; `None`: not known, so it equals no other.
 pub type Boot = Option<NonZeroU128>;

@@ -1,7 +1,9 @@
 //! Promises under a wall clock that is ahead and not accepted yet.
 
 use super::*;
-use crate::{MINT_SLACK, SteadyTime};
+use crate::books::commit::{NotAdmitted, Written};
+use crate::source::MINT_SLACK;
+use crate::units::clock::SteadyTime;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

@@ -1,7 +1,9 @@
 //! Commits: what is written with a grant, what is undone, and what a grant holds.
 
 use super::*;
-use crate::{Spender, SpenderKind, User};
+use crate::books::commit::{Hold, NotCommitted, NotRecorded, Written};
+use crate::spender::{Spender, User};
+use crate::spenders::key::SpenderKind;
 
 /// Room for a credential of five minutes.
 fn held(books: &mut Books) -> Hold {

@@ -1,7 +1,10 @@
 //! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
 
 use super::*;
-use crate::{Carried, MINT_SLACK, Moment, UNWRITTEN_MAX};
+use crate::books::commit::Written;
+use crate::reading::Carried;
+use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
+use crate::units::clock::Moment;
 
 /// Bytes in a second of one grant at the assumed rate.
 const SECOND: u64 = 250_000;

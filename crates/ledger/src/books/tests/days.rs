@@ -1,7 +1,11 @@
 //! Another billing day: the days that are counted move to their periods, and nothing is lost or counted twice.
 
 use super::*;
-use crate::{Carried, Listing, MINT_SLACK, Reach, Session, SessionId, Traffic};
+use crate::books::commit::Written;
+use crate::coturn::listing::{Listing, Reach, Session, SessionId};
+use crate::reading::Carried;
+use crate::source::MINT_SLACK;
+use crate::traffic::Traffic;
 
 const HOUR: u64 = 3_600_000;
 

@@ -2,7 +2,8 @@
 //! exactly what it holds.
 
 use super::*;
-use crate::{Hold, MINT_SLACK, Written};
+use crate::books::commit::{Hold, Written};
+use crate::source::MINT_SLACK;
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 

@@ -1,7 +1,12 @@
 //! What is released of a revoked grant, and what is not: the relay's grants, in strict mode.
 
 use super::*;
-use crate::{ClientKey, Holder, MINT_SLACK, Requester, User};
+use crate::books::commit::{Commit, NotRecorded, Written};
+use crate::client::ClientKey;
+use crate::clients::Holder;
+use crate::grants::requester::Requester;
+use crate::source::MINT_SLACK;
+use crate::spender::User;
 
 const RELAY: IceSource = IceSource::Relay;
 /// An hour with the time that a mint may take.

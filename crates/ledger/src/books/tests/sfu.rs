@@ -5,7 +5,13 @@ mod limits;
 use std::sync::Arc;
 
 use super::*;
-use crate::{ByteCount, Call, Label, Moment, SfuSession, SpenderKind, SpenderTerms};
+use crate::books::commit::NotAdmitted;
+use crate::grants::sfu::SfuSession;
+use crate::spender::{Call, Label};
+use crate::spenders::key::SpenderKind;
+use crate::spenders::terms::SpenderTerms;
+use crate::units::ByteCount;
+use crate::units::clock::Moment;
 
 const MINUTE: u64 = 60_000;
 /// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.
@@ -72,7 +78,7 @@ fn restarted(setup: &Setup, books: &mut Books, now: Timestamp) -> Books {
 }
 
 /// What the session `a` has spent in this period.
-fn spent(books: &Books) -> crate::Spent {
+fn spent(books: &Books) -> crate::grants::spent::Spent {
     books.grants.spent_of(books.grants.get(GrantId::of_session("a")).unwrap())
 }
 

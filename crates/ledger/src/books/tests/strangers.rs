@@ -6,7 +6,10 @@ mod shares;
 mod stopped;
 
 use super::*;
-use crate::{CONNECTIONS_PER_CLIENT_MAX, ClientKey, ClientTerms, Requester};
+use crate::books::commit::{NotAdmitted, Written};
+use crate::client::ClientKey;
+use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
+use crate::grants::requester::Requester;
 
 const GB: u64 = 1_000_000_000;
 const HEARTBEAT: u64 = 30_000;

@@ -3,10 +3,17 @@
 mod reporter;
 
 use super::*;
-use crate::{
-    Basis, BitRate, Bounds, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow, GrantTerms,
-    Minute, Period, PromisedTime, UsageChange, testing,
-};
+use crate::grants::row::GrantRow;
+use crate::grants::terms::{Bounds, GrantTerms};
+use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
+use crate::reports::CONNECTIONS_PER_GRANT_MAX;
+use crate::testing;
+use crate::token::Grant;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

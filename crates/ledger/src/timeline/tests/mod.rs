@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
-use crate::{BitRate, Day, IceSource, Reading, ReadingOutcome};
+use crate::reading::{Reading, ReadingOutcome};
+use crate::source::IceSource;
+use crate::units::BitRate;
+use crate::units::slot::Day;
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.

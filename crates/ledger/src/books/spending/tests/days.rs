@@ -1,7 +1,8 @@
 //! Another billing day: what was spent belongs to the period that its day is in.
 
 use super::*;
-use crate::{Day, Reading, ReadingOutcome};
+use crate::reading::{Reading, ReadingOutcome};
+use crate::units::slot::Day;
 
 const DAY: u64 = 86_400;
 const GB: u64 = 1_000 * MB;

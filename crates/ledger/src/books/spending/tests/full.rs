@@ -1,7 +1,7 @@
 //! The full table of users: a user without a row would have no limit, so nothing is handed out for one.
 
 use super::*;
-use crate::NotAdmitted;
+use crate::books::commit::NotAdmitted;
 
 /// Room for one user.
 fn one_row() -> SpenderTerms {

@@ -1,7 +1,8 @@
 //! The limit of each user, and blocked users.
 
 use super::*;
-use crate::{Listing, NotAdmitted};
+use crate::books::commit::NotAdmitted;
+use crate::coturn::listing::Listing;
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {
@@ -178,7 +179,7 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
         let commit = books.commit(hold, &grant, None, requester).unwrap();
-        books.note_written(&commit, crate::books::Written::Yes).unwrap();
+        books.note_written(&commit, crate::books::commit::Written::Yes).unwrap();
         stored.apply(books.take_batch());
         renews = Some(id);
     }
@@ -207,7 +208,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
         broker.books.advance(at(written_at));
         assert!(broker.books.tidy());
         assert_eq!(broker.books.grants().count(), usize::from(written_at == 0));
-        assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
+        assert!(broker.books.note_written(&commit, crate::books::commit::Written::No).is_err());
         assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
         assert_eq!(broker.of("ann"), None);
         assert_eq!(broker.books.grants().count(), 0);
@@ -325,7 +326,7 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let grant =
         Grant { id: GrantId::new([3; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(596) };
     let commit = books.commit(hold, &grant, None, requester("ann")).unwrap();
-    books.note_written(&commit, crate::books::Written::Yes).unwrap();
+    books.note_written(&commit, crate::books::commit::Written::Yes).unwrap();
     let committed = |books: &mut Books| books.user_share(&user("ann")).unwrap().committed.get();
     for seconds in (5..=120).step_by(5) {
         books.advance(at(seconds));

@@ -1,9 +1,21 @@
 use super::*;
-use crate::{
-    BillingDay, BitRate, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter, GrantPage, GrantPlace,
-    Head, KeptAddresses, Label, ListedGrant, MINT_SLACK, Report, Requester, Setup, Spender, SpenderKey,
-    SpenderKind, SpenderTerms, Stored, Sums, Timestamp, testing,
-};
+use crate::changes::{Head, Stored};
+use crate::client::ClientKey;
+use crate::connection::Report;
+use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
+use crate::grants::requester::Requester;
+use crate::open::Setup;
+use crate::reports::Caller;
+use crate::source::MINT_SLACK;
+use crate::spender::{Call, Label, Spender};
+use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::sums::Sums;
+use crate::spenders::terms::{KeptAddresses, SpenderTerms};
+use crate::testing;
+use crate::token::Grant;
+use crate::units::period::BillingDay;
+use crate::units::{BitRate, Timestamp};
+use crate::verdict::BudgetMode;
 use std::time::Duration;
 
 mod counts;
@@ -94,7 +106,7 @@ impl Broker {
         };
         let commit = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
         self.stored.apply(self.books.take_batch());
-        self.books.note_written(&commit, crate::books::Written::Yes).unwrap();
+        self.books.note_written(&commit, crate::books::commit::Written::Yes).unwrap();
         Some(grant)
     }
 

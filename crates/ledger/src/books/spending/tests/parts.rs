@@ -1,7 +1,8 @@
 //! Counts by grant that are taken in parts.
 
 use super::*;
-use crate::{GrantCounts, Traffic};
+use crate::grant_counts::GrantCounts;
+use crate::traffic::Traffic;
 
 /// The process ends after a part of a final count. The next one cannot ask for that hour at first, and counts the open span.
 #[test]

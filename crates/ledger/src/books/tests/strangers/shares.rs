@@ -1,6 +1,7 @@
 //! The share of a strict budget that one address can reserve.
 
 use super::*;
+use crate::books::commit::{NotAdmitted, Written};
 
 #[test]
 fn in_strict_mode_an_address_reserves_its_share_and_no_other_address_is_refused() {
