@@ -1,4 +1,5 @@
-//! The test of docs/ARCHITECTURE.md and docs/BOUNDS.md: what they name is in the code.
+//! The test of docs/ARCHITECTURE.md and docs/BOUNDS.md: what they name is in the code. And of the ledger: its imports show what is below
+//! what, and its modules say where their tests are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,57 @@ fn a_bound_that_does_not_exist_is_reported() {
     assert_eq!(problems("`BODY_MAX`"), ["`BODY_MAX` is no setting; write `BODY_MAX` (`module`)"]);
     assert_eq!(problems("`BODY` (`turn_base::body`)"), ["`turn_base::body` has no constant `BODY`"]);
     assert_eq!(problems("`BODY_MAX` (`http::nowhere`)"), ["`http::nowhere` has no constant `BODY_MAX`"]);
+}
+
+#[test]
+fn the_ledger_imports_from_the_module_that_defines_a_name() {
+    for (file, text) in modules_of_the_ledger() {
+        let through_root = |line: &&str| {
+            let path = line.trim_start().strip_prefix("use crate::");
+            path.is_some_and(|path| !path.starts_with(|c: char| c.is_ascii_lowercase()))
+        };
+        assert_eq!(text.lines().find(through_root), None, "{}", file.display());
+    }
+}
+
+#[test]
+fn each_module_of_the_ledger_says_where_its_tests_are() {
+    for (file, text) in modules_of_the_ledger().filter(|(file, _)| !is_test(file)) {
+        let file = file.display();
+        let noted = text.lines().take(2).find_map(|line| line.split_once("Tests: ")?.1.strip_suffix('.'));
+        let place =
+            noted.unwrap_or_else(|| panic!("the first two lines of {file} do not say `Tests: <path>.`"));
+        let is_there = match place {
+            "below" => text.contains("\nmod tests {"),
+            path => root().join("crates/ledger").join(path).exists(),
+        };
+        assert!(is_there, "{file}: no tests {place}");
+    }
+}
+
+/// The files of the ledger with their texts, without its root.
+fn modules_of_the_ledger() -> impl Iterator<Item = (PathBuf, String)> {
+    let package = root().join("crates/ledger");
+    let mut folders = vec![package.join("src")];
+    let mut files = vec![];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    assert!(files.len() > 80, "the ledger is whole");
+    files.retain(|file| !file.ends_with("src/lib.rs"));
+    files.into_iter().map(move |file| {
+        let text = fs::read_to_string(&file).unwrap();
+        (file.strip_prefix(&package).unwrap().to_owned(), text)
+    })
+}
+
+/// Whether a file of the ledger contains tests only, or what they begin with.
+fn is_test(file: &Path) -> bool {
+    let is_of_tests = |name: &str| name.ends_with("_tests") || ["tests", "testing"].contains(&name);
+    file.with_extension("").iter().filter_map(|part| part.to_str()).any(is_of_tests)
 }
 
 /// What is wrong with the names in a cell of the table.

@@ -1,7 +1,7 @@
-//! Allowances: the most bytes that the claims of a group of connections may be charged. An allowance grows at a fixed rate
-//! while at least one connection of the group is open. Claimed bytes and time at the estimated rate are both taken from
-//! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
-//! waits for days does not collect a large amount.
+//! Allowances: the most bytes that the claims of a group of connections may be charged. Tests: src/allowance_tests.rs.
+//! An allowance grows at a fixed rate while at least one connection of the group is open. Claimed bytes and time at the estimated rate are
+//! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
+//! that waits for days does not collect a large amount.
 //!
 //! A grant, a client address, an IPv6 /48 and a user each have one. A claim must fit into all that apply to it. Everything that is charged
 //! for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that somebody vouches

@@ -1,5 +1,6 @@
-//! Client keys: which addresses count as one client. An IPv4 address is one client. In IPv6 one client has a whole /64, and a /48 is a
-//! group of clients with four times the allowances of one. Each key has at most one wider key above it.
+//! Client keys: which addresses count as one client. Tests: below.
+//! An IPv4 address is one client. In IPv6 one client has a whole /64, and a /48 is a group of clients with four times the allowances of
+//! one. Each key has at most one wider key above it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,5 +1,6 @@
-//! Counts by UTC day. A count is what is known of one source on one day, with the instant up to which it is known. The usage of a
-//! period is the sum of its days. So another billing day, a reset and a restart need no rule of their own.
+//! Counts by UTC day. Tests: below.
+//! A count is what is known of one source on one day, with the instant up to which it is known. The usage of a period is the sum of its
+//! days. So another billing day, a reset and a restart need no rule of their own.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
-//! The doubt about an absurd count. A count that grows by more than ten times what was promised, and by a tenth of the limit, is
-//! accepted only if the next count confirms it. A count never goes down, so one that is accepted stays until the reset.
+//! The doubt about an absurd count. Tests: below.
+//! A count that grows by more than ten times what was promised, and by a tenth of the limit, is accepted only if the next count confirms
+//! it. A count never goes down, so one that is accepted stays until the reset.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-//! The table of grants: one row for each credential, kept until the period of its end is over. A row states what is promised
-//! for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what is stored of a row
-//! records the change. What a client may claim over all its grants is kept beside the rows.
+//! The table of grants: one row for each credential, kept until the period of its end is over. Tests: src/grants_tests.rs.
+//! A row states what is promised for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what
+//! is stored of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!
 //! The table is bounded. When it is full of live grants, no metered credential is issued. A grant that has ended differs only by its
 //! state: it stays for what it spent, and for a tail that turns out to be longer.

@@ -1,5 +1,5 @@
-//! The name of a TURN key: which of the operator's keys at the provider minted a credential. Never the key's id or its secret.
-//! It has a fixed size, so that it costs little in a row.
+//! The name of a TURN key: which of the operator's keys at the provider minted a credential. Tests: below.
+//! Never the key's id or its secret. It has a fixed size, so that it costs little in a row.
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! The bandwidth ledger of turn-broker. This package is pure: it reads no clock, no environment and no file, and it writes
-//! none. Time and randomness are arguments, decisions are values. Every name stands at the root; the modules are private.
+//! none. Time and randomness are arguments, decisions are values. Every name stands at the root; the modules are private. The first
+//! lines of a module say where its tests are, in this package.
 //!
 //! | where | what |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The construction of the books from the settings and the stored rows. The service and the simulation use the same
-//! function.
+//! The construction of the books from the settings and the stored rows. Tests: src/open_tests.rs.
+//! The service and the simulation use the same function.
 
 use crate::books::Books;
 use crate::changes::Stored;

@@ -1,5 +1,5 @@
-//! The operator's overrides. They survive a restart. An override of the limit holds until the configured limit changes:
-//! the latest instruction wins.
+//! The operator's overrides. Tests: below.
+//! They survive a restart. An override of the limit holds until the configured limit changes: the latest instruction wins.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! A promise: what one credential can still relay, with the assumptions under which it was given. A setting that changes later can
-//! make it larger, never smaller.
+//! A promise: what one credential can still relay, with the assumptions under which it was given. Tests: below.
+//! A setting that changes later can make it larger, never smaller.
 //!
 //! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

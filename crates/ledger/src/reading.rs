@@ -1,5 +1,5 @@
-//! A provider's own count of bytes. A reading replaces the estimate of the minutes that it covers. Readings never go
-//! down and never reach into the future.
+//! A provider's own count of bytes. Tests: below.
+//! A reading replaces the estimate of the minutes that it covers. Readings never go down and never reach into the future.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;

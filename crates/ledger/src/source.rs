@@ -1,5 +1,5 @@
-//! What is charged to the budget: the ICE sources that can be configured, and the SFU. Their names appear in settings, responses
-//! and stored rows.
+//! What is charged to the budget: the ICE sources that can be configured, and the SFU. Tests: src/ledger_tests.rs.
+//! Their names appear in settings, responses and stored rows.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small. The
-//! user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is that of the
-//! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so whatever else a request says
-//! of a grant belongs here.
+//! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small.
+//! Tests: below.
+//! The user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is that of the
+//! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so whatever else a request says of a
+//! grant belongs here.
 
 use std::sync::Arc;
 

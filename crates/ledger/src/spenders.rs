@@ -1,6 +1,7 @@
-//! The sums of this period by who spends: a table for each kind, with a row for each user, label, origin, client address and call, and
-//! one row for the rest. A grant's share is in one row of each table and changes with the grant's figures, so the rows of a kind
-//! always add up to the shares of all grants that have begun anew since the reset. A sum stays exact after its grant has left the table.
+//! The sums of this period by who spends. Tests: src/books/spending/tests.
+//! There is a table for each kind, with a row for each user, label, origin, client address and call, and one row for the rest. A grant's
+//! share is in one row of each table and changes with the grant's figures, so the rows of a kind always add up to the shares of all grants
+//! that have begun anew since the reset. A sum stays exact after its grant has left the table.
 //!
 //! The rest is what names no key of that kind, and keys without a row. A table is bounded: when it is full, the idle rows with the
 //! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for

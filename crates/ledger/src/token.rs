@@ -1,4 +1,4 @@
-//! The id of a grant, and what its token says: the record of one issued credential.
+//! The id of a grant, and what its token says: the record of one issued credential. Tests: below.
 
 use std::fmt;
 use std::str::FromStr;

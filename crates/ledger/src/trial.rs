@@ -1,6 +1,7 @@
-//! The test of the assumed rate. The overshoot bound assumes that no grant relays faster. Each reading tests this: more
-//! bytes than all live grants at that rate could relay contradict it. Then the observed rate replaces the assumed one
-//! until no reading of the last hour contradicts it. One that fits shows little: each new grant makes the test more tolerant.
+//! The test of the assumed rate. Tests: below.
+//! The overshoot bound assumes that no grant relays faster. Each reading tests this: more bytes than all live grants at that rate could
+//! relay contradict it. Then the observed rate replaces the assumed one until no reading of the last hour contradicts it. One that fits
+//! shows little: each new grant makes the test more tolerant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
-//! Bytes, bit rates and instants of wall time. All units are decimal: a GB is 10^9 bytes, a Mbps is 10^6 bit/s, and
-//! there are no binary multiples. Arithmetic saturates and never wraps, so no input can turn a large bill into a small
-//! one.
+//! Bytes, bit rates and instants of wall time. Tests: below.
+//! All units are decimal: a GB is 10^9 bytes, a Mbps is 10^6 bit/s, and there are no binary multiples. Arithmetic saturates and never
+//! wraps, so no input can turn a large bill into a small one.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod clock;

@@ -1,4 +1,5 @@
-//! The rules by which connections are charged. They are settings, so they need nothing of a connection.
+//! The rules by which connections are charged. Tests: src/connection_tests.rs.
+//! They are settings, so they need nothing of a connection.
 
 use std::time::Duration;
 

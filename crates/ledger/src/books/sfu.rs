@@ -1,5 +1,5 @@
-//! The sessions of the SFU. What they take is promised, counted by time and refused like what credentials relay. The time in which no
-//! process runs counts, too.
+//! The sessions of the SFU. Tests: src/books/tests/sfu.rs.
+//! What they take is promised, counted by time and refused like what credentials relay. The time in which no process runs counts, too.
 
 use std::sync::Arc;
 use std::time::Duration;

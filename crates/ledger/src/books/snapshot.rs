@@ -1,4 +1,5 @@
-//! All figures at one instant. Responses, metrics and log lines are derived from them, so they cannot disagree.
+//! All figures at one instant. Tests: src/open_tests.rs.
+//! Responses, metrics and log lines are derived from them, so they cannot disagree.
 
 use std::time::Duration;
 

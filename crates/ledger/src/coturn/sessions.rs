@@ -1,7 +1,7 @@
-//! The bytes of coturn's sessions, per grant and in total, from successive listings. The sums never decrease and are
-//! never less than the counts that coturn has shown. Bytes that coturn does not show yet are estimated from earlier
-//! ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before
-//! the first 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:
+//! The bytes of coturn's sessions, per grant and in total, from successive listings. Tests: src/coturn/sessions_tests.rs.
+//! The sums never decrease and are never less than the counts that coturn has shown. Bytes that coturn does not show yet are estimated from
+//! earlier ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before the first
+//! 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:
 //!
 //! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of
 //!   1,200. They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.

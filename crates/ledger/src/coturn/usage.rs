@@ -1,5 +1,5 @@
-//! What coturn's sessions carry from listing to listing. Listings in close succession show all relayed bytes. After a gap,
-//! sessions may have begun and ended between the listings.
+//! What coturn's sessions carry from listing to listing. Tests: below.
+//! Listings in close succession show all relayed bytes. After a gap, sessions may have begun and ended between the listings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

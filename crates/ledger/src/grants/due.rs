@@ -1,5 +1,5 @@
-//! The live grants by the first minute in which they may have ended. A grant can be here more than once, and after it has ended: who takes
-//! it looks at its row.
+//! The live grants by the first minute in which they may have ended. Tests: below.
+//! A grant can be here more than once, and after it has ended: who takes it looks at its row.
 
 use std::collections::BTreeMap;
 

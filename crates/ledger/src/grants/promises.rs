@@ -1,5 +1,6 @@
-//! What is promised for the grants in the table. A row states its own promise. Every change of one goes through
-//! [`Grants::replace_promise`], which changes the user's sum and the client's share, and returns the change of the source's minutes.
+//! What is promised for the grants in the table. Tests: src/books/tests/promises.rs.
+//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the user's sum and the
+//! client's share, and returns the change of the source's minutes.
 //!
 //! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
 //! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one

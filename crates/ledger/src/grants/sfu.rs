@@ -1,5 +1,6 @@
-//! The sessions of the SFU. Each is a grant from its first request to its end. What it may take from others is promised from the
-//! present minute on, and again at the start of each minute. What lies behind stays promised at the rate that it had.
+//! The sessions of the SFU. Tests: src/books/tests/sfu.rs.
+//! Each is a grant from its first request to its end. What it may take from others is promised from the present minute on, and again at the
+//! start of each minute. What lies behind stays promised at the rate that it had.
 //!
 //! A promise rises at once and falls with the next minute: so the rate of a minute is the highest of its instants.
 //! No count names a session, so what the SFU said of its tracks is the measure.

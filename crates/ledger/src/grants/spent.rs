@@ -1,4 +1,5 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
+//! Tests: below.
 //! A claim is spread evenly over the time that it covers, so a count takes its part of it.
 //!
 //! What was measured never decreases in a period. The part of the charges that belongs to open connections is not stored. A

@@ -1,4 +1,5 @@
-//! The TURN user name of a grant, which its provider made. Nearly all have one form that takes little memory.
+//! The TURN user name of a grant, which its provider made. Tests: below.
+//! Nearly all have one form that takes little memory.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
-//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its number of live
-//! grants. Later minutes are stored as differences of that number. So a grant changes few rows however long it lives,
-//! and reading a figure takes constant time.
+//! The minutes of one period, with running sums over them. Tests: src/timeline/tests.
+//! A minute that has begun is a cell with its number of live grants. Later minutes are stored as differences of that number. So a grant
+//! changes few rows however long it lives, and reading a figure takes constant time.
 //!
 //! Cells change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
 //! `used <= committed` holds because it holds in each minute.

@@ -1,5 +1,5 @@
-//! The rows with live grants that each client address has brought into a table. An address may bring a part of the table, so the names
-//! that one stranger makes up leave room for those of others.
+//! The rows with live grants that each client address has brought into a table. Tests: src/books/spending/tests/held.rs.
+//! An address may bring a part of the table, so the names that one stranger makes up leave room for those of others.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The keys of the sums: who spends, as a user, a label, an origin, an address or a call.
+//! The keys of the sums: who spends, as a user, a label, an origin, an address or a call. Tests: below.
 
 use std::fmt;
 use std::net::IpAddr;

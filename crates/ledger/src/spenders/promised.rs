@@ -1,5 +1,6 @@
-//! The minutes in which the grants of one user may relay, stored as differences: at a minute, by how much the number of such
-//! grants changes. So a sum takes one pass over the minutes at which a grant begins or ends, however many grants there are.
+//! The minutes in which the grants of one user may relay, stored as differences. Tests: below.
+//! At a minute, a difference says by how much the number of such grants changes. So a sum takes one pass over the minutes at which a grant
+//! begins or ends, however many grants there are.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;

@@ -1,5 +1,6 @@
-//! Spans of one length, numbered since 1970: UTC minutes and days. The ledger counts bytes and grants by the minute, and keeps what
-//! was counted by the day. Every instant lies in exactly one span of a length.
+//! Spans of one length, numbered since 1970: UTC minutes and days. Tests: below.
+//! The ledger counts bytes and grants by the minute, and keeps what was counted by the day. Every instant lies in exactly one span of a
+//! length.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
