@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::Row;
+use crate::table::Row;
 
 /// How much a bucket holds and how fast it refills. The unit is that of what is taken: requests, messages, KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::{Holder, PerHolder, Rate, Spent};
+use crate::bucket::{Rate, Spent};
+use crate::holder::Holder;
+use crate::per_address::PerHolder;
 
 /// A [`PerHolder`] behind a lock.
 #[derive(Debug)]

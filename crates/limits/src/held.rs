@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::{Holder, Share};
+use crate::holder::{Holder, Share};
 
 /// What is counted in each share.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::{Held, Holder};
+use crate::held::Held;
+use crate::holder::Holder;
 
 /// How many bytes may be kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use turn_ledger::USERS_FACTOR;
+use turn_ledger::{GROUP_FACTOR, USERS_FACTOR};
 
+use crate::bucket::{Bucket, Rate, Spent};
+use crate::holder::Holder;
+use crate::prefix::Prefix;
 use crate::table::{Row, Table, Visit};
-use crate::{Bucket, GROUP_FACTOR, Holder, Prefix, Rate, Spent};
 
 /// A row for each client address, and one for each IPv6 /48.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 
-use crate::Prefix;
+use crate::prefix::Prefix;
 
 /// Rows that are shared by those that have no row of their own.
 pub const SHARED_ROWS: u64 = 1_024;
