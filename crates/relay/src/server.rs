@@ -19,13 +19,13 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use crate::allocation_rules::{Refused, Username, judge};
+use crate::broker::{Broker, Event, Note};
 use crate::clients::{Client, Clients, Payer};
 use crate::count::Limit;
 use crate::datagram::{DatagramKind, kind, signer};
 use crate::peers::PeerPolicy;
 use crate::rate::SharedRates;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
-use crate::{Broker, Event, Note};
 use turn_ledger::{BilledDirections, ByteCount, Carried};
 
 /// The interval between readings, and between checks for grants that have ended.

@@ -17,9 +17,9 @@ use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
 use crate::allocation_rules::{ALLOCATIONS_MAX, Refused};
+use crate::broker::{Event, Note};
 use crate::count::{Count, Limit};
 use crate::peers::PeerPolicy;
-use crate::{Event, Note};
 use turn_ledger::Traffic;
 
 /// The pause after a socket error, so that the loop does not spin.
