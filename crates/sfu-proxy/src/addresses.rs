@@ -7,8 +7,8 @@ use std::time::Duration;
 use turn_ledger::ClientKey;
 use turn_limits::{Held, Holder, PerHolder, Rate, SHARES, Share};
 
-use super::SessionId;
 use super::fault::Fault;
+use super::session_id::SessionId;
 
 /// Sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::SessionId;
 use super::name::Name;
+use super::session_id::SessionId;
 use super::track::{Direction, TrackId};
 
 /// A track or a data channel of an answer that succeeded.

@@ -4,9 +4,10 @@ use turn_ledger::{Call, SfuSession, Spender, Timestamp};
 use turn_signaling::call::ProtocolName;
 
 use crate::lock::LIFE;
+use crate::name::room;
 use crate::session::{Caller, ChangedSession, NewSession};
+use crate::session_id::SessionId;
 use crate::taken::Taken;
-use crate::{SessionId, room};
 
 impl ChangedSession {
     /// The row. `now`: the time of the books.

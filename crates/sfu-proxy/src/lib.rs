@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `path`, `header` | which requests and which of their headers go upstream, and which headers of a response come back |
 //! | `request`, `answer` | the bodies of requests, with exactly what goes upstream; the answers of the SFU |
-//! | `track`, `name`, [`taken`] | what a session sends and takes, its names; what it takes at assumed rates |
+//! | `session_id`, `name` | the id of a session; the names of rooms and tracks |
+//! | `track`, [`taken`] | what a session sends and takes; what it takes at assumed rates |
 //! | `sessions`, [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
 //! | `addresses` | how many sessions one address may open |
 //! | `lock` | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
@@ -24,13 +25,6 @@
 //! | `broker`, `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
 //! | `settings` | the settings |
 
-use std::fmt;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-use turn_ledger::is_dots;
-
 mod addresses;
 mod answer;
 mod broker;
@@ -44,6 +38,7 @@ mod proxy;
 mod request;
 pub mod routes;
 pub mod session;
+mod session_id;
 mod sessions;
 mod settings;
 pub mod taken;
@@ -52,56 +47,7 @@ mod upstream;
 mod watch;
 
 pub use broker::SfuBroker;
+pub use name::room;
 pub use proxy::{Service, SfuProxy};
+pub use session_id::SessionId;
 pub use settings::SfuConfig;
-
-/// The longest name of a room, in bytes.
-const ROOM_MAX: usize = 128;
-/// The longest id of a session, in bytes. Cloudflare's have 32.
-const SESSION_ID_MAX: usize = 64;
-
-/// The id of a session, as Cloudflare made it. It is not a secret: every member of a room knows those of the others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct SessionId(Arc<str>);
-
-impl SessionId {
-    /// `None` unless the text is 1 to 64 letters, digits, `-` and `_`, so it can stand in a path and in a cookie's name.
-    pub fn new(text: &str) -> Option<Self> {
-        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        let is_good = (1..=SESSION_ID_MAX).contains(&text.len()) && text.bytes().all(is_allowed);
-        is_good.then(|| Self(text.into()))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The text, shared.
-    pub fn text(&self) -> Arc<str> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl TryFrom<String> for SessionId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::new(&text).ok_or("expected the id of a session")
-    }
-}
-
-/// The room that a request names. `None` for an empty name, one that is too long, one with a control character, and one that no path
-/// can have.
-pub fn room(text: &str) -> Option<Arc<str>> {
-    let is_good =
-        (1..=ROOM_MAX).contains(&text.len()) && !is_dots(text) && !text.chars().any(char::is_control);
-    is_good.then(|| text.into())
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use turn_ledger::{GrantId, User};
 
-use super::SessionId;
+use super::session_id::SessionId;
 use turn_signaling::signing::{self, SigningKey};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.

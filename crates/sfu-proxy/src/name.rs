@@ -1,13 +1,17 @@
-//! The names that clients and the SFU give to tracks: the mid of a track, and the name under which others pull it.
+//! The names that a request gives to a room, and that clients and the SFU give to tracks: the mid of a track, and the name under which
+//! others pull it.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use turn_ledger::is_dots;
 
-/// The longest name, in bytes. Browsers use small numbers for mids, pages use UUIDs for names.
+/// The longest name of a room, in bytes.
+const ROOM_MAX: usize = 128;
+/// The longest name of a track, in bytes. Browsers use small numbers for mids, pages use UUIDs for names.
 const NAME_MAX: usize = 256;
 
-/// A name of 1 to 256 bytes.
+/// A name of a track, of 1 to 256 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name(Arc<str>);
@@ -30,4 +34,12 @@ impl TryFrom<String> for Name {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::new(&text).ok_or("expected a name of 1 to 256 bytes")
     }
+}
+
+/// The room that a request names. `None` for an empty name, one that is too long, one with a control character, and one that no path
+/// can have.
+pub fn room(text: &str) -> Option<Arc<str>> {
+    let is_good =
+        (1..=ROOM_MAX).contains(&text.len()) && !is_dots(text) && !text.chars().any(char::is_control);
+    is_good.then(|| text.into())
 }

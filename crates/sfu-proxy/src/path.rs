@@ -3,7 +3,7 @@
 
 use strum::VariantArray;
 
-use super::SessionId;
+use super::session_id::SessionId;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,8 +101,8 @@ pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::SESSION_ID_MAX;
     use super::*;
+    use crate::session_id::SESSION_ID_MAX;
 
     fn session(call: SfuCall) -> Route {
         Route::Session { id: SessionId::new("a1b2").unwrap(), call }

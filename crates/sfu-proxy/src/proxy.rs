@@ -14,13 +14,13 @@ use turn_base::random;
 use turn_ledger::{GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
 
-use crate::SessionId;
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::path::SfuCall;
 use crate::request::{self, RequestedTracks};
 use crate::session::{Caller, NewSession};
+use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
 use crate::taken::{Demand, Taken, VideoRates, kbps};

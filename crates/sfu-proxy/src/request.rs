@@ -5,9 +5,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::SessionId;
 use super::name::Name;
 use super::path::SfuCall;
+use super::session_id::SessionId;
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
 
 /// A request, as it goes to the SFU.

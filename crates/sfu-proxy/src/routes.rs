@@ -28,12 +28,14 @@ use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
 use crate::fault::Fault;
+use crate::header;
 use crate::lock::SERVERS_LIFE;
+use crate::name::room;
 use crate::path::{NoRoute, Route, SfuCall, route};
 use crate::proxy::{Opening, SfuProxy};
 use crate::session::Caller;
+use crate::session_id::SessionId;
 use crate::upstream::{ForwardedRequest, SfuResponse};
-use crate::{SessionId, header, room};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;

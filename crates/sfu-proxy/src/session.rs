@@ -1,7 +1,7 @@
 //! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time from the look
 //! at which the SFU reports it active, until one at which it does not.
 
-mod look;
+pub(crate) mod look;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use turn_ledger::{ClientKey, GrantId, User};
 use turn_limits::{Bucket, Holder, Rate};
 
-use super::SessionId;
 use super::answer::{ConfirmedTrack, SfuAnswer};
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
+use super::session_id::SessionId;
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
 use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};

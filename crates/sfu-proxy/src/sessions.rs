@@ -13,18 +13,16 @@ use std::time::Duration;
 use turn_ledger::User;
 use turn_limits::Holder;
 
-use super::SessionId;
 use super::addresses::Addresses;
 use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::RequestedTracks;
 use super::session::{Caller, NewSession, Session};
+use super::session_id::SessionId;
 use super::taken::{Demand, Taken, VideoRates};
 use super::track::TrackKey;
 use turn_signaling::call::CallEvent;
 use turn_signaling::deadlines::Deadlines;
-
-pub(crate) use looks::Look;
 
 /// Sessions in the table.
 pub(crate) const SESSIONS_MAX: usize = 8_192;

@@ -14,10 +14,11 @@ use turn_limits::{MemoryUse, SHARES};
 
 use crate::answer::{SfuAnswer, answered};
 use crate::fault::Fault;
+use crate::header;
 use crate::path::{SfuCall, upstream};
+use crate::session_id::SessionId;
 use crate::sessions::CALLS_PER_ADDRESS_MAX;
 use crate::settings::SfuConfig;
-use crate::{SessionId, header};
 
 /// The time limit of one call: connecting, response and body.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);

@@ -11,11 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::SessionId;
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
 use crate::request;
-use crate::sessions::{CLOSE_INTERVAL, Look, Sessions};
+use crate::session::look::Look;
+use crate::session_id::SessionId;
+use crate::sessions::{CLOSE_INTERVAL, Sessions};
 use crate::track::TrackKey;
 use crate::upstream::{SfuResponse, is_gone};
 

@@ -4,9 +4,20 @@ use std::time::Duration;
 
 use super::{Session, Track, is_kept};
 use crate::answer::SfuAnswer;
-use crate::sessions::Look;
+use crate::session_id::SessionId;
 use crate::taken::{Demand, LateTrack};
 use crate::track::{Direction, MediaKind, TrackKey};
+
+/// A look at one session: the SFU must be asked for its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The session.
+    pub id: SessionId,
+    /// The session's version. The answer only adds if it has changed.
+    pub version: u64,
+    /// Whether its time is random, so that no client knows it.
+    pub is_random: bool,
+}
 
 impl Session {
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds

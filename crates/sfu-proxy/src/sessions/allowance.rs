@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{CALLS_PER_ADDRESS_MAX, PER_SESSION_MAX, Sessions};
-use crate::SessionId;
 use crate::addresses::TRACKS_MAX;
 use crate::answer::ConfirmedTrack;
 use crate::fault::Fault;
 use crate::request::{Pull, RequestedTracks};
 use crate::session::Session;
+use crate::session_id::SessionId;
 use crate::taken::Demand;
 use crate::track::{MediaKind, TrackId};
 

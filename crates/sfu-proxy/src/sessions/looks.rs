@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::Sessions;
-use crate::SessionId;
 use crate::answer::SfuAnswer;
+use crate::session::look::Look;
 use crate::session::{FAILED_LOOKS_MAX, Session};
+use crate::session_id::SessionId;
 
 /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
 /// is random, so that no page is silent at each look.
@@ -18,16 +19,6 @@ pub(crate) const LOOK_SOON_MIN: Duration = Duration::from_secs(2);
 pub(crate) const LOOK_SOON_MAX: Duration = Duration::from_secs(10);
 /// After a failed look the SFU is asked at once, and then after this time.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// A look at one session: the SFU must be asked for its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
-    /// The session.
-    pub id: SessionId,
-    /// The session's version. The answer only adds if it has changed.
-    pub version: u64,
-    /// Whether its time is random, so that no client knows it.
-    pub is_random: bool,
-}
 
 impl Sessions {
     /// A call may have changed what flows: the session is looked at, at once.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Sessions;
-use crate::SessionId;
 use crate::session::{ChangedSession, NewSession, Session};
+use crate::session_id::SessionId;
 
 impl Sessions {
     /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use turn_ledger::User;
 
 use super::Sessions;
-use crate::SessionId;
 use crate::session::{Caller, Session};
+use crate::session_id::SessionId;
 
 impl Sessions {
     /// The room in which these sessions are in a call now. `None` if there is none or more than one.

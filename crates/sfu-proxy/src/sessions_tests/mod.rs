@@ -16,6 +16,7 @@ use crate::answer::ConfirmedTrack;
 use crate::name::Name;
 use crate::request::Pull;
 use crate::request::Push;
+use crate::session::look::Look;
 use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
 use crate::taken::{LateTrack, VideoRates};
 use crate::track::{AUDIO_KBPS, Direction, MediaKind, TrackId};
