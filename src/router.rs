@@ -107,8 +107,7 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
 fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
     let dashboard = pages::DASHBOARD.routes(listed).map(|route| route.map(|route| if_operator(route, app)));
     let demo = app.is_demo.then_some(&pages::DEMO);
-    let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo);
-    let public = public.flat_map(|page| page.routes(listed));
+    let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
     let document = [route!(openapi::get_open_api)];
     document.into_iter().chain(web::module()).chain(dashboard).chain(public).collect()
 }

@@ -138,12 +138,11 @@ const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 /// The first parts of the paths of all routes outside signaling.
-const OTHER_ROUTES: [&str; 16] = [
+const OTHER_ROUTES: [&str; 15] = [
     "_matrix",
     "api",
     "dashboard",
     "demo",
-    "docs",
     "health",
     "ice",
     "leader",

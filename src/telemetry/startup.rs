@@ -39,7 +39,7 @@ pub fn report_books(books: &Snapshot, in_database: bool) {
 fn report_addresses(config: &Config, address: SocketAddr) {
     let here = || format!("http://{}/", reachable(address));
     let base = config.public_url.as_ref().map_or_else(here, ToString::to_string);
-    tracing::info!("Credentials: {base}api/turn-credentials, the whole API: {base}docs");
+    tracing::info!("Credentials: {base}api/turn-credentials, the whole API: {base}openapi.json");
     match config.signaling.addresses(&base).as_slice() {
         [] => tracing::info!("No signaling: SIGNALING is not set"),
         on => tracing::info!("Signaling: {}", on.join(", ")),

@@ -83,19 +83,6 @@ pub static RELAY_CHECK: Page = Page {
     ],
 };
 
-/// Shows `/openapi.json`.
-pub static DOCS: Page = Page {
-    link: Link { path: "/docs", title: "API" },
-    html: html!("docs"),
-    files: &[
-        SHARED,
-        files!("docs":
-            "docs.css", "main.js", "command.js", "document.js", "examples.js", "request.js", "schema.js", "search.js", "text.js",
-            "try.js", "view.js"
-        ),
-    ],
-};
-
 /// The page of `turn-broker demo`. It also loads files of the dashboard.
 pub static DEMO: Page = Page {
     link: Link { path: "/demo", title: "Demo" },
@@ -110,7 +97,7 @@ pub static DEMO: Page = Page {
 pub fn served(app: &App) -> Vec<Link> {
     let demo = app.is_demo.then_some(&DEMO);
     let dashboard = app.operator_token.is_some().then_some(&DASHBOARD);
-    demo.into_iter().chain(dashboard).chain([&RELAY_CHECK, &DOCS]).map(|page| page.link).collect()
+    demo.into_iter().chain(dashboard).chain([&RELAY_CHECK]).map(|page| page.link).collect()
 }
 
 impl Page {

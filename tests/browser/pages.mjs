@@ -1,13 +1,10 @@
-// The pages in a real browser: the dashboard of a broker with traffic, the relay check with a real coturn, and the API
-// document against the API. No page may violate its own policy, log an error, or have findings of axe. Pictures go to PICTURES.
+// The pages in a real browser: the dashboard of a broker with traffic, and the relay check with a real coturn.
+// No page may violate its own policy, log an error, or have findings of axe. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import * as month from './dashboard-page.mjs';
 import { signIn } from './dashboard-page.mjs';
 import { BROKER, coturnSecret, directory, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
-import {
-  aPublicCallIsTried, aSearchFindsFieldsAndCodes, theDocumentIsValidAndTrue, thePageIsPrintedWhole, thePageShowsTheWholeDocument, thePageWorksUnderAPrefix,
-} from './docs-page.mjs';
 import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
@@ -20,7 +17,7 @@ const RATE_LIMIT_WINDOW_SECONDS = '86400';
 async function run() {
   const browser = await launchBrowser(directory);
   // They run at the same time, because each of them mostly waits.
-  await Promise.all([dashboard(browser), relayChecks(browser), docs(browser)]);
+  await Promise.all([dashboard(browser), relayChecks(browser)]);
   await browser.close();
 }
 
@@ -38,14 +35,6 @@ async function dashboard(browser) {
   for (const does of [month.theDashboardOfAMonth, month.theTablesFitOnEveryScreen, month.mintingCanBeStoppedWithoutScrolling,
     month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBlockedUserWithoutBytesIsAllowedAgain, month.theLiveCallsAreListed, month.anEmptyListSaysWhatItMeans,
     month.aPasswordManagerCanSignIn, month.anOperatorStaysSignedIn, month.theChartShowsTheLastHour, month.anAlertLeadsToABlockedUser]) await part(does, browser);
-}
-
-async function docs(browser) {
-  const settings = { ICE_SOURCES: 'coturn,stun', COTURN_SECRET: coturnSecret, COTURN_URLS: 'turn:127.0.0.1:3478', REPORTER_TOKEN, DOORS: 'turn,matrix,ice', RATE_LIMIT_WINDOW_SECONDS, PORT: '3004', STATE_DIR: join(directory, 'docs-state') };
-  const broker = await start(checkBroker('docs', settings));
-  for (const does of [thePageShowsTheWholeDocument, aSearchFindsFieldsAndCodes, aPublicCallIsTried, thePageIsPrintedWhole, thePageWorksUnderAPrefix]) await part(does, browser, 'http://127.0.0.1:3004');
-  await part(theDocumentIsValidAndTrue, 'http://127.0.0.1:3004');
-  await broker.stop();
 }
 
 async function relayChecks(browser) {

@@ -6,7 +6,7 @@
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   run.sh demo      `turn-broker demo` with two windows of its page, with pictures under target/pages (a minute and a half)
 #   run.sh video     a minute of video over the relay in the broker, then over a coturn that the broker does not read (three minutes)
-#   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
+#   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls without reports, ended by budget, revocation and expiry (two and a half minutes)
 #   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages (a minute and a half)
 #   run.sh rooms     three browsers in an Orange room, with partysocket from npm (half a minute)

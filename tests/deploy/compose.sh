@@ -140,7 +140,7 @@ use caddy
 up
 check 'the broker answers through Caddy, with a certificate' answers
 check 'it answers /api/turn-credentials' says '"source":"stun"' -H 'X-Forwarded-For: 203.0.113.9' https://localhost/api/turn-credentials
-check 'a request without TLS is redirected' [ "$(curl -s -o /dev/null -w '%{redirect_url}' http://localhost/docs)" = https://localhost/docs ]
+check 'a request without TLS is redirected' [ "$(curl -s -o /dev/null -w '%{redirect_url}' http://localhost/health)" = https://localhost/health ]
 check 'the broker itself is not published' not curl -s --max-time 3 http://localhost:3001/health
 check 'the proxy is trusted' not says PROXY_NOT_TRUSTED https://localhost/api/bandwidth-status
 check 'the ledger is durable, and .env is read' says '"bandwidthLimitGB":123' https://localhost/api/bandwidth-status

@@ -25,7 +25,7 @@ async fn an_unknown_path_is_not_found() {
     {
         let answer = broker.get(path).await;
         assert_form(&answer, 404, "NOT_FOUND");
-        let expected = "Open / in a browser, or see /docs for all routes.";
+        let expected = "Open / in a browser, or see /openapi.json for all routes.";
         assert!(answer.json()["message"].as_str().unwrap().starts_with(expected));
     }
 }

@@ -1,5 +1,5 @@
-//! The `OpenAPI` document: it describes every route and every response of the layers around it. tests/browser/docs-page.mjs
-//! validates responses against it.
+//! The `OpenAPI` document: it describes every route and every response of the layers around it. tests/api
+//! compares it with the responses.
 
 use std::collections::HashSet;
 
@@ -145,7 +145,7 @@ async fn the_document_and_errors_md_list_the_same_codes() {
     assert_eq!(named, explained);
 }
 
-/// The page shows a full example of every response, made from those of the fields.
+/// Tools make the example of a response from those of its fields.
 #[tokio::test]
 async fn every_text_and_number_of_a_schema_has_an_example() {
     let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;

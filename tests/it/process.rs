@@ -28,7 +28,7 @@ fn the_lines_at_start_are_json_without_a_terminal() {
         "Ledger: in memory only, a restart loses this period's usage".into(),
         "Trusted proxies: 10.0.0.0/8, 192.0.2.1/32".into(),
         format!(
-            "Credentials: http://127.0.0.1:{port}/api/turn-credentials, the whole API: http://127.0.0.1:{port}/docs"
+            "Credentials: http://127.0.0.1:{port}/api/turn-credentials, the whole API: http://127.0.0.1:{port}/openapi.json"
         ),
         "No signaling: SIGNALING is not set".into(),
         "No dashboard: OPERATOR_TOKEN is not set".into(),
@@ -53,7 +53,7 @@ fn text_logs_contain_the_same_messages_with_the_public_addresses() {
     for line in [
         "Cloudflare TURN service configured",
         "Bandwidth limit: 1000 GB/month",
-        "the whole API: https://turn.example/base/docs",
+        "the whole API: https://turn.example/base/openapi.json",
         "Signaling: ayame at wss://turn.example/base/signaling, peerjs at https://turn.example/base/peerjs",
         "Dashboard: https://turn.example/base/dashboard",
     ] {

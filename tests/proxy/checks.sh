@@ -152,7 +152,7 @@ check() {
     is 'its id passes with DELETE' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a "$@" -X DELETE)"
 
     for page in /turn-client.js /turn-client.d.ts /dashboard /dashboard/main.js /relay-check /relay-check/main.js \
-        /docs /docs/main.js /openapi.json; do
+        /openapi.json; do
         is "$page is available" 200 "$(ask 127.0.0.7 $page)"
     done
     is 'the dashboard has its content security policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"

@@ -104,7 +104,7 @@ impl ApiError {
     /// No such route.
     pub fn no_route() -> Self {
         Self::not_found(
-            "Open / in a browser, or see /docs for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
+            "Open / in a browser, or see /openapi.json for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
         )
     }
 

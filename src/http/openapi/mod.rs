@@ -76,7 +76,7 @@ fn describe_accepted(item: &mut Value, accepted: &Accepted) {
 
 /// Returns this document.
 ///
-/// It describes what this process serves, except signaling, which has the protocols of its clients. `/docs` shows it as a page.
+/// It describes what this process serves, except signaling, which has the protocols of its clients.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "browser",
     responses((status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object))

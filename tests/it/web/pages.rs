@@ -3,7 +3,7 @@
 use crate::support::{Answer, OPERATOR, TestBroker, client_builder};
 use reqwest::Method;
 
-const PAGES: [&str; 3] = ["/dashboard", "/relay-check", "/docs"];
+const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];
 /// The size of a page with all its files, uncompressed.
 const PAGE_BYTES_MAX: usize = 175_000;
 
@@ -114,14 +114,7 @@ async fn a_page_loads_nothing_from_another_site() {
 #[tokio::test]
 async fn a_browser_revalidates_a_page_and_its_files_each_time() {
     let broker = TestBroker::start(&[]).await;
-    for path in [
-        "/dashboard",
-        "/dashboard/main.js",
-        "/relay-check",
-        "/relay-check/page.css",
-        "/docs",
-        "/docs/document.js",
-    ] {
+    for path in ["/dashboard", "/dashboard/main.js", "/relay-check", "/relay-check/page.css"] {
         let first = broker.get(path).await;
         let tag = first.header("etag").unwrap();
         let again = broker.request(Method::GET, path).header("if-none-match", tag);
@@ -139,7 +132,6 @@ async fn without_an_operator_the_dashboard_does_not_exist() {
         assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
     }
     assert_eq!(broker.get("/relay-check").await.status, 200);
-    assert_eq!(broker.get("/docs").await.status, 200);
 }
 
 /// The links of the navigation: their targets, and which one is that of the page itself.
@@ -156,12 +148,12 @@ fn links(page: &str) -> Vec<(String, bool)> {
 async fn every_page_links_to_all_pages_and_marks_itself() {
     let broker = TestBroker::start(&[]).await;
     for page in PAGES {
-        let expected = ["dashboard", "relay-check", "docs"].map(|name| (name.into(), page.ends_with(name)));
+        let expected = ["dashboard", "relay-check"].map(|name| (name.into(), page.ends_with(name)));
         assert_eq!(links(&broker.get(page).await.text), expected, "{page}");
     }
     let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
-    let expected = [("relay-check".into(), false), ("docs".into(), true)];
-    assert_eq!(links(&broker.get("/docs").await.text), expected, "there is no dashboard");
+    let expected = [("relay-check".into(), true)];
+    assert_eq!(links(&broker.get("/relay-check").await.text), expected, "there is no dashboard");
 }
 
 #[tokio::test]
@@ -205,9 +197,8 @@ async fn an_unknown_file_is_not_found_and_a_page_accepts_only_reads() {
         "/dashboard/api.d.ts",
         "/relay-check/uplot.js",
         "/relay-check/x/y",
-        "/docs/",
-        "/docs/uplot.js",
-        "/docs/openapi.json",
+        "/docs",
+        "/docs/main.js",
     ] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
     }

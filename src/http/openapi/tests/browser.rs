@@ -30,17 +30,12 @@ const MODULE: [[&str; 5]; 3] = [
 ];
 
 /// Path, `operationId` and summary. The `operationId` of the page's files ends in `File`.
-const PAGES: [[&str; 3]; 4] = [
+const PAGES: [[&str; 3]; 3] = [
     [DASHBOARD, "getDashboard", "The operator's page. It has no data before the operator enters the token."],
     [
         "/relay-check",
         "getRelayCheck",
         "A page that tests every ICE server from this browser. Each check mints credentials.",
-    ],
-    [
-        "/docs",
-        "getDocs",
-        "A page that shows this document: search, examples, a curl command for every operation.",
     ],
     [
         "/demo",
