@@ -1,4 +1,5 @@
-//! The table of routes: who may call each handler, and the layers around it. `openapi.json` describes every route of the table.
+//! The table of routes: who may call each handler, and the layers around it. `openapi.json` describes every route of the
+//! table, except the pages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
-/// The table: the routes that the `OpenAPI` document describes, by its groups.
-struct Table {
+/// The table: the routes by the groups of the `OpenAPI` document.
+pub(crate) struct Table {
     /// For pages that mint.
     credentials: Vec<Route>,
     /// Pages and app servers report here. The handler checks the token.
@@ -43,7 +44,8 @@ struct Table {
 }
 
 impl Table {
-    fn of(app: &Arc<App>, listed: &[Link]) -> Self {
+    /// What this process serves, with links to the pages that are `listed`.
+    pub(crate) fn of(app: &Arc<App>, listed: &[Link]) -> Self {
         Self {
             credentials: mints(app),
             connections: vec![
@@ -59,11 +61,21 @@ impl Table {
         }
     }
 
+    /// The groups by their names in the document.
+    pub(crate) fn groups(&self) -> [(&'static str, &[Route]); 6] {
+        [
+            ("credentials", &self.credentials),
+            ("connections", &self.connections),
+            ("budget", &self.budget),
+            ("operator", &self.operator),
+            ("health", &self.health),
+            ("browser", &self.browser),
+        ]
+    }
+
     /// What is served, as the document names it.
     fn paths(&self) -> BTreeSet<String> {
-        let groups =
-            [&self.credentials, &self.connections, &self.budget, &self.operator, &self.health, &self.browser];
-        groups.into_iter().flatten().map(|route| route.path.clone()).collect()
+        self.groups().into_iter().flat_map(|(_, routes)| routes).map(|route| route.path.clone()).collect()
     }
 }
 
@@ -108,8 +120,13 @@ fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
     let dashboard = pages::DASHBOARD.routes(listed).map(|route| route.map(|route| if_operator(route, app)));
     let demo = app.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
-    let document = [route!(openapi::get_open_api)];
-    document.into_iter().chain(web::module()).chain(dashboard).chain(public).collect()
+    let described = [
+        route!(openapi::get_open_api),
+        route!(web::get_turn_client_package),
+        route!(web::get_turn_client),
+        route!(web::get_turn_client_types),
+    ];
+    described.into_iter().chain(dashboard).chain(public).collect()
 }
 
 /// All routes with their layers.
@@ -243,47 +260,4 @@ fn if_operator(route: Handlers, app: &Arc<App>) -> Handlers {
 /// One method needs the operator's token. The path also has methods for other callers.
 fn operator_method(route: Handlers, app: &Arc<App>) -> Handlers {
     route.route_layer(check(app, operator::require_operator))
-}
-
-#[cfg(test)]
-mod tests {
-    use turn_base::clock::SystemClock;
-
-    use super::*;
-    use crate::app;
-    use crate::config::{Config, Environment};
-    use crate::telemetry::log::LostLines;
-
-    /// Paths by group, as the document has them.
-    fn described() -> BTreeSet<(String, String)> {
-        let document = openapi::whole();
-        let mut described = BTreeSet::new();
-        for (path, operations) in document["paths"].as_object().unwrap() {
-            for operation in operations.as_object().unwrap().values() {
-                described.insert((operation["tags"][0].as_str().unwrap().to_owned(), path.clone()));
-            }
-        }
-        described
-    }
-
-    /// tests/it/error.rs compares the methods of each path.
-    #[tokio::test]
-    async fn the_document_describes_the_paths_of_the_table_and_no_others() {
-        let config = Config::from_env(&Environment::from_pairs([("DOORS", "turn,matrix,ice")])).unwrap();
-        let config = Config { is_demo: true, ..config };
-        let app = app::build(&config, Arc::new(SystemClock), None, LostLines::default()).unwrap();
-        let table = Table::of(&app, &[]);
-        let groups = [
-            ("credentials", &table.credentials),
-            ("connections", &table.connections),
-            ("budget", &table.budget),
-            ("operator", &table.operator),
-            ("health", &table.health),
-            ("browser", &table.browser),
-        ];
-        let served =
-            groups.iter().flat_map(|(group, routes)| routes.iter().map(|route| (*group, route.path.clone())));
-        let served: BTreeSet<_> = served.map(|(group, path)| (group.to_owned(), path)).collect();
-        assert_eq!(served, described(), "the table in src/router.rs, beside src/http/openapi/tests");
-    }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::handler::Handler;
-use axum::routing::{MethodFilter, MethodRouter};
-use utoipa::openapi::HttpMethod;
+use axum::routing::MethodRouter;
+use utoipa_axum::PathItemExt;
 
 use crate::app::App;
 
@@ -17,20 +17,29 @@ pub struct Route {
     pub path: String,
     /// One handler or several.
     pub handlers: Handlers,
+    /// What the document says of them. Only tests make the document, so the program has no code for it.
+    #[cfg(test)]
+    pub described: utoipa::openapi::OpenApi,
 }
 
 impl Route {
     /// The route of a handler whose `#[utoipa::path]` made `P`. Call it through [`route!`], which names `P`.
     pub fn of<P: utoipa::Path, T: 'static>(handler: &impl Handler<T, Arc<App>>) -> Self {
-        let handlers = P::methods()
-            .into_iter()
-            .fold(MethodRouter::new(), |handlers, method| handlers.on(filter(&method), handler.clone()));
-        Self { path: P::path(), handlers }
+        let methods = P::methods().into_iter();
+        let handlers = methods.fold(MethodRouter::new(), |handlers, method| {
+            handlers.on(method.to_method_filter(), handler.clone())
+        });
+        Self::new(P::path(), handlers)
     }
 
-    /// The route of handlers without a description of their own.
+    /// The route of handlers that the document does not describe.
     pub fn new(path: impl Into<String>, handlers: Handlers) -> Self {
-        Self { path: path.into(), handlers }
+        Self {
+            path: path.into(),
+            handlers,
+            #[cfg(test)]
+            described: utoipa::openapi::OpenApi::default(),
+        }
     }
 
     /// The same path with layers around its handlers.
@@ -40,23 +49,18 @@ impl Route {
     }
 }
 
-fn filter(method: &HttpMethod) -> MethodFilter {
-    match method {
-        HttpMethod::Get => MethodFilter::GET,
-        HttpMethod::Put => MethodFilter::PUT,
-        HttpMethod::Post => MethodFilter::POST,
-        HttpMethod::Delete => MethodFilter::DELETE,
-        HttpMethod::Options => MethodFilter::OPTIONS,
-        HttpMethod::Head => MethodFilter::HEAD,
-        HttpMethod::Patch => MethodFilter::PATCH,
-        HttpMethod::Trace => MethodFilter::TRACE,
-    }
-}
-
-/// The [`Route`] of a handler. Its `#[utoipa::path]` states the method and the path.
+/// The [`Route`] of a handler. Its `#[utoipa::path]` states the method and the path, and what the document says.
 macro_rules! route {
     ($module:ident::$handler:ident) => {
-        pastey::paste! { $crate::http::route::Route::of::<$module::[<__path_ $handler>], _>(&$module::$handler) }
+        $crate::http::route::Route {
+            #[cfg(test)]
+            described: utoipa_axum::router::OpenApiRouter::<std::sync::Arc<$crate::app::App>>::new()
+                .routes(utoipa_axum::routes!($module::$handler))
+                .into_openapi(),
+            ..utoipa_axum::paste! {
+                $crate::http::route::Route::of::<$module::[<__path_ $handler>], _>(&$module::$handler)
+            }
+        }
     };
 }
 pub(crate) use route;

@@ -11,12 +11,10 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::http::route::Route;
 use turn_base::error::ApiError;
 
 /// A new version reaches every page within the hour.
@@ -27,25 +25,33 @@ const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 const TURN_CLIENT: &str = include_str!("turn-client/turn-client.js");
 const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
 
-/// The browser module, its types, and both as an npm package.
-pub fn module() -> [Route; 3] {
-    [
-        Route::new("/turn-client.tgz", get(get_turn_client_package)),
-        Route::new("/turn-client.js", get(get_turn_client)),
-        Route::new("/turn-client.d.ts", get(get_turn_client_types)),
-    ]
-}
-
-async fn get_turn_client(headers: HeaderMap) -> Response {
+/// Returns the browser module: credentials, renewal, reports.
+#[utoipa::path(get, path = "/turn-client.js", responses(
+    (status = 200, description = "An ES module, for any origin", content_type = "text/javascript", body = String),
+    (status = 304, description = "`If-None-Match` names this version"),
+))]
+pub async fn get_turn_client(headers: HeaderMap) -> Response {
     let script = file("text/javascript; charset=utf-8", TURN_CLIENT.as_bytes(), &headers);
     ([(TYPES, "/turn-client.d.ts")], script).into_response()
 }
 
-async fn get_turn_client_types(headers: HeaderMap) -> Response {
+/// Returns TypeScript types of the browser module.
+#[utoipa::path(get, path = "/turn-client.d.ts", responses(
+    (status = 200, description = "TypeScript declarations, for any origin", content_type = "application/typescript", body = String),
+    (status = 304, description = "`If-None-Match` names this version"),
+))]
+pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
     file("application/typescript; charset=utf-8", TURN_CLIENT_TYPES.as_bytes(), &headers)
 }
 
-async fn get_turn_client_package(headers: HeaderMap) -> Response {
+/// Returns the browser module as an npm package of the broker's version.
+///
+/// `npm install https://BROKER/turn-client.tgz`
+#[utoipa::path(get, path = "/turn-client.tgz", responses(
+    (status = 200, description = "A gzipped tar archive, for any origin", content_type = "application/gzip", body = String),
+    (status = 304, description = "`If-None-Match` names this version"),
+))]
+pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
     match &*package::TARBALL {
         Ok(tarball) => file("application/gzip", tarball, &headers),
         Err(_) => ApiError::internal().into_response(),

@@ -59,14 +59,21 @@ async fn served() -> BTreeSet<String> {
     let of_signaling: Vec<_> =
         ["crates/signaling-server/src", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
     let signaling = of_signaling.iter().flat_map(|source| routed(source));
-    described.chain(signaling).collect()
+    described.chain(signaling).chain(pages()).collect()
+}
+
+/// The paths of the pages and of their files, which the document does not describe.
+fn pages() -> Vec<String> {
+    let paths = include_str!("../../src/web/pages.rs").split("path: \"").skip(1);
+    let paths = paths.map(|rest| rest.split('"').next().unwrap());
+    paths.flat_map(|path| [path.to_owned(), format!("{path}/{{file}}")]).collect()
 }
 
 #[tokio::test]
 async fn a_path_of_the_settings_hides_no_other_route() {
     let served = served().await;
     let fixed = served.iter().filter(|path| !path.contains("{path}"));
-    for path in fixed.map(String::as_str).chain(["/openapi.json", "/demo"]) {
+    for path in fixed {
         let chosen = path.replace(['{', '}', '*'], "");
         let read = Config::from_env(&Environment::from_pairs([("P2PCF_PATH", &chosen)]));
         let problems = read.err().map(|errors| errors.to_string()).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! The `OpenAPI` document. `openapi.json` describes every route that some setting turns on. A test generates this file
-//! from the handlers, so the program contains the text and no code that makes it. A process serves the part that describes itself.
+//! from the table of routes, so the program contains the text and no code that makes it. A process serves the part that describes itself.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
@@ -38,14 +38,9 @@ struct Accepted {
     regions: BTreeSet<String>,
 }
 
-/// The document of a process that serves everything.
-pub(crate) fn whole() -> Value {
-    serde_json::from_str(WHOLE).expect("a test generates the file")
-}
-
-/// The part of the whole document that describes these paths and their schemas, with what the process accepts.
+/// The part of the document that describes these paths and their schemas, with what the process accepts.
 fn part(paths: &BTreeSet<String>, accepted: &Accepted) -> Value {
-    let mut document = whole();
+    let mut document: Value = serde_json::from_str(WHOLE).expect("a test generates the file");
     if let Some(described) = document["paths"].as_object_mut() {
         described.retain(|path, _| paths.contains(path));
         described.values_mut().for_each(|item| describe_accepted(item, accepted));
@@ -76,13 +71,15 @@ fn describe_accepted(item: &mut Value, accepted: &Accepted) {
 
 /// Returns this document.
 ///
-/// It describes what this process serves, except signaling, which has the protocols of its clients.
+/// It describes what this process serves, except pages, and signaling, which has the protocols of its clients. Any page may read it.
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "browser",
+    get, path = "/openapi.json",
     responses((status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object))
 )]
 pub async fn get_open_api(Extension(Document(text)): Extension<Document>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], Bytes::clone(&text)).into_response()
+    // Tools that show it are pages of other origins.
+    let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (headers, Bytes::clone(&text)).into_response()
 }
 
 #[cfg(test)]
