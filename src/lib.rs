@@ -28,6 +28,7 @@
 //! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
 //! | [`actions`] | what the operator did last |
 //! | [`json`], [`amounts`], [`rate`] | numbers in JSON; how amounts are shown; the present rate |
+//! | [`bounds`] | times that are shorter in the tests with a browser |
 
 pub mod account;
 pub mod actions;
@@ -35,6 +36,7 @@ pub mod alert;
 pub mod amounts;
 pub mod app;
 pub mod auth;
+pub mod bounds;
 pub mod calls;
 pub mod cli;
 pub mod config;

@@ -62,7 +62,7 @@ impl<E: Display> From<E> for Failure {
 }
 
 #[expect(clippy::print_stderr, reason = "there may be no log")]
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let (command, shared) = match cli::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {

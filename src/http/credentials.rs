@@ -18,6 +18,7 @@ use super::renewal::{Recognised, recognise};
 use super::request_log::Minted;
 use super::schema::source_schema;
 use crate::app::App;
+use crate::bounds::TTL_MIN;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
 use crate::mint::{DegradedReason, IceResponse, NoAnswer};
@@ -25,9 +26,6 @@ use turn_base::error::ApiError;
 use turn_base::request::query::{parameter, text_parameter};
 use turn_base::schema::one_of;
 use turn_ledger::{IceSource, KeyName, Label, Timestamp};
-
-/// Shortest lifetime that a client may request.
-pub const TTL_MIN: Duration = Duration::from_secs(60);
 
 /// ICE servers with their lifetime and source.
 #[derive(Debug, Serialize, ToSchema)]

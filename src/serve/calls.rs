@@ -8,14 +8,12 @@ use tokio_util::sync::CancellationToken;
 use turn_ledger::{GrantId, GrantRow};
 
 use crate::app::App;
+use crate::bounds::RENEW_INTERVAL;
 use crate::mint::RevokedAll;
 use turn_base::clock;
 
 /// The most credentials whose end is asked for at once.
 const CUTS_AT_ONCE: usize = 64;
-/// How often the grants of members are checked for renewals that are due. The shortest life is 60 s, of which the last quarter is for the
-/// renewal.
-const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last of them may take when the process stops.
 const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
 

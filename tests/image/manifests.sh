@@ -22,6 +22,17 @@ host=$(rustc --print host-tuple)
 }
 echo "ok      the image has the manifests of $(find "$work/manifests" -name Cargo.toml | wc -l) packages"
 
+# The compiler alone, since the module needs nothing else.
+optimized() {
+    CARGO_PKG_VERSION=0 rustc --edition 2024 --crate-type lib --emit metadata --out-dir "$work" -A warnings \
+        -C debug-assertions=off "$@" src/bounds.rs 2>"$work/refusal"
+}
+if ! optimized || optimized --cfg 'feature="short-lives"' || ! grep -q 'an optimized build must not have it' "$work/refusal"; then
+    echo 'an optimized build with the feature short-lives is not refused' >&2
+    exit 1
+fi
+echo 'ok      no optimized build has the times of the tests with a browser'
+
 ./third-party.sh >"$work/notices"
 for manifest in Cargo.toml crates/*/Cargo.toml; do
     name=$(sed -n '/^name = /{s/.*"\(.*\)"/\1/p;q}' "$manifest")

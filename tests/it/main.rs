@@ -11,6 +11,7 @@ mod analytics;
 mod architecture;
 mod backup;
 mod bandwidth_status;
+mod bounds;
 mod by_grant;
 mod connections;
 mod coturn_cli;

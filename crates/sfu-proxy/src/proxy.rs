@@ -84,7 +84,8 @@ impl SfuProxy {
         (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
     ) -> Self {
-        let terms = SfuTerms { video, client_kbps: kbps(config.client_rate) };
+        let terms =
+            SfuTerms { video, client_kbps: kbps(config.client_rate), look_after_max: config.look_after_max };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,

@@ -44,6 +44,9 @@ pub(crate) struct SfuTerms {
     pub video: VideoRates,
     /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
     pub client_kbps: u32,
+    /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The shortest
+    /// time is a third of it. The time of a look is random, so that no page is silent at each look.
+    pub look_after_max: Duration,
 }
 
 /// The table of all sessions.

@@ -1,5 +1,7 @@
 //! The settings of the proxy.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use turn_ledger::BitRate;
 use url::Url;
@@ -15,6 +17,8 @@ pub struct SfuConfig {
     pub app_secret: SecretString,
     /// The base of the API, with a slash at its end. `CALLS_API_URL`.
     pub api: Url,
+    /// The longest time between two looks at a session with tracks. The shortest is a third of it.
+    pub look_after_max: Duration,
     /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
     /// and need `false`.
     pub is_locked: bool,

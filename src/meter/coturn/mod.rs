@@ -1,4 +1,4 @@
-//! The meter of coturn. Every [`LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends those whose
+//! The meter of coturn. Every [`COTURN_LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends those whose
 //! grant has expired or is revoked, and all when the budget is spent. coturn itself never ends a running allocation.
 
 use std::sync::Arc;
@@ -10,13 +10,11 @@ pub mod cli;
 pub mod listing;
 
 use crate::account::Account;
+use crate::bounds::COTURN_LOOK_INTERVAL;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use turn_ledger::{Books, IceSource};
 
-/// The interval between listings. It bounds the bytes that are relayed after the budget is spent, except for those that coturn
-/// does not show yet.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
@@ -38,7 +36,7 @@ impl CoturnMeter {
         let poll = async {
             loop {
                 failures = self.report(&self.look().await, failures);
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                tokio::time::sleep(COTURN_LOOK_INTERVAL).await;
             }
         };
         end.run_until_cancelled(poll).await;

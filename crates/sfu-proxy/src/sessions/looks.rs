@@ -8,14 +8,10 @@ use crate::session::look::Look;
 use crate::session::{FAILED_LOOKS_MAX, Session};
 use crate::session_id::SessionId;
 
-/// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
-/// is random, so that no page is silent at each look.
-pub(crate) const LOOK_AFTER_MIN: Duration = Duration::from_secs(15);
-/// The longest time between two looks.
-pub(crate) const LOOK_AFTER_MAX: Duration = Duration::from_secs(45);
-/// The same while a page connects, so that a page which takes tracks for some seconds each is seen, too.
+/// The shortest time between two looks at a session while its page connects, so that a page which takes tracks for some seconds
+/// each is seen, too.
 pub(crate) const LOOK_SOON_MIN: Duration = Duration::from_secs(2);
-/// See [`LOOK_SOON_MIN`].
+/// The longest one.
 pub(crate) const LOOK_SOON_MAX: Duration = Duration::from_secs(10);
 /// After a failed look the SFU is asked at once, and then after this time.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -83,7 +79,7 @@ impl Sessions {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let (least, most) = match self.rows.get(id) {
             Some(session) if session.is_connecting() => (LOOK_SOON_MIN, LOOK_SOON_MAX),
-            _ => (LOOK_AFTER_MIN, LOOK_AFTER_MAX),
+            _ => (self.terms.look_after_max / 3, self.terms.look_after_max),
         };
         let choices = most.saturating_sub(least).as_secs().saturating_add(1);
         least.saturating_add(Duration::from_secs(

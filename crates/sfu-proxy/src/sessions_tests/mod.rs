@@ -9,7 +9,7 @@ mod restart;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::looks::{LOOK_AFTER_MAX, LOOK_AFTER_MIN, LOOK_AGAIN, LOOK_SOON_MAX, LOOK_SOON_MIN};
+use super::looks::{LOOK_AGAIN, LOOK_SOON_MAX, LOOK_SOON_MIN};
 use super::*;
 use crate::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
 use crate::answer::ConfirmedTrack;
@@ -53,8 +53,13 @@ fn id(text: &str) -> SessionId {
 
 /// The assumed rate of video in these tests, in kbit/s, and the estimated one in most.
 const VIDEO: u32 = 2_000;
-const TERMS: SfuTerms =
-    SfuTerms { video: VideoRates { assumed: VIDEO, estimated: VIDEO }, client_kbps: 1_000_000 };
+const LOOK_AFTER_MIN: Duration = Duration::from_secs(15);
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(45);
+const TERMS: SfuTerms = SfuTerms {
+    video: VideoRates { assumed: VIDEO, estimated: VIDEO },
+    client_kbps: 1_000_000,
+    look_after_max: LOOK_AFTER_MAX,
+};
 
 fn name(n: usize) -> Name {
     Name::new(&n.to_string()).unwrap()
