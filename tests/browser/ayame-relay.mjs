@@ -16,21 +16,19 @@ const CLI_PORT = 5766;
 const LIMIT_GB = 1;
 /** No grant relays more, even with framing and resent packets. */
 const LIABILITY_MBPS = 24;
-/** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 1.5 % of this. */
-const COTURN_BYTES_EACH_WAY = 80_000_000;
+/** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 4 % of this. */
+const COTURN_BYTES_EACH_WAY = 30_000_000;
 const COTURN_MBPS = 16;
 const RELAY_BYTES_EACH_WAY = 4_000_000;
 const RELAY_MBPS = 4;
-/** From leaving to the last packet that is relayed. It is 5 s at most, and is printed; a busy machine gets more. What is not cut goes on for hours. */
-const CUT_SECONDS_MAX = 60;
 /** The time after a cut in which nothing may arrive. Before, a packet came every few milliseconds. */
-const SILENCE_SECONDS = 3;
+const SILENCE_SECONDS = 2;
 /** How long a call must go on after its standalone ends have left. */
-const ALONE_SECONDS = 10;
-/** The shortest life of a credential. */
-const LIFE_SECONDS = 60;
+const ALONE_SECONDS = 3;
+/** The life of a credential, in which two pages connect also on a busy machine. */
+const LIFE_SECONDS = 10;
 /** How long a call must go on after its credentials have expired. The relay and the broker at coturn end what has expired within 2 s. */
-const BEYOND_SECONDS = 10;
+const BEYOND_SECONDS = 5;
 
 const cliPassword = randomBytes(24).toString('hex');
 let browser;
@@ -93,7 +91,7 @@ async function theCallsOver(over) {
 async function theBytesOfARoomAreCounted() {
   const pair = await thePairIsRelayed('counted');
   await Promise.all(pair.map((page) => page.evaluate((bytes, mbps) => call.send(bytes, mbps), source.bytes, source.mbps)));
-  await until('all to arrive', async () => (await looks(pair)).every(({ arrived }) => arrived >= source.bytes), 120);
+  await until('all to arrive', async () => (await looks(pair)).every(({ arrived }) => arrived >= source.bytes));
   const ids = await grantsOf('counted');
   for (const page of pair) await page.evaluate(() => call.stopSending());
   await source.rest('counted');
@@ -120,13 +118,12 @@ async function aMemberThatLeavesIsCut() {
   const leftAt = await leaver.evaluate(() => call.leave());
   const atLeaving = await looks(pair);
   await until('bye', async () => (await look(survivor)).events.includes('bye'));
-  await until('both allocations to end', () => source.hasEnded(ids), CUT_SECONDS_MAX);
+  await until('both allocations to end', () => source.hasEnded(ids));
   const endedAt = Date.now();
   const ends = await theyAreSilent(pair);
   for (const [index, { packetsSent }] of ends.entries()) assert.ok(packetsSent > atLeaving[index].packetsSent, 'the page went on sending');
   const last = Math.max(...ends.map(({ lastAt }) => lastAt));
   console.log(`  the last packet came ${seconds(last - leftAt)} s after a member had left, both allocations had ended after ${seconds(endedAt - leftAt)} s`);
-  assert.ok(last - leftAt < CUT_SECONDS_MAX * 1_000 && endedAt - leftAt < CUT_SECONDS_MAX * 1_000, 'cut in time');
   await theyEndedBecause('revoked', ids);
   await closeAll(pair);
 }
@@ -177,7 +174,7 @@ async function aCallOutlivesItsCredentials() {
   const { grants } = await json('/api/grants?limit=1000');
   const expiries = grants.filter(({ call }) => call === 'ayame/held').map(({ expiresAt }) => Date.parse(expiresAt));
   const held = Math.max(...expiries) + BEYOND_SECONDS * 1_000;
-  await until('the credentials to have expired', () => Date.now() > held, 3 * LIFE_SECONDS);
+  await until('the credentials to have expired', () => Date.now() > held);
   await itFlows(pair);
   assert.ok((await grantsOf('held')).length >= 4, 'both were renewed');
   assert.ok((await looks(pair)).every(({ events, isRelayed }) => isRelayed && events.join() === 'connect'));
@@ -254,7 +251,7 @@ function settledSpender(room) {
     if (spender?.bytes !== bytes) [bytes, looks] = [spender?.bytes, 0];
     if (read !== asOf) [asOf, looks] = [read, looks + 1];
     return looks > 3 && spender;
-  }, 60);
+  });
 }
 
 async function setLimit(limitGB) {

@@ -8,6 +8,8 @@ import { MediaStreamTrack, RTCPeerConnection, RtpPacket, useOPUS, usePLI, useSde
 const HOST = '127.0.0.1';
 /** A second request for a key frame within this time is dropped. */
 const KEY_FRAME_MS = 300;
+/** A page that has sent nothing for this time has gone: a browser that takes video reports on it every second. Cloudflare's SFU waits longer. */
+const SILENT_MS = 6_000;
 const BUNDLE = /^a=group:BUNDLE.*$/m;
 const PEER = {
   codecs: { audio: [useOPUS()], video: [useVP8({ rtcpFeedback: [usePLI()] })] },
@@ -88,10 +90,17 @@ class Session {
   constructor(id) {
     this.id = id;
     this.pc = new RTCPeerConnection(PEER);
+    this.heardAt = 0;
+    const hear = () => { this.heardAt = Date.now(); };
+    this.pc.connectionStateChange.subscribe((state) => {
+      if (state !== 'connected' || this.heardAt) return;
+      hear();
+      for (const { connection } of this.pc.iceTransports) connection.onData.subscribe(hear);
+    });
   }
 
   get isConnected() {
-    return this.pc.connectionState === 'connected';
+    return this.pc.connectionState === 'connected' && Date.now() - this.heardAt < SILENT_MS;
   }
 
   state() {

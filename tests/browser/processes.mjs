@@ -2,32 +2,30 @@
 // run.sh makes it process 1 of its namespace. Every wait is for a condition and has a deadline.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 
 export const COTURN_REALM = 'relay.test';
 const LOG_TAIL_LINES = 40;
-/** Until then a browser has started, and a page has what a test waits for. */
+/** Until then a browser has started, and what a test waits for has happened: a machine that does other work too may be many times slower. */
 const SECONDS_MAX = 120;
 
 /**
- * Waits until `probe` returns a truthy value, and returns that. A deadline is for what would never happen: it is long, because a
- * machine that does other work too may be many times slower. A page that is being left answers nothing, and is asked again.
+ * Waits until `probe` returns a truthy value, and returns that. A page that is being left answers nothing, and is asked again.
  * @template T
  * @param {string} what Named in the error after the deadline.
  * @param {() => T | Promise<T>} probe
- * @param {number} secondsMax
  * @returns {Promise<T>}
  */
-export async function until(what, probe, secondsMax = 60) {
-  const end = Date.now() + secondsMax * 1000;
+export async function until(what, probe) {
+  const end = Date.now() + SECONDS_MAX * 1000;
   for (;;) {
     const found = await Promise.resolve(probe()).catch((error) => {
       if (!`${error}`.includes('Execution context was destroyed')) throw error;
     });
     if (found) return found;
-    if (Date.now() > end) throw new Error(`waited ${secondsMax} s for: ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${SECONDS_MAX} s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -141,12 +139,18 @@ export function launchBrowserElsewhere(directory, program) {
   return launch({ executablePath: program, userDataDir: `${program}.profile`, pipe: true, args }, directory);
 }
 
+/** A browser that does not start is started once more. */
 async function launch({ args, ...options }, directory) {
-  const browser = await puppeteer.launch({
+  const start = () => puppeteer.launch({
     ...options,
     timeout: SECONDS_MAX * 1000,
     env: { ...process.env, HOME: directory, TMPDIR: directory },
     args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', ...args],
+  });
+  const browser = await start().catch((error) => {
+    console.log(`the browser did not start: ${error.message}`);
+    rmSync(options.userDataDir, { recursive: true, force: true });
+    return start();
   });
   browser.on('targetcreated', async (target) => (await target.page())?.setDefaultTimeout(SECONDS_MAX * 1000));
   return browser;

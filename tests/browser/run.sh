@@ -1,25 +1,25 @@
 #!/bin/sh
 # The broker with a real coturn and a real Chromium, in a network namespace with only `lo`.
 # Installs missing Debian packages, builds the broker, and prints three counts of the same bytes. The exit status is 0 or 1.
-#   run.sh           a call whose page reports without turn-client.js (half a minute)
-#   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
-#   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
-#   run.sh demo      `turn-broker demo` with two windows of its page, with pictures under target/pages (a minute and a half)
-#   run.sh video     a minute of video over the relay in the broker, then over a coturn that the broker does not read (three minutes)
-#   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
-#   run.sh cut       calls without reports, ended by budget, revocation and expiry (two and a half minutes)
-#   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages (a minute and a half)
-#   run.sh rooms     three browsers in an Orange room, with partysocket from npm (half a minute)
-#   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
-#   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
-#   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart (a minute)
-#   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, cut, and held over an expiry (six minutes)
-#   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
-#   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
-#   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
-#   run.sh replicas  the four clients with sockets at two replicas, of which the leader is killed (a minute)
-#   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart (two and a half minutes)
-#   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
+#   run.sh           a call whose page reports without turn-client.js
+#   run.sh relay     a call over the relay in the broker, until its budget is spent
+#   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker
+#   run.sh demo      `turn-broker demo` with two windows of its page, with pictures under target/pages
+#   run.sh video     15 s of video over the relay in the broker, then over a coturn that the broker does not read
+#   run.sh pages     the dashboard and the relay check, with pictures under target/pages
+#   run.sh cut       calls without reports, ended by budget, revocation and expiry
+#   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages
+#   run.sh rooms     three browsers in an Orange room, with partysocket from npm
+#   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked
+#   run.sh needed-cost   what that costs in connect time, against minting up front
+#   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart
+#   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, cut, and held over an expiry
+#   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker
+#   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker
+#   run.sh yjs       shared documents with y-webrtc, over a restart of the broker
+#   run.sh replicas  the four clients with sockets at two replicas, of which the leader is killed
+#   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart
+#   TURN_BROKER_BIN  the binary to test instead of building one, for steps that need no short times      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
@@ -53,8 +53,15 @@ need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unsh
 if [ "$script" = replicas.mjs ]; then need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl; fi
 npm_packages
 
-broker ../..
 target=${CARGO_TARGET_DIR:-../../target}
+case $script in
+ayame-relay.mjs | cut.mjs | partytracks.mjs | renewal.mjs | users.mjs)
+    # They wait for the ends of lives and for intervals (src/bounds.rs). With --workspace, cargo takes the crates of the step `tests`.
+    (cd ../.. && cargo build --locked --workspace --features turn-broker/short-lives --example short-lives)
+    TURN_BROKER_BIN=$(realpath "$target/debug/examples/short-lives")
+    ;;
+*) broker ../.. ;;
+esac
 if [ "$script" = pages.mjs ] && [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
     (cd ../.. && cargo build --locked --example fake-cloudflare)
     FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")

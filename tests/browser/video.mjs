@@ -1,4 +1,4 @@
-// The ledger's accuracy for video: half a minute of video between two ends. The first call uses the relay in the broker, which
+// The ledger's accuracy for video: 15 s of video between two ends. The first call uses the relay in the broker, which
 // measures. The second uses a coturn that the broker does not read, so the ledger has only the reports of turn-client. Browser,
 // relay and ledger count the same bytes.
 import assert from 'node:assert/strict';
@@ -7,7 +7,7 @@ import { directory, openConnections, operator, runTest, startBroker, startCoturn
 import { launchBrowser, serveSite, until } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 260;
-const CALL_SECONDS = 30;
+const CALL_SECONDS = 15;
 const MBPS_EACH_WAY = 2.5;
 /** A busy machine encodes at a fraction of the rate. With less than a tenth, handshakes would hide in the tolerance. */
 const BYTES_MIN = (2 * CALL_SECONDS * MBPS_EACH_WAY * 1e6) / 8 / 10;

@@ -82,13 +82,13 @@ async function renewedServersAreUsedByLaterConnections(pages) {
   await allShare([...pages, dora], { anna: 'after', bert: 'after', cora: 'before', dora: 'before' });
   assert.equal((await look(a)).usernames.filter((used) => used === username).length, 1);
   await dora.close();
-  await until('the page to be gone', async () => (await looks(pages)).every(({ peers }) => peers === pages.length - 1), 60);
+  await until('the page to be gone', async () => (await looks(pages)).every(({ peers }) => peers === pages.length - 1));
 }
 
 async function aPageThatLeavesIsGoneAndComesBack(pages) {
   const [a, b, c] = pages;
   await c.evaluate(() => shared.disconnect('room'));
-  await until('the page to be gone', async () => (await looks([a, b])).every(({ peers }) => peers === 1), 60);
+  await until('the page to be gone', async () => (await looks([a, b])).every(({ peers }) => peers === 1));
   await a.evaluate(() => shared.write('room', 'anna', 'meanwhile'));
   await c.evaluate(() => shared.connect('room'));
   await allShare(pages, { anna: 'meanwhile' });

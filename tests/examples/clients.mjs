@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { compile } from 'svelte/compiler';
-import { BROKER, directory, openConnections, runTest, start, startBroker, status } from '../browser/harness.mjs';
+import { BROKER, directory, openConnections, operator, runTest, start, startBroker, status } from '../browser/harness.mjs';
 import { Process, launchBrowser, until } from '../browser/processes.mjs';
 import { nothingWentWrong } from '../browser/watched-page.mjs';
 import { Document } from './document.mjs';
@@ -52,6 +52,13 @@ async function withBroker(settings, test) {
   await broker.stop();
 }
 
+/** Their page closes them: the broker has given up none after missed heartbeats. */
+async function theConnectionsWereClosed() {
+  await until('the connections to be closed', async () => (await openConnections()).length === 0);
+  const { connections } = await (await operator('/api/overview')).json();
+  assert.equal(connections.givenUp, 0);
+}
+
 /** The module is installed here by what the document says, so examples import it from here. */
 const app = folderFor({ 'package.json': '{ "private": true }' });
 const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://turn.example.com' });\nconst pc";
@@ -71,7 +78,7 @@ async function thePageCallsWithTheModule() {
     const page = await inBrowser(browser, clients.block(text), { before: RELAYED, after: OTHER_END, folder: app });
     if (isWatched) await until('a report of the module', async () => (await openConnections()).length > 0);
     await page.goto('about:blank');
-    await until('no connection', async () => (await openConnections()).length === 0, 5);
+    await theConnectionsWereClosed();
   }
 }
 
@@ -121,7 +128,8 @@ async function frameworksCall() {
     await page.evaluate(`(async () => { const pc = await globalThis.start(); globalThis.pc = pc; ${OTHER_END} })()`);
     await until(`${name}: the report`, async () => (await openConnections()).length === 1);
     await page.evaluate(() => globalThis.unmount());
-    await until(`${name}: the end`, async () => (await openConnections()).length === 0 && page.evaluate(() => globalThis.pc.signalingState === 'closed'), 5);
+    await until(`${name}: the end`, () => page.evaluate(() => globalThis.pc.signalingState === 'closed'));
+    await theConnectionsWereClosed();
     nothingWentWrong(page);
     await page.close();
     await goesWhileItWaits(name, await inBrowser(browser, code, { before: RELAYED, files, env, folder: app }));
@@ -175,7 +183,7 @@ async function thePageReportsByHand() {
   assert.deepEqual((await openConnections()).map((open) => [open.connectionId, open.bytesReceived]), [[connectionId, bytesReceived]]);
   nothingWentWrong(page);
   await page.goto('about:blank');
-  await until('the beacon to close the connection', async () => (await openConnections()).length === 0, 5);
+  await theConnectionsWereClosed();
 }
 
 async function theCallMintsOnlyWhenNeeded() {

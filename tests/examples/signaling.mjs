@@ -10,8 +10,6 @@ import { SITE, folderFor, inBrowser, inShell, serveExamples } from './examples.m
 
 const SECONDS_MAX = 300;
 const APP = { id: 'app-1', secret: 'app-secret-fixture' };
-/** Two pages are connected within this time. P2PCF looks for STUN servers for 5 s, and gives up an attempt after 15 s. */
-const CONNECTED_SECONDS = 60;
 const signaling = new Document('docs/SIGNALING.md');
 /** The module is installed here by what the document says. */
 const folder = folderFor({ 'package.json': '{ "private": true }' });
@@ -39,7 +37,7 @@ async function ayame() {
   const open = () => inBrowser(browser, signaling.block('@open-ayame/ayame-web-sdk'));
   const pair = [await open(), await open()];
   const sees = (page) => page.evaluate(() => document.querySelector('video').srcObject?.getVideoTracks().some(({ muted }) => !muted));
-  for (const page of pair) await until('a picture', () => sees(page), CONNECTED_SECONDS);
+  for (const page of pair) await until('a picture', () => sees(page));
   await close(pair);
 }
 
@@ -52,9 +50,9 @@ async function peerjs() {
     globalThis.answer = () => { const data = peer.connect('ann'); data.on('open', () => data.send('hello, Ann')); };
     await new Promise((resolve) => peer.on('open', resolve));`);
   const ann = await inBrowser(browser, code, { folder });
-  await until('the text of Ann', () => bob.evaluate(() => heard.includes('hello')), CONNECTED_SECONDS);
+  await until('the text of Ann', () => bob.evaluate(() => heard.includes('hello')));
   await bob.evaluate(() => answer());
-  await until('the text of Bob', () => ann.shown.includes('hello, Ann'), CONNECTED_SECONDS);
+  await until('the text of Bob', () => ann.shown.includes('hello, Ann'));
   await reported(2);
   await close([ann, bob]);
 }
@@ -65,7 +63,7 @@ async function yjs() {
   for (const [from, to] of [pair, pair.toReversed()]) {
     const text = `text ${Math.random()}`;
     await from.evaluate((text) => map.set('text', text), text);
-    await until('the same document', () => to.evaluate((text) => map.get('text') === text, text), CONNECTED_SECONDS);
+    await until('the same document', () => to.evaluate((text) => map.get('text') === text, text));
   }
   await reported(2);
   await close(pair);
@@ -78,7 +76,7 @@ async function p2pcf() {
     globalThis.room = new P2PCF('bert', 'room-1', { workerUrl: 'https://turn.example.com/p2pcf' });
     room.start();`);
   const isConnected = (page) => page.evaluate(() => [...room.peers.values()].some(({ connected }) => connected));
-  for (const page of [anna, bert]) await until('the pages to be connected', () => isConnected(page), CONNECTED_SECONDS);
+  for (const page of [anna, bert]) await until('the pages to be connected', () => isConnected(page));
   await bert.evaluate(() => room.broadcast(new TextEncoder().encode('hello')));
   await until('the text', () => anna.shown.includes('bert hello'));
   await reported(1);
@@ -89,11 +87,11 @@ async function partytracks() {
   const around = { before: "document.body.append(document.createElement('audio'));", after: 'globalThis.hear = hear;' };
   const open = () => inBrowser(browser, signaling.block("'partytracks/client'"), around);
   const [ann, bob] = [await open(), await open()];
-  const told = await until('the track', () => ann.shown.find((line) => line.startsWith('tell the others ')), CONNECTED_SECONDS);
+  const told = await until('the track', () => ann.shown.find((line) => line.startsWith('tell the others ')));
   const track = JSON.parse(told.slice('tell the others '.length));
   await bob.evaluate((track) => { hear(track); }, track);
   const plays = () => bob.evaluate(() => document.querySelector('audio').srcObject?.getAudioTracks().some(({ muted }) => !muted));
-  await until('the sound', plays, CONNECTED_SECONDS);
+  await until('the sound', plays);
   await close([ann, bob]);
 }
 
