@@ -32,6 +32,8 @@ workspace_tests() {
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
             exit ${result:-0}'
     cargo test --locked --workspace --doc
+    # For steps with a browser.
+    cargo build --locked --workspace --features turn-broker/short-lives --example short-lives
 }
 
 step form 'the code has one form' cargo fmt --all --check
