@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::VariantArray;
 
-use super::fault::Fault;
+use super::fault::{Fault, Severity};
 use super::spending::Spending;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Timestamp};
@@ -51,25 +51,6 @@ pub struct BudgetFigures {
     pub overshoot_bound: ByteCount,
     /// When the period ends.
     pub reset: Timestamp,
-}
-
-/// How urgent an alert is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum Severity {
-    /// Nothing to do.
-    Info,
-    /// Look at it today.
-    Warning,
-    /// Calls fail or the bill grows until the operator acts.
-    Critical,
-}
-
-impl Severity {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.

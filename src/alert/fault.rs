@@ -1,6 +1,23 @@
-//! What can go wrong, and be over again, with everything that an alert says about it.
+//! What can go wrong, and be over again, with everything that an alert says about it and how urgent that is.
 
-use super::event::Severity;
+/// How urgent an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Severity {
+    /// Nothing to do.
+    Info,
+    /// Look at it today.
+    Warning,
+    /// Calls fail or the bill grows until the operator acts.
+    Critical,
+}
+
+impl Severity {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
 
 /// What can go wrong, and be over again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]

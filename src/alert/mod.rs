@@ -12,6 +12,6 @@ mod size;
 mod spending;
 pub mod webhook;
 
-pub use event::{Alert, AlertKind, BudgetFigures, Severity};
-pub use fault::Fault;
+pub use event::{Alert, AlertKind, BudgetFigures};
+pub use fault::{Fault, Severity};
 pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};
