@@ -10,7 +10,7 @@ use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
 use super::settings::Settings;
-use super::signaling_modules::{MODULES, Module, is_of_module};
+use super::signaling_modules::{MODULES, Module, Off, is_of_module};
 use crate::bounds::{SFU_LOOK_AFTER_MAX, TTL_MIN};
 
 /// The longest `PEERJS_KEY`, in bytes.
@@ -67,6 +67,32 @@ impl SignalingConfig {
         let p2pcf = self.protocols.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
         let peerjs = self.protocols.peerjs.iter().map(|key| format!("/{key}"));
         sfu.chain(p2pcf).chain(peerjs).collect()
+    }
+
+    /// The path of a module's clients; `None` if it is off.
+    fn path(&self, module: Module) -> Option<&str> {
+        match module {
+            _ if !self.modules.contains(&module) => None,
+            Module::Protocol(ProtocolName::P2pcf) => Some(&self.protocols.p2pcf.as_ref()?.path),
+            Module::Protocol(ProtocolName::Sfu) => Some(self.sfu.as_ref()?.prefixes.first()?),
+            _ => module.paths().first().copied(),
+        }
+    }
+
+    /// The modules that are on, with their addresses below `base`, a URL with a slash at its end.
+    pub fn addresses(&self, base: &str) -> Vec<String> {
+        let address = |(name, module): &(&str, Module)| {
+            let path = self.path(*module)?.trim_start_matches('/');
+            let base = if module.has_sockets() { base.replacen("http", "ws", 1) } else { base.to_owned() };
+            Some(format!("{name} at {base}{path}"))
+        };
+        MODULES.iter().filter_map(address).collect()
+    }
+
+    /// The modules that are off.
+    pub fn off(&self) -> Vec<Off> {
+        let off = MODULES.iter().filter(|(_, module)| self.path(*module).is_none());
+        off.map(|(name, module)| (*name, module.paths())).collect()
     }
 }
 
@@ -177,4 +203,38 @@ fn overlap(paths: &[String]) -> bool {
     let mut sorted: Vec<String> = paths.iter().map(|path| format!("{path}/")).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| matches!(pair, [above, path] if path.starts_with(above)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::load;
+
+    #[test]
+    fn a_module_that_is_on_has_an_address_and_one_that_is_off_has_its_usual_paths() {
+        let config = load([
+            ("SIGNALING", "ayame,p2pcf,rooms,sfu,peerjs,yjs"),
+            ("P2PCF_PATH", "/small/rooms"),
+            ("SFU_PREFIXES", "/meet"),
+            ("CALLS_APP_ID", "app"),
+            ("CALLS_APP_SECRET", "s3cret"),
+        ]);
+        let base = "https://turn.example/base/";
+        assert_eq!(
+            config.signaling.addresses(base),
+            [
+                "ayame at wss://turn.example/base/signaling",
+                "p2pcf at https://turn.example/base/small/rooms",
+                "rooms at wss://turn.example/base/parties",
+                "sfu at https://turn.example/base/meet",
+                "peerjs at https://turn.example/base/peerjs",
+                "yjs at wss://turn.example/base/yjs",
+            ]
+        );
+        let off = config.signaling.off();
+        assert_eq!(off.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["reports"]);
+        let none = load([]).signaling;
+        assert!(none.addresses(base).is_empty());
+        assert_eq!(none.off().len(), 7);
+        assert!(none.off().contains(&("yjs", &["/yjs"])));
+    }
 }
