@@ -9,8 +9,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use super::names;
-use super::settings::ConfigProblem;
+use super::problem::ConfigProblem;
 
 /// The most bytes read from `.env` or from a file that a variable names. A secret has under 4 KiB.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -23,7 +22,25 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Problems with reading, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
+    /// What could not be read. Whether it is a problem is known once the settings are.
+    pub(super) unreadable: Vec<UnreadableVariable>,
     pub(super) is_terminal: bool,
+}
+
+/// A variable that could not be read. It is a problem only if it is one of ours.
+pub(super) struct UnreadableVariable {
+    /// Its name.
+    pub(super) name: String,
+    /// What to report.
+    pub(super) problem: ConfigProblem,
+}
+
+impl UnreadableVariable {
+    /// `place`: the variable that is reported, or the file in which it is.
+    fn new(name: &str, place: &str, expected: String) -> Self {
+        let problem = ConfigProblem { variable: place.to_owned(), expected };
+        Self { name: name.to_owned(), problem }
+    }
 }
 
 impl Environment {
@@ -45,6 +62,7 @@ impl Environment {
         Self {
             variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             problems: Vec::new(),
+            unreadable: Vec::new(),
             is_terminal: false,
         }
     }
@@ -87,9 +105,10 @@ impl Environment {
     fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
         let mut environment = Self::from_pairs::<String, String>([]);
         match dotenv.map(|content| read_dotenv(&content)) {
-            Ok((variables, problems)) => {
-                environment.variables.extend(variables);
-                for expected in problems {
+            Ok(file) => {
+                environment.variables.extend(file.variables);
+                environment.unreadable.extend(file.swallowed);
+                for expected in file.problems {
                     environment.refuse(DOTENV, expected);
                 }
             }
@@ -100,8 +119,10 @@ impl Environment {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(environment.variables.insert(name, value)),
-                Err(_) if names::is_known(&name) => environment.refuse(&name, "expected UTF-8 text".into()),
-                Err(_) => {}
+                Err(_) => {
+                    let problem = UnreadableVariable::new(&name, &name, "expected UTF-8 text".into());
+                    environment.unreadable.push(problem);
+                }
             }
         }
         environment
@@ -143,34 +164,46 @@ fn read_from_disk(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("expected UTF-8 text"))
 }
 
-/// Names and values in `.env` in its order, and one text for each line that cannot be used. Names may repeat. A text names a line
-/// by its number and never shows it, because it may be a secret. No setting is lost silently.
-fn read_dotenv(content: &str) -> (Vec<(String, String)>, Vec<String>) {
+/// What is in `.env`.
+#[derive(Default)]
+struct DotenvFile {
+    /// Names and values in their order. Names may repeat.
+    variables: Vec<(String, String)>,
+    /// One text for each line that cannot be used. It names the line by its number and never shows it, because it may be a secret.
+    problems: Vec<String>,
+    /// Lines inside quotes. A setting among them would be lost silently.
+    swallowed: Vec<UnreadableVariable>,
+}
+
+fn read_dotenv(content: &str) -> DotenvFile {
     let content = content.trim_start_matches('\u{feff}');
-    let (mut variables, mut problems) = (Vec::new(), Vec::new());
+    let mut file = DotenvFile::default();
     for line in dotenvy::from_read_iter(content.as_bytes()) {
         match line {
-            Ok(variable) => variables.push(variable),
+            Ok(variable) => file.variables.push(variable),
             Err(error) => {
                 let place = line_number(content, &error).map_or(String::new(), |n| format!(" in line {n}"));
-                problems.push(format!("expected NAME=value{place}; {QUOTING}"));
+                file.problems.push(format!("expected NAME=value{place}; {QUOTING}"));
             }
         }
     }
-    if problems.is_empty() {
-        problems = swallowed(content, &variables);
+    if file.problems.is_empty() {
+        file.swallowed = swallowed(content, &file.variables);
     }
-    (variables, problems)
+    file
 }
 
-/// Finds settings that are inside quotes by accident. A quoted value may span lines, and an apostrophe in a comment after two
-/// spaces starts one.
-fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<String> {
+/// Finds assignments that are inside quotes, perhaps by accident. A quoted value may span lines, and an apostrophe in a comment after
+/// two spaces starts one.
+fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<UnreadableVariable> {
     let of_line = |(index, line): (usize, &str)| {
         let (name, _) = dotenvy::from_read_iter(line.as_bytes()).next()?.ok()?;
-        let is_lost = names::is_known(&name) && variables.iter().all(|(read, _)| *read != name);
+        let is_lost = variables.iter().all(|(read, _)| *read != name);
         let place = index + 1;
-        is_lost.then(|| format!("{name} in line {place} is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"))
+        let expected = format!(
+            "{name} in line {place} is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
+        );
+        is_lost.then(|| UnreadableVariable::new(&name, DOTENV, expected))
     };
     content.lines().enumerate().filter_map(of_line).collect()
 }
@@ -187,6 +220,7 @@ fn line_number(content: &str, error: &dotenvy::Error) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::testing::load_in;
     use proptest::prelude::*;
 
     fn layered(process: &[(&str, &str)], dotenv: &str) -> Environment {
@@ -235,7 +269,7 @@ mod tests {
         let bad = || OsString::from_vec(vec![0xff]);
         let process = [("PORT".into(), bad()), ("OTHER".into(), bad()), (bad(), "x".into())];
         let environment = Environment::layered(process.into_iter(), Err(io::ErrorKind::NotFound.into()));
-        assert_eq!(problem_of(&environment), "PORT: expected UTF-8 text");
+        assert_eq!(load_in(&environment).unwrap_err().to_string(), "PORT: expected UTF-8 text");
     }
 
     #[test]
@@ -271,7 +305,10 @@ mod tests {
             ("# x\nCOTURN_SECRET='my-secret\nPORT=1\n", 2),
             ("A=b\n=my-secret", 2),
         ] {
-            assert_eq!(read_dotenv(content).1, [format!("expected NAME=value in line {line}; {QUOTING}")]);
+            assert_eq!(
+                read_dotenv(content).problems,
+                [format!("expected NAME=value in line {line}; {QUOTING}")]
+            );
         }
     }
 
@@ -279,19 +316,19 @@ mod tests {
     fn a_setting_inside_accidental_quotes_is_a_problem() {
         let swallowed = "A=1  # it's\nREPORTER_TOKEN=my-secret\nB=2  # it's\nPORT=1\n";
         let expected = format!(
-            "REPORTER_TOKEN in line 2 is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
+            ".env: REPORTER_TOKEN in line 2 is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
         );
-        assert_eq!(read_dotenv(swallowed).1, [expected]);
+        assert_eq!(load_in(&layered(&[], swallowed)).unwrap_err().to_string(), expected);
         let meant = "MANUAL_ICE_SERVERS='[\n  {\"urls\": \"stun:a\"}\n]'\nPORT=1 # the usual one\n";
-        let (variables, problems) = read_dotenv(meant);
-        assert!(problems.is_empty());
-        assert_eq!(variables[0].1, "[\n  {\"urls\": \"stun:a\"}\n]");
+        assert!(load_in(&layered(&[], meant)).is_ok());
+        assert_eq!(read_dotenv(meant).variables[0].1, "[\n  {\"urls\": \"stun:a\"}\n]");
     }
 
     proptest! {
-        #[test]
-        fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
-            prop_assert!(read_dotenv(&text).1.iter().all(|problem| !problem.contains("hush")));
+            #[test]
+            fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
+    let problems = load_in(&layered(&[], &text)).err().map(|errors| errors.to_string());
+                prop_assert!(problems.is_none_or(|problems| !problems.contains("hush")));
+            }
         }
-    }
 }

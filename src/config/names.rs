@@ -1,8 +1,4 @@
-//! The names of all settings, and the hints for a name that looks like one and is not one.
-
-use std::sync::LazyLock;
-
-use super::settings::Settings;
+//! The names of the settings that were read, and the hints for a name that looks like one and is not one.
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +19,6 @@ impl Setting {
     pub(super) fn file(name: &str) -> String {
         format!("{name}_FILE")
     }
-}
-
-/// Every setting, once.
-pub(super) static ALL: LazyLock<Vec<Setting>> = LazyLock::new(Settings::all);
-
-/// Every variable that is read, including the `NAME_FILE` forms.
-pub(super) fn variables() -> impl Iterator<Item = String> {
-    let files = ALL.iter().filter(|name| name.is_secret).map(|secret| Setting::file(secret.name));
-    ALL.iter().map(|name| name.name.to_owned()).chain(files)
-}
-
-/// Whether `name` is exactly the name of a variable that is read.
-pub(super) fn is_known(name: &str) -> bool {
-    variables().any(|known| known == name)
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
@@ -80,22 +62,51 @@ pub(super) struct Misspelled {
     pub(super) is_fatal: bool,
 }
 
-impl Misspelled {
+/// The settings that were read, each once.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<Setting>);
+
+impl Names {
+    pub(super) fn add(&mut self, setting: Setting) {
+        self.0.push(setting);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Setting> + Clone {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Setting> {
+        self.iter().find(|setting| setting.name == name)
+    }
+
+    /// Every variable that is read, including the `NAME_FILE` forms.
+    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
+        let files = self.iter().filter(|setting| setting.is_secret);
+        let files = files.map(|secret| Setting::file(secret.name));
+        self.iter().map(|setting| setting.name.to_owned()).chain(files)
+    }
+
+    /// Whether `variable` is exactly the name of a variable that is read.
+    pub(super) fn contains(&self, variable: &str) -> bool {
+        self.variables().any(|known| known == variable)
+    }
+
     /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
-    pub(super) fn of(name: &str) -> Option<Self> {
-        if is_known(name) || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
+    pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
+        if self.contains(name) || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
             return None;
         }
         let upper = name.to_ascii_uppercase();
         // Only a secret may be in a file.
-        let known = upper.strip_suffix("_FILE").filter(|known| is_known(known) && !is_known(&upper));
+        let known =
+            upper.strip_suffix("_FILE").filter(|known| self.contains(known) && !self.contains(&upper));
         if let Some(known) = known {
-            let (nearest, is_fatal) = (known.to_owned(), must_not_be_ignored(known));
-            return Some(Self { name: name.escape_debug().to_string(), nearest, is_fatal });
+            let (nearest, is_fatal) = (known.to_owned(), self.must_not_be_ignored(known));
+            return Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal });
         }
         // Compares pairs of letters. An edit distance would count a missing word as many errors.
         let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
-        let nearest = variables().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+        let nearest = self.variables().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
         let is_similar = similarity(&nearest) >= SIMILARITY_MIN;
         let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
         if !is_ours && !is_similar {
@@ -103,22 +114,23 @@ impl Misspelled {
         }
         let is_meant =
             nearest.starts_with(&upper) || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX;
-        let is_fatal = is_similar && is_meant && must_not_be_ignored(&nearest);
-        Some(Self { name: name.escape_debug().to_string(), nearest, is_fatal })
+        let is_fatal = is_similar && is_meant && self.must_not_be_ignored(&nearest);
+        Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }
-}
 
-fn must_not_be_ignored(variable: &str) -> bool {
-    let name = variable.strip_suffix("_FILE").unwrap_or(variable);
-    ALL.iter().any(|known| known.name == name && (known.is_secret || known.is_money))
+    fn must_not_be_ignored(&self, variable: &str) -> bool {
+        let name = variable.strip_suffix("_FILE").unwrap_or(variable);
+        self.get(name).is_some_and(|known| known.is_secret || known.is_money)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::config::testing::all_names;
 
     #[test]
     fn a_misspelled_name_gets_the_nearest_known_name() {
+        let known = all_names();
         for line in "
             TURN_TTL_SECOND TURN_TTL turn_ttl_seconds Turn_Ttl_Second: TURN_TTL_SECONDS
             port: PORT
@@ -142,7 +154,7 @@ mod tests {
             let (names, nearest) = line.split_once(": ").unwrap();
             for name in names.split_whitespace() {
                 let hint = format!("{name} is not a setting; did you mean {nearest}?");
-                assert_eq!(Misspelled::of(name).map(|misspelled| misspelled.to_string()), Some(hint));
+                assert_eq!(known.misspelled(name).map(|misspelled| misspelled.to_string()), Some(hint));
             }
         }
     }
@@ -151,14 +163,16 @@ mod tests {
     fn known_and_foreign_names_get_no_hint() {
         let foreign = "PATH HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
             COTURN_SERVICE_HOST COTURN_PORT_3478_UDP_ADDR";
-        for name in variables().chain(foreign.split(' ').map(String::from)) {
-            assert_eq!(Misspelled::of(&name), None, "{name}");
+        let known = all_names();
+        for name in known.variables().chain(foreign.split(' ').map(String::from)) {
+            assert_eq!(known.misspelled(&name), None, "{name}");
         }
     }
 
     #[test]
     fn only_a_near_miss_of_a_name_about_money_or_secrets_is_fatal() {
-        let is_fatal = |name: &str| Misspelled::of(name).is_some_and(|misspelled| misspelled.is_fatal);
+        let known = all_names();
+        let is_fatal = |name: &str| known.misspelled(name).is_some_and(|misspelled| misspelled.is_fatal);
         for name in "BANDWITH_LIMIT_GB BANDWIDTH_LIMIT bandwidth_limit_gb BANDWIDTH_LIMIT_BG BILING_DAY BUDGET_MOD LIMIT_ACTIONS
             TURN_ENABLE ICE_SOURCE OPERATR_TOKEN OPERATOR_TOKEN_FIL REPORTER_TOKENS CLOUDFLARE_TURN_API_TOKN CLOUDFLARE_TURN_KEYID
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
@@ -180,7 +194,8 @@ mod tests {
 
     #[test]
     fn each_setting_is_read_once() {
-        let mut names: Vec<&str> = ALL.iter().map(|name| name.name).collect();
+        let known = all_names();
+        let mut names: Vec<&str> = known.iter().map(|name| name.name).collect();
         names.sort_unstable();
         assert!(names.is_sorted_by(|a, b| a < b));
     }

@@ -1,13 +1,14 @@
 //! The reader of one environment. Each setting is read with one call, which records every problem and continues, so that
 //! all problems are reported together. A refused setting gets its default, but then there is no configuration. No message
-//! contains the value of a secret. The calls are also the list of all settings ([`Settings::all`]).
+//! contains the value of a secret. No setting is read only if another one is set, so the names that were read are those of all settings.
+//! [`Settings::finish`] compares the variables with them.
 
 use url::Url;
 
-use super::Config;
 use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, one_of};
-use super::names::{Misspelled, Setting};
+use super::names::{Misspelled, Names, Setting};
+use super::problem::{ConfigErrors, ConfigProblem};
 use turn_base::web_url::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
@@ -17,40 +18,11 @@ const SHOWN_CHARS_MAX: usize = 100;
 /// A part of every secret in `.env.example`, which gives a warning if it is not replaced.
 const EXAMPLE_MARK: &str = "example-only";
 
-/// One problem.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("{variable}: {expected}")]
-pub struct ConfigProblem {
-    /// The variable, or `.env` if the file itself cannot be read.
-    pub variable: String,
-    /// What was expected, and what was found unless it is a secret.
-    pub expected: String,
-}
-
-/// All problems, sorted by variable, without duplicates. Prints one line for each, then the hints about names.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.lines().join("\n"))]
-pub struct ConfigErrors {
-    problems: Vec<ConfigProblem>,
-    hints: Vec<String>,
-}
-
-impl ConfigErrors {
-    /// The problems in printing order.
-    pub fn problems(&self) -> &[ConfigProblem] {
-        &self.problems
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.problems.iter().map(ToString::to_string).chain(self.hints.iter().cloned()).collect()
-    }
-}
-
 /// Reads settings, and collects problems and warnings.
 pub(super) struct Settings<'a> {
     environment: &'a Environment,
     /// Every setting that was read, set or not.
-    names: Vec<Setting>,
+    pub(super) names: Names,
     /// Whether the next one limits what is spent.
     is_money: bool,
     problems: Vec<ConfigProblem>,
@@ -60,22 +32,18 @@ pub(super) struct Settings<'a> {
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
         let problems = environment.problems.clone();
-        let (names, warnings) = (Vec::new(), Vec::new());
+        let (names, warnings) = (Names::default(), Vec::new());
         Self { environment, names, is_money: false, problems, warnings }
-    }
-
-    /// Every setting: no setting is read only if another one is set.
-    pub(super) fn all() -> Vec<Setting> {
-        let nothing = Environment::from_pairs::<String, String>([]);
-        let mut settings = Settings::new(&nothing);
-        let _ = Config::read(&mut settings);
-        settings.names
     }
 
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        let misspelled: Vec<Misspelled> = self.environment.names().filter_map(Misspelled::of).collect();
+        let unreadable =
+            self.environment.unreadable.iter().filter(|unread| self.names.contains(&unread.name));
+        self.problems.extend(unreadable.map(|unread| unread.problem.clone()));
+        let misspelled: Vec<Misspelled> =
+            self.environment.names().filter_map(|name| self.names.misspelled(name)).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
         if self.problems.is_empty() && misspelled.iter().all(|name| !name.is_fatal) {
             hints.append(&mut self.warnings);
@@ -94,7 +62,7 @@ impl<'a> Settings<'a> {
 
     fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
         let is_money = std::mem::take(&mut self.is_money);
-        self.names.push(Setting { name, default, is_secret, is_money });
+        self.names.add(Setting { name, default, is_secret, is_money });
     }
 
     /// The value in this form, or the default.
@@ -176,7 +144,7 @@ impl<'a> Settings<'a> {
 
     /// Whether a setting that was read is set, valid or not, by value or by file.
     pub(super) fn is_set(&self, name: &str) -> bool {
-        let read = self.names.iter().find(|read| read.name == name);
+        let read = self.names.get(name);
         debug_assert!(read.is_some(), "{name} is read before");
         let has_file =
             read.is_some_and(|read| read.is_secret) && self.environment.is_set(&Setting::file(name));

@@ -1,6 +1,7 @@
 //! Helpers for the tests of the configuration: load some variables, or check a table of them.
 
-use super::settings::shown;
+use super::names::Names;
+use super::settings::{Settings, shown};
 use super::{Config, ConfigErrors, Environment};
 
 /// Loads only these variables.
@@ -22,6 +23,14 @@ pub(crate) fn load_file(variable: &str, content: impl AsRef<[u8]>) -> Result<Con
     let path = path.to_str().unwrap();
     load_in(&Environment::from_pairs([(variable, path)]))
         .map_err(|errors| errors.to_string().replace(path, "FILE"))
+}
+
+/// Every setting, as a reading with no variables leaves them.
+pub(super) fn all_names() -> Names {
+    let nothing = Environment::from_pairs::<String, String>([]);
+    let mut settings = Settings::new(&nothing);
+    let _ = Config::read(&mut settings);
+    settings.names
 }
 
 /// Settings, separated by semicolons.

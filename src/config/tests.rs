@@ -3,12 +3,13 @@
 
 use secrecy::ExposeSecret;
 
+use super::names::Setting;
 use super::settings::shown;
-use super::testing::{assert_cases, load, load_file, load_in, pairs};
-use super::{Config, Environment, names};
+use super::testing::{all_names, assert_cases, load, load_file, load_in, pairs};
+use super::{Config, Environment};
 
-fn secrets() -> impl Iterator<Item = &'static str> {
-    names::ALL.iter().filter(|name| name.is_secret).map(|name| name.name)
+fn secrets() -> Vec<&'static str> {
+    all_names().iter().filter(|name| name.is_secret).map(|name| name.name).collect()
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn a_secret_may_come_from_a_file() {
         assert_eq!(errors, format!("OPERATOR_TOKEN_FILE: {why}"));
     }
     for secret in secrets() {
-        let file = names::Setting::file(secret);
+        let file = Setting::file(secret);
         let errors = load_in(&Environment::from_pairs([(&*file, "/run/none")])).unwrap_err().to_string();
         assert!(errors.contains(&format!("{file}: cannot read \"/run/none\"")), "{errors}");
     }
@@ -61,7 +62,8 @@ fn a_secret_may_come_from_a_file() {
 #[test]
 fn every_known_variable_is_parsed() {
     // No value may contain this character, so each variable that is read has a problem.
-    let names = names::ALL.iter().map(|name| name.name);
+    let known = all_names();
+    let names = known.iter().map(|name| name.name);
     let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
     let errors = Config::from_env(&environment).unwrap_err();
     let mut reported: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
@@ -92,7 +94,7 @@ fn no_output_contains_a_secret() {
     for secret in secrets() {
         assert!(settings.iter().any(|(name, _)| *name == secret), "{secret} is missing in SECRETS");
         let by_value = load_in(&Environment::from_pairs([(secret, bad)])).unwrap_err();
-        let by_file = load_file(&names::Setting::file(secret), bad).unwrap_err();
+        let by_file = load_file(&Setting::file(secret), bad).unwrap_err();
         let shown = format!("{by_value} {by_value:?} {by_file}");
         assert!(!shown.contains("hush"), "{shown}");
     }
@@ -134,7 +136,7 @@ fn the_example_loads_without_warnings_and_equals_the_defaults() {
 
 #[test]
 fn the_example_names_every_variable_and_every_file_form() {
-    for name in names::variables() {
+    for name in all_names().variables() {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         assert!(EXAMPLE.split(|c| !is_word(c)).any(|word| word == name), "{name} is missing");
     }
@@ -144,7 +146,7 @@ fn the_example_names_every_variable_and_every_file_form() {
 fn the_example_assigns_each_known_variable_once() {
     let all = assignments(&uncommented(|_| true));
     let mut assigned: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    let mut known: Vec<&str> = names::ALL.iter().map(|name| name.name).collect();
+    let mut known: Vec<&str> = all_names().iter().map(|name| name.name).collect();
     assigned.sort_unstable();
     known.sort_unstable();
     assert_eq!(assigned, known);
@@ -162,8 +164,9 @@ fn the_example_is_valid_with_every_line_uncommented_except_what_excludes_a_datab
 
 #[test]
 fn the_example_states_the_real_defaults() {
+    let known = all_names();
     for (assigned, value) in assignments(&uncommented(|_| true)) {
-        let name = names::ALL.iter().find(|name| name.name == assigned).expect("a setting");
+        let name = known.iter().find(|name| name.name == assigned).expect("a setting");
         assert!(name.default.is_none_or(|default| default == value), "{assigned}");
     }
 }
