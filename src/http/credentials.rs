@@ -12,9 +12,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
+use super::mint_request::{Recognised, recognise};
 use super::parameter_forms::LabelOrNone;
 use super::refusals::budget_exhausted;
-use super::renewal::{Recognised, recognise};
 use super::request_log::Minted;
 use super::schema::source_schema;
 use crate::app::App;
