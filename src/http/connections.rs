@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::credentials::wrong_label;
+use super::mint_request::wrong_label;
 use super::operator::{client_of, wrong_token};
 use super::{AppState, JsonResult};
 use crate::app::App;

@@ -6,22 +6,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 
-use super::credentials::{requested_key, requested_label, requested_ttl};
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
+use crate::bounds::TTL_MIN;
 use crate::limit::{Allowance, Standing};
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use turn_base::request::header::page_origin;
+use turn_base::request::query::{parameter, text_parameter};
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{ClientKey, GrantRow, Spender, User};
+use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender, User};
 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
@@ -92,4 +94,66 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     let is_unread =
         request.headers.contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies);
     is_unread.then(|| peer.ip().to_canonical())
+}
+
+/// `?ttl=` in whole seconds; `ttl_max` without it.
+fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
+    let parse = |text: &str| {
+        let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))?;
+        Some(Duration::from_secs(seconds)).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl))
+    };
+    let wrong = || {
+        let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
+        ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}."))
+    };
+    Ok(parameter(query, "ttl", parse, wrong)?.unwrap_or(ttl_max))
+}
+
+/// `?label=`. An empty one is none.
+fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
+    text_parameter(query, "label", Label::new, wrong_label)
+}
+
+pub(super) fn wrong_label() -> ApiError {
+    ApiError::invalid("Set `label` once, to at most 64 characters of A-Z a-z 0-9 . _ : @ / -.")
+}
+
+/// The TURN key that `?region=` names. An empty one is none. It lets nobody mint what the budget refuses.
+fn requested_key(app: &App, query: Option<&str>) -> Result<Option<KeyName>, ApiError> {
+    let named = |text: &str| {
+        KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.group == *name))
+    };
+    text_parameter(query, "region", named, || {
+        ApiError::invalid("Set `region` to the name of a TURN key of this service, once, or leave it out.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_whole_number_of_seconds_within_its_bounds() {
+        let max = Duration::from_secs(86_400);
+        let ttl = |query| requested_ttl(query, max).ok().map(|ttl| ttl.as_secs());
+        let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
+        assert_eq!(good.map(ttl), [86_400, 86_400, 60, 86_400].map(Some));
+        for query in "ttl=59 ttl=86401 ttl= ttl ttl=1e3 ttl=-60 ttl=+60 ttl=60.5 ttl=60&ttl=60".split(' ') {
+            assert_eq!(ttl(Some(query)), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_optional_and_has_few_characters() {
+        let label = |query: &str| {
+            requested_label(Some(query)).map(|label| label.map(|label| label.as_str().to_owned()))
+        };
+        assert_eq!((label("ttl=60"), label("label=")), (Ok(None), Ok(None)));
+        assert_eq!(label("label=team%2Froom-1:a@b.c_d"), Ok(Some("team/room-1:a@b.c_d".into())));
+        assert!(label(&format!("label={}", "x".repeat(64))).is_ok());
+        for query in ["label=a b", "label=a+b", "label=%C3%BC", "label=%FF", "label=a&label=a", "label=%00"] {
+            assert!(label(query).is_err(), "{query}");
+        }
+        assert!(label(&format!("label={}", "x".repeat(65))).is_err());
+    }
 }
