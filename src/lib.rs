@@ -6,7 +6,7 @@
 //! | layer | what it is |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`serve`] | listener, shutdown and background tasks |
+//! | [`listen`] | listener, shutdown and background tasks |
 //! | [`doctor`], [`demo`], [`ledger_command`], [`operator_command`] | the other commands |
 //! | [`router`] | the table of routes |
 //! | [`web`] | pages and the browser module |
@@ -51,12 +51,12 @@ pub mod json;
 pub mod lead;
 pub mod ledger_command;
 pub mod limit;
+pub mod listen;
 pub mod meter;
 pub mod mint;
 pub mod operator_command;
 pub mod rate;
 pub mod rotation;
 pub mod router;
-pub mod serve;
 pub mod telemetry;
 pub mod web;

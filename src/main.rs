@@ -21,10 +21,10 @@ use turn_broker::journal::Journal;
 use turn_broker::journal::postgres::standby::Standby;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
+use turn_broker::listen::replica::Replica;
+use turn_broker::listen::{self, Ended, Shutdown};
 use turn_broker::operator_command::{self, OperatorError, Options};
 use turn_broker::router;
-use turn_broker::serve::replica::Replica;
-use turn_broker::serve::{self, Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 
@@ -165,13 +165,13 @@ fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
 fn raise_file_limit() {
     let limits = getrlimit(Resource::Nofile);
     // With an unlimited hard limit, macOS refuses an unlimited soft limit.
-    let files = limits.maximum.unwrap_or(serve::FILES_WANTED);
+    let files = limits.maximum.unwrap_or(listen::FILES_WANTED);
     let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
     match setrlimit(Resource::Nofile, raised) {
-        Ok(()) if files < serve::FILES_WANTED => {
+        Ok(()) if files < listen::FILES_WANTED => {
             tracing::warn!(
                 files,
-                wanted = serve::FILES_WANTED,
+                wanted = listen::FILES_WANTED,
                 "the limit on open files is low: raise `ulimit -n`"
             );
         }
@@ -216,7 +216,7 @@ async fn serve_until_signal(
         let _ = writeln!(std::io::stderr(), "{greeting}");
     }
     let routes = router::build(&app);
-    let ended = serve::run(listener, app, routes, shutdown).await;
+    let ended = listen::run(listener, app, routes, shutdown).await;
     watch.abort();
     Ok(exit_code(ended))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["cli"],
-    &["demo", "doctor", "ledger_command", "operator_command", "serve"],
+    &["demo", "doctor", "ledger_command", "listen", "operator_command"],
     &["router"],
     &["web"],
     &["http"],

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use turn_broker::serve::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
+use turn_broker::listen::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 
 use crate::support::{REPORTER, TestBroker, eventually};
 

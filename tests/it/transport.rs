@@ -6,7 +6,7 @@ use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_base::body::{PARTS_MAX, REQUEST_TIMEOUT};
-use turn_broker::serve::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
+use turn_broker::listen::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
 /// More than the 10 s for headers and body, so only a connection that never ends fails a test, and not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,7 +84,7 @@ async fn a_client_that_does_not_read_its_responses_is_disconnected() {
 
 #[tokio::test]
 async fn an_open_connection_still_gets_503_from_ready_during_shutdown() {
-    const { assert!(turn_broker::serve::DRAIN_MAX.as_secs() <= 10) };
+    const { assert!(turn_broker::listen::DRAIN_MAX.as_secs() <= 10) };
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     // A request that has begun before the end is finished.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use turn_base::body::BODY_MAX;
 use turn_base::clock::Clock;
 use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
-use turn_broker::serve::{Ended, UNREAD_PER_PEER_MAX};
+use turn_broker::listen::{Ended, UNREAD_PER_PEER_MAX};
 
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;

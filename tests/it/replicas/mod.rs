@@ -26,8 +26,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use turn_broker::config::{Config, Environment};
-use turn_broker::serve::replica::Replica;
-use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::listen::replica::Replica;
+use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 
 use crate::support::fake_database::FakeDatabase;

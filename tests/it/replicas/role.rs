@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use turn_broker::serve::Ended;
+use turn_broker::listen::Ended;
 
 use super::{LEASE, STEP, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;

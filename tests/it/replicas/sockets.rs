@@ -58,7 +58,7 @@ async fn the_bound_on_the_sockets_of_one_address_does_not_concern_another_replic
     let standby = TestReplica::start(&database, &settings).await;
     standby.until_it_forwards().await;
     let mut sockets = vec![];
-    for n in 0..turn_broker::serve::SOCKETS_PER_PEER_MAX + 10 {
+    for n in 0..turn_broker::listen::SOCKETS_PER_PEER_MAX + 10 {
         sockets.push(socket(&standby, &format!("203.0.{}.1", n / 4)).await);
     }
     let metrics = leader.operator("/metrics").await.text;

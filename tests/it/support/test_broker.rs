@@ -17,9 +17,9 @@ use turn_broker::journal::Journal;
 use turn_broker::journal::changes::Contents;
 use turn_broker::journal::store::OpenError;
 use turn_broker::journal::store::Store;
-use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
-use turn_broker::{router, serve};
+use turn_broker::{listen, router};
 
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER};
@@ -80,7 +80,7 @@ impl TestBroker {
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         let router = router::build(&app);
-        let service = tokio::spawn(serve::run(listener, app.clone(), router, shutdown.clone()));
+        let service = tokio::spawn(listen::run(listener, app.clone(), router, shutdown.clone()));
         let client = super::http_client();
         Self { app, address, clock, client, shutdown, service }
     }
