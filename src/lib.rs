@@ -17,7 +17,7 @@
 //! | [`limit`] | the rate limit of each client |
 //! | [`forward`] | requests on their way to the replica that leads |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
-//! | [`calls`] | the running calls of signaling, and what they mean for the ledger |
+//! | [`live_calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
 //! | [`lead`] | which replica leads |
 //! | [`journal`] | the books on disk |
@@ -37,7 +37,6 @@ pub mod amounts;
 pub mod app;
 pub mod auth;
 pub mod bounds;
-pub mod calls;
 pub mod cli;
 pub mod config;
 pub mod cost;
@@ -52,6 +51,7 @@ pub mod lead;
 pub mod ledger_command;
 pub mod limit;
 pub mod listen;
+pub mod live_calls;
 pub mod meter;
 pub mod mint;
 pub mod operator_command;

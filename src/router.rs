@@ -20,7 +20,7 @@ use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::route::{Handlers, Route, route};
 use crate::http::{
-    alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health, metrics,
+    alerts, backup, bandwidth_status, connections, credentials, envelope, health, live_rooms, metrics,
     openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
@@ -100,8 +100,8 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(users::revoke_user),
         route!(users::block_user),
         route!(users::unblock_user),
-        route!(calls_live::end_room),
-        route!(calls_live::list_live_calls),
+        route!(live_rooms::end_room),
+        route!(live_rooms::list_live_calls),
         route!(spenders::list_spenders),
         route!(spenders::list_grants),
         route!(operator::get_usage),

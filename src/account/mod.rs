@@ -22,18 +22,18 @@ use turn_ledger::{
 
 mod actions;
 mod alerts;
-mod calls;
 mod connections;
 mod history;
-mod kept;
 mod lead;
+mod members;
 mod reservation;
 mod rotation;
+mod stored_value;
 
 use history::ReadingHistory;
 pub use history::ReadingPoint;
-use kept::Kept;
 pub use reservation::{RenewalRight, Reservation};
+use stored_value::StoredValue;
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -53,9 +53,9 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
-    alerts: Kept<AlertRules>,
-    rotation: Kept<KeyRotation>,
-    actions: Kept<OperatorActions>,
+    alerts: StoredValue<AlertRules>,
+    rotation: StoredValue<KeyRotation>,
+    actions: StoredValue<OperatorActions>,
     readings: ReadingHistory,
 }
 
@@ -75,9 +75,9 @@ impl Account {
         let guarded = Guarded {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
-            alerts: Kept::new(alerts),
-            rotation: Kept::new(rotation),
-            actions: Kept::new(actions),
+            alerts: StoredValue::new(alerts),
+            rotation: StoredValue::new(rotation),
+            actions: StoredValue::new(actions),
             readings: ReadingHistory::default(),
         };
         Self { guarded: Arc::new(Mutex::new(guarded)), journal, lead, clock, metrics }

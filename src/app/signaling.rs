@@ -19,9 +19,9 @@ use turn_signaling::call::CallEvent;
 
 use crate::account::Account;
 use crate::auth::Auth;
-use crate::calls::LiveCalls;
 use crate::config::{AllowedOrigins, Country, CountryKeys};
 use crate::limit::{Allowance, RateLimit};
+use crate::live_calls::LiveCalls;
 use crate::mint::token::GrantKey;
 use crate::mint::{IceResponse, Mint, MintRequest};
 use crate::telemetry::metrics::Metrics;

@@ -4,13 +4,13 @@
 pub mod alerts;
 pub mod backup;
 pub mod bandwidth_status;
-pub mod calls_live;
 pub mod connections;
 pub mod credentials;
 pub mod envelope;
 pub mod head;
 pub mod health;
 pub mod hints;
+pub mod live_rooms;
 pub mod metrics;
 pub mod mint_request;
 pub mod openapi;

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::journal::{FLUSH_INTERVAL, Lost};
 
-mod calls;
 mod door;
+mod member_tasks;
 mod peers;
 mod progress;
 pub mod replica;
@@ -198,7 +198,7 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
 /// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over.
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
-    let calls = tokio::spawn(calls::run(Arc::clone(&app), over.clone()));
+    let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
     let sfu = async {
         if let Some(proxy) = &app.sfu {
             proxy.run(&end).await;

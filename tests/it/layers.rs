@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 16] = [
     &["web"],
     &["http"],
     &["app"],
-    &["auth", "calls", "forward", "limit", "meter", "mint"],
+    &["auth", "forward", "limit", "live_calls", "meter", "mint"],
     &["account"],
     &["lead"],
     &["journal"],

@@ -2,12 +2,12 @@
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct Kept<T> {
+pub(super) struct StoredValue<T> {
     value: T,
     has_changed: bool,
 }
 
-impl<T: Clone + PartialEq> Kept<T> {
+impl<T: Clone + PartialEq> StoredValue<T> {
     /// The value as it is stored.
     pub(super) fn new(value: T) -> Self {
         Self { value, has_changed: false }
@@ -37,11 +37,11 @@ mod tests {
 
     #[test]
     fn a_value_is_taken_once_after_a_change_and_never_without_one() {
-        let mut kept = Kept::new(1);
-        kept.change(|value| *value = 1);
-        assert_eq!(kept.take_change(), None);
-        assert_eq!(kept.change(|value| std::mem::replace(value, 2)), 1);
-        kept.change(|_| ());
-        assert_eq!((kept.take_change(), kept.take_change()), (Some(2), None));
+        let mut stored = StoredValue::new(1);
+        stored.change(|value| *value = 1);
+        assert_eq!(stored.take_change(), None);
+        assert_eq!(stored.change(|value| std::mem::replace(value, 2)), 1);
+        stored.change(|_| ());
+        assert_eq!((stored.take_change(), stored.take_change()), (Some(2), None));
     }
 }
