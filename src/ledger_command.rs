@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use crate::amounts::Shown;
 use crate::app::setup;
 use crate::config::Config;
-use crate::journal::changes::Contents;
-use crate::journal::inspect::LedgerCopy;
-use crate::journal::postgres::connect::Database;
-use crate::journal::postgres::copy::{self, CopyError};
-use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
 use crate::json::plain_number;
+use crate::store::changes::Contents;
+use crate::store::file::OpenError;
+use crate::store::file::inspect::LedgerCopy;
+use crate::store::file::ledger_file::FILE_NAME;
+use crate::store::postgres::connect::Database;
+use crate::store::postgres::copy::{self, CopyError};
+use crate::store::rows::FORMAT;
 use crate::telemetry::words;
 use turn_ledger::{
     ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,

@@ -20,7 +20,7 @@
 //! | [`live_calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
 //! | [`lead`] | which replica leads |
-//! | [`journal`] | the books on disk |
+//! | [`store`] | the books on disk |
 //! | [`alert`] | operator alerts: which are due, and their delivery |
 //! | [`telemetry`] | logs and metrics |
 //! | [`config`] | environment variables parsed into typed settings |
@@ -45,7 +45,6 @@ pub mod doctor;
 pub mod forward;
 pub mod http;
 pub mod ice;
-pub mod journal;
 pub mod json;
 pub mod lead;
 pub mod ledger_command;
@@ -58,5 +57,6 @@ pub mod operator_command;
 pub mod rate;
 pub mod rotation;
 pub mod router;
+pub mod store;
 pub mod telemetry;
 pub mod web;

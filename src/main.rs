@@ -17,14 +17,14 @@ use turn_broker::cli::{self, Command};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, Progress};
-use turn_broker::journal::Journal;
-use turn_broker::journal::postgres::standby::Standby;
-use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
 use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{self, Ended, Shutdown};
 use turn_broker::operator_command::{self, OperatorError, Options};
 use turn_broker::router;
+use turn_broker::store::Journal;
+use turn_broker::store::file::Store;
+use turn_broker::store::postgres::standby::Standby;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 

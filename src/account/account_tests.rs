@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::testing::MemoryStorage;
+use crate::store::testing::MemoryStorage;
 use turn_base::clock::SystemClock;
 
 const PARTS: usize = 8;

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use super::Account;
-use crate::journal::{Journal, Lost};
+use crate::store::{Journal, Lost};
 use turn_ledger::Snapshot;
 
 impl Account {

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
-use crate::journal::backup::StoredView;
-use crate::journal::changes::{Changes, Contents};
-use crate::journal::{ChangeSource, FLUSH_INTERVAL, Journal};
 use crate::lead::Lead;
 use crate::rotation::KeyRotation;
+use crate::store::changes::{Changes, Contents};
+use crate::store::file::backup::StoredView;
+use crate::store::{ChangeSource, FLUSH_INTERVAL, Journal};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{

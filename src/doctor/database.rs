@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::connect::judge_clock;
 use super::report::{Check, Verdict, fail, ok, warn};
 use crate::config::DatabaseConfig;
-use crate::journal::postgres::connect::{Connection, Database, DatabaseError};
-use crate::journal::postgres::standby::refuse_shared_session;
+use crate::store::postgres::connect::{Connection, Database, DatabaseError};
+use crate::store::postgres::standby::refuse_shared_session;
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 

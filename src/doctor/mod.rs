@@ -24,7 +24,7 @@ pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
 use crate::ice::server::IceServerList;
-use crate::journal::postgres::connect::Database;
+use crate::store::postgres::connect::Database;
 use connect::host_of;
 use provider::KeyClient;
 use relay::Offer;

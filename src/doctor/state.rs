@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::report::{Verdict, fail, ok, warn};
-use crate::journal::inspect::LedgerCopy;
-use crate::journal::store::{FORMAT, OpenError};
+use crate::store::file::OpenError;
+use crate::store::file::inspect::LedgerCopy;
+use crate::store::rows::FORMAT;
 
 /// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;
@@ -75,7 +76,8 @@ fn judge_free_space(free: u64) -> Verdict {
 mod tests {
     use super::super::report::CheckState;
     use super::*;
-    use crate::journal::store::{FILE_NAME, Store};
+    use crate::store::file::Store;
+    use crate::store::file::ledger_file::FILE_NAME;
 
     #[test]
     fn a_ledger_that_is_absent_in_use_or_readable_is_ok_and_damage_that_makes_the_library_panic_a_failure() {

@@ -9,7 +9,7 @@ pub mod campaign;
 pub mod election;
 pub mod lease;
 
-pub use crate::journal::postgres::standby::Replica;
+pub use crate::store::postgres::standby::Replica;
 use lease::Lease;
 
 /// The lead of this process.

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::journal::{FLUSH_INTERVAL, Lost};
+use crate::store::{FLUSH_INTERVAL, Lost};
 
 mod door;
 mod member_tasks;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::Method;
 use serde_json::json;
-use turn_broker::journal::inspect::LedgerCopy;
+use turn_broker::store::file::inspect::LedgerCopy;
 
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker};
 

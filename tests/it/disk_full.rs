@@ -18,7 +18,7 @@ const SETTINGS: [(&str, &str); 8] = [
     COTURN[2],
     ("RATE_LIMIT_REQUESTS", "10000"),
     ("BANDWIDTH_LIMIT_GB", "1000000"),
-    ("RUST_LOG", "warn,turn_broker::telemetry::startup=info,turn_broker::journal=info"),
+    ("RUST_LOG", "warn,turn_broker::telemetry::startup=info,turn_broker::store=info"),
 ];
 
 /// A disk of a few MB that only this test sees: a tmpfs in a mount namespace that lives as long as this value.

@@ -6,10 +6,12 @@ use std::path::Path;
 use crate::support::slot_key;
 use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::journal::Journal;
-use turn_broker::journal::Storage;
-use turn_broker::journal::inspect::LedgerCopy;
-use turn_broker::journal::store::{FILE_NAME, FORMAT, OpenError, Store};
+use turn_broker::store::Journal;
+use turn_broker::store::Storage;
+use turn_broker::store::file::inspect::LedgerCopy;
+use turn_broker::store::file::ledger_file::FILE_NAME;
+use turn_broker::store::file::{OpenError, Store};
+use turn_broker::store::rows::FORMAT;
 use turn_ledger::IceSource;
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 16] = [
     &["auth", "forward", "limit", "live_calls", "meter", "mint"],
     &["account"],
     &["lead"],
-    &["journal"],
+    &["store"],
     &["alert"],
     &["telemetry"],
     &["config"],

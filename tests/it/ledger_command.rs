@@ -6,7 +6,7 @@ use redb::{Database, TableDefinition};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use turn_broker::journal::store::FORMAT;
+use turn_broker::store::rows::FORMAT;
 
 use crate::support::process::{Process, run};
 use crate::support::slot_key;

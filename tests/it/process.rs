@@ -4,7 +4,7 @@ use crate::support::process::{Process, run};
 use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, StateDir, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::journal::store::FILE_NAME;
+use turn_broker::store::file::ledger_file::FILE_NAME;
 
 fn messages(log: &str) -> Vec<String> {
     let lines =

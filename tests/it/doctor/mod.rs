@@ -8,8 +8,8 @@ mod relay;
 use std::process::Output;
 
 use serde_json::Value;
-use turn_broker::journal::Journal;
-use turn_broker::journal::store::Store;
+use turn_broker::store::Journal;
+use turn_broker::store::file::Store;
 
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
@@ -157,7 +157,7 @@ async fn a_ledger_in_use_is_ok_and_a_damaged_one_is_a_failure() {
     drop(journal);
 
     let damaged = StateDir::new();
-    let file = std::path::Path::new(damaged.path()).join(turn_broker::journal::store::FILE_NAME);
+    let file = std::path::Path::new(damaged.path()).join(turn_broker::store::file::ledger_file::FILE_NAME);
     for content in ["no ledger", ""] {
         std::fs::write(&file, content).unwrap();
         let examined = world.examine(&[("STATE_DIR", damaged.path())]).await;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use turn_broker::journal::postgres::standby::Observation;
-use turn_broker::journal::store::FORMAT;
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::{Campaign, Candidate, Electorate};
+use turn_broker::store::postgres::standby::Observation;
+use turn_broker::store::rows::FORMAT;
 use turn_broker::telemetry::metrics::Metrics;
 
 use super::LEASE;

@@ -2,9 +2,9 @@
 
 use std::process::Output;
 
-use turn_broker::journal::Storage;
-use turn_broker::journal::store::Store;
 use turn_broker::lead::campaign::Electorate;
+use turn_broker::store::Storage;
+use turn_broker::store::file::Store;
 use turn_ledger::IceSource;
 
 use super::store::{batch, blocking, lead, loaded, replica};

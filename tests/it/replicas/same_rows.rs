@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use turn_broker::journal::Storage;
-use turn_broker::journal::postgres::PostgresStorage;
-use turn_broker::journal::store::{FILE_NAME, Store};
+use turn_broker::store::Storage;
+use turn_broker::store::file::Store;
+use turn_broker::store::file::ledger_file::FILE_NAME;
+use turn_broker::store::postgres::PostgresStorage;
 use turn_ledger::{Batch, IceSource, Stored};
 
 use super::store::{lead, replica};

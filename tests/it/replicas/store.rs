@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use turn_base::clock::SystemClock;
 use turn_broker::config::DatabaseConfig;
-use turn_broker::journal::changes::{Changes, Contents};
-use turn_broker::journal::postgres::PostgresStorage;
-use turn_broker::journal::postgres::standby::{Observation, Standby};
-use turn_broker::journal::{ChangeSource, Journal, Lost, Storage, WriteError};
 use turn_broker::lead::campaign::Electorate;
+use turn_broker::store::changes::{Changes, Contents};
+use turn_broker::store::postgres::PostgresStorage;
+use turn_broker::store::postgres::standby::{Observation, Standby};
+use turn_broker::store::{ChangeSource, Journal, Lost, Storage, WriteError};
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
     Written,
@@ -327,7 +327,7 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
         assert!(storage.view().unwrap().copy().is_ok(), "nothing is left behind");
     })
     .await;
-    let mut ledger = turn_broker::journal::inspect::LedgerCopy::take(directory.path().as_ref()).unwrap();
+    let mut ledger = turn_broker::store::file::inspect::LedgerCopy::take(directory.path().as_ref()).unwrap();
     let sources: BTreeMap<_, _> = ledger.stored().unwrap().books.sources;
     assert_eq!(sources[&IceSource::Coturn].deltas.len(), 1);
     assert!(ledger.stored().unwrap().books.is_copy);

@@ -6,8 +6,8 @@ use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
 use crate::support::{COTURN, eventually};
 
-use turn_broker::journal::Journal;
 use turn_broker::lead::campaign::Electorate;
+use turn_broker::store::Journal;
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored};
 

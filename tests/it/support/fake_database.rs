@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use turn_broker::journal::backup::StoredView;
-use turn_broker::journal::changes::{Changes, Contents};
-use turn_broker::journal::postgres::standby::Observation;
-use turn_broker::journal::postgres::takeovers::Takeovers;
-use turn_broker::journal::store::{FORMAT, OpenError, StoreError};
-use turn_broker::journal::{Lost, Storage, WriteError};
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::Electorate;
+use turn_broker::store::changes::{Changes, Contents};
+use turn_broker::store::file::OpenError;
+use turn_broker::store::file::backup::StoredView;
+use turn_broker::store::postgres::standby::Observation;
+use turn_broker::store::postgres::takeovers::Takeovers;
+use turn_broker::store::rows::{FORMAT, StoreError};
+use turn_broker::store::{Lost, Storage, WriteError};
 use turn_ledger::Timestamp;
 
 use super::manual_clock::ManualClock;

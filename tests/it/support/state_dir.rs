@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use turn_broker::journal::store::FILE_NAME;
+use turn_broker::store::file::ledger_file::FILE_NAME;
 
 /// An empty directory. Dropping it removes it.
 pub(crate) struct StateDir(TempDir);

@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
-use turn_broker::journal::Journal;
-use turn_broker::journal::changes::Contents;
-use turn_broker::journal::store::OpenError;
-use turn_broker::journal::store::Store;
 use turn_broker::listen::{Ended, Shutdown};
+use turn_broker::store::Journal;
+use turn_broker::store::changes::Contents;
+use turn_broker::store::file::OpenError;
+use turn_broker::store::file::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 

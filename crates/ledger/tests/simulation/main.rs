@@ -1,6 +1,6 @@
 //! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false
 //! reports, revocations, overrides, crashes, clock steps, pauses of the machine, restarts with other settings, and readings that lag, miss
-//! bytes or fall. The disk is the journal's own tables. A model of the world counts the true bytes: whoever holds a credential relays at a
+//! bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: whoever holds a credential relays at a
 //! rate of his own, for as long as he stays and the server lets him. After every step:
 //!
 //! - the true bytes of the period do not exceed what is committed with its margin, as published before or after the step, and those of a
@@ -34,16 +34,16 @@
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure prints
 //! the shortest failing scenario that was found, in the syntax of `reproductions`.
 
-mod journal;
 mod lead;
 mod replicas;
 mod reproductions;
 mod restart;
+mod store;
 mod walk;
 
 use std::collections::BTreeMap;
 
-use journal::Journal;
+use store::Journal;
 use walk::checks::{Excuse, Tally};
 use walk::faults::FAULTS;
 use walk::{Scenario, whole};

@@ -2,8 +2,8 @@
 
 use turn_ledger::IceSource;
 
-use crate::journal::Journal;
-use crate::journal::contradictions::contradictions;
+use crate::store::Journal;
+use crate::store::contradictions::contradictions;
 use crate::walk::faults::{FAULTS, Fault};
 use crate::walk::{Scenario, restored_equals_written};
 

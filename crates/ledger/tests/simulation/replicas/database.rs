@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use super::state::State;
 use super::tally::Tally;
-use crate::journal::database::{Change, Rows};
-use crate::journal::postgres::outcome::{Shard, Term};
-use crate::journal::postgres::standby::Observation;
-use crate::journal::postgres::takeovers::LOSS_STATED;
+use crate::store::database::{Change, Rows};
+use crate::store::postgres::outcome::{Shard, Term};
+use crate::store::postgres::standby::Observation;
+use crate::store::postgres::takeovers::LOSS_STATED;
 
 /// So many states can be gone back to.
 const KEPT: usize = 64;

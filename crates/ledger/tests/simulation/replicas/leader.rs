@@ -12,10 +12,10 @@ use turn_ledger::{
 use super::clock::Clock;
 use super::database::{Answered, Database, Fate};
 use super::tally::Tally;
-use crate::journal::Lost;
-use crate::journal::database::Change;
-use crate::journal::postgres::outcome::{Answer, Step, Term};
 use crate::lead::lease::Lease;
+use crate::store::Lost;
+use crate::store::database::Change;
+use crate::store::postgres::outcome::{Answer, Step, Term};
 
 /// The values of the service.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -8,11 +8,11 @@ use turn_ledger::{Stored, Timestamp};
 use super::clock::Clock;
 use super::database::{Database, Fate};
 use super::leader::{At, Ended, Leader};
-use crate::journal::Lost;
-use crate::journal::postgres::outcome::Term;
-use crate::journal::postgres::standby::Observation;
 use crate::lead::election::{Action, Election};
 use crate::lead::lease::Lease;
+use crate::store::Lost;
+use crate::store::postgres::outcome::Term;
+use crate::store::postgres::standby::Observation;
 use crate::walk::settings::Settings;
 
 /// `LEASE_SECONDS`.

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::journal::database::Rows;
-use crate::journal::postgres::takeovers::Takeovers;
+use crate::store::database::Rows;
+use crate::store::postgres::takeovers::Takeovers;
 
 /// So many takeovers are listed.
 const LISTED: usize = 16;

@@ -2,7 +2,7 @@
 //! database until it is certain that it was committed once.
 
 use super::takeovers::Takeovers;
-use crate::journal::Lost;
+use crate::store::Lost;
 
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

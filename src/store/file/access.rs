@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use turn_base::access::{tighten_directory, tighten_file};
 
-use super::file::FILE_NAME;
+use super::ledger_file::FILE_NAME;
 
 /// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A
 /// permission that cannot be changed is only a warning too, because a file system without permissions must not stop the

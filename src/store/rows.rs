@@ -23,6 +23,9 @@ pub use error::{BadRow, StoreError};
 pub(super) use sources::slot_key;
 use sources::{read_sources, slot_of, write_source};
 
+/// The format that this version reads and writes.
+pub const FORMAT: u32 = 6;
+
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Table {

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use super::super::{rows, tables};
+use super::super::tables;
 use super::*;
+use crate::store::rows;
 use turn_ledger::{
     Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, MinuteUsage,
     PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Terms,

@@ -1,4 +1,4 @@
-//! The ledger's file: its name, its format, its creation, and the guard against damage that makes redb panic.
+//! The ledger's file: its name, its creation, and the guard against damage that makes redb panic.
 
 use std::fs::File;
 use std::io;
@@ -6,8 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// The format that this version reads and writes.
-pub const FORMAT: u32 = 6;
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
 

@@ -19,7 +19,7 @@ use turn_base::random::NoRandomness;
 
 use super::tls::Tls;
 use crate::config::DatabaseConfig;
-use crate::journal::store::FORMAT;
+use crate::store::rows::FORMAT;
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);

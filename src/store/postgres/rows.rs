@@ -10,7 +10,7 @@ use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
 use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
-use crate::journal::rows::{
+use crate::store::rows::{
     MARKS, Marks, ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows, slot_key, to_row,
 };
 use turn_ledger::{IceSource, LiveDelta};
@@ -57,7 +57,7 @@ impl WriteRows for RowBatch {
 }
 
 /// Everything that is stored, as of the first statement of a transaction.
-pub(in crate::journal) struct Snapshot<'a> {
+pub(in crate::store) struct Snapshot<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) client: &'a Client,
 }

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::rows::{FLOWS, MARKS, StoreError, mark_of, slot_key, to_row};
 use super::tables::in_file;
+use crate::store::rows::{FLOWS, MARKS, StoreError, mark_of, slot_key, to_row};
 use turn_ledger::{IceSource, LiveDelta, Minute, Timestamp};
 
 /// The longest period, in minutes.
-pub(super) const MINUTES_KEPT: i64 = 31 * 1_440;
+pub(in crate::store) const MINUTES_KEPT: i64 = 31 * 1_440;
 
 /// Removes the rows that the books do not need at `now` and later. Returns whether there were any.
 pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Result<bool, StoreError> {

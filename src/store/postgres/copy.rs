@@ -9,9 +9,10 @@ use super::connect::{Connection, Database, DatabaseError, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
 use super::standby::SESSION_NAME;
 use super::{Blocking, schema};
-use crate::journal::inspect::LedgerCopy;
-use crate::journal::rows;
-use crate::journal::store::{FORMAT, OpenError, Store, StoreError};
+use crate::store::file::inspect::LedgerCopy;
+use crate::store::file::{OpenError, Store};
+use crate::store::rows;
+use crate::store::rows::{FORMAT, StoreError};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;
@@ -56,26 +57,26 @@ pub enum CopyError {
 
 /// A session that reads everything.
 #[derive(Debug)]
-pub(in crate::journal) struct ReadSession {
+pub(in crate::store) struct ReadSession {
     runtime: Blocking,
     connection: Connection,
 }
 
 impl ReadSession {
-    pub(in crate::journal) fn open(database: &Database) -> Result<Self, DatabaseError> {
+    pub(in crate::store) fn open(database: &Database) -> Result<Self, DatabaseError> {
         let runtime = Blocking::new()?;
         let connection = runtime.get().block_on(database.connect(SESSION_NAME))?;
         Ok(Self { runtime, connection })
     }
 
     /// About as long as a file with the same rows.
-    pub(in crate::journal) fn bytes(&self) -> Result<u64, DatabaseError> {
+    pub(in crate::store) fn bytes(&self) -> Result<u64, DatabaseError> {
         let size = "SELECT pg_total_relation_size('item') + pg_total_relation_size('mark')";
         let row = self.runtime.get().block_on(self.connection.one(size))?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    pub(in crate::journal) fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
+    pub(in crate::store) fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
         Snapshot::begin(self.runtime.get(), &self.connection.client)
     }
 

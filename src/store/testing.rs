@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::backup::StoredView;
 use super::changes::{Changes, Contents};
-use super::store::{OpenError, StoreError};
+use super::file::OpenError;
+use super::file::backup::StoredView;
+use super::rows::StoreError;
 use super::{Lost, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.

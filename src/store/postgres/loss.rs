@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::connect::{Connection, DatabaseError, Values};
 use super::takeovers::LOSS_STATED;
-use crate::journal::rows::KEY_COPIED;
+use crate::store::rows::KEY_COPIED;
 
 /// Ends every lead, and marks the ledger as one that lacks grants, unless that has happened since. Nobody sees a number fall after it.
 const STATE: &str = "

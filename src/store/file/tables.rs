@@ -4,11 +4,10 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinitio
 
 use turn_ledger::{Head, IceSource, LiveDelta, Timestamp};
 
-use super::changes::Changes;
-use super::file::FORMAT;
-use super::rows::{
-    self, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, Meta, ReadRows, Replaced,
-    StoreError, TABLES, Table, TakeRow, WriteRows,
+use crate::store::changes::Changes;
+use crate::store::rows::{
+    self, FORMAT, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, Meta, ReadRows,
+    Replaced, StoreError, TABLES, Table, TakeRow, WriteRows,
 };
 
 /// A table in the file.

@@ -11,21 +11,16 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 
-pub mod access;
-pub mod backup;
 pub mod changes;
 pub mod contradictions;
-mod file;
-pub mod inspect;
+pub mod file;
 pub mod postgres;
-mod pruning;
-mod rows;
-pub mod store;
-mod tables;
+pub mod rows;
 
-use backup::StoredView;
 use changes::{Changes, Contents};
-use store::{OpenError, StoreError};
+use file::OpenError;
+use file::backup::StoredView;
+use rows::StoreError;
 use turn_ledger::Written;
 
 /// Where a ledger is stored.
@@ -333,7 +328,7 @@ impl<S: Storage> Writer<S> {
     }
 
     fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
-        let Some(store) = &mut self.store else { return Err(store::closed().into()) };
+        let Some(store) = &mut self.store else { return Err(file::closed().into()) };
         if std::mem::replace(&mut self.has_failed, true) {
             store.recover()?;
         }

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::connect::{Connection, DatabaseError};
-use crate::journal::store::FORMAT;
+use crate::store::rows::FORMAT;
 
 /// Sessions that begin at the same time make the tables one after the other.
 const LOCK: i64 = 0x7475_726e_5f62_726b;

@@ -3,19 +3,14 @@
 
 mod changes;
 #[expect(unreachable_pub, reason = "the service exports it")]
-#[path = "../../../../../src/journal/contradictions.rs"]
+#[path = "../../../../../src/store/contradictions.rs"]
 pub(crate) mod contradictions;
 pub(crate) mod database;
 mod file;
 pub(crate) mod postgres;
-#[path = "../../../../../src/journal/pruning.rs"]
-mod pruning;
 #[expect(dead_code, unreachable_pub, reason = "the service uses more of it")]
-#[path = "../../../../../src/journal/rows.rs"]
+#[path = "../../../../../src/store/rows.rs"]
 mod rows;
-#[expect(dead_code, reason = "the service uses more of it")]
-#[path = "../../../../../src/journal/tables.rs"]
-mod tables;
 
 use std::cell::RefCell;
 
@@ -24,6 +19,7 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 use turn_ledger::{Batch, Stored};
 
 use crate::walk::disk::Disk;
+use file::{pruning, tables};
 use rows::StoreError;
 
 /// Why a writer may never write again, as the service says it.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use redb::{Builder, ReadTransaction, StorageError};
 
-use super::file::{Broken, FILE_NAME, catch_panic, make_file};
-use super::postgres::connect::Database;
-use super::postgres::copy::ReadSession;
-use super::rows::{self, ReadRows, StoreError};
+use super::ledger_file::{Broken, FILE_NAME, catch_panic, make_file};
 use super::tables;
+use crate::store::postgres::connect::Database;
+use crate::store::postgres::copy::ReadSession;
+use crate::store::rows::{self, ReadRows, StoreError};
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
 /// cannot be used again until it ends.
@@ -88,7 +88,7 @@ impl StoredView {
     }
 
     /// A view of what is in the database when it is copied.
-    pub(super) fn of_database(database: Arc<Database>) -> Self {
+    pub(in crate::store) fn of_database(database: Arc<Database>) -> Self {
         Self(Viewed::Database(database))
     }
 }
@@ -130,10 +130,10 @@ fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Storage;
+    use super::super::Store;
     use super::super::inspect::LedgerCopy;
-    use super::super::store::Store;
     use super::*;
+    use crate::store::Storage;
     use redb::{Database, ReadableDatabase, TableHandle};
     use std::os::unix::fs::PermissionsExt;
 

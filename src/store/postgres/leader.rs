@@ -17,9 +17,9 @@ use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::RowBatch;
 use super::standby::{Node, Observation};
 use super::takeovers::Takeovers;
-use crate::journal::rows::{FLOWS, slot_key};
-use crate::journal::store::{FORMAT, StoreError};
-use crate::journal::{Lost, WriteError};
+use crate::store::rows::{FLOWS, slot_key};
+use crate::store::rows::{FORMAT, StoreError};
+use crate::store::{Lost, WriteError};
 use turn_ledger::IceSource;
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.

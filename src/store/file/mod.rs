@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
-use super::backup::{StoredView, Viewed};
+mod access;
+pub mod backup;
+pub mod inspect;
+pub mod ledger_file;
+pub(super) mod pruning;
+mod tables;
+
 use super::changes::{Changes, Contents};
-pub(crate) use super::file::catch_panic;
-use super::file::make_file;
-pub use super::file::{FILE_NAME, FORMAT};
 use super::postgres::connect;
 use super::postgres::copy::CopyError;
-use super::rows::ReadRows;
-pub use super::rows::{BadRow, StoreError};
+use super::rows::{self, FORMAT, ReadRows, StoreError};
 use super::{Storage, WriteError};
-use super::{access, pruning, rows, tables};
+use backup::{StoredView, Viewed};
+use ledger_file::{FILE_NAME, catch_panic, make_file};
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::Minute;
 
@@ -96,11 +99,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
+    pub(in crate::store) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.to_string() }
     }
 
-    pub(super) fn damaged_database(what: &dyn std::fmt::Display) -> Self {
+    pub(in crate::store) fn damaged_database(what: &dyn std::fmt::Display) -> Self {
         Self::DamagedDatabase { what: what.to_string() }
     }
 }
@@ -195,7 +198,7 @@ impl Store {
     }
 
     /// Creates a ledger with these rows. It refuses to replace an existing one.
-    pub(super) fn create_from(rows: &impl ReadRows, directory: &Path) -> Result<(), CopyError> {
+    pub(in crate::store) fn create_from(rows: &impl ReadRows, directory: &Path) -> Result<(), CopyError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
@@ -309,7 +312,7 @@ impl Store {
 }
 
 /// A closed ledger is used only after a failure.
-pub(super) fn closed() -> StoreError {
+pub(in crate::store) fn closed() -> StoreError {
     StorageError::DatabaseClosed.into()
 }
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use super::changes::Contents;
-use super::contradictions::contradictions;
-use super::rows::{self, BadRow};
-use super::store::{FILE_NAME, OpenError, StoreError, catch_panic, require_format};
-use super::tables;
+use super::ledger_file::{FILE_NAME, catch_panic};
+use super::{OpenError, require_format, tables};
+use crate::store::changes::Contents;
+use crate::store::contradictions::contradictions;
+use crate::store::rows::{self, BadRow, StoreError};
 
 /// Bytes of one read.
 const CHUNK: usize = 1 << 20;
@@ -38,7 +38,7 @@ impl LedgerCopy {
     }
 
     /// Its rows, for another store.
-    pub(super) fn rows(&self) -> Result<redb::ReadTransaction, StoreError> {
+    pub(in crate::store) fn rows(&self) -> Result<redb::ReadTransaction, StoreError> {
         Ok(self.copy.begin_read()?)
     }
 

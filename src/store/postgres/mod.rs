@@ -19,11 +19,11 @@ pub mod standby;
 pub mod takeovers;
 mod tls;
 
-use super::backup::StoredView;
 use super::changes::{Changes, Contents};
-use super::pruning::MINUTES_KEPT;
-use super::rows::KEY_TOKEN_KEY;
-use super::store::{OpenError, StoreError};
+use super::file::OpenError;
+use super::file::backup::StoredView;
+use super::file::pruning::MINUTES_KEPT;
+use super::rows::{KEY_TOKEN_KEY, StoreError};
 use super::{GROUP_MAX, Storage, WriteError, rows as ledger_rows};
 use connect::{Database, DatabaseError};
 use leader::Leader;
