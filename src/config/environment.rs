@@ -117,12 +117,11 @@ impl Environment {
         }
         for (name, value) in process {
             let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => drop(environment.variables.insert(name, value)),
-                Err(_) => {
-                    let problem = UnreadableVariable::new(&name, &name, "expected UTF-8 text".into());
-                    environment.unreadable.push(problem);
-                }
+            if let Ok(value) = value.into_string() {
+                environment.variables.insert(name, value);
+            } else {
+                let unreadable = UnreadableVariable::new(&name, &name, "expected UTF-8 text".into());
+                environment.unreadable.push(unreadable);
             }
         }
         environment
