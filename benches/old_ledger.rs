@@ -10,9 +10,9 @@ use std::time::Duration;
 use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app::setup;
 use turn_broker::config::{Config, Environment};
-use turn_broker::store::Storage;
 use turn_broker::store::file::Store;
 use turn_broker::store::file::ledger_file::FILE_NAME;
+use turn_broker::store::storage::Storage;
 use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, SourceRows, Timestamp};
 
 const MINUTES_A_DAY: u64 = 1_440;

@@ -12,12 +12,12 @@ use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
 use crate::store::changes::Contents;
-use crate::store::file::OpenError;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::ledger_file::FILE_NAME;
 use crate::store::postgres::connect::Database;
 use crate::store::postgres::copy::{self, CopyError};
 use crate::store::rows::FORMAT;
+use crate::store::storage::OpenError;
 use crate::telemetry::words;
 use turn_ledger::{
     ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,

@@ -22,9 +22,9 @@ use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{self, Ended, Shutdown};
 use turn_broker::operator_command::{self, OperatorError, Options};
 use turn_broker::router;
-use turn_broker::store::Journal;
 use turn_broker::store::file::Store;
 use turn_broker::store::postgres::standby::Standby;
+use turn_broker::store::writer::Journal;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 

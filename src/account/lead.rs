@@ -3,7 +3,8 @@
 use futures_util::FutureExt;
 
 use super::Account;
-use crate::store::{Journal, Lost};
+use crate::store::storage::Lost;
+use crate::store::writer::Journal;
 use turn_ledger::Snapshot;
 
 impl Account {

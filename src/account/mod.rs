@@ -11,8 +11,8 @@ use crate::alert::rules::AlertRules;
 use crate::lead::Lead;
 use crate::rotation::KeyRotation;
 use crate::store::changes::{Changes, Contents};
-use crate::store::file::backup::StoredView;
-use crate::store::{ChangeSource, FLUSH_INTERVAL, Journal};
+use crate::store::storage::StoredView;
+use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Journal};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Account;
-use crate::store::Journal;
 use crate::store::changes::Contents;
+use crate::store::writer::Journal;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::report::{Verdict, fail, ok, warn};
-use crate::store::file::OpenError;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::rows::FORMAT;
+use crate::store::storage::OpenError;
 
 /// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;

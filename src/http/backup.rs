@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::AppState;
-use crate::store::file::backup::LedgerFile;
+use crate::store::storage::LedgerFile;
 use turn_base::error::{ApiError, ErrorBody};
 
 /// Bytes of one read from the copy.

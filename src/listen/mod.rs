@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::store::{FLUSH_INTERVAL, Lost};
+use crate::store::storage::Lost;
+use crate::store::writer::FLUSH_INTERVAL;
 
 mod door;
 mod member_tasks;

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
-use super::file::OpenError;
-use super::file::backup::StoredView;
 use super::rows::StoreError;
-use super::{Lost, Storage, WriteError};
+use super::storage::{Lost, OpenError, Storage, StoredView, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
 #[derive(Clone, Default)]

@@ -1,4 +1,4 @@
-//! The journal: the stored books. A grant is stored before its response is sent. Everything else follows within
+//! The writer of the stored books. A grant is stored before its response is sent. Everything else follows within
 //! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all that wait in a bounded queue.
 //! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
 //! works again.
@@ -11,64 +11,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 
-pub mod changes;
-pub mod contradictions;
-pub mod file;
-pub mod postgres;
-pub mod rows;
-
-use changes::{Changes, Contents};
-use file::OpenError;
-use file::backup::StoredView;
-use rows::StoreError;
+use super::changes::{Changes, Contents};
+use super::storage::{Lost, OpenError, Storage, StoredView, WriteError, closed};
 use turn_ledger::Written;
-
-/// Where a ledger is stored.
-pub trait Storage: Sized + Send + 'static {
-    /// Reads everything that is stored, and the key that signs grant tokens.
-    fn load(&mut self) -> Result<Contents, OpenError>;
-    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
-    /// Makes the store usable again after a failed write.
-    fn recover(&mut self) -> Result<(), WriteError>;
-    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
-    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
-        requests.blocking_recv_many(group, GROUP_MAX)
-    }
-    /// Writes the last batch, and gives the ledger up.
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
-    /// A view of what is stored, which later writes do not change.
-    fn view(&self) -> Result<StoredView, StoreError>;
-}
-
-/// Why a batch was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// Nothing of it is stored. It may be written later, with further changes.
-    #[error(transparent)]
-    Failed(#[from] StoreError),
-    /// It will never be written.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-}
-
-/// Why this process may never write the ledger again. What it has in memory is void.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// Another replica leads.
-    #[error("another replica leads")]
-    Fenced,
-    /// The database is older than what this process has answered.
-    #[error("the database has lost {0} answered writes")]
-    Writes(u64),
-}
 
 /// The longest time that a change other than a grant waits to be written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
-/// Requests that are met with one write.
-const GROUP_MAX: usize = 512;
 /// The longest wait for one commit. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -328,7 +278,7 @@ impl<S: Storage> Writer<S> {
     }
 
     fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
-        let Some(store) = &mut self.store else { return Err(file::closed().into()) };
+        let Some(store) = &mut self.store else { return Err(closed().into()) };
         if std::mem::replace(&mut self.has_failed, true) {
             store.recover()?;
         }
@@ -343,8 +293,5 @@ impl<S: Storage> Writer<S> {
 }
 
 #[cfg(test)]
-pub(crate) mod testing;
-
-#[cfg(test)]
-#[path = "journal_tests.rs"]
+#[path = "writer_tests.rs"]
 mod tests;

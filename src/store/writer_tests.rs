@@ -1,4 +1,5 @@
-use super::testing::MemoryStorage;
+use super::super::storage::GROUP_MAX;
+use super::super::testing::MemoryStorage;
 use super::*;
 use std::sync::atomic::AtomicI64;
 use turn_ledger::{Batch, Head, Timestamp};

@@ -6,12 +6,13 @@ use std::path::Path;
 use crate::support::slot_key;
 use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::store::Journal;
-use turn_broker::store::Storage;
+use turn_broker::store::file::Store;
 use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
-use turn_broker::store::file::{OpenError, Store};
 use turn_broker::store::rows::FORMAT;
+use turn_broker::store::storage::OpenError;
+use turn_broker::store::storage::Storage;
+use turn_broker::store::writer::Journal;
 use turn_ledger::IceSource;
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");

@@ -6,9 +6,9 @@
 pub(crate) mod walk;
 
 use tempfile::TempDir;
-use turn_broker::store::Storage;
 use turn_broker::store::contradictions::contradictions;
 use turn_broker::store::file::Store;
+use turn_broker::store::storage::Storage;
 use turn_ledger::{Batch, IceSource, Stored};
 
 use walk::disk::Disk;

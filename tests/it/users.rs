@@ -13,8 +13,8 @@ use crate::support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::store::Journal;
 use turn_broker::store::file::Store;
+use turn_broker::store::writer::Journal;
 use turn_ledger::{Spender, Stored};
 
 /// The time of [`TestBroker::start`].

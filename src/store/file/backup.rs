@@ -5,15 +5,13 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use redb::{Builder, ReadTransaction, StorageError};
 
-use super::ledger_file::{Broken, FILE_NAME, catch_panic, make_file};
+use super::ledger_file::{FILE_NAME, catch_panic, make_file};
 use super::tables;
-use crate::store::postgres::connect::Database;
-use crate::store::postgres::copy::ReadSession;
 use crate::store::rows::{self, ReadRows, StoreError};
+use crate::store::storage::{BackupError, LedgerFile, View};
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
 /// cannot be used again until it ends.
@@ -21,80 +19,35 @@ const SPACE_FACTOR: u64 = 2;
 /// Memory for pages of the copy. Bytes.
 const CACHE: usize = 4 << 20;
 
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// A full disk would stop the mint.
-    #[error("{free} bytes are free where the copy is made, and it needs {needed}")]
-    NoSpace {
-        /// Free bytes.
-        free: u64,
-        /// Required bytes.
-        needed: u64,
-    },
-    /// The file of the copy cannot be created or read.
-    #[error("the copy's file cannot be used: {0}")]
-    File(#[from] io::Error),
-    /// A table cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The ledger is damaged.
-    #[error(transparent)]
-    Broken(#[from] Broken),
+/// What was stored in the file at one moment. It is copied to the ledger's disk.
+#[derive(Debug)]
+pub(super) struct FileView {
+    pub(super) transaction: ReadTransaction,
+    pub(super) directory: PathBuf,
+    /// The length of the ledger's file.
+    pub(super) bytes: u64,
 }
 
-/// What was stored at one moment.
-#[derive(Debug)]
-pub struct StoredView(pub(super) Viewed);
-
-/// Where it is read from.
-#[derive(Debug)]
-pub(super) enum Viewed {
-    File {
-        transaction: ReadTransaction,
-        directory: PathBuf,
-        /// The length of the ledger's file.
-        bytes: u64,
-    },
-    /// The state of the database when the copy begins. The copy is in the directory of temporary files, `TMPDIR`.
-    Database(Arc<Database>),
-}
-
-/// A complete ledger file that has no name.
-#[derive(Debug)]
-pub struct LedgerFile {
-    /// The file, at its start.
-    pub file: File,
-    /// Its length in bytes.
-    pub bytes: u64,
-}
-
-impl StoredView {
-    /// Copies the view into a new file on the ledger's disk, a database into one among the temporary files. Takes about as long as
-    /// reading the ledger at a start.
-    pub fn copy(self) -> Result<LedgerFile, BackupError> {
-        let mut file = catch_panic(|| match self.0 {
-            Viewed::File { transaction, directory, bytes } => copy(&transaction, &directory, bytes),
-            Viewed::Database(database) => {
-                let session = ReadSession::open(&database).map_err(StoreError::from)?;
-                let bytes = session.bytes().map_err(StoreError::from)?;
-                copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
-            }
-        })
-        .unwrap_or_else(|broken| Err(broken.into()))?;
-        io::Seek::rewind(&mut file)?;
-        let bytes = file.metadata()?.len();
-        Ok(LedgerFile { file, bytes })
-    }
-
-    /// A view of what is in the database when it is copied.
-    pub(in crate::store) fn of_database(database: Arc<Database>) -> Self {
-        Self(Viewed::Database(database))
+impl View for FileView {
+    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError> {
+        copy(&self.transaction, &self.directory, self.bytes)
     }
 }
 
 /// Copies the rows into a new file in this directory. `bytes`: how many they are.
-fn copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {
+pub(in crate::store) fn copy(
+    from: &impl ReadRows,
+    directory: &Path,
+    bytes: u64,
+) -> Result<LedgerFile, BackupError> {
+    let copied = catch_panic(|| write_copy(from, directory, bytes));
+    let mut file = copied.unwrap_or_else(|broken| Err(broken.into()))?;
+    io::Seek::rewind(&mut file)?;
+    let bytes = file.metadata()?.len();
+    Ok(LedgerFile { file, bytes })
+}
+
+fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {
     let stat = rustix::fs::statvfs(directory).map_err(io::Error::from)?;
     check_space(stat.f_bavail.saturating_mul(stat.f_frsize), bytes)?;
     let file = nameless_file(directory)?;
@@ -133,7 +86,7 @@ mod tests {
     use super::super::Store;
     use super::super::inspect::LedgerCopy;
     use super::*;
-    use crate::store::Storage;
+    use crate::store::storage::Storage;
     use redb::{Database, ReadableDatabase, TableHandle};
     use std::os::unix::fs::PermissionsExt;
 

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use super::ledger_file::{FILE_NAME, catch_panic};
-use super::{OpenError, require_format, tables};
+use super::ledger_file::{FILE_NAME, catch_panic, require_format};
+use super::tables;
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
 use crate::store::rows::{self, BadRow, StoreError};
+use crate::store::storage::OpenError;
 
 /// Bytes of one read.
 const CHUNK: usize = 1 << 20;

@@ -1,10 +1,13 @@
-//! The ledger's file: its name, its creation, and the guard against damage that makes redb panic.
+//! The ledger's file: its name, its creation, the check of its format, and the guard against damage that makes redb panic.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use crate::store::rows::FORMAT;
+use crate::store::storage::{Broken, OpenError};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
@@ -14,13 +17,17 @@ pub(super) fn make_file(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Damage at which redb panics.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("its pages are broken")]
-pub struct Broken;
-
 /// Runs `read` and turns a panic into an error. redb does not check a file that was closed properly, and it panics at some
 /// broken pages. The operator needs a remedy instead.
 pub(crate) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| Broken)
+}
+
+/// Refuses a file of any other format.
+pub(super) fn require_format(path: &Path, found: Option<u32>) -> Result<(), OpenError> {
+    match found {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
+        None => Err(OpenError::damaged(path, &"it has no format number")),
+    }
 }

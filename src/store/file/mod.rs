@@ -14,13 +14,11 @@ pub(super) mod pruning;
 mod tables;
 
 use super::changes::{Changes, Contents};
-use super::postgres::connect;
-use super::postgres::copy::CopyError;
-use super::rows::{self, FORMAT, ReadRows, StoreError};
-use super::{Storage, WriteError};
-use backup::{StoredView, Viewed};
-use ledger_file::{FILE_NAME, catch_panic, make_file};
-use turn_base::random::{self, NoRandomness};
+use super::rows::{self, ReadRows, StoreError};
+use super::storage::{OpenError, Storage, StoredView, WriteError, closed};
+use backup::FileView;
+use ledger_file::{FILE_NAME, catch_panic, make_file, require_format};
+use turn_base::random;
 use turn_ledger::Minute;
 
 /// Bytes. Compacting a smaller file is not worth the time.
@@ -29,84 +27,6 @@ const COMPACT_MIN: u64 = 4 << 20;
 const COMPACT_MIN_PER_ROW: u64 = 128;
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
-
-/// Why a ledger cannot be used. Every text names the file and a remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory does not exist and cannot be created, or is not writable.
-    #[error(
-        "STATE_DIR: {path} cannot be used: {error}. Set it to a directory that this user may write to, on a disk with free space."
-    )]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// The file does not exist, and the caller does not create one.
-    #[error(
-        "{path} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
-    )]
-    Absent {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process has the file open.
-    #[error(
-        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy of the file. Else stop that process, or use another STATE_DIR."
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not a ledger, or a damaged one.
-    #[error(
-        "{path} cannot be read as a ledger ({what}). Restore it from a backup, or move it away to start with an empty ledger."
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// Another version wrote the file.
-    #[error(
-        "{path} has format {found}, but this version reads format {FORMAT}. Run the version that wrote it, or move the file away to start with an empty ledger."
-    )]
-    OtherFormat {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// The database cannot be used.
-    #[error(transparent)]
-    Database(#[from] connect::DatabaseError),
-    /// What is in the database is not a ledger, or a damaged one.
-    #[error(
-        "the ledger in the database cannot be read ({what}). Restore the database from a backup, or set DATABASE_SCHEMA to another name to start with an empty ledger."
-    )]
-    DamagedDatabase {
-        /// What is wrong.
-        what: String,
-    },
-    /// The key for tokens cannot be generated.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
-    /// The writer's thread cannot start.
-    #[error("the ledger's thread cannot be started")]
-    Thread(#[source] io::Error),
-}
-
-impl OpenError {
-    pub(in crate::store) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
-        Self::Damaged { path: path.to_owned(), what: what.to_string() }
-    }
-
-    pub(in crate::store) fn damaged_database(what: &dyn std::fmt::Display) -> Self {
-        Self::DamagedDatabase { what: what.to_string() }
-    }
-}
 
 /// Opens ledger files whose pages in memory are bounded.
 fn files() -> Builder {
@@ -158,7 +78,7 @@ impl Storage for Store {
     fn view(&self) -> Result<StoredView, StoreError> {
         let transaction = self.database()?.begin_read()?;
         let directory = self.path.parent().unwrap_or(&self.path).to_owned();
-        Ok(StoredView(Viewed::File { transaction, directory, bytes: self.size()? }))
+        Ok(Box::new(FileView { transaction, directory, bytes: self.size()? }))
     }
 }
 
@@ -197,20 +117,23 @@ impl Store {
         Ok(stored)
     }
 
-    /// Creates a ledger with these rows. It refuses to replace an existing one.
-    pub(in crate::store) fn create_from(rows: &impl ReadRows, directory: &Path) -> Result<(), CopyError> {
+    /// Creates a ledger in this directory. It refuses to replace an existing one.
+    pub(in crate::store) fn create_new(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if path.try_exists().map_err(unusable)? {
-            return Err(CopyError::FileExists(path));
+            return Err(OpenError::Exists { path });
         }
-        let copied =
-            Self::create(directory, &path)?.change(|transaction| rows::copy(rows, &mut &*transaction));
+        Self::create(directory, &path)
+    }
+
+    /// Copies these rows into a new ledger. If that fails, its file is removed.
+    pub(in crate::store) fn fill(self, rows: &impl ReadRows) -> Result<(), StoreError> {
+        let copied = self.change(|transaction| rows::copy(rows, &mut &*transaction));
         copied.inspect_err(|_| {
-            let _ = std::fs::remove_file(&path);
-        })?;
-        Ok(())
+            let _ = std::fs::remove_file(&self.path);
+        })
     }
 
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
@@ -308,20 +231,6 @@ impl Store {
             }
             other => OpenError::damaged(&self.path, &other),
         }
-    }
-}
-
-/// A closed ledger is used only after a failure.
-pub(in crate::store) fn closed() -> StoreError {
-    StorageError::DatabaseClosed.into()
-}
-
-/// Refuses a file of any other format.
-pub(super) fn require_format(path: &Path, found: Option<u32>) -> Result<(), OpenError> {
-    match found {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
-        None => Err(OpenError::damaged(path, &"it has no format number")),
     }
 }
 

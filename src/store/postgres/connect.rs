@@ -20,6 +20,7 @@ use turn_base::random::NoRandomness;
 use super::tls::Tls;
 use crate::config::DatabaseConfig;
 use crate::store::rows::FORMAT;
+use crate::store::storage::OpenError;
 
 /// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -28,6 +29,9 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time for a connection to one address, unless the URL says another. A look at the database has time for three of them.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// The name of sessions that do not lead.
+pub(super) const SESSION_NAME: &str = "turn-broker";
 
 /// `PostgreSQL` 14, as the server states it.
 const VERSION_MIN: i32 = 140_000;
@@ -95,6 +99,12 @@ impl From<tokio_postgres::Error> for DatabaseError {
             (None, Some(source)) => Self::Failed(format!("{error}: {source}")),
             (None, None) => Self::Failed(error.to_string()),
         }
+    }
+}
+
+impl From<DatabaseError> for OpenError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error.into())
     }
 }
 

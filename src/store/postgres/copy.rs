@@ -1,18 +1,19 @@
 //! The whole ledger: read from the database in one session, or moved from a file to the database and back. A move is one transaction.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::connect::{Connection, Database, DatabaseError, Values, within_time};
+use super::blocking::Blocking;
+use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
-use super::standby::SESSION_NAME;
-use super::{Blocking, schema};
+use super::schema;
 use crate::store::file::inspect::LedgerCopy;
-use crate::store::file::{OpenError, Store};
-use crate::store::rows;
-use crate::store::rows::{FORMAT, StoreError};
+use crate::store::file::{Store, backup};
+use crate::store::rows::{self, FORMAT, StoreError};
+use crate::store::storage::{BackupError, LedgerFile, OpenError, View};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;
@@ -41,9 +42,6 @@ pub enum CopyError {
     /// A replica may lead.
     #[error("a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.")]
     InUse,
-    /// `STATE_DIR` has a ledger.
-    #[error("{0} is there already. Move it away, or set STATE_DIR to another directory.")]
-    FileExists(std::path::PathBuf),
     /// The file.
     #[error(transparent)]
     File(#[from] OpenError),
@@ -57,26 +55,26 @@ pub enum CopyError {
 
 /// A session that reads everything.
 #[derive(Debug)]
-pub(in crate::store) struct ReadSession {
+struct ReadSession {
     runtime: Blocking,
     connection: Connection,
 }
 
 impl ReadSession {
-    pub(in crate::store) fn open(database: &Database) -> Result<Self, DatabaseError> {
+    fn open(database: &Database) -> Result<Self, DatabaseError> {
         let runtime = Blocking::new()?;
         let connection = runtime.get().block_on(database.connect(SESSION_NAME))?;
         Ok(Self { runtime, connection })
     }
 
     /// About as long as a file with the same rows.
-    pub(in crate::store) fn bytes(&self) -> Result<u64, DatabaseError> {
+    fn bytes(&self) -> Result<u64, DatabaseError> {
         let size = "SELECT pg_total_relation_size('item') + pg_total_relation_size('mark')";
         let row = self.runtime.get().block_on(self.connection.one(size))?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    pub(in crate::store) fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
+    fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
         Snapshot::begin(self.runtime.get(), &self.connection.client)
     }
 
@@ -101,6 +99,18 @@ impl ReadSession {
             (per_minute, Type::INT8_ARRAY),
         ];
         self.connection.execute(PUT_MARKS, values).await.map(drop)
+    }
+}
+
+/// The state of the database when the copy begins. It is copied into the directory of temporary files, `TMPDIR`.
+#[derive(Debug)]
+pub(super) struct DatabaseView(pub(super) Arc<Database>);
+
+impl View for DatabaseView {
+    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError> {
+        let session = ReadSession::open(&self.0).map_err(StoreError::from)?;
+        let bytes = session.bytes().map_err(StoreError::from)?;
+        backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
     }
 }
 
@@ -138,6 +148,6 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.
     rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?;
-    Store::create_from(&snapshot, directory)?;
+    Store::create_new(directory)?.fill(&snapshot)?;
     Ok(runtime.block_on(session.commit())?)
 }

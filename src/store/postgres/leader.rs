@@ -13,13 +13,12 @@ use turn_base::throttle::Throttle;
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
+use super::observation::Observation;
 use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::RowBatch;
-use super::standby::{Node, Observation};
 use super::takeovers::Takeovers;
-use crate::store::rows::{FLOWS, slot_key};
-use crate::store::rows::{FORMAT, StoreError};
-use crate::store::{Lost, WriteError};
+use crate::store::rows::{FLOWS, FORMAT, StoreError, slot_key};
+use crate::store::storage::{Lost, WriteError};
 use turn_ledger::IceSource;
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
@@ -57,6 +56,17 @@ const TIDY: &str = "
      old AS (DELETE FROM mark WHERE minute < $6 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
     INSERT INTO mark SELECT source, max(minute), sum(live)::bigint, sum(unreported)::bigint FROM old
         GROUP BY source HAVING sum(live) <> 0 OR sum(unreported) <> 0";
+
+/// This replica.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Where the others reach it.
+    pub(super) url: String,
+    /// Its version.
+    pub(super) version: String,
+    /// The digest of its settings that decide figures.
+    pub(super) settings: String,
+}
 
 /// The writer of one epoch.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use turn_ledger::Timestamp;
 
-use crate::store::postgres::takeovers::Takeovers;
+use super::takeovers::Takeovers;
 
 /// The row that says who leads, as one look at the database shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

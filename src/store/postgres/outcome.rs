@@ -2,7 +2,7 @@
 //! database until it is certain that it was committed once.
 
 use super::takeovers::Takeovers;
-use crate::store::Lost;
+use crate::store::storage::Lost;
 
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl WriteRows for RowBatch {
 }
 
 /// Everything that is stored, as of the first statement of a transaction.
-pub(in crate::store) struct Snapshot<'a> {
+pub(super) struct Snapshot<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) client: &'a Client,
 }

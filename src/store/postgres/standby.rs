@@ -1,7 +1,5 @@
 //! What a replica that does not lead sees of the ledger: the row that says who leads, and the other replicas.
 
-mod observation;
-
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,19 +7,18 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use url::Url;
 
-use super::connect::{Connection, Database, DatabaseError, Values};
+use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values};
+use super::leader::Node;
+use super::observation::{Observation, books_now};
+use super::storage::PostgresStorage;
 use super::takeovers::Takeovers;
-use super::{PostgresStorage, loss, schema};
+use super::{loss, schema};
 use crate::config::DatabaseConfig;
-use crate::store::Storage;
 use crate::store::rows::{KEY_HEAD, KEY_TOKEN_KEY};
-pub use observation::Observation;
-use observation::books_now;
+use crate::store::storage::Storage;
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
-/// The name of sessions that do not lead.
-pub(super) const SESSION_NAME: &str = "turn-broker";
 /// How often a replica shows that it is there.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,17 +76,6 @@ pub struct Replica {
     pub seen_at: Timestamp,
     /// How far its clock is ahead of the database's, in milliseconds.
     pub clock_ahead_millis: i64,
-}
-
-/// This replica.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Where the others reach it.
-    pub url: String,
-    /// Its version.
-    pub version: String,
-    /// The digest of its settings that decide figures.
-    pub settings: String,
 }
 
 /// A replica's connection to the database. An error or a canceled call ends it, and the next call connects again.
@@ -185,7 +171,7 @@ impl Electorate for Standby {
         })
     }
 
-    /// The storage blocks, so open its journal in a thread that may.
+    /// The storage blocks, so open its writer in a thread that may.
     async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
         let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
         let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));

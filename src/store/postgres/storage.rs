@@ -1,34 +1,21 @@
-//! The ledger in `PostgreSQL`, for one leader and any number of standbys. Whatever a leader believes: a write changes nothing unless
-//! the row of `shard` still is as its last write left it, and no other replica can be elected without changing that row.
+//! The ledger of the replica that leads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
-pub mod connect;
-pub mod copy;
-mod leader;
-mod loss;
-mod outcome;
-mod rows;
-mod schema;
-pub mod standby;
-pub mod takeovers;
-mod tls;
-
-use super::changes::{Changes, Contents};
-use super::file::OpenError;
-use super::file::backup::StoredView;
-use super::file::pruning::MINUTES_KEPT;
-use super::rows::{KEY_TOKEN_KEY, StoreError};
-use super::{GROUP_MAX, Storage, WriteError, rows as ledger_rows};
-use connect::{Database, DatabaseError};
-use leader::Leader;
-use rows::{RowBatch, Snapshot};
-use standby::{Node, Observation};
+use super::blocking::Blocking;
+use super::connect::{Database, DatabaseError};
+use super::copy::DatabaseView;
+use super::leader::{Leader, Node};
+use super::observation::Observation;
+use super::rows::{RowBatch, Snapshot};
+use crate::store::changes::{Changes, Contents};
+use crate::store::file::pruning::MINUTES_KEPT;
+use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError};
+use crate::store::storage::{GROUP_MAX, OpenError, Storage, StoredView, WriteError};
 use turn_base::random;
 use turn_ledger::{Minute, Stored, Timestamp};
 
@@ -51,7 +38,7 @@ pub struct PostgresStorage {
 
 impl PostgresStorage {
     /// Takes the lead, unless anything has changed since `seen`.
-    fn stand(
+    pub(super) fn stand(
         database: Arc<Database>,
         node: &Node,
         seen: &Observation,
@@ -149,7 +136,7 @@ impl Storage for PostgresStorage {
     }
 
     fn view(&self) -> Result<StoredView, StoreError> {
-        Ok(StoredView::of_database(Arc::clone(&self.database)))
+        Ok(Box::new(DatabaseView(Arc::clone(&self.database))))
     }
 }
 
@@ -162,27 +149,4 @@ fn first_minute(stored: &Stored) -> i64 {
     let first = stored.sources.values().filter_map(|rows| rows.usage.keys().next());
     let kept_from = stored.now().map_or(i64::MAX, kept_from);
     first.map(|minute| minute.number()).chain([kept_from]).min().unwrap_or(kept_from)
-}
-
-/// A runtime of one thread, which runs while something waits for it. Unlike tokio's, it may be dropped in an asynchronous task.
-#[derive(Debug)]
-struct Blocking(Option<Runtime>);
-
-impl Blocking {
-    fn new() -> Result<Self, DatabaseError> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        runtime.map(Some).map(Self).map_err(|error| DatabaseError::Thread(error.to_string()))
-    }
-
-    fn get(&self) -> &Runtime {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for Blocking {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

@@ -8,8 +8,8 @@ mod relay;
 use std::process::Output;
 
 use serde_json::Value;
-use turn_broker::store::Journal;
 use turn_broker::store::file::Store;
+use turn_broker::store::writer::Journal;
 
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};

@@ -1,7 +1,7 @@
 //! A failover of a real database to its streaming standby, by a URL with both servers, and a restored dump. Nothing is simulated.
 
 use turn_broker::config::DatabaseConfig;
-use turn_broker::store::Lost;
+use turn_broker::store::storage::Lost;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
 use crate::support::eventually;

@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::Storage;
 use turn_broker::store::file::Store;
+use turn_broker::store::storage::Storage;
 use turn_ledger::IceSource;
 
 use super::store::{batch, blocking, lead, loaded, replica};

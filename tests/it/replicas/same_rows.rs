@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use turn_broker::store::Storage;
 use turn_broker::store::file::Store;
 use turn_broker::store::file::ledger_file::FILE_NAME;
-use turn_broker::store::postgres::PostgresStorage;
+use turn_broker::store::postgres::storage::PostgresStorage;
+use turn_broker::store::storage::Storage;
 use turn_ledger::{Batch, IceSource, Stored};
 
 use super::store::{lead, replica};

@@ -7,9 +7,11 @@ use turn_base::clock::SystemClock;
 use turn_broker::config::DatabaseConfig;
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::postgres::PostgresStorage;
-use turn_broker::store::postgres::standby::{Observation, Standby};
-use turn_broker::store::{ChangeSource, Journal, Lost, Storage, WriteError};
+use turn_broker::store::postgres::observation::Observation;
+use turn_broker::store::postgres::standby::Standby;
+use turn_broker::store::postgres::storage::PostgresStorage;
+use turn_broker::store::storage::{Lost, Storage, WriteError};
+use turn_broker::store::writer::{ChangeSource, Journal};
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
     Written,

@@ -7,7 +7,7 @@ use crate::support::proxy::{Harm, Proxy};
 use crate::support::{COTURN, eventually};
 
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::Journal;
+use turn_broker::store::writer::Journal;
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored};
 

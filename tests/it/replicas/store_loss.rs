@@ -3,7 +3,7 @@
 use super::store::{NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, stored, written};
 use crate::support::postgres::TestDatabase;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::Lost;
+use turn_broker::store::storage::Lost;
 
 #[tokio::test]
 async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {

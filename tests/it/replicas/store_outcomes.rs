@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use turn_broker::store::postgres::PostgresStorage;
 use turn_broker::store::postgres::standby::Standby;
-use turn_broker::store::{Lost, WriteError};
+use turn_broker::store::postgres::storage::PostgresStorage;
+use turn_broker::store::storage::{Lost, WriteError};
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored_batches, written};
 use crate::support::eventually;

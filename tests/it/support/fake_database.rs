@@ -8,12 +8,12 @@ use std::time::Duration;
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::changes::{Changes, Contents};
-use turn_broker::store::file::OpenError;
-use turn_broker::store::file::backup::StoredView;
-use turn_broker::store::postgres::standby::Observation;
+use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::takeovers::Takeovers;
 use turn_broker::store::rows::{FORMAT, StoreError};
-use turn_broker::store::{Lost, Storage, WriteError};
+use turn_broker::store::storage::OpenError;
+use turn_broker::store::storage::StoredView;
+use turn_broker::store::storage::{Lost, Storage, WriteError};
 use turn_ledger::Timestamp;
 
 use super::manual_clock::ManualClock;

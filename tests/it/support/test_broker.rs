@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::listen::{Ended, Shutdown};
-use turn_broker::store::Journal;
 use turn_broker::store::changes::Contents;
-use turn_broker::store::file::OpenError;
 use turn_broker::store::file::Store;
+use turn_broker::store::storage::OpenError;
+use turn_broker::store::writer::Journal;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 

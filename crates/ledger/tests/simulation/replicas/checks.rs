@@ -12,8 +12,8 @@ use super::leader::Leader;
 use super::node::{Did, Node, Role};
 use super::state::State;
 use super::tally::Tally;
-use crate::store::Lost;
 use crate::store::contradictions::contradictions;
+use crate::store::storage::Lost;
 
 /// The books' time may be ahead of the true one by so much, in milliseconds.
 const AHEAD_MAX: u64 = 2_000;

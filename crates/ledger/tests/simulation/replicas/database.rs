@@ -8,8 +8,8 @@ use std::rc::Rc;
 use super::state::State;
 use super::tally::Tally;
 use crate::store::database::{Change, Rows};
+use crate::store::postgres::observation::Observation;
 use crate::store::postgres::outcome::{Shard, Term};
-use crate::store::postgres::standby::Observation;
 use crate::store::postgres::takeovers::LOSS_STATED;
 
 /// So many states can be gone back to.

@@ -13,9 +13,9 @@ use super::clock::Clock;
 use super::database::{Answered, Database, Fate};
 use super::tally::Tally;
 use crate::lead::lease::Lease;
-use crate::store::Lost;
 use crate::store::database::Change;
 use crate::store::postgres::outcome::{Answer, Step, Term};
+use crate::store::storage::Lost;
 
 /// The values of the service.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -10,9 +10,9 @@ use super::database::{Database, Fate};
 use super::leader::{At, Ended, Leader};
 use crate::lead::election::{Action, Election};
 use crate::lead::lease::Lease;
-use crate::store::Lost;
+use crate::store::postgres::observation::Observation;
 use crate::store::postgres::outcome::Term;
-use crate::store::postgres::standby::Observation;
+use crate::store::storage::Lost;
 use crate::walk::settings::Settings;
 
 /// `LEASE_SECONDS`.

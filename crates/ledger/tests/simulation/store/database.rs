@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use turn_ledger::{Batch, GrantId, IceSource, LiveDelta, Stored, Timestamp};
 
-use super::postgres::standby::books_now;
+use super::postgres::observation::books_now;
 use super::rows::{
     self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, ReadRows, Replaced, StoreError,
     Table, TakeRow, WriteRows, slot_key, to_row,

@@ -1,7 +1,78 @@
-//! The tables of a ledger file, as the service writes and reads them.
+//! The ledger file of a simulated broker, in memory: the tables that the service writes and reads.
 
 #[path = "../../../../../src/store/file/pruning.rs"]
-pub(super) mod pruning;
+mod pruning;
 #[expect(dead_code, reason = "the service uses more of it")]
 #[path = "../../../../../src/store/file/tables.rs"]
-pub(super) mod tables;
+mod tables;
+
+use std::cell::RefCell;
+
+use redb::backends::InMemoryBackend;
+use redb::{Database, ReadableDatabase, WriteTransaction};
+use turn_ledger::{Batch, Stored};
+
+use super::rows::{self, StoreError};
+use crate::walk::disk::Disk;
+
+/// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
+pub(crate) struct Journal {
+    database: Database,
+    waiting: RefCell<Option<Batch>>,
+}
+
+impl Journal {
+    fn change(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) {
+        let write = || {
+            let transaction = self.database.begin_write()?;
+            change(&transaction)?;
+            transaction.commit().map_err(StoreError::from)
+        };
+        write().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn write_waiting(&self) {
+        let Some(batch) = self.waiting.take() else { return };
+        let now = batch.head.now;
+        self.change(|transaction| {
+            tables::write(transaction, &batch.into())?;
+            pruning::forget_old(transaction, now).map(drop)
+        });
+    }
+}
+
+impl Disk for Journal {
+    fn new() -> Self {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new());
+        let database = database.unwrap_or_else(|error| panic!("{error}"));
+        let journal = Self { database, waiting: RefCell::default() };
+        journal.change(|transaction| {
+            tables::make_all(transaction)?;
+            tables::put_token_key(transaction, &[0; 64])
+        });
+        journal
+    }
+
+    fn write(&mut self, batch: Batch) {
+        match self.waiting.get_mut() {
+            Some(waiting) => waiting.append(batch),
+            waiting => *waiting = Some(batch),
+        }
+    }
+
+    fn read(&self) -> Stored {
+        self.write_waiting();
+        let read = || rows::read(&self.database.begin_read()?, &mut Err);
+        read().unwrap_or_else(|error| panic!("{error}")).books
+    }
+
+    fn copy(&self) -> Option<Self> {
+        self.write_waiting();
+        let copy = Self::new();
+        copy.change(|transaction| {
+            rows::copy(&self.database.begin_read()?, &mut &*transaction)?;
+            tables::mark_copy(transaction)
+        });
+        Some(copy)
+    }
+}

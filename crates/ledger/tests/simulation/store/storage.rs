@@ -1,0 +1,7 @@
+//! Why a writer may never write again, as the service says it.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Fenced,
+    Writes(u64),
+}

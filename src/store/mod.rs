@@ -1,0 +1,12 @@
+//! The stored ledger. A [`Journal`](writer::Journal) writes batches to a [`Storage`](storage::Storage): a [`file`] or a [`postgres`] database. Both have the same [`rows`].
+
+pub mod changes;
+pub mod contradictions;
+pub mod file;
+pub mod postgres;
+pub mod rows;
+pub mod storage;
+pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,16 @@
+//! The ledger in `PostgreSQL`, for one leader and any number of standbys. Whatever a leader believes: a write changes nothing unless
+//! the row of `shard` still is as its last write left it, and no other replica can be elected without changing that row.
+
+mod blocking;
+pub mod connect;
+pub mod copy;
+mod leader;
+mod loss;
+pub mod observation;
+mod outcome;
+mod rows;
+mod schema;
+pub mod standby;
+pub mod storage;
+pub mod takeovers;
+mod tls;

@@ -1,0 +1,191 @@
+//! The interface of what stores a ledger, a file or a database, and its errors.
+
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::Receiver;
+
+use super::changes::{Changes, Contents};
+use super::rows::{FORMAT, StoreError};
+use turn_base::random::NoRandomness;
+
+/// Requests that are met with one write.
+pub(super) const GROUP_MAX: usize = 512;
+
+/// Where a ledger is stored.
+pub trait Storage: Sized + Send + 'static {
+    /// Reads everything that is stored, and the key that signs grant tokens.
+    fn load(&mut self) -> Result<Contents, OpenError>;
+    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
+    /// Makes the store usable again after a failed write.
+    fn recover(&mut self) -> Result<(), WriteError>;
+    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
+    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
+        requests.blocking_recv_many(group, GROUP_MAX)
+    }
+    /// Writes the last batch, and gives the ledger up.
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
+    /// A view of what is stored, which later writes do not change.
+    fn view(&self) -> Result<StoredView, StoreError>;
+}
+
+/// What was stored at one moment.
+pub type StoredView = Box<dyn View>;
+
+/// See [`StoredView`].
+pub trait View: Debug + Send {
+    /// Copies it into a new file, on the disk of a ledger's file, or among the temporary files. Takes about as long as reading the ledger at
+    /// a start.
+    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError>;
+}
+
+/// A complete ledger file that has no name.
+#[derive(Debug)]
+pub struct LedgerFile {
+    /// The file, at its start.
+    pub file: File,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing of it is stored. It may be written later, with further changes.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// It will never be written.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+/// Why this process may never write the ledger again. What it has in memory is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Another replica leads.
+    #[error("another replica leads")]
+    Fenced,
+    /// The database is older than what this process has answered.
+    #[error("the database has lost {0} answered writes")]
+    Writes(u64),
+}
+
+/// Why a ledger cannot be used. Every text names the file and a remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory does not exist and cannot be created, or is not writable.
+    #[error(
+        "STATE_DIR: {path} cannot be used: {error}. Set it to a directory that this user may write to, on a disk with free space."
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The file does not exist, and the caller does not create one.
+    #[error(
+        "{path} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
+    )]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file exists, and the caller would replace it.
+    #[error("{path} is there already. Move it away, or set STATE_DIR to another directory.")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has the file open.
+    #[error(
+        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy of the file. Else stop that process, or use another STATE_DIR."
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a ledger, or a damaged one.
+    #[error(
+        "{path} cannot be read as a ledger ({what}). Restore it from a backup, or move it away to start with an empty ledger."
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another version wrote the file.
+    #[error(
+        "{path} has format {found}, but this version reads format {FORMAT}. Run the version that wrote it, or move the file away to start with an empty ledger."
+    )]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(Box<dyn Error + Send + Sync>),
+    /// What is in the database is not a ledger, or a damaged one.
+    #[error(
+        "the ledger in the database cannot be read ({what}). Restore the database from a backup, or set DATABASE_SCHEMA to another name to start with an empty ledger."
+    )]
+    DamagedDatabase {
+        /// What is wrong.
+        what: String,
+    },
+    /// The key for tokens cannot be generated.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The writer's thread cannot start.
+    #[error("the ledger's thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+impl OpenError {
+    pub(super) fn damaged(path: &Path, what: &dyn Display) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.to_string() }
+    }
+
+    pub(super) fn damaged_database(what: &dyn Display) -> Self {
+        Self::DamagedDatabase { what: what.to_string() }
+    }
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A full disk would stop the mint.
+    #[error("{free} bytes are free where the copy is made, and it needs {needed}")]
+    NoSpace {
+        /// Free bytes.
+        free: u64,
+        /// Required bytes.
+        needed: u64,
+    },
+    /// The file of the copy cannot be created or read.
+    #[error("the copy's file cannot be used: {0}")]
+    File(#[from] io::Error),
+    /// A table cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger is damaged.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Damage at which redb panics.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("its pages are broken")]
+pub struct Broken;
+
+/// A closed ledger is used only after a failure.
+pub(super) fn closed() -> StoreError {
+    redb::StorageError::DatabaseClosed.into()
+}
