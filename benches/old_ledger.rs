@@ -10,7 +10,7 @@ use std::time::Duration;
 use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app::setup;
 use turn_broker::config::{Config, Environment};
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::storage::Storage;
 use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, SourceRows, Timestamp};
@@ -39,7 +39,7 @@ fn main() -> Result<(), AnyError> {
     let past = i64::try_from(minutes * 60_000)?;
     let begin = Timestamp::from_millis(end.as_millis() - past);
     let directory = Path::new(directory);
-    let mut store = Store::open(directory)?;
+    let mut store = FileStorage::open(directory)?;
     let mut books = setup(&config).open(Some(store.load()?.books), begin);
     let mut callers = Callers { minted: 0, open: vec![] };
     for minute in 0..minutes {
@@ -57,7 +57,7 @@ fn main() -> Result<(), AnyError> {
     println!("bytes_while_open {}", size(directory)?);
     drop(store);
     println!("bytes_closed {}", size(directory)?);
-    store = Store::open(directory)?;
+    store = FileStorage::open(directory)?;
     let found = store.load()?.books;
     let rows = |count: fn(&SourceRows) -> usize| found.sources.values().map(count).sum::<usize>();
     println!("bytes_opened_again {}", size(directory)?);

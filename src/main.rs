@@ -22,9 +22,9 @@ use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{self, Ended, Shutdown};
 use turn_broker::operator_command::{self, OperatorError, Options};
 use turn_broker::router;
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::postgres::standby::Standby;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 
@@ -192,8 +192,8 @@ async fn serve_until_signal(
     lost_lines: LostLines,
 ) -> Result<ExitCode, Failure> {
     treat_file_size_limit_as_full_disk()?;
-    let store = config.budget.state_dir.as_deref().map(Store::open).transpose()?;
-    let journal = store.map(Journal::open).transpose()?;
+    let storage = config.budget.state_dir.as_deref().map(FileStorage::open).transpose()?;
+    let store = storage.map(Store::open).transpose()?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = Shutdown::default();
@@ -205,7 +205,7 @@ async fn serve_until_signal(
         watch.abort();
         return ended;
     }
-    let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;
+    let app = app::build(config, Arc::new(SystemClock), store, lost_lines)?;
     let (listener, greeting) = match opened {
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
         None => (listen(config).await?, None),

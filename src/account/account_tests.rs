@@ -5,8 +5,8 @@ use turn_base::clock::SystemClock;
 const PARTS: usize = 8;
 
 fn account(disk: &MemoryStorage) -> Arc<Account> {
-    let (journal, _) = Journal::open(disk.clone()).unwrap();
-    testing::account_with(Some(journal), Arc::new(SystemClock))
+    let (store, _) = Store::open(disk.clone()).unwrap();
+    testing::account_with(Some(store), Arc::new(SystemClock))
 }
 
 /// A batch has all that has changed since the last one, so a part that did not wait would make it large.

@@ -4,13 +4,13 @@ use futures_util::FutureExt;
 
 use super::Account;
 use crate::store::storage::Lost;
-use crate::store::writer::Journal;
+use crate::store::writer::Store;
 use turn_ledger::Snapshot;
 
 impl Account {
     /// Whether a grant can be recorded now.
     pub fn is_writable(&self) -> bool {
-        self.journal.as_ref().is_none_or(|journal| !journal.is_failing()) && self.holds_lease()
+        self.store.as_ref().is_none_or(|store| !store.is_failing()) && self.holds_lease()
     }
 
     /// Whether this process may still act as the leader. Without `DATABASE_URL` it always may.
@@ -30,7 +30,7 @@ impl Account {
 
     /// Resolves once the books are void, because another replica leads or the database has lost writes.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let lost = self.journal.as_ref().map(Journal::lost);
+        let lost = self.store.as_ref().map(Store::lost);
         async move {
             match lost {
                 Some(lost) => lost.await,

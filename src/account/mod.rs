@@ -1,4 +1,4 @@
-//! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
+//! The account: the books behind one lock, with the clock and the store. The lock is held for microseconds and never
 //! across an await. All values that one call reads under it belong to the same instant.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::lead::Lead;
 use crate::rotation::KeyRotation;
 use crate::store::changes::{Changes, Contents};
 use crate::store::storage::StoredView;
-use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Journal};
+use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
@@ -41,7 +41,7 @@ pub struct Account {
     // A std mutex, because nothing awaits while it is held.
     guarded: Arc<Mutex<Guarded>>,
     /// `None`: the books are in memory only.
-    journal: Option<Journal>,
+    store: Option<Store>,
     /// `None`: no other replica can have the books.
     lead: Option<Arc<Lead>>,
     clock: Arc<dyn Clock>,
@@ -60,11 +60,11 @@ struct Guarded {
 }
 
 impl Account {
-    /// Opens the books with what is stored, and puts them behind the lock. Without a journal, they are in memory only.
+    /// Opens the books with what is stored, and puts them behind the lock. Without a store, they are in memory only.
     pub fn new(
         setup: &Setup,
         stored: Contents,
-        journal: Option<Journal>,
+        store: Option<Store>,
         lead: Option<Arc<Lead>>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -80,7 +80,7 @@ impl Account {
             actions: StoredValue::new(actions),
             readings: ReadingHistory::default(),
         };
-        Self { guarded: Arc::new(Mutex::new(guarded)), journal, lead, clock, metrics }
+        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics }
     }
 
     /// Advances the books to now and reads them under the lock.
@@ -89,7 +89,7 @@ impl Account {
     }
 
     /// Advances the books to now and changes them under the lock. The change takes effect at once, and is on disk within the interval of
-    /// the journal. [`Self::recorded`] waits for that.
+    /// the store. [`Self::recorded`] waits for that.
     pub fn change<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
         self.with_all(|guarded| call(&mut guarded.books))
     }
@@ -128,7 +128,7 @@ impl Account {
 
     /// Whether the books are stored on disk.
     pub fn is_durable(&self) -> bool {
-        self.journal.is_some()
+        self.store.is_some()
     }
 
     /// Notes what the sources have counted until now, for plots.
@@ -146,10 +146,10 @@ impl Account {
 
     /// Asks the writer to write all changes up to now.
     pub fn flush(&self) {
-        let Some(journal) = &self.journal else { return };
-        self.with_all(|_| match journal.room() {
+        let Some(store) = &self.store else { return };
+        self.with_all(|_| match store.room() {
             Some(room) => room.send(self.changes()),
-            None => journal.try_again(),
+            None => store.try_again(),
         });
     }
 
@@ -210,8 +210,8 @@ impl Account {
 
     /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let room = journal.room().ok_or(NotRecorded)?;
+        let Some(store) = &self.store else { return Ok(()) };
+        let room = store.room().ok_or(NotRecorded)?;
         self.change(|books| {
             if is_last {
                 books.finish();
@@ -223,9 +223,9 @@ impl Account {
 
     /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
     pub async fn stored_view(&self) -> Option<StoredView> {
-        let journal = self.journal.as_ref()?;
+        let store = self.store.as_ref()?;
         self.with_all(|_| ());
-        journal.room()?.view(self.changes()).await
+        store.room()?.view(self.changes()).await
     }
 
     /// All figures at this instant.

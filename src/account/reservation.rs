@@ -97,10 +97,10 @@ impl Reservation {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
-            let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
+            let Some(store) = self.account.store.as_ref().filter(|_| grant.source.is_metered()) else {
                 return Ok((books.commit(hold, grant, username, requester)?, None));
             };
-            let Some(room) = journal.room() else {
+            let Some(room) = store.room() else {
                 books.release(&hold);
                 return Err(NotCommitted::NotRecorded(NotRecorded));
             };

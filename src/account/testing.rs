@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Account;
 use crate::store::changes::Contents;
-use crate::store::writer::Journal;
+use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
@@ -20,8 +20,8 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
     account_with(None, clock)
 }
 
-/// The same, stored by a journal.
-pub(crate) fn account_with(journal: Option<Journal>, clock: Arc<dyn Clock>) -> Arc<Account> {
+/// The same, stored by a store.
+pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<Account> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
@@ -38,7 +38,7 @@ pub(crate) fn account_with(journal: Option<Journal>, clock: Arc<dyn Clock>) -> A
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
-    Arc::new(Account::new(&setup, Contents::default(), journal, None, clock, Arc::new(Metrics::default())))
+    Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))
 }
 
 /// Issues a grant of ten minutes.

@@ -40,7 +40,7 @@ use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::store::changes::Contents;
-use crate::store::writer::Journal;
+use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use turn_base::backoff::RetryPolicy;
@@ -58,28 +58,28 @@ use turn_signaling_server::{NoDirectory, Signaling};
 pub fn build(
     config: &Config,
     clock: Arc<dyn Clock>,
-    journal: Option<(Journal, Contents)>,
+    store: Option<(Store, Contents)>,
     lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
-    build_leading(config, Process::new(config, clock, lost_lines)?, journal, None)
+    build_leading(config, Process::new(config, clock, lost_lines)?, store, None)
 }
 
 /// The same for one of several replicas.
 pub fn build_leading(
     config: &Config,
     process: Arc<Process>,
-    journal: Option<(Journal, Contents)>,
+    store: Option<(Store, Contents)>,
     lead: Option<Arc<Lead>>,
 ) -> Result<Arc<App>, BuildError> {
     let Process { clock, metrics, .. } = &*process;
-    let (journal, stored) = journal.unzip();
+    let (store, stored) = store.unzip();
     let stored = stored.unwrap_or_default();
     let key = match stored.books.key {
         Some(key) => key,
         None => random::bytes()?,
     };
     let account =
-        Account::new(&setup(config), stored, journal, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
+        Account::new(&setup(config), stored, store, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);

@@ -1,4 +1,4 @@
-//! The state directory and the ledger in it, checked without changing either. The journal's own reader reads the ledger;
+//! The state directory and the ledger in it, checked without changing either. The store's own reader reads the ledger;
 //! a ledger that a running service holds is in order and is not read.
 
 use std::io;
@@ -76,7 +76,7 @@ fn judge_free_space(free: u64) -> Verdict {
 mod tests {
     use super::super::report::CheckState;
     use super::*;
-    use crate::store::file::Store;
+    use crate::store::file::FileStorage;
     use crate::store::file::ledger_file::FILE_NAME;
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         expect(&below, CheckState::Ok, "does not exist yet");
         assert!(!below.exists(), "doctor creates nothing");
         expect(at, CheckState::Ok, "no ledger yet");
-        let store = Store::open(at).unwrap();
+        let store = FileStorage::open(at).unwrap();
         expect(at, CheckState::Ok, "in use by a running service");
         drop(store);
         expect(at, CheckState::Ok, &format!("the ledger can be read: format {FORMAT}, "));

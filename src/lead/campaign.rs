@@ -18,7 +18,7 @@ use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::OpenError;
 use crate::store::storage::StoredView;
 use crate::store::storage::{Storage, WriteError};
-use crate::store::writer::Journal;
+use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
@@ -56,7 +56,7 @@ pub struct Won {
     /// The lead.
     pub lead: Arc<Lead>,
     /// The writer.
-    pub journal: Journal,
+    pub store: Store,
     /// What is stored.
     pub contents: Contents,
 }
@@ -157,11 +157,11 @@ impl<E: Electorate> Campaign<E> {
         let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
         let leased = Leased { storage, lead: Arc::clone(&lead), clock, metrics };
         // Reading the ledger takes up to a second.
-        let opened = tokio::task::spawn_blocking(move || Journal::open(leased)).await;
+        let opened = tokio::task::spawn_blocking(move || Store::open(leased)).await;
         match opened {
-            Ok(Ok((journal, contents))) => {
+            Ok(Ok((store, contents))) => {
                 tracing::info!(epoch, "this replica leads");
-                Some(Won { lead, journal, contents })
+                Some(Won { lead, store, contents })
             }
             Ok(Err(error)) => self.interrupted(&error),
             Err(error) => self.interrupted(&error),

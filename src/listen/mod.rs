@@ -230,7 +230,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             }
             _ = flush.tick() => {
                 app.account.note_readings();
-                // What is left goes on at the next tick: while the journal waits for its disk or database, the rest of this loop does not.
+                // What is left goes on at the next tick: while the store waits for its disk or database, the rest of this loop does not.
                 let _ = tokio::time::timeout(FLUSH_INTERVAL, app.account.tidy()).await;
                 app.account.flush();
             }

@@ -20,7 +20,7 @@ use crate::lead::Lead;
 use crate::lead::campaign::{Campaign, Candidate, Electorate, Outlook, Won};
 use crate::router;
 use crate::store::changes::Contents;
-use crate::store::writer::Journal;
+use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
@@ -79,10 +79,10 @@ impl<E: Electorate> Replica<E> {
             won = follow => won.map_err(|error| BuildError::Database(error.to_string()))?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
-        let Won { lead, journal, contents } = won;
+        let Won { lead, store, contents } = won;
         let census =
             tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
-        let app = open(config, process, (journal, contents), lead).await?;
+        let app = open(config, process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot(), true);
         let leading = router::build(&app);
         set_target.send_modify(|target| *target = Target::Here(leading.clone()));
@@ -97,7 +97,7 @@ impl<E: Electorate> Replica<E> {
 async fn open(
     config: Config,
     process: Arc<Process>,
-    stored: (Journal, Contents),
+    stored: (Store, Contents),
     lead: Arc<Lead>,
 ) -> Result<Arc<App>, BuildError> {
     let built =

@@ -87,7 +87,7 @@ impl KeyRotator {
             let keys = self.provider.keys();
             keys.iter().any(|own| own.name == key.name() && !own.is_up())
         });
-        // Without a ledger that can be written, nothing is changed. The journal's log says why.
+        // Without a ledger that can be written, nothing is changed. The store's log says why.
         let Ok(Some(call)) = self.account.rotation_step(self.every, is_refused, random).await else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! What the journal writes and reads: the books, and three values beside them that are stored as a whole.
+//! What the store writes and reads: the books, and three values beside them that are stored as a whole.
 
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;

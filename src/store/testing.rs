@@ -1,4 +1,4 @@
-//! A disk in memory, for tests of the journal and of what waits for it.
+//! A disk in memory, for tests of the store and of what waits for it.
 
 use std::sync::{Arc, Mutex};
 

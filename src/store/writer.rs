@@ -24,7 +24,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sending side. It can be shared.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Store {
     queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
     lost: watch::Receiver<Option<Lost>>,
@@ -71,24 +71,24 @@ pub struct Pending {
     disk: Arc<Disk>,
 }
 
-impl Journal {
+impl Store {
     /// Reads the ledger, and starts the writer.
-    pub fn open<S: Storage>(mut store: S) -> Result<(Self, Contents), OpenError> {
-        let stored = store.load()?;
-        let (journal, mut requests, writer) = Self::new(store);
+    pub fn open<S: Storage>(mut storage: S) -> Result<(Self, Contents), OpenError> {
+        let stored = storage.load()?;
+        let (store, mut requests, writer) = Self::new(storage);
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&mut requests))
             .map_err(OpenError::Thread)?;
-        Ok((journal, stored))
+        Ok((store, stored))
     }
 
-    fn new<S: Storage>(store: S) -> (Self, Receiver<WriteRequest>, Writer<S>) {
+    fn new<S: Storage>(storage: S) -> (Self, Receiver<WriteRequest>, Writer<S>) {
         let (queue, requests) = channel(QUEUE_MAX);
         let (announce, lost) = watch::channel(None);
         let disk = Arc::new(Disk::default());
         let writer = Writer {
-            store: Some(store),
+            storage: Some(storage),
             has_failed: false,
             unwritten: None,
             disk: Arc::clone(&disk),
@@ -192,8 +192,8 @@ impl Pending {
 /// The writing side: one thread.
 struct Writer<S> {
     /// `None` once the ledger is closed.
-    store: Option<S>,
-    /// Whether the last write failed, so that the state of the store is unknown.
+    storage: Option<S>,
+    /// Whether the last write failed, so that the state of the storage is unknown.
     has_failed: bool,
     /// Changes that could not be written yet. They are one batch, so their size is bounded like that of the books.
     unwritten: Option<Changes>,
@@ -206,8 +206,8 @@ struct Writer<S> {
 impl<S: Storage> Writer<S> {
     fn run(mut self, requests: &mut Receiver<WriteRequest>) {
         let mut group = Vec::new();
-        while let Some(store) = &mut self.store
-            && store.wait(requests, &mut group) > 0
+        while let Some(storage) = &mut self.storage
+            && storage.wait(requests, &mut group) > 0
         {
             if self.write(std::mem::take(&mut group)) {
                 break;
@@ -246,7 +246,7 @@ impl<S: Storage> Writer<S> {
         }
         let is_over = is_last || self.lost.is_some();
         if is_over {
-            self.store = None;
+            self.storage = None;
         }
         let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
         let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
@@ -267,9 +267,9 @@ impl<S: Storage> Writer<S> {
 
     /// A caller without a view gets none.
     fn open_views(&self, waiting: Vec<oneshot::Sender<StoredView>>) {
-        let Some(store) = &self.store else { return };
+        let Some(storage) = &self.storage else { return };
         for waiting in waiting {
-            match store.view() {
+            match storage.view() {
                 // A caller that is gone needs no view.
                 Ok(view) => drop(waiting.send(view)),
                 Err(error) => tracing::error!(%error, "the ledger cannot be read for a copy"),
@@ -278,13 +278,13 @@ impl<S: Storage> Writer<S> {
     }
 
     fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
-        let Some(store) = &mut self.store else { return Err(closed().into()) };
+        let Some(storage) = &mut self.storage else { return Err(closed().into()) };
         if std::mem::replace(&mut self.has_failed, true) {
-            store.recover()?;
+            storage.recover()?;
         }
         match &self.unwritten {
-            Some(batch) if is_last => store.release(batch)?,
-            Some(batch) => store.write(batch)?,
+            Some(batch) if is_last => storage.release(batch)?,
+            Some(batch) => storage.write(batch)?,
             None => {}
         }
         (self.unwritten, self.has_failed) = (None, false);

@@ -19,58 +19,58 @@ fn books() -> Arc<dyn ChangeSource> {
     Arc::<TickingBooks>::default()
 }
 
-/// A journal whose writer runs only when the test calls it.
-fn journal() -> (Journal, Receiver<WriteRequest>, Writer<MemoryStorage>, MemoryStorage) {
+/// A store whose writer runs only when the test calls it.
+fn store() -> (Store, Receiver<WriteRequest>, Writer<MemoryStorage>, MemoryStorage) {
     let storage = MemoryStorage::default();
-    let (journal, requests, writer) = Journal::new(storage.clone());
-    (journal, requests, writer, storage)
+    let (store, requests, writer) = Store::new(storage.clone());
+    (store, requests, writer, storage)
 }
 
 #[tokio::test]
 async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
-    let (journal, mut requests, mut writer, _) = journal();
-    let pending = journal.room().unwrap().commit(books());
-    assert!(!journal.is_failing());
+    let (store, mut requests, mut writer, _) = store();
+    let pending = store.room().unwrap().commit(books());
+    assert!(!store.is_failing());
     assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
-    assert!(journal.is_failing());
-    assert!(journal.room().is_none(), "no batch is queued after it");
+    assert!(store.is_failing());
+    assert!(store.room().is_none(), "no batch is queued after it");
     writer.write(vec![requests.recv().await.unwrap()]);
-    assert!(!journal.is_failing() && journal.room().is_some());
+    assert!(!store.is_failing() && store.room().is_some());
     drop(requests);
-    assert!(journal.is_failing(), "without a writer the disk counts as failing");
+    assert!(store.is_failing(), "without a writer the disk counts as failing");
 }
 
 #[tokio::test]
 async fn with_a_full_queue_all_changes_stay_in_the_books() {
-    let (journal, _requests, _writer, _) = journal();
+    let (store, _requests, _writer, _) = store();
     for _ in 0..QUEUE_MAX {
-        journal.room().unwrap().send(books());
+        store.room().unwrap().send(books());
     }
-    assert!(journal.room().is_none());
-    journal.try_again();
+    assert!(store.room().is_none());
+    store.try_again();
 }
 
 #[tokio::test]
 async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
-    let (journal, mut requests, mut writer, storage) = journal();
+    let (store, mut requests, mut writer, storage) = store();
     storage.disk().fails = true;
-    let pending = journal.room().unwrap().commit(books());
+    let pending = store.room().unwrap().commit(books());
     writer.write(vec![requests.recv().await.unwrap()]);
     assert_eq!(pending.wait().await, Written::No);
-    assert!(journal.is_failing() && journal.room().is_none());
+    assert!(store.is_failing() && store.room().is_none());
     storage.disk().fails = false;
-    journal.try_again();
+    store.try_again();
     writer.write(vec![requests.recv().await.unwrap()]);
-    assert!(!journal.is_failing());
+    assert!(!store.is_failing());
     let disk = storage.disk();
     assert_eq!((&disk.written[..], disk.recovered), (&[1][..], 1));
 }
 
 #[tokio::test]
 async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
-    let (journal, mut requests, mut writer, storage) = journal();
+    let (store, mut requests, mut writer, storage) = store();
     let books = books();
-    let pending: Vec<_> = (0..3).map(|_| journal.room().unwrap().commit(Arc::clone(&books))).collect();
+    let pending: Vec<_> = (0..3).map(|_| store.room().unwrap().commit(Arc::clone(&books))).collect();
     let mut group = vec![];
     requests.recv_many(&mut group, GROUP_MAX).await;
     writer.write(group);
@@ -82,8 +82,8 @@ async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
 
 #[tokio::test]
 async fn the_ledger_is_given_up_with_the_last_batch() {
-    let (journal, mut requests, mut writer, storage) = journal();
-    let pending = journal.room().unwrap().close(books());
+    let (store, mut requests, mut writer, storage) = store();
+    let pending = store.room().unwrap().close(books());
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
     assert!(writer.store.is_none() && storage.disk().is_released);
@@ -91,15 +91,15 @@ async fn the_ledger_is_given_up_with_the_last_batch() {
 
 #[tokio::test]
 async fn all_that_wait_are_refused_once_the_ledger_is_lost() {
-    let (journal, mut requests, writer, storage) = journal();
+    let (store, mut requests, writer, storage) = store();
     storage.disk().is_lost = true;
-    let pending: Vec<_> = (0..=GROUP_MAX).map(|_| journal.room().unwrap().commit(books())).collect();
-    let lost = journal.lost();
+    let pending: Vec<_> = (0..=GROUP_MAX).map(|_| store.room().unwrap().commit(books())).collect();
+    let lost = store.lost();
     std::thread::spawn(move || writer.run(&mut requests)).join().unwrap();
     for pending in pending {
         assert_eq!(pending.wait().await, Written::No);
     }
     assert_eq!(lost.await, Lost::Fenced);
-    assert!(journal.is_failing() && journal.room().is_none(), "nothing is written any more");
+    assert!(store.is_failing() && store.room().is_none(), "nothing is written any more");
     assert!(storage.disk().written.is_empty());
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::support::slot_key;
 use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::rows::FORMAT;
 use turn_broker::store::storage::OpenError;
 use turn_broker::store::storage::Storage;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::writer::Store;
 use turn_ledger::IceSource;
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
@@ -80,7 +80,7 @@ async fn a_restart_after_the_reset_starts_at_zero_and_keeps_the_previous_sum() {
 }
 
 fn open(directory: &Path) -> OpenError {
-    Store::open(directory).and_then(Journal::open).map(|_| ()).unwrap_err()
+    FileStorage::open(directory).and_then(Store::open).map(|_| ()).unwrap_err()
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_file_that_is_no_ledger_is_named_in_the_error_and_not_changed() {
 fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
     for at in [4_096, 4_098] {
         let state = StateDir::new();
-        drop(Store::open(state.path().as_ref()).unwrap());
+        drop(FileStorage::open(state.path().as_ref()).unwrap());
         let mut content = std::fs::read(state.file()).unwrap();
         content[at] ^= 0xff;
         std::fs::write(state.file(), &content).unwrap();
@@ -116,7 +116,7 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
 #[test]
 fn a_key_that_damage_has_made_longer_is_not_shown() {
     let state = StateDir::new();
-    drop(Store::open(state.path().as_ref()).unwrap());
+    drop(FileStorage::open(state.path().as_ref()).unwrap());
     let mut content = std::fs::read(state.file()).unwrap();
     content[4_100] ^= 0xff;
     std::fs::write(state.file(), &content).unwrap();
@@ -128,9 +128,9 @@ fn a_key_that_damage_has_made_longer_is_not_shown() {
 #[test]
 fn a_truncated_ledger_is_refused() {
     let state = StateDir::new();
-    drop(Journal::open(Store::open(state.path().as_ref()).unwrap()).unwrap());
+    drop(Store::open(FileStorage::open(state.path().as_ref()).unwrap()).unwrap());
     let file = loop {
-        // The writer's thread closes the file some time after the journal is dropped.
+        // The writer's thread closes the file some time after the store is dropped.
         match std::fs::OpenOptions::new().write(true).open(state.file()) {
             Ok(file) if file.try_lock().is_ok() => break file,
             _ => std::thread::yield_now(),
@@ -156,7 +156,7 @@ fn a_directory_that_cannot_be_used_is_named_in_the_error() {
 #[test]
 fn a_ledger_of_another_format_is_refused() {
     let state = StateDir::new();
-    drop(Store::open(state.path().as_ref()).unwrap());
+    drop(FileStorage::open(state.path().as_ref()).unwrap());
     for found in [0_u32, FORMAT + 1] {
         let database = redb::Database::open(state.file()).unwrap();
         let transaction = database.begin_write().unwrap();
@@ -182,7 +182,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
     let state = StateDir::new();
-    drop(Store::open(state.path().as_ref()).unwrap());
+    drop(FileStorage::open(state.path().as_ref()).unwrap());
     let database = redb::Database::open(state.file()).unwrap();
     let transaction = database.begin_write().unwrap();
     {
@@ -202,7 +202,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     drop(database);
     let before = state.file().metadata().unwrap().len();
 
-    let recovered = Store::open(state.path().as_ref()).unwrap().load().unwrap().books;
+    let recovered = FileStorage::open(state.path().as_ref()).unwrap().load().unwrap().books;
     let flows = &recovered.sources[&IceSource::Cloudflare].usage;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));

@@ -7,7 +7,7 @@ pub(crate) mod walk;
 
 use tempfile::TempDir;
 use turn_broker::store::contradictions::contradictions;
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::storage::Storage;
 use turn_ledger::{Batch, IceSource, Stored};
 
@@ -23,11 +23,11 @@ impl Disk for LedgerFile {
     }
 
     fn write(&mut self, batch: Batch) {
-        Store::open(self.0.path()).unwrap().write(&batch.into()).unwrap();
+        FileStorage::open(self.0.path()).unwrap().write(&batch.into()).unwrap();
     }
 
     fn read(&self) -> Stored {
-        Store::open(self.0.path()).unwrap().load().unwrap().books
+        FileStorage::open(self.0.path()).unwrap().load().unwrap().books
     }
 }
 

@@ -13,8 +13,8 @@ use crate::support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::store::file::Store;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::file::FileStorage;
+use turn_broker::store::writer::Store;
 use turn_ledger::{Spender, Stored};
 
 /// The time of [`TestBroker::start`].
@@ -33,7 +33,7 @@ async fn mint_at(broker: &TestBroker, path: &str, token: &str) -> Answer {
 async fn stored(directory: &Path) -> Stored {
     let mut stored = None;
     eventually("the ledger is free", async || {
-        stored = Store::open(directory).and_then(Journal::open).ok().map(|(_, stored)| stored.books);
+        stored = FileStorage::open(directory).and_then(Store::open).ok().map(|(_, stored)| stored.books);
         stored.is_some()
     })
     .await;

@@ -83,7 +83,7 @@ fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Store;
+    use super::super::FileStorage;
     use super::super::inspect::LedgerCopy;
     use super::*;
     use crate::store::storage::Storage;
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_copy_is_a_sound_ledger_with_every_table_and_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path()).unwrap();
+        let mut store = FileStorage::open(directory.path()).unwrap();
         let stored = store.load().unwrap();
         let mut copy = store.view().unwrap().copy().unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_file_that_a_killed_process_left_does_not_prevent_a_copy() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = FileStorage::open(directory.path()).unwrap();
         std::fs::write(directory.path().join("ledger.redb.copy"), "unfinished").unwrap();
         assert!(store.view().unwrap().copy().unwrap().bytes > 0);
         assert!(!directory.path().join("ledger.redb.copy").exists());

@@ -37,7 +37,7 @@ fn files() -> Builder {
 
 /// An open ledger file.
 #[derive(Debug)]
-pub struct Store {
+pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Option<Database>,
     path: PathBuf,
@@ -45,7 +45,7 @@ pub struct Store {
     pruned: Option<Minute>,
 }
 
-impl Storage for Store {
+impl Storage for FileStorage {
     fn load(&mut self) -> Result<Contents, OpenError> {
         catch_panic(|| self.read_or_begin())
             .unwrap_or_else(|broken| Err(OpenError::damaged(&self.path, &broken)))
@@ -82,7 +82,7 @@ impl Storage for Store {
     }
 }
 
-impl Store {
+impl FileStorage {
     /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));

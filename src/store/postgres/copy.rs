@@ -11,7 +11,7 @@ use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, 
 use super::rows::{RowBatch, Snapshot};
 use super::schema;
 use crate::store::file::inspect::LedgerCopy;
-use crate::store::file::{Store, backup};
+use crate::store::file::{FileStorage, backup};
 use crate::store::rows::{self, FORMAT, StoreError};
 use crate::store::storage::{BackupError, LedgerFile, OpenError, View};
 
@@ -148,6 +148,6 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.
     rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?;
-    Store::create_new(directory)?.fill(&snapshot)?;
+    FileStorage::create_new(directory)?.fill(&snapshot)?;
     Ok(runtime.block_on(session.commit())?)
 }

@@ -8,8 +8,8 @@ mod relay;
 use std::process::Output;
 
 use serde_json::Value;
-use turn_broker::store::file::Store;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::file::FileStorage;
+use turn_broker::store::writer::Store;
 
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
@@ -149,12 +149,12 @@ async fn an_invalid_configuration_is_reported_completely_with_status_78() {
 async fn a_ledger_in_use_is_ok_and_a_damaged_one_is_a_failure() {
     let (world, state) = (World::new().await, StateDir::new());
     let settings = [("STATE_DIR", state.path())];
-    let (journal, _) = Journal::open(Store::open(state.path().as_ref()).unwrap()).unwrap();
+    let (store, _) = Store::open(FileStorage::open(state.path().as_ref()).unwrap()).unwrap();
     let examined = world.examine(&settings).await;
     let first = &examined.of("state")[0];
     assert_eq!((examined.exit, &first["state"]), (Some(0), &"ok".into()), "{first}");
     assert!(first["seen"].as_str().unwrap().contains("in use by a running service"), "{first}");
-    drop(journal);
+    drop(store);
 
     let damaged = StateDir::new();
     let file = std::path::Path::new(damaged.path()).join(turn_broker::store::file::ledger_file::FILE_NAME);

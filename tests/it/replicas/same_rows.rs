@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::Storage;
@@ -48,12 +48,12 @@ impl Disk for Both {
 
     fn write(&mut self, batch: Batch) {
         let changes = batch.into();
-        Store::open(self.directory.path()).unwrap().write(&changes).unwrap();
+        FileStorage::open(self.directory.path()).unwrap().write(&changes).unwrap();
         self.storage.borrow_mut().write(&changes).unwrap();
     }
 
     fn read(&self) -> Stored {
-        let of_file = Store::open(self.directory.path()).unwrap().load().unwrap();
+        let of_file = FileStorage::open(self.directory.path()).unwrap().load().unwrap();
         let stored = self.storage.borrow_mut().load().unwrap().books;
         let kept_from = of_file.books.now().map_or(0, |now| now.as_millis() / 60_000 - PERIOD_MAX);
         let (rows, marks) = self.rows_of_file();

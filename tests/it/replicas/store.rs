@@ -11,7 +11,7 @@ use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::standby::Standby;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
-use turn_broker::store::writer::{ChangeSource, Journal};
+use turn_broker::store::writer::{ChangeSource, Store};
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
     Written,
@@ -252,17 +252,17 @@ impl ChangeSource for Books {
 }
 
 #[tokio::test]
-async fn a_journal_whose_lead_is_lost_refuses_all_that_wait() {
+async fn a_store_whose_lead_is_lost_refuses_all_that_wait() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let storage = lead(&mut one).await;
-    let (journal, _) = blocking(move || Journal::open(storage).unwrap()).await;
-    assert_eq!(journal.room().unwrap().commit(Arc::new(Books)).wait().await, Written::Yes);
-    let lost = journal.lost();
+    let (store, _) = blocking(move || Store::open(storage).unwrap()).await;
+    assert_eq!(store.room().unwrap().commit(Arc::new(Books)).wait().await, Written::Yes);
+    let lost = store.lost();
     let _new = lead(&mut two).await;
-    assert_eq!(journal.room().unwrap().commit(Arc::new(Books)).wait().await, Written::No);
+    assert_eq!(store.room().unwrap().commit(Arc::new(Books)).wait().await, Written::No);
     assert_eq!(lost.await, Lost::Fenced);
-    assert!(journal.is_failing());
+    assert!(store.is_failing());
     assert_eq!(stored_batches(&database).await, 1);
 }
 

@@ -7,7 +7,7 @@ use crate::support::proxy::{Harm, Proxy};
 use crate::support::{COTURN, eventually};
 
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::writer::Store;
 
 use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored};
 
@@ -135,7 +135,7 @@ async fn an_idle_leader_whose_session_breaks_has_another_one_without_a_write() {
     let Some(database) = TestDatabase::new() else { return };
     let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
     let storage = lead(&mut one).await;
-    let (journal, _) = blocking(move || Journal::open(storage).unwrap()).await;
+    let (store, _) = blocking(move || Store::open(storage).unwrap()).await;
     let before = two.observe().await.unwrap();
     assert!(before.has_session);
     database.run("SELECT pg_terminate_backend(pid) FROM shard").await;
@@ -144,7 +144,7 @@ async fn an_idle_leader_whose_session_breaks_has_another_one_without_a_write() {
         seen.has_session && seen.seq == before.seq + 1
     })
     .await;
-    assert!(!journal.is_failing());
+    assert!(!store.is_failing());
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::store::changes::Contents;
-use turn_broker::store::file::Store;
+use turn_broker::store::file::FileStorage;
 use turn_broker::store::storage::OpenError;
-use turn_broker::store::writer::Journal;
+use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
@@ -37,11 +37,11 @@ pub(crate) struct TestBroker {
 }
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
-async fn open_journal(directory: &Path) -> (Journal, Contents) {
+async fn open_store(directory: &Path) -> (Store, Contents) {
     for _ in 0..1_000 {
-        match Store::open(directory) {
+        match FileStorage::open(directory) {
             Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-            opened => return Journal::open(opened.unwrap()).unwrap(),
+            opened => return Store::open(opened.unwrap()).unwrap(),
         }
     }
     panic!("the ledger is still in use");
@@ -71,11 +71,11 @@ impl TestBroker {
         ];
         let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
         let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
-        let journal = match &config.budget.state_dir {
-            Some(directory) => Some(open_journal(directory).await),
+        let store = match &config.budget.state_dir {
+            Some(directory) => Some(open_store(directory).await),
             None => None,
         };
-        let app = turn_broker::app::build(&config, clock.clone(), journal, LostLines::default()).unwrap();
+        let app = turn_broker::app::build(&config, clock.clone(), store, LostLines::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();

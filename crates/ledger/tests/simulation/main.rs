@@ -43,7 +43,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 
-use store::Journal;
+use store::MemoryFile;
 use walk::checks::{Excuse, Tally};
 use walk::faults::FAULTS;
 use walk::{Scenario, whole};
@@ -56,7 +56,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Runs one scenario. Returns how much was checked.
 fn check(scenario: &Scenario) -> Tally {
-    whole::<Journal>(scenario)
+    whole::<MemoryFile>(scenario)
 }
 
 #[expect(clippy::print_stdout, clippy::disallowed_macros, reason = "the report of a run")]

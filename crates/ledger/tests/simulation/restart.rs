@@ -2,14 +2,14 @@
 
 use turn_ledger::IceSource;
 
-use crate::store::Journal;
+use crate::store::MemoryFile;
 use crate::store::contradictions::contradictions;
 use crate::walk::faults::{FAULTS, Fault};
 use crate::walk::{Scenario, restored_equals_written};
 
 /// The restored books equal those that were written, and what is stored does not contradict itself.
 pub(crate) fn check_restart(scenario: &Scenario) {
-    let stored = restored_equals_written::<Journal>(scenario);
+    let stored = restored_equals_written::<MemoryFile>(scenario);
     assert_eq!(contradictions(&stored), Vec::<String>::new(), "{scenario:?}");
 }
 

@@ -16,12 +16,12 @@ use super::rows::{self, StoreError};
 use crate::walk::disk::Disk;
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
-pub(crate) struct Journal {
+pub(crate) struct MemoryFile {
     database: Database,
     waiting: RefCell<Option<Batch>>,
 }
 
-impl Journal {
+impl MemoryFile {
     fn change(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) {
         let write = || {
             let transaction = self.database.begin_write()?;
@@ -41,16 +41,16 @@ impl Journal {
     }
 }
 
-impl Disk for Journal {
+impl Disk for MemoryFile {
     fn new() -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
         let database = database.unwrap_or_else(|error| panic!("{error}"));
-        let journal = Self { database, waiting: RefCell::default() };
-        journal.change(|transaction| {
+        let file = Self { database, waiting: RefCell::default() };
+        file.change(|transaction| {
             tables::make_all(transaction)?;
             tables::put_token_key(transaction, &[0; 64])
         });
-        journal
+        file
     }
 
     fn write(&mut self, batch: Batch) {

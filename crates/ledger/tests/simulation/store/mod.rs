@@ -13,4 +13,4 @@ pub(crate) mod postgres;
 mod rows;
 pub(crate) mod storage;
 
-pub(crate) use file::Journal;
+pub(crate) use file::MemoryFile;
