@@ -1,4 +1,5 @@
-//! `GET /api/alerts`: the latest operator alerts. They are listed whether or not a webhook is set.
+//! `GET /api/alerts`: the latest operator alerts. Tests: tests/it/overview.rs.
+//! They are listed whether or not a webhook is set.
 
 use axum::Json;
 use serde::Serialize;

@@ -1,5 +1,6 @@
-//! `GET /api/bandwidth-status`: usage, where the figure comes from, and how far usage can still pass the limit. The first
-//! seven fields never change their names, types and rounding.
+//! `GET /api/bandwidth-status`: usage, where the figure comes from, and how far usage can still pass the limit.
+//! Tests: tests/it/bandwidth_status.rs.
+//! The first seven fields never change their names, types and rounding.
 
 use axum::Json;
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! `/api/connections`: reports of connections, the input of the usage estimate. A grant token authorizes reports about the
-//! grant's own connections, the reporter token about any. Every call is idempotent.
+//! `/api/connections`: reports of connections, the input of the usage estimate. Tests: tests/it/connections.rs.
+//! A grant token authorizes reports about the grant's own connections, the reporter token about any. Every call is idempotent.
 
 use std::sync::Arc;
 

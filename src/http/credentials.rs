@@ -1,5 +1,5 @@
-//! `GET /api/turn-credentials`: the mint. The response is a credential, public STUN servers with a reason, or a refusal with
-//! the time after which to try again.
+//! `GET /api/turn-credentials`: the mint. Tests: tests/it/credentials.rs.
+//! The response is a credential, public STUN servers with a reason, or a refusal with the time after which to try again.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};

@@ -1,5 +1,6 @@
-//! Health checks. `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready. `/leader`: it
-//! leads the replicas of its ledger.
+//! Health checks. Tests: tests/it/operator.rs.
+//! `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready. `/leader`: it leads the
+//! replicas of its ledger.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Routes for the operator: open connections and usage over time. Without an `OPERATOR_TOKEN` they do not exist.
+//! Routes for the operator: open connections and usage over time. Tests: tests/it/operator.rs.
+//! Without an `OPERATOR_TOKEN` they do not exist.
 
 use std::time::Duration;
 

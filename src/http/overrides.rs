@@ -1,5 +1,6 @@
-//! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential. An
-//! override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
+//! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential.
+//! Tests: tests/it/overrides.rs.
+//! An override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
 
 use std::sync::Arc;
 

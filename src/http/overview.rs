@@ -1,4 +1,5 @@
-//! `GET /api/overview`: budget, callers and provider in one response. The counters are those of `/metrics`, as JSON.
+//! `GET /api/overview`: budget, callers and provider in one response. Tests: tests/it/overview.rs.
+//! The counters are those of `/metrics`, as JSON.
 
 mod provider;
 

@@ -1,4 +1,5 @@
-//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Most bytes first, in pages.
+//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Tests: tests/it/spenders.rs.
+//! Most bytes first, in pages.
 
 mod page;
 

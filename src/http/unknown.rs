@@ -1,4 +1,4 @@
-//! Paths that no route has.
+//! Paths that no route has. Tests: tests/it/error.rs.
 
 use axum::http::Uri;
 

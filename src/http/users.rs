@@ -1,5 +1,5 @@
-//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Each is in effect when its
-//! response is sent, and survives a restart if the ledger does.
+//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Tests: tests/it/spenders.rs.
+//! Each is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;
 use axum::extract::Path;
