@@ -1,5 +1,5 @@
 //! `GET /api/bandwidth-status`: usage, where the figure comes from, and how far usage can still pass the limit.
-//! Tests: tests/it/bandwidth_status.rs.
+//! Tests: `tests/it/bandwidth_status.rs`.
 //! The first seven fields never change their names, types and rounding.
 
 use axum::Json;

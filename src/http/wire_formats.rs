@@ -1,4 +1,4 @@
-//! The mint in other wire formats: TURN REST draft, Matrix, stunner. Tests: tests/it/wire_formats.rs.
+//! The mint in other wire formats: TURN REST draft, Matrix, stunner. Tests: `tests/it/wire_formats.rs`.
 //! The same origin rule, rate limit and budget apply as on `/api/turn-credentials`. A format is not served until `DOORS` names it.
 
 use std::time::Duration;

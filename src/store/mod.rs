@@ -1,4 +1,5 @@
-//! The stored ledger. A [`Store`](writer::Store) writes batches to a [`Storage`](storage::Storage): a [`file`] or a [`postgres`] database. Both have the same [`rows`].
+//! The stored ledger. A [`Store`](writer::Store) writes batches to a [`Storage`](storage::Storage): a [`file`], or a database
+//! ([`postgres`]). Both have the same [`rows`].
 
 pub mod changes;
 pub mod contradictions;

@@ -21,7 +21,7 @@ pub trait Storage: Sized + Send + 'static {
     fn load(&mut self) -> Result<Contents, OpenError>;
     /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
-    /// Makes the store usable again after a failed write.
+    /// Makes it usable again after a failed write.
     fn recover(&mut self) -> Result<(), WriteError>;
     /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
@@ -33,13 +33,12 @@ pub trait Storage: Sized + Send + 'static {
     fn view(&self) -> Result<StoredView, StoreError>;
 }
 
-/// What was stored at one moment.
+/// What was stored at one moment, in a file or a database.
 pub type StoredView = Box<dyn View>;
 
-/// See [`StoredView`].
+/// What was stored at one moment. Later writes do not change it.
 pub trait View: Debug + Send {
-    /// Copies it into a new file, on the disk of a ledger's file, or among the temporary files. Takes about as long as reading the ledger at
-    /// a start.
+    /// Copies it into a new file. Takes about as long as reading the ledger at a start.
     fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError>;
 }
 

@@ -86,7 +86,7 @@ async fn the_ledger_is_given_up_with_the_last_batch() {
     let pending = store.room().unwrap().close(books());
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
-    assert!(writer.store.is_none() && storage.disk().is_released);
+    assert!(writer.storage.is_none() && storage.disk().is_released);
 }
 
 #[tokio::test]
