@@ -60,7 +60,7 @@ fn each_module_of_the_ledger_says_where_its_tests_are() {
             noted.unwrap_or_else(|| panic!("the first two lines of {file} do not say `Tests: <path>.`"));
         let is_there = match place {
             "below" => text.contains("\nmod tests {"),
-            path => root().join("crates/ledger").join(path).exists(),
+            path => root().join("crates/ledger").join(path.trim_matches('`')).exists(),
         };
         assert!(is_there, "{file}: no tests {place}");
     }

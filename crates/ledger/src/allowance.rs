@@ -1,4 +1,4 @@
-//! Allowances: the most bytes that the claims of a group of connections may be charged. Tests: src/allowance_tests.rs.
+//! Allowances: the most bytes that the claims of a group of connections may be charged. Tests: `src/allowance_tests.rs`.
 //! An allowance grows at a fixed rate while at least one connection of the group is open. Claimed bytes and time at the estimated rate are
 //! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
 //! that waits for days does not collect a large amount.

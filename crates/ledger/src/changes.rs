@@ -1,4 +1,4 @@
-//! The stored form of the books, as plain values without files. Tests: src/open_tests.rs.
+//! The stored form of the books, as plain values without files. Tests: `src/open_tests.rs`.
 //! A [`Batch`] contains the changes since the last one. [`Stored`] is the sum of all batches so far.
 //!
 //! A batch is written whole or not at all. A grant and everything that its admission depends on are in one batch.

@@ -1,5 +1,5 @@
 //! What each client and each user holds: open connections, an allowance for claims, and in strict mode the bytes that live grants reserve.
-//! Tests: src/clients_tests.rs.
+//! Tests: `src/clients_tests.rs`.
 //! A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). What an address holds with
 //! grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. A row exists only while it holds something. Everything
 //! that is held belongs to a grant or to a reservation, so the tables are bounded by those.

@@ -1,4 +1,4 @@
-//! One reported connection and the rules of its charges. Tests: src/connection_tests.rs.
+//! One reported connection and the rules of its charges. Tests: `src/connection_tests.rs`.
 //! A report covers the time since the previous one. If it contains bytes, that time is charged by bytes, and time charges since the last
 //! count are reversed. Otherwise it is charged by time. So a connection that keeps counting is charged exactly its bytes, and one that
 //! stops reporting is never free, up to the allowances that apply to it: bytes that do not fit are charged later, time never. Pure: time,

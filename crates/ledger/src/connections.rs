@@ -1,4 +1,4 @@
-//! The table of open connections. Tests: src/connections/tests.
+//! The table of open connections. Tests: `src/connections/tests`.
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
 //! of the table is bounded, and so are the connections of one grant and of one client. A part of the table is kept for the reporter, so
 //! clients cannot fill it for an app server. Calls return usage changes, which the caller applies to the ledger in order.

@@ -1,4 +1,4 @@
-//! What a source counted for each grant in a span of time, as one plain value. Tests: src/books/spending/tests/counts.rs.
+//! What a source counted for each grant in a span of time, as one plain value. Tests: `src/books/spending/tests/counts.rs`.
 //! The counts are attributions: the total that the budget charges comes from the source's readings and never from here.
 
 use std::collections::BTreeMap;

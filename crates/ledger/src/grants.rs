@@ -1,4 +1,4 @@
-//! The table of grants: one row for each credential, kept until the period of its end is over. Tests: src/grants_tests.rs.
+//! The table of grants: one row for each credential, kept until the period of its end is over. Tests: `src/grants_tests.rs`.
 //! A row states what is promised for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what
 //! is stored of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!

@@ -1,4 +1,4 @@
-//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Tests: src/ledger_tests.rs.
+//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Tests: `src/ledger_tests.rs`.
 //! Its time never decreases, so a clock that steps back lowers no figure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,4 +1,4 @@
-//! The stored form of one source, minute by minute: plain values between the timeline and the disk. Tests: src/timeline/tests.
+//! The stored form of one source, minute by minute: plain values between the timeline and the disk. Tests: `src/timeline/tests`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The construction of the books from the settings and the stored rows. Tests: src/open_tests.rs.
+//! The construction of the books from the settings and the stored rows. Tests: `src/open_tests.rs`.
 //! The service and the simulation use the same function.
 
 use crate::books::Books;

@@ -1,4 +1,4 @@
-//! The rates that turn time into bytes. Tests: src/timeline/tests/mod.rs.
+//! The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::minute_usage::{ClaimedUsage, MinuteUsage};

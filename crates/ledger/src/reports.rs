@@ -1,4 +1,4 @@
-//! The requests and results of the table of connections. Tests: src/connections/tests.
+//! The requests and results of the table of connections. Tests: `src/connections/tests`.
 
 use std::sync::Arc;
 

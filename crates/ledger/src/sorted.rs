@@ -1,4 +1,4 @@
-//! Lists in the order of their keys, for tables of a few rows. Tests: src/clients_tests.rs.
+//! Lists in the order of their keys, for tables of a few rows. Tests: `src/clients_tests.rs`.
 //! They take less memory than a map.
 
 /// Changes the value of a key. A key without a value has the default one.

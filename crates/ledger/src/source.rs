@@ -1,4 +1,4 @@
-//! What is charged to the budget: the ICE sources that can be configured, and the SFU. Tests: src/ledger_tests.rs.
+//! What is charged to the budget: the ICE sources that can be configured, and the SFU. Tests: `src/ledger_tests.rs`.
 //! Their names appear in settings, responses and stored rows.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The sums of this period by who spends. Tests: src/books/spending/tests.
+//! The sums of this period by who spends. Tests: `src/books/spending/tests`.
 //! There is a table for each kind, with a row for each user, label, origin, client address and call, and one row for the rest. A grant's
 //! share is in one row of each table and changes with the grant's figures, so the rows of a kind always add up to the shares of all grants
 //! that have begun anew since the reset. A sum stays exact after its grant has left the table.

@@ -1,4 +1,4 @@
-//! What the published bound depends on besides the assumed rate: that the books' time is right. Tests: src/books/tests/clock.rs.
+//! What the published bound depends on besides the assumed rate: that the books' time is right. Tests: `src/books/tests/clock.rs`.
 //! It is stored with that time. The bound is not published as holding before the instants here.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,5 +1,5 @@
 //! The bytes and live grants of one source, minute by minute, over this period and as far beyond it as a credential can live.
-//! Tests: src/timeline/tests.
+//! Tests: `src/timeline/tests`.
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
 //! exactly one period. Every addition can be reversed exactly. The number of live grants is stored as differences per

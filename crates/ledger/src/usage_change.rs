@@ -1,4 +1,4 @@
-//! The changes that reported connections make to the ledger. Tests: src/connection_tests.rs.
+//! The changes that reported connections make to the ledger. Tests: `src/connection_tests.rs`.
 //! A change names the source that is charged. To apply one, the ledger needs only the time.
 
 use crate::minute_usage::Basis;

@@ -1,4 +1,4 @@
-//! The rules by which connections are charged. Tests: src/connection_tests.rs.
+//! The rules by which connections are charged. Tests: `src/connection_tests.rs`.
 //! They are settings, so they need nothing of a connection.
 
 use std::time::Duration;

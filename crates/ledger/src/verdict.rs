@@ -1,5 +1,5 @@
 //! The budget's decision: may one more credential be minted, and with which lifetime? Pure functions over the ledger's figures.
-//! Tests: src/verdict_tests.rs.
+//! Tests: `src/verdict_tests.rs`.
 //! Estimate mode admits while `used < limit` and publishes the overshoot bound. Strict mode admits a grant only if it fits into every
 //! period that it touches, even if all live grants relay at the assumed rate. Its bound stays zero.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,4 +1,4 @@
-//! The three steps that issue a grant: reserve, commit, note how the write ended. Tests: src/books/tests/commits.rs.
+//! The three steps that issue a grant: reserve, commit, note how the write ended. Tests: `src/books/tests/commits.rs`.
 //! The service and the simulation call the same functions.
 //!
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.

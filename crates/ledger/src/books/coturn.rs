@@ -1,4 +1,4 @@
-//! coturn's sessions: their usage, and which of them must end. Tests: src/books/coturn_tests.rs.
+//! coturn's sessions: their usage, and which of them must end. Tests: `src/books/coturn_tests.rs`.
 
 use std::time::Duration;
 

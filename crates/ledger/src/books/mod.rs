@@ -1,4 +1,4 @@
-//! The books: ledger, grants, connections, overrides and coturn's sessions as one value behind one lock. Tests: src/books/tests.rs.
+//! The books: ledger, grants, connections, overrides and coturn's sessions as one value behind one lock. Tests: `src/books/tests.rs`.
 //! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns only after its
 //! changes are applied to all parts, so no caller reads a figure half-way through a change.
 

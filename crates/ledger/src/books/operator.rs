@@ -1,4 +1,4 @@
-//! The operator's overrides. Tests: src/books/tests/strangers/stopped.rs.
+//! The operator's overrides. Tests: `src/books/tests/strangers/stopped.rs`.
 
 use super::Books;
 use crate::grants::Grants;

@@ -1,4 +1,4 @@
-//! The sessions of the SFU. Tests: src/books/tests/sfu.rs.
+//! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! What they take is promised, counted by time and refused like what credentials relay. The time in which no process runs counts, too.
 
 use std::sync::Arc;

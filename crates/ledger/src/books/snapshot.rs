@@ -1,4 +1,4 @@
-//! All figures at one instant. Tests: src/open_tests.rs.
+//! All figures at one instant. Tests: `src/open_tests.rs`.
 //! Responses, metrics and log lines are derived from them, so they cannot disagree.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who spends: counts by grant, the limit of each user, and users that are blocked. Tests: src/books/spending/tests.
+//! Who spends: counts by grant, the limit of each user, and users that are blocked. Tests: `src/books/spending/tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

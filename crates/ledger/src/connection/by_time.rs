@@ -1,5 +1,5 @@
 //! The charges of one connection by time: the ledger's clock runs for it, and past spans are charged afterwards.
-//! Tests: src/connection_tests.rs.
+//! Tests: `src/connection_tests.rs`.
 //!
 //! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

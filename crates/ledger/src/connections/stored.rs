@@ -1,4 +1,4 @@
-//! The open connections from stored rows, and the rows that must be stored. Tests: tests/simulation.
+//! The open connections from stored rows, and the rows that must be stored. Tests: `tests/simulation`.
 //!
 //! A restored connection goes on where it stopped: it keeps its due instant, and is charged by time if it was before.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,4 +1,4 @@
-//! One listing of coturn's sessions, as typed values. Tests: src/coturn/sessions_tests.rs.
+//! One listing of coturn's sessions, as typed values. Tests: `src/coturn/sessions_tests.rs`.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The bytes of coturn's sessions, per grant and in total, from successive listings. Tests: src/coturn/sessions_tests.rs.
+//! The bytes of coturn's sessions, per grant and in total, from successive listings. Tests: `src/coturn/sessions_tests.rs`.
 //! The sums never decrease and are never less than the counts that coturn has shown. Bytes that coturn does not show yet are estimated from
 //! earlier ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before the first
 //! 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:

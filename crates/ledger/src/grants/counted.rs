@@ -1,5 +1,5 @@
 //! Until when each source has counted its grants for good, and what it counted under identifiers that the ledger does not know.
-//! Tests: src/books/spending/tests/counts.rs.
+//! Tests: `src/books/spending/tests/counts.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What the sources count for their grants in this period. Tests: src/books/spending/tests/counts.rs.
+//! What the sources count for their grants in this period. Tests: `src/books/spending/tests/counts.rs`.
 //! A source's final counts are taken once, in the order of time. What nobody counted is assumed to have been relayed in full, in strict
 //! mode with a limit for each user.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,5 +1,5 @@
 //! What is known of the grants that have left the table: when the last of them expired, and until when it was promised.
-//! Tests: src/grants_tests.rs.
+//! Tests: `src/grants_tests.rs`.
 //! If a longer tail reaches beyond that, the ledger lacks grants that may relay.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

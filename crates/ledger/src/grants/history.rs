@@ -1,4 +1,4 @@
-//! The rows of a period, from the issue of a grant until the period ends. Tests: src/grants_tests.rs.
+//! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. Each row is in the sums of who spends for as long as it is in the table. What it
 //! spent is kept in them by day when it leaves the table, and after the period ends. All of it counts for the day of its last count or
 //! claim, so never for one before it was relayed.

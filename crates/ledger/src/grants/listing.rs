@@ -1,5 +1,5 @@
 //! The grants of this period in the order in which an operator reads them: most bytes first, in pages.
-//! Tests: src/books/spending/tests/listing.rs.
+//! Tests: `src/books/spending/tests/listing.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;

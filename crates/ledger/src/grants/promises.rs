@@ -1,4 +1,4 @@
-//! What is promised for the grants in the table. Tests: src/books/tests/promises.rs.
+//! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
 //! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the user's sum and the
 //! client's share, and returns the change of the source's minutes.
 //!

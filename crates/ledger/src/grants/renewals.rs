@@ -1,4 +1,4 @@
-//! Which grant renewed which. Tests: src/books/tests/released.rs.
+//! Which grant renewed which. Tests: `src/books/tests/released.rs`.
 //! A grant and its renewals belong to one client, and rely on the minutes of each other: whatever ends the client's relaying ends all of
 //! them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

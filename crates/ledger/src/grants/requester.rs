@@ -1,4 +1,4 @@
-//! Who asks for a credential, and what the row of its grant says of them. Tests: src/books/tests/commits.rs.
+//! Who asks for a credential, and what the row of its grant says of them. Tests: `src/books/tests/commits.rs`.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;

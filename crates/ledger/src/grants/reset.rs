@@ -1,4 +1,4 @@
-//! The reset, row by row. Tests: src/books/spending/tests/resets.rs.
+//! The reset, row by row. Tests: `src/books/spending/tests/resets.rs`.
 //! At the reset the sums begin at zero, while each row still has the figures of an earlier period. A row begins anew before its figures
 //! change, or else in one of the next steps, so nobody waits for all rows: its figures are kept by day, and it counts in the sums of this
 //! period from then on. A row names the first day of the period of its figures, also on disk: a start completes what a crash has

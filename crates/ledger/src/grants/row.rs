@@ -1,4 +1,4 @@
-//! The row of one grant: what is stored of it, and why a relay stops serving it. Tests: src/grants_tests.rs.
+//! The row of one grant: what is stored of it, and why a relay stops serving it. Tests: `src/grants_tests.rs`.
 //!
 //! A row is changed only by the table, which records each change.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

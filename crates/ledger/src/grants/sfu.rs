@@ -1,4 +1,4 @@
-//! The sessions of the SFU. Tests: src/books/tests/sfu.rs.
+//! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! Each is a grant from its first request to its end. What it may take from others is promised from the present minute on, and again at the
 //! start of each minute. What lies behind stays promised at the rate that it had.
 //!

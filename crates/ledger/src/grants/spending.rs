@@ -1,4 +1,4 @@
-//! Who has spent what grants relay. Tests: src/books/spending/tests.
+//! Who has spent what grants relay. Tests: `src/books/spending/tests`.
 //! Every change of a row's bytes changes the sums of its user, label, origin, address and call by the same difference.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,4 +1,4 @@
-//! How large the tables may grow, and to whom the bytes of a grant are attributed. Tests: src/books/spending/tests.
+//! How large the tables may grow, and to whom the bytes of a grant are attributed. Tests: `src/books/spending/tests`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::net::IpAddr;

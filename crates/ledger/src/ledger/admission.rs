@@ -1,4 +1,4 @@
-//! Admission: whether a credential fits into the budget, and with which lifetime. Tests: src/ledger_tests.rs.
+//! Admission: whether a credential fits into the budget, and with which lifetime. Tests: `src/ledger_tests.rs`.
 //!
 //! The caller reserves the promise that it gets before it does anything else, so two credentials never get the same room.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,5 +1,5 @@
 //! The readings of all sources, and what qualifies them: late counts, jumps of the time, sessions that are not cut.
-//! Tests: src/ledger_tests.rs.
+//! Tests: `src/ledger_tests.rs`.
 //!
 //! A source that is not known changes nothing here.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

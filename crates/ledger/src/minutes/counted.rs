@@ -1,5 +1,5 @@
 //! The effect of counts on the minutes: the bytes of a day's count replace the estimates of the minutes that it covers.
-//! Tests: src/timeline/tests/readings.rs.
+//! Tests: `src/timeline/tests/readings.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The minutes of one period, with running sums over them. Tests: src/timeline/tests.
+//! The minutes of one period, with running sums over them. Tests: `src/timeline/tests`.
 //! A minute that has begun is a cell with its number of live grants. Later minutes are stored as differences of that number. So a grant
 //! changes few rows however long it lives, and reading a figure takes constant time.
 //!

@@ -1,4 +1,4 @@
-//! The minutes from stored rows, and the rows that must be stored. Tests: src/timeline/tests.
+//! The minutes from stored rows, and the rows that must be stored. Tests: `src/timeline/tests`.
 //!
 //! After a restart every sum is computed from all minutes, so it equals the sum that was kept minute by minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

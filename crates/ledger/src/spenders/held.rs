@@ -1,4 +1,4 @@
-//! The rows with live grants that each client address has brought into a table. Tests: src/books/spending/tests/held.rs.
+//! The rows with live grants that each client address has brought into a table. Tests: `src/books/spending/tests/held.rs`.
 //! An address may bring a part of the table, so the names that one stranger makes up leave room for those of others.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,4 +1,4 @@
-//! The rows in the order in which an operator reads them: most bytes first, in pages. Tests: src/books/spending/tests/listing.rs.
+//! The rows in the order in which an operator reads them: most bytes first, in pages. Tests: `src/books/spending/tests/listing.rs`.
 //! The rest has no key. It is what the others leave of the period's bytes, so the rows of a kind add up to these.
 
 use std::cmp::Reverse;

@@ -1,4 +1,4 @@
-//! How many sums there are, and what they keep. Tests: src/books/spending/tests/listing.rs.
+//! How many sums there are, and what they keep. Tests: `src/books/spending/tests/listing.rs`.
 
 use crate::units::ByteCount;
 

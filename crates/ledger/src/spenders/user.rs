@@ -1,4 +1,4 @@
-//! What the grants of each user may still relay, for the limit of a user. Tests: src/books/spending/tests/limits.rs.
+//! What the grants of each user may still relay, for the limit of a user. Tests: `src/books/spending/tests/limits.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::Spenders;

@@ -1,5 +1,5 @@
 //! The counts of one source: each replaces the estimate of the time that it covers, and tests the assumed rate.
-//! Tests: src/timeline/tests/readings.rs.
+//! Tests: `src/timeline/tests/readings.rs`.
 //!
 //! What is counted of a day never goes down, unless an operator drops it.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,4 +1,4 @@
-//! What the counts of all metered sources say together. Tests: src/ledger_tests.rs.
+//! What the counts of all metered sources say together. Tests: `src/ledger_tests.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The terms of one source. Tests: src/open_tests.rs.
+//! The terms of one source. Tests: `src/open_tests.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The time of the books. Tests: src/units/clock_tests.rs.
+//! The time of the books. Tests: `src/units/clock_tests.rs`.
 //! It never decreases, and one reading of a clock never makes it jump.
 
 use std::num::NonZeroU128;

@@ -1,4 +1,4 @@
-//! One coturn session: the counts that coturn has shown, and the estimate of what it does not show. Tests: src/coturn/sessions_tests.rs.
+//! One coturn session: the counts that coturn has shown, and the estimate of what it does not show. Tests: `src/coturn/sessions_tests.rs`.
 //!
 //! What is charged never decreases in a day, and is never less than the shown counts.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
