@@ -11,6 +11,8 @@ mod cluster;
 mod figures;
 mod steady;
 
+#[path = "../../tests/it/support/held_port.rs"]
+mod held_port;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;

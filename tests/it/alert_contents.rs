@@ -1,16 +1,12 @@
 //! What the alerts of a running broker contain: who spends, what it costs, and a link that leads to a part of the dashboard.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use turn_broker::alert::AlertKind;
 
 use crate::support::fake_webhook::FakeWebhook;
-use crate::support::{REPORTER, TestBroker};
+use crate::support::{REPORTER, TestBroker, finished};
 
 const MB: u64 = 1_000_000;
-/// Longer than anything here takes, so that only a missing event fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens a connection of this user.
 async fn open(broker: &TestBroker, user: &str) {
@@ -46,7 +42,7 @@ async fn first_alert(more: &[(&str, &str)]) -> (TestBroker, Value) {
     for (user, mb) in users {
         relay(&broker, user, mb).await;
     }
-    tokio::time::timeout(PATIENCE, receiver.wait_for(1)).await.expect("an alert");
+    finished("an alert", receiver.wait_for(1)).await;
     let body = receiver.history()[0].json();
     (broker, body)
 }

@@ -9,7 +9,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use turn_base::backoff::RetryPolicy;
 use turn_base::http_client::CallError;
@@ -24,11 +23,10 @@ use turn_ledger::ByteCount;
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
 use crate::support::log::Log;
 use crate::support::manual_clock::{ManualClock, timestamp};
+use crate::support::{HeldPort, eventually, finished};
 
 const START: &str = "2025-01-15T12:00:00Z";
 const SECRET: &str = "hush-signing-fixture";
-/// Longer than anything here takes, so that only a missing event fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn webhook(url: &str, secret: Option<&str>) -> Webhook {
     webhook_with(http_client().unwrap(), url, secret)
@@ -127,7 +125,7 @@ async fn a_receiver_that_hangs_is_abandoned_at_the_deadline() {
     let receiver = FakeWebhook::start(&[Reply::Hang]).await;
     let patient = webhook_with(crate::support::http_client(), &receiver.url(), None);
     let (alert, at) = (alert(), timestamp(START));
-    let sent = tokio::time::timeout(PATIENCE, patient.send(&alert, at)).await.expect("an end");
+    let sent = finished("an end", patient.send(&alert, at)).await;
     assert!(matches!(sent, Err(CallError::Timeout)), "the client alone would wait forever");
 }
 
@@ -139,10 +137,8 @@ async fn a_receiver_may_request_a_wait() {
 
 #[tokio::test]
 async fn errors_and_debug_forms_contain_neither_url_nor_key() {
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}{PATH}", listener.local_addr().unwrap())
-    };
+    let port = HeldPort::new();
+    let closed = format!("http://{}{PATH}", port.address());
     let refused = webhook(&closed, Some(SECRET)).send(&alert(), timestamp(START)).await.unwrap_err();
     assert!(matches!(refused, CallError::Connect(_)), "{refused:?}");
     let receiver = FakeWebhook::start(&[]).await;
@@ -231,14 +227,9 @@ impl Round {
 
     /// Waits for an empty outbox, ends the dispatcher, and returns what arrived.
     async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
-        let emptied = async {
-            while self.outbox.next().await.is_some() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            self.end.cancel();
-            self.work.await.unwrap();
-        };
-        tokio::time::timeout(PATIENCE, emptied).await.expect("everything is settled");
+        eventually("everything is settled", async || self.outbox.next().await.is_none()).await;
+        self.end.cancel();
+        self.work.await.unwrap();
         (self.receiver.history(), self.metrics)
     }
 }
@@ -309,7 +300,7 @@ async fn shutdown_does_not_wait_for_the_receiver_and_keeps_the_alert() {
     let round = Round::start(&[Reply::Hang], alerts(50)).await;
     round.receiver.wait_for(1).await;
     round.end.cancel();
-    tokio::time::timeout(PATIENCE, round.work).await.expect("an end").unwrap();
+    finished("an end", round.work).await.unwrap();
     assert_eq!(round.outbox.ids(), [alert().id]);
     assert_eq!(round.receiver.history().len(), 1);
 }

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId, to_cut};
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
+use crate::support::{HeldPort, finished};
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
-/// Several times the deadline, so that only a call that never ends fails, not a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn coturn_with(sessions: impl IntoIterator<Item = FakeSession>) -> (FakeCoturnCli, CoturnCli) {
     let coturn = FakeCoturnCli::start().await;
@@ -23,7 +21,7 @@ async fn coturn_with(sessions: impl IntoIterator<Item = FakeSession>) -> (FakeCo
 }
 
 async fn sessions(cli: &CoturnCli) -> Result<Listing, CliError> {
-    tokio::time::timeout(PATIENCE, cli.sessions()).await.expect("a call ends")
+    finished("a call ends", cli.sessions()).await
 }
 
 fn id(number: u64) -> SessionId {
@@ -151,9 +149,8 @@ async fn an_endless_listing_ends_at_a_bound() {
 
 #[tokio::test]
 async fn a_closed_port_is_unreachable() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let port = HeldPort::new();
+    let address = port.address().to_string();
     let cli = CoturnCli::new(&CoturnCliConfig { address, password: PASSWORD.to_owned().into() });
     let error = sessions(&cli).await.unwrap_err();
     assert_eq!(error.outcome(), "unreachable");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::process::Process;
-use crate::support::{COTURN, StateDir, http_client};
+use crate::support::{COTURN, StateDir, eventually, http_client};
 
 /// How often the program is killed. Set `CRASHES=50` for a longer run.
 fn crashes() -> u64 {
@@ -56,9 +56,7 @@ async fn every_issued_grant_survives_a_kill_under_load() {
                 })
             })
             .collect();
-        while minted.load(Ordering::Relaxed) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually("a mint", async || minted.load(Ordering::Relaxed) > 0).await;
         // Each run is killed at a different moment.
         tokio::time::sleep(Duration::from_millis(crash * 37 % 150)).await;
         process.signal("-KILL");

@@ -1,8 +1,6 @@
 //! The response to a mint.
 
-use std::time::Duration;
-
-use crate::support::{Answer, Fault, Shape, TestBroker, with_cloudflare, with_cloudflare_and};
+use crate::support::{Answer, Fault, Shape, TestBroker, eventually, with_cloudflare, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -145,12 +143,11 @@ async fn without_any_configuration_the_response_is_stun() {
 #[tokio::test]
 async fn the_life_counts_from_the_request_to_the_provider() {
     let (cloudflare, broker) = with_cloudflare().await;
-    cloudflare.next(Fault::Latency(Duration::from_millis(400)));
+    cloudflare.next(Fault::Held);
     let minting = tokio::spawn(Answer::of(broker.request(Method::GET, "/api/turn-credentials")));
-    while cloudflare.history().mints() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the provider is asked", async || cloudflare.history().mints() == 1).await;
     broker.advance(2);
+    cloudflare.release();
     let body = minting.await.unwrap().json();
     assert_eq!(body["issuedAt"], "2025-01-15T12:00:00.000Z");
     assert_eq!(body["expiresAt"], "2025-01-16T12:00:00.000Z");

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
 use serde_json::Value;
@@ -198,10 +200,12 @@ async fn a_slow_body_does_not_count_as_a_request_in_progress() {
     let everything = u32::try_from(broker.app.in_flight.available_permits()).unwrap();
     let _taken = broker.app.in_flight.acquire_many(everything - 1).await.unwrap();
     let mut slow = tokio::net::TcpStream::connect(broker.address).await.unwrap();
-    let head = "POST /api/connections HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
-    // Long enough for the headers to be read. If it were too short, the test would pass without testing anything.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let head =
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 100", "the broker waits for the body");
     assert_eq!(broker.mint().await.status, 200);
 }
 

@@ -1,5 +1,6 @@
 //! Integration tests: the real router behind a real socket, with a provider that misbehaves on request. One binary, no
-//! fixed ports, no sleeps where a clock can be moved.
+//! fixed ports, no sleeps where a clock can be moved. A test waits for a condition with `support::eventually`. No result depends on how
+//! busy the machine is.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

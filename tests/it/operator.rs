@@ -1,7 +1,8 @@
 //! The operator's routes and the health checks.
 
 use crate::support::{
-    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -96,13 +97,8 @@ async fn connections_without_heartbeats_are_closed_without_a_request() {
     let broker = TestBroker::start(&[]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(90);
-    for _ in 0..500 {
-        if broker.metric(r#"turn_broker_connections_ended_total{outcome="given_up"}"#).await == Some(1) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the connection was not closed");
+    let given_up = r#"turn_broker_connections_ended_total{outcome="given_up"}"#;
+    eventually("the connection is closed", async || broker.metric(given_up).await == Some(1)).await;
 }
 
 #[tokio::test]
@@ -189,13 +185,7 @@ async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
 
 /// Waits until the broker says this about its provider.
 async fn provider_is(broker: &TestBroker, wanted: &str) {
-    for _ in 0..500 {
-        if broker.get("/ready").await.json()["provider"] == wanted {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the provider is never {wanted}");
+    eventually(wanted, async || broker.get("/ready").await.json()["provider"] == wanted).await;
 }
 
 #[tokio::test]
@@ -225,12 +215,7 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
 #[tokio::test]
 async fn the_probe_after_the_start_spends_nothing_and_hands_out_nothing() {
     let (cloudflare, broker) = with_cloudflare().await;
-    for _ in 0..500 {
-        if cloudflare.history().probes() == 1 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("the probe", async || cloudflare.history().probes() > 0).await;
     assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
     provider_is(&broker, "up").await;
     let status = broker.status().await;

@@ -1,7 +1,9 @@
 //! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
 use crate::support::process::{Process, run};
-use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, StateDir, http_client};
+use crate::support::{
+    API_TOKEN, FakeCloudflare, Fault, HeldPort, OPERATOR, REPORTER, StateDir, eventually, http_client,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::store::file::ledger_file::FILE_NAME;
@@ -159,8 +161,8 @@ fn the_healthcheck_needs_only_the_program() {
     let port = process.port.to_string();
     let check = |port: &str| run(&["healthcheck"], &[("PORT", port)]).status.code();
     assert_eq!(check(&port), Some(0));
-    drop(process);
-    assert_eq!(check(&port), Some(1));
+    let closed = HeldPort::new();
+    assert_eq!(check(&closed.address().port().to_string()), Some(1));
 }
 
 #[tokio::test]
@@ -175,9 +177,7 @@ async fn a_second_signal_does_not_wait_for_requests_in_progress() {
     ]);
     let client = http_client();
     let hanging = tokio::spawn(client.get(process.url("/api/turn-credentials")).send());
-    while cloudflare.history().mints() == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    eventually("the provider is asked", async || cloudflare.history().mints() > 0).await;
     process.signal("-TERM");
     process.read_until("shutting down");
     process.signal("-TERM");

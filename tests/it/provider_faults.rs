@@ -1,9 +1,9 @@
-//! A Cloudflare that misbehaves. Whatever it does, the caller gets a response within 4 s, no text of the provider's body
-//! leaks, and no credential that no client has is charged.
+//! A Cloudflare that misbehaves. Whatever it does, the caller gets a response, no text of the provider's body leaks, and no
+//! credential that no client has is charged.
 
 use std::time::Duration;
 
-use crate::support::{API_TOKEN, Answer, Fault, TestBroker, with_cloudflare};
+use crate::support::{API_TOKEN, Answer, Fault, TestBroker, eventually, finished, with_cloudflare};
 
 /// Every fault after which there is no credential.
 fn fatal_faults() -> Vec<Fault> {
@@ -25,10 +25,6 @@ fn fatal_faults() -> Vec<Fault> {
     ]
 }
 
-/// Twice the 4 s that callers are promised. Our own deadline is 3 s. So only a response that never comes fails a test, and not
-/// a busy machine.
-const PATIENCE: Duration = Duration::from_secs(8);
-
 #[tokio::test]
 async fn every_fault_becomes_a_stun_response_in_time_and_reserves_nothing() {
     assert!(turn_broker::ice::cloudflare::DEADLINE <= Duration::from_secs(3));
@@ -47,8 +43,7 @@ async fn every_fault_becomes_a_stun_response_in_time_and_reserves_nothing() {
 }
 
 async fn check_fault(broker: &TestBroker, fault: Fault) {
-    let answer = tokio::time::timeout(PATIENCE, broker.mint()).await;
-    let answer = answer.unwrap_or_else(|_| panic!("{fault:?}: no answer"));
+    let answer = finished("the answer", broker.mint()).await;
     assert_degraded(&answer, &fault);
     let status = broker.status().await;
     assert_eq!(status["reservedGB"], "0.00", "{fault:?}: nobody can use it, so the hold was released");
@@ -143,16 +138,9 @@ async fn after_five_failures_the_provider_is_not_called_for_a_while() {
 async fn a_caller_that_hangs_up_leaves_no_reservation() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::Hang);
-    let request =
-        broker.request(reqwest::Method::GET, "/api/turn-credentials").timeout(Duration::from_millis(300));
-    assert!(request.send().await.is_err(), "it hung up");
-    assert_eq!(cloudflare.history().mints(), 1, "the provider had been asked");
-    // The server notices the closed connection on its own time.
-    for _ in 0..200 {
-        if broker.status().await["reservedGB"] == "0.00" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::select! {
+        _ = broker.mint() => panic!("the provider hangs"),
+        () = eventually("the provider is asked", async || cloudflare.history().mints() == 1) => {}
     }
-    panic!("the hold is still there");
+    eventually("the hold is released", async || broker.status().await["reservedGB"] == "0.00").await;
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -15,14 +16,16 @@ use turn::client::{Client, ClientConfig};
 use turn_ledger::GrantId;
 use webrtc_util::Conn;
 
-use crate::support::{TestBroker, eventually};
+use crate::support::{TestBroker, eventually, finished};
 
 /// The payload of a packet. Channel data adds four bytes.
 const PAYLOAD: usize = 1_000;
-/// How long a test waits to see that nothing arrives.
-const SILENCE: Duration = Duration::from_millis(300);
-/// How long a test waits for an expected event.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What every byte of a packet is.
+const FILLER: u8 = 7;
+/// The same for a packet that must not arrive.
+const FORBIDDEN: u8 = 8;
+/// The pause before a packet that did not arrive is sent again.
+const RESEND_PAUSE: Duration = Duration::from_millis(300);
 
 const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")];
 
@@ -57,7 +60,7 @@ impl Credential {
 
 /// A client with an allocation.
 struct Call {
-    _client: Client,
+    client: Client,
     relayed: Box<dyn Conn + Send + Sync>,
 }
 
@@ -96,39 +99,34 @@ async fn allocate_with(
     .await?;
     client.listen().await?;
     let relayed = client.allocate().await?;
-    Ok(Call { _client: client, relayed: Box::new(relayed) })
+    Ok(Call { client, relayed: Box::new(relayed) })
 }
 
 impl Call {
-    async fn send(&self, peer: &UdpSocket) {
-        self.relayed.send_to(&[7; PAYLOAD], peer.local_addr().unwrap()).await.unwrap();
-    }
-
-    async fn receive(&self) -> Option<usize> {
-        let mut buffer = [0; 2_000];
-        let received = timeout(SILENCE, self.relayed.recv_from(&mut buffer)).await;
-        received.ok().map(|received| received.unwrap().0)
+    async fn send(&self, filler: u8, peer: &UdpSocket) {
+        self.relayed.send_to(&[filler; PAYLOAD], peer.local_addr().unwrap()).await.unwrap();
     }
 
     /// Sends to the peer until it receives, which opens the channel; returns the relayed address.
     async fn greet(&self, peer: &UdpSocket) -> SocketAddr {
-        let mut buffer = [0; 2_000];
-        for _ in 0..100 {
-            self.send(peer).await;
-            if let Ok(received) = timeout(SILENCE, peer.recv_from(&mut buffer)).await {
-                return received.unwrap().1;
-            }
-        }
-        panic!("nothing is relayed");
+        let (mut buffer, mut relayed) = ([0; 2_000], None);
+        eventually("a packet is relayed", async || {
+            self.send(FILLER, peer).await;
+            let received = timeout(RESEND_PAUSE, peer.recv_from(&mut buffer)).await.ok();
+            relayed = received.map(|received| received.unwrap().1);
+            relayed.is_some()
+        })
+        .await;
+        relayed.unwrap()
     }
 
     /// Sends packets to the client, one at a time, and expects each.
     async fn flow(&self, peer: &UdpSocket, relayed: SocketAddr, packets: usize) {
         for _ in 0..packets {
-            peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+            peer.send_to(&[FILLER; PAYLOAD], relayed).await.unwrap();
             let mut buffer = [0; 2_000];
-            let received = timeout(PATIENCE, self.relayed.recv_from(&mut buffer)).await;
-            assert_eq!(received.expect("it arrives").unwrap().0, PAYLOAD);
+            let received = finished("it arrives", self.relayed.recv_from(&mut buffer)).await;
+            assert_eq!(received.unwrap().0, PAYLOAD);
         }
     }
 }
@@ -139,15 +137,19 @@ async fn a_peer() -> UdpSocket {
 
 /// Asserts that nothing passes in either direction.
 async fn is_cut(call: &Call, peer: &UdpSocket, relayed: SocketAddr) {
-    while call.receive().await.is_some() {}
-    let mut buffer = [0; 2_000];
-    while timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_ok() {}
     for _ in 0..3 {
-        call.send(peer).await;
-        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+        call.send(FORBIDDEN, peer).await;
+        peer.send_to(&[FORBIDDEN; PAYLOAD], relayed).await.unwrap();
     }
-    assert_eq!(call.receive().await, None, "nothing arrives at the client");
-    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing arrives at the peer");
+    // The relay answers this after it has handled what came before.
+    finished("an answer of the relay", call.client.send_binding_request()).await.unwrap();
+    let mut buffer = [0; 2_000];
+    while let Ok((_, _)) = peer.try_recv_from(&mut buffer) {
+        assert_ne!(buffer[0], FORBIDDEN, "nothing arrives at the peer");
+    }
+    while call.relayed.recv_from(&mut buffer).now_or_never().is_some_and(|received| received.is_ok()) {
+        assert_ne!(buffer[0], FORBIDDEN, "nothing arrives at the client");
+    }
 }
 
 async fn ended(broker: &TestBroker, why: &str) -> Option<u64> {
@@ -194,16 +196,14 @@ async fn two_allocations_reach_each_other_through_the_relay() {
     let (a, b) = (allocate(&one).await.unwrap(), allocate(&other).await.unwrap());
     let (at_a, at_b) = (a.relayed.local_addr().unwrap(), b.relayed.local_addr().unwrap());
     let mut buffer = [0; 2_000];
-    for _ in 0..100 {
+    eventually("a packet is relayed", async || {
         // Each needs a permission for the other before it can receive.
         a.relayed.send_to(b"hello", at_b).await.unwrap();
         b.relayed.send_to(b"hello", at_a).await.unwrap();
-        if let Ok(heard) = timeout(SILENCE, b.relayed.recv_from(&mut buffer)).await {
-            assert_eq!(heard.unwrap(), (5, at_a));
-            return;
-        }
-    }
-    panic!("nothing is relayed");
+        let heard = timeout(RESEND_PAUSE, b.relayed.recv_from(&mut buffer)).await;
+        heard.is_ok_and(|heard| heard.unwrap() == (5, at_a))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use crate::support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 async fn broker(settings: &[(&str, &str)]) -> TestBroker {
     TestBroker::start(&[&COTURN[..], &[USERS], settings].concat()).await
@@ -156,12 +155,13 @@ async fn in_strict_mode_what_a_user_holds_is_reserved() {
 async fn a_user_who_is_blocked_while_the_provider_mints_is_refused() {
     let (cloudflare, broker) = with_cloudflare_and(&[USERS]).await;
     let before = broker.status().await["reservedGB"].clone();
-    cloudflare.next(Fault::Latency(Duration::from_millis(700)));
+    cloudflare.next(Fault::Held);
     let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(user_token("ann"));
     let mint = tokio::spawn(Answer::of(mint));
-    let is_asked = async || broker.status().await["reservedGB"] != before;
+    let is_asked = async || cloudflare.history().mints() > 0;
     eventually("the provider is being asked", is_asked).await;
     assert_eq!(broker.order(Method::POST, "/api/users/ann/block").await.status, 200);
+    cloudflare.release();
     assert_eq!(mint.await.unwrap().error(), (403, "USER_BLOCKED".into()));
     assert_eq!(broker.status().await["reservedGB"], before);
 }

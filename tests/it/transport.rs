@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
+use crate::support::{Fault, REPORTER, TestBroker, eventually, finished, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_base::body::{PARTS_MAX, REQUEST_TIMEOUT};
-use turn_broker::listen::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
-
-/// More than the 10 s for headers and body, so only a connection that never ends fails a test, and not a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use turn_broker::listen::{KEEP_ALIVE, LINGER_BYTES_MAX};
 
 async fn read_to_end(socket: &mut TcpStream) -> String {
     let mut bytes = vec![];
     // A reset ends the connection too.
-    let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.expect("closed in the end");
+    let _ = finished("it is closed", socket.read_to_end(&mut bytes)).await;
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -28,7 +25,7 @@ async fn send_slowly(broker: &TestBroker, head: &str, byte: &'static [u8]) -> St
         }
     });
     let mut bytes = vec![];
-    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut bytes)).await.expect("closed in the end");
+    let _ = finished("it is closed", reading.read_to_end(&mut bytes)).await;
     dripping.abort();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -79,7 +76,7 @@ async fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let asking =
         async { while writing.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").await.is_ok() {} };
     // Writing fails only when the other side has closed.
-    tokio::time::timeout(STALL_MAX * 3, asking).await.expect("closed in the end");
+    finished("it is closed", asking).await;
 }
 
 #[tokio::test]
@@ -89,11 +86,10 @@ async fn an_open_connection_still_gets_503_from_ready_during_shutdown() {
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     // A request that has begun before the end is finished.
     socket.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // A later connection was served, so this one is open at the broker too.
+    assert_eq!(broker.get("/health").await.status, 200);
     broker.shut_down();
-    while TcpStream::connect(broker.address).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("nobody listens", async || TcpStream::connect(broker.address).await.is_err()).await;
     socket.write_all(b"\r\n").await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("SHUTTING_DOWN"), "{answer}");
@@ -125,13 +121,13 @@ async fn a_client_that_sends_a_body_that_is_too_long_gets_its_413_and_no_reset()
         if framing.starts_with("Transfer") {
             socket.write_all(format!("{:x}\r\n", body.len()).as_bytes()).await.unwrap();
         }
-        // In parts, so that the broker has answered before the last one.
-        for part in body.chunks(16 * 1024) {
-            socket.write_all(part).await.expect("the broker reads on");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // The broker answers before the last part.
+        let (first, rest) = body.split_at(64 * 1024);
+        socket.write_all(first).await.unwrap();
+        socket.peek(&mut [0]).await.unwrap();
+        socket.write_all(rest).await.expect("the broker reads on");
         let mut answer = String::new();
-        let read = tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap();
+        let read = finished("it is closed", socket.read_to_string(&mut answer)).await;
         assert!(read.is_ok(), "{read:?}");
         assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
     }
@@ -140,7 +136,6 @@ async fn a_client_that_sends_a_body_that_is_too_long_gets_its_413_and_no_reset()
 
 #[tokio::test]
 async fn what_follows_a_response_is_read_up_to_a_number_of_bytes_and_for_a_short_time() {
-    const { assert!(LINGER_MAX.as_secs() < PATIENCE.as_secs()) };
     let broker = TestBroker::start(&[]).await;
     let head = format!(
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 999999999\r\n\r\n"
@@ -154,7 +149,7 @@ async fn what_follows_a_response_is_read_up_to_a_number_of_bytes_and_for_a_short
                 tokio::time::sleep(pause).await;
             }
         };
-        tokio::time::timeout(PATIENCE, sending).await.expect("closed in the end");
+        finished("it is closed", sending).await;
     }
     let discarded = broker.metric("turn_broker_discarded_bytes_total").await.unwrap();
     assert!(discarded < u64::try_from(LINGER_BYTES_MAX * 5 / 4).unwrap(), "{discarded}");
@@ -208,15 +203,12 @@ async fn endless_headers_and_input_that_is_not_http_are_rejected() {
 #[tokio::test]
 async fn shutdown_finishes_requests_in_progress_and_accepts_no_more() {
     let (cloudflare, broker) = with_cloudflare().await;
-    cloudflare.next(Fault::Latency(Duration::from_millis(500)));
+    cloudflare.next(Fault::Held);
     let request = broker.request(reqwest::Method::GET, "/api/turn-credentials");
     let running = tokio::spawn(crate::support::Answer::of(request));
-    while cloudflare.history().mints() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the provider is asked", async || cloudflare.history().mints() > 0).await;
     broker.shut_down();
-    let answer = running.await.unwrap();
-    assert_eq!(answer.json()["source"], "cloudflare");
-    // The listener is closed by now: the answer above came after the signal.
-    assert!(TcpStream::connect(broker.address).await.is_err());
+    eventually("nobody listens", async || TcpStream::connect(broker.address).await.is_err()).await;
+    cloudflare.release();
+    assert_eq!(running.await.unwrap().json()["source"], "cloudflare");
 }

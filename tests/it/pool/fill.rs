@@ -10,7 +10,7 @@ use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
 use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
-use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
+use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, finished, with_cloudflare};
 
 /// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
@@ -92,5 +92,5 @@ async fn shutdown_does_not_wait_for_a_refill() {
     broker.advance(60);
     let asked = async || cloudflare.history().mints() > 3 * CALLERS;
     eventually("the refill calls the provider", asked).await;
-    tokio::time::timeout(Duration::from_secs(30), broker.finish()).await.expect("it ends");
+    finished("the shutdown", broker.finish()).await;
 }

@@ -9,7 +9,7 @@ use turn_ledger::GrantId;
 use crate::support::socket_client::SocketClient;
 use crate::support::{OPERATOR, TestBroker, eventually};
 
-use super::{Call, Credential, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
+use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 
 #[tokio::test]
 async fn a_running_allocation_ends_at_its_expiry() {
@@ -139,7 +139,7 @@ async fn a_revoked_grant_is_cut_and_others_continue() {
 /// Sends from the peer until the budget is spent and the call ends.
 async fn spend(broker: &TestBroker, peer: &UdpSocket, relayed: SocketAddr) {
     eventually("the cut", async || {
-        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+        peer.send_to(&[FILLER; PAYLOAD], relayed).await.unwrap();
         ended(broker, "spent").await == Some(1)
     })
     .await;

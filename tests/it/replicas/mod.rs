@@ -37,11 +37,12 @@ use crate::support::{Answer, COTURN, OPERATOR, REPORTER, eventually, http_client
 
 /// `LEASE_SECONDS`.
 const LEASE: Duration = Duration::from_secs(5);
-/// How far a clock is advanced between two questions. A replica whose clock jumps further between two looks has stood still.
-const STEP: Duration = Duration::from_millis(10);
+/// How far a clock is advanced between two looks. A replica whose clock jumps by more than half of the lease has stood still.
+const STEP: Duration = Duration::from_secs(1);
 
 /// A replica with a clock of its own.
 struct TestReplica {
+    database: FakeDatabase,
     address: SocketAddr,
     url: String,
     clock: Arc<ManualClock>,
@@ -88,7 +89,7 @@ impl TestReplica {
         let shutdown = Shutdown::default();
         let running = replica.run(listener, shutdown.clone());
         let service = tokio::spawn(async move { running.await.unwrap() });
-        Self { address, url, clock, client: http_client(), shutdown, service }
+        Self { database: database.clone(), address, url, clock, client: http_client(), shutdown, service }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -121,6 +122,12 @@ impl TestReplica {
         self.get("/api/bandwidth-status").await.json()
     }
 
+    /// The value of a metric.
+    async fn metric(&self, line: &str) -> Option<u64> {
+        let text = self.operator("/metrics").await.text;
+        text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
+    }
+
     async fn leads(&self) -> bool {
         self.get("/leader").await.status == 200
     }
@@ -133,10 +140,22 @@ impl TestReplica {
     /// Waits until this replica leads. Its time passes meanwhile.
     async fn takes_over(&self) {
         let leads = async || {
-            self.clock.advance(STEP);
+            self.step().await;
             self.leads().await
         };
         eventually("it takes over", leads).await;
+    }
+
+    /// Advances its clock, and waits until it has looked at the database since.
+    async fn step(&self) {
+        self.clock.advance(STEP);
+        self.has_looked().await;
+    }
+
+    /// Waits until this replica has taken what the database shows now: the look after the next one has begun.
+    async fn has_looked(&self) {
+        let looks = self.database.looks(&self.url) + 2;
+        eventually("it looks", async || self.database.looks(&self.url) >= looks).await;
     }
 
     /// Waits until this replica forwards.
@@ -168,6 +187,8 @@ async fn pair(settings: &[(&str, &str)]) -> (FakeDatabase, TestReplica, TestRepl
     let database = FakeDatabase::new();
     let leader = TestReplica::start(&database, settings).await;
     leader.until_it_leads().await;
+    // A new leader that has written nothing yet is waited for longer than a lease.
+    eventually("the leader writes", async || database.row().seq > 1).await;
     let standby = TestReplica::start(&database, settings).await;
     standby.until_it_forwards().await;
     // It is on another machine.

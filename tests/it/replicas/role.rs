@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use turn_broker::listen::Ended;
 
-use super::{LEASE, STEP, TestReplica, pair};
+use super::{LEASE, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::fake_webhook::FakeWebhook;
 use crate::support::socket_client::{Got, SocketClient};
@@ -127,7 +127,7 @@ async fn of_three_replicas_one_takes_over() {
     leader.kill().await;
     let one_leads = async || {
         for replica in [&second, &third] {
-            replica.clock.advance(STEP);
+            replica.step().await;
         }
         second.leads().await || third.leads().await
     };
@@ -251,7 +251,7 @@ async fn while_the_database_is_down_the_same_leader_goes_on() {
     }
     for _ in 0..4 {
         standby.clock.advance(LEASE);
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        standby.has_looked().await;
     }
     assert_eq!(standby.get("/api/bandwidth-status").await.status, 200);
     for replica in [&leader, &standby] {
@@ -269,11 +269,10 @@ async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
         database.set_cut_off(&leader.url, true);
         database.set_cut_off(&standby.url, is_noticed);
         database.restart();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        standby.has_looked().await;
         database.set_cut_off(&standby.url, false);
-        for _ in 0..6 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            standby.clock.advance(Duration::from_millis(500));
+        for _ in 0..3 {
+            standby.step().await;
         }
         database.set_cut_off(&leader.url, false);
         eventually("it mints again", async || standby.mint().await.status == 200).await;
@@ -281,9 +280,10 @@ async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
     }
     // If the leader ends, its session is enough again.
     let seq = database.row().seq;
-    eventually("a look after a write", async || database.row().seq > seq + 1).await;
+    eventually("a write", async || database.row().seq > seq).await;
+    standby.has_looked().await;
     leader.kill().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    standby.has_looked().await;
     standby.clock.advance(Duration::from_millis(500));
     standby.until_it_leads().await;
 }
@@ -297,7 +297,7 @@ async fn writes_that_the_database_has_lost_are_stated() {
     assert_eq!(standby.status().await["boundHolds"], true);
     // So that the standby is the one that notices.
     database.set_cut_off(&leader.url, true);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    standby.has_looked().await;
     database.lose_writes(2);
     standby.until_it_leads().await;
     let status = standby.status().await;
@@ -325,8 +325,9 @@ async fn a_version_that_is_too_old_forwards_says_so_and_does_not_lead() {
     assert_eq!(standby.mint().await.status, 200);
     leader.shutdown.soft.cancel();
     assert_eq!(leader.ended().await, Ended::Drained);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    standby.has_looked().await;
     standby.clock.advance(Duration::from_secs(9));
+    standby.has_looked().await;
     assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER".into()));
     assert_eq!(database.row().epoch, 1);
 }

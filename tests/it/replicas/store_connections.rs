@@ -4,7 +4,7 @@ use crate::support::pooler::Pooler;
 use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
-use crate::support::{COTURN, eventually};
+use crate::support::{COTURN, eventually, finished};
 
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::writer::Store;
@@ -101,21 +101,22 @@ async fn a_lost_machine_does_not_hide_the_next_one_of_the_url() {
     let lost = tokio::net::TcpSocket::new_v4().unwrap();
     lost.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let lost = lost.listen(1).unwrap();
-    let (address, mut waiting) = (lost.local_addr().unwrap(), vec![]);
-    let queued = async |address| {
-        tokio::time::timeout(std::time::Duration::from_millis(300), tokio::net::TcpStream::connect(address))
-            .await
-    };
-    while let Ok(connected) = queued(address).await {
-        waiting.push(connected);
+    let address = lost.local_addr().unwrap();
+    let mut queued = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        queued.spawn(tokio::net::TcpStream::connect(address));
+    }
+    // One more than the length of the queue.
+    let mut waiting = vec![];
+    for _ in 0..2 {
+        waiting.push(queued.join_next().await);
     }
     // The first look makes the tables.
     replica(&database.config(), 1).observe().await.unwrap();
     let (lost, port) = (address.port(), database.address().1);
     let url = format!("postgres://turn@127.0.0.1:{lost},127.0.0.1:{port}/postgres?sslmode=disable");
     let mut replica = replica(&database.config_at(&url), 1);
-    // A replica gives a look so much time.
-    tokio::time::timeout(std::time::Duration::from_secs(2), replica.observe()).await.unwrap().unwrap();
+    finished("the look", replica.observe()).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,10 +1,7 @@
 //! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::{LEASE, STEP, pair};
 use crate::support::fake_issuer::{USERS, user_token};
@@ -55,14 +52,20 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     database.set_cut_off(&leader.url, true);
     leader.clock.advance(LEASE * 4 / 5 + STEP);
     assert_eq!(standby.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()), "all may be cut off");
-    let waits = async || {
-        standby.clock.advance(STEP);
-        timeout(Duration::from_millis(100), standby.mint()).await.is_err()
-    };
-    eventually("it has seen no write, so a request waits", waits).await;
+    // It sees no write.
+    standby.has_looked().await;
+    for _ in 0..2 {
+        standby.step().await;
+    }
     let open = standby.post("x", "/api/connections", json!({"connectionId": "c"})).await;
     assert_eq!(open.status, 401, "what is answered is passed on");
-    let (minted, ()) = tokio::join!(standby.mint(), standby.takes_over());
+    let held = async || standby.metric("turn_broker_forwarded_requests_total{outcome=\"held\"}").await;
+    let before = held().await;
+    let take_over = async {
+        eventually("the mint waits", async || held().await > before).await;
+        standby.takes_over().await;
+    };
+    let (minted, ()) = tokio::join!(standby.mint(), take_over);
     assert_eq!(minted.status, 200);
     let status = standby.status().await;
     assert_eq!(status["grants"]["issued"], 1, "the one that was answered");

@@ -1,7 +1,6 @@
 //! Reports as Orange's page sends them: kept for a week, and as cards in a chat.
 
 use std::path::Path;
-use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::test_broker::Answer;
-use crate::support::{StateDir, TestBroker, client_builder, eventually};
+use crate::support::{StateDir, TestBroker, client_builder, eventually, finished};
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");
 
@@ -322,7 +321,7 @@ async fn a_chat_that_refuses_a_card_is_not_asked_again() {
     };
     eventually("all outcomes", async || outcome("delivered").await == Some(1)).await;
     assert_eq!(outcome("failed").await, Some(2));
-    tokio::time::timeout(Duration::from_secs(20), broker.finish()).await.unwrap();
+    finished("the shutdown", broker.finish()).await;
 }
 
 #[tokio::test]

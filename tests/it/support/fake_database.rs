@@ -1,7 +1,7 @@
 //! A database with one ledger, in memory, which several replicas of a test share. It orders writes and takeovers as the row of `PostgreSQL`
 //! does. A replica can be cut off from it, and it can lose its latest writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ struct State {
     history: Vec<(i64, Contents)>,
     replicas: Vec<Replica>,
     cut_off: BTreeSet<String>,
+    /// How often each replica has begun to look at the row.
+    looks: BTreeMap<String, u64>,
     restarts: u64,
     /// The clock of a replica, and how far each of its writes advances it.
     slow: Option<(Arc<ManualClock>, Duration)>,
@@ -48,8 +50,8 @@ impl FakeDatabase {
         let mut contents = Contents::default();
         contents.books.key = Some([7; 64]);
         let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
-        let (takeovers, history, replicas, cut_off, restarts, slow) = Default::default();
-        let state = State { row, takeovers, contents, history, replicas, cut_off, restarts, slow };
+        let (takeovers, history, replicas, cut_off, looks, restarts, slow) = Default::default();
+        let state = State { row, takeovers, contents, history, replicas, cut_off, looks, restarts, slow };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -67,6 +69,11 @@ impl FakeDatabase {
     /// Changes the row.
     pub(crate) fn change_row(&self, change: impl FnOnce(&mut Observation)) {
         change(&mut self.lock().row);
+    }
+
+    /// How often a replica has begun to look at the row, also while it was cut off.
+    pub(crate) fn looks(&self, url: &str) -> u64 {
+        self.lock().looks.get(url).copied().unwrap_or_default()
     }
 
     /// Cuts a replica off, or connects it again.
@@ -141,6 +148,7 @@ impl Electorate for FakeElectorate {
     }
 
     async fn observe(&mut self) -> Result<Observation, CutOff> {
+        *self.database.lock().looks.entry(self.url.clone()).or_default() += 1;
         let reached = self.database.reach(&self.url);
         let restarts = reached.as_ref().map_or(u64::MAX, |state| state.restarts);
         self.connection += u64::from(restarts != self.restarts);

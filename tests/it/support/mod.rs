@@ -11,6 +11,7 @@ pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;
 pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
+pub(crate) mod held_port;
 pub(crate) mod log;
 pub(crate) mod manual_clock;
 pub(crate) mod pooler;
@@ -20,22 +21,14 @@ pub(crate) mod proxy;
 pub(crate) mod socket_client;
 pub(crate) mod state_dir;
 pub(crate) mod test_broker;
+pub(crate) mod wait;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use fake_turn::{FakeTurn, TurnFault};
+pub(crate) use held_port::HeldPort;
 pub(crate) use state_dir::StateDir;
 pub(crate) use test_broker::{Answer, TestBroker};
-
-/// Waits until `holds` returns true, for half a minute at most.
-pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("not within half a minute: {what}");
-}
+pub(crate) use wait::{eventually, finished};
 
 /// A client without time limits. A test sets its own.
 pub(crate) fn http_client() -> reqwest::Client {

@@ -1,7 +1,6 @@
 //! A `PostgreSQL` server that the tests of this process share. It ends with the process. Each test has a schema of its own.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,12 +9,16 @@ use std::sync::{Mutex, OnceLock};
 use tokio_postgres::{Client, NoTls, Row};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
 
+use super::held_port::HeldPort;
+
 /// Runs the server until standard input ends.
 const SERVER: &str = include_str!("postgres.sh");
 
 struct Server {
     directory: PathBuf,
     port: u16,
+    /// Also while the server is stopped.
+    _held: HeldPort,
     /// Its standard input ends with this process. Its output.
     process: Mutex<(Child, BufReader<ChildStdout>)>,
 }
@@ -44,7 +47,8 @@ fn server() -> Option<&'static Server> {
 /// Starts a server. `primary`: the port of the one of which it is the standby.
 fn start(programs: &std::path::Path, primary: Option<u16>) -> Server {
     let directory = tempfile::tempdir().unwrap().keep();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let held = HeldPort::new();
+    let port = held.address().port();
     let mut child = Command::new("sh")
         .args(["-c", SERVER, "sh"])
         .arg(&directory)
@@ -56,7 +60,7 @@ fn start(programs: &std::path::Path, primary: Option<u16>) -> Server {
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
-    let server = Server { directory, port, process: Mutex::new((child, output)) };
+    let server = Server { directory, port, _held: held, process: Mutex::new((child, output)) };
     server.wait_until_ready();
     server
 }

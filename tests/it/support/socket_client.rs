@@ -1,7 +1,6 @@
 //! A WebSocket client for tests of signaling. It sends what it is told and answers nothing by itself but control pings.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -15,8 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// No frame takes this long, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::finished;
 
 /// An open socket.
 pub(crate) struct SocketClient(WebSocketStream<TcpStream>);
@@ -82,7 +80,7 @@ impl SocketClient {
 
     /// What arrives next.
     pub(crate) async fn next(&mut self) -> Got {
-        let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something arrives");
+        let message = finished("something arrives", self.0.next()).await;
         match message {
             Some(Ok(Message::Text(text))) => Got::Text(text.to_string()),
             Some(Ok(Message::Ping(_))) => Got::Ping,

@@ -22,7 +22,7 @@ use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
 use super::manual_clock::ManualClock;
-use super::{OPERATOR, REPORTER};
+use super::{OPERATOR, REPORTER, eventually};
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";
@@ -38,13 +38,16 @@ pub(crate) struct TestBroker {
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_store(directory: &Path) -> (Store, Contents) {
-    for _ in 0..1_000 {
-        match FileStorage::open(directory) {
-            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-            opened => return Store::open(opened.unwrap()).unwrap(),
-        }
-    }
-    panic!("the ledger is still in use");
+    let mut storage = None;
+    eventually("the ledger is no longer in use", async || {
+        storage = match FileStorage::open(directory) {
+            Err(OpenError::InUse { .. }) => None,
+            opened => Some(opened.unwrap()),
+        };
+        storage.is_some()
+    })
+    .await;
+    Store::open(storage.unwrap()).unwrap()
 }
 
 /// A complete response.

@@ -18,6 +18,8 @@ pub(super) const REDIRECT_TARGET: &str = "/redirect-target";
 pub(crate) enum Fault {
     /// The correct response after this delay. Minted.
     Latency(Duration),
+    /// The correct response after [`super::FakeCloudflare::release`]. Minted.
+    Held,
     /// Reads the request and never responds. Not minted.
     Hang,
     /// The headers at once, then a byte every 100 ms without end. Only a deadline for the whole exchange ends it.
@@ -89,6 +91,7 @@ pub(super) enum Outcome {
 pub(super) enum Delivery {
     Whole,
     After(Duration),
+    AfterRelease,
     Dripped,
     CutInHalf,
     Padded,
@@ -135,6 +138,7 @@ impl Fault {
             Self::Hang => return Outcome::Silence,
             Self::ResetBeforeAnswer => return Outcome::Reset,
             Self::Latency(delay) => (good(), Delivery::After(delay)),
+            Self::Held => (good(), Delivery::AfterRelease),
             Self::SlowDrip => (good(), Delivery::Dripped),
             Self::ResetMidBody => (good(), Delivery::CutInHalf),
             Self::HugeJson => (good(), Delivery::Padded),

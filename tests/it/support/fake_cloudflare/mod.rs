@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -51,9 +52,12 @@ pub(crate) struct FakeCloudflare {
 }
 
 /// The state that the control side and the server's tasks share.
+#[derive(Default)]
 struct Core {
     settings: Mutex<Settings>,
     history: History,
+    /// Changes with each [`FakeCloudflare::release`].
+    released: watch::Sender<()>,
 }
 
 /// The settings that may change between two requests.
@@ -91,7 +95,7 @@ impl FakeCloudflare {
         }
         let holder = bind(address)?;
         let address = holder.local_addr()?;
-        let core = Arc::new(Core { settings: Mutex::default(), history: History::default() });
+        let core = Arc::new(Core::default());
         let server = Mutex::new(Some(Server::start(address, Arc::clone(&core))?));
         Ok(Self { address, core, _holder: holder, server })
     }
@@ -114,6 +118,11 @@ impl FakeCloudflare {
     /// Ends every fault, including queued ones. Responses in progress stay broken.
     pub(crate) fn heal(&self) {
         self.core.settings().plan.clear();
+    }
+
+    /// Sends the responses that [`Fault::Held`] keeps back until now.
+    pub(crate) fn release(&self) {
+        self.core.released.send_replace(());
     }
 
     /// Applies a random fault to this percentage of the requests, if no other fault is set.

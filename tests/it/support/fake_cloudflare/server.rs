@@ -60,14 +60,17 @@ async fn serve_connection(socket: TcpStream, core: Arc<Core>) {
 
 async fn exchange(request: Request<Incoming>, core: &Core) -> Result<Response<WireBody>, BrokenOnPurpose> {
     let request = read(request).await?;
+    let mut released = core.released.subscribe();
     let (outcome, latency) = decide(request, core);
     match outcome {
         Outcome::Reset => Err(BrokenOnPurpose),
         Outcome::Silence => std::future::pending().await,
         Outcome::Answer { answer, delivery } => {
             pause(latency).await;
-            if let Delivery::After(delay) = delivery {
-                pause(delay).await;
+            match delivery {
+                Delivery::After(delay) => pause(delay).await,
+                Delivery::AfterRelease => released.changed().await.map_err(|_| BrokenOnPurpose)?,
+                _ => {}
             }
             Ok(respond(answer, delivery))
         }

@@ -46,7 +46,7 @@ impl WireBody {
         let body = Bytes::from(body);
         let declared = u64::try_from(body.len()).expect("a u64 holds a length");
         let (length, script): (_, Script) = match delivery {
-            Delivery::Whole | Delivery::After(_) => {
+            Delivery::Whole | Delivery::After(_) | Delivery::AfterRelease => {
                 (Some(declared), Box::new(std::iter::once(Step::Send(body))))
             }
             Delivery::CutInHalf => (Some(declared), Box::new(cut_in_half(&body))),

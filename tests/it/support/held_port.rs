@@ -1,0 +1,22 @@
+//! A port of this machine that stays reserved.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpSocket;
+
+/// A TCP port of 127.0.0.1 where nobody listens yet. Nobody else gets it while this exists. A server that is told this port can listen
+/// there, because servers set `SO_REUSEADDR`.
+pub(crate) struct HeldPort(TcpSocket);
+
+impl HeldPort {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+}
