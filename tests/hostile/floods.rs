@@ -162,8 +162,14 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     }
     // Nothing more is opened, and the broker has time to close what it does not hold.
     counts.is_ending.store(true, Ordering::Relaxed);
-    tokio::time::sleep(SETTLE * 2).await;
-    let open = u64::try_from(memory::handles(process.id()).unwrap().saturating_sub(others)).unwrap();
+    let open = || u64::try_from(memory::handles(process.id()).unwrap().saturating_sub(others)).unwrap();
+    for _ in 0..SETTLE_MAX {
+        tokio::time::sleep(SETTLE).await;
+        if open() <= SOCKETS_MAX {
+            break;
+        }
+    }
+    let open = open();
     let grown = memory::peak(process.id()).unwrap().saturating_sub(before);
     let attempts = counts.opened.load(Ordering::Relaxed);
     let effect =
