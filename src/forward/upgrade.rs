@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn an_upgrade_that_fails_leaves_nothing_behind() {
         let none = || hyper::upgrade::on(hyper::Request::new(()));
-        timeout(10 * CLOSE_MAX, pass_on(none(), none(), pending())).await.unwrap();
+        pass_on(none(), none(), pending()).await;
     }
 
     #[tokio::test]

@@ -160,7 +160,10 @@ mod tests {
     use turn_base::http_client::http_client;
     use turn_ledger::BitRate;
 
-    fn at(listener: &TcpListener) -> Upstream {
+    /// A deadline that is waited for.
+    const SHORT: Duration = Duration::from_millis(200);
+
+    fn at(listener: &TcpListener, deadline: Duration) -> Upstream {
         let api = format!("http://{}/v1/", listener.local_addr().unwrap());
         let config = SfuConfig {
             prefixes: vec!["/partytracks".to_owned()],
@@ -172,14 +175,14 @@ mod tests {
             client_rate: BitRate::new(100_000_000),
         };
         let mut upstream = Upstream::new(&config, http_client().unwrap());
-        upstream.deadline = Duration::from_millis(200);
+        upstream.deadline = deadline;
         upstream
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8]) -> Result<SfuResponse, Fault> {
+    async fn answer_of(head: &'static [u8], deadline: Duration) -> Result<SfuResponse, Fault> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = at(&listener);
+        let upstream = at(&listener, deadline);
         let silent = async {
             let (mut socket, _) = listener.accept().await.unwrap();
             let _ = socket.read(&mut [0; 1_024]).await.unwrap();
@@ -195,21 +198,21 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_come_or_does_not_end_in_time_is_a_timeout() {
         for head in [&b""[..], b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{"] {
-            assert_eq!(answer_of(head).await.err(), Some(Fault::TimedOut));
+            assert_eq!(answer_of(head, SHORT).await.err(), Some(Fault::TimedOut));
         }
         assert_eq!((Fault::TimedOut.status(), Fault::TimedOut.code()), (504, "sfu_timeout"));
     }
 
     #[tokio::test]
     async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
-        let broken = answer_of(b"not HTTP at all\r\n\r\n").await;
+        let broken = answer_of(b"not HTTP at all\r\n\r\n", Duration::from_secs(120)).await;
         assert_eq!(broken.err(), Some(Fault::Unreachable));
     }
 
     #[tokio::test]
     async fn clients_that_make_as_many_calls_as_fit_do_not_prevent_a_look_or_a_close() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = at(&listener);
+        let upstream = at(&listener, SHORT);
         let id = SessionId::new("s1").unwrap();
         let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
         let full = upstream.call(&id, SfuCall::Get, ForwardedRequest::default()).await;
