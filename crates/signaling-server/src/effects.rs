@@ -14,7 +14,7 @@ use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
-use crate::hub::{Effect, Hub};
+use crate::hub::{AnyHub, Effect};
 use crate::server::Signaling;
 
 /// The longest answer of a webhook, in bytes.
@@ -25,7 +25,7 @@ const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 const TASKS_MAX: usize = 8_192;
 
 /// Begins to carry out effects, each in a task of its own.
-pub(crate) fn begin(server: &Arc<Signaling>, hub: &Arc<Hub>, effects: Vec<Effect>) {
+pub(crate) fn begin(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effects: Vec<Effect>) {
     for effect in effects {
         if !has_room(server) {
             give_up(server, hub, effect);
@@ -46,7 +46,7 @@ fn has_room(server: &Signaling) -> bool {
 }
 
 /// The reply to a question that was not asked.
-fn give_up(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
+fn give_up(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effect: Effect) {
     let Effect::Ask { socket, question, .. } = effect else { return };
     let reply = match question {
         Question::Authorize(_) => Reply::Authorized(None),
@@ -58,14 +58,14 @@ fn give_up(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
     server.take(hub, Event::Replied { socket, reply });
 }
 
-async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
+async fn carry_out(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effect: Effect) {
     match effect {
         Effect::Ask { socket, requester, question } => {
             let reply = match question {
                 Question::Authorize(webhook) => Reply::Authorized(authorize(server, &webhook).await),
                 Question::SignIn(token) => Reply::SignedIn(user(server, &token, &requester).await),
                 Question::Mint { room, user } => {
-                    let call = Call::of(hub.name().as_str(), &room);
+                    let call = Call::of(hub.common().name.as_str(), &room);
                     mint(server, &requester, user, call).await
                 }
             };

@@ -1,6 +1,7 @@
 //! One protocol with its sockets. Each event is handled under one lock, and its actions are carried out in order: frames go to
 //! the outboxes, events of calls to the ledger. So no two events of a protocol overlap, and each socket gets its frames in the
-//! order in which the protocol sent them. What takes time is returned as an [`Effect`].
+//! order in which the protocol sent them. What takes time is returned as an [`Effect`]. Each protocol has frames of its own, and the
+//! rest of this package sees every hub through [`AnyHub`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use turn_ledger::User;
 use turn_limits::{ClientRate, Holder, MemoryQuota, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
-use turn_signaling::frame::ParsedFrame;
 use turn_signaling::protocol::{
     Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
 };
@@ -24,7 +24,7 @@ use crate::broker::{Counted, ServerBroker};
 use crate::outbox::{Frame, Outbox, Pushed};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
-const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
+pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
 /// Bytes that the broker receives from the sockets of one client address or user in one protocol. Enough for 64 pages that enter a call at once
 /// with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the queues
@@ -33,14 +33,44 @@ const RECEIVED_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
 /// Clients with such a rate of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
 
+/// A protocol with its sockets, whatever its frames are.
+pub(crate) trait AnyHub: Send + Sync {
+    /// What needs no lock.
+    fn common(&self) -> &Common;
+
+    /// Opens a socket.
+    fn open(
+        &self,
+        requester: Requester,
+        holder: Holder,
+        upgrade: Upgrade,
+    ) -> (SocketId, Arc<Outbox>, Vec<Effect>);
+
+    /// Handles an event, and carries out the actions that follow from it. After [`Event::Drain`], a socket that opens is told at once that the
+    /// process stops.
+    fn take(&self, event: Event<Text>) -> Vec<Effect>;
+
+    /// Closes the sockets of a user; of everybody if there is none.
+    fn close(&self, user: Option<&User>, close: Closing);
+
+    /// How long until [`Event::Due`] must come. `None` while no timer runs.
+    fn until_due(&self) -> Option<Duration>;
+}
+
 /// A protocol with its sockets.
-pub(crate) struct Hub {
-    name: ProtocolName,
-    limits: Limits,
-    parser: fn(Text) -> ParsedFrame,
-    state: Mutex<HubState>,
-    /// The next deadline may have changed.
-    rescheduled: Notify,
+pub(crate) struct Hub<P> {
+    common: Common,
+    state: Mutex<HubState<P>>,
+}
+
+/// What a hub has beside its protocol and its sockets.
+pub(crate) struct Common {
+    /// The protocol's name.
+    pub(crate) name: ProtocolName,
+    /// The limits of each socket.
+    pub(crate) limits: Limits,
+    /// [`AnyHub::until_due`] may have changed.
+    pub(crate) rescheduled: Notify,
     received: ClientRate,
     shared: Shared,
 }
@@ -57,10 +87,12 @@ pub(crate) struct Shared {
     pub(crate) backlog: MemoryQuota,
 }
 
+type OpenSockets = HashMap<SocketId, OpenSocket>;
+
 #[derive(Debug)]
-struct HubState {
-    protocol: Box<dyn Protocol>,
-    sockets: HashMap<SocketId, OpenSocket>,
+struct HubState<P> {
+    protocol: P,
+    sockets: OpenSockets,
     next_socket: u64,
     is_draining: bool,
 }
@@ -92,25 +124,98 @@ pub(crate) enum Effect {
     TellDisconnected(Webhook),
 }
 
-impl Hub {
+impl<P: Protocol> Hub<P> {
     /// A protocol without sockets.
-    pub(crate) fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
-        let (limits, parser) = (protocol.limits(), protocol.parser());
+    pub(crate) fn new(name: ProtocolName, protocol: P, shared: Shared) -> Self {
+        let common = Common {
+            name,
+            limits: protocol.limits(),
+            rescheduled: Notify::new(),
+            received: ClientRate::new(RECEIVED_BYTES, CLIENTS_MAX),
+            shared,
+        };
         let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
-        let received = ClientRate::new(RECEIVED_BYTES, CLIENTS_MAX);
-        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), received, shared }
+        Self { common, state: Mutex::new(state) }
     }
 
-    /// The protocol's name.
-    pub(crate) fn name(&self) -> ProtocolName {
-        self.name
+    fn step(&self, state: &mut HubState<P>, event: Event<P::Frame>) -> Vec<Effect> {
+        let before = state.protocol.next_due();
+        match &event {
+            Event::Closed { socket } => drop(state.sockets.remove(socket)),
+            Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
+                if let Some(open) = state.sockets.get_mut(socket) {
+                    self.common.signed_in(open, user.clone());
+                }
+            }
+            Event::Drain => state.is_draining = true,
+            _ => {}
+        }
+        let sender = match &event {
+            Event::Text { socket, .. } => Some(*socket),
+            _ => None,
+        };
+        let actions = state.protocol.step(event, self.common.now());
+        let carried_out =
+            actions.into_iter().filter_map(|action| self.common.carry_out(&state.sockets, action, sender));
+        let effects = carried_out.collect();
+        if state.protocol.next_due() != before {
+            self.common.rescheduled.notify_one();
+        }
+        effects
+    }
+}
+
+impl<P: Protocol> AnyHub for Hub<P> {
+    fn common(&self) -> &Common {
+        &self.common
     }
 
-    /// The limits of each socket.
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
+    fn open(
+        &self,
+        requester: Requester,
+        holder: Holder,
+        upgrade: Upgrade,
+    ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
+        let outbox =
+            Arc::new(Outbox::new(self.common.limits, self.common.shared.backlog.open(&holder)));
+        let mut state = self.state.lock();
+        let socket = SocketId(state.next_socket);
+        state.next_socket += 1;
+        let requester = Arc::new(requester);
+        let mut open =
+            OpenSocket { outbox: Arc::clone(&outbox), requester, holder: holder.clone(), user: None };
+        if let Some(user) = &upgrade.user {
+            self.common.signed_in(&mut open, user.clone());
+        }
+        state.sockets.insert(socket, open);
+        let mut effects = self.step(&mut state, Event::Opened { socket, holder, upgrade });
+        if state.is_draining {
+            effects.extend(self.step(&mut state, Event::Drain));
+        }
+        (socket, outbox, effects)
     }
 
+    fn take(&self, event: Event<Text>) -> Vec<Effect> {
+        // Before the lock, so that a long frame delays no other socket.
+        let event = event.parse(P::parse);
+        self.step(&mut self.state.lock(), event)
+    }
+
+    fn close(&self, user: Option<&User>, close: Closing) {
+        for open in self.state.lock().sockets.values() {
+            if user.is_none() || open.user.as_ref() == user {
+                open.outbox.push(Frame::Close(close), None);
+            }
+        }
+    }
+
+    fn until_due(&self) -> Option<Duration> {
+        let due = self.state.lock().protocol.next_due()?;
+        Some(due.saturating_sub(self.common.now()))
+    }
+}
+
+impl Common {
     /// Charges the rate of a holder for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
     pub(crate) fn charge_received(&self, holder: &Holder, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -126,54 +231,9 @@ impl Hub {
         self.received.sweep(self.now());
     }
 
-    /// Parses a frame. It takes no lock, so that a long frame delays no other socket.
-    pub(crate) fn parse(&self, text: Text) -> ParsedFrame {
-        (self.parser)(text)
-    }
-
-    /// Opens a socket.
-    pub(crate) fn open(
-        &self,
-        requester: Requester,
-        holder: Holder,
-        upgrade: Upgrade,
-    ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(&holder)));
-        let mut state = self.state.lock();
-        let socket = SocketId(state.next_socket);
-        state.next_socket += 1;
-        let requester = Arc::new(requester);
-        let mut open =
-            OpenSocket { outbox: Arc::clone(&outbox), requester, holder: holder.clone(), user: None };
-        if let Some(user) = &upgrade.user {
-            self.signed_in(&mut open, user.clone());
-        }
-        state.sockets.insert(socket, open);
-        let mut effects = self.step(&mut state, Event::Opened { socket, holder, upgrade });
-        if state.is_draining {
-            effects.extend(self.step(&mut state, Event::Drain));
-        }
-        (socket, outbox, effects)
-    }
-
-    /// Handles an event, and carries out the actions that follow from it.
-    pub(crate) fn take(&self, event: Event) -> Vec<Effect> {
-        self.step(&mut self.state.lock(), event)
-    }
-
-    /// Closes the sockets of a user who has been blocked.
-    pub(crate) fn close_blocked(&self, user: &User) {
-        let state = self.state.lock();
-        for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
-            open.outbox.push(Frame::Close(BLOCKED), None);
-        }
-    }
-
-    /// Closes all sockets.
-    pub(crate) fn close_all(&self) {
-        for open in self.state.lock().sockets.values() {
-            open.outbox.push(Frame::Close(Closing::RESTART), None);
-        }
+    /// Counts something that a bound dropped.
+    pub(crate) fn dropped(&self, why: Dropped) {
+        self.shared.broker.count(Counted::Dropped(self.name, why));
     }
 
     /// The user of a socket is known. The user may have been blocked since the token was verified.
@@ -184,60 +244,18 @@ impl Hub {
         open.user = Some(user);
     }
 
-    /// Tells every client that the process stops. A socket that opens later is told at once.
-    pub(crate) fn drain(&self) -> Vec<Effect> {
-        let mut state = self.state.lock();
-        state.is_draining = true;
-        self.step(&mut state, Event::Drain)
-    }
-
-    /// How long until [`Event::Due`] must come. `None` while no timer runs.
-    pub(crate) fn until_due(&self) -> Option<Duration> {
-        let due = self.state.lock().protocol.next_due()?;
-        Some(due.saturating_sub(self.now()))
-    }
-
-    /// Returns when [`Self::until_due`] may have changed.
-    pub(crate) async fn rescheduled(&self) {
-        self.rescheduled.notified().await;
-    }
-
-    fn step(&self, state: &mut HubState, event: Event) -> Vec<Effect> {
-        let before = state.protocol.next_due();
-        match &event {
-            Event::Closed { socket } => drop(state.sockets.remove(socket)),
-            Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
-                if let Some(open) = state.sockets.get_mut(socket) {
-                    self.signed_in(open, user.clone());
-                }
-            }
-            _ => {}
-        }
-        let sender = match &event {
-            Event::Text { socket, .. } => Some(*socket),
-            _ => None,
-        };
-        let actions = state.protocol.step(event, self.now());
-        let carried_out = actions.into_iter().filter_map(|action| self.carry_out(state, action, sender));
-        let effects = carried_out.collect();
-        if state.protocol.next_due() != before {
-            self.rescheduled.notify_one();
-        }
-        effects
-    }
-
     /// `sender`: whose frame has caused the action.
-    fn carry_out(&self, state: &HubState, action: Action, sender: Option<SocketId>) -> Option<Effect> {
+    fn carry_out(&self, sockets: &OpenSockets, action: Action, sender: Option<SocketId>) -> Option<Effect> {
         match action {
             Action::Send { to, text } => {
-                let sender = sender.filter(|sender| *sender != to).and_then(|id| state.sockets.get(&id));
+                let sender = sender.filter(|sender| *sender != to).and_then(|id| sockets.get(&id));
                 let sender = sender.map(|open| &open.holder);
-                self.send(state, to, Frame::Text(text), sender);
+                self.send(sockets, to, Frame::Text(text), sender);
             }
-            Action::Ping { to } => self.send(state, to, Frame::Ping, None),
-            Action::Close { socket, close } => self.send(state, socket, Frame::Close(close), None),
+            Action::Ping { to } => self.send(sockets, to, Frame::Ping, None),
+            Action::Close { socket, close } => self.send(sockets, socket, Frame::Close(close), None),
             Action::Ask { socket, question } => {
-                let requester = Arc::clone(&state.sockets.get(&socket)?.requester);
+                let requester = Arc::clone(&sockets.get(&socket)?.requester);
                 return Some(Effect::Ask { socket, requester, question });
             }
             Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
@@ -247,13 +265,8 @@ impl Hub {
         None
     }
 
-    /// Counts something that a bound dropped.
-    pub(crate) fn dropped(&self, why: Dropped) {
-        self.shared.broker.count(Counted::Dropped(self.name, why));
-    }
-
-    fn send(&self, state: &HubState, to: SocketId, frame: Frame, sender: Option<&Holder>) {
-        let Some(open) = state.sockets.get(&to) else { return };
+    fn send(&self, sockets: &OpenSockets, to: SocketId, frame: Frame, sender: Option<&Holder>) {
+        let Some(open) = sockets.get(&to) else { return };
         match open.outbox.push(frame, sender) {
             Pushed::Accepted => {}
             Pushed::SenderFull => self.dropped(Dropped::FanOut),

@@ -1,5 +1,6 @@
 //! Tests of a protocol with its sockets.
 
+use std::cell::OnceCell;
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -11,18 +12,30 @@ use turn_ledger::ClientKey;
 #[derive(Debug, Default)]
 struct Echo(Vec<SocketId>);
 
+thread_local! {
+    /// The hub that must not be locked while a frame of this test is parsed.
+    static UNLOCKED: OnceCell<Arc<Hub<Echo>>> = const { OnceCell::new() };
+}
+
 impl Protocol for Echo {
-    fn step(&mut self, event: Event, _: Duration) -> Vec<Action> {
+    type Frame = Text;
+
+    fn parse(text: Text) -> Text {
+        UNLOCKED.with(|hub| assert!(hub.get().is_none_or(|hub| hub.state.try_lock().is_some())));
+        text
+    }
+
+    fn step(&mut self, event: Event<Text>, _: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, .. } => {
                 self.0.push(socket);
                 vec![]
             }
-            Event::Text { socket, frame } if frame.text.as_str() == "ask" => {
+            Event::Text { socket, frame } if frame.as_str() == "ask" => {
                 vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
             }
             Event::Text { socket, frame } => {
-                vec![Action::Send { to: socket, text: frame.text }, Action::Ping { to: socket }]
+                vec![Action::Send { to: socket, text: frame }, Action::Ping { to: socket }]
             }
             Event::Drain => {
                 let close = |socket| Action::Close { socket, close: Closing::DRAIN };
@@ -30,10 +43,6 @@ impl Protocol for Echo {
             }
             _ => vec![],
         }
-    }
-
-    fn parser(&self) -> fn(Text) -> ParsedFrame {
-        ParsedFrame::from
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -46,17 +55,17 @@ impl Protocol for Echo {
     }
 }
 
-fn hub() -> Hub {
+fn hub() -> Hub<Echo> {
     hub_with(backlog())
 }
 
-fn hub_with(backlog: MemoryQuota) -> Hub {
+fn hub_with(backlog: MemoryQuota) -> Hub<Echo> {
     hub_of(Arc::default(), backlog)
 }
 
-fn hub_of(broker: Arc<FakeBroker>, backlog: MemoryQuota) -> Hub {
+fn hub_of(broker: Arc<FakeBroker>, backlog: MemoryQuota) -> Hub<Echo> {
     let shared = Shared { started: clock::deadline(Duration::ZERO), broker, backlog };
-    Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
+    Hub::new(ProtocolName::Yjs, Echo::default(), shared)
 }
 
 fn requester() -> Requester {
@@ -67,8 +76,8 @@ fn holder() -> Holder {
     ClientKey::V4(Ipv4Addr::LOCALHOST).into()
 }
 
-fn text(socket: SocketId, text: &'static str) -> Event {
-    Event::Text { socket, frame: Text::from(text).into() }
+fn text(socket: SocketId, text: &'static str) -> Event<Text> {
+    Event::Text { socket, frame: text.into() }
 }
 
 #[tokio::test]
@@ -102,7 +111,7 @@ async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_l
     let (later, signs_in, _) = open(Upgrade::default());
     let user = User::new("eve").unwrap();
     broker.block(&user);
-    hub.close_blocked(&user);
+    hub.close(Some(&user), BLOCKED);
     let (_, opens, _) = open(named("eve"));
     let reply = Reply::SignedIn(Ok(Some(user)));
     let _ = hub.take(Event::Replied { socket: later, reply });
@@ -117,7 +126,7 @@ async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_l
 fn each_client_sends_8_mib_at_once() {
     let hub = hub();
     let charge_received =
-        |client: [u8; 4], bytes| hub.charge_received(&ClientKey::of(client.into()).into(), bytes);
+        |client: [u8; 4], bytes| hub.common.charge_received(&ClientKey::of(client.into()).into(), bytes);
     assert!(charge_received([192, 0, 2, 1], 8 << 20));
     assert!(!charge_received([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
     assert!(charge_received([192, 0, 2, 2], 8 << 20), "another client");
@@ -134,23 +143,25 @@ async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
     let expected = [(greedy, Frame::Close(Closing::POLICY)), (holder(), Frame::Text(long()))];
     for (holder, frame) in expected {
         let (socket, outbox, _) = hub.open(requester(), holder, Upgrade::default());
-        let _ = hub.take(Event::Text { socket, frame: long().into() });
+        let _ = hub.take(Event::Text { socket, frame: long() });
         assert_eq!(outbox.next().await, frame);
     }
 }
 
 #[tokio::test]
-async fn a_frame_is_parsed_while_the_protocol_is_locked() {
-    let hub = hub();
-    let _locked = hub.state.lock();
-    assert_eq!(hub.parse("1".into()).text, "1".into());
+async fn a_frame_is_parsed_without_the_lock_of_the_protocol() {
+    let hub = Arc::new(hub());
+    let (socket, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
+    UNLOCKED.with(|unlocked| assert!(unlocked.set(Arc::clone(&hub)).is_ok()));
+    assert!(hub.take(text(socket, "1")).is_empty());
+    assert_eq!(outbox.next().await, Frame::Text("1".into()));
 }
 
 #[tokio::test]
 async fn a_drain_closes_every_socket_and_those_that_open_later() {
     let hub = hub();
     let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
-    assert!(hub.drain().is_empty());
+    assert!(hub.take(Event::Drain).is_empty());
     assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
     let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
     assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));

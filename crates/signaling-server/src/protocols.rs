@@ -9,22 +9,22 @@ use turn_signaling::protocol::Protocol;
 use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
 use turn_signaling::yjs::Yjs;
 
-use crate::hub::{Hub, Shared};
+use crate::hub::{AnyHub, Hub, Shared};
 use crate::settings::{AyameConfig, Protocols, RoomsConfig};
 
 /// A hub for each protocol that is on and uses sockets. `has_sign_in`: whether users can sign in.
-pub(crate) fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Vec<Arc<Hub>> {
+pub(crate) fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Vec<Arc<dyn AnyHub>> {
     let needs_sign_in = shared.broker.needs_sign_in();
-    let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
-    let ayame = config
-        .ayame
-        .as_ref()
-        .map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame, has_sign_in, needs_sign_in))));
-    let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, Box::new(of_rooms(rooms))));
-    let peerjs = config.peerjs.as_ref();
-    let peerjs = peerjs.map(|key| hub(ProtocolName::Peerjs, Box::new(Peerjs::new(key.clone()))));
-    let yjs = config.is_yjs_on.then(|| hub(ProtocolName::Yjs, Box::<Yjs>::default()));
+    let of_ayame = |ayame| of_ayame(ayame, has_sign_in, needs_sign_in);
+    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, of_ayame(ayame), shared));
+    let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, of_rooms(rooms), shared));
+    let peerjs = config.peerjs.clone().map(|key| hub(ProtocolName::Peerjs, Peerjs::new(key), shared));
+    let yjs = config.is_yjs_on.then(|| hub(ProtocolName::Yjs, Yjs::default(), shared));
     [ayame, rooms, peerjs, yjs].into_iter().flatten().collect()
+}
+
+fn hub<P: Protocol + 'static>(name: ProtocolName, protocol: P, shared: &Shared) -> Arc<dyn AnyHub> {
+    Arc::new(Hub::new(name, protocol, shared.clone()))
 }
 
 fn of_ayame(config: &AyameConfig, has_sign_in: bool, needs_sign_in: bool) -> Ayame {

@@ -21,7 +21,7 @@ const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 pub fn sockets<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
     let mut router = Router::new();
     for hub in &server.hubs {
-        router = match hub.name() {
+        router = match hub.common().name {
             ProtocolName::Ayame => {
                 router.route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK))
             }

@@ -18,12 +18,12 @@ use turn_ledger::User;
 use turn_limits::{ClientRate, MemoryQuota};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::protocol::Event;
+use turn_signaling::protocol::{Closing, Event, Text};
 
 use crate::backlog::backlog;
 use crate::broker::ServerBroker;
 use crate::effects;
-use crate::hub::{Hub, Shared};
+use crate::hub::{AnyHub, BLOCKED, Shared};
 use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
 use crate::polls::{POLLING_CLIENTS_MAX, POLLS};
@@ -69,7 +69,7 @@ pub struct NoDirectory {
 /// The protocols that are on, and what they share.
 pub struct Signaling {
     /// The protocols with sockets.
-    pub(crate) hubs: Vec<Arc<Hub>>,
+    pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// Where the names of users in rooms come from. `None` if rooms are off.
     pub(crate) room_users: Option<RoomUsers>,
     /// P2PCF. `None` if it is off.
@@ -129,8 +129,8 @@ impl Signaling {
     }
 
     /// The hub of a protocol. `None` if it is off, or has no sockets.
-    pub(crate) fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
-        self.hubs.iter().find(|hub| hub.name() == protocol)
+    pub(crate) fn hub(&self, protocol: ProtocolName) -> Option<&Arc<dyn AnyHub>> {
+        self.hubs.iter().find(|hub| hub.common().name == protocol)
     }
 
     /// The number of open sockets.
@@ -139,7 +139,7 @@ impl Signaling {
     }
 
     /// Gives an event to a protocol, and begins what follows from it.
-    pub(crate) fn take(self: &Arc<Self>, hub: &Arc<Hub>, event: Event) {
+    pub(crate) fn take(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, event: Event<Text>) {
         effects::begin(self, hub, hub.take(event));
     }
 
@@ -152,12 +152,12 @@ impl Signaling {
 
     /// Closes every socket of a user who has been blocked.
     pub fn close_blocked(&self, user: &User) {
-        self.hubs.iter().for_each(|hub| hub.close_blocked(user));
+        self.hubs.iter().for_each(|hub| hub.close(Some(user), BLOCKED));
     }
 
     /// Closes every socket, because another replica has the calls from now on.
     pub fn close_all(&self) {
-        self.hubs.iter().for_each(|hub| hub.close_all());
+        self.hubs.iter().for_each(|hub| hub.close(None, Closing::RESTART));
     }
 
     /// Removes what has expired without a request.
@@ -165,7 +165,7 @@ impl Signaling {
         if let Some(p2pcf) = &self.p2pcf {
             p2pcf.expire();
         }
-        self.hubs.iter().for_each(|hub| hub.sweep());
+        self.hubs.iter().for_each(|hub| hub.common().sweep());
         self.polls.sweep(self.service.clock.since_boot());
     }
 
@@ -190,17 +190,17 @@ impl Signaling {
         self.tasks.wait().await;
     }
 
-    async fn run_timers(self: &Arc<Self>, hub: &Arc<Hub>, end: &CancellationToken) {
+    async fn run_timers(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, end: &CancellationToken) {
         loop {
             tokio::select! {
                 biased;
                 () = end.cancelled() => break,
-                () = hub.rescheduled() => {}
+                () = hub.common().rescheduled.notified() => {}
                 () = sleep(hub.until_due()) => self.take(hub, Event::Due),
             }
         }
         self.is_draining.store(true, Ordering::Relaxed);
-        effects::begin(self, hub, hub.drain());
+        self.take(hub, Event::Drain);
     }
 }
 

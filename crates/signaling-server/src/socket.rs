@@ -19,7 +19,7 @@ use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use crate::broker::Counted;
 use crate::effects;
-use crate::hub::Hub;
+use crate::hub::AnyHub;
 use crate::inbox::Inbox;
 use crate::occupancy::{NoPlace, Place};
 use crate::outbox::{Frame, Outbox};
@@ -43,14 +43,14 @@ const OVERLONG: usize = 64 * 1024;
 /// Answers a request for a socket of `hub`. The connection counts what arrives with [`Received`], which is an extension of the response.
 pub(crate) fn upgrade(
     server: &Arc<Signaling>,
-    hub: &Arc<Hub>,
+    hub: &Arc<dyn AnyHub>,
     place: Place,
     requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
     let (server, hub) = (Arc::clone(server), Arc::clone(hub));
-    let max = hub.limits().frame_max + OVERLONG;
+    let max = hub.common().limits.frame_max + OVERLONG;
     let part = server.incomplete.open(place.holder());
     let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
@@ -115,7 +115,7 @@ fn no_place(why: NoPlace) -> ApiError {
 
 async fn serve(
     server: &Arc<Signaling>,
-    hub: &Arc<Hub>,
+    hub: &Arc<dyn AnyHub>,
     mut socket: WebSocket,
     inbox: &Inbox,
     (requester, holder, known): (Requester, Holder, Upgrade),
@@ -132,7 +132,7 @@ async fn serve(
 
 struct Session<'a> {
     server: &'a Arc<Signaling>,
-    hub: &'a Arc<Hub>,
+    hub: &'a Arc<dyn AnyHub>,
     id: SocketId,
     holder: Holder,
     outbox: &'a Outbox,
@@ -177,13 +177,13 @@ impl Session<'_> {
         }
         let close = closing_of(error)?;
         if close == TOO_LONG {
-            self.hub.dropped(Dropped::TooLong);
+            self.hub.common().dropped(Dropped::TooLong);
         }
         Some(close)
     }
 
     /// A message as an event of the protocol. `None` if the client closes.
-    fn event(&self, message: Message) -> Option<Result<Event, Closing>> {
+    fn event(&self, message: Message) -> Option<Result<Event<Text>, Closing>> {
         let socket = self.id;
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.inbox.control(bytes.len()),
@@ -194,17 +194,17 @@ impl Session<'_> {
             self.server.service.broker.count(Counted::Limited("unfinished"));
             return Some(Err(UNFINISHED));
         }
-        if content(&message) > self.hub.limits().frame_max {
-            self.hub.dropped(Dropped::TooLong);
+        if content(&message) > self.hub.common().limits.frame_max {
+            self.hub.common().dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
-        if !self.hub.charge_received(&self.holder, content(&message).max(FRAME_COST)) {
+        if !self.hub.common().charge_received(&self.holder, content(&message).max(FRAME_COST)) {
             return Some(Err(Closing::POLICY));
         }
         Some(match message {
             // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
             text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
-                Ok(text) => Ok(Event::Text { socket, frame: self.hub.parse(text) }),
+                Ok(text) => Ok(Event::Text { socket, frame: text }),
                 Err(_) => Err(NOT_TEXT),
             },
             Message::Binary(_) => Ok(Event::Binary { socket }),

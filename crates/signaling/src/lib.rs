@@ -5,7 +5,6 @@
 //! | where | what |
 //! |---|---|
 //! | [`protocol`] | what the shell tells a protocol, and what a protocol asks of the shell |
-//! | [`frame`] | text frames with what they say |
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms: who is there, and what each user shares |
 //! | [`ayame`] | rooms of two |
@@ -23,7 +22,6 @@ pub mod call;
 pub mod calls;
 pub mod deadlines;
 pub mod dropped;
-pub mod frame;
 pub mod liveness;
 mod object;
 pub mod p2pcf;

@@ -14,7 +14,6 @@ use turn_limits::Holder;
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::frame::ParsedFrame;
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,9 +97,9 @@ impl Upgrade {
     }
 }
 
-/// What the shell tells a protocol.
+/// What the shell tells a protocol. A frame arrives as [`Text`], and the protocol takes it as its [`Protocol::Frame`].
 #[derive(Debug)]
-pub enum Event {
+pub enum Event<F> {
     /// A socket has opened.
     Opened {
         /// The new socket.
@@ -114,8 +113,8 @@ pub enum Event {
     Text {
         /// From this socket.
         socket: SocketId,
-        /// As [`Protocol::parser`] has parsed it.
-        frame: ParsedFrame,
+        /// Its content.
+        frame: F,
     },
     /// A binary frame has arrived. No protocol here uses them, so its content is dropped.
     Binary {
@@ -148,6 +147,23 @@ pub enum Event {
     },
     /// The process stops: every socket must be told and closed now.
     Drain,
+}
+
+impl Event<Text> {
+    /// The same event, with its frame parsed.
+    pub fn parse<F>(self, parse: impl FnOnce(Text) -> F) -> Event<F> {
+        match self {
+            Self::Opened { socket, holder, upgrade } => Event::Opened { socket, holder, upgrade },
+            Self::Text { socket, frame } => Event::Text { socket, frame: parse(frame) },
+            Self::Binary { socket } => Event::Binary { socket },
+            Self::Pong { socket } => Event::Pong { socket },
+            Self::Replied { socket, reply } => Event::Replied { socket, reply },
+            Self::Closed { socket } => Event::Closed { socket },
+            Self::Due => Event::Due,
+            Self::EndRoom { room } => Event::EndRoom { room },
+            Self::Drain => Event::Drain,
+        }
+    }
 }
 
 /// What a protocol asks of the shell. Actions are carried out in their order.
@@ -260,11 +276,15 @@ pub enum Reply {
 
 /// A protocol: all its sockets and rooms as one value. Every event of a socket that it does not know is ignored.
 pub trait Protocol: fmt::Debug + Send {
-    /// Takes one event. `now` is the time since the process started; it never decreases.
-    fn step(&mut self, event: Event, now: Duration) -> Vec<Action>;
+    /// A text frame, as far as this protocol reads it.
+    type Frame;
 
-    /// Parses the frames of this protocol's clients. It is called before [`Self::step`], without the protocol.
-    fn parser(&self) -> fn(Text) -> ParsedFrame;
+    /// Parses a frame. It needs nothing that a protocol knows, so the shell parses each frame before it takes the protocol's lock, and a
+    /// frame that is slow to parse delays nobody else.
+    fn parse(text: Text) -> Self::Frame;
+
+    /// Takes one event. `now` is the time since the process started; it never decreases.
+    fn step(&mut self, event: Event<Self::Frame>, now: Duration) -> Vec<Action>;
 
     /// When [`Event::Due`] must come next. `None` while no timer runs.
     fn next_due(&self) -> Option<Duration>;

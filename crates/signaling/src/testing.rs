@@ -59,7 +59,7 @@ impl<P: Protocol> World<P> {
         }
     }
 
-    pub(crate) fn step(&mut self, event: Event) {
+    pub(crate) fn step(&mut self, event: Event<P::Frame>) {
         if let Event::Opened { socket, .. } = &event {
             self.closed.remove(&socket.0);
             self.gone.remove(&socket.0);
@@ -91,7 +91,7 @@ impl<P: Protocol> World<P> {
     }
 
     pub(crate) fn send(&mut self, socket: u64, text: &str) {
-        let frame = self.protocol.parser()(text.to_owned().into());
+        let frame = P::parse(text.to_owned().into());
         self.step(Event::Text { socket: SocketId(socket), frame });
     }
 

@@ -10,14 +10,29 @@ use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use super::{ID_MAX, REGISTRATION_BYTES_MAX};
-use crate::protocol::Closing;
+use crate::protocol::{Closing, Text};
 use turn_ledger::is_dots;
 
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const BYE: &str = r#"{"type":"bye"}"#;
 
+/// A frame of a client.
+pub struct Frame {
+    /// Passed on unchanged.
+    pub(super) text: Text,
+    /// What it says, or how to close the socket that has sent it.
+    pub(super) message: Result<Message, Closing>,
+}
+
+impl Frame {
+    pub(super) fn parse(text: Text) -> Self {
+        let message = Message::parse(text.as_str());
+        Self { text, message }
+    }
+}
+
 /// A message of a client.
-pub(crate) enum Message {
+pub(super) enum Message {
     Register(Box<Register>),
     Offer,
     Answer,
@@ -29,7 +44,7 @@ pub(crate) enum Message {
 }
 
 /// The content of `register`. `null` counts as absent.
-pub(crate) struct Register {
+pub(super) struct Register {
     /// 1 to [`ID_MAX`] bytes.
     pub(super) room: Arc<str>,
     /// 1 to [`ID_MAX`] bytes.
@@ -41,7 +56,7 @@ pub(crate) struct Register {
 /// What is passed to the application's webhook unread.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ForWebhook {
+pub(super) struct ForWebhook {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signaling_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,8 +70,7 @@ pub(crate) struct ForWebhook {
 }
 
 impl Message {
-    /// The message in a frame, or how to close the socket that has sent it.
-    pub(super) fn parse(text: &str) -> Result<Self, Closing> {
+    fn parse(text: &str) -> Result<Self, Closing> {
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| INVALID_JSON)?;
         let kind: Option<String> = fields.read("type").map_err(|_| UNKNOWN_TYPE)?;
         Ok(match kind.as_deref() {

@@ -33,9 +33,8 @@ use turn_limits::{Holder, PerHolder, Rate};
 
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
-use crate::frame::{self, ParsedFrame};
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
-pub(crate) use message::Message;
+use message::Frame;
 use registration::Orphan;
 use room::Rooms;
 use socket::{Socket, Timer};
@@ -184,7 +183,13 @@ impl Ayame {
 }
 
 impl Protocol for Ayame {
-    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+    type Frame = Frame;
+
+    fn parse(text: Text) -> Frame {
+        Frame::parse(text)
+    }
+
+    fn step(&mut self, event: Event<Frame>, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
@@ -198,10 +203,6 @@ impl Protocol for Ayame {
             Event::Drain => self.drain(),
         }
         std::mem::take(&mut self.actions)
-    }
-
-    fn parser(&self) -> fn(Text) -> ParsedFrame {
-        |text| ParsedFrame::parse(text, |text| frame::Message::Ayame(Message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::message::Message;
+use super::message::{Frame, Message};
 use super::socket::{Registration, SocketStage, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::frame::{self, ParsedFrame};
 use crate::protocol::{Action, Closing, SocketId, Text};
 
 impl Ayame {
     /// Handles a frame.
-    pub(super) fn arrived(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
+    pub(super) fn arrived(&mut self, id: SocketId, frame: Frame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if matches!(socket.state, SocketStage::Ended) {
             return;
@@ -23,7 +22,7 @@ impl Ayame {
         }
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
         match &frame.message {
-            frame::Message::Ayame(Ok(Message::Pong)) => {
+            Ok(Message::Pong) => {
                 if !socket.is_standalone {
                     self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout);
                 }
@@ -33,17 +32,17 @@ impl Ayame {
     }
 
     /// Handles a frame that is not a `pong`, or keeps it until its sender is admitted.
-    pub(super) fn handle(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
+    pub(super) fn handle(&mut self, id: SocketId, frame: Frame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let handled = match (&mut socket.state, frame) {
             (SocketStage::Registering(registration), frame) => registration.keep(frame),
-            (SocketStage::New, ParsedFrame { message: frame::Message::Ayame(message), .. }) => {
+            (SocketStage::New, Frame { message, .. }) => {
                 message.and_then(|message| self.first_message(id, message, now))
             }
-            (SocketStage::Member, ParsedFrame { message: frame::Message::Ayame(message), text }) => {
+            (SocketStage::Member, Frame { message, text }) => {
                 message.and_then(|message| self.member_message(id, &message, text))
             }
-            (SocketStage::Ended | SocketStage::New | SocketStage::Member, _) => Ok(()),
+            (SocketStage::Ended, _) => Ok(()),
         };
         if let Err(close) = handled {
             match close {
@@ -94,7 +93,7 @@ impl Ayame {
 }
 
 impl Registration {
-    fn keep(&mut self, frame: ParsedFrame) -> Result<(), Closing> {
+    fn keep(&mut self, frame: Frame) -> Result<(), Closing> {
         self.waiting_bytes += frame.text.len();
         if self.waiting.len() >= WAITING_FRAMES_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
             return Err(closing::TOO_MANY_WAITING);

@@ -8,8 +8,8 @@ use turn_ledger::User;
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
+use super::message::Frame;
 use crate::call::{CallName, MemberId, ProtocolName};
-use crate::frame::ParsedFrame;
 use crate::protocol::{Upgrade, Webhook};
 
 /// One timer of a socket.
@@ -75,7 +75,7 @@ pub(super) struct Registration {
     /// The application's ICE servers, for the client.
     pub(super) ice_servers: Option<Box<RawValue>>,
     /// Frames that are handled after the `accept`.
-    pub(super) waiting: VecDeque<ParsedFrame>,
+    pub(super) waiting: VecDeque<Frame>,
     /// The bytes of `waiting`.
     pub(super) waiting_bytes: usize,
 }

@@ -20,7 +20,7 @@ pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is 
 /// The type of a message that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum MessageKind {
+pub enum MessageKind {
     Offer,
     Answer,
     Candidate,
@@ -29,7 +29,7 @@ pub(crate) enum MessageKind {
 
 /// What a peer asks for.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub enum Incoming {
     /// Pass a message on to another peer.
     Forward { kind: MessageKind, dst: String, payload: Option<Box<RawValue>> },
     /// Free the id.

@@ -27,11 +27,9 @@ use serde_json::value::RawValue;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
-use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
-pub(crate) use message::Incoming;
-use message::MessageKind;
+use message::{Incoming, MessageKind};
 use waiting::Waiting;
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
@@ -158,16 +156,16 @@ impl Peerjs {
         is_within
     }
 
-    fn arrived(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {
+    fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
         if !self.may_send(socket, now) {
             return;
         }
-        match frame.message {
-            Message::Peerjs(Some(Incoming::Forward { kind, dst, payload })) => {
+        match incoming {
+            Some(Incoming::Forward { kind, dst, payload }) => {
                 self.forward(socket, kind, &dst, payload.as_deref(), now);
             }
-            Message::Peerjs(Some(Incoming::Leave)) => self.close(socket, LEFT),
-            _ => {}
+            Some(Incoming::Leave) => self.close(socket, LEFT),
+            None => {}
         }
     }
 
@@ -241,7 +239,14 @@ const LEFT: Closing = Closing::normal("left");
 const SILENT: Closing = Closing { code: 1008, reason: "no heartbeat" };
 
 impl Protocol for Peerjs {
-    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+    /// `None` for a heartbeat, and for a message that no client sends.
+    type Frame = Option<Incoming>;
+
+    fn parse(text: Text) -> Option<Incoming> {
+        message::parse(text.as_str())
+    }
+
+    fn step(&mut self, event: Event<Option<Incoming>>, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
@@ -261,10 +266,6 @@ impl Protocol for Peerjs {
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)
-    }
-
-    fn parser(&self) -> fn(Text) -> ParsedFrame {
-        |text| ParsedFrame::parse(text, |text| Message::Peerjs(message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

@@ -12,9 +12,23 @@ const USER_UPDATE_MAX: usize = 8 * 1024;
 /// The longest of the other messages except lines of the log, in bytes. The largest set up end-to-end encryption.
 const MESSAGE_MAX: usize = 64 * 1024;
 
+/// A frame of a client.
+pub struct Frame {
+    /// Passed on unread, if it is for all others.
+    pub(super) text: Text,
+    pub(super) message: Result<Incoming, Refusal>,
+}
+
+impl Frame {
+    pub(super) fn parse(text: Text) -> Self {
+        let message = Incoming::parse(text.as_str());
+        Self { text, message }
+    }
+}
+
 /// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Incoming {
+pub(super) enum Incoming {
     /// The user's new profile.
     UserUpdate(Box<Profile>),
     /// The user is still there.
@@ -50,7 +64,7 @@ pub(crate) enum Incoming {
 /// Why a message, or a socket, is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub(crate) enum Refusal {
+pub(super) enum Refusal {
     /// The message is not a JSON object with a `type`.
     NotJson,
     /// No message has this `type`.
@@ -96,8 +110,7 @@ struct EndToEnd<'a> {
 }
 
 impl Incoming {
-    /// Parses a frame.
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+    fn parse(text: &str) -> Result<Self, Refusal> {
         // serde would read an array as the fields in order.
         let is_object = text.trim_ascii_start().starts_with('{');
         let head = is_object.then(|| serde_json::from_str::<Head<'_>>(text).ok()).flatten();

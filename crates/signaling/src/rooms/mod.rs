@@ -24,9 +24,8 @@ use turn_limits::{Bucket, Held, Holder, Rate, SHARES};
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
-use crate::frame::{Message, ParsedFrame};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
-pub(crate) use message::{Incoming, Refusal};
+use message::{Frame, Refusal};
 use room::{Arrival, Entry, Room};
 
 /// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
@@ -117,7 +116,13 @@ enum Timer {
 }
 
 impl Protocol for Rooms {
-    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+    type Frame = Frame;
+
+    fn parse(text: Text) -> Frame {
+        Frame::parse(text)
+    }
+
+    fn step(&mut self, event: Event<Frame>, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, holder, upgrade } => self.open(socket, holder, upgrade, now),
             Event::Text { socket, frame } => self.receive(socket, frame, now),
@@ -134,10 +139,6 @@ impl Protocol for Rooms {
             }
         }
         actions
-    }
-
-    fn parser(&self) -> fn(Text) -> ParsedFrame {
-        |text| ParsedFrame::parse(text, |text| Message::Rooms(Incoming::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -213,7 +214,7 @@ impl Rooms {
         }
     }
 
-    fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {
+    fn receive(&mut self, socket: SocketId, frame: Frame, now: Duration) {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
@@ -222,12 +223,11 @@ impl Rooms {
             return;
         }
         let message = match frame.message {
-            Message::Rooms(Ok(message)) => message,
-            Message::Rooms(Err(refusal)) => {
+            Ok(message) => message,
+            Err(refusal) => {
                 self.out.push(Action::Send { to: socket, text: refusal.text() });
                 return;
             }
-            _ => return,
         };
         if message.is_relayed() && !seat.take_relayed(frame.text.len(), now) {
             self.out.push(Action::Dropped(Dropped::Flood));

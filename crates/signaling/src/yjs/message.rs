@@ -15,7 +15,7 @@ pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 
 /// What a client asks for.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub enum Incoming {
     Subscribe(Vec<String>),
     Unsubscribe(Vec<String>),
     /// More topics than one socket may have.
@@ -26,7 +26,7 @@ pub(crate) enum Incoming {
 
 /// A message for the subscribers of a topic.
 #[derive(Debug)]
-pub(crate) struct Publish {
+pub struct Publish {
     pub(super) topic: String,
     pub(super) data: Option<Box<RawValue>>,
     /// Whether it may be an announcement, which other pages answer with an offer. An encrypted message may be one.

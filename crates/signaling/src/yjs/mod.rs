@@ -18,11 +18,9 @@ use std::time::Duration;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
-use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text};
-pub(crate) use message::Incoming;
-use message::Publish;
+use message::{Incoming, Publish};
 use topics::{Subscriber, Subscriptions, Topics};
 
 /// Between two control pings.
@@ -217,13 +215,17 @@ const SILENT: Closing = Closing { code: 1008, reason: "no pong" };
 const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 
 impl Protocol for Yjs {
-    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+    /// `None` for a message that no client sends.
+    type Frame = Option<Incoming>;
+
+    fn parse(text: Text) -> Option<Incoming> {
+        message::parse(text.as_str())
+    }
+
+    fn step(&mut self, event: Event<Option<Incoming>>, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, holder, .. } => self.opened(socket, holder, now),
-            Event::Text { socket, frame: ParsedFrame { message, .. } } => {
-                let incoming = if let Message::Yjs(incoming) = message { incoming } else { None };
-                self.arrived(socket, incoming, now);
-            }
+            Event::Text { socket, frame } => self.arrived(socket, frame, now),
             Event::Binary { socket } => self.arrived(socket, None, now),
             Event::Pong { socket } => self.heard(socket, now),
             Event::Closed { socket } => {
@@ -235,10 +237,6 @@ impl Protocol for Yjs {
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)
-    }
-
-    fn parser(&self) -> fn(Text) -> ParsedFrame {
-        |text| ParsedFrame::parse(text, |text| Message::Yjs(message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use turn_ledger::User;
 use turn_limits::Holder;
 
+use super::message::Frame;
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
@@ -106,7 +107,7 @@ impl Bench {
         }
     }
 
-    fn step(&mut self, event: Event) {
+    fn step(&mut self, event: Event<Frame>) {
         self.world.step(event);
     }
 

@@ -137,7 +137,7 @@ fn what_no_client_sends_is_ignored() {
 #[test]
 fn a_message_is_stored_once_for_all_its_recipients() {
     let mut world = World::with(3);
-    let frame = world.protocol.parser()(publish("r", r#""x""#).into());
+    let frame = Yjs::parse(publish("r", r#""x""#).into());
     let actions = world.protocol.step(Event::Text { socket: SocketId(1), frame }, world.now);
     let places: BTreeSet<_> = actions
         .into_iter()
