@@ -200,8 +200,8 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let readable =
         ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(&app.metrics));
     routes::sockets(&app.signaling)
-        .merge(rooms::set_username(&app.signaling).layer(admit))
-        .merge(peerjs::routes(&app.signaling).layer(readable))
+        .merge(rooms::set_username(app.signaling.rooms.as_ref()).layer(admit))
+        .merge(peerjs::routes(app.signaling.peerjs.as_ref()).layer(readable))
         .layer(check(app, origin::refuse_foreign))
 }
 
@@ -209,10 +209,10 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
     let layers =
         ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(&app.metrics));
-    reports::routes::routes(&app.signaling)
+    reports::routes::routes(app.signaling.reports.as_ref())
         .layer(layers)
         .layer(check(app, origin::refuse_foreign))
-        .merge(reports::routes::kept(&app.signaling))
+        .merge(reports::routes::kept(app.signaling.reports.as_ref()))
 }
 
 /// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
@@ -220,10 +220,10 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
     let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
     let layers = ServiceBuilder::new()
         .layer(map_response(async |response| p2pcf::readable(response)))
-        .layer(from_fn_with_state(Arc::clone(&app.signaling), polls::limit))
+        .layer(from_fn_with_state(Arc::clone(&app.signaling.polls), polls::limit))
         .layer(from_fn_with_state((Arc::clone(app), limit), envelope::admit))
         .layer(envelope::catch_panic(&app.metrics));
-    p2pcf::routes(&app.signaling).layer(layers)
+    p2pcf::routes(app.signaling.p2pcf.as_ref()).layer(layers)
 }
 
 /// A layer that passes on what a rule lets through. It costs a request no boxed future.

@@ -1,9 +1,36 @@
 //! What signaling needs of the broker.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+use reqwest::Client;
+use serde_json::value::RawValue;
 use turn_base::broker::Broker;
+use turn_base::clock::Clock;
+use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
+
+/// What the service gives to signaling.
+pub struct Service {
+    /// The broker.
+    pub broker: Arc<dyn ServerBroker>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// For webhooks. It must not follow redirects.
+    pub client: Client,
+    /// What the long bodies in memory have.
+    pub long_bodies: MemoryQuota,
+    /// The ICE servers of a reply without a credential, as JSON.
+    pub stun: Box<RawValue>,
+    /// Peers whose headers about the client are read.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// The address at which people open this broker, with a slash at its end.
+    pub public_url: Option<String>,
+    /// Whether users can sign in.
+    pub has_sign_in: bool,
+}
 
 /// The broker, for the protocols.
 pub trait ServerBroker: Broker {

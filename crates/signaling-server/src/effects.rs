@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio_util::task::TaskTracker;
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
+use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
-use crate::broker::Counted;
+use crate::broker::{Counted, Service};
 use crate::hub::{AnyHub, Effect};
-use crate::server::Signaling;
+use crate::settings::AyameConfig;
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -24,101 +26,145 @@ const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 /// and closed faster than that.
 const TASKS_MAX: usize = 8_192;
 
-/// Begins to carry out effects, each in a task of its own.
-pub(crate) fn begin(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effects: Vec<Effect>) {
-    for effect in effects {
-        if !has_room(server) {
-            give_up(server, hub, effect);
-            continue;
-        }
-        let (of_task, hub) = (Arc::clone(server), Arc::clone(hub));
-        server.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
+/// Webhooks and mints in progress, and what they need.
+pub(crate) struct Effects {
+    /// The webhooks.
+    ayame: Option<AyameConfig>,
+    /// Lines about webhooks that failed.
+    log: Throttle,
+    tasks: TaskTracker,
+    service: Arc<Service>,
+}
+
+impl Effects {
+    /// `ayame`: the protocol with webhooks, if it is on. `tasks`: where they are counted.
+    pub(crate) fn new(ayame: Option<AyameConfig>, tasks: TaskTracker, service: Arc<Service>) -> Self {
+        Self { ayame, log: Throttle::new(), tasks, service }
     }
-}
 
-/// Whether one more task may begin.
-fn has_room(server: &Signaling) -> bool {
-    let has_room = server.tasks.len() < TASKS_MAX;
-    if !has_room {
-        server.service.broker.count(Counted::Limited("no_task"));
+    /// Headers of a client's request that the webhooks get.
+    pub(crate) fn copied_headers(&self) -> &[HeaderName] {
+        self.ayame.as_ref().map_or(&[], |ayame| &ayame.copied_headers)
     }
-    has_room
-}
 
-/// The reply to a question that was not asked.
-fn give_up(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effect: Effect) {
-    let Effect::Ask { socket, question, .. } = effect else { return };
-    let reply = match question {
-        Question::Authorize(_) => Reply::Authorized(None),
-        Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
-        Question::Mint { .. } => {
-            Reply::Minted { ice_servers: Some(server.service.stun.clone()), grant: None }
-        }
-    };
-    server.take(hub, Event::Replied { socket, reply });
-}
-
-async fn carry_out(server: &Arc<Signaling>, hub: &Arc<dyn AnyHub>, effect: Effect) {
-    match effect {
-        Effect::Ask { socket, requester, question } => {
-            let reply = match question {
-                Question::Authorize(webhook) => Reply::Authorized(authorize(server, &webhook).await),
-                Question::SignIn(token) => Reply::SignedIn(user(server, &token, &requester).await),
-                Question::Mint { room, user } => {
-                    let call = Call::of(hub.common().name.as_str(), &room);
-                    mint(server, &requester, user, call).await
-                }
-            };
-            server.take(hub, Event::Replied { socket, reply });
-        }
-        Effect::TellDisconnected(webhook) => {
-            let Some(ayame) = &server.ayame else { return };
-            let Some(url) = &ayame.disconnect_webhook else { return };
-            post(server, url, &webhook, ayame.webhook_timeout, |_| true).await;
-        }
+    /// Gives an event to a protocol, and begins what follows from it.
+    pub(crate) fn take(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, event: Event<Text>) {
+        self.begin(hub, hub.take(event));
     }
-}
 
-/// The user of a token.
-async fn user(server: &Signaling, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
-    let client = ClientKey::of(requester.address);
-    let verified = server.service.broker.verified(token.as_str(), client).await;
-    verified.map(|it| it.map(|verified| verified.user)).map_err(|why| closing(&why.into()))
-}
-
-/// The application's answer. `None` unless it is a 200.
-async fn authorize(server: &Signaling, webhook: &Webhook) -> Option<Text> {
-    let ayame = server.ayame.as_ref()?;
-    let is_answer = |status| status == StatusCode::OK;
-    post(server, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
-}
-
-/// The body of a success with a status that `is_answer`.
-async fn post(
-    server: &Signaling,
-    url: &WebhookUrl,
-    webhook: &Webhook,
-    timeout: Duration,
-    is_answer: fn(StatusCode) -> bool,
-) -> Option<Text> {
-    let request = server.service.client.post(url.expose().clone()).timeout(timeout);
-    let request = request.headers(headers(webhook)).body(webhook.body.clone());
-    let answer = async {
-        let response = send(request).await?;
-        if !is_answer(response.status()) {
-            return Err(CallError::from(&response));
-        }
-        body(WEBHOOK_BODY_MAX, response).await
-    };
-    match answer.await {
-        Ok(body) => Text::new(body.into()).ok(),
-        Err(error) => {
-            if let Some(held_back) = server.webhook_log.pass(server.service.clock.instant()) {
-                let remedy =
-                    "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
-                tracing::warn!(host = url.host(), held_back, remedy, "a signaling webhook failed: {error}");
+    /// Begins to carry out effects, each in a task of its own.
+    pub(crate) fn begin(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effects: Vec<Effect>) {
+        for effect in effects {
+            if !self.has_room() {
+                self.give_up(hub, effect);
+                continue;
             }
-            None
+            let (of_task, hub) = (Arc::clone(self), Arc::clone(hub));
+            self.tasks.spawn(async move { of_task.carry_out(&hub, effect).await });
+        }
+    }
+
+    /// Whether one more task may begin.
+    fn has_room(&self) -> bool {
+        let has_room = self.tasks.len() < TASKS_MAX;
+        if !has_room {
+            self.service.broker.count(Counted::Limited("no_task"));
+        }
+        has_room
+    }
+
+    /// The reply to a question that was not asked.
+    fn give_up(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effect: Effect) {
+        let Effect::Ask { socket, question, .. } = effect else { return };
+        let reply = match question {
+            Question::Authorize(_) => Reply::Authorized(None),
+            Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
+            Question::Mint { .. } => {
+                Reply::Minted { ice_servers: Some(self.service.stun.clone()), grant: None }
+            }
+        };
+        self.take(hub, Event::Replied { socket, reply });
+    }
+
+    async fn carry_out(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effect: Effect) {
+        match effect {
+            Effect::Ask { socket, requester, question } => {
+                let reply = match question {
+                    Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
+                    Question::SignIn(token) => Reply::SignedIn(self.user(&token, &requester).await),
+                    Question::Mint { room, user } => {
+                        let call = Call::of(hub.common().name.as_str(), &room);
+                        self.mint(&requester, user, call).await
+                    }
+                };
+                self.take(hub, Event::Replied { socket, reply });
+            }
+            Effect::TellDisconnected(webhook) => {
+                let Some(ayame) = &self.ayame else { return };
+                let Some(url) = &ayame.disconnect_webhook else { return };
+                self.post(url, &webhook, ayame.webhook_timeout, |_| true).await;
+            }
+        }
+    }
+
+    /// The user of a token.
+    async fn user(&self, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
+        let client = ClientKey::of(requester.address);
+        let verified = self.service.broker.verified(token.as_str(), client).await;
+        verified.map(|it| it.map(|verified| verified.user)).map_err(|why| closing(&why.into()))
+    }
+
+    /// The application's answer. `None` unless it is a 200.
+    async fn authorize(&self, webhook: &Webhook) -> Option<Text> {
+        let ayame = self.ayame.as_ref()?;
+        let is_answer = |status| status == StatusCode::OK;
+        self.post(ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
+    }
+
+    /// The body of a success with a status that `is_answer`.
+    async fn post(
+        &self,
+        url: &WebhookUrl,
+        webhook: &Webhook,
+        timeout: Duration,
+        is_answer: fn(StatusCode) -> bool,
+    ) -> Option<Text> {
+        let request = self.service.client.post(url.expose().clone()).timeout(timeout);
+        let request = request.headers(headers(webhook)).body(webhook.body.clone());
+        let answer = async {
+            let response = send(request).await?;
+            if !is_answer(response.status()) {
+                return Err(CallError::from(&response));
+            }
+            body(WEBHOOK_BODY_MAX, response).await
+        };
+        match answer.await {
+            Ok(body) => Text::new(body.into()).ok(),
+            Err(error) => {
+                if let Some(held_back) = self.log.pass(self.service.clock.instant()) {
+                    let remedy =
+                        "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
+                    tracing::warn!(
+                        host = url.host(),
+                        held_back,
+                        remedy,
+                        "a signaling webhook failed: {error}"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
+    async fn mint(&self, requester: &Requester, user: Option<User>, call: Call) -> Reply {
+        let origin = requester.origin.clone();
+        let spender = Spender { user, origin, call: Some(call), ..Spender::default() };
+        match self.service.broker.mint(requester, spender.known()).await {
+            Some(Minted { ice_servers, grant }) => {
+                Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
+            }
+            None => Reply::Minted { ice_servers: Some(self.service.stun.clone()), grant: None },
         }
     }
 }
@@ -132,17 +178,6 @@ fn headers(webhook: &Webhook) -> HeaderMap {
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
-}
-
-/// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
-async fn mint(server: &Signaling, requester: &Requester, user: Option<User>, call: Call) -> Reply {
-    let spender = Spender { user, origin: requester.origin.clone(), call: Some(call), ..Spender::default() };
-    match server.service.broker.mint(requester, spender.known()).await {
-        Some(Minted { ice_servers, grant }) => {
-            Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
-        }
-        None => Reply::Minted { ice_servers: Some(server.service.stun.clone()), grant: None },
-    }
 }
 
 /// The close frame for a socket whose token is refused. Its reason is the code of the error.

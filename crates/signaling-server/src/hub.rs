@@ -176,8 +176,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
         holder: Holder,
         upgrade: Upgrade,
     ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let outbox =
-            Arc::new(Outbox::new(self.common.limits, self.common.shared.backlog.open(&holder)));
+        let outbox = Arc::new(Outbox::new(self.common.limits, self.common.shared.backlog.open(&holder)));
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;

@@ -8,7 +8,7 @@
 //! | `hub` | one protocol with its sockets: an event goes in, its actions are carried out in order |
 //! | `outbox` | what waits to be sent to one socket |
 //! | `effects` | webhooks and mints |
-//! | [`server`], `protocols` | the protocols that are on, with their timers and what they share |
+//! | [`server`], `protocols` | the protocols that are on, with their timers |
 //! | `occupancy`, `backlog`, [`polls`] | how many sockets are open; the bytes that all of them keep; how often pages may poll |
 //! | [`rooms`] | the user of a socket in a room, and the name that a visitor chooses |
 //! | [`peerjs`] | the routes of `PeerJS` |
@@ -36,8 +36,8 @@ pub mod settings;
 mod socket;
 mod socket_request;
 
-pub use broker::{Counted, ServerBroker};
-pub use server::{NoDirectory, Service, Signaling};
+pub use broker::{Counted, ServerBroker, Service};
+pub use server::{NoDirectory, Signaling};
 pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 #[cfg(test)]

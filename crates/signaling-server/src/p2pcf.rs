@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
 use parking_lot::Mutex;
-use turn_base::clock::Clock;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
@@ -29,18 +28,17 @@ use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
 
-use crate::broker::{Counted, ServerBroker};
-use crate::server::{Server, Signaling};
+use crate::broker::{Counted, ServerBroker, Service};
 use crate::settings::P2pcfConfig;
 
 /// The routes, without layers. None if P2PCF is off.
-pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
-    let Some(p2pcf) = &server.p2pcf else { return Router::new() };
+pub fn routes<S: Clone + Send + Sync + 'static>(p2pcf: Option<&Arc<P2pcfShell>>) -> Router<S> {
+    let Some(p2pcf) = p2pcf else { return Router::new() };
     let path = &p2pcf.path;
     Router::new()
         .route(path, any(answer))
         .route(&format!("{path}/"), any(answer))
-        .with_state(Arc::clone(server))
+        .with_state(Arc::clone(p2pcf))
 }
 
 /// The layer that lets a page of any origin read the response.
@@ -52,20 +50,20 @@ pub fn readable(mut response: Response) -> Response {
 }
 
 async fn answer(
-    State(server): Server,
+    State(p2pcf): State<Arc<P2pcfShell>>,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
     method: Method,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(p2pcf) = &server.p2pcf else { return ApiError::no_route().into_response() };
-    let user = match user(&server, &method, &headers, query.as_deref(), client).await {
+    let broker = &*p2pcf.service.broker;
+    let user = match user(broker, &method, &headers, query.as_deref(), client).await {
         Ok(user) => user,
         Err(error) => return error.into_response(),
     };
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let origin = origin(&headers, &*server.service.broker);
+    let origin = origin(&headers, broker);
     let answer = p2pcf.answer(&p2pcf::Request {
         method: method.as_str(),
         origin,
@@ -76,7 +74,7 @@ async fn answer(
         preflight_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
         body: &body,
     });
-    let for_the_log = summarized(&server, &answer, origin);
+    let for_the_log = summarized(broker, &answer, origin);
     let mut response = into_response(answer);
     match for_the_log {
         Some(error) => response.extensions_mut().insert(error).is_some(),
@@ -87,7 +85,7 @@ async fn answer(
 
 /// The user of a page. A greeting needs none, and a browser sends no token before it asks whether it may.
 async fn user(
-    server: &Signaling,
+    broker: &dyn ServerBroker,
     method: &Method,
     headers: &HeaderMap,
     query: Option<&str>,
@@ -96,7 +94,6 @@ async fn user(
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Ok(None);
     }
-    let broker = &*server.service.broker;
     let verified = signed_in(broker, headers, query, ClientKey::of(address)).await?;
     let user = verified.map(|verified| verified.user);
     require(broker, user.as_ref())?;
@@ -113,7 +110,7 @@ fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
 }
 
 /// The refusals that an operator should see, as the log summarizes them.
-fn summarized(server: &Signaling, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
+fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
     let code = match answer {
         P2pcfResponse::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
         P2pcfResponse::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => {
@@ -126,7 +123,7 @@ fn summarized(server: &Signaling, answer: &P2pcfResponse, origin: Origin<'_>) ->
         Origin::Listed | Origin::Unnamed => None,
     };
     if code == "ORIGIN_NOT_ALLOWED" {
-        server.service.broker.count(Counted::ForeignOrigin);
+        broker.count(Counted::ForeignOrigin);
     }
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }
@@ -152,13 +149,12 @@ fn into_response(answer: P2pcfResponse) -> Response {
 const SKEWED_MAX: usize = 1_024;
 
 /// P2PCF with what it needs of the service.
-pub(crate) struct P2pcfShell {
+pub struct P2pcfShell {
     /// Without a slash at its end.
     path: String,
     state: Mutex<P2pcfState>,
     started: Instant,
-    clock: Arc<dyn Clock>,
-    broker: Arc<dyn ServerBroker>,
+    service: Arc<Service>,
 }
 
 struct P2pcfState {
@@ -169,28 +165,23 @@ struct P2pcfState {
 
 impl P2pcfShell {
     /// P2PCF without rooms.
-    pub(crate) fn new(
-        config: &P2pcfConfig,
-        keys: DeleteKeys,
-        clock: Arc<dyn Clock>,
-        broker: Arc<dyn ServerBroker>,
-    ) -> Self {
+    pub(crate) fn new(config: &P2pcfConfig, keys: DeleteKeys, service: Arc<Service>) -> Self {
         let state = P2pcfState { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
-        let started = clock.instant();
-        Self { path: config.path.clone(), state: Mutex::new(state), started, clock, broker }
+        let started = service.clock.instant();
+        Self { path: config.path.clone(), state: Mutex::new(state), started, service }
     }
 
     /// Answers a request.
     pub(crate) fn answer(&self, request: &p2pcf::Request<'_>) -> P2pcfResponse {
-        let wall = self.clock.now();
+        let wall = self.service.clock.now();
         // Before the lock: a body has up to 256 KiB.
         let parsed = request.parse(wall);
         self.with(|state| {
-            let now = self.clock.instant().saturating_duration_since(self.started);
+            let now = self.service.clock.instant().saturating_duration_since(self.started);
             let response = state.p2pcf.answer(parsed, now, wall);
-            response.events.into_iter().for_each(|event| self.broker.call(event));
+            response.events.into_iter().for_each(|event| self.service.broker.call(event));
             for why in response.dropped {
-                self.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
+                self.service.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
             }
             if response.answer == P2pcfResponse::Refused(Refusal::Timestamp) {
                 state.log_skew(request.holder.client());
@@ -202,8 +193,8 @@ impl P2pcfShell {
     /// Removes expired entries.
     pub(crate) fn expire(&self) {
         self.with(|state| {
-            let now = self.clock.instant().saturating_duration_since(self.started);
-            state.p2pcf.expire(now).into_iter().for_each(|event| self.broker.call(event));
+            let now = self.service.clock.instant().saturating_duration_since(self.started);
+            state.p2pcf.expire(now).into_iter().for_each(|event| self.service.broker.call(event));
         });
     }
 

@@ -16,16 +16,31 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::response::Verbatim;
-use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use crate::server::{Server, Signaling};
-use crate::socket_request::SocketRequest;
+use crate::polls::Polls;
+use crate::socket_request::{SocketRequest, SocketRoute};
+
+/// What the routes of `PeerJS` need.
+pub struct PeerjsRoutes {
+    /// The key that clients name.
+    key: String,
+    polls: Arc<Polls>,
+    sockets: SocketRoute,
+}
+
+impl PeerjsRoutes {
+    pub(crate) fn new(key: String, polls: Arc<Polls>, sockets: SocketRoute) -> Self {
+        Self { key, polls, sockets }
+    }
+}
+
+type Peerjs = State<Arc<PeerjsRoutes>>;
 
 /// The routes, without layers. None if `PeerJS` is off.
-pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
-    let Some(key) = &server.peerjs_key else { return Router::new() };
-    ["/peerjs/{key}".to_owned(), format!("/{key}")]
+pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Router<S> {
+    let Some(peerjs) = peerjs else { return Router::new() };
+    ["/peerjs/{key}".to_owned(), format!("/{}", peerjs.key)]
         .iter()
         .fold(Router::new(), |router, path| {
             let router = router.route(&format!("{path}/id"), get(make_id));
@@ -34,7 +49,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Rout
         .route("/peerjs", get(open_or_describe))
         .route("/peerjs/", get(describe))
         .route("/peerjs/peerjs", get(open))
-        .with_state(Arc::clone(server))
+        .with_state(Arc::clone(peerjs))
 }
 
 /// The layer that lets the page read the response. Foreign origins do not get this far.
@@ -49,19 +64,16 @@ pub async fn readable(request: Request, next: Next) -> Response {
     response
 }
 
-async fn open(State(server): Server, request: SocketRequest) -> Result<Response, ApiError> {
-    request.open_signed_in(&server, ProtocolName::Peerjs)
+async fn open(State(peerjs): Peerjs, request: Request) -> Result<Response, ApiError> {
+    match SocketRequest::from_request(request, &peerjs.sockets).await {
+        Ok(request) => request.open_signed_in(&peerjs.sockets),
+        Err(refused) => Ok(refused),
+    }
 }
 
 /// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
-async fn open_or_describe(State(server): Server, request: Request) -> Result<Response, ApiError> {
-    if !request.headers().contains_key(UPGRADE) {
-        return Ok(describe().await);
-    }
-    match SocketRequest::from_request(request, &server).await {
-        Ok(request) => request.open_signed_in(&server, ProtocolName::Peerjs),
-        Err(refused) => Ok(refused),
-    }
+async fn open_or_describe(peerjs: Peerjs, request: Request) -> Result<Response, ApiError> {
+    if request.headers().contains_key(UPGRADE) { open(peerjs, request).await } else { Ok(describe().await) }
 }
 
 async fn describe() -> Response {
@@ -72,10 +84,10 @@ async fn describe() -> Response {
 
 /// The client expects the type `text/html`.
 async fn make_id(
-    State(server): Server,
+    State(peerjs): Peerjs,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
-    server.count_poll(client)?;
+    peerjs.polls.count(client)?;
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
 }

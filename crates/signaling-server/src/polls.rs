@@ -3,6 +3,7 @@
 //! for `PeerJS` polls, too.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
@@ -10,20 +11,35 @@ use axum::response::Response;
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::ClientKey;
-use turn_limits::Rate;
+use turn_limits::{ClientRate, Rate};
 
-use crate::broker::Counted;
-use crate::server::{Server, Signaling};
+use crate::broker::{Counted, Service};
 
 /// Requests of one client. An IPv6 /48 has four times as many.
-pub(crate) const POLLS: Rate = Rate::per_second(1_200, 20);
+const POLLS: Rate = Rate::per_second(1_200, 20);
 /// Clients with a row of their own, half for each address family.
-pub(crate) const POLLING_CLIENTS_MAX: usize = 8_192;
+const POLLING_CLIENTS_MAX: usize = 8_192;
 
-impl Signaling {
+/// How often each client has polled.
+pub struct Polls {
+    rate: ClientRate,
+    service: Arc<Service>,
+}
+
+impl Polls {
+    /// Nobody has polled.
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { rate: ClientRate::new(POLLS, POLLING_CLIENTS_MAX), service }
+    }
+
+    /// Forgets clients that have not polled for a while.
+    pub(crate) fn sweep(&self) {
+        self.rate.sweep(self.service.clock.since_boot());
+    }
+
     /// Counts one poll, or refuses it until the client's whole allowance is back.
-    pub fn count_poll(&self, client: IpAddr) -> Result<(), ApiError> {
-        let counted = self.polls.take(ClientKey::of(client), 1, self.service.clock.since_boot());
+    pub fn count(&self, client: IpAddr) -> Result<(), ApiError> {
+        let counted = self.rate.take(ClientKey::of(client), 1, self.service.clock.since_boot());
         counted.map_err(|spent| {
             self.service.broker.count(Counted::TooManyPolls);
             let message = "Send fewer requests: an address has 1,200 a minute.";
@@ -34,11 +50,11 @@ impl Signaling {
 
 /// The layer that rejects a client that polls too often.
 pub async fn limit(
-    State(server): Server,
+    State(polls): State<Arc<Polls>>,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    server.count_poll(client)?;
+    polls.count(client)?;
     Ok(next.run(request).await)
 }

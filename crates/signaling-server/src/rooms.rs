@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::{is_https, is_trusted};
@@ -19,44 +19,71 @@ use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
 use turn_ledger::User;
 use turn_ledger::is_dots;
-use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
+use crate::broker::Service;
 use crate::form::Form;
-use crate::server::{Server, Signaling};
 use crate::settings::RoomsConfig;
-use crate::socket_request::SocketRequest;
+use crate::socket_request::{SocketRequest, SocketRoute};
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
 const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
 
-/// The two sources of a user's name.
-#[derive(Clone, Debug)]
-pub(crate) struct RoomUsers {
+/// What the routes of rooms need.
+pub struct RoomRoutes {
     /// The header in which a trusted proxy names the user.
     header: HeaderName,
     /// The key that signs the cookie with a chosen name.
     key: UserKey,
+    sockets: SocketRoute,
 }
 
-impl RoomUsers {
+type Rooms = State<Arc<RoomRoutes>>;
+
+impl RoomRoutes {
     /// `secret`: the ledger's key, so that cookies stay valid after a restart.
-    pub(crate) fn new(config: &RoomsConfig, secret: &[u8]) -> Self {
-        Self { header: config.user_header.clone(), key: UserKey::derived_from(secret) }
+    pub(crate) fn new(config: &RoomsConfig, secret: &[u8], sockets: SocketRoute) -> Self {
+        Self { header: config.user_header.clone(), key: UserKey::derived_from(secret), sockets }
+    }
+
+    fn service(&self) -> &Service {
+        &self.sockets.sockets.service
+    }
+
+    fn visitor(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
+        let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let proven = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: 0 });
+        proven.or_else(|| self.key.visitor(cookies(), self.wall()))
+    }
+
+    fn named_by_proxy(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
+        if !is_trusted(peer.ip(), &self.service().trusted_proxies) {
+            return None;
+        }
+        let line = only_line(headers, &self.header)?;
+        User::new(str::from_utf8(line.as_bytes()).ok()?)
+    }
+
+    /// The time since 1970.
+    fn wall(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.service().clock.now().as_millis()).unwrap_or(0))
     }
 }
 
 /// The route with which a visitor chooses a name, without the rule about origins. Its body must have arrived.
-pub fn set_username<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
-    let routes = Router::new();
-    let routes =
-        if server.room_users.is_some() { routes.route("/set-username", post(choose_name)) } else { routes };
-    routes.with_state(Arc::clone(server))
+pub fn set_username<S: Clone + Send + Sync + 'static>(rooms: Option<&Arc<RoomRoutes>>) -> Router<S> {
+    let Some(rooms) = rooms else { return Router::new() };
+    Router::new().route("/set-username", post(choose_name)).with_state(Arc::clone(rooms))
 }
 
-pub(crate) async fn open(
-    State(server): Server,
+pub(crate) fn sockets<S: Clone + Send + Sync + 'static>(rooms: Option<&Arc<RoomRoutes>>) -> Router<S> {
+    let Some(rooms) = rooms else { return Router::new() };
+    Router::new().route("/parties/{party}/{room}", get(open)).with_state(Arc::clone(rooms))
+}
+
+async fn open(
+    State(rooms): Rooms,
     Path((party, room)): Path<(String, String)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -68,66 +95,45 @@ pub(crate) async fn open(
     if is_dots(&room) {
         return Err(ApiError::invalid("Use another name for the room: not `.` or `..`."));
     }
-    let users = server.room_users.as_ref().ok_or_else(ApiError::no_route)?;
-    let visitor = visitor(&server, users, peer, request.headers());
-    let mut socket = match SocketRequest::from_request(request, &server).await {
+    let visitor = rooms.visitor(peer, request.headers());
+    let mut socket = match SocketRequest::from_request(request, &rooms.sockets).await {
         Ok(socket) => socket,
         // As the reference server answers.
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    require(&*server.service.broker, socket.known.user.as_ref())?;
+    require(&*rooms.service().broker, socket.known.user.as_ref())?;
     let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
     let Visitor { user, number } =
         signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
-    if server.service.broker.is_blocked(&user) {
+    if rooms.service().broker.is_blocked(&user) {
         return Err(ApiError::user_blocked());
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
-    socket.open(&server, ProtocolName::Rooms)
+    socket.open(&rooms.sockets)
 }
 
 /// Sets the cookie with the chosen name, and redirects to `return-url`.
 async fn choose_name(
-    State(server): Server,
+    State(rooms): Rooms,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let users = server.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
-    if named_by_proxy(&server, users, peer, &headers).is_some() {
+    if rooms.named_by_proxy(peer, &headers).is_some() {
         return Ok((StatusCode::FOUND, next).into_response());
     }
     let form = Form::parse(&headers, body).await?;
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let is_https = is_https(peer.ip(), &headers, &server.service.trusted_proxies);
+    let is_https = is_https(peer.ip(), &headers, &rooms.service().trusted_proxies);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
-    let cookie = users.key.set_cookie(&visitor, is_https, wall(&server));
+    let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.wall());
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
-}
-
-fn visitor(server: &Signaling, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
-    let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let proven = named_by_proxy(server, users, peer, headers).map(|user| Visitor { user, number: 0 });
-    proven.or_else(|| users.key.visitor(cookies(), wall(server)))
-}
-
-fn named_by_proxy(
-    server: &Signaling,
-    users: &RoomUsers,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-) -> Option<User> {
-    if !is_trusted(peer.ip(), &server.service.trusted_proxies) {
-        return None;
-    }
-    let line = only_line(headers, &users.header)?;
-    User::new(str::from_utf8(line.as_bytes()).ok()?)
 }
 
 /// The path to redirect to. It must be on this host, so that nobody can use this route to lead visitors elsewhere.
@@ -139,11 +145,6 @@ fn return_path(query: &str) -> String {
             && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     };
     asked.map(|(_, path)| path.into_owned()).filter(|path| is_own(path)).unwrap_or_else(|| "/".to_owned())
-}
-
-/// The time since 1970.
-fn wall(server: &Signaling) -> Duration {
-    Duration::from_millis(u64::try_from(server.service.clock.now().as_millis()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! after the protocol's close frame, and then tells the protocol once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,17 +13,17 @@ use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
 use turn_ledger::ClientKey;
-use turn_limits::Holder;
+use turn_limits::{Holder, MemoryQuota};
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
-use crate::broker::Counted;
-use crate::effects;
+use crate::backlog::backlog;
+use crate::broker::{Counted, Service};
+use crate::effects::Effects;
 use crate::hub::AnyHub;
 use crate::inbox::Inbox;
-use crate::occupancy::{NoPlace, Place};
+use crate::occupancy::{NoPlace, Occupancy, Place};
 use crate::outbox::{Frame, Outbox};
-use crate::server::Signaling;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -40,24 +40,69 @@ const FRAME_COST: usize = 128;
 /// longer one ends the connection. Bytes.
 const OVERLONG: usize = 64 * 1024;
 
+/// What the sockets of all protocols share.
+pub(crate) struct Sockets {
+    /// How many are open.
+    pub(crate) occupancy: Arc<Occupancy>,
+    /// What has arrived of their incomplete messages.
+    incomplete: MemoryQuota,
+    /// Webhooks and mints for them.
+    pub(crate) effects: Arc<Effects>,
+    /// Whether the process is shutting down.
+    is_draining: AtomicBool,
+    pub(crate) service: Arc<Service>,
+}
+
+impl Sockets {
+    /// None open. `per_client_max`: the most of one user, and of one address without users.
+    pub(crate) fn new(per_client_max: usize, effects: Arc<Effects>, service: Arc<Service>) -> Self {
+        let occupancy = Arc::new(Occupancy::new(per_client_max));
+        Self { occupancy, incomplete: backlog(), effects, is_draining: AtomicBool::new(false), service }
+    }
+
+    /// Tells every client of a protocol that the process stops.
+    pub(crate) fn drain(&self, hub: &Arc<dyn AnyHub>) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.effects.take(hub, Event::Drain);
+    }
+
+    /// Takes the place of a socket. Without a place, a request is refused before the upgrade.
+    pub(crate) fn place(&self, holder: &Holder) -> Result<Place, ApiError> {
+        self.occupancy.take(holder).map_err(|why| {
+            self.service.broker.count(Counted::Limited("refused"));
+            no_place(why)
+        })
+    }
+
+    /// Keeps a place while a socket is served, and for [`PLACE_MIN`].
+    async fn hold(&self, place: Place, ended: impl Future<Output = ()>) {
+        let freed_at = clock::deadline(PLACE_MIN);
+        ended.await;
+        if !self.is_draining.load(Ordering::Relaxed) {
+            tokio::time::sleep_until(freed_at).await;
+        }
+        drop(place);
+    }
+}
+
 /// Answers a request for a socket of `hub`. The connection counts what arrives with [`Received`], which is an extension of the response.
 pub(crate) fn upgrade(
-    server: &Arc<Signaling>,
+    sockets: &Arc<Sockets>,
     hub: &Arc<dyn AnyHub>,
     place: Place,
     requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let (server, hub) = (Arc::clone(server), Arc::clone(hub));
+    let (sockets, hub) = (Arc::clone(sockets), Arc::clone(hub));
     let max = hub.common().limits.frame_max + OVERLONG;
-    let part = server.incomplete.open(place.holder());
+    let part = sockets.incomplete.open(place.holder());
     let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
         let holder = place.holder().clone();
-        hold(&server, place, serve(&server, &hub, socket, &inbox, (requester, holder, known))).await;
+        sockets.hold(place, serve(&sockets, &hub, socket, &inbox, (requester, holder, known))).await;
     });
     response
         .extensions_mut()
@@ -67,38 +112,20 @@ pub(crate) fn upgrade(
 
 /// Answers a request with a socket that is closed at once. It takes a place like any other.
 pub(crate) fn refuse(
-    server: &Arc<Signaling>,
+    sockets: &Arc<Sockets>,
     client: ClientKey,
     request: WebSocketUpgrade,
     close: Closing,
 ) -> Response {
-    let place = match place(server, &client.into()) {
+    let place = match sockets.place(&client.into()) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
-    let server = Arc::clone(server);
+    let sockets = Arc::clone(sockets);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0);
     let request = request.max_frame_size(OVERLONG).max_message_size(OVERLONG);
     request.on_upgrade(move |mut socket| async move {
-        hold(&server, place, say_goodbye(&mut socket, close)).await;
-    })
-}
-
-/// Keeps a place while a socket is served, and for [`PLACE_MIN`].
-async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>) {
-    let freed_at = clock::deadline(PLACE_MIN);
-    ended.await;
-    if !server.is_draining.load(Ordering::Relaxed) {
-        tokio::time::sleep_until(freed_at).await;
-    }
-    drop(place);
-}
-
-/// Takes the place of a socket. Without a place, a request is refused before the upgrade.
-pub(crate) fn place(server: &Signaling, holder: &Holder) -> Result<Place, ApiError> {
-    server.occupancy.take(holder).map_err(|why| {
-        server.service.broker.count(Counted::Limited("refused"));
-        no_place(why)
+        sockets.hold(place, say_goodbye(&mut socket, close)).await;
     })
 }
 
@@ -114,24 +141,24 @@ fn no_place(why: NoPlace) -> ApiError {
 }
 
 async fn serve(
-    server: &Arc<Signaling>,
+    sockets: &Sockets,
     hub: &Arc<dyn AnyHub>,
     mut socket: WebSocket,
     inbox: &Inbox,
     (requester, holder, known): (Requester, Holder, Upgrade),
 ) {
     let (id, outbox, first) = hub.open(requester, holder.clone(), known);
-    effects::begin(server, hub, first);
-    let session = Session { server, hub, id, holder, outbox: &outbox, inbox };
+    sockets.effects.begin(hub, first);
+    let session = Session { sockets, hub, id, holder, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
-    server.take(hub, Event::Closed { socket: id });
+    sockets.effects.take(hub, Event::Closed { socket: id });
     if let Some(close) = ended {
         say_goodbye(&mut socket, close).await;
     }
 }
 
 struct Session<'a> {
-    server: &'a Arc<Signaling>,
+    sockets: &'a Sockets,
     hub: &'a Arc<dyn AnyHub>,
     id: SocketId,
     holder: Holder,
@@ -163,7 +190,7 @@ impl Session<'_> {
                 },
             };
             match event {
-                Ok(event) => self.server.take(self.hub, event),
+                Ok(event) => self.sockets.effects.take(self.hub, event),
                 Err(close) => return Some(close),
             }
             // Frames that have arrived already would not let others have their turn.
@@ -173,7 +200,7 @@ impl Session<'_> {
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
         if self.inbox.is_refused() {
-            self.server.service.broker.count(Counted::Limited("unfinished"));
+            self.sockets.service.broker.count(Counted::Limited("unfinished"));
         }
         let close = closing_of(error)?;
         if close == TOO_LONG {
@@ -191,7 +218,7 @@ impl Session<'_> {
             Message::Close(_) => return None,
         }
         if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
-            self.server.service.broker.count(Counted::Limited("unfinished"));
+            self.sockets.service.broker.count(Counted::Limited("unfinished"));
             return Some(Err(UNFINISHED));
         }
         if content(&message) > self.hub.common().limits.frame_max {

@@ -17,12 +17,18 @@ use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
-use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
 use crate::effects::closing;
-use crate::server::Signaling;
-use crate::socket;
+use crate::hub::AnyHub;
+use crate::socket::{self, Sockets};
+
+/// What a route needs to open sockets of a protocol.
+#[derive(Clone)]
+pub struct SocketRoute {
+    pub(crate) sockets: Arc<Sockets>,
+    pub(crate) hub: Arc<dyn AnyHub>,
+}
 
 /// A request for a socket.
 pub(crate) struct SocketRequest {
@@ -36,30 +42,26 @@ pub(crate) struct SocketRequest {
 
 impl SocketRequest {
     /// Opens the socket of a user who has signed in, or of anybody if nobody must.
-    pub(crate) fn open_signed_in(
-        self,
-        server: &Arc<Signaling>,
-        protocol: ProtocolName,
-    ) -> Result<Response, ApiError> {
-        require(&*server.service.broker, self.known.user.as_ref())?;
-        self.open(server, protocol)
+    pub(crate) fn open_signed_in(self, route: &SocketRoute) -> Result<Response, ApiError> {
+        require(&*route.sockets.service.broker, self.known.user.as_ref())?;
+        self.open(route)
     }
 
     /// Opens the socket.
-    pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Result<Response, ApiError> {
-        let hub = server.hub(protocol).ok_or_else(ApiError::no_route)?;
-        let place = socket::place(server, &self.holder)?;
-        Ok(socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known))
+    pub(crate) fn open(self, route: &SocketRoute) -> Result<Response, ApiError> {
+        let place = route.sockets.place(&self.holder)?;
+        Ok(socket::upgrade(&route.sockets, &route.hub, place, self.requester, self.upgrade, self.known))
     }
 }
 
-impl FromRequest<Arc<Signaling>> for SocketRequest {
+impl FromRequest<SocketRoute> for SocketRequest {
     type Rejection = Response;
 
-    async fn from_request(request: Request, server: &Arc<Signaling>) -> Result<Self, Response> {
-        let country_key = server.service.broker.country_key(request.headers(), request.extensions());
+    async fn from_request(request: Request, route: &SocketRoute) -> Result<Self, Response> {
+        let (sockets, service) = (&route.sockets, &route.sockets.service);
+        let country_key = service.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
-        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, server).await else {
+        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, route).await else {
             let mut response = ApiError::upgrade_required().into_response();
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return Err(response);
@@ -69,11 +71,11 @@ impl FromRequest<Arc<Signaling>> for SocketRequest {
         };
         let query = parts.uri.query();
         let client = ClientKey::of(address);
-        let user = match signed_in(&*server.service.broker, &parts.headers, query, client).await {
+        let user = match signed_in(&*service.broker, &parts.headers, query, client).await {
             Ok(verified) => verified.map(|verified| verified.user),
-            Err(why) => return Err(socket::refuse(server, client, upgrade, closing(&why.into()))),
+            Err(why) => return Err(socket::refuse(sockets, client, upgrade, closing(&why.into()))),
         };
-        let known = known(server, &parts.headers, query.unwrap_or_default(), user.clone())
+        let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
         Ok(Self { upgrade, requester, holder: Holder::new(client, user), known })
@@ -81,12 +83,12 @@ impl FromRequest<Arc<Signaling>> for SocketRequest {
 }
 
 fn known(
-    server: &Signaling,
+    sockets: &Sockets,
     headers: &HeaderMap,
     query: &str,
     user: Option<User>,
 ) -> Result<Upgrade, ApiError> {
-    let wanted = server.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
+    let wanted = sockets.effects.copied_headers().iter();
     let copied = wanted.filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
@@ -97,7 +99,7 @@ fn known(
         headers: copied.collect(),
         user,
         visitor: 0,
-        wall_millis: u64::try_from(server.service.clock.now().as_millis()).unwrap_or(0),
+        wall_millis: u64::try_from(sockets.service.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),
     })
 }

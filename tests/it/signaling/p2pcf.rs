@@ -208,7 +208,7 @@ async fn polling_has_an_allowance_of_its_own_for_each_address() {
     };
     let address = "192.0.2.1".parse().unwrap();
     for _ in 0..1_199 {
-        assert_eq!(broker.app.signaling.count_poll(address), Ok(()));
+        assert_eq!(broker.app.signaling.polls.count(address), Ok(()));
     }
     assert_eq!(from("192.0.2.1").await.status, 200);
     let refused = from("192.0.2.1").await;

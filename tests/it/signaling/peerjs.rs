@@ -68,7 +68,7 @@ async fn an_address_asks_for_1200_ids_a_minute() {
     let from = |address| broker.request(Method::GET, path).header("x-forwarded-for", address);
     let address = "203.0.113.1".parse().unwrap();
     for _ in 0..1_199 {
-        assert_eq!(broker.app.signaling.count_poll(address), Ok(()));
+        assert_eq!(broker.app.signaling.polls.count(address), Ok(()));
     }
     assert_eq!(Answer::of(from("203.0.113.1")).await.status, 200);
     let answer = Answer::of(from("203.0.113.1").header("origin", "http://localhost:5173")).await;

@@ -17,7 +17,7 @@ use turn_ledger::ClientKey;
 use turn_limits::{Held, SHARES};
 
 use super::{EACH, too_many};
-use crate::broker::{Counted, ServerBroker};
+use crate::broker::{Counted, ServerBroker, Service};
 
 /// The most cards that wait while one is being delivered.
 pub(crate) const CARDS_MAX: usize = SHARES * CARDS_PER_CLIENT_MAX;
@@ -40,8 +40,9 @@ pub(crate) struct Feedback {
 }
 
 impl Feedback {
-    /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
-    pub(crate) fn new(client: Client, url: WebhookUrl, broker: Arc<dyn ServerBroker>) -> Self {
+    /// No cards.
+    pub(crate) fn new(url: WebhookUrl, service: &Service) -> Self {
+        let (client, broker) = (service.client.clone(), Arc::clone(&service.broker));
         let (queue, cards) = mpsc::channel(CARDS_MAX);
         Self { client, url, queue, cards: Mutex::new(cards), held: parking_lot::Mutex::default(), broker }
     }

@@ -20,7 +20,7 @@ use turn_base::throttle::Throttle;
 use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::{ClientRate, MemoryQuota, Rate};
 
-use crate::server::Service;
+use crate::broker::Service;
 use feedback::Feedback;
 use store::{FILES_MAX, KEPT, Store, notes};
 
@@ -38,7 +38,7 @@ pub(crate) const CLIENTS_MAX: usize = 4_096;
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// What happens to reports.
-pub(crate) struct Reports {
+pub struct Reports {
     /// Where they are kept. `None` without `REPORTS_DIR`. Its lock is held for work on the disk only, so that the bounds hold.
     pub(crate) store: Option<Arc<Mutex<Store>>>,
     /// Where cards of them go. `None` without `FEEDBACK_URL`.

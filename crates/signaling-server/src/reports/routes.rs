@@ -23,7 +23,6 @@ use super::Reports;
 use super::card::{self, BugInfo, given, name};
 use super::store::{QUALITY, REFRESH, Store, report};
 use crate::form::Form;
-use crate::server::Signaling;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -34,8 +33,8 @@ const NO_SNIFF: (HeaderName, &str) = (HeaderName::from_static("x-content-type-op
 type Sink = State<Arc<Reports>>;
 
 /// The routes for reports of pages, without the rule about origins.
-pub fn routes<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
-    let Some(reports) = &server.reports else { return Router::new() };
+pub fn routes<S: Clone + Send + Sync + 'static>(reports: Option<&Arc<Reports>>) -> Router<S> {
+    let Some(reports) = reports else { return Router::new() };
     let (has_store, has_chat) = (reports.store.is_some(), reports.feedback.is_some());
     let mut router = Router::new()
         .route("/call-quality-feedback", post(call_quality))
@@ -50,8 +49,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S>
 }
 
 /// The route of kept reports, which people open from a chat.
-pub fn kept<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
-    let Some(reports) = server.reports.as_ref().filter(|reports| reports.store.is_some()) else {
+pub fn kept<S: Clone + Send + Sync + 'static>(reports: Option<&Arc<Reports>>) -> Router<S> {
+    let Some(reports) = reports.filter(|reports| reports.store.is_some()) else {
         return Router::new();
     };
     Router::new().route("/api/debugInfo", get(debug_info)).with_state(Arc::clone(reports))
