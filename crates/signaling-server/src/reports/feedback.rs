@@ -10,14 +10,13 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use turn_base::backoff::RetryPolicy;
 use turn_base::delivery::Message;
-use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, send};
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::ClientKey;
 use turn_limits::{Held, SHARES};
 
-use super::{EACH, too_many};
 use crate::broker::{Counted, ServerBroker, Service};
+use crate::occupancy::NoPlace;
 
 /// The most cards that wait while one is being delivered.
 pub(crate) const CARDS_MAX: usize = SHARES * CARDS_PER_CLIENT_MAX;
@@ -48,12 +47,12 @@ impl Feedback {
     }
 
     /// Adds a card of a client, unless too many wait.
-    pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), ApiError> {
+    pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
         let mut held = self.held.lock();
         let pushed = if held.is_full(client, CARDS_PER_CLIENT_MAX) {
-            Err(too_many(EACH))
+            Err(NoPlace::ClientFull)
         } else {
-            self.queue.try_send((client, card)).map_err(|_| ApiError::overloaded())
+            self.queue.try_send((client, card)).map_err(|_| NoPlace::Full)
         };
         match &pushed {
             Ok(()) => held.add(client),

@@ -22,16 +22,12 @@ use turn_limits::{ClientRate, MemoryQuota, Rate};
 
 use crate::broker::Service;
 use feedback::Feedback;
-use store::{FILES_MAX, KEPT, Store, notes};
+use store::{FILES_MAX, KEPT, KEPT_BURST, NOTE_BYTES_BURST, Store, notes};
 
 /// Reports of one client at once.
 pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
-/// Bug reports of one client that are kept at once. One more is kept after a sixteenth of [`KEPT`].
-pub(crate) const KEPT_BURST: usize = 16;
-/// Bytes of the notes of one client at once. The same again comes back within a day.
-pub(crate) const NOTE_BYTES_BURST: usize = 64 * 1024;
 /// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
 pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// How often old reports are removed, at least. Each new one removes old ones too.

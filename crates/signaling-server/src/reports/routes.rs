@@ -19,10 +19,11 @@ use turn_base::request::query::parameters;
 use turn_ledger::ClientKey;
 use turn_signaling::uuid::uuid;
 
-use super::Reports;
 use super::card::{self, BugInfo, given, name};
 use super::store::{QUALITY, REFRESH, Store, report};
+use super::{EACH, Reports, too_many};
 use crate::form::Form;
+use crate::occupancy::NoPlace;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -112,7 +113,10 @@ async fn dead_track(
 /// Sends a card, if there is a chat.
 fn tell(reports: &Reports, client: ClientKey, card: String) -> Result<Json<Value>, ApiError> {
     if let Some(feedback) = &reports.feedback {
-        feedback.push(client, card)?;
+        feedback.push(client, card).map_err(|why| match why {
+            NoPlace::Full => ApiError::overloaded(),
+            NoPlace::ClientFull => too_many(EACH),
+        })?;
     }
     Ok(Json(json!({ "status": "ok" })))
 }

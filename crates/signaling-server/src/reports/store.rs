@@ -13,10 +13,12 @@ use turn_ledger::Timestamp;
 use turn_limits::SHARES;
 use turn_signaling::uuid::is_uuid;
 
-use super::{KEPT_BURST, NOTE_BYTES_BURST};
-
 /// How long a report is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Bug reports of one client that are kept at once. One more is kept after a sixteenth of [`KEPT`].
+pub(crate) const KEPT_BURST: usize = 16;
+/// Bytes of the notes of one client at once. The same again comes back within a day.
+pub(crate) const NOTE_BYTES_BURST: usize = 64 * 1024;
 /// The most files. In the time that a report is kept, a client can send two bursts: one at once, and one as it comes back.
 pub(crate) const FILES_MAX: usize = SHARES * 2 * KEPT_BURST;
 /// The most bytes of a file. Only the notes of a kind and day can reach it, because a report is shorter. Here too, a client can send two

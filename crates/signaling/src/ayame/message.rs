@@ -9,9 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
-use super::{ID_MAX, REGISTRATION_BYTES_MAX};
 use crate::protocol::{Closing, Text};
 use turn_ledger::is_dots;
+
+/// The longest room id and client id, in bytes.
+pub(super) const ID_MAX: usize = 255;
+/// The longest `register`, in bytes. Its metadata is kept until the webhook has answered.
+pub(super) const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const BYE: &str = r#"{"type":"bye"}"#;

@@ -35,18 +35,11 @@ use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::Frame;
-use registration::Orphan;
 use room::Rooms;
-use socket::{Socket, Timer};
+use socket::{Orphan, Socket, Timer};
 
 /// How long a socket may be open without a `register`.
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);
-/// The most rooms. Each has at least one socket, so this is also the shell's bound on sockets.
-pub const ROOMS_MAX: usize = 4_096;
-/// The longest room id and client id, in bytes.
-pub const ID_MAX: usize = 255;
-/// The longest `register`, in bytes. Its metadata is kept until the webhook has answered.
-pub const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
 /// The most frames of one socket that wait for its `accept`, as in the reference server.
 pub const WAITING_FRAMES_MAX: usize = 100;
 /// The most bytes of these frames. One frame of the longest kind always fits.

@@ -8,19 +8,12 @@ use turn_limits::Holder;
 
 use super::message::Register;
 use super::room::NoPlace;
-use super::socket::{Registration, SocketStage, Stage, Timer};
+use super::socket::{Orphan, Registration, SocketStage, Stage, Timer};
 use super::webhook::{NO_REASON, Verdict};
 use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message, webhook};
-use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
+use crate::call::{CallEvent, MediaAfter};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
-
-/// A socket that ended while a credential was being minted for it.
-pub(super) struct Orphan {
-    call: CallName,
-    member: MemberId,
-    user: Option<User>,
-}
 
 impl Ayame {
     /// Handles the first `register` of a socket.

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ROOMS_MAX;
 use crate::protocol::SocketId;
 
+/// The most rooms. Each has at least one socket, so this is also the shell's bound on sockets.
+pub(super) const ROOMS_MAX: usize = 4_096;
 const PLACES: usize = 2;
 
 /// The rooms by their ids.

@@ -80,6 +80,13 @@ pub(super) struct Registration {
     pub(super) waiting_bytes: usize,
 }
 
+/// A socket that ended while a credential was being minted for it.
+pub(super) struct Orphan {
+    pub(super) call: CallName,
+    pub(super) member: MemberId,
+    pub(super) user: Option<User>,
+}
+
 /// What a registration waits for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -30,6 +30,7 @@ use crate::dropped::Dropped;
 pub use answer::{P2pcfResponse, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
+pub use quota::Origin;
 use quota::{Forgot, OriginQuota};
 use rooms::{Listed, Rooms};
 
@@ -104,17 +105,6 @@ impl<'a> Request<'a> {
             _ => Err(Refusal::Method),
         }
     }
-}
-
-/// Where a page comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin<'a> {
-    /// The request has no `Origin`: no page sent it, or one of the broker's own origin.
-    Unnamed,
-    /// The operator serves this origin without a limit.
-    Listed,
-    /// Any other origin.
-    Other(&'a str),
 }
 
 /// An answer, and what happened in calls because of the request.

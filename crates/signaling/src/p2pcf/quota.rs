@@ -5,12 +5,22 @@ use std::collections::HashMap;
 
 use turn_ledger::{BillingDay, ORIGIN_MAX, Timestamp};
 
-use super::Origin;
 use super::answer::Refusal;
 
 /// Origins that are counted. When the table is full, the one with the fewest requests is forgotten. A program can invent
 /// origins, and these have few requests.
 const ORIGINS_MAX: usize = 4_096;
+
+/// Where a page comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// The request has no `Origin`: no page sent it, or one of the broker's own origin.
+    Unnamed,
+    /// The operator serves this origin without a limit.
+    Listed,
+    /// Any other origin.
+    Other(&'a str),
+}
 
 /// The requests of each origin in this month.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`room`] | the users of one room: who enters, who leaves, what is sent to whom |
+//! | [`shared`] | what all rooms share |
 //! | [`message`] | the messages in both directions |
 //! | [`profile`] | what a user says about itself |
 //! | [`user_cookie`] | the name that a visitor has chosen |
@@ -13,6 +14,7 @@
 mod message;
 mod profile;
 mod room;
+mod shared;
 pub mod user_cookie;
 
 use std::collections::HashMap;
@@ -27,6 +29,8 @@ use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
 use message::{Frame, Refusal};
 use room::{Arrival, Entry, Room};
+use shared::Out;
+pub use shared::Settings;
 
 /// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
 const FRAME_MAX: usize = 256 * 1024;
@@ -47,15 +51,6 @@ const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
 const RELAYED_KIB: Rate = Rate::per_second(1_024, 64);
 
-/// The settings of rooms.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// The most users of one room.
-    pub members_max: usize,
-    /// How often silent users are removed, and how long a user may be silent.
-    pub sweep: Duration,
-}
-
 /// All rooms.
 #[derive(Debug)]
 pub struct Rooms {
@@ -64,38 +59,6 @@ pub struct Rooms {
     seats: HashMap<SocketId, Seat>,
     timers: Deadlines<Timer>,
     out: Out,
-}
-
-/// What all rooms share: the actions of a step, and how many places their users take.
-#[derive(Debug, Default)]
-struct Out {
-    /// The actions for the current event. Empty between two events.
-    actions: Vec<Action>,
-    /// How many users of all rooms each holder has.
-    users: Held<usize>,
-    /// How many ids of users in all rooms each holder has taken.
-    ids: Held<usize>,
-    ids_of_all: usize,
-}
-
-impl Out {
-    fn take_id(&mut self, holder: &Holder) {
-        self.ids.add(holder);
-        self.ids_of_all += 1;
-    }
-
-    fn free_id(&mut self, holder: &Holder) {
-        self.ids.remove(holder);
-        self.ids_of_all = self.ids_of_all.saturating_sub(1);
-    }
-
-    fn push(&mut self, action: Action) {
-        self.actions.push(action);
-    }
-
-    fn extend(&mut self, actions: impl IntoIterator<Item = Action>) {
-        self.actions.extend(actions);
-    }
 }
 
 /// Where a socket belongs.

@@ -9,7 +9,7 @@ use turn_limits::{Holder, Share};
 
 use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
-use super::{Out, Settings};
+use super::shared::{Out, Settings};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, SocketId, Text, Upgrade};

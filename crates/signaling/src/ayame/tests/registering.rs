@@ -1,10 +1,9 @@
 //! From the upgrade to `accept`, without a webhook.
 
 use super::*;
-use crate::ayame::{
-    FRAMES_AT_ONCE_MAX, ID_MAX, ORPHANS_MAX, REGISTRATION_BYTES_MAX, ROOMS_MAX, WAITING_BYTES_MAX,
-    WAITING_FRAMES_MAX,
-};
+use crate::ayame::message::{ID_MAX, REGISTRATION_BYTES_MAX};
+use crate::ayame::room::ROOMS_MAX;
+use crate::ayame::{FRAMES_AT_ONCE_MAX, ORPHANS_MAX, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 
 fn refused(frame: &str) -> Vec<String> {
     let mut world = World::new(settings());
