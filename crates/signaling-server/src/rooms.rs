@@ -1,5 +1,6 @@
-//! The routes of rooms. The user of a socket is that of its token, else the one that a trusted proxy names, else the one that the visitor
-//! has chosen with `/set-username`. The name is known before the socket opens, and the client cannot change it afterwards.
+//! The routes of rooms. Tests: tests/it/signaling/rooms.rs. The user of a socket is that of its token, else the one that a trusted proxy
+//! names, else the one that the visitor has chosen with `/set-username`. The name is known before the socket opens, and the client cannot
+//! change it afterwards.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
