@@ -92,7 +92,7 @@ fn mints(app: &App) -> Vec<Route> {
 
 /// Without an `OPERATOR_TOKEN` these routes do not exist.
 fn operator_routes(app: &Arc<App>) -> Vec<Route> {
-    let routes = [
+    let routes = vec![
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::drop_reading),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::honest::Tally;
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
-use crate::support::{Answer, TestBroker, eventually};
+use crate::support::{Answer, TestBroker, finished};
 use crate::{Attack, Form, Outcome, as_gb, broker};
 
 /// Seconds of the books' time between two rounds. Each session is looked at in between.
@@ -129,5 +129,11 @@ async fn pull(form: Form, is_prefix: bool) -> Outcome {
 
 /// Waits until the broker has seen so many tracks. The watch runs each second of real time.
 async fn is_seen(broker: &TestBroker, tracks: u64) {
-    eventually("all tracks are seen", async || broker.metric(METRIC).await == Some(tracks)).await;
+    // `eventually` takes a closure, whose future may not move to another thread.
+    let seen = async {
+        while broker.metric(METRIC).await != Some(tracks) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    finished("all tracks are seen", seen).await;
 }

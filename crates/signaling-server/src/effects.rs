@@ -144,12 +144,8 @@ impl Effects {
                 if let Some(held_back) = self.log.pass(self.service.clock.instant()) {
                     let remedy =
                         "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
-                    tracing::warn!(
-                        host = url.host(),
-                        held_back,
-                        remedy,
-                        "a signaling webhook failed: {error}"
-                    );
+                    let host = url.host();
+                    tracing::warn!(host, held_back, remedy, "a signaling webhook failed: {error}");
                 }
                 None
             }

@@ -24,15 +24,9 @@ use crate::socket_request::{SocketRequest, SocketRoute};
 /// What the routes of `PeerJS` need.
 pub struct PeerjsRoutes {
     /// The key that clients name.
-    key: String,
-    polls: Arc<Polls>,
-    sockets: SocketRoute,
-}
-
-impl PeerjsRoutes {
-    pub(crate) fn new(key: String, polls: Arc<Polls>, sockets: SocketRoute) -> Self {
-        Self { key, polls, sockets }
-    }
+    pub(crate) key: String,
+    pub(crate) polls: Arc<Polls>,
+    pub(crate) sockets: SocketRoute,
 }
 
 type Peerjs = State<Arc<PeerjsRoutes>>;

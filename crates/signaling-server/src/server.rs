@@ -92,7 +92,8 @@ impl Signaling {
             ayame: route(ProtocolName::Ayame),
             yjs: route(ProtocolName::Yjs),
             rooms: rooms.map(|(config, route)| Arc::new(RoomRoutes::new(config, secret, route))),
-            peerjs: peerjs.map(|(key, route)| Arc::new(PeerjsRoutes::new(key, Arc::clone(&polls), route))),
+            peerjs: peerjs
+                .map(|(key, sockets)| Arc::new(PeerjsRoutes { key, polls: Arc::clone(&polls), sockets })),
             p2pcf,
             reports: reports.transpose()?,
             polls,

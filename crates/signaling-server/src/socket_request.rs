@@ -1,6 +1,6 @@
-//! A request for a socket. Tests: tests/it/signaling/sign_in.rs. It must ask for an upgrade, in all protocols, and may carry the user's
-//! token. A token that is refused closes the socket instead of failing the upgrade, because a page cannot read the response to that. The
-//! rule about origins is a layer around the routes.
+//! A request for a socket. It must ask for an upgrade, in all protocols, and may carry the user's token. A token that is refused closes the
+//! socket instead of failing the upgrade, because a page cannot read the response to that. The rule about origins is a layer around the
+//! routes.
 
 use std::sync::Arc;
 

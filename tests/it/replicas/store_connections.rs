@@ -116,7 +116,7 @@ async fn a_lost_machine_does_not_hide_the_next_one_of_the_url() {
     let (lost, port) = (address.port(), database.address().1);
     let url = format!("postgres://turn@127.0.0.1:{lost},127.0.0.1:{port}/postgres?sslmode=disable");
     let mut replica = replica(&database.config_at(&url), 1);
-    finished("the look", replica.observe()).await.unwrap();
+    Box::pin(finished("the look", replica.observe())).await.unwrap();
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
 use super::manual_clock::ManualClock;
-use super::{OPERATOR, REPORTER, eventually};
+use super::{OPERATOR, REPORTER, finished};
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";
@@ -38,16 +38,16 @@ pub(crate) struct TestBroker {
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_store(directory: &Path) -> (Store, Contents) {
-    let mut storage = None;
-    eventually("the ledger is no longer in use", async || {
-        storage = match FileStorage::open(directory) {
-            Err(OpenError::InUse { .. }) => None,
-            opened => Some(opened.unwrap()),
-        };
-        storage.is_some()
-    })
-    .await;
-    Store::open(storage.unwrap()).unwrap()
+    // Not `eventually`: a future with its closure may not move to another thread, as the attacks of tests/hostile do.
+    let opened = async {
+        loop {
+            match FileStorage::open(directory) {
+                Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                opened => break opened.unwrap(),
+            }
+        }
+    };
+    Store::open(finished("the ledger is no longer in use", opened).await).unwrap()
 }
 
 /// A complete response.

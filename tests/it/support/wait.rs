@@ -21,8 +21,6 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 
 /// The result of `work`, which ends within two minutes.
 pub(crate) async fn finished<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match timeout(WAIT_MAX, work).await {
-        Ok(result) => result,
-        Err(_) => panic!("not within two minutes: {what}"),
-    }
+    let Ok(result) = timeout(WAIT_MAX, work).await else { panic!("not within two minutes: {what}") };
+    result
 }

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Held, Holder, Rate, SHARES};
+use turn_limits::{Bucket, Holder, Rate, SHARES};
 
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
