@@ -162,7 +162,8 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     }
     // Nothing more is opened, and the broker has time to close what it does not hold.
     counts.is_ending.store(true, Ordering::Relaxed);
-    let open = || u64::try_from(memory::handles(process.id()).unwrap().saturating_sub(others)).unwrap();
+    let id = process.id();
+    let open = || u64::try_from(memory::handles(id).unwrap().saturating_sub(others)).unwrap();
     for _ in 0..SETTLE_MAX {
         tokio::time::sleep(SETTLE).await;
         if open() <= SOCKETS_MAX {

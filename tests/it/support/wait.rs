@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Waits until `holds` returns true, for two minutes at most.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
-        while !holds().await {
+        while !Box::pin(holds()).await {
             sleep(PAUSE).await;
         }
     };
