@@ -1,0 +1,205 @@
+//! The figures of docs/PERFORMANCE.md: starts the broker as a process, loads it from the same machine, and prints a table.
+//! `cargo bench` measures all of them, `cargo bench mints start` only these. `ROUNDS` (9) is how often each is measured, and
+//! `TURN_BROKER_BIN` names another program. The load of a machine changes more slowly than a round. So what is compared is measured in
+//! turns, and a ratio is one within a round.
+
+#![expect(clippy::disallowed_methods, reason = "it measures other processes, so it reads the clock")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its result")]
+#![expect(clippy::unwrap_used, reason = "it ends at the first surprise")]
+
+mod load;
+mod old_ledger;
+mod replicas;
+mod server;
+mod sockets;
+
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/support/postgres.rs"]
+mod postgres;
+
+use std::process::Command;
+
+use load::{Load, body, get, load};
+use server::{CLOUDFLARE, Server, directory, program};
+
+const CALLERS: u32 = 64;
+/// The mints of a round with all callers: about a second.
+const MINTS: u32 = 20_000;
+const LIVE_GRANTS: u32 = 400_000;
+const CONNECTIONS: u32 = 100_000;
+const MINT: &str = "/api/turn-credentials";
+const STATUS: &str = "/api/bandwidth-status";
+const FIGURES: [Figure; 8] = [
+    ("mints", mints),
+    ("callers", callers),
+    ("live", live),
+    ("memory", memory),
+    ("start", start),
+    ("status", status),
+    ("size", size),
+    ("replicas", replicas::replicas),
+];
+
+/// Its name, and what measures it in so many rounds.
+type Figure = (&'static str, fn(usize));
+/// What is measured, target and unit.
+type Row = [&'static str; 3];
+
+fn main() {
+    // Cargo adds `--bench`.
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let ["bare", port, bytes] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return server::serve_bare(port.parse().unwrap(), bytes.parse().unwrap());
+    }
+    let is_figure = |name: &String| FIGURES.iter().any(|(figure, _)| figure == name);
+    assert!(arguments.iter().all(is_figure), "the figures are {:?}", FIGURES.map(|(name, _)| name));
+    let rounds = std::env::var("ROUNDS").map_or(9, |text| text.parse().expect("ROUNDS is a number"));
+    println!("{}, {rounds} rounds.\n\n| figure | target | measured |\n|---|---|---|", machine());
+    for (name, measure) in FIGURES {
+        if arguments.is_empty() || arguments.iter().any(|argument| argument == name) {
+            eprintln!("{name}");
+            measure(rounds);
+        }
+    }
+}
+
+/// The version of the program, and what it runs on.
+fn machine() -> String {
+    let version =
+        String::from_utf8(Command::new(program()).arg("--version").output().unwrap().stdout).unwrap();
+    let [processors, load] =
+        ["/proc/cpuinfo", "/proc/loadavg"].map(|file| std::fs::read_to_string(file).unwrap());
+    let models: Vec<_> = processors.lines().filter_map(|line| line.strip_prefix("model name\t: ")).collect();
+    let (version, load) = (version.trim(), load.split(' ').next().unwrap());
+    format!("{version}, cores: {models:?}, load average before the run {load}")
+}
+
+/// Measures some rounds, and prints a row for each value: the median of the rounds, with the lowest and the highest.
+fn print<const N: usize>(rounds: usize, rows: [Row; N], mut round: impl FnMut() -> [f64; N]) {
+    let measured: Vec<_> = (0..rounds).map(|_| round()).collect();
+    for (column, [figure, target, unit]) in rows.into_iter().enumerate() {
+        let mut values: Vec<_> = measured.iter().map(|values| values[column]).collect();
+        values.sort_by(f64::total_cmp);
+        let [low, median, high] = [0, rounds / 2, rounds - 1].map(|at| three_digits(values[at]));
+        let spread = if low == high { String::new() } else { format!(" ({low} to {high})") };
+        println!("| {figure} | {target} | {median} {unit}{spread} |");
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    let decimals = if value >= 100.0 { 0 } else { 1 + usize::from(value < 10.0) };
+    format!("{value:.decimals$}")
+}
+
+/// Mints, and checks that each response had a credential: one without is a 200, too.
+fn mint(server: &Server, callers: u32, count: u32) -> Load {
+    let issued = || {
+        let status: serde_json::Value = body(server.address, STATUS).unwrap().parse().unwrap();
+        status["grants"]["issued"].as_u64().unwrap()
+    };
+    let before = issued();
+    let load = load(server, callers, count, |_| get(MINT));
+    assert_eq!(issued() - before, u64::from(count), "some responses had no credential");
+    load
+}
+
+/// A round at a new broker with an empty ledger on disk.
+fn fresh<T>(measure: impl FnOnce(&Server) -> T) -> T {
+    let state = directory();
+    let server = Server::durable(state.path());
+    mint(&server, CALLERS, MINTS / 40);
+    measure(&server)
+}
+
+fn mints(rounds: usize) {
+    let rows = [
+        ["durable mints, 64 callers: CPU ÷ `/health`", "≤ 2.5 ×", "×"],
+        ["the same: mints/s ÷ `/health`", "≥ 0.45 ×", "×"],
+        ["the same: p99", "≤ 4 ms", "ms"],
+        ["the same: CPU", "", "µs"],
+        ["the same: mints", "", "/s"],
+    ];
+    print(rounds, rows, || {
+        fresh(|server| {
+            let mints = mint(server, CALLERS, MINTS);
+            let health = load(server, CALLERS, MINTS, |_| get("/health"));
+            [mints.cpu / health.cpu, mints.rate / health.rate, mints.p99, mints.cpu, mints.rate]
+        })
+    });
+}
+
+fn callers(rounds: usize) {
+    let rows = [
+        ["durable mints, 1 caller: p50", "≤ 0.30 ms", "ms"],
+        ["the same: 4 callers", "≤ 0.42 ms", "ms"],
+        ["the same: 16 callers", "≤ 0.65 ms", "ms"],
+    ];
+    print(rounds, rows, || [1, 4, 16].map(|callers| fresh(|server| mint(server, callers, MINTS / 4).p50)));
+}
+
+fn live(rounds: usize) {
+    fresh(|server| {
+        let before = server.resident();
+        mint(server, CALLERS, LIVE_GRANTS);
+        let each = (server.resident() - before) * 1e6 / f64::from(LIVE_GRANTS);
+        let rows = [
+            ["resident memory of a live grant, of 400,000", "≤ 250 bytes", "bytes"],
+            ["the same: of the process", "", "MB"],
+        ];
+        print(1, rows, || [each, server.resident()]);
+        let ratio = ["a mint beside 400,000 live grants: CPU ÷ a new broker", "≤ 1.15 ×", "×"];
+        print(rounds, [ratio], || {
+            let cpu = |server: &Server| mint(server, CALLERS, MINTS).cpu;
+            [cpu(server) / fresh(cpu)]
+        });
+    });
+}
+
+fn memory(_: usize) {
+    let idle = Server::broker(&CLOUDFLARE).resident();
+    let mut settings = vec![("REPORTER_TOKEN", "bench-reporter-token"), ("HEARTBEAT_SECONDS", "3600")];
+    settings.extend(CLOUDFLARE);
+    let server = Server::broker(&settings);
+    load(&server, CALLERS, CONNECTIONS, |number| {
+        // An id is as long as those of crypto.randomUUID().
+        let body = format!(r#"{{"connectionId":"00000000-0000-4000-8000-{number:012}"}}"#);
+        let head =
+            "POST /api/connections HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer bench-reporter-token";
+        format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    });
+    let rows = [
+        ["resident memory: idle", "≤ 13 MB", "MB"],
+        ["the same: 100,000 live connections", "≤ 45 MB", "MB"],
+        ["the same: 4,096 signaling sockets", "≤ 60 MB", "MB"],
+    ];
+    print(1, rows, || [idle, server.resident(), sockets::resident()]);
+}
+
+fn start(rounds: usize) {
+    let old = directory();
+    let size = old_ledger::write(old.path());
+    let rows = [
+        ["start to first response: empty ledger", "", "ms"],
+        ["the same: month-old ledger", "≤ 40 ms", "ms"],
+        ["size of that ledger", "", "MB"],
+    ];
+    print(rounds, rows, || [Server::start_of(directory().path()), Server::start_of(old.path()), size]);
+}
+
+fn status(rounds: usize) {
+    let broker = Server::broker(&[]);
+    let bare = Server::bare(body(broker.address, STATUS).unwrap().len());
+    let rows = [
+        ["status, default log: requests/s ÷ a bare axum route", "≥ 0.75 ×", "×"],
+        ["the same: CPU ÷ that route", "", "×"],
+    ];
+    print(rounds, rows, || {
+        let [broker, bare] = [&broker, &bare].map(|server| load(server, CALLERS, MINTS, |_| get(STATUS)));
+        [broker.rate / bare.rate, broker.cpu / bare.cpu]
+    });
+}
+
+fn size(_: usize) {
+    let bytes = u32::try_from(std::fs::metadata(program()).unwrap().len()).unwrap();
+    print(1, [["size of the program", "≤ 13 MB", "MB"]], || [f64::from(bytes) / 1e6]);
+}
