@@ -15,7 +15,7 @@ export default [
   { files: ['**/*.mjs'], languageOptions: { globals: globals.nodeBuiltin } },
   // Functions in these tests run in the page, which has these globals.
   {
-    files: ['tests/browser/**', 'tests/examples/**', 'benches/**'],
+    files: ['tests/browser/**', 'tests/examples/**'],
     languageOptions: {
       globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', video: 'readonly', refusedByPolicy: 'readonly', clicked: 'readonly' },
     },

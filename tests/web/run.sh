@@ -11,7 +11,7 @@ npx --no-install tsc --project .
 npx --no-install tsc --project tsconfig.module.json
 npx --no-install tsc --project tsconfig.examples.json
 npx --no-install tsc --project tsconfig.pages.json
-(cd ../.. && tests/web/node_modules/.bin/eslint --config tests/web/eslint.config.mjs src/web tests/web tests/browser tests/examples benches)
+(cd ../.. && tests/web/node_modules/.bin/eslint --config tests/web/eslint.config.mjs src/web tests/web tests/browser tests/examples)
 for file in LICENSE dist/uPlot.iife.min.js dist/uPlot.min.css; do
     cmp "node_modules/uplot/$file" "../../src/web/vendor/uplot/${file##*/}"
 done
