@@ -13,6 +13,8 @@ mod replicas;
 mod server;
 mod sockets;
 
+#[path = "../../tests/it/support/held_port.rs"]
+mod held_port;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;

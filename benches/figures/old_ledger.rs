@@ -7,8 +7,9 @@ use std::time::Duration;
 use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app::setup;
 use turn_broker::config::{Config, Environment};
-use turn_broker::journal::Storage;
-use turn_broker::journal::store::{FILE_NAME, Store};
+use turn_broker::store::file::FileStorage;
+use turn_broker::store::file::ledger_file::FILE_NAME;
+use turn_broker::store::storage::Storage;
 use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, Timestamp};
 
 use crate::server::COTURN;
@@ -27,7 +28,7 @@ pub(crate) fn write(directory: &Path) -> f64 {
     let config = Config::from_env(&Environment::from_pairs(COTURN)).unwrap();
     let past = i64::try_from(MINUTES * 60_000).unwrap();
     let begin = Timestamp::from_millis(SystemClock.now().as_millis() - past);
-    let mut store = Store::open(directory).unwrap();
+    let mut store = FileStorage::open(directory).unwrap();
     let mut books = setup(&config).open(Some(store.load().unwrap().books), begin);
     let (mut minted, mut calls) = (0, vec![]);
     for minute in 0..MINUTES {
