@@ -107,7 +107,7 @@ pub struct MintQuery {
                 "grant": "AZ09LWzTBDYa_xlvnJeEngEAAAGUad7A…",
             }))),
             ("stun" = (summary = "Public STUN servers only", value = json!({
-                "iceServers": [{"urls": "stun:stun.l.google.com:19302"}],
+                "iceServers": [{"urls": ["stun:stun.l.google.com:19302"]}],
                 "source": "stun",
                 "degraded": true,
                 "reason": "BUDGET_EXHAUSTED",

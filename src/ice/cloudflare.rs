@@ -158,10 +158,7 @@ struct MintBody {
 fn parse(body: &[u8]) -> Result<IceServerList, CallError> {
     let answer: MintBody =
         serde_json::from_slice(body).map_err(|_| unusable("it is not a list of ICE servers"))?;
-    let raw = match answer.ice_servers {
-        OneOrMany::Many(many) => many,
-        OneOrMany::One(one) => vec![one],
-    };
+    let raw = answer.ice_servers.into_list();
     let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(unusable)?;
     if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }
 }
@@ -256,9 +253,8 @@ mod tests {
             prop_assert!(servers.relays());
             let mut seen = vec![];
             for server in servers.as_slice() {
-                let OneOrMany::Many(urls) = &server.urls else { unreachable!("a list after cleaning") };
                 let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-                for url in urls {
+                for url in &server.urls {
                     prop_assert!(!url.is_blocked_by_browsers() && !seen.contains(url), "{}", url.as_str());
                     prop_assert!(!url.relays() || has(&server.username) && has(&server.credential));
                     seen.push(url.clone());

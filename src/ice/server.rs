@@ -6,16 +6,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::ArrayBuilder;
-use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 
 use super::url::{IceUrl, IceUrlError, Reach, Transport};
 
 /// The most URLs in a response. Many URLs slow a browser down. Real responses have under ten.
 const URLS_MAX: usize = 64;
 
-/// One value, or a list of them. The standard allows both for `urls`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One value, or a list of them, from outside. The standard allows both for `urls`.
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany<T> {
     /// A single value.
@@ -26,9 +24,9 @@ pub enum OneOrMany<T> {
 
 impl<T> OneOrMany<T> {
     /// The values.
-    pub fn as_slice(&self) -> &[T] {
+    pub fn into_list(self) -> Vec<T> {
         match self {
-            Self::One(one) => std::slice::from_ref(one),
+            Self::One(one) => vec![one],
             Self::Many(many) => many,
         }
     }
@@ -47,9 +45,9 @@ pub enum UrlChoice {
 /// An entry of `iceServers`, as `RTCPeerConnection` takes it.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IceServer {
-    /// One URL or a list of URLs.
-    #[schema(schema_with = urls_schema)]
-    pub urls: OneOrMany<IceUrl>,
+    /// URLs: `stun:`, `stuns:`, `turn:` or `turns:`. Always a list, because typed clients read one type only.
+    #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
+    pub urls: Vec<IceUrl>,
     /// Present only with `turn:` and `turns:` URLs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
@@ -58,16 +56,6 @@ pub struct IceServer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
     pub credential: Option<String>,
-}
-
-fn urls_schema() -> RefOr<Schema> {
-    let url = || ObjectBuilder::new().schema_type(Type::String).build();
-    let schema = OneOfBuilder::new()
-        .item(url())
-        .item(ArrayBuilder::new().items(url()))
-        .description(Some("One URL or a list of URLs: `stun:`, `stuns:`, `turn:` or `turns:`."))
-        .examples([serde_json::json!(["turn:turn.cloudflare.com:3478?transport=udp"])]);
-    RefOr::T(schema.build().into())
 }
 
 /// A valid list of servers.
@@ -106,7 +94,10 @@ pub struct RawIceServer {
 impl RawIceServer {
     /// The URLs as they are written.
     pub(crate) fn urls(&self) -> &[String] {
-        self.urls.as_slice()
+        match &self.urls {
+            OneOrMany::One(url) => std::slice::from_ref(url),
+            OneOrMany::Many(urls) => urls,
+        }
     }
 }
 
@@ -135,30 +126,21 @@ impl IceServerList {
                 return Err(IceServersError::TooMany);
             }
             if !urls.is_empty() {
-                servers.push(IceServer {
-                    urls: OneOrMany::Many(urls),
-                    username: entry.username,
-                    credential: entry.credential,
-                });
+                servers.push(IceServer { urls, username: entry.username, credential: entry.credential });
             }
         }
         if servers.is_empty() { Err(IceServersError::Empty) } else { Ok(Self(servers)) }
     }
 
-    /// One entry for each STUN URL, with the URL as a string, as in common examples.
+    /// One entry for each STUN URL.
     pub fn of_stun(urls: &[IceUrl]) -> Self {
-        let entry =
-            |url: &IceUrl| IceServer { urls: OneOrMany::One(url.clone()), username: None, credential: None };
+        let entry = |url: &IceUrl| IceServer { urls: vec![url.clone()], username: None, credential: None };
         Self(urls.iter().map(entry).collect())
     }
 
     /// One entry with a credential.
     pub fn of_turn(urls: Vec<IceUrl>, username: String, credential: String) -> Self {
-        Self(vec![IceServer {
-            urls: OneOrMany::Many(urls),
-            username: Some(username),
-            credential: Some(credential),
-        }])
+        Self(vec![IceServer { urls, username: Some(username), credential: Some(credential) }])
     }
 
     /// The user name of the first entry that relays.
@@ -173,7 +155,7 @@ impl IceServerList {
 
     /// All URLs in order.
     pub fn urls(&self) -> impl Iterator<Item = &IceUrl> {
-        self.0.iter().flat_map(|server| server.urls.as_slice())
+        self.0.iter().flat_map(|server| &server.urls)
     }
 
     /// The URLs that a response has. Of several with the same [`Reach`] the first is kept, over TLS the first on port 443, which
@@ -192,12 +174,9 @@ impl IceServerList {
         };
         let kept = Reach::ALL.map(first);
         let mut index = 0..;
-        self.0.retain_mut(|server| match &mut server.urls {
-            OneOrMany::One(_) => kept.contains(&index.next()),
-            OneOrMany::Many(urls) => {
-                urls.retain(|_| kept.contains(&index.next()));
-                !urls.is_empty()
-            }
+        self.0.retain_mut(|server| {
+            server.urls.retain(|_| kept.contains(&index.next()));
+            !server.urls.is_empty()
         });
         self
     }

@@ -131,7 +131,7 @@ async fn without_any_configuration_the_response_is_stun() {
     let broker = TestBroker::start(&[]).await;
     let answer = broker.mint().await;
     let expected = json!({
-        "iceServers": [{"urls": "stun:stun.l.google.com:19302"}, {"urls": "stun:stun1.l.google.com:19302"}],
+        "iceServers": [{"urls": ["stun:stun.l.google.com:19302"]}, {"urls": ["stun:stun1.l.google.com:19302"]}],
         "source": "stun",
         "degraded": true,
         "reason": "NOT_CONFIGURED",

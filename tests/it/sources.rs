@@ -70,7 +70,7 @@ async fn a_source_without_settings_is_skipped() {
 async fn stun_as_the_first_source_is_not_degraded() {
     let broker = TestBroker::start(&[("ICE_SOURCES", "stun"), ("STUN_URLS", "stun:own.example:3478")]).await;
     let expected =
-        json!({"iceServers": [{"urls": "stun:own.example:3478"}], "source": "stun", "degraded": false});
+        json!({"iceServers": [{"urls": ["stun:own.example:3478"]}], "source": "stun", "degraded": false});
     assert_eq!(broker.mint().await.json(), expected);
 }
 
