@@ -162,7 +162,7 @@ impl Parts<'_> {
     fn dispatcher(&self) -> Option<AlertDispatcher> {
         let alert = self.config.alert.as_ref()?;
         Some(AlertDispatcher {
-            webhook: Webhook::new(self.client.clone(), alert, self.config.public_url.clone()),
+            webhook: Webhook::new(self.client.clone(), alert, self.config.dashboard_url()),
             clock: self.clock(),
             metrics: self.metrics(),
             retry: RetryPolicy::default(),

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::form::{form, number, seconds, visible};
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
+use super::public_url::PublicUrl;
 use super::settings::Settings;
 
 /// The lengths of a bearer token: 16 random characters cannot be guessed over a network, and it must fit in a header line.
@@ -60,11 +61,12 @@ pub struct RateLimitConfig {
 }
 
 impl AccessConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+    /// `public_url`: where this broker is reached.
+    pub(super) fn read(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> Self {
         let host = form("host names or addresses such as turn.example, without a scheme", host::parse_entry);
         let hosts = settings.list("ALLOWED_HOSTS", None, host);
         let access = Self {
-            origins: read_origins(settings),
+            origins: read_origins(settings, public_url),
             hosts: hosts.map_or(AllowedHosts::Any, AllowedHosts::List),
             rate: RateLimitConfig::read(settings),
             trusted_proxies: read_trusted_proxies(settings),
@@ -92,9 +94,9 @@ impl RateLimitConfig {
     }
 }
 
-fn read_origins(settings: &mut Settings<'_>) -> AllowedOrigins {
-    let expected =
-        "origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone";
+fn read_origins(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> AllowedOrigins {
+    let expected = "origins as scheme://host[:port] without a path, https://*.example.com for any one label, null for pages without an \
+                    origin, or * alone";
     let parse = |text: &str| if text == "*" { Some(text.to_owned()) } else { origin::parse_entry(text) };
     let listed = settings.list("CLIENT_URL", Some("http://localhost:5173"), form(expected, parse));
     let mut origins = listed.unwrap_or_default();
@@ -110,6 +112,7 @@ fn read_origins(settings: &mut Settings<'_>) -> AllowedOrigins {
     if let Some(origin) = origins.iter().find(|origin| WITHOUT_PORT.contains(&origin.as_str())) {
         settings.warn(format!("Add the port of your development server to CLIENT_URL, such as {origin}:5173: {origin} allows pages on port 80 only"));
     }
+    origins.extend(public_url.and_then(PublicUrl::origin));
     AllowedOrigins::List(origins)
 }
 

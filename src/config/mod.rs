@@ -67,7 +67,7 @@ pub struct Config {
     pub alert: Option<AlertConfig>,
     /// The parts of the limit at which there is an alert. `ALERT_PERCENTS`; 50, 80, 95 and 100 when unset.
     pub alert_percents: AlertPercents,
-    /// The address of this broker for people; with `None` alerts have no link.
+    /// The address of this broker for people and programs.
     pub public_url: Option<PublicUrl>,
     /// The other wire formats of the mint that are on.
     pub wire_formats: Vec<WireFormat>,
@@ -97,14 +97,20 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
+    /// The address for links to the dashboard, which exists only with an `OPERATOR_TOKEN`.
+    pub fn dashboard_url(&self) -> Option<PublicUrl> {
+        self.public_url.clone().filter(|_| self.access.operator_token.is_some())
+    }
+
     fn read(settings: &mut Settings<'_>) -> Self {
         let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
         let database = DatabaseConfig::read(settings);
+        let public_url = PublicUrl::read(settings);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
-            access: AccessConfig::read(settings),
+            access: AccessConfig::read(settings, public_url.as_ref()),
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),
             ice: IceConfig::read(settings, account_id.clone()),
@@ -113,7 +119,7 @@ impl Config {
             meter: MeterConfig::read(settings, account_id),
             alert: AlertConfig::read(settings),
             alert_percents: AlertPercents::read(settings),
-            public_url: PublicUrl::read(settings),
+            public_url,
             wire_formats: WireFormat::read(settings),
             signaling: SignalingConfig::read(settings),
             database,

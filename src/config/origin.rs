@@ -1,11 +1,15 @@
 //! Origins in one canonical form: `scheme://host[:port]`, lower case, without the scheme's default port. Two origins are
-//! equal exactly when their canonical forms are. A text without such a form (`null`, a path, a user, `*`) is not an origin.
+//! equal exactly when their canonical forms are. `null` is the origin of pages that have none: Electron, sandboxed frames. A text without
+//! such a form (a path, a user, `*`) is not an origin.
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue};
 use url::Url;
 
-/// The origins of pages that may call. `CLIENT_URL`; `http://localhost:5173` when unset.
+/// What browsers send for a page without an origin.
+const NULL: &str = "null";
+
+/// The origins of pages that may call. `CLIENT_URL`, and the origin of `PUBLIC_URL`; `http://localhost:5173` when unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
     /// Every origin, written as `*`.
@@ -59,6 +63,9 @@ fn with_any_label(origin: &str) -> Option<String> {
 
 /// The canonical form of an origin as a browser writes it.
 pub(super) fn canonical(text: &str) -> Option<String> {
+    if text == NULL {
+        return Some(NULL.to_owned());
+    }
     let (_, authority) = text.split_once("://")?;
     let is_blank = |c: char| c.is_whitespace() || c.is_control();
     if text.contains(is_blank) || authority.contains(['/', '\\', '?', '#', '@', '*', '%']) {
@@ -111,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_not_an_origin_is_refused() {
-        let texts = r"null example.com example.com:443 //example.com http:// http:/// https:example.com https://example.com/app
+        let texts = r"NULL null.example example.com example.com:443 //example.com http:// http:/// https:example.com https://example.com/app
             https://example.com// https://example.com?a https://example.com#a https://user@example.com https://*.com https://*. https://*
             https://*..example.com https://*.example.com. https://*.*.example.com https://a.*.example.com https://*example.com
             https://*.10.0.0.1 https://*.[::1] https://*.example.com/app https://example.com:99999 https://example.com:port
@@ -140,6 +147,13 @@ mod tests {
             https://app.example.com.evil.example https://*.example.com http://app.example.com https://app.example.com:8443
             http://localhost:5173",
         );
+    }
+
+    #[test]
+    fn pages_without_an_origin_are_allowed_if_the_list_has_null() {
+        assert_eq!(parse_entry("null").as_deref(), Some("null"));
+        let list = AllowedOrigins::List(vec!["null".into()]);
+        assert!(list.allows("null") && !list.allows("NULL") && !list.allows("https://null"));
     }
 
     const ALLOWED: &str = "https://app.example:8443";

@@ -1,18 +1,18 @@
-//! The address at which people open this broker. Alerts link to the dashboard there.
+//! The address at which people and programs reach this broker. Alerts link to the dashboard there, and its origin may call.
 
 use std::fmt;
 
 use url::Url;
 
 use super::form::{form, parse_base};
+use super::origin::canonical;
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 
 /// The longest URL, so that an alert with its link fits into a chat message.
 const PUBLIC_URL_MAX: usize = 200;
 
-/// An `http:` or `https:` URL without user, query and fragment, at most 200 characters. `PUBLIC_URL`; alerts have no link when
-/// unset.
+/// An `http:` or `https:` URL without user, query and fragment, at most 200 characters. `PUBLIC_URL`; none when unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
@@ -23,6 +23,11 @@ impl PublicUrl {
         is_visible_ascii(text).then(|| parse_base(text)).flatten().filter(is_short).map(Self)
     }
 
+    /// Its origin. React Native on Android sends it with each WebSocket.
+    pub(super) fn origin(&self) -> Option<String> {
+        canonical(&self.0.origin().ascii_serialization())
+    }
+
     /// The address of a part of the dashboard, by its id in the page.
     pub fn dashboard(&self, section: &str) -> String {
         format!("{self}dashboard#{section}")
@@ -31,11 +36,9 @@ impl PublicUrl {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let expected = "an http: or https: URL without user, query and fragment, at most 200 characters";
         let url = settings.optional("PUBLIC_URL", form(expected, Self::parse))?;
-        if !settings.is_set("OPERATOR_TOKEN") {
-            settings.warn("PUBLIC_URL has no effect: OPERATOR_TOKEN is not set, so there is no dashboard");
-            return None;
+        if settings.is_set("OPERATOR_TOKEN") {
+            settings.warn_of_cleartext("PUBLIC_URL", &url.0, "read OPERATOR_TOKEN when you sign in");
         }
-        settings.warn_of_cleartext("PUBLIC_URL", &url.0, "read OPERATOR_TOKEN when you sign in");
         Some(url)
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn test_alert(
     client: &Client,
     now: Timestamp,
 ) -> Verdict {
-    let webhook = Webhook::new(client.clone(), alert, config.public_url.clone());
+    let webhook = Webhook::new(client.clone(), alert, config.dashboard_url());
     match webhook.send(&example(config, now), now).await {
         Ok(()) => ok("it accepted the test alert"),
         Err(error) => fail(error.to_string(), remedy(&error)),

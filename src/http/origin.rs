@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
-};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -19,7 +17,6 @@ use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
-use turn_base::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -40,7 +37,8 @@ const EXPOSED: [HeaderName; 5] = [
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, TRACEPARENT])
+        // All that a preflight asks for, because tracing libraries add headers of their own.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .vary([ORIGIN])
         .max_age(PREFLIGHT_MAX_AGE);
@@ -56,10 +54,9 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     }
 }
 
-/// The CORS layer for the proxy of the SFU: its calls have another method than those of the API, and a page may add headers of its own.
+/// The CORS layer for the proxy of the SFU: its calls have another method than those of the API.
 pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PUT];
-    cors(origins).allow_methods(methods).allow_headers(AllowHeaders::mirror_request())
+    cors(origins).allow_methods([Method::GET, Method::POST, Method::PUT])
 }
 
 /// The response to a foreign request. It leaves outside the CORS layer. Its only CORS header lets a refused origin read that it was

@@ -187,16 +187,32 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")
             .header("access-control-request-method", method)
-            .header("access-control-request-headers", "authorization,content-type,traceparent");
+            .header("access-control-request-headers", "authorization,content-type,x-b3-traceid");
         let answer = Answer::of(request).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method), "{path}");
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            Some("authorization,content-type,traceparent"),
+            Some("authorization,content-type,x-b3-traceid"),
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn pages_without_an_origin_and_programs_with_the_origin_of_this_service_may_be_allowed() {
+    let broker = TestBroker::start(&[
+        ("CLIENT_URL", "https://app.example,null"),
+        ("PUBLIC_URL", "https://turn.example/path"),
+    ])
+    .await;
+    for origin in ["null", "https://turn.example", "https://app.example"] {
+        assert_eq!(mint_with_origin(&broker, origin).await.status, 200, "{origin}");
+    }
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
+    for origin in ["null", "https://turn.example"] {
+        assert_eq!(mint_with_origin(&broker, origin).await.status, 403, "{origin}");
     }
 }
 
