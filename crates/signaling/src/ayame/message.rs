@@ -28,13 +28,6 @@ pub struct Frame {
     pub(super) message: Result<Message, Closing>,
 }
 
-impl Frame {
-    pub(super) fn parse(text: Text) -> Self {
-        let message = Message::parse(text.as_str());
-        Self { text, message }
-    }
-}
-
 /// A message of a client.
 pub(super) enum Message {
     Register(Box<Register>),
@@ -74,7 +67,7 @@ pub(super) struct ForWebhook {
 }
 
 impl Message {
-    fn parse(text: &str) -> Result<Self, Closing> {
+    pub(super) fn parse(text: &str) -> Result<Self, Closing> {
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| INVALID_JSON)?;
         let kind: Option<String> = fields.read("type").map_err(|_| UNKNOWN_TYPE)?;
         Ok(match kind.as_deref() {

@@ -34,7 +34,7 @@ use turn_limits::{Holder, PerHolder, Rate};
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
-use message::Frame;
+use message::{Frame, Message};
 use room::Rooms;
 use socket::{Orphan, Socket, Timer};
 
@@ -179,7 +179,8 @@ impl Protocol for Ayame {
     type Frame = Frame;
 
     fn parse(text: Text) -> Frame {
-        Frame::parse(text)
+        let message = Message::parse(text.as_str());
+        Frame { text, message }
     }
 
     fn step(&mut self, event: Event<Frame>, now: Duration) -> Vec<Action> {

@@ -19,13 +19,6 @@ pub struct Frame {
     pub(super) message: Result<Incoming, Refusal>,
 }
 
-impl Frame {
-    pub(super) fn parse(text: Text) -> Self {
-        let message = Incoming::parse(text.as_str());
-        Self { text, message }
-    }
-}
-
 /// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
@@ -110,7 +103,7 @@ struct EndToEnd<'a> {
 }
 
 impl Incoming {
-    fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         // serde would read an array as the fields in order.
         let is_object = text.trim_ascii_start().starts_with('{');
         let head = is_object.then(|| serde_json::from_str::<Head<'_>>(text).ok()).flatten();

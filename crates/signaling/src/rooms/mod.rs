@@ -27,7 +27,7 @@ use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
-use message::{Frame, Refusal};
+use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 use shared::Out;
 pub use shared::Settings;
@@ -82,7 +82,8 @@ impl Protocol for Rooms {
     type Frame = Frame;
 
     fn parse(text: Text) -> Frame {
-        Frame::parse(text)
+        let message = Incoming::parse(text.as_str());
+        Frame { text, message }
     }
 
     fn step(&mut self, event: Event<Frame>, now: Duration) -> Vec<Action> {
