@@ -1,12 +1,12 @@
-//! The rules for a request's head on every route: exactly one `Host`, which names this service, and at most one encoding of
-//! the body. If a proxy in front could interpret the head differently, the request is refused and the connection closed, so
+//! The rules for a request's head on every route: exactly one `Host`, which names this service, at most one encoding of the body, and an
+//! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the connection closed, so
 //! no second request can be hidden in a body.
 //!
 //! hyper decides two cases. An encoding that does not end in `chunked` gets a 400 without a body. After a request with both
 //! a length and an encoding, the connection is closed.
 
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, HOST, HeaderName, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 
@@ -55,6 +55,9 @@ fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), Api
         return Err(ApiError::invalid(
             "Send the body with a Content-Length, or as `Transfer-Encoding: chunked` alone.",
         ));
+    }
+    if headers.contains_key(SEC_WEBSOCKET_KEY) && !headers.contains_key(UPGRADE) {
+        return Err(ApiError::upgrade_dropped());
     }
     if *hosts == AllowedHosts::Any || ANY_HOST.contains(&route) {
         return Ok(());

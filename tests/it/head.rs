@@ -52,6 +52,18 @@ async fn a_request_names_exactly_one_well_formed_host() {
     }
 }
 
+#[tokio::test]
+async fn a_websocket_whose_upgrade_a_proxy_has_dropped_is_told_so_on_every_path() {
+    let broker = TestBroker::start(&[("SIGNALING", "ayame,rooms,peerjs,yjs")]).await;
+    let lines = "Host: a\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    for target in ["/signaling", "/yjs", "/parties/rooms/r", "/peerjs/peerjs?key=peerjs", "/", "/unknown"] {
+        let (found, answer) = status(&broker, target, "HTTP/1.1", lines).await;
+        assert_eq!(found, 426, "{target}: {answer}");
+        assert!(answer.contains("a proxy in between dropped the Upgrade header"), "{target}: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n"), "{target}: {answer}");
+    }
+}
+
 fn chunked(lines: &str) -> String {
     let head =
         format!("POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\n{lines}");

@@ -7,7 +7,7 @@ mod body;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, UPGRADE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -65,6 +65,13 @@ impl ApiError {
     pub fn upgrade_required() -> Self {
         Self::new(Code::UpgradeRequired, "Upgrade required")
             .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
+    }
+
+    /// A WebSocket's request without the `Upgrade` that its client has sent.
+    pub fn upgrade_dropped() -> Self {
+        Self::new(Code::UpgradeRequired, "Upgrade required").message(
+            "Let the proxy pass WebSockets on (docs/DEPLOYMENT.md has nginx and Caddy): a proxy in between dropped the Upgrade header.",
+        )
     }
 
     /// Nobody knows who asks.
@@ -216,6 +223,9 @@ impl IntoResponse for ApiError {
         let mut response = status.into_response();
         if let Some(wait) = retry_in {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         response.extensions_mut().insert(*body);
         response

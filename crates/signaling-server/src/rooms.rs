@@ -99,8 +99,6 @@ async fn open(
     let visitor = rooms.visitor(peer, request.headers());
     let mut socket = match SocketRequest::from_request(request, &rooms.sockets).await {
         Ok(socket) => socket,
-        // As the reference server answers.
-        Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
     require(&*rooms.service().broker, socket.known.user.as_ref())?;

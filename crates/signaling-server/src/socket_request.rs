@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::UPGRADE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use turn_base::broker::Requester;
 use turn_base::error::ApiError;
@@ -62,9 +61,7 @@ impl FromRequest<SocketRoute> for SocketRequest {
         let country_key = service.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
         let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, route).await else {
-            let mut response = ApiError::upgrade_required().into_response();
-            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            return Err(response);
+            return Err(ApiError::upgrade_required().into_response());
         };
         let Some(ClientAddr(address)) = parts.extensions.get().copied() else {
             return Err(ApiError::internal().into_response());

@@ -166,7 +166,7 @@ async fn a_request_without_a_user_party_or_upgrade_is_refused() {
         assert_eq!(refusal(&broker, &path, &ann).await, (400, "INVALID_REQUEST".to_owned()), "{room}");
     }
     let plain = broker.get("/parties/rooms/r").await;
-    assert_eq!(plain.error(), (404, "NOT_FOUND".to_owned()));
+    assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".to_owned()));
 }
 
 #[tokio::test]
