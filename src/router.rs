@@ -80,14 +80,23 @@ impl Table {
 }
 
 fn mints(app: &App) -> Vec<Route> {
-    let format = |format: &WireFormat| match format {
-        WireFormat::Turn => route!(wire_formats::get_turn_rest_credentials),
-        WireFormat::Matrix => route!(wire_formats::get_matrix_turn_server),
-        WireFormat::Ice => route!(wire_formats::get_stunner_ice),
-    };
-    let formats = app.wire_formats.iter().map(format);
-    let routes = [route!(credentials::get_turn_credentials)].into_iter().chain(formats);
-    routes.map(|route| route.map(get_only)).collect()
+    let mut routes = vec![route!(credentials::get_turn_credentials).map(get_only)];
+    for format in &app.wire_formats {
+        match format {
+            WireFormat::Turn => {
+                let turn = route!(wire_formats::get_turn_rest_credentials);
+                routes.push(turn.map(|handlers| only(handlers, "GET,POST")));
+            }
+            WireFormat::Matrix => {
+                routes.push(route!(wire_formats::get_matrix_turn_server).map(get_only));
+                let older = wire_formats::OLDER_MATRIX_PATHS;
+                let handlers = || get_only(get(wire_formats::get_matrix_turn_server));
+                routes.extend(older.map(|path| Route::new(path, handlers())));
+            }
+            WireFormat::Ice => routes.push(route!(wire_formats::get_stunner_ice).map(get_only)),
+        }
+    }
+    routes
 }
 
 /// Without an `OPERATOR_TOKEN` these routes do not exist.
@@ -243,7 +252,12 @@ fn check<E: IntoResponse + 'static>(
 /// Only GET: a HEAD would do the work and discard its result, such as a credential. `any` adds no `Allow`, also not to the response to a
 /// preflight. axum's own would name HEAD.
 fn get_only(route: Handlers) -> Handlers {
-    let refuse = async || ([(ALLOW, HeaderValue::from_static("GET"))], ApiError::method_not_allowed());
+    only(route, "GET")
+}
+
+/// The same for a path with the `allowed` methods, as a header has them.
+fn only(route: Handlers, allowed: &'static str) -> Handlers {
+    let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)
 }
 

@@ -18,6 +18,7 @@ use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 use super::AppState;
 use super::head;
 use super::request_log::{self, Minted, RequestHead};
+use super::wire_formats;
 use crate::app::App;
 use crate::forward::{CountedSocket, FORWARDED, Forwarded};
 use crate::mint::DegradedReason;
@@ -70,6 +71,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         None => next.run(request).await,
     };
+    let response =
+        if route.starts_with("/_matrix/") { wire_formats::with_errcode(response) } else { response };
     let mut response = finish(response, &request_id);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
         response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
@@ -197,7 +200,8 @@ fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",
         (_, route) if route.ends_with(SFU_REST) => "sfu",
-        (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
+        (_, "/api/turn-credentials" | "/turn" | "/ice") => "mint",
+        (_, route) if route.starts_with("/_matrix/") => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
     }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +16,7 @@ use super::credentials::{MintQuery, mint};
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::IceResponse;
+use turn_base::body::BODY_MAX;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::parameter;
 
@@ -20,6 +24,14 @@ use turn_base::request::query::parameter;
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
 /// The only value of `?service=`.
 const SERVICE: &str = "turn";
+/// The values of `?iceTransportPolicy=`, the default first.
+const POLICIES: [&str; 2] = ["all", "relay"];
+/// The paths at which Matrix clients look, besides the one of `OpenAPI`.
+pub const OLDER_MATRIX_PATHS: [&str; 3] = [
+    "/_matrix/client/r0/voip/turnServer",
+    "/_matrix/client/unstable/voip/turnServer",
+    "/_matrix/client/api/v1/voip/turnServer",
+];
 
 /// The query parameter of the TURN REST draft and of stunner.
 #[derive(IntoParams)]
@@ -43,7 +55,7 @@ pub struct TurnRestBody {
     /// Life in seconds. 300 if there are only STUN servers.
     #[schema(example = 86_400)]
     ttl: u64,
-    /// URLs of the TURN servers that accept the credential, and of STUN servers.
+    /// URLs of the TURN servers that accept the credential. STUN servers, if there is no TURN server.
     #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
     uris: Vec<String>,
 }
@@ -55,16 +67,16 @@ pub struct StunnerBody {
     /// For `new RTCPeerConnection({iceServers})`.
     #[schema(value_type = Vec<IceServer>)]
     ice_servers: IceServerList,
-    /// Always `all`: the client may also connect without a relay.
+    /// As asked for: `all`, or `relay` for a client that must not connect without a relay.
     #[schema(example = "all")]
     ice_transport_policy: &'static str,
 }
 
 /// Returns a credential in the format of the TURN REST draft.
 ///
-/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`. A `POST` may have the parameters in a form.
 #[utoipa::path(
-    get, path = "/turn",
+    method(get, post), path = "/turn",
     params(
         ServiceQuery,
         ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
@@ -76,6 +88,7 @@ pub struct StunnerBody {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
+    let request = if request.method() == Method::POST { with_form(request).await? } else { request };
     mint(&app, request, check_service, |answer| turn_rest(&app, &answer)).await
 }
 
@@ -99,21 +112,66 @@ pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<R
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
 #[utoipa::path(
     get, path = "/ice",
-    params(ServiceQuery, MintQuery),
+    params(
+        ServiceQuery,
+        ("iceTransportPolicy" = Option<String>, Query, description = "`all` or `relay`, for the response. `all` by default.", pattern = "^(all|relay)$"),
+        MintQuery,
+    ),
     responses(
         (status = 200, description = "ICE servers.", body = StunnerBody),
-        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `iceTransportPolicy` is neither `all` nor `relay`.", body = ErrorBody),
     )
 )]
 pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
+    let policy = transport_policy(request.uri().query());
+    let check = |query: Option<&str>| {
+        check_service(query)?;
+        policy.clone().map(|_| ())
+    };
     let body = |answer| StunnerBody {
         ice_servers: match answer {
             IceResponse::Minted(minted) => minted.ice_servers,
             IceResponse::Stun(_) => app.stun.clone(),
         },
-        ice_transport_policy: "all",
+        ice_transport_policy: policy.clone().unwrap_or(POLICIES[0]),
     };
-    mint(&app, request, check_service, body).await
+    mint(&app, request, check, body).await
+}
+
+/// The request with the parameters of its form in the query. Janus sends them so.
+async fn with_form(request: Request) -> Result<Request, ApiError> {
+    let wrong = || {
+        ApiError::invalid(
+            "Send the parameters in the query or as a form (application/x-www-form-urlencoded).",
+        )
+    };
+    let (mut parts, body) = request.into_parts();
+    let form = to_bytes(body, BODY_MAX).await.map_err(|_| wrong())?;
+    let form = std::str::from_utf8(&form).map_err(|_| wrong())?;
+    let query = [parts.uri.query().unwrap_or_default(), form].into_iter().filter(|part| !part.is_empty());
+    let target = format!("{}?{}", parts.uri.path(), query.collect::<Vec<_>>().join("&"));
+    parts.uri = target.parse::<Uri>().map_err(|_| wrong())?;
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// The error as Matrix clients read it: a code of theirs, and when to try again.
+pub(super) fn with_errcode(mut response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let wait = response.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+    let own = response.extensions_mut().remove::<ErrorBody>();
+    let mut error = own.unwrap_or_else(|| *ApiError::of_status(status).body);
+    error.errcode = Some(match status {
+        StatusCode::TOO_MANY_REQUESTS => "M_LIMIT_EXCEEDED",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "M_FORBIDDEN",
+        _ => "M_UNKNOWN",
+    });
+    error.retry_after_ms =
+        wait.filter(|_| status == StatusCode::TOO_MANY_REQUESTS).map(|seconds| seconds * 1_000);
+    response.extensions_mut().insert(error);
+    response
 }
 
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
@@ -123,14 +181,16 @@ fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
     }
 }
 
-/// The list in a format that has only one credential: the first one, its URLs, and the URLs that need none.
+/// The list in a format that has only one credential: the first one and its TURN URLs. Without a TURN URL, the URLs that need none, because
+/// programs such as Janus take the first URL for a TURN server.
 fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
     let username = servers.username();
     let usable = servers
         .as_slice()
         .iter()
         .filter(|server| server.username.is_none() || server.username.as_deref() == username);
-    let uris = usable.clone().flat_map(|server| server.urls.as_slice());
+    let has_relay = servers.relays();
+    let uris = usable.clone().flat_map(|server| &server.urls).filter(|url| !has_relay || url.relays());
     let password = usable.clone().find_map(|server| server.credential.clone());
     TurnRestBody {
         username: username.unwrap_or_default().to_owned(),
@@ -138,6 +198,12 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
         ttl: ttl.as_secs(),
         uris: uris.map(ToString::to_string).collect(),
     }
+}
+
+fn transport_policy(query: Option<&str>) -> Result<&'static str, ApiError> {
+    let parse = |text: &str| POLICIES.into_iter().find(|policy| *policy == text);
+    let wrong = || ApiError::invalid("Set `iceTransportPolicy` to `all` or `relay`.");
+    Ok(parameter(query, "iceTransportPolicy", parse, wrong)?.unwrap_or(POLICIES[0]))
 }
 
 fn check_service(query: Option<&str>) -> Result<(), ApiError> {

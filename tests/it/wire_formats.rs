@@ -34,11 +34,8 @@ async fn turn_rest_and_matrix_responses_have_the_same_four_fields() {
             (&json!(username), &json!(credential), &json!(3600))
         );
         let uris: Vec<_> = body["uris"].as_array().unwrap().iter().map(|uri| uri.as_str().unwrap()).collect();
-        assert!(
-            uris.contains(&"turn:turn.cloudflare.com:3478?transport=udp")
-                && uris.contains(&"stun:stun.cloudflare.com:3478"),
-            "{uris:?}"
-        );
+        assert!(uris.contains(&"turn:turn.cloudflare.com:3478?transport=udp"), "{uris:?}");
+        assert!(uris.iter().all(|uri| uri.starts_with("turn")), "{uris:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert!(answer.header("ratelimit-remaining").is_some());
     }
@@ -51,6 +48,64 @@ async fn a_response_in_stunners_format_configures_a_peer_connection() {
     assert_eq!(body["iceTransportPolicy"], "all");
     let (username, _) = cloudflare.history().last_credential();
     assert_eq!(body["iceServers"][1]["username"], username);
+    for policy in ["all", "relay"] {
+        let path = format!("/ice?service=turn&iceTransportPolicy={policy}");
+        assert_eq!(broker.get(&path).await.json()["iceTransportPolicy"], policy);
+    }
+    let minted = cloudflare.history().mints();
+    let other = broker.get("/ice?service=turn&iceTransportPolicy=none").await;
+    assert_eq!(other.error(), (400, "INVALID_REQUEST".into()));
+    assert_eq!(cloudflare.history().mints(), minted);
+}
+
+#[tokio::test]
+async fn the_turn_rest_draft_may_be_asked_with_a_form_as_janus_does() {
+    let (cloudflare, broker) = with_all(&[]).await;
+    let post = |path: &str, body: &'static str| {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        Answer::of(broker.request(Method::POST, path).header(form.0, form.1).body(body))
+    };
+    for (path, body) in [
+        ("/turn", "service=turn&api=key&username=me"),
+        ("/turn?service=turn&key=key", ""),
+        ("/turn?service=turn", "ttl=3600"),
+    ] {
+        let answer = post(path, body).await;
+        let (username, _) = cloudflare.history().last_credential();
+        assert_eq!(answer.json()["username"], username, "{path} {body}");
+    }
+    assert_eq!(cloudflare.history().mints(), 3);
+    for (path, body) in
+        [("/turn", ""), ("/turn", "service=turn&ttl=5"), ("/turn?service=turn", "service=turn")]
+    {
+        assert_eq!(post(path, body).await.error(), (400, "INVALID_REQUEST".into()), "{path} {body}");
+    }
+    let put = Answer::of(broker.request(Method::PUT, "/turn?service=turn")).await;
+    assert_eq!((put.status.as_u16(), put.header("allow")), (405, Some("GET,POST")));
+}
+
+#[tokio::test]
+async fn matrix_clients_of_every_version_get_a_credential_and_errors_in_their_form() {
+    let (cloudflare, broker) = with_all(&[("RATE_LIMIT_REQUESTS", "4")]).await;
+    let versions = ["api/v1", "r0", "v3", "unstable"];
+    for version in versions {
+        let answer = broker.get(&format!("/_matrix/client/{version}/voip/turnServer")).await;
+        let (username, _) = cloudflare.history().last_credential();
+        assert_eq!(answer.json()["username"], username, "{version}");
+    }
+    for version in versions {
+        let limited = broker.get(&format!("/_matrix/client/{version}/voip/turnServer")).await;
+        let body = limited.json();
+        assert_eq!((limited.status.as_u16(), &body["errcode"]), (429, &json!("M_LIMIT_EXCEEDED")), "{body}");
+        let wait = limited.header("retry-after").unwrap().parse::<u64>().unwrap();
+        assert_eq!(body["retry_after_ms"], wait * 1_000);
+    }
+    let path = "/_matrix/client/v3/voip/turnServer";
+    let foreign = broker.request(Method::GET, path).header("origin", "https://foreign.example");
+    assert_eq!(Answer::of(foreign).await.json()["errcode"], "M_FORBIDDEN");
+    assert_eq!(Answer::of(broker.request(Method::PUT, path)).await.json()["errcode"], "M_UNKNOWN");
+    let other = broker.mint().await.json();
+    assert!(other.get("errcode").is_none(), "only Matrix clients get their codes: {other}");
 }
 
 #[tokio::test]
@@ -65,7 +120,7 @@ async fn without_a_relay_the_response_has_public_stun_servers_and_an_empty_user(
         );
     }
     let body = broker.get("/ice?service=turn").await.json();
-    assert_eq!(body["iceServers"][0]["urls"], "stun:stun.l.google.com:19302");
+    assert_eq!(body["iceServers"][0]["urls"], json!(["stun:stun.l.google.com:19302"]));
 }
 
 #[tokio::test]

@@ -86,6 +86,14 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false, example = "2025-02-01T00:00:00Z")]
     pub reset_date: Option<String>,
+    /// Only for Matrix clients: their code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "M_LIMIT_EXCEEDED")]
+    pub errcode: Option<&'static str>,
+    /// Only for Matrix clients: when to try again, in milliseconds.
+    #[serde(rename = "retry_after_ms", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false, example = 30_000)]
+    pub retry_after_ms: Option<u64>,
     /// Stable identifier for programs.
     #[schema(schema_with = code_schema)]
     pub code: &'static str,
