@@ -26,7 +26,7 @@ workspace_tests() {
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
     cargo test --locked --workspace --no-run --message-format=json-render-diagnostics >"$built"
     # For each program the directory of its package, and its path.
-    sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"test":true}.*"executable":"\([^"]*\)".*|\1 \2|p' "$built" |
+    sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*|\1 \2|p' "$built" |
         CI=1 xargs -P 2 -L 1 bash -c '
             output=$(cd "$0" && "$1" 2>&1) || result=255
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
