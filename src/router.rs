@@ -84,8 +84,9 @@ fn mints(app: &App) -> Vec<Route> {
     for format in &app.wire_formats {
         match format {
             WireFormat::Turn => {
-                let turn = route!(wire_formats::get_turn_rest_credentials);
-                routes.push(turn.map(|handlers| only(handlers, "GET,POST")));
+                let get = route!(wire_formats::get_turn_rest_credentials);
+                let both = get.and(route!(wire_formats::post_turn_rest_credentials));
+                routes.push(both.map(|handlers| only(handlers, "GET,POST")));
             }
             WireFormat::Matrix => {
                 routes.push(route!(wire_formats::get_matrix_turn_server).map(get_only));

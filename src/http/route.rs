@@ -42,6 +42,17 @@ impl Route {
         }
     }
 
+    /// The same path with the methods of another route, too.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            path: self.path,
+            handlers: self.handlers.merge(other.handlers),
+            #[cfg(test)]
+            described: self.described.merge_from(other.described),
+        }
+    }
+
     /// The same path with layers around its handlers.
     #[must_use]
     pub fn map(self, change: impl FnOnce(Handlers) -> Handlers) -> Self {

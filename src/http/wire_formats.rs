@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -74,9 +74,9 @@ pub struct StunnerBody {
 
 /// Returns a credential in the format of the TURN REST draft.
 ///
-/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`. A `POST` may have the parameters in a form.
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
 #[utoipa::path(
-    method(get, post), path = "/turn",
+    get, path = "/turn",
     params(
         ServiceQuery,
         ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
@@ -88,8 +88,22 @@ pub struct StunnerBody {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    let request = if request.method() == Method::POST { with_form(request).await? } else { request };
     mint(&app, request, check_service, |answer| turn_rest(&app, &answer)).await
+}
+
+/// Returns a credential in the format of the TURN REST draft, as Janus asks for it.
+///
+/// The same as `GET /turn`. The parameters may also be in a form.
+#[utoipa::path(
+    post, path = "/turn",
+    params(ServiceQuery, MintQuery),
+    responses(
+        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or the body is not a form.", body = ErrorBody),
+    )
+)]
+pub async fn post_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
+    get_turn_rest_credentials(app, with_form(request).await?).await
 }
 
 /// Returns a credential in the format that Matrix clients read.

@@ -125,10 +125,12 @@ export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
   code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  errcode?: string;
   error: string;
   message?: string;
   requestId: string;
   resetDate?: string;
+  retry_after_ms?: number;
 }
 
 export interface ForecastBody {
@@ -183,7 +185,7 @@ export interface HintBody {
 
 export interface IceServer {
   credential?: string;
-  urls: string | Array<string>;
+  urls: Array<string>;
   username?: string;
 }
 
