@@ -10,6 +10,7 @@
 mod load;
 mod old_ledger;
 mod replicas;
+mod response;
 mod server;
 mod sockets;
 
@@ -21,7 +22,8 @@ mod postgres;
 
 use std::process::Command;
 
-use load::{Load, body, get, load};
+use load::{Load, load};
+use response::{body, get};
 use server::{CLOUDFLARE, Server, directory, program};
 
 const CALLERS: u32 = 64;
