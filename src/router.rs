@@ -276,3 +276,6 @@ fn if_operator(route: Handlers, app: &Arc<App>) -> Handlers {
 fn operator_method(route: Handlers, app: &Arc<App>) -> Handlers {
     route.route_layer(check(app, operator::require_operator))
 }
+
+#[cfg(test)]
+mod openapi_tests;

@@ -73,6 +73,9 @@ impl AccessConfig {
             operator_token: settings.secret("OPERATOR_TOKEN", visible(TOKEN_CHARS)),
             reporter_token: settings.secret("REPORTER_TOKEN", visible(TOKEN_CHARS)),
         };
+        if let (Some(url), Some(_)) = (public_url, &access.operator_token) {
+            url.warn_of_cleartext(settings);
+        }
         if let (Some(operator), Some(reporter)) = (&access.operator_token, &access.reporter_token)
             && operator.expose_secret() == reporter.expose_secret()
         {

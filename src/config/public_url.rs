@@ -35,11 +35,12 @@ impl PublicUrl {
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let expected = "an http: or https: URL without user, query and fragment, at most 200 characters";
-        let url = settings.optional("PUBLIC_URL", form(expected, Self::parse))?;
-        if settings.is_set("OPERATOR_TOKEN") {
-            settings.warn_of_cleartext("PUBLIC_URL", &url.0, "read OPERATOR_TOKEN when you sign in");
-        }
-        Some(url)
+        settings.optional("PUBLIC_URL", form(expected, Self::parse))
+    }
+
+    /// The operator signs in at the dashboard there.
+    pub(super) fn warn_of_cleartext(&self, settings: &mut Settings<'_>) {
+        settings.warn_of_cleartext("PUBLIC_URL", &self.0, "read OPERATOR_TOKEN when you sign in");
     }
 }
 

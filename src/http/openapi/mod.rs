@@ -81,6 +81,3 @@ pub async fn get_open_api(Extension(Document(text)): Extension<Document>) -> Res
     let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (headers, Bytes::clone(&text)).into_response()
 }
-
-#[cfg(test)]
-mod tests;

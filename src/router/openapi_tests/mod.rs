@@ -3,6 +3,8 @@
 
 mod shared;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Serializer, Value};
@@ -10,10 +12,9 @@ use turn_base::clock::SystemClock;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::*;
+use super::Table;
 use crate::app;
 use crate::config::{Config, Environment};
-use crate::router::Table;
 use crate::telemetry::log::LostLines;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi/openapi.json");
