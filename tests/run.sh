@@ -49,8 +49,6 @@ step hostile 'an attacker with what a stranger has gets no more than the allowan
 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
 step call 'a call over coturn: browser, broker and coturn count the same bytes' tests/browser/run.sh
-browser pages 'dashboard and relay check: what they show, no error, no finding of axe'
-browser demo '`turn-broker demo` as somebody meets it'
 browser ayame-relay 'calls over signaling are counted and cut, at the built-in relay and at coturn'
 browser needed 'a call that connects directly mints nothing'
 browser relay 'the built-in relay ends a call at the packet where the budget is spent'
@@ -72,6 +70,9 @@ step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/cotur
 step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step coturn 'doctor examines a real coturn' tests/coturn/run.sh
+# These draw a lot, so they run when the image is built.
+browser pages 'dashboard and relay check: what they show, no error, no finding of axe'
+browser demo '`turn-broker demo` as somebody meets it'
 using=("${names[@]}")
 # By hand, before a tag: its optimized builds take longer than all other steps.
 step release 'the archives of a release can be made again, run on x86-64 and arm64, and are the image' tests/release/run.sh
