@@ -15,8 +15,9 @@ FROM rust AS dependencies
 # Size before speed: the image is smaller, and a request costs slightly more CPU time than with the release profile.
 # Without debug information, the profile `dev` compiles faster.
 ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_DEV_DEBUG=0
-# tests/run.sh builds with `dev`, which takes a third of the time.
+# tests/run.sh builds with `dev`, which takes a third of the time. An argument ends with its stage, a variable does not.
 ARG PROFILE=release
+ENV PROFILE=$PROFILE
 
 # Build the dependencies with the empty packages, in a layer that stays valid until a manifest changes.
 # Naming the host target keeps RUSTFLAGS away from procedural macros, which cannot be static.

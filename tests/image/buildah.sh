@@ -28,8 +28,8 @@ mkdir -p "$registry"
 
 engine_build() {
     b bud --layers --pull-never --format docker --isolation chroot --iidfile "$work/image" \
-        -v "$toolchain:/usr/local/toolchain:ro" -v "$registry:/usr/local/cargo/registry" "$@"
-    image=$(cat "$work/image")
+        -v "$toolchain:/usr/local/toolchain:ro" -v "$registry:/usr/local/cargo/registry" "$@" &&
+        image=$(cat "$work/image")
 }
 engine_inspect() { b inspect --type image "$image"; }
 engine_export() {

@@ -6,9 +6,7 @@ container=
 engine_build() {
     # Podman drops HEALTHCHECK from its default format.
     if [ "$ENGINE" = podman ]; then set -- --format docker "$@"; fi
-    BUILDKIT_PROGRESS=plain "$ENGINE" build --iidfile "$work/image" "$@"
-    image=$(cat "$work/image")
-    images="$images $image"
+    BUILDKIT_PROGRESS=plain "$ENGINE" build --iidfile "$work/image" "$@" && image=$(cat "$work/image") && images="$images $image"
 }
 engine_inspect() { "$ENGINE" image inspect "$image"; }
 engine_export() {
