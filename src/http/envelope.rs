@@ -63,7 +63,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let response = match head::refuse(&request, route, &app.hosts) {
+    let mut response = match head::refuse(&request, route, &app.hosts) {
         Some(refused) => refused,
         // The next leader answers it. What this process would change now, it might not write.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
@@ -71,8 +71,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         None => next.run(request).await,
     };
-    let response =
-        if route.starts_with("/_matrix/") { wire_formats::with_errcode(response) } else { response };
+    if wire_formats::is_matrix(route)
+        && let Some(mut error) = error_of(&mut response)
+    {
+        wire_formats::add_errcode(&mut error, response.status(), response.headers());
+        response.extensions_mut().insert(error);
+    }
     let mut response = finish(response, &request_id);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
         response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
@@ -201,7 +205,7 @@ fn kind_of(method: &str, route: &str) -> &'static str {
         (_, "/parties/{party}/{room}") => "rooms",
         (_, route) if route.ends_with(SFU_REST) => "sfu",
         (_, "/api/turn-credentials" | "/turn" | "/ice") => "mint",
-        (_, route) if route.starts_with("/_matrix/") => "mint",
+        (_, route) if wire_formats::is_matrix(route) => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -168,24 +168,22 @@ async fn with_form(request: Request) -> Result<Request, ApiError> {
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// The error as Matrix clients read it: a code of theirs, and when to try again.
-pub(super) fn with_errcode(mut response: Response) -> Response {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
-    let wait = response.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
-    let own = response.extensions_mut().remove::<ErrorBody>();
-    let mut error = own.unwrap_or_else(|| *ApiError::of_status(status).body);
+/// Whether the route is one for Matrix clients.
+pub(super) fn is_matrix(route: &str) -> bool {
+    route.starts_with("/_matrix/")
+}
+
+/// Adds what Matrix clients read of an error: a code of theirs, and when to try again.
+pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &HeaderMap) {
     error.errcode = Some(match status {
         StatusCode::TOO_MANY_REQUESTS => "M_LIMIT_EXCEEDED",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "M_FORBIDDEN",
         _ => "M_UNKNOWN",
     });
-    error.retry_after_ms =
-        wait.filter(|_| status == StatusCode::TOO_MANY_REQUESTS).map(|seconds| seconds * 1_000);
-    response.extensions_mut().insert(error);
-    response
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+        error.retry_after_ms = wait.map(|seconds| seconds * 1_000);
+    }
 }
 
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
