@@ -5,15 +5,11 @@
 # Prints the seed, each test that fails, and how many have passed. Exits with 1 if one fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 seed=${1:-$RANDOM} work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "the seed is $seed"
-
-# programs: the packages' directories and their test programs, one pair a line.
-programs() {
-    cargo test --locked --workspace --no-run --message-format=json |
-        sed -nE 's/.*"manifest_path":"([^"]*)\/Cargo.toml".*"profile":\{[^}]*"test":true\}.*"executable":"([^"]*)".*/\1 \2/p'
-}
 
 # one DIRECTORY PROGRAM TEST: runs one test, and adds a letter to `passed` or its name to `failed`.
 one() {
@@ -31,7 +27,7 @@ export -f one
 export work
 
 : >"$work/passed"
-programs >"$work/programs"
+test_programs >"$work/programs"
 while read -r directory program; do
     (cd "$directory" && "$program" --list --format terse) |
         sed -n "s|\(.*\): test$|$directory\n$program\n\1|p"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
-# written in Rust, `npm_packages` for those of a lock file, `broker` for ours, `unpack` for packages that are not installed, `isolate` for a
+# written in Rust, `test_programs` for ours, `npm_packages` for those of a lock file, `broker` for ours, `unpack` for packages that are not installed, `isolate` for a
 # network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
@@ -37,6 +37,13 @@ tool() {
     tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
     cargo install --list --root "$tools" | grep -q "^$1 v$2:" ||
         CARGO_TARGET_DIR=$tools/build cargo install --debug --locked --root "$tools" "$1@$2"
+}
+
+# test_programs: compiles the workspace, and prints a line for each test program: the directory of its package, and its path. The caller
+# has `pipefail`.
+test_programs() {
+    cargo test --locked --workspace --no-run --message-format=json-render-diagnostics |
+        sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*|\1 \2|p'
 }
 
 # npm_packages: those of the lock file in the current directory, unless they are there.

@@ -22,11 +22,10 @@ step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 # Compiles all programs and tests, then runs the tests, two of their programs at a time. The tests of the ledger in PostgreSQL start a server of
 # their own, and with CI set they are not skipped.
 workspace_tests() {
-    local built=$target/test-programs
+    local programs
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
-    cargo test --locked --workspace --no-run --message-format=json-render-diagnostics >"$built"
-    # For each program the directory of its package, and its path.
-    sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*|\1 \2|p' "$built" |
+    programs=$(test_programs)
+    printf '%s\n' "$programs" |
         CI=1 xargs -P 2 -L 1 bash -c '
             output=$(cd "$0" && "$1" 2>&1) || result=255
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
