@@ -324,10 +324,10 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
-    let problems = load_in(&layered(&[], &text)).err().map(|errors| errors.to_string());
-                prop_assert!(problems.is_none_or(|problems| !problems.contains("hush")));
-            }
+        #[test]
+        fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
+            let problems = load_in(&layered(&[], &text)).err().map(|errors| errors.to_string());
+            prop_assert!(problems.is_none_or(|problems| !problems.contains("hush")));
         }
+    }
 }
