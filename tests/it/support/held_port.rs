@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
 
-/// A TCP port of 127.0.0.1 where nobody listens yet. Nobody else gets it while this exists. A server that is told this port can listen
-/// there, because servers set `SO_REUSEADDR`.
+/// A TCP port of 127.0.0.1 where nobody listens yet. No other program gets it while this value exists. A server of the test can listen there,
+/// because servers set `SO_REUSEADDR`.
 pub(crate) struct HeldPort(TcpSocket);
 
 impl HeldPort {
