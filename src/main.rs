@@ -90,7 +90,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         }
         _ => {}
     }
-    let environment = Environment::of_process();
+    let environment = Environment::of_process(None);
     let config = match command {
         Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
         _ => Config::from_env(&environment),
@@ -130,7 +130,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
 fn examine(options: &doctor::Options, json: bool) -> Result<ExitCode, Failure> {
     let mut stdout = std::io::stdout();
     let progress = Progress::new(&mut stdout, json);
-    let report = match Config::from_env(&Environment::of_process()) {
+    let report = match Config::from_env(&Environment::of_process(None)) {
         Ok(config) => block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??,
         Err(problems) => doctor::report_invalid(&problems, progress),
     };

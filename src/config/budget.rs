@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::form::{Formed, form, number, one_of, parse_decimal, parsed, seconds};
+use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
 use super::settings::Settings;
 use crate::cost::{Money, Price};
 use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, KeptAddresses};
@@ -89,7 +89,7 @@ impl BudgetConfig {
             limit: settings.money().get("BANDWIDTH_LIMIT_GB", "1000", gb),
             billing_day: settings.money().get("BILLING_DAY", "1", billing_day),
             mode: settings.money().get("BUDGET_MODE", "estimate", one_of(MODES)),
-            state_dir: settings.money().optional("STATE_DIR", parsed("the path of a directory")),
+            state_dir: settings.money().optional("STATE_DIR", path("a directory")),
             limit_action: settings.money().get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
             liability_rate: settings
                 .money()

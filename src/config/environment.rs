@@ -1,6 +1,6 @@
-//! The raw variables: those of the process over those of `.env`, or pairs from a test. It also reads the files that
+//! The raw variables: those of the process over those of an env file, or pairs from a test. It also reads the files that
 //! `NAME_FILE` names. No other module reads the environment, and none writes it. A variable of the process hides the
-//! line in `.env` even if it is empty, so an operator can disable a line for one run.
+//! line in the file even if it is empty, so an operator can disable a line for one run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,62 +9,60 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
+use super::env_file::{EnvFile, Fault};
+use super::form::is_quoted;
 use super::problem::ConfigProblem;
 
-/// The most bytes read from `.env` or from a file that a variable names. A secret has under 4 KiB.
+/// The most bytes read from an env file or from a file that a variable names. A secret has under 4 KiB.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// The env file in the working directory, which may be missing.
 const DOTENV: &str = ".env";
 const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
 /// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
-    variables: BTreeMap<String, String>,
-    /// Problems with reading, reported together with those of the values.
+    /// Each one, or why it cannot be used. That is a problem only if it is one of ours.
+    variables: BTreeMap<String, Result<String, Fault>>,
+    /// Problems with the env file, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
-    /// What could not be read. Whether it is a problem is known once the settings are.
-    pub(super) unreadable: Vec<UnreadableVariable>,
     pub(super) is_terminal: bool,
 }
 
-/// A variable that could not be read. It is a problem only if it is one of ours.
-pub(super) struct UnreadableVariable {
-    /// Its name.
-    pub(super) name: String,
-    /// What to report.
-    pub(super) problem: ConfigProblem,
-}
-
-impl UnreadableVariable {
-    /// `place`: the variable that is reported, or the file in which it is.
-    fn new(name: &str, place: &str, expected: String) -> Self {
-        let problem = ConfigProblem { variable: place.to_owned(), expected };
-        Self { name: name.to_owned(), problem }
-    }
-}
-
 impl Environment {
-    /// The process's variables over those of `.env` in the working directory, if it exists.
+    /// The process's variables over those of an env file: `file`, or `.env` in the working directory, if it exists.
     /// [`super::Config::from_env`] reports what could not be read.
-    pub fn of_process() -> Self {
-        Self::layered(std::env::vars_os(), read_from_disk(Path::new(DOTENV)))
-            .with_terminal(io::stdout().is_terminal())
+    pub fn of_process(file: Option<&Path>) -> Self {
+        let mut environment = Self::from_pairs::<String, String>([]);
+        let path = file.unwrap_or(Path::new(DOTENV));
+        match read_from_disk(path) {
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+            text => environment.add_file(text, path),
+        }
+        environment.add_process(std::env::vars_os());
+        environment.with_terminal(io::stdout().is_terminal())
     }
 
-    /// The process's variables with these names; `.env` is not read.
+    /// The process's variables with these names; no file is read.
     pub fn of_process_only(names: &[&str]) -> Self {
-        let ours = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
-        Self::layered(ours, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
+        let mut environment = Self::from_pairs::<String, String>([]);
+        environment
+            .add_process(std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known)));
+        environment.with_terminal(io::stdout().is_terminal())
     }
 
     /// Only these variables; standard output is not a terminal. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self {
-            variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            problems: Vec::new(),
-            unreadable: Vec::new(),
-            is_terminal: false,
-        }
+        let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
+        Self { variables, problems: Vec::new(), is_terminal: false }
+    }
+
+    /// Only what a `.env` with this text sets. For tests.
+    #[cfg(test)]
+    pub(super) fn of_dotenv(text: &str) -> Self {
+        let mut environment = Self::from_pairs::<String, String>([]);
+        environment.add_file(Ok(text.to_owned()), Path::new(DOTENV));
+        environment
     }
 
     /// Sets whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
@@ -77,7 +75,7 @@ impl Environment {
     /// Sets a variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.variables.insert(name.to_owned(), value.into());
+        self.variables.insert(name.to_owned(), Ok(value.into()));
         self
     }
 
@@ -92,43 +90,39 @@ impl Environment {
         self.get(name).is_some()
     }
 
-    /// The trimmed value; an empty one counts as unset.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    /// The trimmed value, or why it cannot be used; an empty one counts as unset.
+    pub(super) fn get(&self, name: &str) -> Option<Result<&str, &Fault>> {
+        let value = self.variables.get(name)?.as_ref().map(|value| value.trim());
+        (value != Ok("")).then_some(value)
     }
 
     /// The names of variables that are set and not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
+        self.variables.keys().map(String::as_str).filter(|name| self.is_set(name))
     }
 
-    fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
-        let mut environment = Self::from_pairs::<String, String>([]);
-        match dotenv.map(|content| read_dotenv(&content)) {
-            Ok(file) => {
-                environment.variables.extend(file.variables);
-                environment.unreadable.extend(file.swallowed);
-                for expected in file.problems {
-                    environment.refuse(DOTENV, expected);
-                }
+    fn add_file(&mut self, text: io::Result<String>, path: &Path) {
+        let name = path.display().to_string().escape_debug().to_string();
+        let expected = match text {
+            Ok(text) => {
+                let file = EnvFile::parse(&text, &name);
+                self.variables.extend(file.values);
+                let line = |number| format!("expected NAME=value in line {number}; {QUOTING}");
+                file.bad_lines.into_iter().map(line).collect()
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => environment.refuse(DOTENV, format!("cannot read it: {error}")),
-        }
-        for (name, value) in process {
-            let Ok(name) = name.into_string() else { continue };
-            if let Ok(value) = value.into_string() {
-                environment.variables.insert(name, value);
-            } else {
-                let unreadable = UnreadableVariable::new(&name, &name, "expected UTF-8 text".into());
-                environment.unreadable.push(unreadable);
-            }
-        }
-        environment
+            Err(error) => vec![format!("cannot read it: {error}")],
+        };
+        let problem = |expected| ConfigProblem { variable: name.clone(), expected };
+        self.problems.extend(expected.into_iter().map(problem));
     }
 
-    fn refuse(&mut self, variable: &str, expected: String) {
-        self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
+    fn add_process(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
+        for (name, value) in variables {
+            let value = value.into_string().map_err(|_| Fault::Other("expected UTF-8 text".into()));
+            if let Ok(name) = name.into_string() {
+                self.variables.insert(name, value);
+            }
+        }
     }
 }
 
@@ -138,18 +132,20 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// The text of a file without its last line end, or why it cannot be used. The error never contains the text.
-pub(super) fn read_file(path: &str) -> Result<String, String> {
-    let text = read_from_disk(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
-    if text.trim().is_empty() {
-        return Err(format!("expected a value in {path:?}"));
+/// The text of a file, or why it cannot be used. As in a variable, what is around it does not count: an editor adds line ends. The error
+/// never contains the text.
+pub(super) fn read_file(path: &Path) -> Result<String, String> {
+    let name = path.to_string_lossy();
+    let text = read_from_disk(path).map_err(|error| format!("cannot read {name:?}: {error}"))?;
+    match text.trim() {
+        "" => Err(format!("expected a value in {name:?}")),
+        text if is_quoted(text) => Err(format!("expected a value without quotes around it in {name:?}")),
+        text => Ok(text.to_owned()),
     }
-    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(line.unwrap_or(&text).to_owned())
 }
 
 /// Reads at most one byte more than allowed, so that a file that has grown meanwhile is detected. Opens only regular files,
-/// because opening a named pipe would block the start until somebody writes to it.
+/// because opening a named pipe would block the start until somebody writes to it. A byte order mark is no part of the text.
 fn read_from_disk(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file"));
@@ -160,60 +156,8 @@ fn read_from_disk(path: &Path) -> io::Result<String> {
     if file.limit() == 0 {
         return Err(io::Error::other("expected at most 64 KiB"));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("expected UTF-8 text"))
-}
-
-/// What is in `.env`.
-#[derive(Default)]
-struct DotenvFile {
-    /// Names and values in their order. Names may repeat.
-    variables: Vec<(String, String)>,
-    /// One text for each line that cannot be used. It names the line by its number and never shows it, because it may be a secret.
-    problems: Vec<String>,
-    /// Lines inside quotes. A setting among them would be lost silently.
-    swallowed: Vec<UnreadableVariable>,
-}
-
-fn read_dotenv(content: &str) -> DotenvFile {
-    let content = content.trim_start_matches('\u{feff}');
-    let mut file = DotenvFile::default();
-    for line in dotenvy::from_read_iter(content.as_bytes()) {
-        match line {
-            Ok(variable) => file.variables.push(variable),
-            Err(error) => {
-                let place = line_number(content, &error).map_or(String::new(), |n| format!(" in line {n}"));
-                file.problems.push(format!("expected NAME=value{place}; {QUOTING}"));
-            }
-        }
-    }
-    if file.problems.is_empty() {
-        file.swallowed = swallowed(content, &file.variables);
-    }
-    file
-}
-
-/// Finds assignments that are inside quotes, perhaps by accident. A quoted value may span lines, and an apostrophe in a comment after
-/// two spaces starts one.
-fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<UnreadableVariable> {
-    let of_line = |(index, line): (usize, &str)| {
-        let (name, _) = dotenvy::from_read_iter(line.as_bytes()).next()?.ok()?;
-        let is_lost = variables.iter().all(|(read, _)| *read != name);
-        let place = index + 1;
-        let expected = format!(
-            "{name} in line {place} is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
-        );
-        is_lost.then(|| UnreadableVariable::new(&name, DOTENV, expected))
-    };
-    content.lines().enumerate().filter_map(of_line).collect()
-}
-
-/// The number of the line that dotenvy could not parse. dotenvy's error contains only text: that of the line, or of the value
-/// in it. So this is the first line that contains the text and cannot be parsed alone.
-fn line_number(content: &str, error: &dotenvy::Error) -> Option<usize> {
-    let dotenvy::Error::LineParse(text, _) = error else { return None };
-    let first = text.lines().next()?.trim();
-    let is_bad = |line: &str| dotenvy::from_read_iter(line.as_bytes()).any(|parsed| parsed.is_err());
-    content.lines().position(|line| line.contains(first) && is_bad(line)).map(|index| index + 1)
+    let text = std::str::from_utf8(&bytes).map_err(|_| io::Error::other("expected UTF-8 text"))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 #[cfg(test)]
@@ -222,43 +166,27 @@ mod tests {
     use crate::config::testing::load_in;
     use proptest::prelude::*;
 
-    fn layered(process: &[(&str, &str)], dotenv: &str) -> Environment {
-        let process = process.iter().map(|(name, value)| (name.into(), value.into()));
-        Environment::layered(process, Ok(dotenv.to_owned()))
-    }
-
-    fn problem_of(environment: &Environment) -> String {
-        let [problem] = &environment.problems[..] else { panic!("{:?}", environment.problems) };
-        problem.to_string()
+    fn text<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+        environment.get(name).and_then(Result::ok)
     }
 
     #[test]
     fn process_variables_override_the_file_and_an_empty_one_hides_a_line() {
-        let environment = layered(
-            &[("PORT", "1"), ("DOORS", "")],
-            "\u{feff}PORT=2\nDOORS=ice\nHOST='::1' # local\nexport A=b",
-        );
-        assert_eq!(environment.get("PORT"), Some("1"));
-        assert_eq!(environment.get("DOORS"), None);
-        assert_eq!(environment.get("HOST"), Some("::1"));
-        assert_eq!(environment.get("A"), Some("b"));
-        assert!(environment.problems.is_empty());
+        let mut environment = Environment::of_dotenv("PORT=2\nDOORS=i$ce\nHOST=::1\n");
+        let process = [("PORT", "1"), ("DOORS", "")];
+        environment.add_process(process.into_iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(text(&environment, "PORT"), Some("1"));
+        assert!(!environment.is_set("DOORS"));
+        assert_eq!(text(&environment, "HOST"), Some("::1"));
+        assert!(load_in(&environment).is_ok());
     }
 
     #[test]
     fn values_are_trimmed_and_blank_ones_count_as_unset() {
         let environment = Environment::from_pairs([("A", "  x "), ("B", " \t "), ("C", "")]);
-        assert_eq!(
-            (environment.get("A"), environment.get("B"), environment.get("C")),
-            (Some("x"), None, None)
-        );
+        let values = ["A", "B", "C"].map(|name| text(&environment, name));
+        assert_eq!(values, [Some("x"), None, None]);
         assert_eq!(environment.names().collect::<Vec<_>>(), ["A"]);
-    }
-
-    #[test]
-    fn a_missing_env_file_is_not_a_problem() {
-        let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
-        assert!(environment.problems.is_empty());
     }
 
     #[cfg(unix)]
@@ -267,7 +195,8 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let bad = || OsString::from_vec(vec![0xff]);
         let process = [("PORT".into(), bad()), ("OTHER".into(), bad()), (bad(), "x".into())];
-        let environment = Environment::layered(process.into_iter(), Err(io::ErrorKind::NotFound.into()));
+        let mut environment = Environment::from_pairs::<String, String>([]);
+        environment.add_process(process.into_iter());
         assert_eq!(load_in(&environment).unwrap_err().to_string(), "PORT: expected UTF-8 text");
     }
 
@@ -278,11 +207,11 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
-            let why = read_file(path.to_str().unwrap()).unwrap_err();
+            let why = read_file(path).unwrap_err();
             assert_eq!(why, format!("cannot read {path:?}: expected a regular file"));
         }
-        let dotenv = Environment::layered(std::iter::empty(), read_from_disk(&pipe));
-        assert_eq!(problem_of(&dotenv), ".env: cannot read it: expected a regular file");
+        let errors = load_in(&Environment::of_process(Some(&pipe))).unwrap_err();
+        assert!(errors.to_string().contains("/pipe: cannot read it: expected a regular file"), "{errors}");
         let file = directory.path().join("file");
         for (length, is_read) in [(65_536, true), (65_537, false)] {
             std::fs::write(&file, vec![b'#'; length]).unwrap();
@@ -297,36 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_line_is_named_by_number_and_never_shown() {
-        for (content, line) in [
-            ("PORT=1\n\nthis is my-secret\nHOST=::1", 3),
-            ("# my-secret x\nA='my-secret x'\nCOTURN_SECRET=my-secret x", 3),
-            ("# x\nCOTURN_SECRET='my-secret\nPORT=1\n", 2),
-            ("A=b\n=my-secret", 2),
-        ] {
-            assert_eq!(
-                read_dotenv(content).problems,
-                [format!("expected NAME=value in line {line}; {QUOTING}")]
-            );
+    fn a_line_that_sets_nothing_is_named_by_number_and_never_shown() {
+        for (content, line) in [("PORT=1\n\nthis is my-secret\nHOST=::1", 3), ("A=b\n=my-secret", 2)] {
+            let errors = load_in(&Environment::of_dotenv(content)).unwrap_err().to_string();
+            assert_eq!(errors, format!(".env: expected NAME=value in line {line}; {QUOTING}"));
         }
-    }
-
-    #[test]
-    fn a_setting_inside_accidental_quotes_is_a_problem() {
-        let swallowed = "A=1  # it's\nREPORTER_TOKEN=my-secret\nB=2  # it's\nPORT=1\n";
-        let expected = format!(
-            ".env: REPORTER_TOKEN in line 2 is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
-        );
-        assert_eq!(load_in(&layered(&[], swallowed)).unwrap_err().to_string(), expected);
-        let meant = "MANUAL_ICE_SERVERS='[\n  {\"urls\": \"stun:a\"}\n]'\nPORT=1 # the usual one\n";
-        assert!(load_in(&layered(&[], meant)).is_ok());
-        assert_eq!(read_dotenv(meant).variables[0].1, "[\n  {\"urls\": \"stun:a\"}\n]");
     }
 
     proptest! {
         #[test]
         fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
-            let problems = load_in(&layered(&[], &text)).err().map(|errors| errors.to_string());
+            let problems = load_in(&Environment::of_dotenv(&text)).err().map(|errors| errors.to_string());
             prop_assert!(problems.is_none_or(|problems| !problems.contains("hush")));
         }
     }

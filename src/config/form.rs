@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -77,7 +78,25 @@ pub(super) fn token(text: &str) -> Formed<SecretString> {
 
 /// A password, which may have spaces.
 pub(super) fn password(text: &str) -> Formed<SecretString> {
-    form("text without control characters", |text| is_plain(text).then(|| text.into()))(text)
+    let is_good = |text: &str| is_plain(text) && !has_comment(text);
+    form("text without control characters or a comment", |text| is_good(text).then(|| text.into()))(text)
+}
+
+/// The path of `what`. Only a shell replaces `~` and variables.
+pub(super) fn path(what: &str) -> impl Fn(&str) -> Formed<PathBuf> {
+    let is_good = |text: &str| !text.starts_with('~') && !text.contains('$') && !has_comment(text);
+    let expected = format!("the path of {what} without ~, $ or a comment");
+    form(expected, move |text| is_good(text).then(|| text.into()))
+}
+
+/// Whether a text has quotes around it. They belong to an env file: `docker run --env-file` and `kubectl` keep them.
+pub(super) fn is_quoted(text: &str) -> bool {
+    ['\'', '"'].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
+}
+
+/// Whether a text ends with what looks like a comment. Docker, `kubectl` and systemd take it for a part of the value.
+fn has_comment(text: &str) -> bool {
+    text.contains(" #") || text.contains("\t#")
 }
 
 /// An identifier that needs no escaping in a URL's path.

@@ -7,6 +7,7 @@ mod alert;
 mod auth;
 mod budget;
 mod database;
+mod env_file;
 mod environment;
 mod form;
 mod host;

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{variable}: {expected}")]
 pub struct ConfigProblem {
-    /// The variable, or `.env` if the file itself cannot be read.
+    /// The variable, or the env file if it cannot be read or one of its lines sets nothing.
     pub variable: String,
     /// What was expected, and what was found unless it is a secret.
     pub expected: String,

@@ -5,8 +5,9 @@
 
 use url::Url;
 
+use super::env_file::Fault;
 use super::environment::{Environment, read_file};
-use super::form::{Formed, base_url, form, is_cleartext, is_plain, one_of};
+use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
 use turn_base::web_url::WebhookUrl;
@@ -15,7 +16,7 @@ use turn_base::web_url::WebhookUrl;
 const LIST_ENTRIES_MAX: usize = 256;
 /// The most characters of a value in a message.
 const SHOWN_CHARS_MAX: usize = 100;
-/// A part of every secret in `.env.example`, which gives a warning if it is not replaced.
+/// A part of every secret in `.env.example` and in the documents.
 const EXAMPLE_MARK: &str = "example-only";
 
 /// Reads settings, and collects problems and warnings.
@@ -39,9 +40,6 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        let unreadable =
-            self.environment.unreadable.iter().filter(|unread| self.names.contains(&unread.name));
-        self.problems.extend(unreadable.map(|unread| unread.problem.clone()));
         let misspelled: Vec<Misspelled> =
             self.environment.names().filter_map(|name| self.names.misspelled(name)).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
@@ -90,7 +88,7 @@ impl<'a> Settings<'a> {
         form: impl Fn(&str) -> Formed<T>,
     ) -> Option<Vec<T>> {
         self.note(name, default, false);
-        let text = self.environment.get(name).or(default)?;
+        let text = self.text(name).or(default)?;
         let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
         let count = entries.len();
         if !(1..=LIST_ENTRIES_MAX).contains(&count) {
@@ -122,10 +120,12 @@ impl<'a> Settings<'a> {
     pub(super) fn secret<T>(&mut self, name: &'static str, form: impl Fn(&str) -> Formed<T>) -> Option<T> {
         self.note(name, None, true);
         let (variable, text) = self.secret_text(name)?;
-        if text.contains(EXAMPLE_MARK) {
-            self.warn(format!("{variable} holds an example value, which is public; replace it"));
-        }
-        form(&text).map_err(|expected| self.refuse(&variable, expected)).ok()
+        let value = if text.contains(EXAMPLE_MARK) {
+            Err("expected a value of your own, found an example, which is public".to_owned())
+        } else {
+            form(&text)
+        };
+        value.map_err(|expected| self.refuse(&variable, expected)).ok()
     }
 
     /// The base of a provider's API, with a warning if others on the network path can read the token.
@@ -183,8 +183,28 @@ impl<'a> Settings<'a> {
     }
 
     fn value<T>(&mut self, name: &str, form: &impl Fn(&str) -> Formed<T>) -> Option<T> {
-        let text = self.environment.get(name)?;
+        let text = self.text(name)?;
         self.accepted(name, text, form)
+    }
+
+    /// The text of a variable, if it is what was written.
+    fn text(&mut self, name: &str) -> Option<&'a str> {
+        let expected = match self.environment.get(name)? {
+            Ok(text) if !is_quoted(text) => return Some(text),
+            Ok(_) => {
+                "expected a value without quotes around it: `docker run --env-file` and kubectl keep them"
+                    .to_owned()
+            }
+            Err(Fault::Quotes(expected)) if self.names.get(name).is_some_and(|setting| setting.is_secret) => {
+                let file = Setting::file(name);
+                format!(
+                    "{expected}; for `docker run --env-file` and kubectl, which keep quotes, write the value to a file and set {file} to its path"
+                )
+            }
+            Err(fault) => fault.to_string(),
+        };
+        self.refuse(name, expected);
+        None
     }
 
     fn accepted<T>(&mut self, name: &str, text: &str, form: &impl Fn(&str) -> Formed<T>) -> Option<T> {
@@ -199,19 +219,19 @@ impl<'a> Settings<'a> {
 
     /// The variable that is set and the text.
     fn secret_text(&mut self, name: &str) -> Option<(String, String)> {
-        let file_name = Setting::file(name);
-        match (self.environment.get(name), self.environment.get(&file_name)) {
-            (None, None) => {}
-            (Some(text), None) => return Some((name.to_owned(), text.to_owned())),
-            (None, Some(path)) => match read_file(path) {
-                Ok(text) => return Some((file_name, text)),
-                Err(why) => self.refuse(&file_name, why),
-            },
-            (Some(_), Some(_)) => {
-                self.refuse(name, format!("expected only one of {name} and {file_name}, found both"));
+        let file = Setting::file(name);
+        match (self.environment.is_set(name), self.environment.is_set(&file)) {
+            (true, true) => {
+                self.refuse(name, format!("expected only one of {name} and {file}, found both"));
+                None
             }
+            (false, true) => {
+                let path = self.value(&file, &path("a file"))?;
+                let text = read_file(&path).map_err(|why| self.refuse(&file, why)).ok()?;
+                Some((file, text))
+            }
+            _ => Some((name.to_owned(), self.text(name)?.to_owned())),
         }
-        None
     }
 }
 

@@ -8,7 +8,7 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
-use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
+use super::form::{IDENTIFIER_MAX, form, header, identifier, number, path, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, Off, is_of_module};
 use crate::bounds::{SFU_LOOK_AFTER_MAX, TTL_MIN};
@@ -157,7 +157,7 @@ fn rooms(settings: &mut Settings<'_>) -> RoomsConfig {
 
 fn reports(settings: &mut Settings<'_>) -> ReportsConfig {
     ReportsConfig {
-        dir: settings.optional("REPORTS_DIR", parsed("the path of a directory")),
+        dir: settings.optional("REPORTS_DIR", path("a directory")),
         feedback: settings.webhook("FEEDBACK_URL", "reports"),
     }
 }

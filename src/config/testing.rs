@@ -52,7 +52,7 @@ pub(super) fn assert_cases(table: &str) {
             for (value, expected) in
                 [(min, ""), (max, ""), (&below.to_string(), &problem), (&above.to_string(), &problem)]
             {
-                assert_outcome(&[], name, value, &[expected]);
+                assert_outcome(&Environment::from_pairs([(name, value)]), value, &[expected]);
             }
             continue;
         }
@@ -60,18 +60,23 @@ pub(super) fn assert_cases(table: &str) {
         while let Some(line) = lines.next_if(|line| line.starts_with(['!', '?', '='])) {
             expected.push(line);
         }
+        if let Some(file) = line.strip_prefix(".env: ") {
+            assert_outcome(&Environment::of_dotenv(&file.replace('⏎', "\n")), file, &expected);
+            continue;
+        }
         let settings = pairs(line);
         let ((name, values), others) = settings.split_last().expect("a setting");
         for value in values.split(" | ") {
-            assert_outcome(others, name, value.trim(), &expected);
+            let settings = others.iter().copied().chain([(*name, value.trim())]);
+            assert_outcome(&Environment::from_pairs(settings), value.trim(), &expected);
         }
     }
 }
 
+/// `value`: what stands for `<value>`.
 #[track_caller]
-fn assert_outcome(others: &[(&str, &str)], name: &str, value: &str, expected: &[&str]) {
-    let settings = others.iter().copied().chain([(name, value)]);
-    let (lines, config) = match load_in(&Environment::from_pairs(settings)) {
+fn assert_outcome(environment: &Environment, value: &str, expected: &[&str]) {
+    let (lines, config) = match load_in(environment) {
         Ok(config) => {
             (config.warnings.iter().map(|text| format!("? {text}")).collect(), format!("{config:?}"))
         }
@@ -82,11 +87,11 @@ fn assert_outcome(others: &[(&str, &str)], name: &str, value: &str, expected: &[
     let (parts, messages): (Vec<&str>, Vec<&str>) =
         expected.iter().filter(|line| !line.is_empty()).copied().partition(|line| line.starts_with('='));
     let messages: Vec<_> = messages.iter().map(|line| line.replace("<value>", &shown(value))).collect();
-    assert_eq!(lines, messages, "{others:?} {name}={value}");
+    assert_eq!(lines, messages, "{environment:?} with {value}");
     for part in parts {
         assert!(
             config.contains(part.trim_start_matches("= ")),
-            "{part}\nis missing with {others:?} {name}={value} in\n{config}"
+            "{part}\nis missing with {environment:?} and {value} in\n{config}"
         );
     }
     assert!(!lines.concat().contains("hush") && !config.contains("hush"), "{lines:?} {config}");

@@ -3,6 +3,7 @@
 
 use secrecy::ExposeSecret;
 
+use super::env_file::EnvFile;
 use super::names::Setting;
 use super::settings::shown;
 use super::testing::{all_names, assert_cases, load, load_file, load_in, pairs};
@@ -36,7 +37,7 @@ fn a_shown_value_is_truncated_and_escaped() {
 
 #[test]
 fn a_secret_may_come_from_a_file() {
-    for content in ["0123456789abcdef", "0123456789abcdef\n", "0123456789abcdef\r\n"] {
+    for content in ["0123456789abcdef", "0123456789abcdef\r\n\n", "\u{feff} 0123456789abcdef\n"] {
         let config = load_file("OPERATOR_TOKEN_FILE", content).unwrap();
         assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef");
     }
@@ -47,7 +48,9 @@ fn a_secret_may_come_from_a_file() {
         (&[0xff], "cannot read \"FILE\": expected UTF-8 text"),
         (b" \n", "expected a value in \"FILE\""),
         (b"hush", "expected 16 to 1024 visible ASCII characters without spaces"),
-        (b"hush-hush-hush-hush\n\n", "expected 16 to 1024 visible ASCII characters without spaces"),
+        (b"hush-hush-hush-hush\nhush\n", "expected 16 to 1024 visible ASCII characters without spaces"),
+        (b"'hush-hush-hush-hush'\n", "expected a value without quotes around it in \"FILE\""),
+        (b"example-only-hush-hush", "expected a value of your own, found an example, which is public"),
     ] {
         let errors = load_file("OPERATOR_TOKEN_FILE", content).unwrap_err();
         assert_eq!(errors, format!("OPERATOR_TOKEN_FILE: {why}"));
@@ -119,11 +122,13 @@ fn name_of(line: &str) -> Option<&str> {
 }
 
 fn assignments(file: &str) -> Vec<(String, String)> {
-    dotenvy::from_read_iter(file.as_bytes()).collect::<Result<_, _>>().expect("lines that dotenvy reads")
+    let values = EnvFile::parse(file, ".env").values.into_iter();
+    values.map(|(name, value)| (name, value.expect("a value that every reader reads alike"))).collect()
 }
 
+/// The example with secrets of one's own.
 fn load_example(file: &str) -> Config {
-    let outcome = load_in(&Environment::from_pairs(assignments(file)));
+    let outcome = load_in(&Environment::of_dotenv(&file.replace("example-only", "made-at-home")));
     outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
 }
 
@@ -172,7 +177,23 @@ fn the_example_states_the_real_defaults() {
 }
 
 #[test]
-fn using_an_example_secret_gives_a_warning() {
-    let warnings = load_example(&uncommented(|name| name == "OPERATOR_TOKEN")).warnings;
-    assert_eq!(warnings, ["OPERATOR_TOKEN holds an example value, which is public; replace it"]);
+fn each_secret_in_the_documents_is_an_example_that_is_refused_or_no_value() {
+    let secrets = secrets();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = 0;
+    for document in documents.filter(|path| path.is_file()).chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&document).unwrap_or_default();
+        // `…` and spaces are in no token, a shell replaces `$`, and the other two are those of the simulated Cloudflare.
+        let is_no_value =
+            |value: &str| value.is_empty() || value.contains(['…', ' ', '$']) || value.starts_with("demo-");
+        let assigned = text.lines().filter_map(|line| line.trim().split_once('='));
+        for (name, value) in assigned.filter(|(name, _)| secrets.contains(name)) {
+            let is_refused = Config::from_env(&Environment::from_pairs([(name, value)]))
+                .is_err_and(|errors| errors.to_string().contains("found an example, which is public"));
+            assert!(is_refused || is_no_value(value), "{}: {name}={value}", document.display());
+            found += 1;
+        }
+    }
+    assert!(found > 5, "{found}");
 }

@@ -1,0 +1,238 @@
+//! The reader of `.env` and of the file that `--env-file` names. Docker, `kubectl`, systemd and shells read such files too, each by its own
+//! rules. What is set here is what is written: a value that one of the others would change without a word is a fault. A fault names the
+//! line, and never shows it, because it may be a secret.
+
+use std::collections::BTreeMap;
+
+/// A file of settings.
+#[derive(Default)]
+pub(super) struct EnvFile {
+    /// What each name is set to, or why that cannot be used.
+    pub(super) values: BTreeMap<String, Result<String, Fault>>,
+    /// The numbers of the lines that set nothing and are no comments.
+    pub(super) bad_lines: Vec<usize>,
+    /// Where each name stands first.
+    lines: BTreeMap<String, usize>,
+}
+
+/// Why a variable cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    /// The value needs quotes, or other ones. Some programs keep quotes.
+    #[error("{0}")]
+    Quotes(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What is wrong with a written value.
+enum Wrong {
+    /// A character that some readers interpret.
+    Special { character: char, has_apostrophe: bool },
+    /// Its quotes do not end.
+    Open,
+    /// Its quotes end before the line does.
+    Behind,
+}
+
+impl EnvFile {
+    /// `file`: its name, for messages.
+    pub(super) fn parse(text: &str, file: &str) -> Self {
+        let mut parsed = Self::default();
+        let (mut rest, mut number) = (text, 1);
+        while !rest.is_empty() {
+            let (line, mut after) = split_line(rest);
+            if let Some((name, written)) = assignment(line) {
+                let value;
+                (value, after) = read_value(&rest[line.len() - written.len()..]);
+                let value = value.map_err(|wrong| wrong.in_line(number, file));
+                let lines = rest[..rest.len() - after.len()].lines().zip(number..);
+                let inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
+                let end = inside.first().map(|(_, line)| {
+                    Fault::Other(format!(
+                        "expected an end of the quotes that line {number} of {file} opens before line {line}"
+                    ))
+                });
+                parsed.add(name, end.map_or(value, Err), number, file);
+                for (name, line) in inside {
+                    let fault = format!(
+                        "expected it outside of the quotes that line {number} of {file} opens, found it in line {line}"
+                    );
+                    parsed.add(name, Err(Fault::Other(fault)), line, file);
+                }
+            } else if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+                parsed.bad_lines.push(number);
+            }
+            number += rest[..rest.len() - after.len()].matches('\n').count();
+            rest = after;
+        }
+        parsed
+    }
+
+    fn add(&mut self, name: &str, value: Result<String, Fault>, number: usize, file: &str) {
+        let first = *self.lines.entry(name.to_owned()).or_insert(number);
+        let value = if first == number {
+            value
+        } else {
+            Err(Fault::Other(format!("expected it once, found it in lines {first} and {number} of {file}")))
+        };
+        self.values.insert(name.to_owned(), value);
+    }
+}
+
+impl Wrong {
+    fn in_line(self, number: usize, file: &str) -> Fault {
+        let place = format!("line {number} of {file}");
+        match self {
+            Self::Special { character, has_apostrophe } => {
+                let quotes = if has_apostrophe {
+                    "\"double quotes\" around the value, and a backslash before each \" $ \\ and ` in it"
+                } else {
+                    "'single quotes' around the value"
+                };
+                let found = described(character);
+                Fault::Quotes(format!("expected {quotes}, because {place} has {found} outside of them"))
+            }
+            Self::Open => Fault::Other(format!("expected an end of the quotes that {place} opens")),
+            Self::Behind => {
+                Fault::Other(format!("expected nothing but a comment behind the quotes that {place} opens"))
+            }
+        }
+    }
+}
+
+fn described(character: char) -> &'static str {
+    match character {
+        '$' => "a $",
+        '\\' => "a backslash",
+        '`' => "a backtick",
+        '\'' | '"' => "a quote",
+        _ => "a space",
+    }
+}
+
+/// The first line without its end, and what is behind it.
+fn split_line(text: &str) -> (&str, &str) {
+    text.split_once('\n').unwrap_or((text, ""))
+}
+
+/// The name that a line sets, and what is written behind `=`.
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let (name, written) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+    let name = name.trim();
+    let is_inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.');
+    let is_name =
+        name.bytes().all(is_inside) && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    is_name.then_some((name, written))
+}
+
+/// The setting in a line of a quoted value. An earlier quote was probably left open by mistake.
+fn setting_inside((line, number): (&str, usize)) -> Option<(&str, usize)> {
+    let (name, _) = assignment(line)?;
+    let is_setting = !name.contains(|c: char| c.is_ascii_lowercase());
+    is_setting.then_some((name, number))
+}
+
+/// Reads the value at the beginning of a text, and returns what is behind its last line.
+fn read_value(written: &str) -> (Result<String, Wrong>, &str) {
+    let (line, after) = split_line(written);
+    let start = written.trim_start_matches([' ', '\t']);
+    let closed = match start.as_bytes().first() {
+        Some(b'\'') => start[1..].split_once('\'').map(|(value, behind)| (Ok(value.to_owned()), behind)),
+        Some(b'"') => in_double_quotes(&start[1..]),
+        _ => return (without_quotes(line), after),
+    };
+    let Some((value, behind)) = closed else { return (Err(Wrong::Open), after) };
+    let (behind, after) = split_line(behind);
+    let is_alone = without_comment(behind).trim().is_empty();
+    (if is_alone { value } else { Err(Wrong::Behind) }, after)
+}
+
+/// The value up to the closing quote, and what is behind it. `None` if nothing closes it.
+fn in_double_quotes(text: &str) -> Option<(Result<String, Wrong>, &str)> {
+    let (mut value, mut special) = (String::new(), None);
+    let mut characters = text.char_indices();
+    loop {
+        match characters.next()? {
+            (at, '"') => {
+                let has_apostrophe = text[..at].contains('\'');
+                let wrong = special.map(|character| Wrong::Special { character, has_apostrophe });
+                return Some((wrong.map_or(Ok(value), Err), &text[at + 1..]));
+            }
+            (_, '\\') => match characters.next()?.1 {
+                escaped @ ('"' | '\\' | '$' | '`') => value.push(escaped),
+                _ => special = Some('\\'),
+            },
+            (_, character) => {
+                if matches!(character, '$' | '`') {
+                    special = Some(character);
+                }
+                value.push(character);
+            }
+        }
+    }
+}
+
+fn without_quotes(line: &str) -> Result<String, Wrong> {
+    let value = without_comment(line).trim();
+    let is_special = |c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
+    let wrong = |character| Wrong::Special { character, has_apostrophe: value.contains('\'') };
+    value
+        .find(is_special)
+        .and_then(|at| value[at..].chars().next())
+        .map_or(Ok(value.to_owned()), |c| Err(wrong(c)))
+}
+
+/// A comment begins with # behind a space.
+fn without_comment(line: &str) -> &str {
+    let mut marks = line.match_indices('#').map(|(at, _)| &line[..at]);
+    marks.find(|before| before.ends_with([' ', '\t'])).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a line sets.
+    fn value_of(line: &str) -> Option<String> {
+        let mut values = EnvFile::parse(line, "FILE").values;
+        values.remove("A").and_then(Result::ok)
+    }
+
+    #[test]
+    fn a_value_is_what_every_reader_takes_it_for_without_its_quotes_and_comment() {
+        for (line, value) in [
+            ("A=", ""),
+            ("A= # b", ""),
+            ("A=#b", "#b"),
+            ("A=b#c", "b#c"),
+            ("A = b \t# c", "b"),
+            ("A=b;c&d|(e)~*=f", "b;c&d|(e)~*=f"),
+            ("A='b c $d `e` \\f \"g\"'", "b c $d `e` \\f \"g\""),
+            ("A=\"b 'c' \\$d \\\\ \\\" \\`\"", "b 'c' $d \\ \" `"),
+            ("A='b\n#c\n' # d\nB=e", "b\n#c\n"),
+            ("A='b'\r\n", "b"),
+            ("A=b\r\n", "b"),
+        ] {
+            assert_eq!(value_of(line).as_deref(), Some(value), "{line}");
+        }
+        for line in ["A=b c", "A='b", "A=\"b\\", "A='b'c", "A='b'#c", "A=b'c'", "1A=b", "A-B=c", "# A=b", "A"]
+        {
+            assert_eq!(value_of(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_behind_a_value_of_several_lines_keep_their_numbers() {
+        let file = EnvFile::parse("A='1\n2\n3'\nB=$4\nbad\nC=\"7\n8", "FILE");
+        assert_eq!(file.bad_lines, [5, 7]);
+        let faults = file.values.values().filter_map(|value| value.as_ref().err()).map(Fault::to_string);
+        let lines: Vec<bool> = faults
+            .zip(["line 4 of FILE", "line 6 of FILE"])
+            .map(|(fault, line)| fault.contains(line))
+            .collect();
+        assert_eq!(lines, [true, true]);
+    }
+}

@@ -1,0 +1,62 @@
+//! The file of settings: `.env` in the working directory. What is in force is what was written.
+
+use std::process::Output;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha1::Sha1;
+
+use crate::support::http_client;
+use crate::support::process::{Process, command};
+
+/// The output of the program in a directory with this `.env`, and its standard error.
+fn run_with(dotenv: &str) -> (Output, String) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(".env"), dotenv).unwrap();
+    let output = command(&[]).current_dir(directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, text)
+}
+
+#[test]
+fn what_would_not_be_in_force_stops_the_start_by_name_and_line_and_is_not_shown() {
+    for (dotenv, name, place) in [
+        ("PORT=0\nDATABASE_URL=postgres://a:$Pa$hush@db.example/turn\n", "DATABASE_URL", "line 2"),
+        ("ICE_SOURCES=coturn\nCOTURN_URLS=turn:a\nCOTURN_SECRET=k7$hush\n", "COTURN_SECRET", "line 3"),
+        (
+            "REPORTER_TOKEN=hush-hush-hush-hush\n\nREPORTER_TOKEN=hush-hush-hush\n",
+            "REPORTER_TOKEN",
+            "lines 1 and 3",
+        ),
+        ("OPERATOR_TOKEN=example-only-make-your-own-operator-token\n", "OPERATOR_TOKEN", "an example"),
+        ("STATE_DIR=~/turn\n", "STATE_DIR", "~"),
+        ("OPERATOR_TOKEN=\"'hush-hush-hush-hush'\"\n", "OPERATOR_TOKEN", "without quotes around it"),
+    ] {
+        let (output, text) = run_with(dotenv);
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}: ")));
+        assert!(line.is_some_and(|line| line.contains(place)), "{name} at {place} is missing in\n{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_with_special_characters_signs_as_it_was_written() {
+    const SECRET: &str = "k7$Vq2#\\ `\"";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(".env");
+    let settings = format!(
+        "\u{feff}HOST=127.0.0.1\r\nPORT=0\r\nICE_SOURCES=coturn\r\nCOTURN_URLS=turn:a.example\r\nCOTURN_SECRET='{SECRET}' # mine\r\n"
+    );
+    std::fs::write(&file, settings).unwrap();
+    let process = Process::spawn(command(&[]).current_dir(directory.path()));
+    let minted = http_client().get(process.url("/api/turn-credentials")).send().await.unwrap();
+    let minted: Value = serde_json::from_slice(&minted.bytes().await.unwrap()).unwrap();
+    let [user, password] =
+        ["username", "credential"].map(|name| minted["iceServers"][0][name].as_str().unwrap());
+    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(user.as_bytes());
+    assert_eq!(password, STANDARD.encode(mac.finalize().into_bytes()));
+}
