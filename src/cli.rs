@@ -1,5 +1,7 @@
 //! The command line, as clap reads it. Wrong usage ends with status 64, `EX_USAGE` of sysexits.h.
 
+use std::path::PathBuf;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -17,7 +19,7 @@ use turn_base::web_url::parse_web_url;
 status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke and backup call a running broker. All but status need its
 OPERATOR_TOKEN.
 
-Settings come from the environment and from `.env` in the working directory; see .env.example.")]
+Settings come from the environment and from `.env` in the working directory, or from the file of --env-file; see .env.example.")]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -28,6 +30,9 @@ pub struct CommandLine {
     /// Print one JSON document; for doctor and for commands that call a running broker
     #[arg(long, global = true)]
     json: bool,
+    /// The file with the settings, in place of `.env` in the working directory
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
 }
 
 /// What to do.
@@ -62,7 +67,7 @@ const BAD_URL: &str = "give --url an address such as https://turn.example.com or
 pub fn parse(
     arguments: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<(Command, Options), clap::Error> {
-    let CommandLine { command, url, json } = CommandLine::try_parse_from(arguments)?;
+    let CommandLine { command, url, json, env_file } = CommandLine::try_parse_from(arguments)?;
     let command = command.unwrap_or(Command::Serve);
     let wrong = |kind, text: &str| CommandLine::command().error(kind, text);
     let url = url.map(|text| parse_web_url(&text).ok_or_else(|| wrong(ErrorKind::ValueValidation, BAD_URL)));
@@ -76,7 +81,11 @@ pub fn parse(
         let text = "give --url only to a command for a running broker, such as status, and --json only to one of those or to doctor";
         return Err(wrong(ErrorKind::ArgumentConflict, text));
     }
-    Ok((command, Options { url, json }))
+    if env_file.is_some() && matches!(command, Command::Demo { .. }) {
+        let text = "give --env-file to another command: demo reads no file of settings";
+        return Err(wrong(ErrorKind::ArgumentConflict, text));
+    }
+    Ok((command, Options { url, json, env_file }))
 }
 
 #[cfg(test)]
@@ -103,6 +112,11 @@ mod tests {
             assert_eq!((shared.url.unwrap().as_str(), shared.json), ("https://turn.example.com/base", true));
         }
         assert!(parsed("doctor --json").unwrap().1.json);
+        for command in ["", "serve", "healthcheck", "doctor", "ledger show", "status"] {
+            for line in [format!("--env-file a {command}"), format!("{command} --env-file a")] {
+                assert_eq!(parsed(&line).unwrap().1.env_file, Some("a".into()), "{line}");
+            }
+        }
     }
 
     #[test]
@@ -141,6 +155,7 @@ mod tests {
             ("status --verbose", "--verbose"),
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),
+            ("demo --env-file .env", "demo reads no file"),
             ("ledger", "show"),
             ("ledger copy", "--to-database"),
             ("ledger copy --to-database --from-database", "cannot be used with"),

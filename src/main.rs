@@ -79,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     match command {
-        Command::Doctor(options) => return examine(options, shared.json),
+        Command::Doctor(options) => return examine(options, shared),
         Command::Demo { port } => {
             let demo = Demo::prepare(Environment::of_process_only(&demo::SETTINGS), *port);
             let Demo { config, listener, greeting } = demo.map_err(|error| match error {
@@ -90,7 +90,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
         }
         _ => {}
     }
-    let environment = Environment::of_process(None);
+    let environment = Environment::of_process(shared.env_file.as_deref());
     let config = match command {
         Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
         _ => Config::from_env(&environment),
@@ -127,10 +127,10 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.
-fn examine(options: &doctor::Options, json: bool) -> Result<ExitCode, Failure> {
+fn examine(options: &doctor::Options, shared: &Options) -> Result<ExitCode, Failure> {
     let mut stdout = std::io::stdout();
-    let progress = Progress::new(&mut stdout, json);
-    let report = match Config::from_env(&Environment::of_process(None)) {
+    let progress = Progress::new(&mut stdout, shared.json);
+    let report = match Config::from_env(&Environment::of_process(shared.env_file.as_deref())) {
         Ok(config) => block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??,
         Err(problems) => doctor::report_invalid(&problems, progress),
     };

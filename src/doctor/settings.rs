@@ -43,7 +43,7 @@ fn summary(config: &Config) -> String {
 
 /// One failure for each problem of an invalid configuration, and for each hint about a name.
 pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
-    let remedy = "correct it in the environment or in .env; .env.example describes every setting";
+    let remedy = "correct it in the environment, in .env or in the file of --env-file; .env.example describes every setting";
     errors.to_string().lines().map(|problem| fail(problem, remedy)).collect()
 }
 

@@ -87,6 +87,8 @@ pub struct Options {
     pub url: Option<Url>,
     /// Whether to print JSON.
     pub json: bool,
+    /// The file with the settings; `None`: `.env`, if there is one.
+    pub env_file: Option<PathBuf>,
 }
 
 /// A call of the HTTP API.

@@ -1,4 +1,4 @@
-//! The file of settings: `.env` in the working directory. What is in force is what was written.
+//! The file of settings: `.env` in the working directory, or that of `--env-file`. What is in force is what was written.
 
 use std::process::Output;
 
@@ -42,16 +42,38 @@ fn what_would_not_be_in_force_stops_the_start_by_name_and_line_and_is_not_shown(
     }
 }
 
+#[test]
+fn each_command_that_reads_settings_takes_a_file_in_place_of_dotenv() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(".env"), "PORT=dotenv\n").unwrap();
+    std::fs::write(directory.path().join("settings"), "PORT=settings\n").unwrap();
+    for arguments in ["", "serve", "healthcheck", "doctor", "ledger show", "status", "freeze"] {
+        for (file, expected) in
+            [("settings", "found \"settings\""), ("missing", "missing: cannot read it: No such file")]
+        {
+            let mut command = command(&[]);
+            command
+                .current_dir(directory.path())
+                .args(arguments.split_whitespace())
+                .args(["--env-file", file]);
+            let output = command.output().unwrap();
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(78), "{arguments}: {text}");
+            assert!(text.contains(expected), "{arguments}: {text}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_with_special_characters_signs_as_it_was_written() {
     const SECRET: &str = "k7$Vq2#\\ `\"";
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join(".env");
+    let file = directory.path().join("settings");
     let settings = format!(
         "\u{feff}HOST=127.0.0.1\r\nPORT=0\r\nICE_SOURCES=coturn\r\nCOTURN_URLS=turn:a.example\r\nCOTURN_SECRET='{SECRET}' # mine\r\n"
     );
     std::fs::write(&file, settings).unwrap();
-    let process = Process::spawn(command(&[]).current_dir(directory.path()));
+    let process = Process::spawn(command(&[]).arg("--env-file").arg(&file));
     let minted = http_client().get(process.url("/api/turn-credentials")).send().await.unwrap();
     let minted: Value = serde_json::from_slice(&minted.bytes().await.unwrap()).unwrap();
     let [user, password] =
