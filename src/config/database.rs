@@ -1,12 +1,11 @@
 //! The ledger in `PostgreSQL`, and what several replicas need to find each other.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 use url::Url;
 
+use super::database_url::DatabaseUrl;
 use super::form::{Formed, form, parse_base, parsed, seconds};
 use super::settings::Settings;
 use turn_base::trust::Trust;
@@ -14,9 +13,6 @@ use turn_ledger::IceSource;
 
 /// The longest name of a schema, in bytes: `PostgreSQL` cuts a longer one.
 const SCHEMA_MAX: usize = 63;
-const URL_EXPECTED: &str =
-    "a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require";
-
 const ADDRESS_EXPECTED: &str = "an address such as http://10.0.0.7:3001";
 
 /// The ledger in `PostgreSQL`.
@@ -34,42 +30,9 @@ pub struct DatabaseConfig {
     pub lease: Duration,
 }
 
-/// How to connect, with the password. Its `Debug` form shows nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(tokio_postgres::Config);
-
-impl DatabaseUrl {
-    /// Reads a URL. TLS is on unless the URL turns it off, because a certificate is always verified.
-    pub fn parse(text: &str) -> Option<Self> {
-        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        let text = text.replace("sslmode=verify-full", "sslmode=require");
-        let mut config = has_scheme.then(|| text.parse::<tokio_postgres::Config>().ok()).flatten()?;
-        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        // The server proves who it is by its certificate, so nothing has to be bound to the channel.
-        config.channel_binding(ChannelBinding::Prefer);
-        config.ssl_mode(match config.get_ssl_mode() {
-            SslMode::Disable => SslMode::Disable,
-            _ if is_local => SslMode::Disable,
-            _ => SslMode::Require,
-        });
-        (!config.get_hosts().is_empty()).then_some(Self(config))
-    }
-
-    /// Everything that a connection needs. It contains the password.
-    pub fn expose(&self) -> &tokio_postgres::Config {
-        &self.0
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
 impl DatabaseConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let url = settings.secret("DATABASE_URL", form(URL_EXPECTED, DatabaseUrl::parse));
+        let url = settings.secret("DATABASE_URL", DatabaseUrl::parse);
         let ca_file: Option<PathBuf> = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
         let with_file = ca_file.and_then(|file| read_authorities(settings, &file));
         let schema = settings.money().get("DATABASE_SCHEMA", "turn_broker", schema);
@@ -142,23 +105,6 @@ fn parse_address(text: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn tls_is_off_only_where_the_url_says_so_or_no_network_is_used() {
-        let mode = |text: &str| DatabaseUrl::parse(text).unwrap().expose().get_ssl_mode();
-        for (query, expected) in [
-            ("", SslMode::Require),
-            ("?sslmode=prefer", SslMode::Require),
-            ("?sslmode=require", SslMode::Require),
-            ("?sslmode=verify-full&channel_binding=require", SslMode::Require),
-            ("?sslmode=disable", SslMode::Disable),
-        ] {
-            assert_eq!(mode(&format!("postgres://me@db.example/turn{query}")), expected, "{query}");
-        }
-        assert_eq!(mode("postgres://me@%2Frun%2Fpostgresql/turn"), SslMode::Disable);
-    }
-
     #[test]
     fn the_command_that_copies_a_ledger_needs_both_places() {
         let environment = crate::config::Environment::from_pairs([
