@@ -4,6 +4,7 @@ mod campaign;
 mod doctor;
 mod failover;
 mod forward;
+mod forward_wait;
 mod lease;
 mod ledger_copy;
 mod processes;

@@ -1,0 +1,225 @@
+//! Forwarded requests while nobody leads, and while the leader ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::Request;
+use futures_util::future::join_all;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use turn_base::body::BODY_MAX;
+use turn_base::clock::Clock;
+use turn_broker::forward::{FORWARDED, ForwardKey, HELD_PER_CLIENT_MAX, Hop};
+use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
+
+use super::{TestReplica, pair};
+use crate::support::fake_database::FakeDatabase;
+use crate::support::{Answer, eventually};
+
+#[tokio::test]
+async fn a_request_waits_while_nobody_leads() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let grant = leader.mint().await.grant();
+    leader.kill().await;
+    let open = standby.post(&grant, "/api/connections", json!({"connectionId": "c"}));
+    let (opened, minted, ()) = tokio::join!(open, standby.mint(), standby.takes_over());
+    assert_eq!((opened.status.as_u16(), minted.status.as_u16()), (201, 200));
+}
+
+/// A leader that reads requests and ends each connection without an answer. Counts the requests.
+async fn dying_leader(database: &FakeDatabase) -> Arc<AtomicUsize> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    database.change_row(|row| {
+        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(url), 1);
+    });
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = [0; 64];
+            let length = socket.read(&mut head).await.unwrap();
+            if !head[..length].starts_with(b"GET /ready") {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    requests
+}
+
+#[tokio::test]
+async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() {
+    let database = FakeDatabase::new();
+    let requests = dying_leader(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    let posted = standby.post("any token", "/api/connections", json!({"connectionId": "c"}));
+    // The first look at the database may not have ended yet. Then the request waits for it.
+    let posted = posted.await;
+    assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
+    assert_eq!(requests.swap(0, Ordering::Relaxed), 1);
+    let minted =
+        standby.request(Method::GET, "/api/turn-credentials").header("origin", "http://localhost:5173");
+    let minted = Answer::of(minted).await;
+    assert_eq!(minted.error(), (503, "NO_LEADER".into()));
+    assert_eq!(requests.load(Ordering::Relaxed), 2, "once more");
+    assert_eq!(
+        minted.header("access-control-allow-origin"),
+        Some("http://localhost:5173"),
+        "a page can read it"
+    );
+    assert_eq!(minted.header("x-request-id"), minted.json()["requestId"].as_str());
+}
+
+#[tokio::test]
+async fn a_request_is_forwarded_once_at_most() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let key = ForwardKey::derived_from(&[7; 64]);
+    let signed = |replica: &TestReplica| {
+        let client = "203.0.113.9".parse().unwrap();
+        let request = Request::builder().uri("/api/turn-credentials").body(()).unwrap();
+        let header = key.sign(Hop { client, peer: client }, &request, replica.clock.now()).unwrap();
+        Answer::of(replica.request(Method::GET, "/api/turn-credentials").header(FORWARDED, header))
+    };
+    assert_eq!(signed(&leader).await.status, 200);
+    let refused = signed(&standby).await;
+    assert_eq!(refused.error(), (503, "NO_LEADER".into()));
+    assert!(refused.header("turn-broker-forwarded").is_some(), "so that the other replica waits");
+    // Nor does it wait there until this replica forwards again.
+    leader.kill().await;
+    assert_eq!(signed(&standby).await.error(), (503, "NO_LEADER".into()));
+}
+
+/// A leader that hands its lead over finishes what it has. What it has not carried out, the next one does.
+#[tokio::test]
+async fn a_request_in_progress_at_a_leader_that_ends_is_answered_by_it_or_by_the_next_one() {
+    for (answer, expected) in [
+        (&b"HTTP/1.1 204 Done\r\n\r\n"[..], 204),
+        (b"HTTP/1.1 503 No\r\nturn-broker-forwarded: refused\r\ncontent-length: 0\r\n\r\n", 401),
+    ] {
+        let database = FakeDatabase::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let former = format!("http://{}", listener.local_addr().unwrap());
+        database.change_row(|row| {
+            (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(former), 1);
+        });
+        let standby = TestReplica::start(&database, &[]).await;
+        let posted = standby.post("any token", "/api/connections", json!({}));
+        let change = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await.unwrap();
+            database.change_row(|row| row.is_held = false);
+            standby.until_it_leads().await;
+            socket.write_all(answer).await.unwrap();
+        };
+        let (posted, ()) = tokio::join!(posted, change);
+        assert_eq!(posted.status.as_u16(), expected, "{}", posted.text);
+    }
+}
+
+/// A connection to another replica stays open until that one knows of the shutdown, because a request that comes while a connection is
+/// closed cannot be sent again.
+#[tokio::test]
+async fn a_leader_that_ends_refuses_what_another_replica_still_sends() {
+    let (database, leader, _standby) = pair(&[]).await;
+    let mut socket = TcpStream::connect(leader.address).await.unwrap();
+    let ask = async |socket: &mut TcpStream| {
+        let client = "203.0.113.9".parse().unwrap();
+        let request = Request::builder().method("POST").uri("/api/connections").body(()).unwrap();
+        let key = ForwardKey::derived_from(&[7; 64]);
+        let header = key.sign(Hop { client, peer: client }, &request, leader.clock.now()).unwrap();
+        let head = format!(
+            "POST /api/connections HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{FORWARDED}: {}\r\n\r\n",
+            header.to_str().unwrap()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 4096];
+        let length = socket.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    assert!(ask(&mut socket).await.starts_with("HTTP/1.1 401 "));
+    leader.shutdown.soft.cancel();
+    eventually("the ledger is released", async || !database.row().is_held).await;
+    let refused = ask(&mut socket).await;
+    assert!(
+        refused.contains("turn-broker-forwarded: refused") && refused.contains("SHUTTING_DOWN"),
+        "{refused}"
+    );
+    assert_eq!(leader.ended().await, Ended::Drained);
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+}
+
+/// As after two takeovers: the row still names a replica that leads no longer. Or `ADVERTISE_URL` leads back to the replica itself.
+#[tokio::test]
+async fn a_replica_whose_leader_is_no_leader_is_not_ready() {
+    for is_itself in [false, true] {
+        let database = FakeDatabase::new();
+        database.change_row(|row| (row.is_held, row.has_session, row.epoch) = (true, true, 1));
+        let one = TestReplica::start(&database, &[]).await;
+        let other = TestReplica::start(&database, &[]).await;
+        let named = if is_itself { &one } else { &other };
+        let url = format!("http://localhost:{}", named.address.port());
+        database.change_row(|row| row.leader = Some(url));
+        let (looks, mut requests) = (database.looks(&one.url), 0);
+        eventually("some looks", async || {
+            assert_eq!(one.get("/ready").await.error(), (503, "NO_LEADER".into()), "itself: {is_itself}");
+            requests += 1;
+            database.looks(&one.url) > looks + 3
+        })
+        .await;
+        let metrics = one.operator("/metrics").await.text;
+        let asked =
+            metrics.lines().find_map(|line| line.split_once(r#"route="/ready",method="GET",status="503"} "#));
+        let asked: u64 = asked.unwrap().1.parse().unwrap();
+        assert!(
+            (requests..=2 * requests).contains(&asked),
+            "{asked} after {requests}: it does not ask itself again and again"
+        );
+    }
+}
+
+/// The answer to a request. On a busy machine it may wait for too long, and is sent again then.
+async fn answer_in_the_end(request: RequestBuilder) -> Answer {
+    let mut answer = None;
+    eventually("an answer", async || {
+        let next = Answer::of(request.try_clone().unwrap()).await;
+        answer = Some(next).filter(|answer| answer.error() != (503, "NO_LEADER".into()));
+        answer.is_some()
+    })
+    .await;
+    answer.unwrap()
+}
+
+/// Their connections come all at once, and no response has told the leader yet who opens them.
+#[tokio::test]
+async fn the_requests_that_waited_for_a_leader_are_all_answered() {
+    // More than the leader would let one address open.
+    const ASKED: usize = 3 * SOCKETS_PER_PEER_MAX / 2;
+    let database = FakeDatabase::new();
+    let leader = TestReplica::start(&database, &[("TRUSTED_PROXIES", "")]).await;
+    leader.until_it_leads().await;
+    let standby = TestReplica::start_cut_off(&database, &[]).await;
+    let asked = (0..ASKED).map(|n| {
+        let request = standby.request(Method::POST, "/api/connections");
+        let request = request.header("x-forwarded-for", format!("203.0.{}.1", n / HELD_PER_CLIENT_MAX));
+        let body = if n == 0 { json!({ "connectionId": "x".repeat(BODY_MAX) }) } else { json!({}) };
+        answer_in_the_end(request.json(&body))
+    });
+    let held = async || standby.metric("turn_broker_forwarded_requests_total{outcome=\"held\"}").await;
+    let connect = async {
+        eventually("all wait", async || held().await >= u64::try_from(ASKED).ok()).await;
+        database.set_cut_off(&standby.url, false);
+    };
+    let (answered, ()) = tokio::join!(join_all(asked), connect);
+    let mut answers = BTreeMap::<_, usize>::new();
+    for answer in answered {
+        *answers.entry(answer.error()).or_default() += 1;
+    }
+    let expected = [((401, "UNAUTHORIZED"), ASKED - 1), ((413, "PAYLOAD_TOO_LARGE"), 1)];
+    assert_eq!(answers, expected.map(|((status, code), count)| ((status, code.to_owned()), count)).into());
+    let metrics = leader.operator("/metrics").await.text;
+    assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
+}
