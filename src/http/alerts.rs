@@ -1,4 +1,4 @@
-//! `GET /api/alerts`: the latest operator alerts. Tests: tests/it/overview.rs.
+//! `GET /api/alerts`: the latest operator alerts. Tests: `tests/it/overview.rs`.
 //! They are listed whether or not a webhook is set.
 
 use axum::Json;

@@ -1,4 +1,4 @@
-//! `GET /api/backup`: a copy of the ledger while the service runs. Tests: tests/it/backup.rs.
+//! `GET /api/backup`: a copy of the ledger while the service runs. Tests: `tests/it/backup.rs`.
 //! The copy is complete before the response begins, so an error is an error response. One copy at a time; it exists on disk, without a
 //! name, until the client has read it.
 

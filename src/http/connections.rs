@@ -1,4 +1,4 @@
-//! `/api/connections`: reports of connections, the input of the usage estimate. Tests: tests/it/connections.rs.
+//! `/api/connections`: reports of connections, the input of the usage estimate. Tests: `tests/it/connections.rs`.
 //! A grant token authorizes reports about the grant's own connections, the reporter token about any. Every call is idempotent.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `GET /api/turn-credentials`: the mint. Tests: tests/it/credentials.rs.
+//! `GET /api/turn-credentials`: the mint. Tests: `tests/it/credentials.rs`.
 //! The response is a credential, public STUN servers with a reason, or a refusal with the time after which to try again.
 
 use axum::extract::Request;

@@ -1,4 +1,4 @@
-//! Health checks. Tests: tests/it/operator.rs.
+//! Health checks. Tests: `tests/it/operator.rs`.
 //! `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready. `/leader`: it leads the
 //! replicas of its ledger.
 

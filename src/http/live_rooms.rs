@@ -1,4 +1,4 @@
-//! The operator's view of signaling: the calls that are going on, and the end of a room. Tests: tests/it/signaling/calls.rs.
+//! The operator's view of signaling: the calls that are going on, and the end of a room. Tests: `tests/it/signaling/calls.rs`.
 
 use axum::Json;
 use axum::extract::Path;

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape. Tests: tests/it/operator.rs.
+//! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape. Tests: `tests/it/operator.rs`.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};

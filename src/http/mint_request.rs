@@ -1,4 +1,4 @@
-//! What a request for a credential asks for, and for whom. Tests: tests/it/renewal.rs.
+//! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
 //! A bearer token is a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts against the allowance
 //! for renewals, and keeps the grant's user. The right to renew is taken before the mint; if the mint fails or is refused, dropping it
 //! gives it back.

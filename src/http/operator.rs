@@ -1,4 +1,4 @@
-//! Routes for the operator: open connections and usage over time. Tests: tests/it/operator.rs.
+//! Routes for the operator: open connections and usage over time. Tests: `tests/it/operator.rs`.
 //! Without an `OPERATOR_TOKEN` they do not exist.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential.
-//! Tests: tests/it/overrides.rs.
+//! Tests: `tests/it/overrides.rs`.
 //! An override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `GET /api/overview`: budget, callers and provider in one response. Tests: tests/it/overview.rs.
+//! `GET /api/overview`: budget, callers and provider in one response. Tests: `tests/it/overview.rs`.
 //! The counters are those of `/metrics`, as JSON.
 
 mod provider;

@@ -1,4 +1,4 @@
-//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Tests: tests/it/spenders.rs.
+//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Tests: `tests/it/spenders.rs`.
 //! Most bytes first, in pages.
 
 mod page;

@@ -1,4 +1,4 @@
-//! The routes of a standby: its own health and metrics. Tests: tests/it/replicas/role.rs.
+//! The routes of a standby: its own health and metrics. Tests: `tests/it/replicas/role.rs`.
 //! Everything else goes to the replica that leads. Its outermost layer does what a node can do by itself: the rules of the head, the
 //! client's address, the bound on the body, and the form of its own errors.
 

@@ -1,4 +1,4 @@
-//! Paths that no route has. Tests: tests/it/error.rs.
+//! Paths that no route has. Tests: `tests/it/error.rs`.
 
 use axum::http::Uri;
 

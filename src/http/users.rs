@@ -1,4 +1,4 @@
-//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Tests: tests/it/spenders.rs.
+//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Tests: `tests/it/spenders.rs`.
 //! Each is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;

@@ -1,4 +1,4 @@
-//! The routes of the proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Tests: tests/it/signaling/sfu/mod.rs. This module reads a request: who
+//! The routes of the proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Tests: `tests/it/signaling/sfu/mod.rs`. This module reads a request: who
 //! calls, from where, and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
 
 use std::borrow::Cow;

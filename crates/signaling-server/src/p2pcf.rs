@@ -1,4 +1,4 @@
-//! The routes of P2PCF. Tests: tests/it/signaling/p2pcf.rs. Its client knows one URL, so every request goes to one path, and none is
+//! The routes of P2PCF. Tests: `tests/it/signaling/p2pcf.rs`. Its client knows one URL, so every request goes to one path, and none is
 //! redirected. Every response has its CORS headers, so that a page can read it, also a refusal before the protocol sees the request. The
 //! rooms are behind one lock, and events of calls are passed on in order.
 

@@ -1,4 +1,4 @@
-//! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. Tests: tests/it/signaling/peerjs.rs. A page asks for an
+//! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. Tests: `tests/it/signaling/peerjs.rs`. A page asks for an
 //! id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so below `/peerjs` any key is
 //! accepted, and no user is required: the client sends its token only with its socket.
 

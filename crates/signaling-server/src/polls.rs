@@ -1,4 +1,4 @@
-//! How often the pages of one client may poll. Tests: tests/it/signaling/p2pcf.rs, tests/it/signaling/peerjs.rs. A page polls seven times
+//! How often the pages of one client may poll. Tests: `tests/it/signaling/p2pcf.rs`, `tests/it/signaling/peerjs.rs`. A page polls seven times
 //! in ten seconds while it looks for others, and once in five seconds later, so this is enough for a large office behind one address. A
 //! page that asks for an id for `PeerJS` polls, too.
 

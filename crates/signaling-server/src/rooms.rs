@@ -1,4 +1,4 @@
-//! The routes of rooms. Tests: tests/it/signaling/rooms.rs. The user of a socket is that of its token, else the one that a trusted proxy
+//! The routes of rooms. Tests: `tests/it/signaling/rooms.rs`. The user of a socket is that of its token, else the one that a trusted proxy
 //! names, else the one that the visitor has chosen with `/set-username`. The name is known before the socket opens, and the client cannot
 //! change it afterwards.
 

@@ -1,4 +1,4 @@
-//! The routes of the protocols that use a WebSocket. Tests: tests/it/signaling/ayame/mod.rs, tests/it/signaling/yjs.rs.
+//! The routes of the protocols that use a WebSocket. Tests: `tests/it/signaling/ayame/mod.rs`, `tests/it/signaling/yjs.rs`.
 
 use axum::Router;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Reports of Orange's page: bugs, tracks without media, the quality of a call. Tests: tests/it/signaling/reports.rs. Anyone can send one.
+//! Reports of Orange's page: bugs, tracks without media, the quality of a call. Tests: `tests/it/signaling/reports.rs`. Anyone can send one.
 //! A route is a 404 without the directory or the chat that it needs.
 
 use std::sync::Arc;
