@@ -1,7 +1,8 @@
 #!/bin/sh
 # What the broker is made of: where its crates come from and how they are licensed (deny.toml), that each of them is used, and
-# that the notices of the image can be written. Builds two tools once, in target/tools, which takes minutes. Exit status 0 or 1.
-#   ADVISORIES=1  also looks for known vulnerabilities, in a database from the network
+# that the notices of the image can be written. Exit status 0 or 1.
+#   ADVISORIES=1  also cargo-deny, which knows more kinds of sources and licenses, and looks for known vulnerabilities in a database from the
+#                 network. Building it takes minutes
 #   MSRV=1        also checks that the declared Rust version builds it, and installs that version
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,17 +11,14 @@ cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 step() { printf '\n== %s\n' "$*"; }
 
-tool cargo-deny 0.20.2
-tool cargo-machete 0.9.2
-
-step 'bans, licenses and sources'
-"$target/tools/bin/cargo-deny" --locked --all-features check bans licenses sources
+need python3=python3
+step 'sources, licenses and use of the crates'
+cargo metadata --locked --format-version 1 --all-features | python3 tests/supply_chain.py
 if [ "${ADVISORIES:-}" = 1 ]; then
-    step 'known vulnerabilities'
-    "$target/tools/bin/cargo-deny" --locked --all-features check advisories
+    tool cargo-deny 0.20.2
+    step 'bans, licenses, sources and known vulnerabilities'
+    "$target/tools/bin/cargo-deny" --locked --all-features check
 fi
-step 'unused dependencies'
-"$target/tools/bin/cargo-machete" --skip-target-dir .
 step 'notices of the image'
 ./third-party.sh >"$target/THIRD-PARTY"
 echo "$(wc -c <"$target/THIRD-PARTY") bytes"
