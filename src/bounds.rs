@@ -1,6 +1,9 @@
-//! Times that somebody waits for, each with a second value for the tests with a browser. The feature `short-lives` selects those
-//! values. They suit no operator, so an optimized build refuses the feature, and the program says that it has it.
+//! Times that somebody waits for, each with a second value for the tests with a browser. Only a build with the feature `short-lives` has a way
+//! to select those values, and only the program of these tests uses it. They suit no operator, so an optimized build refuses the feature, and
+//! the program says that it has them.
 
+#[cfg(feature = "short-lives")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[cfg(all(feature = "short-lives", not(debug_assertions)))]
@@ -8,23 +11,57 @@ compile_error!(
     "the feature `short-lives` is for the tests with a browser: an optimized build must not have it"
 );
 
-/// Whether this build has the short times.
-pub const IS_SHORT: bool = cfg!(feature = "short-lives");
-/// The version, as `--version` and the log say it.
-pub const VERSION: &str =
-    if IS_SHORT { concat!(env!("CARGO_PKG_VERSION"), " (short-lives)") } else { env!("CARGO_PKG_VERSION") };
-
 /// The shortest life of a credential: the least value of `?ttl=`, `TURN_TTL_SECONDS` and `SIGNALING_TTL_SECONDS`.
-pub const TTL_MIN: Duration = millis(60_000, 5_000);
+pub const TTL_MIN: Bound = Bound::millis(60_000, 5_000);
 /// How often the grants of members are checked for renewals that are due. The last quarter of a life is for the renewal.
-pub const RENEW_INTERVAL: Duration = millis(5_000, 250);
+pub const RENEW_INTERVAL: Bound = Bound::millis(5_000, 250);
 /// The interval between listings of coturn's sessions. It bounds the bytes that are relayed after the budget is spent, except for
 /// those that coturn does not show yet.
-pub const COTURN_LOOK_INTERVAL: Duration = millis(2_000, 500);
+pub const COTURN_LOOK_INTERVAL: Bound = Bound::millis(2_000, 500);
 /// The longest time between two looks at a session of the SFU. The shortest is a third of it.
-pub const SFU_LOOK_AFTER_MAX: Duration = millis(45_000, 3_000);
+pub const SFU_LOOK_AFTER_MAX: Bound = Bound::millis(45_000, 3_000);
 
-/// A time of every build, and the one with the feature `short-lives`.
-const fn millis(usual: u64, short: u64) -> Duration {
-    Duration::from_millis(if IS_SHORT { short } else { usual })
+/// A time of every program, and the one after [`shorten`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    usual: Duration,
+    #[cfg_attr(not(feature = "short-lives"), expect(dead_code, reason = "nothing selects it"))]
+    short: Duration,
+}
+
+impl Bound {
+    const fn millis(usual: u64, short: u64) -> Self {
+        Self { usual: Duration::from_millis(usual), short: Duration::from_millis(short) }
+    }
+
+    /// The time that this program has.
+    pub fn get(self) -> Duration {
+        #[cfg(feature = "short-lives")]
+        if is_short() {
+            return self.short;
+        }
+        self.usual
+    }
+}
+
+#[cfg(feature = "short-lives")]
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Selects the short times for this process. The first thing that the program of the tests does.
+#[cfg(feature = "short-lives")]
+pub fn shorten() {
+    IS_SHORT.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process has the short times.
+pub fn is_short() -> bool {
+    #[cfg(feature = "short-lives")]
+    return IS_SHORT.load(Ordering::Relaxed);
+    #[cfg(not(feature = "short-lives"))]
+    false
+}
+
+/// The version, as `--version` and the log say it.
+pub fn version() -> &'static str {
+    if is_short() { concat!(env!("CARGO_PKG_VERSION"), " (short-lives)") } else { env!("CARGO_PKG_VERSION") }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::bounds::VERSION;
+use crate::bounds;
 use crate::demo;
 use crate::doctor;
 use crate::ledger_command::LedgerCommand;
@@ -14,7 +14,7 @@ use turn_base::web_url::parse_web_url;
 
 /// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
 #[derive(Debug, Parser)]
-#[command(name = "turn-broker", version = VERSION, disable_help_subcommand = true)]
+#[command(name = "turn-broker", version = bounds::version(), disable_help_subcommand = true)]
 #[command(after_help = "\
 status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke and backup call a running broker. All but status need its
 OPERATOR_TOKEN.

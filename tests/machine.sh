@@ -39,10 +39,16 @@ tool() {
         CARGO_TARGET_DIR=$tools/build cargo install --debug --locked --root "$tools" "$1@$2"
 }
 
+# The arguments of every build of the check, so that there is one build. The program of the tests with a browser needs the feature, and no other
+# program uses it (src/bounds.rs).
+# shellcheck disable=SC2034
+one_build='--locked --workspace --features turn-broker/short-lives'
+
 # test_programs: compiles the workspace, and prints a line for each test program: the directory of its package, and its path. The caller
 # has `pipefail`.
 test_programs() {
-    cargo test --locked --workspace --no-run --message-format=json-render-diagnostics |
+    # shellcheck disable=SC2086
+    cargo test $one_build --no-run --message-format=json-render-diagnostics |
         sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*|\1 \2|p'
 }
 
@@ -55,7 +61,7 @@ npm_packages() {
 # broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.
 broker() {
     [ -z "${TURN_BROKER_BIN:-}" ] || return 0
-    TURN_BROKER_BIN=$(cd "$1" && cargo build --locked --bin turn-broker &&
+    TURN_BROKER_BIN=$(cd "$1" && cargo build $one_build --bin turn-broker &&
         realpath "${CARGO_TARGET_DIR:-target}/debug/turn-broker")
 }
 

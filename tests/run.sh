@@ -13,14 +13,16 @@ cd "$(dirname "$0")/.."
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+# Clippy's driver compiles our packages, so that lints need no build of their own. All steps use it: another compiler would compile them again.
+export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
 # step NAME PURPOSE COMMAND...
 names=()
 declare -A purposes commands
 step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 
-# Compiles all programs and tests, then runs the tests, two of their programs at a time. The tests of the ledger in PostgreSQL start a server of
-# their own, and with CI set they are not skipped.
+# Compiles all programs, tests and benches with the lints, then runs the tests, two of their programs at a time. The tests of the ledger in
+# PostgreSQL start a server of their own, and with CI set they are not skipped.
 workspace_tests() {
     local programs
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
@@ -30,14 +32,14 @@ workspace_tests() {
             output=$(cd "$0" && "$1" 2>&1) || result=255
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
             exit ${result:-0}'
-    cargo test --locked --workspace --doc
-    # For steps with a browser.
-    cargo build --locked --workspace --features turn-broker/short-lives --example short-lives
+    # shellcheck disable=SC2086
+    cargo test $one_build --doc
+    # shellcheck disable=SC2086
+    cargo build $one_build --bench figures
 }
 
 step form 'the code has one form' cargo fmt --all --check
-step tests 'unit, property and integration tests, and the simulation' workspace_tests
-step lints 'no warning of the compiler or of clippy' cargo clippy --locked --workspace --all-targets -- -D warnings
+step tests 'no warning of the compiler or of clippy; unit, property and integration tests, and the simulation' workspace_tests
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest; the notices name the crates of others alone' tests/image/manifests.sh
 step supply-chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
@@ -104,7 +106,7 @@ together() {
 
 wanted=("$@")
 [ $# != 0 ] || wanted=("${compiling[@]}" "${using[@]}")
-[ "$*" != quick ] || wanted=(form tests lints web manifests)
+[ "$*" != quick ] || wanted=(form tests web manifests)
 for each in "${wanted[@]}"; do [ -n "${commands[$each]:-}" ] || { echo "no step has the name $each" >&2 && exit 64; }; done
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"

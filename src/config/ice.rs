@@ -82,7 +82,7 @@ impl IceConfig {
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),
-            ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.as_secs()..=172_800)),
+            ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
             pool_max: settings.get("TURN_POOL_MAX", "256", number(0..=4_096)),
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings, account_id),

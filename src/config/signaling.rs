@@ -41,7 +41,7 @@ impl SignalingConfig {
         let is_on = |protocol: ProtocolName| modules.contains(&Module::Protocol(protocol));
         let peerjs = settings.get("PEERJS_KEY", "peerjs", identifier(PEERJS_KEY_MAX));
         let signaling = Self {
-            ttl: settings.get("SIGNALING_TTL_SECONDS", "14400", seconds(TTL_MIN.as_secs()..=86_400)),
+            ttl: settings.get("SIGNALING_TTL_SECONDS", "14400", seconds(TTL_MIN.get().as_secs()..=86_400)),
             protocols: Protocols {
                 sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
                 ayame: is_on(ProtocolName::Ayame).then_some(ayame(settings)),
@@ -143,7 +143,7 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
         settings.refuse("CALLS_APP_ID", expected);
     }
     let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-    let look_after_max = SFU_LOOK_AFTER_MAX;
+    let look_after_max = SFU_LOOK_AFTER_MAX.get();
     Some(SfuConfig { prefixes, app_id, app_secret, api, look_after_max, is_locked, client_rate })
 }
 

@@ -101,10 +101,10 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
 fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
     let parse = |text: &str| {
         let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))?;
-        Some(Duration::from_secs(seconds)).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl))
+        Some(Duration::from_secs(seconds)).filter(|ttl| (TTL_MIN.get()..=ttl_max).contains(ttl))
     };
     let wrong = || {
-        let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
+        let (min, max) = (TTL_MIN.get().as_secs(), ttl_max.as_secs());
         ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}."))
     };
     Ok(parameter(query, "ttl", parse, wrong)?.unwrap_or(ttl_max))

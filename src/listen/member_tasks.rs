@@ -38,7 +38,7 @@ async fn renew(app: &App, end: &CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL)) => {}
+            () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get())) => {}
         }
         for grant in app.calls.grants() {
             app.mint.renew_member(grant, app.call_ttl).await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::amounts::Shown;
-use crate::bounds::{IS_SHORT, VERSION};
+use crate::bounds::{is_short, version};
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
 use crate::telemetry::words;
@@ -12,10 +12,10 @@ use turn_ledger::{BudgetMode, IceSource, Snapshot};
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was
 /// opened, with the overrides that are still in effect; `None` for a replica, which may not lead for a long time.
 pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
-    tracing::info!(%address, version = VERSION, "turn-broker listening on port {}", address.port());
-    if IS_SHORT {
+    tracing::info!(%address, version = version(), "turn-broker listening on port {}", address.port());
+    if is_short() {
         tracing::warn!(
-            "This build is for tests with a browser: it has the feature `short-lives`, and must serve nobody"
+            "This program is for tests with a browser: it has the feature `short-lives`, and must serve nobody"
         );
     }
     report_sources(config);

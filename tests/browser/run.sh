@@ -56,14 +56,14 @@ npm_packages
 target=${CARGO_TARGET_DIR:-../../target}
 case $script in
 ayame-relay.mjs | cut.mjs | partytracks.mjs | renewal.mjs | users.mjs)
-    # They wait for the ends of lives and for intervals (src/bounds.rs). With --workspace, cargo takes the crates of the step `tests`.
-    (cd ../.. && cargo build --locked --workspace --features turn-broker/short-lives --example short-lives)
+    # They wait for the ends of lives and for intervals (src/bounds.rs).
+    (cd ../.. && cargo build $one_build --example short-lives)
     TURN_BROKER_BIN=$(realpath "$target/debug/examples/short-lives")
     ;;
 *) broker ../.. ;;
 esac
 if [ "$script" = pages.mjs ] && [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
-    (cd ../.. && cargo build --locked --example fake-cloudflare)
+    (cd ../.. && cargo build $one_build --example fake-cloudflare)
     FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")
     export FAKE_CLOUDFLARE_BIN
 fi

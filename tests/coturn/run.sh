@@ -9,8 +9,8 @@ PATH=$PATH:/usr/sbin:/sbin
 . tests/machine.sh
 
 need turnserver=coturn openssl=openssl ip=iproute2 unshare=util-linux
-cargo test --locked --test it --no-run
+cargo test $one_build --test it --no-run
 WORK_DIR=$(mktemp -d)
 export WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT
-isolate cargo test --locked --offline --test it -- --ignored --nocapture --test-threads=1 real_coturn
+isolate cargo test $one_build --offline --test it -- --ignored --nocapture --test-threads=1 real_coturn

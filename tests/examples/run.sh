@@ -28,7 +28,7 @@ npm_packages
 
 broker ../..
 if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
-    FAKE_CLOUDFLARE_BIN=$(cd ../.. && cargo build --locked --example fake-cloudflare &&
+    FAKE_CLOUDFLARE_BIN=$(cd ../.. && cargo build $one_build --example fake-cloudflare &&
         realpath "${CARGO_TARGET_DIR:-target}/debug/examples/fake-cloudflare")
 fi
 export TURN_BROKER_BIN FAKE_CLOUDFLARE_BIN CHROMIUM

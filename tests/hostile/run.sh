@@ -5,10 +5,12 @@
 # Exits with 1 if an attack achieves more than its allowance, or if an honest client is not served.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 
 case ${1:-short} in
-short) arguments=() build=() profile=debug ;;
-long) arguments=(--long --document docs/RELIABILITY.md) build=(--release) profile=release ;;
+short) arguments=() build=$one_build profile=debug ;;
+long) arguments=(--long --document docs/RELIABILITY.md) build='--locked --release' profile=release ;;
 *)
     echo "usage: tests/hostile/run.sh [short|long]" >&2
     exit 2
@@ -17,5 +19,6 @@ esac
 
 # The attacker holds up to 9,000 sockets.
 ulimit -n "$(ulimit -Hn)"
-cargo build "${build[@]}" --locked --bin turn-broker --example hostile
+# shellcheck disable=SC2086
+cargo build $build --bin turn-broker --example hostile
 exec "${CARGO_TARGET_DIR:-target}/$profile/examples/hostile" "${arguments[@]}"

@@ -36,7 +36,7 @@ impl CoturnMeter {
         let poll = async {
             loop {
                 failures = self.report(&self.look().await, failures);
-                tokio::time::sleep(COTURN_LOOK_INTERVAL).await;
+                tokio::time::sleep(COTURN_LOOK_INTERVAL.get()).await;
             }
         };
         end.run_until_cancelled(poll).await;
