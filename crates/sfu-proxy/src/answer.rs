@@ -17,9 +17,9 @@ pub struct ConfirmedTrack {
     pub direction: Option<Direction>,
     /// The session that sends it, if it is another one.
     pub session: Option<SessionId>,
-    /// The name under which it is pulled.
+    /// The name under which others pull it.
     pub name: Option<Name>,
-    /// Whether media flows. In a data channel anything may flow at any time.
+    /// Whether media flows. In a data channel that is not closed anything may flow at any time.
     pub is_active: bool,
 }
 
@@ -43,8 +43,10 @@ pub(crate) fn answered(body: &[u8]) -> Option<SfuAnswer> {
         let id = TrackId::Mid(Name::new(entry.get("mid")?.as_str()?)?);
         confirmed(id, entry, entry.get("status").is_none_or(|status| status == "active"))
     });
-    let channels = entries("dataChannels")
-        .filter_map(|entry| confirmed(TrackId::Channel(entry.get("id")?.as_u64()?), entry, true));
+    let channels = entries("dataChannels").filter_map(|entry| {
+        let id = TrackId::Channel(entry.get("id")?.as_u64()?);
+        confirmed(id, entry, entry.get("status").is_none_or(|status| status != "inactive"))
+    });
     let session = answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new);
     Some(SfuAnswer { session, tracks: tracks.chain(channels).collect() })
 }
@@ -61,7 +63,8 @@ fn confirmed(id: TrackId, entry: &Value, is_active: bool) -> Option<ConfirmedTra
         Some("remote") => Some(Direction::Remote),
         _ => session.as_ref().map(|_| Direction::Remote),
     };
-    Some(ConfirmedTrack { id, direction, session, name: text("trackName").and_then(Name::new), is_active })
+    let name = text("trackName").or_else(|| text("dataChannelName")).and_then(Name::new);
+    Some(ConfirmedTrack { id, direction, session, name, is_active })
 }
 
 fn is_error(code: Option<&Value>) -> bool {
@@ -97,13 +100,20 @@ mod tests {
             {"location":"local","mid":"0","trackName":"a","status":"active"},
             {"location":"remote","mid":"1","sessionId":"s2","trackName":"b","status":"inactive"},
             {"location":"remote","mid":"2","sessionId":"s2","trackName":"c","status":"waiting"}],
-            "dataChannels":[{"location":"remote","id":3,"sessionId":"s2"},{"location":"local","id":4},
-            {"id":5,"errorCode":"not_found"}]}"#;
+            "dataChannels":[{"location":"remote","id":3,"sessionId":"s2","status":"initializing"},
+            {"location":"local","id":4,"dataChannelName":"chat"},{"id":5,"errorCode":"not_found"},
+            {"location":"remote","id":6,"sessionId":"s2","status":"inactive"}]}"#;
         let answer = answered(state).unwrap();
         let (local, remote) = (Some(Direction::Local), Some(Direction::Remote));
-        let expected = [(local, true), (remote, false), (remote, false), (remote, true), (local, true)];
-        assert_eq!(directions(&answer), expected);
+        let tracks = [(local, true), (remote, false), (remote, false)];
+        assert_eq!(directions(&answer)[..3], tracks);
+        assert_eq!(
+            directions(&answer)[3..],
+            [(remote, true), (local, true), (remote, false)],
+            "data channels"
+        );
         assert_eq!(answer.tracks[3].id, TrackId::Channel(3));
+        assert_eq!(answer.tracks[4].name, Name::new("chat"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum Fault {
     Blocked,
     /// A track of another room, or of a session that is not known.
     OtherRoom,
+    /// Replies on a data channel that its session does not send.
+    NoChannel,
     /// The path does not have this method.
     Method,
     /// The body is too long.
@@ -84,6 +86,9 @@ impl Fault {
             Self::OtherRoom => {
                 (403, "other_room", "Tracks can be pulled only from sessions of the same room.")
             }
+            Self::NoChannel => {
+                (404, "no_such_channel", "That session has no open data channel of this dataChannelName.")
+            }
             Self::Method => (405, "method_not_allowed", "Use the method in the Allow header."),
             Self::TooLarge => (413, "payload_too_large", "The body is too long."),
             Self::TooManySessions { .. } => {
@@ -96,7 +101,7 @@ impl Fault {
             Self::TooMuch => (
                 429,
                 "client_limit_reached",
-                "Close tracks: this client pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
+                "Close tracks: this client, or one that gets the replies, pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
             ),
             Self::Spent { .. } => {
                 (429, "budget_exhausted", "The bandwidth of this period is spent or reserved.")
@@ -166,6 +171,7 @@ mod tests {
             (Fault::Locked, 401, "session_locked"),
             (Fault::Blocked, 403, "user_blocked"),
             (Fault::OtherRoom, 403, "other_room"),
+            (Fault::NoChannel, 404, "no_such_channel"),
             (Fault::Method, 405, "method_not_allowed"),
             (Fault::TooLarge, 413, "payload_too_large"),
             (Fault::TooManySessions { retry_in: SOON }, 429, "too_many_sessions"),

@@ -6,7 +6,7 @@
 //! | where | what |
 //! |---|---|
 //! | `path`, `header` | which requests and which of their headers go upstream, and which headers of a response come back |
-//! | `request`, `answer` | the bodies of requests, with exactly what goes upstream; the answers of the SFU |
+//! | `request`, `description`, `answer` | the bodies of requests, with exactly what goes upstream; their session descriptions; the answers of the SFU |
 //! | `session_id`, `name` | the id of a session; the names of rooms and tracks |
 //! | `track`, [`taken`] | what a session sends and takes; what it takes at assumed rates |
 //! | `sessions`, [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
@@ -19,7 +19,8 @@
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | a request: who calls, from where, and what goes upstream |
-//! | `proxy` | the sessions behind one lock; a request that is admitted |
+//! | `proxy` | the sessions behind one lock; a session that is opened |
+//! | `call` | a call on a session |
 //! | `upstream` | one request to the SFU |
 //! | `watch` | what happens without a request: looks at sessions, and closing by force |
 //! | `broker`, `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
@@ -28,6 +29,8 @@
 mod addresses;
 mod answer;
 mod broker;
+mod call;
+mod description;
 mod fault;
 mod header;
 mod ledger_row;

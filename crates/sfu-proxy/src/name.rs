@@ -26,6 +26,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a mid names the transceiver of a track, as `#` and the name of the track.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.0.starts_with('#')
+    }
 }
 
 impl TryFrom<String> for Name {

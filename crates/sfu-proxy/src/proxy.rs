@@ -11,23 +11,19 @@ use reqwest::Client;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::random;
-use turn_ledger::{GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
 
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
-use crate::path::SfuCall;
-use crate::request::{self, RequestedTracks};
+use crate::request;
 use crate::session::{Caller, NewSession};
 use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
-use crate::taken::{Demand, Taken, VideoRates, kbps};
-use crate::upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
-
-/// After this time a client whose pull was refused while minting is stopped may try again.
-const FROZEN_RETRY: Duration = Duration::from_secs(60);
+use crate::taken::{Taken, VideoRates, kbps};
+use crate::upstream::{ForwardedRequest, SfuResponse, Upstream};
 
 /// What the service gives to the proxy.
 pub struct Service {
@@ -151,52 +147,6 @@ impl SfuProxy {
         })
     }
 
-    /// A call on a session that the caller may use.
-    pub async fn call(
-        self: &Arc<Self>,
-        id: SessionId,
-        call: SfuCall,
-        mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
-        let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
-        passed.body = request.body.into();
-        let wanted = self.with(|sessions, now| {
-            let wanted = match call {
-                SfuCall::UpdateTracks | SfuCall::UpdateDataChannels => {
-                    sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default())
-                }
-                _ => sessions.check_request(&id, request.wanted),
-            }?;
-            sessions.call_begins(&id, wanted.count(), now)?;
-            Ok(wanted)
-        })?;
-        let underway = CallInProgress { proxy: Arc::clone(self), id, asked: wanted.count(), is_known: false };
-        let called = async move { underway.call(call, wanted, passed).await };
-        tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
-    }
-
-    /// Promises what a session takes from others then, before the SFU is asked for it. Only what is sent to clients is billed, so a spent
-    /// budget refuses pulls and nothing else.
-    async fn ask(&self, id: &SessionId, wanted: &RequestedTracks) -> Result<Demand, Fault> {
-        if wanted.pulled.is_empty() {
-            return Ok(Demand::default());
-        }
-        if self.service.broker.is_frozen() {
-            return Err(Fault::Spent { retry_in: FROZEN_RETRY });
-        }
-        let more = self.with(|sessions, now| {
-            let more = sessions.demand(id, &wanted.pulled)?;
-            self.service.broker.pull(id.as_str(), more.kbps).map_err(fault_of)?;
-            sessions.ask(id, more, now);
-            Ok(more)
-        })?;
-        if !self.service.broker.recorded().await {
-            self.with(|sessions, now| sessions.refused(id, more, now));
-            return Err(Fault::NotRecorded);
-        }
-        Ok(more)
-    }
-
     /// Sessions in the table, and the tracks that they take from others.
     pub fn counts(&self) -> (usize, usize) {
         self.with(|sessions, _| (sessions.count(), sessions.pulled()))
@@ -318,67 +268,4 @@ fn as_text(mut returned: SfuResponse) -> SfuResponse {
         returned.body = text.into();
     }
     returned
-}
-
-fn fault_of(why: NotAdmitted) -> Fault {
-    match why {
-        NotAdmitted::Refused(refusal) if refusal.user.is_some() => {
-            Fault::UserSpent { retry_in: refusal.retry_in() }
-        }
-        NotAdmitted::Refused(refusal) => Fault::Spent { retry_in: refusal.retry_in() },
-        NotAdmitted::UserBlocked => Fault::Blocked,
-        NotAdmitted::ClockInDoubt | NotAdmitted::TooManyUsers | NotAdmitted::TooManyGrants => Fault::Full,
-    }
-}
-
-/// A call to the SFU in progress. If it ends without a result, the SFU is asked for the session's state.
-struct CallInProgress {
-    proxy: Arc<SfuProxy>,
-    id: SessionId,
-    /// How many tracks and data channels it asks for.
-    asked: usize,
-    is_known: bool,
-}
-
-impl CallInProgress {
-    async fn call(
-        mut self,
-        call: SfuCall,
-        wanted: RequestedTracks,
-        passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
-        let asked = match self.proxy.ask(&self.id, &wanted).await {
-            Ok(asked) => asked,
-            Err(refused) => {
-                self.is_known = true;
-                return Err(refused);
-            }
-        };
-        if call == SfuCall::CloseTracks {
-            self.proxy.look_before_close(&self.id).await;
-        }
-        let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
-        self.is_known = !returned.status.is_server_error();
-        self.proxy.with(|sessions, now| match (call, returned.answered()) {
-            (SfuCall::NewTracks | SfuCall::NewDataChannels, Some(answered)) => {
-                sessions.answered(&self.id, &wanted, &answered, now);
-            }
-            (SfuCall::CloseTracks | SfuCall::CloseDataChannels, Some(closed)) => {
-                sessions.closed(&self.id, &closed, now);
-            }
-            // The browser connects with the tracks of the call before.
-            (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id),
-            // A state that comes while a call is in progress is ignored. The end of a session is not.
-            (SfuCall::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
-            (_, None) if self.is_known => sessions.refused(&self.id, asked, now),
-            _ => {}
-        });
-        Ok(returned)
-    }
-}
-
-impl Drop for CallInProgress {
-    fn drop(&mut self) {
-        self.proxy.with(|sessions, _| sessions.call_ends(&self.id, self.asked, self.is_known));
-    }
 }

@@ -1,10 +1,14 @@
 //! The bodies of requests. Each is read into a type with exactly the fields that go upstream, and that type is sent, so the SFU gets
-//! nothing that was not checked here. An unknown field, a field that occurs twice and a field in other letters are refused.
+//! nothing that was not checked here. An unknown field, a field that occurs twice and a field in other letters are refused. The fields are
+//! those of Cloudflare's `OpenAPI` document; docs/SIGNALING.md names the day on which it was read.
+
+use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::description::{Description, kind_of, kinds};
 use super::name::Name;
 use super::path::SfuCall;
 use super::session_id::SessionId;
@@ -28,6 +32,8 @@ pub(crate) struct RequestedTracks {
     pub pulled: Vec<Pull>,
     /// Data channels that the session sends.
     pub channels: usize,
+    /// Data channels of other sessions on which it wants to reply to these.
+    pub replies: Vec<Pull>,
 }
 
 impl RequestedTracks {
@@ -40,12 +46,23 @@ impl RequestedTracks {
 /// A track that a session sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Push {
-    /// Its mid.
-    pub mid: Name,
-    /// The name under which others pull it.
-    pub name: Name,
+    /// Its mid. `None` if the SFU chooses it, or finds the transceiver by a name.
+    pub mid: Option<Name>,
+    /// The name under which others pull it. `None` if the SFU chooses it.
+    pub name: Option<Name>,
     /// Its kind, by the session description.
     pub kind: MediaKind,
+}
+
+impl Push {
+    /// Whether this entry of an answer is the track.
+    pub(crate) fn is(&self, id: &TrackId, name: Option<&Name>) -> bool {
+        match (&self.mid, id) {
+            (_, TrackId::Channel(_)) => false,
+            (Some(mid), TrackId::Mid(of)) if !mid.is_reference() => mid == of,
+            _ => self.name.is_some() && self.name.as_ref() == name,
+        }
+    }
 }
 
 /// A track or a data channel that a session takes from another one.
@@ -53,7 +70,7 @@ pub(crate) struct Push {
 pub struct Pull {
     /// The session that sends it.
     pub session: SessionId,
-    /// The name that this session gave it. `None` for a data channel.
+    /// The name that this session gave it. `None` if the request only has the id of a data channel.
     pub name: Option<Name>,
     /// The mid at which it is or was pulled, if the request names it.
     pub mid: Option<Name>,
@@ -83,7 +100,9 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnder
         SfuCall::CloseTracks => without_tracks::<ClosedTracks>(body),
         SfuCall::CloseDataChannels => without_tracks::<ClosedChannels>(body),
         SfuCall::NewTracks => with_tracks(body, NewTracks::wanted),
-        SfuCall::UpdateTracks => with_tracks(body, |request: UpdatedTracks| wanted(request.tracks, &[])),
+        SfuCall::UpdateTracks => {
+            with_tracks(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&[]))))
+        }
         SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => with_tracks(body, Channels::wanted),
     }
 }
@@ -109,17 +128,17 @@ pub(crate) fn closing(tracks: &[TrackKey]) -> Vec<(SfuCall, Value)> {
 }
 
 fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
-    with_tracks(body, |_: T| RequestedTracks::default())
+    with_tracks(body, |_: T| Ok(RequestedTracks::default()))
 }
 
 /// Reads a body as its type, and writes it again from this type.
 fn with_tracks<T: DeserializeOwned + Serialize>(
     body: &[u8],
-    wanted: impl FnOnce(T) -> RequestedTracks,
+    wanted: impl FnOnce(T) -> Result<RequestedTracks, NotUnderstood>,
 ) -> Result<SfuRequest, NotUnderstood> {
     let request: T = serde_json::from_slice(body).map_err(|_| NotUnderstood)?;
     let body = serde_json::to_vec(&request).map_err(|_| NotUnderstood)?;
-    Ok(SfuRequest { wanted: wanted(request), body })
+    Ok(SfuRequest { wanted: wanted(request)?, body })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,20 +159,41 @@ struct Renegotiation {
 struct NewTracks {
     #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
-    tracks: Vec<Track>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracks: Option<Vec<Track>>,
+    /// Whether the SFU names each new track of the offer that is not in `tracks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_discover: Option<bool>,
 }
 
 impl NewTracks {
-    fn wanted(self) -> RequestedTracks {
-        let kinds = self.session_description.map(|description| kinds(&description.sdp));
-        wanted(self.tracks, &kinds.unwrap_or_default())
+    fn wanted(self) -> Result<RequestedTracks, NotUnderstood> {
+        let offered = self.session_description.map(|description| kinds(&description.sdp));
+        let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_deref());
+        if self.auto_discover == Some(true) {
+            let offered = offered.unwrap_or_default();
+            // What cannot be read here could have any number of tracks there.
+            if offered.is_empty() {
+                return Err(NotUnderstood);
+            }
+            let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
+            let mids: BTreeSet<_> = offered.iter().map(|(mid, _)| mid.clone()).collect();
+            let discovered = mids.difference(&named).map(|mid| {
+                let kind = kind_of(mid, &offered);
+                Push { mid: Some(mid.clone()), name: None, kind }
+            });
+            wanted.pushed.extend(discovered);
+        }
+        Ok(wanted)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpdatedTracks {
     tracks: Vec<Track>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_description: Option<Description>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,17 +219,29 @@ struct Channels {
 }
 
 impl Channels {
-    fn wanted(self) -> RequestedTracks {
+    fn wanted(self) -> Result<RequestedTracks, NotUnderstood> {
         let mut wanted = RequestedTracks::default();
         for channel in self.data_channels {
             match channel {
+                // At most one limit of retransmissions. Replies are charged to the channel of this name, so the SFU must find the channel by
+                // its name, too.
+                Channel::Local { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
+                | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
+                | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
+                | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
+                    return Err(NotUnderstood);
+                }
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
-                Channel::Remote { session_id: session, .. } => {
-                    wanted.pulled.push(Pull { session, name: None, mid: None, kind: MediaKind::Data });
+                Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {
+                    let pull = Pull { session, name, mid: None, kind: MediaKind::Data };
+                    if can_reply == Some(true) {
+                        wanted.replies.push(pull.clone());
+                    }
+                    wanted.pulled.push(pull);
                 }
             }
         }
-        wanted
+        Ok(wanted)
     }
 }
 
@@ -223,25 +275,16 @@ struct FirstChannel {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    r#type: DescriptionType,
-    sdp: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DescriptionType {
-    Offer,
-    Answer,
-}
-
-#[derive(Serialize, Deserialize)]
 #[serde(tag = "location", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Track {
     Local {
-        mid: Name,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mid: Option<Name>,
         track_name: Name,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<TransceiverKind>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bidirectional_media_stream: Option<bool>,
     },
     Remote {
         session_id: SessionId,
@@ -249,8 +292,20 @@ enum Track {
         #[serde(skip_serializing_if = "Option::is_none")]
         mid: Option<Name>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<TransceiverKind>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bidirectional_media_stream: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         simulcast: Option<Simulcast>,
     },
+}
+
+/// What the SFU offers a transceiver for, if it makes the offer.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TransceiverKind {
+    Audio,
+    Video,
 }
 
 /// The layers of a track that a session wants.
@@ -265,6 +320,7 @@ struct Simulcast {
     rid_not_available: Option<Name>,
 }
 
+/// A data channel. A retransmission limit is a number or a time, not both.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "location", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Channel {
@@ -272,6 +328,12 @@ enum Channel {
         data_channel_name: Name,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ordered: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_retransmits: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_packet_life_time: Option<u32>,
     },
     Remote {
         session_id: SessionId,
@@ -279,18 +341,34 @@ enum Channel {
         data_channel_name: Option<Name>,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ordered: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_retransmits: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_packet_life_time: Option<u32>,
+        /// Whether the SFU sends nothing on it before the first message of this session.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait_for_ack: Option<bool>,
+        /// Whether the SFU sends what this session replies to the session that opened the channel.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        can_reply: Option<bool>,
     },
 }
 
-/// The tracks of a request. `kinds`: those of the mids in its session description.
-fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks {
+/// The tracks of a request. `offered`: the kinds of the mids in its session description, if it has one.
+fn wanted(tracks: Vec<Track>, offered: Option<&[(Name, MediaKind)]>) -> RequestedTracks {
     let mut wanted = RequestedTracks::default();
     for track in tracks {
         match track {
-            Track::Local { mid, track_name: name } => {
-                let of_mid = kinds.iter().filter(|(of, _)| of == mid.as_str());
-                let kind = MediaKind::of_all(of_mid.map(|(_, kind)| *kind));
-                wanted.pushed.push(Push { mid, name, kind });
+            Track::Local { mid, track_name, kind: hint, .. } => {
+                let kind = match (offered, &mid) {
+                    // The SFU makes the offer, with a transceiver of this kind.
+                    (None, None) if hint == Some(TransceiverKind::Audio) => MediaKind::Audio,
+                    (Some(offered), Some(mid)) => kind_of(mid, offered),
+                    _ => MediaKind::Video,
+                };
+                wanted.pushed.push(Push { mid, name: Some(track_name), kind });
             }
             Track::Remote { session_id: session, track_name, mid, .. } => {
                 wanted.pulled.push(Pull { session, name: Some(track_name), mid, kind: MediaKind::Video });
@@ -298,30 +376,6 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks 
         }
     }
     wanted
-}
-
-/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it. None if a line has
-/// another form than a letter and a value: another parser could read it as something else.
-fn kinds(sdp: &str) -> Vec<(String, MediaKind)> {
-    let is_line = |line: &str| {
-        let mut bytes = line.bytes();
-        let begins =
-            bytes.next().is_some_and(|letter| letter.is_ascii_lowercase()) && bytes.next() == Some(b'=');
-        begins && !line.chars().any(char::is_control)
-    };
-    if !sdp.lines().all(is_line) {
-        return vec![];
-    }
-    let (mut kind, mut kinds) = (MediaKind::Video, vec![]);
-    for line in sdp.lines() {
-        if let Some(media) = line.strip_prefix("m=") {
-            kind = if media.starts_with("audio ") { MediaKind::Audio } else { MediaKind::Video };
-        } else if let Some(mid) = line.strip_prefix("a=mid:") {
-            kinds.push((mid.to_owned(), kind));
-            kind = MediaKind::Video;
-        }
-    }
-    kinds
 }
 
 #[cfg(test)]

@@ -17,28 +17,13 @@ fn sent(call: SfuCall, body: &str) -> Value {
 }
 
 #[test]
-fn a_description_that_can_be_read_in_two_ways_is_video() {
-    let audio = |sdp: &str| kinds(sdp).iter().filter(|(_, kind)| *kind == MediaKind::Audio).count();
-    assert_eq!(audio("v=0\r\nm=audio 9 UDP 111\r\na=mid:0\r\n"), 1);
-    for sdp in [
-        "v=0\r\nm=audio 9 UDP 111\r\n\ra=mid:0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n",
-        "m=audio 9 UDP 111\r\n m=video 9 UDP 96\r\na=mid:1\r\n",
-        "m=audio 9 UDP 111\rm=video 9 UDP 96\na=mid:1\n",
-    ] {
-        assert_eq!(kinds(sdp), [], "{sdp:?}");
-    }
-    let twice = "m=audio 9 UDP 111\na=mid:0\na=mid:1\nm=video 9 UDP 96\na=mid:1\n";
-    assert_eq!(audio(twice), 1, "only the first mid of a section has its kind");
-}
-
-#[test]
 fn a_push_has_the_kind_of_its_media_line() {
     let sdp = "v=0\\r\\nm=audio 9 UDP/TLS/RTP/SAVPF 111\\r\\na=mid:0\\r\\nm=video 9 UDP/TLS/RTP/SAVPF 96\\r\\na=mid:1\\r\\n";
     let body = format!(
         r#"{{"sessionDescription":{{"type":"offer","sdp":"{sdp}"}},"tracks":[{{"location":"local","trackName":"a","mid":"0"}},{{"location":"local","trackName":"v","mid":"1"}},{{"location":"local","trackName":"x","mid":"7"}}]}}"#
     );
     let request = of_call(SfuCall::NewTracks, body.as_bytes()).unwrap();
-    let push = |mid: &str, of: &str, kind| Push { mid: name(mid), name: name(of), kind };
+    let push = |mid: &str, of: &str, kind| Push { mid: Name::new(mid), name: Name::new(of), kind };
     let pushed = vec![
         push("0", "a", MediaKind::Audio),
         push("1", "v", MediaKind::Video),
@@ -54,8 +39,55 @@ fn a_pull_names_the_session_that_sends() {
     assert_eq!(request.wanted.pulled, [pull_of("s1", "a"), pull_of("s2", "b")]);
     let body = r#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"},{"location":"local","dataChannelName":"mine"}]}"#;
     let request = of_call(SfuCall::NewDataChannels, body.as_bytes()).unwrap();
-    let pulled = vec![Pull { name: None, kind: MediaKind::Data, ..pull_of("s1", "-") }];
-    assert_eq!(request.wanted, RequestedTracks { pulled, channels: 1, pushed: vec![] });
+    let pulled = vec![Pull { kind: MediaKind::Data, ..pull_of("s1", "chat") }];
+    assert_eq!(request.wanted, RequestedTracks { pulled, channels: 1, ..RequestedTracks::default() });
+}
+
+#[test]
+fn a_channel_on_which_a_session_may_reply_is_named() {
+    for call in [SfuCall::NewDataChannels, SfuCall::UpdateDataChannels] {
+        let of = |rest: &str| {
+            let body = format!(r#"{{"dataChannels":[{{"location":"remote","sessionId":"s1",{rest}}}]}}"#);
+            of_call(call, body.as_bytes()).map(|request| request.wanted.replies)
+        };
+        let chat = Pull { kind: MediaKind::Data, ..pull_of("s1", "chat") };
+        assert_eq!(of(r#""dataChannelName":"chat","canReply":true"#), Ok(vec![chat]));
+        assert_eq!(of(r#""dataChannelName":"chat","canReply":false"#), Ok(vec![]));
+        assert_eq!(of(r#""id":3,"canReply":false"#), Ok(vec![]));
+        assert_eq!(of(r#""id":3,"canReply":true"#), Err(NotUnderstood), "the charge needs a name");
+        let both = r#""id":3,"dataChannelName":"chat","canReply":true"#;
+        assert_eq!(of(both), Err(NotUnderstood), "the id could be that of another channel");
+    }
+}
+
+#[test]
+fn a_push_without_an_offer_has_the_kind_that_the_sfu_offers() {
+    let pushed = |tracks: &str| {
+        let body = format!(r#"{{"tracks":[{tracks}]}}"#);
+        of_call(SfuCall::NewTracks, body.as_bytes()).unwrap().wanted.pushed
+    };
+    let push = |kind| vec![Push { mid: None, name: Name::new("a"), kind }];
+    let local = r#""location":"local","trackName":"a""#;
+    assert_eq!(pushed(&format!(r#"{{{local},"kind":"audio"}}"#)), push(MediaKind::Audio));
+    assert_eq!(pushed(&format!(r#"{{{local},"kind":"video"}}"#)), push(MediaKind::Video));
+    assert_eq!(pushed(&format!("{{{local}}}")), push(MediaKind::Video));
+    let with_mid = pushed(&format!(r#"{{{local},"kind":"audio","mid":"0"}}"#));
+    assert_eq!(with_mid[0].kind, MediaKind::Video, "a hint is no offer");
+}
+
+#[test]
+fn each_track_of_an_offer_that_the_sfu_names_is_a_push() {
+    let pushed = |sdp: &str| {
+        let offer = json!({ "type": "offer", "sdp": sdp });
+        let named = json!([{ "location": "local", "trackName": "v", "mid": "1" }]);
+        let body = json!({ "sessionDescription": offer, "tracks": named, "autoDiscover": true });
+        of_call(SfuCall::NewTracks, body.to_string().as_bytes()).map(|request| request.wanted.pushed)
+    };
+    let push = |mid: &str, of: Option<Name>, kind| Push { mid: Name::new(mid), name: of, kind };
+    let offer = "v=0\r\nm=video 9 UDP 96\r\na=mid:1\r\nm=audio 9 UDP 111\r\na=mid:2\r\n";
+    let expected = [push("1", Name::new("v"), MediaKind::Video), push("2", None, MediaKind::Audio)];
+    assert_eq!(pushed(offer), Ok(expected.to_vec()));
+    assert_eq!(pushed("v=0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n"), Err(NotUnderstood), "it cannot be read");
 }
 
 #[test]
@@ -66,6 +98,13 @@ fn each_call_sends_its_own_fields() {
         (SfuCall::CloseTracks, format!(r#"{{"tracks":[{{"mid":"0"}}],"sessionDescription":{description},"force":false}}"#)),
         (SfuCall::CloseTracks, r#"{"tracks":[{"mid":"0"}],"force":true}"#.into()),
         (SfuCall::UpdateTracks, r#"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a","mid":"1","simulcast":{"preferredRid":"l"}}]}"#.into()),
+        (SfuCall::UpdateTracks, format!(r#"{{"tracks":[],"sessionDescription":{description}}}"#)),
+        (SfuCall::NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","kind":"audio","bidirectionalMediaStream":true}]}"#.into()),
+        (SfuCall::NewTracks, r##"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a","mid":"#mic","kind":"video","bidirectionalMediaStream":false}]}"##.into()),
+        (SfuCall::NewTracks, r#"{"autoDiscover":true,"sessionDescription":{"type":"offer","sdp":"m=audio 9 UDP 111\r\na=mid:0\r\n"}}"#.into()),
+        (SfuCall::NewDataChannels, r#"{"dataChannels":[{"location":"local","dataChannelName":"state","ordered":false,"maxRetransmits":0}]}"#.into()),
+        (SfuCall::NewDataChannels, r#"{"dataChannels":[{"location":"remote","sessionId":"s1","dataChannelName":"state","ordered":false,"maxPacketLifeTime":200,"waitForAck":true,"canReply":true}]}"#.into()),
+        (SfuCall::UpdateDataChannels, r#"{"dataChannels":[{"location":"remote","sessionId":"s1","dataChannelName":"state","canReply":false}]}"#.into()),
         (SfuCall::CloseDataChannels, r#"{"dataChannels":[{"id":3}]}"#.into()),
         (SfuCall::UpdateDataChannels, r#"{"dataChannels":[{"location":"remote","sessionId":"s1","id":3}]}"#.into()),
         (SfuCall::EstablishDataChannels, format!(r#"{{"sessionDescription":{description},"dataChannel":{{"location":"remote","dataChannelName":"server-events"}}}}"#)),
@@ -98,8 +137,22 @@ fn a_body_with_a_field_of_another_call_is_refused() {
         ),
         (NewTracks, r#"{"tracks":[],"dataChannels":[]}"#),
         (NewTracks, r#"{"tracks":[],"autoDiscover":true}"#),
-        (UpdateTracks, r#"{"tracks":[],"sessionDescription":{"type":"offer","sdp":""}}"#),
+        (UpdateTracks, r#"{"tracks":[],"autoDiscover":true}"#),
         (NewDataChannels, r#"{"tracks":[]}"#),
+        (
+            NewDataChannels,
+            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","waitForAck":true}]}"#,
+        ),
+        (NewDataChannels, r#"{"dataChannels":[{"location":"local","dataChannelName":"a","canReply":true}]}"#),
+        (
+            NewDataChannels,
+            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","maxRetransmits":0,"maxPacketLifeTime":0}]}"#,
+        ),
+        (
+            NewDataChannels,
+            r#"{"dataChannels":[{"location":"local","dataChannelName":"a","maxRetransmits":-1}]}"#,
+        ),
+        (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","kind":"data"}]}"#),
         (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","mid":"0","sessionId":"s1"}]}"#),
     ] {
         assert_eq!(of_call(call, body.as_bytes()), Err(NotUnderstood), "{call:?} {body}");

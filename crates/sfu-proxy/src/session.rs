@@ -1,6 +1,7 @@
 //! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time from the look
 //! at which the SFU reports it active, until one at which it does not.
 
+mod in_call;
 pub(crate) mod look;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
-use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
@@ -85,6 +86,8 @@ struct Track {
     kind: MediaKind,
     /// The name that a track which the session sends has for others.
     name: Option<Name>,
+    /// Whether another session may reply on it: then a data channel that the session sends brings it something, too.
+    takes_replies: bool,
     is_active: bool,
     /// How many looks have shown it.
     looks: u8,
@@ -94,12 +97,19 @@ struct Track {
     charged: Duration,
 }
 
+impl Track {
+    /// Whether it is a data channel that the session sends.
+    fn is_own_channel(&self) -> bool {
+        self.kind == MediaKind::Data && self.name.is_some()
+    }
+}
+
 /// A session, with its tracks as the SFU has confirmed them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
     owner: Caller,
-    /// Its tracks, and the data channels that it takes from others. What a session sends over data channels is not billed.
+    /// Its tracks and data channels.
     tracks: BTreeMap<TrackKey, Track>,
     video: VideoRates,
     calls: usize,
@@ -204,7 +214,24 @@ impl Session {
     }
 
     fn pulled(&self) -> impl Iterator<Item = &Track> {
-        self.tracks.iter().filter(|(key, _)| key.direction == Direction::Remote).map(|(_, track)| track)
+        let is_pulled =
+            |key: &TrackKey, track: &Track| key.direction == Direction::Remote || track.takes_replies;
+        self.tracks.iter().filter(move |(key, track)| is_pulled(key, track)).map(|(_, track)| track)
+    }
+
+    /// Whether others may reply on a data channel that it sends. `None` if it sends none of this name.
+    pub(super) fn takes_replies(&self, channel: &Name) -> Option<bool> {
+        let is_meant = |track: &&Track| track.is_own_channel() && track.name.as_ref() == Some(channel);
+        self.tracks.values().find(is_meant).map(|track| track.takes_replies)
+    }
+
+    /// Others may reply on a data channel that it sends, or may not.
+    pub(super) fn set_replies(&mut self, channel: &Name, may_reply: bool) {
+        for track in self.tracks.values_mut().filter(|track| track.is_own_channel()) {
+            if track.name.as_ref() == Some(channel) {
+                track.takes_replies = may_reply;
+            }
+        }
     }
 
     /// Whether it takes a track that may have just begun to flow: few looks have shown it, and none of them active.
@@ -219,15 +246,23 @@ impl Session {
 
     /// Whether a track that it takes would be of a kind with a higher rate after this change.
     pub(super) fn would_take_more(&self, change: &Pull) -> bool {
-        let key = |mid: &Name| TrackKey { id: TrackId::Mid(mid.clone()), direction: Direction::Remote };
-        let known = change.mid.as_ref().and_then(|mid| self.tracks.get(&key(mid)));
-        known.is_some_and(|known| known.kind != change.kind && known.kind == MediaKind::Audio)
+        let Some(mid) = &change.mid else { return false };
+        let mut pulled = self.tracks.iter().filter(|(key, _)| key.direction == Direction::Remote);
+        pulled.any(|(key, known)| {
+            let is_meant = mid.is_reference() || key.id == TrackId::Mid(mid.clone());
+            is_meant && known.kind != change.kind && known.kind == MediaKind::Audio
+        })
     }
 
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
     pub(super) fn kind_of(&self, name: &Name) -> MediaKind {
         let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
-        MediaKind::of_all(sent.map(|track| track.kind))
+        MediaKind::of_all(sent.map(|track| track.kind).filter(|kind| *kind != MediaKind::Data))
+    }
+
+    /// Whether it has a track with this mid.
+    pub(super) fn has(&self, mid: &Name) -> bool {
+        self.tracks.keys().any(|key| key.id == TrackId::Mid(mid.clone()))
     }
 
     /// The SFU is asked for this of others.
@@ -242,7 +277,7 @@ impl Session {
         self.asked.kbps = self.asked.kbps.saturating_sub(answered.kbps);
     }
 
-    /// The number of its tracks, and of the data channels that it takes from others.
+    /// The number of its tracks and data channels.
     pub(super) fn size(&self) -> usize {
         self.tracks.len()
     }
@@ -296,21 +331,29 @@ impl Session {
         self.version = self.version.saturating_add(1);
         self.asked(Demand::of(&wanted.pulled, self.video));
         for ConfirmedTrack { id, direction, session, name, .. } in &answered.tracks {
-            let push = wanted.pushed.iter().find(|push| TrackId::Mid(push.mid.clone()) == *id);
+            let is_pulled_too = wanted.pulled.iter().any(|pull| pull.name == *name);
+            let named = name.as_ref().filter(|_| !is_pulled_too);
+            let push = wanted.pushed.iter().find(|push| push.is(id, named));
             let is_pushed = push.is_some() && *direction != Some(Direction::Remote);
             let is_local = wanted.pulled.is_empty() || is_pushed;
-            let direction = if is_local { Direction::Local } else { Direction::Remote };
-            let kind = match (direction, push) {
-                (Direction::Local, push) => push.map_or(MediaKind::Video, |push| push.kind),
-                (Direction::Remote, _) => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
+            let is_channel = matches!(id, TrackId::Channel(_));
+            let kind = match push {
+                _ if is_channel => MediaKind::Data,
+                _ if !is_local => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
+                push => push.map_or(MediaKind::Video, |push| push.kind),
             };
-            let key = TrackKey { id: id.clone(), direction };
-            let is_active = direction == Direction::Local || matches!(id, TrackId::Channel(_));
-            let name = push.filter(|_| direction == Direction::Local).map(|push| push.name.clone());
-            if is_kept(&key) {
-                let track = Track { kind, name, is_active, looks: 0, added_at: now, charged: Duration::ZERO };
-                self.tracks.entry(key).or_insert(track);
-            }
+            let of_push = push.and_then(|push| push.name.as_ref());
+            let track = Track {
+                kind,
+                name: of_push.or(name.as_ref()).filter(|_| is_local).cloned(),
+                takes_replies: false,
+                is_active: is_local || is_channel,
+                looks: 0,
+                added_at: now,
+                charged: Duration::ZERO,
+            };
+            let direction = if is_local { Direction::Local } else { Direction::Remote };
+            self.tracks.entry(TrackKey { id: id.clone(), direction }).or_insert(track);
         }
     }
 
@@ -319,45 +362,6 @@ impl Session {
         self.version = self.version.saturating_add(1);
         self.tracks.retain(|key, _| !closed.tracks.iter().any(|track| track.id == key.id));
     }
-
-    /// The session becomes a member of its call. `None` if it is one already, or has no room.
-    pub(super) fn join(&mut self, id: &SessionId) -> Option<CallEvent> {
-        let call = self.call()?;
-        if self.member.is_some() {
-            return None;
-        }
-        self.joined = self.joined.saturating_add(1);
-        let member = match self.joined {
-            1 => MemberId(id.as_str().into()),
-            again => MemberId(format!("{id}#{again}").into()),
-        };
-        self.member = Some(member.clone());
-        self.is_connected = false;
-        // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
-        Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: None })
-    }
-
-    /// The session pulls its first track. `None` unless it is a member that was not connected.
-    pub(super) fn connect(&mut self) -> Option<CallEvent> {
-        let call = self.call().filter(|_| self.member.is_some() && !self.is_connected)?;
-        self.is_connected = true;
-        Some(CallEvent::Connected { call })
-    }
-
-    /// The session leaves its call.
-    pub(super) fn leave(&mut self) -> Option<CallEvent> {
-        let (call, member) = (self.call()?, self.member.take()?);
-        Some(CallEvent::Left { call, member, media: MediaAfter::Ends })
-    }
-
-    fn call(&self) -> Option<CallName> {
-        Some(CallName { protocol: ProtocolName::Sfu, room: Arc::clone(self.room.as_ref()?) })
-    }
-}
-
-/// Of the data channels only those that are pulled are kept: what a session sends is not billed.
-fn is_kept(key: &TrackKey) -> bool {
-    key.direction == Direction::Remote || matches!(key.id, TrackId::Mid(_))
 }
 
 /// The kind of a track that the SFU has confirmed, among those that a request asks for; video if it cannot be told.

@@ -160,6 +160,7 @@ async fn respond(
         ("POST", "tracks/new") => new_tracks(tracks, &known, &body),
         ("PUT", "tracks/close") => close_tracks(tracks, &body),
         ("POST", "datachannels/new") => new_channels(tracks, &body),
+        ("PUT", "datachannels/update") => update_channels(tracks, &body),
         ("PUT", "datachannels/close") => close_channels(tracks, &body),
         _ => json!({}),
     };
@@ -205,6 +206,21 @@ fn new_channels(items: &mut BTreeMap<String, Value>, body: &Value) -> Value {
         channel["id"] = json!(items.len());
         items.insert(format!("channel {}", items.len()), channel.clone());
         answers.push(channel);
+    }
+    json!({ "dataChannels": answers })
+}
+
+/// Only what is pulled can be changed.
+fn update_channels(items: &BTreeMap<String, Value>, body: &Value) -> Value {
+    let mut answers = body["dataChannels"].as_array().cloned().unwrap_or_default();
+    for channel in &mut answers {
+        let is_same = |item: &&Value| {
+            ["sessionId", "dataChannelName"].iter().all(|field| item[field] == channel[field])
+        };
+        match items.values().find(is_same) {
+            Some(item) => channel["id"] = item["id"].clone(),
+            None => channel["errorCode"] = "not_found".into(),
+        }
     }
     json!({ "dataChannels": answers })
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Session, Track, is_kept};
+use super::{Session, Track};
 use crate::answer::SfuAnswer;
 use crate::session_id::SessionId;
 use crate::taken::{Demand, LateTrack};
-use crate::track::{Direction, MediaKind, TrackKey};
+use crate::track::{Direction, MediaKind, TrackId, TrackKey};
 
 /// A look at one session: the SFU must be asked for its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub(crate) struct Look {
 impl Session {
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
     /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each, where the
-    /// sender is known. A pull can be changed to another track, so one that has had two kinds counts as video.
+    /// sender is known. A pull can be changed to another track, so one that has had two kinds counts as video. After a restart nobody says
+    /// on which of its data channels others may reply: on as many as it needs to take what it took before.
     pub(crate) fn see(
         &mut self,
         look: &Look,
@@ -41,30 +42,39 @@ impl Session {
         for (track, kind) in state.tracks.iter().zip(kinds) {
             let key =
                 TrackKey { id: track.id.clone(), direction: track.direction.unwrap_or(Direction::Local) };
-            if !is_kept(&key) || !(is_current || track.is_active) {
+            if !is_current && !track.is_active {
                 continue;
             }
-            let of_sender = kind.filter(|_| key.direction == Direction::Remote);
+            let is_channel = matches!(key.id, TrackId::Channel(_));
+            let of_sender = kind.filter(|_| key.direction == Direction::Remote || is_channel);
             let mut seen = before.remove(&key).unwrap_or(Track {
                 kind: of_sender.unwrap_or(MediaKind::Video),
-                name: None,
+                name: track.name.clone().filter(|_| key.direction == Direction::Local),
+                takes_replies: false,
                 is_active: false,
                 looks: 0,
                 added_at: self.looked_at.unwrap_or(now),
                 charged: Duration::ZERO,
             });
             seen.kind = MediaKind::of_all([seen.kind].into_iter().chain(of_sender));
-            if key.direction == Direction::Remote && track.is_active {
+            if (key.direction == Direction::Remote || seen.takes_replies) && track.is_active {
                 self.charge_late(&mut seen, look, last, now);
             }
             (seen.is_active, seen.looks) = (track.is_active, seen.looks.saturating_add(1));
             self.tracks.insert(key, seen);
         }
+        let before_restart = self.unseen.take().unwrap_or_default().kbps;
+        while self.taken().kbps < before_restart
+            && let Some(channel) =
+                self.tracks.values_mut().find(|track| track.is_own_channel() && !track.takes_replies)
+        {
+            channel.takes_replies = true;
+        }
         if look.is_random {
             self.looked_at_random = now;
             self.tracks.values_mut().for_each(|track| track.charged = Duration::ZERO);
         }
-        (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
+        (self.looked_at, self.failed_looks) = (Some(now), 0);
     }
 
     /// What was active at the last look has been charged since.

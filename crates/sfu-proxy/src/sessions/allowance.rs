@@ -1,12 +1,13 @@
-//! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client.
+//! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client. What others
+//! may reply on a data channel is asked for by them, and taken by the session that opened the channel.
 
 use std::time::Duration;
 
 use super::{CALLS_PER_ADDRESS_MAX, PER_SESSION_MAX, Sessions};
 use crate::addresses::TRACKS_MAX;
-use crate::answer::ConfirmedTrack;
+use crate::answer::{ConfirmedTrack, SfuAnswer};
 use crate::fault::Fault;
-use crate::request::{Pull, RequestedTracks};
+use crate::request::{Pull, Push, RequestedTracks};
 use crate::session::Session;
 use crate::session_id::SessionId;
 use crate::taken::Demand;
@@ -20,8 +21,11 @@ impl Sessions {
         id: &SessionId,
         wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
-        let wanted = self.check_rooms(id, wanted)?;
+        let mut wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let is_new =
+            |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
+        wanted.pushed.retain(is_new);
         let more = wanted.count();
         if session.places().saturating_add(more) > PER_SESSION_MAX {
             return Err(Fault::TooManyTracks);
@@ -36,14 +40,19 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// Checks a change of what a session takes already. It needs no more room, so nothing may take more than before.
-    pub(crate) fn check_update(&self, id: &SessionId, wanted: RequestedTracks) -> Result<(), Fault> {
+    /// Checks a change of what a session takes already. It needs no more room, so nothing may take more than before. Only replies are more:
+    /// those are returned.
+    pub(crate) fn check_update(
+        &self,
+        id: &SessionId,
+        wanted: RequestedTracks,
+    ) -> Result<RequestedTracks, Fault> {
         let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
             return Err(Fault::Malformed);
         }
-        Ok(())
+        Ok(RequestedTracks { replies: wanted.replies, ..RequestedTracks::default() })
     }
 
     /// A call that asks for so many tracks and data channels goes to the SFU, unless there are too many calls. They take their places at
@@ -80,11 +89,48 @@ impl Sessions {
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
             let sender = self.rows.get(from).filter(|_| session.room.is_some());
             let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
-            if let Some(name) = name {
+            if let Some(name) = name
+                && *kind != MediaKind::Data
+            {
                 *kind = sender.kind_of(name);
             }
         }
+        wanted.replies = self.new_replies(wanted.replies)?;
         Ok(wanted)
+    }
+
+    /// The channels on which nobody may reply yet, each once. Their sessions have been found to be of the same room.
+    fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, Fault> {
+        if wanted.len() > PER_SESSION_MAX {
+            return Err(Fault::TooManyTracks);
+        }
+        let mut new = vec![];
+        for channel in wanted {
+            let publisher = self.rows.get(&channel.session);
+            let takes_replies =
+                publisher.zip(channel.name.as_ref()).and_then(|(row, name)| row.takes_replies(name));
+            if !takes_replies.ok_or(Fault::NoChannel)? && !new.contains(&channel) {
+                new.push(channel);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Others may reply on this channel, or may not: the session that opened it takes one track more, or one less.
+    pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool, now: Duration) {
+        let Some(name) = &channel.name else { return };
+        self.amend(&channel.session, now, |session| session.set_replies(name, may_reply));
+    }
+
+    /// The SFU has answered a request for replies on these channels. It has granted those that it names.
+    pub(crate) fn replied(&mut self, channels: &[Pull], answered: &SfuAnswer, now: Duration) {
+        for channel in channels {
+            let is_granted = answered.tracks.iter().any(|track| {
+                track.session.as_ref().is_none_or(|session| *session == channel.session)
+                    && (track.name.is_none() || track.name == channel.name)
+            });
+            self.set_replies(channel, is_granted, now);
+        }
     }
 
     /// What these pulls ask for, unless a share of the session's holder takes more then than it may.

@@ -61,10 +61,42 @@ fn a_track_with_two_kinds_under_one_name_counts_as_video() {
     let mut table = call();
     let mut sends = push(4);
     sends.pushed.drain(..3);
-    sends.pushed[0].name = name(0);
+    sends.pushed[0].name = Some(name(0));
     table.add("a", &sends, &[3]);
     let wanted = table.sessions.check_request(&id("b"), pull_of("a", 0)).unwrap();
     assert_eq!(wanted.pulled[0].kind, MediaKind::Video);
+}
+
+#[test]
+fn what_the_sfu_names_itself_has_its_kind() {
+    let mut table = call();
+    let discovered = |n, kind| Push { mid: Some(name(n)), name: None, kind };
+    let of_offer = vec![discovered(1, MediaKind::Video), discovered(2, MediaKind::Audio)];
+    let wanted = RequestedTracks { pushed: of_offer, ..RequestedTracks::default() };
+    let wanted = table.sessions.check_request(&id("a"), wanted).unwrap();
+    assert_eq!(wanted.count(), 1, "mid 1 is known");
+    let by_name = Push { mid: None, name: Some(name(8)), kind: MediaKind::Audio };
+    let wanted = RequestedTracks { pushed: [&wanted.pushed[..], &[by_name]].concat(), ..wanted };
+    let named =
+        |mid: usize, n: usize| ConfirmedTrack { name: Some(name(n)), ..entry(sent(mid).id, None, true) };
+    let answer = SfuAnswer { tracks: vec![named(2, 7), named(3, 8)], ..SfuAnswer::default() };
+    table.sessions.answered(&id("a"), &wanted, &answer, table.now);
+    for n in [7, 8] {
+        let pull = table.sessions.check_request(&id("b"), pull_of("a", n)).unwrap();
+        assert_eq!(pull.pulled[0].kind, MediaKind::Audio, "{n}");
+    }
+}
+
+/// The name of a track that is sent proves nothing about one that is pulled.
+#[test]
+fn a_pull_under_the_name_of_a_push_is_pulled() {
+    let mut table = call();
+    let by_name = Push { mid: None, name: Some(name(1)), kind: MediaKind::Video };
+    let both = RequestedTracks { pushed: vec![by_name], ..pull_of("a", 1) };
+    let named = |mid: usize| ConfirmedTrack { name: Some(name(1)), ..entry(sent(mid).id, None, true) };
+    let answer = SfuAnswer { tracks: vec![named(0), named(1)], ..SfuAnswer::default() };
+    table.sessions.answered(&id("b"), &both, &answer, table.now);
+    assert_eq!(table.sessions.rows[&id("b")].tracks(), [taken(0), taken(1)]);
 }
 
 #[test]
@@ -239,15 +271,19 @@ fn a_change_of_layers_needs_no_room_and_makes_no_video_of_sound() {
     let check = |n, mid| {
         let mut wanted = pull_of("a", n);
         wanted.pulled[0].mid = Some(name(mid));
-        table.sessions.check_update(&id("b"), wanted)
+        table.sessions.check_update(&id("b"), wanted).map(drop)
     };
     assert_eq!([check(0, 0), check(1, 1), check(0, 1)], [Ok(()), Ok(()), Ok(())]);
     assert_eq!(check(1, 0), Err(Fault::Malformed), "sound was admitted at its own rate");
+    let mut by_name = pull_of("a", 1);
+    by_name.pulled[0].mid = Name::new("#0");
+    let by_name = table.sessions.check_update(&id("b"), by_name).map(drop);
+    assert_eq!(by_name, Err(Fault::Malformed), "a transceiver that is named could be any");
     let many = RequestedTracks {
         pulled: vec![pull_of("a", 1).pulled[0].clone(); 256],
         ..RequestedTracks::default()
     };
-    assert_eq!(table.sessions.check_update(&id("b"), many), Ok(()));
+    assert_eq!(table.sessions.check_update(&id("b"), many).map(drop), Ok(()));
 }
 
 #[test]

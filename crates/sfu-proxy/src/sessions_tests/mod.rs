@@ -4,6 +4,7 @@ mod bounds;
 mod metering;
 mod owners;
 mod random;
+mod replies;
 mod restart;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -90,7 +91,7 @@ fn pull(from: &[&str]) -> RequestedTracks {
 }
 
 fn push(count: usize) -> RequestedTracks {
-    let push = |n| Push { mid: name(n), name: name(n), kind: MediaKind::Video };
+    let push = |n| Push { mid: Some(name(n)), name: Some(name(n)), kind: MediaKind::Video };
     RequestedTracks { pushed: (0..count).map(push).collect(), ..RequestedTracks::default() }
 }
 
@@ -220,11 +221,9 @@ fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
     table.sessions.answered(&id("b"), &sends, &own, table.now);
     assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
     let closable = table.sessions.with_tracks(["b"].map(id).into_iter());
-    assert_eq!(
-        closable,
-        [(id("b"), vec![taken(1), TrackKey { id: TrackId::Channel(3), ..taken(0) }])],
-        "what is sent is not billed"
-    );
+    let channel = |n, direction| TrackKey { id: TrackId::Channel(n), direction };
+    let channels = [channel(3, Direction::Remote), channel(4, Direction::Local)];
+    assert_eq!(closable, [(id("b"), [&[taken(1)], &channels[..]].concat())]);
 }
 
 #[test]

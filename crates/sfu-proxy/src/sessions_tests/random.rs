@@ -13,6 +13,8 @@ enum Op {
     Ask { session: usize, more: usize },
     Refused { session: usize, more: usize },
     Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
+    OpenChannel { session: usize },
+    Replies { session: usize, may_reply: bool },
     Close { session: usize, mids: Vec<usize> },
     Call { session: usize, is_known: bool },
     Look { session: usize, state: SfuAnswer },
@@ -45,6 +47,8 @@ fn op() -> impl Strategy<Value = Op> {
             from,
             mids
         }),
+        session.clone().prop_map(|session| Op::OpenChannel { session }),
+        (session.clone(), any::<bool>()).prop_map(|(session, may_reply)| Op::Replies { session, may_reply }),
         (session.clone(), mids()).prop_map(|(session, mids)| Op::Close { session, mids }),
         (session.clone(), any::<bool>()).prop_map(|(session, is_known)| Op::Call { session, is_known }),
         (session.clone(), state).prop_map(|(session, state)| Op::Look { session, state }),
@@ -148,6 +152,18 @@ proptest! {
                         }
                         table.sessions.answered(&name, &wanted, &tracks(&mids), table.now);
                     }
+                }
+                Op::OpenChannel { session } => {
+                    let channel = entry(TrackId::Channel(1), Some(Direction::Local), true);
+                    let channel = ConfirmedTrack { name: Some(name(0)), ..channel };
+                    let opened = SfuAnswer { tracks: vec![channel], ..SfuAnswer::default() };
+                    let wanted = RequestedTracks { channels: 1, ..RequestedTracks::default() };
+                    table.sessions.answered(&id(&names[session]), &wanted, &opened, table.now);
+                }
+                Op::Replies { session, may_reply } => {
+                    let mut channel = pull(&[names[session].as_str()]).pulled.remove(0);
+                    channel.kind = MediaKind::Data;
+                    table.sessions.set_replies(&channel, may_reply, table.now);
                 }
                 Op::Close { session, mids } => {
                     table.closed(&names[session], &mids);

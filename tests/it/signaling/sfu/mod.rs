@@ -6,6 +6,7 @@ mod clock;
 mod given;
 mod metering;
 mod owners;
+mod replies;
 mod restart;
 
 use crate::support::{Answer, COTURN, TestBroker};

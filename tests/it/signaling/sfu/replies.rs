@@ -1,0 +1,121 @@
+//! Replies on data channels: the SFU sends them to the page that opened the channel, which takes one track more then.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::metering::{MB, RATE, pulled};
+use super::{Page, at, error, start};
+use crate::support::fake_sfu::{FakeSfu, SfuFault};
+use crate::support::{Answer, StateDir, eventually};
+
+impl Page<'_> {
+    async fn open_channel(&self, name: &str) -> Answer {
+        let delivery =
+            json!({ "location": "local", "dataChannelName": name, "ordered": false, "maxRetransmits": 0 });
+        self.call(Method::POST, "/datachannels/new", &json!({ "dataChannels": [delivery] })).await
+    }
+
+    async fn hear(&self, from: &Self, name: &str, can_reply: bool) -> Answer {
+        let mut channel = channel_of(from, name, can_reply);
+        channel["waitForAck"] = true.into();
+        self.call(Method::POST, "/datachannels/new", &json!({ "dataChannels": [channel] })).await
+    }
+
+    async fn update(&self, from: &Self, name: &str, can_reply: bool) -> Answer {
+        let changed = json!({ "dataChannels": [channel_of(from, name, can_reply)] });
+        self.call(Method::PUT, "/datachannels/update", &changed).await
+    }
+}
+
+fn channel_of(from: &Page<'_>, name: &str, can_reply: bool) -> Value {
+    json!({
+        "location": "remote", "sessionId": from.session, "dataChannelName": name, "canReply": can_reply,
+    })
+}
+
+#[tokio::test]
+async fn the_page_that_gets_replies_is_charged_for_them_once_for_each_channel() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b, c) =
+        (Page::join(&broker, "r").await, Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let id = a.open_channel("game").await.json()["dataChannels"][0]["id"].clone();
+    assert_eq!(pulled(&broker).await, 0, "what a page sends is free");
+    assert_eq!(b.hear(&a, "game", false).await.status, 200);
+    assert_eq!(c.hear(&a, "game", true).await.status, 200);
+    assert_eq!(pulled(&broker).await, 3, "two listen, and one of them may reply");
+    for page in [&b, &c] {
+        let granted = page.update(&a, "game", true).await;
+        assert_eq!(granted.json()["dataChannels"][0]["canReply"], true, "{}", granted.text);
+    }
+    assert_eq!(pulled(&broker).await, 3, "one of them replies at a time");
+    broker.advance(10);
+    assert_eq!(broker.used().await, 300 * MB);
+    let sent = sfu.requests("/datachannels/update").pop().unwrap();
+    let sent: Value = serde_json::from_slice(&sent.body).unwrap();
+    assert_eq!(sent, json!({ "dataChannels": [channel_of(&a, "game", true)] }));
+    let closed = json!({ "dataChannels": [{ "id": id }] });
+    assert_eq!(a.call(Method::PUT, "/datachannels/close", &closed).await.status, 200);
+    assert_eq!(pulled(&broker).await, 2);
+}
+
+#[tokio::test]
+async fn a_grant_that_the_sfu_refuses_costs_nothing() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.open_channel("game").await.status, 200);
+    assert_eq!(b.update(&a, "game", true).await.status, 200, "it does not listen, as the SFU says");
+    assert_eq!(pulled(&broker).await, 0);
+    for fault in [SfuFault::Json(400), SfuFault::ErrorAt200] {
+        sfu.next(fault);
+        b.hear(&a, "game", true).await;
+        assert_eq!(pulled(&broker).await, 0);
+    }
+    let asked = sfu.history().len();
+    assert_eq!(error(&b.update(&a, "other", true).await), (404, "no_such_channel".into()));
+    assert_eq!(sfu.history().len(), asked, "the SFU hears nothing of it");
+    sfu.next(SfuFault::Json(500));
+    b.hear(&a, "game", true).await;
+    assert_eq!(pulled(&broker).await, 1, "nobody knows whether it was granted");
+}
+
+#[tokio::test]
+async fn replies_count_in_the_allowance_of_the_page_that_gets_them() {
+    let (_sfu, broker) = start(&[("SFU_MBPS_PER_CLIENT", "2")]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join_from(&broker, "r", "203.0.113.2").await);
+    let c = Page::join_from(&broker, "r", "203.0.113.3").await;
+    for name in ["chat", "game"] {
+        assert_eq!(a.open_channel(name).await.status, 200);
+    }
+    assert_eq!(b.hear(&a, "chat", true).await.status, 200);
+    assert_eq!(error(&c.hear(&a, "game", true).await), (429, "client_limit_reached".into()));
+    assert_eq!(c.hear(&a, "game", false).await.status, 200, "what was asked before is taken back");
+}
+
+#[tokio::test]
+async fn a_spent_budget_closes_the_channels_that_take_replies() {
+    let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.open_channel("game").await.status, 200);
+    assert_eq!(b.hear(&a, "game", true).await.status, 200);
+    broker.advance(50);
+    eventually("both are closed", async || sfu.requests("/datachannels/close").len() == 2).await;
+    eventually("it is noticed", async || pulled(&broker).await == 0).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_replies_are_charged_on() {
+    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
+    let settings = [RATE, ("STATE_DIR", directory.path())];
+    let broker = at(&sfu, &settings).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.open_channel("game").await.status, 200);
+    assert_eq!(b.hear(&a, "game", true).await.status, 200);
+    broker.finish().await;
+    let before = sfu.history().len();
+
+    let broker = at(&sfu, &settings).await;
+    eventually("the SFU is asked for both", async || sfu.history().len() >= before + 2).await;
+    eventually("what they take", async || pulled(&broker).await == 2).await;
+    broker.advance(10);
+    assert_eq!(broker.used().await, 200 * MB);
+}
