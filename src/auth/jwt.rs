@@ -16,6 +16,9 @@ pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 /// Why a token names no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// It is longer than [`SIGN_IN_MAX`](turn_ledger::SIGN_IN_MAX).
+    #[error("it has more than 8,000 bytes")]
+    TooLong,
     /// It is not a JWT.
     #[error("it cannot be read")]
     Malformed,

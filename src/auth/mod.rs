@@ -8,7 +8,7 @@ use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::ClientKey;
+use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
@@ -68,6 +68,9 @@ impl Auth {
 
     /// The user of a token that this client sent, and its room.
     pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, NoUser> {
+        if token.len() > SIGN_IN_MAX {
+            return Err(Fault::TooLong.into());
+        }
         let header = jwt::header(token)?;
         let key = self.key(&header, token.len(), client).await?;
         let claims = jwt::claims(token, header.alg, &key)?;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// The longest user, in characters.
 pub const USER_MAX: usize = 128;
+/// The longest token that says who the user is, in bytes, on every route and in every protocol. In the query of a request it fits into the
+/// 8 KiB that nginx reads of a request line.
+pub const SIGN_IN_MAX: usize = 8_000;
 /// The longest label, in bytes.
 pub const LABEL_MAX: usize = 64;
 /// The longest origin, in bytes. A host name has at most 253.

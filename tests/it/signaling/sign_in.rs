@@ -100,6 +100,36 @@ async fn a_bad_token_closes_every_socket_also_where_none_is_needed() {
     }
 }
 
+/// The longest valid token with up to 8,000 bytes, and the shortest one with more.
+fn longest_and_too_long() -> (String, String) {
+    let tokens = (5_000..).map(|n| sign(&json!({"sub": "ann", "exp": NOW + 3_600, "pad": "x".repeat(n)})));
+    let mut around = tokens.skip_while(|token| token.len() < 7_996).take(8).collect::<Vec<_>>();
+    let too_long = around.iter().position(|token| token.len() > 8_000).unwrap();
+    let too_long = around.remove(too_long);
+    (around.into_iter().rfind(|token| token.len() <= 8_000).unwrap(), too_long)
+}
+
+#[tokio::test]
+async fn a_token_has_up_to_8000_bytes_in_each_protocol() {
+    let broker = start(&REQUIRED).await;
+    let (longest, too_long) = longest_and_too_long();
+    for path in OTHERS.into_iter().chain([AYAME]) {
+        assert!(open(&broker, path, &longest).await.is_ok(), "{path}");
+        let mut socket = open(&broker, path, &too_long).await.unwrap();
+        assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
+    }
+    let (_socket, accepted) = registered(&broker, "r", Some(&longest)).await;
+    assert_eq!(accepted["type"], "accept");
+    let (_socket, refused) = registered(&broker, "s", Some(&too_long)).await;
+    assert_eq!((&refused["type"], &refused["reason"]), (&json!("reject"), &json!("INVALID_TOKEN")));
+    assert_eq!(post(&broker, Some(&longest)).await.status, 200);
+    assert_eq!(post(&broker, Some(&too_long)).await.error(), (401, "INVALID_TOKEN".into()));
+    assert_eq!(broker.mint_with(&longest).await.status, 200);
+    let refused = broker.mint_with(&too_long).await;
+    assert_eq!(refused.error(), (401, "INVALID_TOKEN".into()));
+    assert!(refused.text.contains("it has more than 8,000 bytes"), "{}", refused.text);
+}
+
 #[tokio::test]
 async fn a_token_that_is_no_jwt_counts_as_none() {
     let broker = start(&REQUIRED).await;

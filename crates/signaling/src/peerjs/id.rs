@@ -1,17 +1,18 @@
 //! The ids of peers. A page chooses its own or asks for one.
 
+use turn_ledger::SIGN_IN_MAX;
+
 /// The longest id, in bytes. Pages choose ids such as user names; ids made by the broker have 36 bytes.
 pub const ID_MAX: usize = 128;
-/// The longest token, in bytes. It may be the user's token, which is signed and has the claims of the sign-in.
-pub const TOKEN_MAX: usize = 4_096;
 
 /// Whether a text can be an id. Control characters could garble logs and headers.
 pub(super) fn is_id(text: &str) -> bool {
     (1..=ID_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
+/// It may be the user's token, so it may be as long as one.
 pub(super) fn is_token(text: &str) -> bool {
-    (1..=TOKEN_MAX).contains(&text.len())
+    (1..=SIGN_IN_MAX).contains(&text.len())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod message;
 pub mod queue;
 pub mod waiting;
 
-pub use id::{ID_MAX, TOKEN_MAX};
+pub use id::ID_MAX;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
