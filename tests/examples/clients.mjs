@@ -63,6 +63,7 @@ async function theConnectionsWereClosed() {
 const app = folderFor({ 'package.json': '{ "private": true }' });
 const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://turn.example.com' });\nconst pc";
 const BY_URL = 'const broker = await import';
+const HOOK = new URL('../../src/web/turn-client/examples/useWebRTC.tsx', import.meta.url);
 const BY_HAND = "check the broker's address";
 
 async function npmInstallsTheModule() {
@@ -96,28 +97,37 @@ async function withoutABrokerThePageWorks() {
 }
 
 async function theTypesAreRight() {
-  const hook = readFileSync(new URL('../../src/web/turn-client/examples/useWebRTC.tsx', import.meta.url), 'utf8');
   typeChecked({
-    'useWebRTC.tsx': hook, 'client.ts': clients.block('FOR_THE_USER'), 'vue/useCall.ts': clients.block("from 'vue'"), 'svelte/call.ts': clients.block("from 'svelte'"),
+    'useWebRTC.tsx': readFileSync(HOOK, 'utf8'), 'client.ts': clients.block('FOR_THE_USER'), 'vue/useCall.ts': clients.block("from 'vue'"), 'svelte/call.ts': clients.block("from 'svelte'"),
     'next/call-button.tsx': clients.block("'use client'"), 'process.d.ts': 'declare const process: { env: Record<string, string | undefined> };',
   }, app);
 }
 
-/** In each framework a component begins a call, which is reported, and ends it with itself. */
+/** In each framework a component begins a call, which is reported, and ends it with itself. Those of React are in StrictMode. */
 async function frameworksCall() {
   const { VITE_BROKER_URL } = settings(clients.block('VITE_BROKER_URL='));
   const env = { 'import.meta.env.VITE_BROKER_URL': VITE_BROKER_URL, 'process.env.NEXT_PUBLIC_BROKER_URL': VITE_BROKER_URL };
   const components = {
+    react: [{ 'useWebRTC.tsx': readFileSync(HOOK, 'utf8') }, `import { StrictMode, useEffect } from 'react'; import { createRoot } from 'react-dom/client'; import { useWebRTC } from './useWebRTC';
+      const send = () => {}; let effects = 0; let used = () => {}; globalThis.states = [];
+      function Call() {
+        const { connectionState, start } = useWebRTC(send, true);
+        globalThis.start = start; globalThis.states.push(connectionState);
+        useEffect(() => { effects += 1; if (effects === 2) used(); }, []);
+        return null;
+      }
+      const root = createRoot(document.querySelector('#root')!); globalThis.unmount = () => root.unmount();
+      await new Promise<void>((resolve) => { used = resolve; root.render(<StrictMode><Call /></StrictMode>); });`],
     vue: [{ 'useCall.ts': clients.block("from 'vue'") }, `import { createApp } from 'vue'; import { useCall } from './useCall';
       const app = createApp({ setup() { ({ start: globalThis.start } = useCall()); return () => null; } });
       app.mount('#root'); globalThis.unmount = () => app.unmount();`],
     svelte: [{ 'call.ts': clients.block("from 'svelte'"), 'App.js': compile("<script>import { call } from './call'; ({ start: globalThis.start } = call());</script>", { runes: false }).js.code },
       `import { mount, unmount } from 'svelte'; import App from './App.js';
       const app = mount(App, { target: document.querySelector('#root') }); globalThis.unmount = () => unmount(app);`],
-    next: [{ 'call-button.tsx': clients.block("'use client'") }, `import { createRoot } from 'react-dom/client'; import { renderToString } from 'react-dom/server.browser'; import { CallButton } from './call-button';
+    next: [{ 'call-button.tsx': clients.block("'use client'") }, `import { StrictMode } from 'react'; import { createRoot } from 'react-dom/client'; import { renderToString } from 'react-dom/server.browser'; import { CallButton } from './call-button';
       if (renderToString(<CallButton onCall={() => {}} />) !== '<button>Call</button>') throw new Error('the server renders a button');
       const root = createRoot(document.querySelector('#root')!); let called = (pc: RTCPeerConnection) => {};
-      root.render(<CallButton onCall={(pc) => called(pc)} />); globalThis.unmount = () => root.unmount();
+      root.render(<StrictMode><CallButton onCall={(pc) => called(pc)} /></StrictMode>); globalThis.unmount = () => root.unmount();
       globalThis.start = () => new Promise((resolve) => { called = resolve; document.querySelector('button')!.click(); });
       await new Promise((resolve) => { new MutationObserver(resolve).observe(document.querySelector('#root')!, { childList: true }); });`],
   };
@@ -127,6 +137,7 @@ async function frameworksCall() {
     assert.equal((await status()).grants.issued, minted, `${name}: nothing is requested before a call`);
     await page.evaluate(`(async () => { const pc = await globalThis.start(); globalThis.pc = pc; ${OTHER_END} })()`);
     await until(`${name}: the report`, async () => (await openConnections()).length === 1);
+    assert.doesNotMatch(await page.evaluate(() => String(globalThis.states)), /closed/);
     await page.evaluate(() => globalThis.unmount());
     await until(`${name}: the end`, () => page.evaluate(() => globalThis.pc.signalingState === 'closed'));
     await theConnectionsWereClosed();

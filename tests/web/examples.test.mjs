@@ -144,6 +144,18 @@ test('the hook keeps an offer and its candidates until the call has started', as
   await hangUp();
 });
 
+test('a cleanup before the call, as by StrictMode, changes no state and prevents no call', async () => {
+  Object.assign(globalThis, { RTCPeerConnection: Peer, fetch: world.broker.fetch });
+  const { cleanups, states, useWebRTC } = await hook();
+  const { start, hangUp } = useWebRTC(() => {}, true);
+  for (const cleanup of cleanups) cleanup();
+  await settle();
+  assert.deepEqual(states, ['new']);
+  assert.ok(await start());
+  await hangUp();
+  assert.deepEqual(states, ['closed']);
+});
+
 test('a component that goes while the hook waits leaves nothing behind', async () => {
   const { pc } = await started(async ({ hangUp }, isStarting) => { if (isStarting) await hangUp(); });
   assert.deepEqual([pc, world.window.listenerCount], [null, 0]);

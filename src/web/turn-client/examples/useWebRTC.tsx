@@ -89,14 +89,19 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
     return pc;
   }, [call, receive, send]);
 
-  const hangUp = useCallback(async () => {
+  const end = useCallback(() => {
     negotiation.current = null;
     early.current = [];
-    setConnectionState('closed');
-    await call.end();
+    return call.end();
   }, [call]);
 
-  useEffect(() => () => { void hangUp(); }, [hangUp]);
+  const hangUp = useCallback(async () => {
+    setConnectionState('closed');
+    await end();
+  }, [end]);
+
+  // In development, StrictMode runs this once before the component is used, so it changes no state.
+  useEffect(() => () => { void end(); }, [end]);
 
   return { connectionState, start, receive, hangUp };
 }
