@@ -1,11 +1,12 @@
 // The pages in a real browser: the dashboard of a broker with traffic, and the relay check with a real coturn.
 // No page may violate its own policy, log an error, or have findings of axe. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as month from './dashboard-page.mjs';
 import { signIn } from './dashboard-page.mjs';
 import { BROKER, coturnSecret, directory, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
-import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
+import { Process, brokerProcess, coturnProcess, launchBrowser, until } from './processes.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 240;
@@ -42,6 +43,7 @@ async function relayChecks(browser) {
   await Promise.all([
     part(theRelayCheckFindsABrokenServer, browser),
     part(theRelayCheckFindsRejectedCredentials, browser),
+    part(theRelayCheckFindsARelayThatLetsNothingThrough, browser),
   ]);
 }
 
@@ -259,6 +261,23 @@ async function theRelayCheckFindsRejectedCredentials(browser) {
   assert.match(await text(page, 'findings'), /The relay rejects the credentials/);
   await picture(page, 'relay-check-refused');
   assert.ok(!(await page.content()).includes('not-what-coturn-computes'));
+  nothingWentWrong(page);
+  await page.close();
+}
+
+async function theRelayCheckFindsARelayThatLetsNothingThrough(browser) {
+  const denying = join(directory, 'denying');
+  mkdirSync(denying);
+  await start(coturnProcess(denying, coturnSecret, ['no-cli', 'listening-port=3479', 'denied-peer-ip=127.0.0.0-127.255.255.255']));
+  const settings = { ICE_SOURCES: 'coturn', COTURN_SECRET: coturnSecret, COTURN_URLS: 'turn:127.0.0.1:3479?transport=udp', PORT: '3004' };
+  await start(checkBroker('denied', settings));
+  const page = await openPage(browser);
+  await page.goto('http://127.0.0.1:3004/relay-check');
+  await page.click('#start');
+  const rows = await checked(page);
+  assert.equal(rows[0][1], 'nothing comes through', JSON.stringify(rows));
+  assert.match(rows[0][2], /^relay\/udp \d+ ms$/, 'it makes an allocation');
+  assert.match(await text(page, 'findings'), /^Nothing comes through the relay.*denied-peer-ip/s);
   nothingWentWrong(page);
   await page.close();
 }

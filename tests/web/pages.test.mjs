@@ -7,7 +7,7 @@ import { curves, period, rates, unknown } from '../../src/web/dashboard/series.j
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
-import { attempts, gatherAll, hasEnded, parse, secondsMax } from '../../src/web/relay-check/gather.js';
+import { attempts, gatherAll, hasEnded, parse, reach, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
 
 const HOUR = 3600;
@@ -317,8 +317,9 @@ test('timestamps in the broker’s sentences are readable', () => {
 
 // --- relay check ---------------------------------------------------------------------------------------------------
 
-const attempt = (url, more = {}) => ({ url, ...parse(url), candidates: [], errors: [], state: 'done', ...more });
-const works = (url) => attempt(url, { candidates: [{ type: parse(url).kind === 'turn' ? 'relay' : 'srflx', protocol: 'udp', ms: 50 }] });
+const attempt = (url, more = {}) => ({ url, ...parse(url), candidates: [], errors: [], reach: 'unknown', state: 'done', ...more });
+const allocates = (url, reach) => attempt(url, { candidates: [{ type: 'relay', protocol: 'udp', ms: 50 }], reach });
+const works = (url) => (parse(url).kind === 'turn' ? allocates(url, 'any') : attempt(url, { candidates: [{ type: 'srflx', protocol: 'udp', ms: 50 }] }));
 const fails = (url, code = 701, text = 'TURN allocate request timed out.') => attempt(url, { errors: [{ code, text, ms: 9000, times: 1 }] });
 const [STUN, UDP, TCP, TLS] = ['stun:s.example', 'turn:r.example?transport=udp', 'turn:r.example:443?transport=tcp', 'turns:r.example:443?transport=tcp'];
 const minted = { status: 200, body: { iceServers: [{}], source: 'cloudflare', degraded: false, ttl: 300 } };
@@ -333,6 +334,7 @@ test('each URL is tried alone, with its credentials, up to a maximum', () => {
   const list = [{ urls: STUN }, { urls: [UDP, TCP], username: 'u', credential: 'c' }];
   const begun = attempts(list);
   assert.deepEqual(begun.map(({ server }) => server), [{ urls: STUN }, { urls: UDP, username: 'u', credential: 'c' }, { urls: TCP, username: 'u', credential: 'c' }]);
+  assert.deepEqual(begun.map(({ stun }) => stun.map(({ urls }) => urls)), [[STUN], ['stun:r.example', STUN], [STUN]], 'for the other end');
   assert.ok(begun.every(({ attempt }) => !('credential' in attempt) && !('username' in attempt)));
   assert.equal(attempts([{ urls: Array.from({ length: 99 }, () => STUN) }]).length, 24);
 });
@@ -347,6 +349,38 @@ test('findings name what the network blocks', () => {
   assert.deepEqual(titles([works(STUN), fails(UDP), works(TCP), fails(TLS)]), ['UDP to the relay is blocked', 'TLS to the relay fails']);
   assert.deepEqual(titles([works(UDP), fails(TCP)]), ['The relay works over UDP', 'TCP to the relay fails']);
   assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
+});
+
+test('a relay works if a message comes through it', async () => {
+  const [direct, relayed] = [{ iceServers: [{ urls: STUN }] }, { iceServers: [{ urls: UDP }], iceTransportPolicy: 'relay' }];
+  const reached = async (...answers) => {
+    const asked = [];
+    const found = await reach({ urls: UDP }, [{ urls: STUN }], async (server, peer) => {
+      assert.deepEqual([server, peer], [{ urls: UDP }, asked.length ? relayed : direct]);
+      asked.push(peer);
+      return answers[asked.length - 1];
+    });
+    assert.equal(asked.length, answers.length);
+    return found;
+  };
+  const [came, lost, hidden] = [{ hasCome: true, isPublic: true }, { hasCome: false, isPublic: true }, { hasCome: false, isPublic: false }];
+  assert.deepEqual(await Promise.all([reached(came), reached(lost, came), reached(hidden, came), reached(hidden, lost)]), ['any', 'only clients', 'clients', 'nobody']);
+});
+
+test('a relay that only makes allocations does not work', () => {
+  const barred = (url) => allocates(url, 'nobody');
+  assert.deepEqual([outcome(barred(UDP)), outcome({ ...barred(UDP), state: 'running', reach: 'unknown' }).word], [{ mark: 'bad', word: 'nothing comes through' }, 'sending']);
+  const [only] = findings(minted, [works(STUN), barred(UDP), barred(TCP)]);
+  assert.deepEqual([only.mark, only.title], ['bad', 'Nothing comes through the relay']);
+  assert.match(only.text, /min-port.*denied-peer-ip/);
+  assert.match(findings(minted, [barred(UDP), works(TCP)])[0].text, /r\.example\?transport=udp \(nothing comes through\)\. Calls work over TCP/);
+});
+
+test('a relay that only its clients reach works, with a warning if a public address was tried', () => {
+  const both = (...reaches) => titles(reaches.map((reach, n) => allocates([UDP, TCP][n], reach)));
+  assert.deepEqual(both('clients', 'clients'), ['The relay works over UDP']);
+  assert.deepEqual(both('only clients', 'clients'), ['The relay works over UDP', 'Only clients of the relay reach each other']);
+  assert.deepEqual(both('only clients', 'any'), ['The relay works over UDP'], 'over the other transport it came');
 });
 
 test('a broken server among working ones is not reported as a blocked network', () => {
@@ -434,7 +468,7 @@ test('a row waits, then shows how long it has been gathering, then its result', 
   const word = (more) => progressWord({ ...made, ...more }, 5_999);
   assert.equal(word({}), 'waiting');
   assert.equal(word({ state: 'running', startedAt: 1_000 }), 'gathering, 4 s');
-  assert.equal(word({ state: 'running', startedAt: 1_000, candidates: works(UDP).candidates }), 'works', 'a proof is a result');
+  assert.equal(word({ state: 'running', startedAt: 1_000, candidates: works(UDP).candidates }), 'sending, 4 s', 'an allocation is no result');
   assert.equal(word({ state: 'timeout', startedAt: 1_000 }), 'no answer');
   assert.equal(word(works(UDP)), 'works');
 });
@@ -457,7 +491,7 @@ test('every attempt runs once, at most 8 at the same time', async () => {
   assert.deepEqual(runs, planned.map(({ attempt }) => attempt));
   assert.deepEqual([most, changes.length], [8, 20]);
   assert.ok(planned.every(({ attempt }) => hasEnded(attempt)));
-  assert.deepEqual([1, 8, 9, 24].map(secondsMax), [15, 15, 30, 45]);
+  assert.deepEqual([1, 8, 9, 24].map(secondsMax), [25, 25, 50, 75]);
 });
 
 test('the progress is said after each result', () => {

@@ -1,5 +1,5 @@
 // Findings of a relay check: what the network or the relay blocks, and what to do. Pure.
-import { proof } from './gather.js';
+import { gives } from './gather.js';
 
 /**
  * @typedef {import('./gather.js').Attempt} Attempt
@@ -15,7 +15,9 @@ const FULL = [486, 508];
 const UNREACHED = [701, 0];
 
 /** @param {Attempt} attempt */
-export const works = (attempt) => attempt.candidates.some(({ type }) => type === proof(attempt));
+export const works = (attempt) => (attempt.kind === 'stun' ? gives(attempt) : !['unknown', 'nobody'].includes(attempt.reach));
+/** It has an allocation, but nothing comes through. @param {Attempt} attempt */
+const isBarred = ({ reach }) => reach === 'nobody';
 /** @param {number[]} codes @returns {(attempt: Attempt) => boolean} */
 const hasError = (codes) => ({ errors }) => errors.some(({ code }) => codes.includes(code));
 /** @param {Attempt} attempt */
@@ -25,7 +27,7 @@ const isUnnamed = ({ errors }) => errors.length > 0 && errors.every(({ text }) =
 /** @param {Attempt} attempt */
 const isFull = (attempt) => !works(attempt) && hasError(FULL)(attempt);
 /** A server answered, if only with an error. @param {Attempt} attempt */
-const isReached = (attempt) => works(attempt) || attempt.errors.some(({ code }) => code >= 300 && code < 700);
+const isReached = (attempt) => gives(attempt) || attempt.errors.some(({ code }) => code >= 300 && code < 700);
 /** The port refused the connection, so packets reach that machine. @param {Attempt} attempt */
 const isShut = ({ errors }) => errors.some(({ text }) => /refused/i.test(text));
 /** Nothing came back: the network may block it. @param {Attempt} attempt */
@@ -39,8 +41,9 @@ const portOf = ({ url }) => Number(/:(\d+)(?=\?|$)/.exec(url)?.[1] ?? (/^(stuns|
 export function outcome(attempt) {
   if (works(attempt)) return { mark: 'good', word: 'works' };
   if (attempt.state === 'waiting') return { mark: 'quiet', word: 'waiting' };
-  if (attempt.state === 'running') return { mark: 'quiet', word: 'gathering' };
+  if (attempt.state === 'running') return { mark: 'quiet', word: gives(attempt) ? 'sending' : 'gathering' };
   if (attempt.state === 'unusable') return { mark: 'bad', word: 'rejected by this browser' };
+  if (isBarred(attempt)) return { mark: 'bad', word: 'nothing comes through' };
   if (isRefused(attempt)) return { mark: 'bad', word: 'refused' };
   if (isFull(attempt)) return { mark: 'bad', word: 'full' };
   if (isUnnamed(attempt)) return { mark: 'bad', word: 'name not found' };
@@ -119,9 +122,12 @@ function relayFindings(turn, stun) {
   } else if (fails(udp)) {
     found.push(finding('warn', 'UDP to the relay is blocked', instead));
   } else if (through(udp)) {
-    found.push(finding('good', 'The relay works over UDP', `Calls work. The first relayed address came after ${first} ms.`));
+    found.push(finding('good', 'The relay works over UDP', `A message came through, so calls work. The first relayed address came after ${first} ms.`));
   } else {
-    found.push(finding('warn', 'The relay works, without UDP', `No UDP server was offered. Calls work with more delay. The first relayed address came after ${first} ms.`));
+    found.push(finding('warn', 'The relay works, without UDP', `No UDP server was offered. A message came through, so calls work, with more delay. The first relayed address came after ${first} ms.`));
+  }
+  if (good.some(({ reach }) => reach === 'only clients') && !good.some(({ reach }) => reach === 'any')) {
+    found.push(finding('warn', 'Only clients of the relay reach each other', `A message from this browser’s own address did not come through, so calls fail if only one end uses the relay. ${OPEN}`));
   }
   if (fails(tls)) found.push(finding('warn', 'TLS to the relay fails', 'Calls fail on networks that allow only TLS. Check the certificate and the port of the turns: server.'));
   if (fails(tcp) && !fails(udp)) found.push(finding('warn', 'TCP to the relay fails', 'Calls over plain TCP fail on networks that block UDP.'));
@@ -148,8 +154,11 @@ function mixedFindings(turn, good) {
 /** @param {Attempt} attempt */
 const describe = (attempt) => `${attempt.url} (${outcome(attempt).word})`;
 
+const OPEN = 'Open the relay’s UDP ports in its firewall (coturn: min-port to max-port), and check the peers that it denies (denied-peer-ip) and its public address (external-ip).';
+
 /** @param {Attempt[]} turn @param {Attempt[]} stun */
 function noRelay(turn, stun) {
+  if (turn.some(isBarred)) return finding('bad', 'Nothing comes through the relay', `It makes allocations, but no message came through one, so calls fail. ${OPEN}`);
   if (turn.some(isRefused)) {
     return finding('bad', 'The relay rejects the credentials', 'Check that its secret is the broker’s COTURN_SECRET, that its realm is right, and that both clocks agree. Credentials of another key are also rejected.');
   }

@@ -1,28 +1,45 @@
-// Tests of single ICE servers, each with its own peer connection. With a TURN server, only relayed candidates are allowed, so any
-// candidate proves that the server works. An attempt ends when gathering ends, soon after the proof or an error from the server,
-// or at a deadline. A few run at once; the others wait.
+// Tests of single ICE servers, each with its own peer connection. A candidate proves that a STUN server works. With a TURN server, only
+// relayed candidates are allowed; one proves an allocation, and then a message must come through the server. Gathering ends by itself,
+// soon after the candidate or an error from the server, or at a deadline. A few attempts run at once; the others wait.
 
 /**
  * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
  * @typedef {{code: number, text: string, ms: number, times: number}} GatherError
- * @typedef {{url: string, kind: 'stun' | 'turn', transport: 'udp' | 'tcp' | 'tls' | 'dtls', candidates: Candidate[], errors: GatherError[],
+ * @typedef {'unknown' | 'any' | 'clients' | 'only clients' | 'nobody'} Reach Whose messages come to a relayed address. `clients`: those of
+ *     other clients of the server; others could not be tried. `only clients`: this browser's own do not come.
+ * @typedef {{url: string, kind: 'stun' | 'turn', transport: 'udp' | 'tcp' | 'tls' | 'dtls', candidates: Candidate[], errors: GatherError[], reach: Reach,
  *     state: 'waiting' | 'running' | 'done' | 'timeout' | 'unusable', startedAt: number}} Attempt `startedAt` by `performance.now()`.
- * @typedef {{attempt: Attempt, server: RTCIceServer}} Planned
+ * @typedef {{attempt: Attempt, server: RTCIceServer, stun: RTCIceServer[]}} Planned `stun`: for the other end of its test.
  */
 
-/** The deadline of an attempt. Without a deadline, Chromium waits 40 s for a response over UDP. */
+/** The deadline of gathering. Without a deadline, Chromium waits 40 s for a response over UDP. */
 export const ATTEMPT_SECONDS_MAX = 15;
-/** How long an attempt continues after the proof or the error, to collect further candidates and errors. */
+/** The deadline of a message. There are two at most. */
+const MESSAGE_SECONDS_MAX = 5;
+/** How long gathering continues after the proof or the error, to collect further candidates and errors. */
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
+/** STUN servers for the other end of a test. */
+const STUN_MAX = 3;
 /** Attempts at once, so that a long list does not slow down each of them. */
 const AT_ONCE_MAX = 8;
 
 /** One attempt for each URL, before its start. @param {RTCIceServer[]} iceServers @returns {Planned[]} */
 export function attempts(iceServers) {
   const single = iceServers.flatMap(({ urls, ...credentials }) => [urls].flat().map((url) => ({ urls: url, ...credentials })));
-  return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'waiting', startedAt: 0 } }));
+  const stun = single.filter(({ urls }) => parse(urls).kind === 'stun');
+  return single.slice(0, URLS_MAX).map((server) => ({
+    server,
+    stun: [...asStun(server.urls), ...stun].slice(0, STUN_MAX),
+    attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], reach: 'unknown', state: 'waiting', startedAt: 0 },
+  }));
+}
+
+/** A TURN server answers STUN too. @param {string} url @returns {RTCIceServer[]} */
+function asStun(url) {
+  const { kind, transport } = parse(url);
+  return kind === 'turn' && transport === 'udp' ? [{ urls: url.replace(/^turn/i, 'stun').replace(/\?.*/, '') }] : [];
 }
 
 /** @param {string} url @returns {Pick<Attempt, 'kind' | 'transport'>} */
@@ -36,11 +53,13 @@ export function parse(url) {
   return { kind, transport };
 }
 
-/** The type of candidate that proves that the server works. @param {Attempt} attempt */
-export const proof = ({ kind }) => (kind === 'turn' ? 'relay' : 'srflx');
+/** The type of candidate that the server gives. @param {Pick<Attempt, 'kind'>} attempt */
+const given = ({ kind }) => (kind === 'turn' ? 'relay' : 'srflx');
+/** Whether the server has given a candidate. @param {Attempt} attempt */
+export const gives = (attempt) => attempt.candidates.some(({ type }) => type === given(attempt));
 
 /** How long all attempts take at most, in seconds. @param {number} count */
-export const secondsMax = (count) => Math.ceil(count / AT_ONCE_MAX) * ATTEMPT_SECONDS_MAX;
+export const secondsMax = (count) => Math.ceil(count / AT_ONCE_MAX) * (ATTEMPT_SECONDS_MAX + 2 * MESSAGE_SECONDS_MAX);
 /** Whether the attempt has a result. @param {Attempt} attempt */
 export const hasEnded = ({ state }) => state !== 'waiting' && state !== 'running';
 
@@ -62,7 +81,7 @@ export async function gatherAll(planned, changed, run = gather) {
  * @param {Planned} planned
  * @param {() => void} changed Called after each event.
  */
-export async function gather({ attempt, server }, changed) {
+export async function gather({ attempt, server, stun }, changed) {
   const startedAt = performance.now();
   Object.assign(attempt, { state: 'running', startedAt });
   changed();
@@ -80,7 +99,7 @@ export async function gather({ attempt, server }, changed) {
       connection.onicecandidate = ({ candidate }) => {
         if (!candidate) return resolve('done'); // Firefox and Safari also signal the end like this
         addCandidate(attempt, candidate, ms());
-        if (candidate.type === proof(attempt)) setTimeout(() => resolve('done'), LINGER_MS);
+        if (candidate.type === given(attempt)) setTimeout(() => resolve('done'), LINGER_MS);
         changed();
       };
       connection.onicecandidateerror = (event) => {
@@ -94,7 +113,9 @@ export async function gather({ attempt, server }, changed) {
     });
     connection.createDataChannel('check');
     await connection.setLocalDescription();
-    attempt.state = await ended;
+    const state = await ended;
+    if (attempt.kind === 'turn' && gives(attempt)) attempt.reach = await reach(server, stun);
+    attempt.state = state;
   } catch (error) {
     attempt.errors.push({ code: 0, text: error instanceof Error ? error.name : String(error), ms: ms(), times: 1 });
     attempt.state = 'unusable';
@@ -102,6 +123,64 @@ export async function gather({ attempt, server }, changed) {
   clearTimeout(timer);
   opened?.close();
   changed();
+}
+
+/**
+ * Whose messages come through a TURN server: first those of a peer that does not use it, then those of one that does.
+ * @param {RTCIceServer} server @param {RTCIceServer[]} stun
+ * @param {typeof message} send
+ * @returns {Promise<Reach>}
+ */
+export async function reach(server, stun, send = message) {
+  const direct = await send(server, { iceServers: stun });
+  if (direct.hasCome) return 'any';
+  const { hasCome } = await send(server, { iceServers: [server], iceTransportPolicy: 'relay' });
+  if (!hasCome) return 'nobody';
+  return direct.isPublic ? 'only clients' : 'clients';
+}
+
+/**
+ * Sends a message between two peer connections of this page, of which one has relayed addresses only.
+ * @param {RTCIceServer} server @param {RTCConfiguration} peer Of the other one.
+ * @returns {Promise<{hasCome: boolean, isPublic: boolean}>} `isPublic`: a STUN server told the other one its address.
+ */
+async function message(server, peer) {
+  const relayed = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: 'relay' });
+  const other = new RTCPeerConnection(peer);
+  /** @type {unknown[]} The types of the other one's candidates. */
+  const types = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const come = new Promise((/** @type {(hasCome: boolean) => void} */ resolve) => {
+    timer = setTimeout(() => resolve(false), MESSAGE_SECONDS_MAX * 1000);
+    const channel = other.createDataChannel('check');
+    channel.onopen = () => channel.send('check');
+    relayed.ondatachannel = (event) => {
+      event.channel.onmessage = () => resolve(true);
+    };
+    /** A connection that is closed by now takes none. @param {RTCPeerConnection} to @param {RTCIceCandidate | null} candidate */
+    const add = (to, candidate) => candidate && to.addIceCandidate(candidate).catch(() => {});
+    relayed.onicecandidate = ({ candidate }) => add(other, candidate);
+    other.onicecandidate = ({ candidate }) => {
+      if (candidate) types.push(candidate.type);
+      else if (!types.length) resolve(false); // it has no address
+      add(relayed, candidate);
+    };
+  });
+  try {
+    // Each end has the other's description before its own candidates come.
+    const offer = await other.createOffer();
+    await relayed.setRemoteDescription(offer);
+    const answer = await relayed.createAnswer();
+    await other.setLocalDescription(offer);
+    await other.setRemoteDescription(answer);
+    await relayed.setLocalDescription(answer);
+    return { hasCome: await come, isPublic: types.includes('srflx') };
+  } finally {
+    clearTimeout(timer);
+    relayed.close();
+    other.close();
+  }
 }
 
 /** Whether the server sent the error. Codes from 701 on come from the browser, for one address of the device. @param {RTCPeerConnectionIceErrorEvent} event */

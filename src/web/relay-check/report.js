@@ -1,6 +1,6 @@
 // The report as text. It contains named fields only, so it cannot contain a credential or a token.
 import { outcome, works } from './findings.js';
-import { ATTEMPT_SECONDS_MAX, hasEnded } from './gather.js';
+import { ATTEMPT_SECONDS_MAX, gives, hasEnded } from './gather.js';
 
 /** "relay/udp 83 ms". @param {import('./gather.js').Candidate} candidate */
 export const candidateWords = ({ type, protocol, ms }) => `${type}${protocol ? `/${protocol}` : ''} ${ms} ms`;
@@ -22,7 +22,7 @@ export function progressLine(attempts, last) {
 
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {
-  const timedOut = attempt.state === 'timeout' && !works(attempt) && !attempt.errors.length ? [`no answer within ${ATTEMPT_SECONDS_MAX} s`] : [];
+  const timedOut = attempt.state === 'timeout' && !gives(attempt) && !attempt.errors.length ? [`no answer within ${ATTEMPT_SECONDS_MAX} s`] : [];
   return [...attempt.errors.map(errorWords), ...timedOut];
 }
 
