@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import typescript from 'typescript';
 import { CallReporter } from '../../src/web/turn-client/examples/reporter.mjs';
+import { Document } from '../examples/document.mjs';
 import { Peer, degraded, settle } from './fakes.mjs';
 import { world } from './world.mjs';
 
@@ -170,4 +171,17 @@ test('the notice follows the status of the client', async () => {
   await useWebRTC(() => {}, true).start();
   assert.equal(states.at(-1), 'changed', 'React renders the notice again');
   assert.match(RelayNotice(), /^No relay now \(DISABLED\)\./);
+});
+
+test('the page without the module reads the counts of every browser', async () => {
+  const [source] = /async function counts[\s\S]*?\n}\n/.exec(new Document('docs/CLIENTS.md').block('sendBeacon'));
+  const counts = (...stats) => new Function('pc', `${source} return counts();`)({ getStats: async () => new Map(stats.map((one) => [one.id, one])) });
+  const transport = { id: 'T', type: 'transport', selectedCandidatePairId: 'P' };
+  const pair = { id: 'P', type: 'candidate-pair', localCandidateId: 'L', bytesSent: 20, bytesReceived: 300 };
+  const others = [{ id: 'O', type: 'candidate-pair', localCandidateId: 'M' }, { id: 'L', type: 'local-candidate', candidateType: 'relay' }, { id: 'M', type: 'local-candidate', candidateType: 'host' }];
+  const counted = { bytesSent: 20, bytesReceived: 300, relayed: true };
+  assert.deepEqual(await counts({ ...transport, bytesSent: 21, bytesReceived: 301 }, pair, ...others), { bytesSent: 21, bytesReceived: 301, relayed: true }, 'Chromium and Safari');
+  assert.deepEqual(await counts(...others, pair, transport), counted, 'Firefox');
+  assert.deepEqual(await counts(...others, { ...pair, selected: true }), counted, 'Firefox before it had transports');
+  assert.deepEqual(await counts({ id: 'T', type: 'transport' }), { bytesSent: undefined, bytesReceived: undefined, relayed: undefined }, 'before a pair is selected');
 });

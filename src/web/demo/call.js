@@ -117,11 +117,14 @@ export class Call {
     const stats = await this.#pc?.getStats();
     const all = [...(stats?.values() ?? [])];
     const transport = all.find(({ type }) => type === 'transport');
-    const local = stats?.get(stats.get(transport?.selectedCandidatePairId)?.localCandidateId);
+    const pair = stats?.get(transport?.selectedCandidatePairId) ?? all.find(({ type, selected }) => type === 'candidate-pair' && selected);
+    // In Firefox only the pair has counts.
+    const counted = [transport, pair].find((one) => one?.bytesReceived !== undefined);
+    const local = stats?.get(pair?.localCandidateId);
     const video = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
     this.last = {
-      received: transport?.bytesReceived ?? this.last.received,
-      sent: transport?.bytesSent ?? this.last.sent,
+      received: counted?.bytesReceived ?? this.last.received,
+      sent: counted?.bytesSent ?? this.last.sent,
       framesPerSecond: video?.framesPerSecond ?? 0,
       path: local ? `${local.candidateType}/${local.relayProtocol ?? local.protocol}` : this.last.path,
       isLost: this.#pc?.connectionState === 'failed',
