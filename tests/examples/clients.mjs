@@ -31,6 +31,7 @@ async function run() {
   await withoutABrokerThePageWorks();
   await theTypesAreRight();
   await withBroker(RELAY, frameworksCall);
+  await withBroker(RELAY, simplePeerCalls);
   await withBroker(RELAY, thePageReportsByHand);
   await withBroker(RELAY, theCallMintsOnlyWhenNeeded);
 
@@ -145,6 +146,22 @@ async function frameworksCall() {
     await page.close();
     await goesWhileItWaits(name, await inBrowser(browser, code, { before: RELAYED, files, env, folder: app }));
   }
+}
+
+async function simplePeerCalls() {
+  const page = await inBrowser(browser, clients.block('simplepeer.min.js'), {
+    before: RELAYED, folder: app,
+    after: `const other = new Peer({ config: { iceServers: peer.config.iceServers } });
+      peer.on('signal', (signal) => other.signal(signal));
+      other.on('signal', (signal) => peer.signal(signal));
+      other.on('data', (data) => other.send(data));
+      peer.on('connect', () => peer.send('x'.repeat(50_000)));
+      await new Promise((resolve) => { peer.on('data', resolve); });`,
+  });
+  await until('the report', async () => (await openConnections()).length === 1);
+  nothingWentWrong(page);
+  await page.goto('about:blank');
+  await theConnectionsWereClosed();
 }
 
 /** A component that goes before its credentials come makes no peer connection. */
