@@ -121,7 +121,7 @@ impl Account {
     }
 
     /// Takes the time of a provider's clock, from a response that has just arrived.
-    pub fn hear_date(&self, date: Timestamp) {
+    pub fn observe_date(&self, date: Timestamp) {
         let since_boot = self.clock.since_boot();
         self.guarded.lock().time.set_reference(date, since_boot);
     }

@@ -39,6 +39,8 @@ pub enum Fault {
     RotationFailing,
     /// The ledger lacks credentials that were handed out: the overshoot bound does not hold. It is over when the last of them has ended.
     LedgerIncomplete,
+    /// Minting waits, because the machine's clock is far ahead of the ledger's time.
+    ClockAhead,
 }
 
 /// What alerts say about a fault.
@@ -121,6 +123,14 @@ impl Fault {
                 began: "The ledger lacks credentials that were issued, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says",
                 ended: "The last credential that the ledger may lack has ended; it had lacked some",
                 first_step: "Wait, or replace the TURN key or secret to end the unknown credentials now.",
+                section: "budget",
+            },
+            Self::ClockAhead => FaultFacts {
+                names: ("clock.ahead", "clock.right"),
+                severity: Severity::Critical,
+                began: "Minting waits, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
+                ended: "Minting goes on: the machine's clock is no longer ahead of the ledger's time; it had been",
+                first_step: "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.",
                 section: "budget",
             },
         }

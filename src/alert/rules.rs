@@ -73,6 +73,8 @@ pub struct AlertInput {
     pub promised_in_full: bool,
     /// Whether calls that replace the TURN key fail.
     pub rotation_failing: bool,
+    /// Whether minting waits for the clock.
+    pub clock_ahead: bool,
     /// The rate at which the budget is used.
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
@@ -108,6 +110,7 @@ impl AlertInput {
             frozen,
             promised_in_full,
             rotation_failing,
+            clock_ahead: snapshot.is_stopped_by_clock(),
             rate,
             percents,
         }
@@ -148,6 +151,7 @@ pub struct AlertRules {
     unknown: Edge,
     rotation: Edge,
     ledger: Edge,
+    clock: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -266,6 +270,7 @@ impl AlertRules {
             (&mut self.unknown, Fault::CountsUnknown, Some(input.has_unknown_bytes)),
             (&mut self.rotation, Fault::RotationFailing, Some(input.rotation_failing)),
             (&mut self.ledger, Fault::LedgerIncomplete, Some(input.lacks_until.is_some())),
+            (&mut self.clock, Fault::ClockAhead, Some(input.clock_ahead)),
         ];
         let changed = states.into_iter().filter_map(|(edge, fault, is_bad)| {
             let since = edge.transition(is_bad?, input.now)?;

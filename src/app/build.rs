@@ -34,6 +34,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
+use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
 use crate::mint::rotation::KeyRotator;
@@ -45,7 +46,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::http_client::http_client;
+use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::IceSource;
@@ -110,6 +111,7 @@ pub fn build_leading(
         rotator: parts.rotator(mint.provider()),
         mint,
         cloudflare_meter: parts.cloudflare_meter(),
+        reference_clock: parts.reference_clock(),
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher(),
@@ -169,6 +171,21 @@ impl Parts<'_> {
         })
     }
 
+    /// The client of Cloudflare's APIs.
+    fn provider_client(&self) -> ProviderClient {
+        let account = Arc::clone(&self.account);
+        ProviderClient::new(self.client.clone(), move |date| account.observe_date(date))
+    }
+
+    /// Asks the first of the configured APIs of Cloudflare for its clock.
+    fn reference_clock(&self) -> Option<ReferenceClock> {
+        let Config { ice, meter, signaling, .. } = self.config;
+        let mints = ice.cloudflare.as_ref().map(|cloudflare| &cloudflare.api_base);
+        let counts = meter.analytics.as_ref().map(|analytics| &analytics.base);
+        let url = mints.or(counts).or(signaling.sfu.as_ref().map(|sfu| &sfu.api))?.clone();
+        Some(ReferenceClock { client: self.provider_client(), url, account: Arc::clone(&self.account) })
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.process.clock)
     }
@@ -207,7 +224,7 @@ impl Parts<'_> {
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
-        Some(Arc::new(SfuProxy::new(config, video, self.key, self.client.clone(), open, service)))
+        Some(Arc::new(SfuProxy::new(config, video, self.key, self.provider_client(), open, service)))
     }
 
     fn auth(&self) -> Option<Auth> {
@@ -222,7 +239,7 @@ impl Parts<'_> {
         let keys = Arc::clone(&self.own_keys);
         let counted = Counted::of(self.config);
         Some(CloudflareMeter {
-            api: CloudflareAnalytics::new(self.client.clone(), analytics, keys, counted),
+            api: CloudflareAnalytics::new(self.provider_client(), analytics, keys, counted),
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
@@ -241,11 +258,11 @@ impl Parts<'_> {
         let rotation = cloudflare.rotation.as_ref()?;
         let RotationConfig { every, account_id, token, base } = rotation;
         let rotator = KeyRotator {
-            api: TurnKeysApi::new(self.client.clone(), base, account_id, token),
+            api: TurnKeysApi::new(self.provider_client(), base, account_id, token),
             every: *every,
             configured: provider.keys(),
             configured_ids: cloudflare.own_keys(),
-            mints: (self.client.clone(), cloudflare.api_base.clone()),
+            mints: (self.provider_client(), cloudflare.api_base.clone()),
             provider: Arc::clone(provider),
             own_keys: Arc::clone(&self.own_keys),
             account: Arc::clone(&self.account),
@@ -318,13 +335,11 @@ impl Parts<'_> {
 
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
-        let client = &self.client;
         let key = |key: &TurnKeyConfig| {
-            let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
+            let api = Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token);
             Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
         };
         let keys = cloudflare.keys.iter().map(key).collect();
-        let (account, clock) = (Arc::clone(&self.account), self.clock());
-        Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, self.metrics())
+        Provider::new(keys, ice.ttl_max, ice.pool_max, self.clock(), self.metrics())
     }
 }

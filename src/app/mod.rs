@@ -20,6 +20,7 @@ use crate::limit::proxies::UntrustedProxies;
 use crate::live_calls::LiveCalls;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
+use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
@@ -70,6 +71,8 @@ pub struct App {
     pub rotator: Option<KeyRotator>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
+    /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
+    pub reference_clock: Option<ReferenceClock>,
     /// Reads and ends coturn's sessions. `None` without `COTURN_CLI`.
     pub coturn_meter: Option<CoturnMeter>,
     /// The relay in this process. `None` unless `ICE_SOURCES` names it.

@@ -17,6 +17,7 @@ use crate::ice::turn_keys::OwnKeys;
 use crate::ice::turn_keys_api::{self, TurnKeysApi};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
+use turn_base::http_client::ProviderClient;
 use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
 
 /// The time span of the query.
@@ -33,7 +34,8 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let keys = Arc::new(OwnKeys::new(keys));
-    let api = CloudflareAnalytics::new(client.clone(), settings, keys, Counted::of(config));
+    let client = ProviderClient::without_clock(client.clone());
+    let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
     let (from, until) = last_hour(now);
     match api.count(from, until, Duration::ZERO).await {
         Ok(counted) => ok(format!(
@@ -85,7 +87,8 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
 /// remain if its deletion failed.
 pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Verdict {
     let RotationConfig { account_id, token, base, .. } = settings;
-    match TurnKeysApi::new(client.clone(), base, account_id, token).list().await {
+    let client = ProviderClient::without_clock(client.clone());
+    match TurnKeysApi::new(client, base, account_id, token).list().await {
         Ok(keys) => ok(format!(
             "the API token reads the account's TURN keys: {}, created by a turn-broker: {}; writing is not tested",
             keys.len(),

@@ -8,9 +8,10 @@ use reqwest::Client;
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
 use crate::config::{Config, TurnKeyConfig};
-use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, remedy};
+use crate::ice::cloudflare::{Cloudflare, DEADLINE, remedy};
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
+use turn_base::http_client::ProviderClient;
 use turn_ledger::{ByteCount, IceSource};
 
 /// The lifetime of the credential: the shortest that a client can request.
@@ -31,7 +32,7 @@ pub(super) struct KeyClient {
 /// The clients of Cloudflare's API, one for each TURN key.
 pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
     let Some(cloudflare) = &config.ice.cloudflare else { return Vec::new() };
-    let is_only = cloudflare.keys.len() == 1;
+    let (is_only, client) = (cloudflare.keys.len() == 1, ProviderClient::without_clock(client.clone()));
     let of = |key: &TurnKeyConfig| {
         let source = IceSource::Cloudflare;
         let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
@@ -79,7 +80,7 @@ pub(super) async fn credential(
 
 async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await {
-        Ok(MintResponse { servers, .. }) => {
+        Ok(servers) => {
             let cost = cost(IceSource::Cloudflare, config);
             (ok(format!("minted a credential of {} s; {cost}", TTL.as_secs())), Some(servers))
         }

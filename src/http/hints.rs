@@ -37,6 +37,8 @@ const CLOCK_AHEAD: &str = "the machine's clock has jumped ahead: the ledger keep
 const CLOCK_IN_DOUBT: &str = "the machine has started again, and it is not known how long it was off: the bound is unreliable until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise. Wait, and check the clock.";
 const CLOCK_JUMPED: &str = "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.";
 
+const CLOCK_FAR_AHEAD: &str = "the machine's clock is more than two days ahead of the ledger's time: nothing metered is minted until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock; if it is right, check that Cloudflare can be reached.";
+
 /// Something that makes the figures unreliable.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HintBody {
@@ -167,7 +169,8 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
 fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, in_database: bool) {
     let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
     hints.add(snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_BEHIND", CLOCK_BEHIND);
-    hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", CLOCK_AHEAD);
+    let ahead = if snapshot.waits_for_clock() { CLOCK_FAR_AHEAD } else { CLOCK_AHEAD };
+    hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", ahead);
     hints.add(snapshot.clock_in_doubt, "CLOCK_IN_DOUBT", CLOCK_IN_DOUBT);
     hints.add(snapshot.jumped_until > snapshot.figures.now, "CLOCK_JUMPED", CLOCK_JUMPED);
     if let Some((code, text)) = words::lacks(snapshot, in_database) {

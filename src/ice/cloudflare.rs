@@ -4,15 +4,14 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, OneOrMany, RawIceServer};
-use turn_base::http_client::{Api, CallError, body, date, send};
+use turn_base::http_client::{Api, CallError, ProviderClient, body};
 use turn_base::request::trace::{TRACEPARENT, TraceParent};
-use turn_ledger::Timestamp;
 
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -28,15 +27,6 @@ const BODY_MAX: usize = 64 * 1024;
 /// A TURN key at Cloudflare, and the client that uses it.
 #[derive(Debug)]
 pub struct Cloudflare(Api);
-
-/// The response to a mint.
-#[derive(Debug)]
-pub struct MintResponse {
-    /// The servers, with the credential.
-    pub servers: IceServerList,
-    /// Cloudflare's clock.
-    pub date: Option<Timestamp>,
-}
 
 /// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
 pub fn says_unknown_key(error: &CallError) -> bool {
@@ -85,7 +75,7 @@ pub fn remedy(error: &CallError) -> &'static str {
 
 impl Cloudflare {
     /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
-    pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Self {
+    pub fn new(client: ProviderClient, base: &Url, key_id: &str, api_token: &SecretString) -> Self {
         Self(Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token))
     }
 
@@ -97,7 +87,7 @@ impl Cloudflare {
         identifier: &str,
         within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<MintResponse, CallError> {
+    ) -> Result<IceServerList, CallError> {
         // If the deadline ends the retry, the first failure says more.
         let mut first = CallError::Timeout;
         let minted = tokio::time::timeout(within, self.attempts(ttl, identifier, trace, &mut first)).await;
@@ -106,7 +96,8 @@ impl Cloudflare {
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
     pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
-        match send(self.0.call(Method::POST, &[username, "revoke"])).await {
+        let call = self.0.call(Method::POST, &[username, "revoke"]);
+        match self.0.send(call).await {
             Ok(_) => Ok(true),
             Err(error) if error.status() == Some(404) => Ok(false),
             Err(error) => Err(error),
@@ -119,7 +110,7 @@ impl Cloudflare {
         identifier: &str,
         trace: Option<TraceParent>,
         first: &mut CallError,
-    ) -> Result<MintResponse, CallError> {
+    ) -> Result<IceServerList, CallError> {
         for _ in 1..ATTEMPTS_MAX {
             match self.attempt(ttl, identifier, trace).await {
                 Err(error) if is_worth_a_retry(&error) => *first = error,
@@ -135,15 +126,12 @@ impl Cloudflare {
         ttl: Duration,
         identifier: &str,
         trace: Option<TraceParent>,
-    ) -> Result<MintResponse, CallError> {
+    ) -> Result<IceServerList, CallError> {
         let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
         let request = self.0.call(Method::POST, &["generate-ice-servers"]);
         let request = request.headers(trace.into_iter().collect()).json(&asked);
-        let response = send(request).await?;
-        let date = date(response.headers());
-        let servers = parse(&body(BODY_MAX, response).await?)?;
-        Ok(MintResponse { servers, date })
+        parse(&body(BODY_MAX, self.0.send(request).await?).await?)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::rotation::{KeySecret, ListedKey};
-use turn_base::http_client::{Api, CallError, body, send};
+use turn_base::http_client::{Api, CallError, ProviderClient, body};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ struct CreatedKey {
 
 impl TurnKeysApi {
     /// `base` is the API's origin. It can have a path, which then precedes `/client/v4`.
-    pub fn new(client: Client, base: &Url, account_id: &str, token: &SecretString) -> Self {
+    pub fn new(client: ProviderClient, base: &Url, account_id: &str, token: &SecretString) -> Self {
         let path = ["client", "v4", "accounts", account_id, "calls", "turn_keys"];
         Self(Api::new(client, base, &path, token))
     }
@@ -112,7 +112,7 @@ impl TurnKeysApi {
         if let Some(json) = json {
             request = request.json(&json);
         }
-        let body = body(BODY_MAX, send(request).await?).await?;
+        let body = body(BODY_MAX, self.0.send(request).await?).await?;
         // A response without content is a success too.
         let body = if body.is_empty() { b"null".to_vec() } else { body };
         serde_json::from_slice(&body).map_err(|_| CallError::Unusable("it has another form".to_owned()))

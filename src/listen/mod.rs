@@ -150,7 +150,7 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic in one task ends no other.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         spawn(app, end, maintenance),
         spawn(app, end, |app, end| async move { app.mint.fill_pool(&end).await }),
@@ -163,6 +163,11 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
         spawn(app, end, |app, end| async move {
             if let Some(meter) = &app.cloudflare_meter {
                 meter.run(&end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(clock) = &app.reference_clock {
+                clock.run(&end).await;
             }
         }),
         spawn(app, end, |app, end| async move {

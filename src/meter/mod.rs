@@ -3,3 +3,4 @@
 
 pub mod cloudflare;
 pub mod coturn;
+pub mod reference_clock;

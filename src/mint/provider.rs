@@ -11,9 +11,8 @@ use tokio::task::JoinSet;
 
 use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
-use crate::account::Account;
 use crate::ice::breaker::BreakerState;
-use crate::ice::cloudflare::{DEADLINE, MintResponse, is_of_the_key, remedy, says_unknown_key};
+use crate::ice::cloudflare::{DEADLINE, is_of_the_key, remedy, says_unknown_key};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{TurnKey, order};
 use crate::telemetry::metrics::Metrics;
@@ -46,8 +45,6 @@ pub struct Provider {
     life: Duration,
     // A std mutex: it is never held across an await.
     pool: Mutex<Pool>,
-    /// Receives the time of Cloudflare's responses.
-    account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     failure_log: Throttle,
@@ -76,7 +73,6 @@ impl Provider {
         keys: Vec<Arc<TurnKey>>,
         life: Duration,
         pool_max: u64,
-        account: Arc<Account>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -85,7 +81,6 @@ impl Provider {
             retired: RwLock::new([].into()),
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
-            account,
             clock,
             metrics,
             failure_log: Throttle::new(),
@@ -244,9 +239,6 @@ impl Provider {
     ) -> Result<IceServerList, CallError> {
         let started = self.clock.instant();
         let result = key.api.mint(life, &identifier.to_string(), within, trace).await;
-        if let Ok(MintResponse { date: Some(date), .. }) = result {
-            self.account.hear_date(date);
-        }
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
@@ -259,7 +251,7 @@ impl Provider {
                 self.log_failure(key.name, error);
             }
         }
-        result.map(|response| response.servers)
+        result
     }
 
     fn log_failure(&self, key: KeyName, error: &CallError) {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -17,7 +16,7 @@ use crate::ice::turn_keys_api::{TurnKeysApi, remedy};
 use crate::rotation::{CallOutcome, CreatedKey, KeyRequest, KeyRotation};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
-use turn_base::http_client::CallError;
+use turn_base::http_client::{CallError, ProviderClient};
 use turn_base::random;
 use turn_ledger::KeyName;
 
@@ -40,7 +39,7 @@ pub struct KeyRotator {
     /// The ids of those keys.
     pub configured_ids: Vec<OwnKey>,
     /// The client and the base URL of mints.
-    pub mints: (Client, Url),
+    pub mints: (ProviderClient, Url),
     /// Mints with the key.
     pub provider: Arc<Provider>,
     /// The ids whose bytes are ours.

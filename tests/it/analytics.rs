@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
-use turn_base::http_client::http_client;
+use turn_base::http_client::{ProviderClient, http_client};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
@@ -62,6 +62,7 @@ fn with(
     };
     let keys = key_id.map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
     let (keys, counted) = (OwnKeys::new(keys.into_iter().collect()), Counted { billed, has_sfu: false });
+    let client = ProviderClient::without_clock(client);
     CloudflareAnalytics::new(client, &config, Arc::new(keys), counted)
 }
 

@@ -161,7 +161,7 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
     assert_eq!((&status["boundHolds"], &status["usedBytes"]), (&json!(false), &estimated["usedBytes"]));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     // The time since boot begins anew, and the fake's clock is not the test's.
-    broker.app.account.hear_date(broker.app.account.snapshot().figures.now);
+    broker.app.account.observe_date(broker.app.account.snapshot().figures.now);
     assert_eq!(broker.status().await["boundHolds"], true);
 }
 

@@ -4,10 +4,11 @@
 mod error;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
+use reqwest::{Certificate, Client, Method, Request, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
 use url::Url;
@@ -44,23 +45,81 @@ pub fn http_client() -> Result<Client, ClientError> {
         .map_err(ClientError)
 }
 
-/// An API whose calls carry one token. `Debug` shows only its address.
-pub struct Api {
+/// Called with the time of a server's clock, when a response has just arrived.
+type OnDate = Arc<dyn Fn(Timestamp) + Send + Sync>;
+
+/// The client of a provider's APIs. The time of the provider's clock in every response, also in an error, goes to whoever the client
+/// was made for: no call can forget it.
+#[derive(Clone)]
+pub struct ProviderClient {
     client: Client,
+    on_date: OnDate,
+}
+
+impl ProviderClient {
+    /// A client whose responses tell `on_date` the time of the provider's clock.
+    pub fn new(client: Client, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
+        Self { client, on_date: Arc::new(on_date) }
+    }
+
+    /// A client of which nobody needs the time.
+    pub fn without_clock(client: Client) -> Self {
+        Self::new(client, |_| ())
+    }
+
+    /// Asks a server for its clock and nothing else. Whatever it answers has a date; without an answer there is none.
+    pub async fn ask_date(&self, url: &Url) {
+        let mut root = url.clone();
+        // A path may do something.
+        root.set_path("/");
+        if let Ok(request) = self.client.head(root).build() {
+            let _ = self.execute(request).await;
+        }
+    }
+
+    /// Executes a request. A response may have any status.
+    pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
+        let response = self.client.execute(request).await?;
+        if let Some(date) = date(response.headers()) {
+            (self.on_date)(date);
+        }
+        Ok(response)
+    }
+}
+
+impl fmt::Debug for ProviderClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProviderClient")
+    }
+}
+
+/// An API of a provider whose calls carry one token. `Debug` shows only its address.
+pub struct Api {
+    client: ProviderClient,
     address: Url,
     token: SecretString,
 }
 
 impl Api {
     /// The API at `base`, whose path is kept, and then `path`.
-    pub fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Self {
+    pub fn new(client: ProviderClient, base: &Url, path: &[&str], token: &SecretString) -> Self {
         Self { client, address: joined(base, path), token: token.clone() }
     }
 
     /// A call. `path` follows the address of the API. With a token that no header can hold, it is [`CallError::Unsendable`].
     pub fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let call = self.client.request(method, joined(&self.address, path));
+        let call = self.client.client.request(method, joined(&self.address, path));
         call.bearer_auth(self.token.expose_secret())
+    }
+
+    /// Sends a call. A response is one with a status of success.
+    pub async fn send(&self, call: RequestBuilder) -> Result<Response, CallError> {
+        successful(self.execute(call.build()?).await?)
+    }
+
+    /// Executes a call of this API. A response may have any status.
+    pub async fn execute(&self, call: Request) -> Result<Response, CallError> {
+        self.client.execute(call).await
     }
 }
 
@@ -87,7 +146,10 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Sends a request. A response is one with a status of success.
 pub async fn send(request: RequestBuilder) -> Result<Response, CallError> {
-    let response = request.send().await?;
+    successful(request.send().await?)
+}
+
+fn successful(response: Response) -> Result<Response, CallError> {
     if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
 }
 
@@ -105,9 +167,16 @@ pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallErr
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use reqwest::header::{AUTHORIZATION, HeaderValue};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    fn client() -> ProviderClient {
+        ProviderClient::without_clock(http_client().unwrap())
+    }
 
     #[test]
     fn a_failed_connect_is_seen_before_the_whole_request_has_timed_out() {
@@ -117,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
-        let (client, base) = (http_client().unwrap(), Url::parse("https://proxy.example/cf/").unwrap());
+        let (client, base) = (client(), Url::parse("https://proxy.example/cf/").unwrap());
         let api = Api::new(client, &base, &["v1", "a b"], &SecretString::from("hush"));
         assert_eq!(format!("{api:?}"), "https://proxy.example/cf/v1/a%20b");
         let request = api.call(Method::GET, &["../x", "revoke"]).build().unwrap();
@@ -128,9 +197,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_no_header_can_hold_is_not_sent() {
-        let (client, base) = (http_client().unwrap(), Url::parse("https://api.example").unwrap());
+        let (client, base) = (client(), Url::parse("https://api.example").unwrap());
         let api = Api::new(client, &base, &[], &SecretString::from("two\nlines"));
-        assert_eq!(send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
+        assert_eq!(api.send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
+    }
+
+    /// A refusal says what time it is as well as a success does.
+    #[tokio::test]
+    async fn the_clock_of_every_response_is_passed_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
+        let dates = Arc::new(Mutex::new(vec![]));
+        let seen = Arc::clone(&dates);
+        let client = ProviderClient::new(http_client().unwrap(), move |date: Timestamp| {
+            seen.lock().push(date.as_secs());
+        });
+        let api = Api::new(client.clone(), &url, &[], &SecretString::from("token"));
+        let server = async {
+            for (asked, status) in
+                [("GET /v1 ", "204 No Content"), ("GET /v1 ", "401 No"), ("HEAD / ", "404 No")]
+            {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 1_024];
+                let length = socket.read(&mut head).await.unwrap();
+                assert!(head[..length].starts_with(asked.as_bytes()), "{asked}");
+                let date = "date: Wed, 15 Jan 2025 12:00:00 GMT\r\nconnection: close\r\ncontent-length: 0";
+                socket.write_all(format!("HTTP/1.1 {status}\r\n{date}\r\n\r\n").as_bytes()).await.unwrap();
+            }
+        };
+        let calls = async {
+            api.send(api.call(Method::GET, &[])).await.unwrap();
+            assert_eq!(api.send(api.call(Method::GET, &[])).await.unwrap_err().status(), Some(401));
+            client.ask_date(&url).await;
+        };
+        tokio::join!(server, calls);
+        assert_eq!(*dates.lock(), [1_736_942_400; 3]);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use parking_lot::Mutex;
-use reqwest::Client;
 use serde_json::Value;
 use turn_base::clock::Clock;
+use turn_base::http_client::ProviderClient;
 use turn_base::random;
 use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
@@ -76,7 +76,7 @@ impl SfuProxy {
         config: &SfuConfig,
         video: VideoRates,
         secret: &[u8],
-        client: Client,
+        client: ProviderClient,
         (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
     ) -> Self {

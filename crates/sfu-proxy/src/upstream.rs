@@ -6,10 +6,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use turn_base::http_client::{self, Api, CallError};
+use turn_base::http_client::{self, Api, CallError, ProviderClient};
 use turn_limits::{MemoryUse, SHARES};
 
 use crate::answer::{SfuAnswer, answered};
@@ -73,7 +72,7 @@ pub(crate) fn is_gone(status: StatusCode) -> bool {
 
 impl Upstream {
     /// The SFU of the settings.
-    pub(crate) fn new(config: &SfuConfig, client: Client) -> Self {
+    pub(crate) fn new(config: &SfuConfig, client: ProviderClient) -> Self {
         let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret);
         Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) }
     }
@@ -130,11 +129,10 @@ impl Upstream {
             // Also without a body: the reference sends `Content-Length: 0`.
             request = request.header(CONTENT_LENGTH, passed.body.len()).body(passed.body);
         }
-        let (client, request) = request.build_split();
-        let mut request = request.map_err(fault_of)?;
+        let mut request = request.build().map_err(fault_of)?;
         // As it came: a page may send `?CreatingSession&`.
         request.url_mut().set_query(passed.query.as_deref());
-        let response = client.execute(request).await.map_err(fault_of)?;
+        let response = self.api.execute(request).await.map_err(fault_of)?;
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // A page that gets a redirect reloads itself.
@@ -174,7 +172,7 @@ mod tests {
             look_after_max: Duration::from_secs(45),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, http_client().unwrap());
+        let mut upstream = Upstream::new(&config, ProviderClient::without_clock(http_client().unwrap()));
         upstream.deadline = deadline;
         upstream
     }

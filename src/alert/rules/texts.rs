@@ -47,6 +47,9 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.frozen {
         return "No credentials are issued, because the operator has stopped all minting.".into();
     }
+    if input.clock_ahead {
+        return "New callers get no credentials for a metered relay until the clock is settled.".into();
+    }
     if input.has_reached(100) {
         let end = minute(input.period.end);
         let calls = calls_that_go_on(input);

@@ -63,7 +63,8 @@ fn of_kind(kind: AlertKind) -> String {
         _ => 812,
     };
     let lacks_until = Some(at("2025-01-17T05:04:00Z"));
-    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), lacks_until, ..input() });
+    let clock_ahead = kind == AlertKind::Began(Fault::ClockAhead);
+    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), lacks_until, clock_ahead, ..input() });
     format!("## {}, {}\n\n{}", kind.name(), kind.severity().name(), message(kind, &input))
 }
 

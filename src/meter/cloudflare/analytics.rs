@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use parking_lot::Mutex;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
-use turn_base::http_client::{Api, CallError, body, date};
+use turn_base::http_client::{Api, CallError, ProviderClient, body, date};
 use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
 
 pub use error::AnalyticsError;
@@ -43,8 +42,6 @@ pub struct CloudflareAnalytics {
     account_id: String,
     keys: Arc<OwnKeys>,
     counted: Counted,
-    /// Cloudflare's clock in the latest response.
-    date: Mutex<Option<Timestamp>>,
 }
 
 /// What of a count is ours.
@@ -86,10 +83,15 @@ impl UsageCount {
 impl CloudflareAnalytics {
     /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `keys`: our TURN keys, which can change.
-    pub fn new(client: Client, config: &AnalyticsConfig, keys: Arc<OwnKeys>, counted: Counted) -> Self {
+    pub fn new(
+        client: ProviderClient,
+        config: &AnalyticsConfig,
+        keys: Arc<OwnKeys>,
+        counted: Counted,
+    ) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
-        Self { api, account_id, keys, counted, date: Mutex::default() }
+        Self { api, account_id, keys, counted }
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -122,11 +124,6 @@ impl CloudflareAnalytics {
         named
     }
 
-    /// Cloudflare's clock in the latest response since the last call, also if that response was an error.
-    pub fn take_date(&self) -> Option<Timestamp> {
-        self.date.lock().take()
-    }
-
     /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.
     async fn ask(
         &self,
@@ -135,11 +132,9 @@ impl CloudflareAnalytics {
         body_max: usize,
     ) -> Result<RawResponse, CallError> {
         let asked = async {
-            let response = self.api.call(Method::POST, &[]).timeout(deadline).json(question).send().await?;
+            let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
+            let response = self.api.execute(call).await?;
             let (status, at) = (response.status(), date(response.headers()));
-            if at.is_some() {
-                *self.date.lock() = at;
-            }
             let body = body(body_max, response).await;
             let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
             Ok(RawResponse { status, at, body })
@@ -265,7 +260,7 @@ mod tests {
             lag: Duration::ZERO,
             interval: Duration::from_secs(60),
         };
-        let client = http_client().unwrap();
+        let client = ProviderClient::without_clock(http_client().unwrap());
         let keys = Arc::new(OwnKeys::new(keys(&["key"])));
         let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
         CloudflareAnalytics::new(client, &config, keys, counted)

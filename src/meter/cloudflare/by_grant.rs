@@ -76,7 +76,7 @@ impl CloudflareMeter {
         };
         let (mut taken, mut open, mut failed) = (Vec::new(), spans.open, None);
         if let Some(closed) = spans.closed {
-            match self.heard(self.api.count_by_grant(closed, true, state.bounds)).await {
+            match self.api.count_by_grant(closed, true, state.bounds).await {
                 Err(AnalyticsError::RateLimited) => return Err(AnalyticsError::RateLimited),
                 Err(error) => failed = Some(error),
                 Ok(counts) => {
@@ -85,7 +85,7 @@ impl CloudflareMeter {
                 }
             }
         }
-        taken.push(self.heard(self.api.count_by_grant(open, false, state.bounds)).await?);
+        taken.push(self.api.count_by_grant(open, false, state.bounds).await?);
         if spans.skips {
             self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
@@ -120,7 +120,7 @@ impl CloudflareMeter {
         let query = watch.due(now, self.tail, self.settled_after());
         if let Some(query) = query {
             let grants: Vec<_> = query.grants.keys().copied().collect();
-            watch.take(&query, &self.heard(self.api.minutes_of(&grants, query.span)).await?);
+            watch.take(&query, &self.api.minutes_of(&grants, query.span).await?);
         }
         self.shown().tail = watch.seen();
         Ok(())

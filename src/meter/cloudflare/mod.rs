@@ -159,7 +159,7 @@ impl CloudflareMeter {
         });
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
-            let count = self.heard(self.api.count(day.start(), until, age)).await?;
+            let count = self.api.count(day.start(), until, age).await?;
             let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
             match self
                 .account
@@ -184,19 +184,10 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// What a query returns. Passes Cloudflare's clock in its response to the account, even if the query failed.
-    async fn heard<T>(&self, query: impl Future<Output = T>) -> T {
-        let answer = query.await;
-        if let Some(date) = self.api.take_date() {
-            self.account.hear_date(date);
-        }
-        answer
-    }
-
     /// Makes the due counts of the test, and publishes a new result.
     async fn test_lag(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
         while let Some(window) = lateness.due(now) {
-            let counted = self.heard(self.api.count(window.from, window.until, window.age)).await?;
+            let counted = self.api.count(window.from, window.until, window.age).await?;
             let before = lateness.late();
             lateness.take(window, counted.total());
             let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { continue };

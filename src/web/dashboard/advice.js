@@ -1,11 +1,11 @@
-// What an alert is called, and which buttons it has. Pure.
+// Titles and buttons of alerts. Pure.
 
 /** The title of each alert, and its buttons. @type {Record<string, [string, ...('spenders' | 'limit' | 'stop' | 'relay' | 'budget')[]]>} */
 const TOLD = {
   'provider.down': ['The provider does not mint', 'relay'],
   'provider.up': ['The provider mints again'],
   'assumption.broken': ['Credentials use more than assumed', 'spenders'],
-  'assumption.holds': ['The assumed rate holds again'],
+  'assumption.holds': ['The assumed rate holds'],
   'analytics.stale': ['The provider’s count is stale', 'budget'],
   'analytics.fresh': ['The provider’s count is read again'],
   'coturn.unreachable': ['coturn does not answer', 'budget'],
@@ -13,11 +13,13 @@ const TOLD = {
   'counts.late': ['The provider’s counts settle late', 'budget'],
   'counts.settled': ['The provider’s counts settle in time'],
   'counts.unknown': ['Bytes of unknown credentials', 'spenders', 'budget'],
-  'counts.known': ['Few bytes are of unknown credentials again'],
+  'counts.known': ['Few bytes are of unknown credentials'],
   'rotation.failing': ['The TURN key cannot be replaced', 'budget'],
-  'rotation.works': ['The TURN key can be replaced again'],
+  'rotation.works': ['The TURN key can be replaced'],
   'ledger.incomplete': ['The ledger lacks credentials', 'budget'],
-  'ledger.complete': ['The ledger is complete again'],
+  'ledger.complete': ['The ledger is complete'],
+  'clock.ahead': ['Minting waits', 'budget'],
+  'clock.right': ['Minting goes on'],
   test: ['A test'],
 };
 
@@ -29,7 +31,7 @@ function aboutUsage(event) {
   return percent < 80 ? [title, 'spenders'] : percent < 95 ? [title, 'spenders', 'limit'] : [title, 'spenders', 'limit', 'stop'];
 }
 
-/** An unknown event is shown by its name, without buttons. @param {string} event */
+/** An unknown event is its own title. @param {string} event */
 export function told(event) {
   const [title, ...buttons] = aboutUsage(event) ?? TOLD[event] ?? [event.replace(/[._]/g, ' ')];
   return { title, buttons };

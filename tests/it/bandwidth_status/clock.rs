@@ -1,7 +1,10 @@
 //! The status while the wall clock is behind, is ahead or jumps. Hints say so.
 
 use crate::support::manual_clock::timestamp;
-use crate::support::{COTURN, REPORTER, StateDir, TestBroker, with_cloudflare_and};
+use crate::support::{
+    COTURN, FakeCloudflare, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, broker_with, eventually,
+    with_cloudflare_and,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -65,7 +68,7 @@ async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_cloc
         let broker = TestBroker::start(&settings).await;
         let hear = |broker: &TestBroker, date| {
             if has_reference {
-                broker.app.account.hear_date(timestamp(date));
+                broker.app.account.observe_date(timestamp(date));
             }
         };
         hear(&broker, "2025-01-15T12:00:00Z");
@@ -89,4 +92,75 @@ async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_cloc
         broker.advance(2 * 172_800);
         assert_eq!(broker.status().await["boundHolds"], true);
     }
+}
+
+/// Cloudflare's clock ten days after the start of the test, and the wall clock.
+const LATER: [&str; 2] = ["Sat, 25 Jan 2025 12:00:00 GMT", "2025-01-25T12:00:00Z"];
+
+/// Whether Cloudflare mints.
+async fn mints(broker: &TestBroker) -> bool {
+    broker.mint().await.json()["source"] == "cloudflare"
+}
+
+/// Whether nothing was minted before, or a mint has shown the time of then, nobody needs to mint to learn the time.
+#[tokio::test]
+async fn after_a_pause_of_ten_days_cloudflares_clock_ends_the_wait_for_the_clock() {
+    for mints_before in [false, true] {
+        let (cloudflare, broker) = with_cloudflare_and(&[]).await;
+        cloudflare.set_date("Wed, 15 Jan 2025 12:00:00 GMT");
+        if mints_before {
+            assert!(mints(&broker).await);
+        }
+        // The machine was paused: its time since boot stood still.
+        cloudflare.set_date(LATER[0]);
+        broker.set_wall(LATER[1]);
+        eventually("a credential is minted", async || mints(&broker).await).await;
+        assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"));
+    }
+}
+
+#[tokio::test]
+async fn after_the_machine_was_off_for_three_days_credentials_are_minted_at_once() {
+    let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
+    let settings = [("STATE_DIR", state.path())];
+    cloudflare.set_date("Wed, 15 Jan 2025 12:00:00 GMT");
+    let broker = broker_at(&cloudflare, &settings).await;
+    assert!(mints(&broker).await);
+    let clock = broker.clock();
+    broker.finish().await;
+    clock.reboot(Duration::from_secs(3 * 86_400));
+    cloudflare.set_date("Sat, 18 Jan 2025 12:00:00 GMT");
+    let broker = broker_with(&cloudflare, &settings, clock).await;
+    eventually("a credential is minted", async || mints(&broker).await).await;
+    assert_eq!(broker.status().await["boundHolds"], true, "Cloudflare's clock agreed before and after");
+}
+
+#[tokio::test]
+async fn the_time_is_asked_for_while_minting_is_stopped_and_mints_nothing() {
+    let (cloudflare, broker) = with_cloudflare_and(&[]).await;
+    eventually("the key is tested", async || cloudflare.history().probes() == 1).await;
+    broker.post(OPERATOR, "/api/budget/freeze", json!({ "frozen": true })).await;
+    cloudflare.set_date(LATER[0]);
+    broker.set_wall(LATER[1]);
+    eventually("the time is known", async || !hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"))
+        .await;
+    assert_eq!((cloudflare.history().mints(), cloudflare.history().probes()), (0, 1));
+}
+
+#[tokio::test]
+async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
+    let (cloudflare, broker) = with_cloudflare_and(&[]).await;
+    cloudflare.stop().await;
+    broker.set_wall(LATER[1]);
+    assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".to_owned()));
+    let status = broker.status().await;
+    let hints = status["hints"].as_array().unwrap();
+    let hint = hints.iter().find(|hint| hint["code"] == "CLOCK_AHEAD").unwrap();
+    assert!(hint["message"].as_str().unwrap().contains("nothing metered is minted until"), "{hint}");
+    broker.advance(30);
+    eventually("an alert says so", async || {
+        let alerts = broker.operator("/api/alerts").await.json();
+        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "clock.ahead")
+    })
+    .await;
 }

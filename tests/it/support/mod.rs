@@ -1,5 +1,7 @@
 //! Shared parts of the tests: a broker in this process, a manual clock, fakes of the services around it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use turn_broker::alert::rules::SourceStates;
 
@@ -26,7 +28,9 @@ pub(crate) mod wait;
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use fake_turn::{FakeTurn, TurnFault};
 pub(crate) use held_port::HeldPort;
+use manual_clock::ManualClock;
 pub(crate) use state_dir::StateDir;
+use test_broker::START;
 pub(crate) use test_broker::{Answer, TestBroker};
 pub(crate) use wait::{eventually, finished};
 
@@ -80,6 +84,15 @@ pub(crate) async fn with_cloudflare_and(settings: &[(&str, &str)]) -> (FakeCloud
 
 /// A broker that mints at this fake, and reads its analytics if configured.
 pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &str)]) -> TestBroker {
+    broker_with(cloudflare, settings, Arc::new(ManualClock::at(START))).await
+}
+
+/// The same with the clock of an earlier process.
+pub(crate) async fn broker_with(
+    cloudflare: &FakeCloudflare,
+    settings: &[(&str, &str)],
+    clock: Arc<ManualClock>,
+) -> TestBroker {
     cloudflare.require_key("key-id");
     cloudflare.require_token(API_TOKEN);
     let base = cloudflare.base_url();
@@ -90,7 +103,7 @@ pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &s
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
     ];
     all.extend_from_slice(settings);
-    TestBroker::start(&all).await
+    TestBroker::start_at(&all, clock).await
 }
 
 /// The states of sources, of which only the provider is known.

@@ -21,7 +21,7 @@ use crate::units::slot::Minute;
 use crate::verdict::{BudgetMode, ClientShare, Refusal, Request};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
+pub(super) const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 
 /// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns it, [`Books::commit`] makes it
 /// final.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Books;
+use super::commit::CLOCK_AHEAD_MAX;
 use crate::grants::counted::FastGrant;
 use crate::ledger::PeriodCounts;
 use crate::source::MINT_SLACK;
@@ -19,6 +20,9 @@ const UNKNOWN_PERCENT: u32 = 5;
 /// and at least one part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was
 /// measured, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
+
+/// Minting may wait so long for the clock before that is a fault. A reference clock that can be asked answers before.
+const CLOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// All figures at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct Snapshot {
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
     pub clock_ahead: Duration,
+    /// For how long it has been ahead.
+    pub clock_ahead_for: Duration,
     /// Whether the books may lag behind the true time, because the machine has started again and it is unknown for how long it was off.
     pub clock_in_doubt: bool,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
@@ -66,6 +72,16 @@ impl Snapshot {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.figures.used.share_up(UNKNOWN_PERCENT);
         u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART)
+    }
+
+    /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time.
+    pub fn waits_for_clock(&self) -> bool {
+        self.clock_ahead > CLOCK_AHEAD_MAX
+    }
+
+    /// Whether that lasts, so somebody must look at it.
+    pub fn is_stopped_by_clock(&self) -> bool {
+        self.waits_for_clock() && self.clock_ahead_for >= CLOCK_WAIT_MAX
     }
 
     /// Whether grants may relay that the ledger does not know.
@@ -106,6 +122,7 @@ impl Books {
             lacks_until: self.lacks_until,
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
+            clock_ahead_for: self.moment.ahead_for,
             clock_in_doubt: self.moment.may_lag(),
             jumped_until: self.standing.jumped_until,
         }

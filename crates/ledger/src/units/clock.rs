@@ -42,6 +42,8 @@ pub struct Moment {
     pub may_be_wrong: bool,
     /// Whether the wall clock is ahead by a jump that no reference clock has confirmed or contradicted since.
     pub in_doubt: bool,
+    /// For how long the wall clock has been ahead by a jump that is not accepted. Zero if it is not.
+    pub ahead_for: Duration,
     /// Stored with the books' time.
     pub mark: ClockMark,
 }
@@ -52,13 +54,20 @@ impl Moment {
     pub const fn may_lag(&self) -> bool {
         self.mark.is_in_doubt
     }
+
+    /// Whether the books' time may not be the true one, so a reference clock must be asked: the wall clock is ahead by a jump that is not
+    /// accepted, or [`Self::may_lag`]. Whoever asks must not wait for anything that waits for the answer.
+    pub fn is_uncertain(&self) -> bool {
+        self.wall.since(self.now) > JUMP || self.may_lag()
+    }
 }
 
 impl From<Timestamp> for Moment {
     /// A wall clock that agrees with the books.
     fn from(now: Timestamp) -> Self {
         let mark = ClockMark::default();
-        Self { now, wall: now, jumped: Duration::ZERO, may_be_wrong: false, in_doubt: false, mark }
+        let (jumped, ahead_for) = (Duration::ZERO, Duration::ZERO);
+        Self { now, wall: now, jumped, may_be_wrong: false, in_doubt: false, ahead_for, mark }
     }
 }
 
@@ -141,7 +150,9 @@ impl SteadyTime {
             self.update_confirmed(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
         let is_known = was_confirmed && self.is_confirmed;
         let may_be_wrong = !is_known && !jumped.is_zero();
-        Moment { now, wall, jumped, may_be_wrong, in_doubt, mark: self.mark(now, since_boot) }
+        let ahead_for =
+            self.ahead_since.map_or(Duration::ZERO, |(since, _)| since_boot.saturating_sub(since));
+        Moment { now, wall, jumped, may_be_wrong, in_doubt, ahead_for, mark: self.mark(now, since_boot) }
     }
 
     fn mark(&self, now: Timestamp, since_boot: Duration) -> ClockMark {

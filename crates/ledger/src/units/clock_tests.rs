@@ -103,6 +103,27 @@ fn a_reference_clock_from_before_a_jump_leaves_it_in_doubt() {
     assert_eq!(read(Some((1_030, 30)), 30), (1_030, false), "the wall clock is wrong");
 }
 
+/// Otherwise a contradiction would be forgotten an hour after it was heard, and the wrong clock accepted.
+#[test]
+fn a_reference_clock_is_needed_until_the_jump_is_accepted_or_corrected() {
+    let mut steady = new(1_000, 0);
+    let mut read = |wall: i64, since_boot, date: Option<i64>| {
+        if let Some(date) = date {
+            steady.set_reference(Timestamp::from_millis(date * 1_000), secs(since_boot));
+        }
+        let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot));
+        (moment.is_uncertain(), moment.ahead_for.as_secs())
+    };
+    assert_eq!(read(1_000, 0, None), (false, 0));
+    assert_eq!(read(1_010 + MONTH, 10, None), (true, 0));
+    assert_eq!(read(1_040 + MONTH, 40, Some(1_040)), (true, 30), "the wall clock is wrong");
+    assert_eq!(read(1_050, 50, None), (false, 0), "it is corrected");
+    assert_eq!(read(1_060 + MONTH, 60, None), (true, 0));
+    assert_eq!(read(1_070 + MONTH, 70, Some(1_070 + MONTH)), (false, 0), "it is right");
+    let moment = after_crash(1_000, &at_crash(true), 2, 5).read(Timestamp::from_millis(1_000_000), secs(5));
+    assert!(moment.is_uncertain(), "after a start of the machine");
+}
+
 #[test]
 fn a_jump_that_a_reference_clock_confirms_is_accepted_at_once() {
     for (date, now) in

@@ -70,6 +70,8 @@ struct Settings {
     /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
+    /// The header `Date` of each response. `None`: the real time.
+    date: Option<String>,
 }
 
 /// Called when the response of a request is known, before it is sent. The status is `None` if there is no response.
@@ -133,6 +135,11 @@ impl FakeCloudflare {
     /// Sets the form of correct mint responses.
     pub(crate) fn shape(&self, shape: Shape) {
         self.core.settings().provider.shape = shape;
+    }
+
+    /// Sets the clock: the header `Date` of each response from now on, such as `Wed, 15 Jan 2025 12:00:00 GMT`.
+    pub(crate) fn set_date(&self, date: &str) {
+        self.core.settings().date = Some(date.to_owned());
     }
 
     /// Sets the URLs of correct mint responses.

@@ -39,10 +39,17 @@ pub(super) struct Answer {
 /// The target of a request, by method and path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target<'a> {
-    Mint { key_id: &'a str },
-    Revoke { key_id: &'a str, username: &'a str },
+    Mint {
+        key_id: &'a str,
+    },
+    Revoke {
+        key_id: &'a str,
+        username: &'a str,
+    },
     Analytics,
     TurnKeys,
+    /// A question for nothing but the header `Date`. It takes no fault of the plan and is not in the history.
+    Clock,
     AfterRedirect,
     Unknown,
 }
@@ -54,6 +61,7 @@ impl<'a> Target<'a> {
         }
         let segments = path.strip_prefix("/v1/turn/keys/").unwrap_or_default().split('/').collect::<Vec<_>>();
         match (method, &segments[..]) {
+            ("HEAD", _) if path == "/" => Self::Clock,
             ("POST", _) if path == analytics::PATH => Self::Analytics,
             _ if path.starts_with("/client/v4/accounts/") && path.contains("/calls/turn_keys") => {
                 Self::TurnKeys
@@ -67,7 +75,7 @@ impl<'a> Target<'a> {
     pub(super) fn key_id(self) -> Option<&'a str> {
         match self {
             Self::Mint { key_id } | Self::Revoke { key_id, .. } => Some(key_id),
-            Self::Analytics | Self::TurnKeys | Self::AfterRedirect | Self::Unknown => None,
+            Self::Analytics | Self::TurnKeys | Self::Clock | Self::AfterRedirect | Self::Unknown => None,
         }
     }
 }
@@ -85,9 +93,11 @@ impl Provider {
                 Answer::text(StatusCode::NO_CONTENT, "")
             }
             Target::AfterRedirect => trap(),
-            Target::Revoke { .. } | Target::Analytics | Target::TurnKeys | Target::Unknown => {
-                Answer::error(StatusCode::NOT_FOUND)
-            }
+            Target::Revoke { .. }
+            | Target::Analytics
+            | Target::TurnKeys
+            | Target::Clock
+            | Target::Unknown => Answer::error(StatusCode::NOT_FOUND),
         }
     }
 
@@ -124,6 +134,11 @@ impl Provider {
         history.record_credential(credential);
         answer
     }
+}
+
+/// The response to a question for the clock: the live service has nothing at its root.
+pub(super) fn clock() -> Answer {
+    Answer::text(StatusCode::NOT_FOUND, "")
 }
 
 /// Looks like a correct response, so that a client that follows a redirect is detected.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::{Delivery, Outcome};
 use super::history::Recorded;
-use super::provider::{Answer, Target};
+use super::provider::{Answer, Target, clock};
 use super::wire::{BrokenOnPurpose, WireBody};
 use super::{Core, Settings};
 
@@ -72,7 +72,8 @@ async fn exchange(request: Request<Incoming>, core: &Core) -> Result<Response<Wi
                 Delivery::AfterRelease => released.changed().await.map_err(|_| BrokenOnPurpose)?,
                 _ => {}
             }
-            Ok(respond(answer, delivery))
+            let date = core.settings().date.clone();
+            Ok(respond(answer, delivery, date.as_deref()))
         }
     }
 }
@@ -89,6 +90,9 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
     let target = Target::of(&request.method, &request.path);
     if target == Target::Analytics {
         return (decide_analytics(request, core), Duration::ZERO);
+    }
+    if target == Target::Clock {
+        return (Outcome::Answer { answer: clock(), delivery: Delivery::Whole }, Duration::ZERO);
     }
     if target == Target::TurnKeys {
         return (decide_turn_keys(request, core), Duration::ZERO);
@@ -175,11 +179,14 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
     })
 }
 
-fn respond(answer: Answer, delivery: Delivery) -> Response<WireBody> {
+fn respond(answer: Answer, delivery: Delivery, date: Option<&str>) -> Response<WireBody> {
     let mut response = Response::new(WireBody::new(answer.body, delivery));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(date).ok()) {
+        headers.insert(DATE, date);
+    }
     if let Some((name, value)) = answer.header {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }

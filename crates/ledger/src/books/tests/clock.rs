@@ -139,8 +139,14 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     machine.pause(1);
     assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
     assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, &Requester::default()).is_ok());
-    machine.pass(300);
+    assert!(machine.books.snapshot().waits_for_clock() && !machine.books.snapshot().is_stopped_by_clock());
+    machine.pass(29);
+    assert!(!machine.books.snapshot().is_stopped_by_clock(), "a provider that is asked has not answered yet");
+    machine.pass(1);
+    assert!(machine.books.snapshot().is_stopped_by_clock());
+    machine.pass(270);
     assert_eq!(machine.mint(), Ok(()), "it is accepted");
+    assert!(!machine.books.snapshot().is_stopped_by_clock());
 }
 
 #[test]

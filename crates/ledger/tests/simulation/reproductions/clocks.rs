@@ -2,10 +2,10 @@
 
 use turn_ledger::IceSource;
 
-use super::STRICT;
+use super::{DAY, ESTIMATE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{ClockGlitch, Mint};
+use crate::walk::ops::Op::{ClockGlitch, Mint, Pause, Read, Reboot};
 use crate::walk::settings::Settings;
 
 /// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
@@ -32,4 +32,18 @@ fn a_grant_that_ends_in_this_period_needs_no_room_in_the_next() {
         ..STRICT
     };
     check(&Scenario { settings, before_reset: 300_000, ops });
+}
+
+/// Cloudflare's clock came only with what was refused: mints, and counts for those who read them.
+#[test]
+fn after_days_off_nobody_is_refused_for_longer_than_the_provider_takes_to_tell_the_time() {
+    let mint = Mint { life: 3_600, delay: 0 };
+    let read = Read { back: 0, missed: 0 };
+    let off = [Pause { millis: 3 * DAY, share: 0 }, Reboot { millis: 3 * DAY, share: 0, behind: 0 }];
+    for off in off {
+        for ops in [vec![mint, off, mint], vec![read, mint, off, mint]] {
+            let settings = Settings { tells_time: true, ..ESTIMATE };
+            check(&Scenario { settings, before_reset: 20 * DAY, ops });
+        }
+    }
 }

@@ -17,6 +17,9 @@ use super::settings::Settings;
 use super::sfu::Page;
 use super::world::World;
 
+/// The provider is asked for its time this often while the books' time is uncertain, in milliseconds.
+const ASK_PAUSE: u64 = 10_000;
+
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Broker<D> {
     pub(super) settings: Settings,
@@ -50,6 +53,8 @@ pub(crate) struct Broker<D> {
     pub(crate) boot: u128,
     /// The part of the world's time that the time since boot lacks, in milliseconds.
     pub(super) paused: u64,
+    /// When the provider was asked for its time, in the world's milliseconds.
+    asked_for_time: Option<u64>,
     /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
     pub(crate) off_until: Option<u64>,
     /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in
@@ -131,6 +136,7 @@ impl<D: Disk> Broker<D> {
             offset: 0,
             step: 0,
             paused: 0,
+            asked_for_time: None,
             off_until: None,
             was_restored: false,
             lost_until: Timestamp::default(),
@@ -223,7 +229,12 @@ impl<D: Disk> Broker<D> {
         if self.books.connections().iter().any(is_reporter) {
             self.excuse(Excuse::Reporter);
         }
-        now
+        let has_asked = self.asked_for_time.is_some_and(|at| world.now - at < ASK_PAUSE);
+        if !self.settings.tells_time || !moment.is_uncertain() || has_asked {
+            return now;
+        }
+        self.asked_for_time = Some(world.now);
+        self.set_reference(world)
     }
 
     /// Notes what is wrong, if it is the first such thing.

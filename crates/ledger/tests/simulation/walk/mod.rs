@@ -106,6 +106,7 @@ impl Scenario {
             dice.wait_max = dice.wait_max.min(4 * 3_600_000);
         }
         settings.unlisted = dice.has(Fault::Unlisted);
+        settings.tells_time = seed.is_multiple_of(2);
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
         settings.clients += u64::from(settings.is_fast);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);

@@ -36,10 +36,10 @@ fn relayed_by_grant(world: &World, since: u64) -> BTreeMap<GrantId, Traffic> {
 
 impl<D: Disk> Broker<D> {
     /// Passes the provider's clock to the broker. That clock is right and comes with each count.
-    fn set_reference(&mut self, world: &mut World) {
+    pub(super) fn set_reference(&mut self, world: &mut World) -> Timestamp {
         self.time.set_reference(self.present(world), self.since_boot(world));
         self.off_until = None;
-        self.advance(world);
+        self.advance(world)
     }
 
     /// Reads the provider's count up to `back` milliseconds before the wall clock, or up to the lag in use. It misses

@@ -110,7 +110,11 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::UserBlocked => {
                 requester.user().is_some_and(|user| self.books.blocked().contains(user))
             }
-            NotAdmitted::ClockInDoubt => before.clock_ahead > AHEAD_MAX,
+            NotAdmitted::ClockInDoubt => {
+                // While the provider can be asked, only a clock that is wrong is not believed.
+                let may_be_wrong = self.step > 0 || !self.settings.tells_time;
+                before.clock_ahead > AHEAD_MAX && may_be_wrong
+            }
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             NotAdmitted::Refused(refusal) => {

@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) unlisted: bool,
     /// Some clients relay faster than is assumed.
     pub(crate) is_fast: bool,
+    /// Whether the provider answers while the books' time is uncertain.
+    pub(crate) tells_time: bool,
     /// Clients relay at different rates, and stay for different times, if this is not zero. Else all do the most that is assumed.
     pub(crate) clients: u64,
 }
@@ -114,6 +116,7 @@ impl Settings {
         sfu: false,
         unlisted: false,
         is_fast: false,
+        tells_time: false,
         clients: 0,
     };
 }

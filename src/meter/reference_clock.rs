@@ -1,0 +1,43 @@
+//! Cloudflare's clock, asked for while the books' time is uncertain. What else would ask Cloudflare may be what waits for that time, such
+//! as a mint. So the time is asked for on its own, also while minting is stopped: this question mints nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use turn_base::http_client::ProviderClient;
+use url::Url;
+
+use crate::account::Account;
+
+/// How often it is checked whether the books' time is uncertain.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a question.
+const ASK_PAUSE: Duration = Duration::from_secs(10);
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct ReferenceClock {
+    /// Passes the time in each response to the account.
+    pub client: ProviderClient,
+    /// An API of Cloudflare.
+    pub url: Url,
+    /// The books.
+    pub account: Arc<Account>,
+}
+
+impl ReferenceClock {
+    /// Asks until `end`, whenever the books' time is uncertain.
+    pub async fn run(&self, end: &CancellationToken) {
+        let ask = async {
+            loop {
+                let is_uncertain = self.account.read(|books| books.moment().is_uncertain());
+                if is_uncertain {
+                    self.client.ask_date(&self.url).await;
+                }
+                tokio::time::sleep(if is_uncertain { ASK_PAUSE } else { CHECK_INTERVAL }).await;
+            }
+        };
+        end.run_until_cancelled(ask).await;
+    }
+}
