@@ -40,7 +40,7 @@ use token::GrantKey;
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval after all calls for the pool have failed.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
-/// The pause between two probes of a provider that has not minted yet.
+/// The pause between two probes of a provider that does not mint.
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// A client's request for a credential.
@@ -216,12 +216,15 @@ impl Mint {
         end.run_until_cancelled(fill).await;
     }
 
-    /// Finds a wrong key or token without waiting for a caller: tests the provider after the start, and again until a call has
-    /// minted. Mints nothing while minting is stopped.
+    /// Finds a wrong key or token without waiting for a caller, and that a provider works again: tests it after the start, and again
+    /// whenever it does not mint. Mints nothing while minting is stopped.
     pub async fn probe(&self, end: &CancellationToken) {
         let Some(provider) = self.provider() else { return };
         let probe = async {
-            while self.is_stopped() || !provider.probe().await {
+            loop {
+                if !self.is_stopped() {
+                    provider.probe().await;
+                }
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
         };

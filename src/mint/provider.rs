@@ -187,12 +187,22 @@ impl Provider {
         filled
     }
 
-    /// Tests each key and its token with one call, unless a mint has already shown that they work. Returns whether all do.
-    /// The calls are no caller's, so they count neither in the metrics nor for the breakers.
-    pub async fn probe(&self) -> bool {
+    /// Tests each key and its token with one call, unless a mint has already shown that they work and its breaker is closed: while
+    /// something else refuses all callers, such as the budget, none of them would find that the provider works again.
+    /// The calls are no caller's, so they do not count in the metrics, and no failure opens a breaker.
+    pub async fn probe(&self) {
         let keys = self.keys();
-        for key in keys.iter().filter(|key| !key.has_minted()) {
-            match key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE, None).await {
+        for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
+            let is_closed = key.breaker.state() == BreakerState::Closed;
+            let call = if is_closed { None } else { key.breaker.admit() };
+            if !is_closed && call.is_none() {
+                continue;
+            }
+            let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE, None).await;
+            if let Some(call) = call {
+                call.finish(minted.is_ok());
+            }
+            match minted {
                 Ok(_) => {
                     key.note_minted();
                     tracing::info!(key = %key.name, "Cloudflare mints: the TURN key and its token work");
@@ -203,7 +213,6 @@ impl Provider {
                 }
             }
         }
-        keys.iter().all(|key| key.has_minted())
     }
 
     /// Whether callers can expect credentials, of one key at least. Also while the first key is still being created.

@@ -134,6 +134,27 @@ async fn after_five_failures_the_provider_is_not_called_for_a_while() {
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
 }
 
+/// The budget may refuse all callers until the reset, and the status would say so long that the provider does not mint.
+#[tokio::test]
+async fn a_provider_that_works_again_is_noticed_without_a_caller() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    eventually("the key is tested", async || cloudflare.history().probes() == 1).await;
+    cloudflare.always(Fault::ServerErrorHtml(503));
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    let provider = broker.app.mint.provider().unwrap();
+    provider.probe().await;
+    assert_eq!(cloudflare.history().probes(), 1, "not while the breaker is open");
+    assert!(!provider.is_up());
+    broker.advance(30);
+    provider.probe().await;
+    assert!(provider.is_up());
+    assert_eq!(cloudflare.history().probes(), 2);
+    provider.probe().await;
+    assert_eq!(cloudflare.history().probes(), 2, "it is known to work");
+}
+
 #[tokio::test]
 async fn a_caller_that_hangs_up_leaves_no_reservation() {
     let (cloudflare, broker) = with_cloudflare().await;
