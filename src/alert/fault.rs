@@ -120,7 +120,7 @@ impl Fault {
             Self::LedgerIncomplete => FaultFacts {
                 names: ("ledger.incomplete", "ledger.complete"),
                 severity: Severity::Warning,
-                began: "The ledger lacks credentials that were issued, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says",
+                began: "The ledger lacks credentials that were issued, because it was restored from a copy, because it is new and its TURN keys are not, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says",
                 ended: "The last credential that the ledger may lack has ended; it had lacked some",
                 first_step: "Wait, or replace the TURN key or secret to end the unknown credentials now.",
                 section: "budget",

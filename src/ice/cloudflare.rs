@@ -13,6 +13,8 @@ use super::server::{IceServerList, IceServersError, OnBadUrl, OneOrMany, RawIceS
 use turn_base::http_client::{Api, CallError, ProviderClient, body};
 use turn_base::request::trace::{TRACEPARENT, TraceParent};
 
+/// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
+pub const OWN_IDENTIFIERS: &str = "turn-broker-";
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 

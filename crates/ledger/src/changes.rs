@@ -15,6 +15,7 @@ use crate::dirty::Rows;
 use crate::grants::counted::{CountedSources, Reset};
 use crate::grants::dropped::Dropped;
 use crate::grants::row::GrantRow;
+use crate::lacking::Lacking;
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
@@ -39,8 +40,8 @@ pub struct Head {
     pub counts: (Period, PeriodCounts),
     /// The operator's overrides.
     pub overrides: Overrides,
-    /// Until when grants may relay that this ledger does not know.
-    pub lacks_until: Timestamp,
+    /// Grants that this ledger does not have.
+    pub lacking: Lacking,
     /// The time of the last complete listing of coturn.
     pub coturn_at: Timestamp,
     /// The state of the counts by grant.

@@ -33,6 +33,7 @@ mod doubt;
 mod grant_counts;
 mod grants;
 mod key_name;
+mod lacking;
 mod ledger;
 mod minute_usage;
 mod minutes;
@@ -72,6 +73,7 @@ pub use {
     grant_counts::*,
     grants::{counted::*, dropped::*, listing::*, requester::*, row::*, sfu::*, spent::*, terms::*, *},
     key_name::*,
+    lacking::*,
     ledger::{admission::*, *},
     minute_usage::*,
     open::*,

@@ -114,6 +114,11 @@ impl CloudflareAnalytics {
         Ok(counted)
     }
 
+    /// Whether our TURN keys are known, so others do not count as ours.
+    pub fn knows_keys(&self) -> bool {
+        !self.keys.now().is_empty()
+    }
+
     /// The bytes of each own key by its name. A key without bytes has zero; keys of one name are one sum.
     pub fn named(&self, by_key: &BTreeMap<Arc<str>, ByteCount>) -> BTreeMap<KeyName, ByteCount> {
         let mut named = BTreeMap::<_, ByteCount>::new();

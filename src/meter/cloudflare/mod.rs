@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub mod analytics;
 pub mod by_grant;
 pub mod days;
+mod earlier;
 pub mod lateness;
 pub mod tail;
 
@@ -88,6 +89,8 @@ pub struct MeterState {
     lateness: Lateness,
     /// Consecutive failures of the lag's test.
     untested: u32,
+    /// Consecutive failures to count what was relayed before a new ledger began.
+    uncounted: u32,
     /// The end of the latest count.
     as_of: Timestamp,
 }
@@ -135,7 +138,13 @@ impl CloudflareMeter {
     pub fn initial_state(&self) -> MeterState {
         let late = self.account.snapshot().measured.late_counts;
         let lateness = Lateness::new(self.lag, self.sampling, late);
-        MeterState { days: CountedDays::default(), lateness, untested: 0, as_of: Timestamp::default() }
+        MeterState {
+            days: CountedDays::default(),
+            lateness,
+            untested: 0,
+            uncounted: 0,
+            as_of: Timestamp::default(),
+        }
     }
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
@@ -179,6 +188,13 @@ impl CloudflareMeter {
             Err(error) => {
                 let what = "the lag of Cloudflare's analytics was not tested";
                 state.untested = count_failure(what, &error, state.untested);
+            }
+        }
+        match self.count_earlier(now).await {
+            Ok(()) => state.uncounted = 0,
+            Err(error) => {
+                let what = "Cloudflare's count of the time before this ledger began was not read";
+                state.uncounted = count_failure(what, &error, state.uncounted);
             }
         }
         Ok(taken)

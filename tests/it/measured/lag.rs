@@ -79,8 +79,8 @@ async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(
         cloudflare.analytics().asked(),
-        18,
-        "the first query, the sixteen days of the reading and the test"
+        19,
+        "the first query, the sixteen days of the reading, the test, and the time before the ledger began"
     );
     assert_ne!(broker.status().await["asOf"], Value::Null);
 }

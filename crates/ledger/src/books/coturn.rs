@@ -7,6 +7,7 @@ use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
 use crate::grants::promises::TailChange;
 use crate::grants::row::GrantEnd;
+use crate::lacking::LackCause;
 use crate::shards::Walk;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
@@ -115,7 +116,9 @@ impl Books {
     /// With this tail, grants may relay that have left the table, and were not over at `since`.
     fn lack_dropped(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
         let may_relay = self.grants.may_relay_until(source, tail.saturating_add(MINT_SLACK), since);
-        self.lack_until(may_relay.filter(|until| *until > self.now()));
+        if let Some(until) = may_relay.filter(|until| *until > self.now()) {
+            self.lack_until(until, LackCause::Restored);
+        }
     }
 
     /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.

@@ -4,6 +4,7 @@
 
 pub(crate) mod commit;
 mod coturn;
+mod lacking;
 mod operator;
 mod sfu;
 pub(crate) mod snapshot;
@@ -20,6 +21,7 @@ use crate::coturn::usage::CoturnUsage;
 use crate::grants::Grants;
 use crate::grants::dropped::TAIL_MAX;
 use crate::grants::row::GrantRow;
+use crate::lacking::Lacking;
 use crate::ledger::Ledger;
 use crate::overrides::Overrides;
 use crate::promise::PromisedTime;
@@ -45,8 +47,7 @@ pub struct Books {
     grants: Grants,
     overrides: Overrides,
     coturn: CoturnUsage,
-    /// Until when grants may relay that this ledger does not know, because it was restored from a copy.
-    lacks_until: Timestamp,
+    lacking: Lacking,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
     /// Whether the blocked users must be stored.
@@ -83,6 +84,10 @@ impl Books {
         moment: Moment,
     ) -> Self {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
+        let lacking = match &stored.head {
+            Some(head) => head.lacking,
+            None => Lacking::of_new(moment.now),
+        };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
         let is_other_period = head.counts.0 != ledger.period();
@@ -109,7 +114,7 @@ impl Books {
             grants,
             overrides: head.overrides,
             coturn: CoturnUsage::restore(head.coturn_at, stored.sessions),
-            lacks_until: head.lacks_until,
+            lacking,
             blocked: stored.blocked,
             has_blocked: false,
             configured_limit,
@@ -155,7 +160,7 @@ impl Books {
                 standing: self.standing,
                 counts: (period, self.ledger.counts()),
                 overrides: self.overrides,
-                lacks_until: self.lacks_until,
+                lacking: self.lacking,
                 coturn_at: self.coturn.complete_at,
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
@@ -175,7 +180,7 @@ impl Books {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
         self.standing
-            .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacks_until));
+            .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacking.until));
         self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall);
         loop {
             let (connection, session) = (self.connections.next_due(now), self.grants.next_session(now));
@@ -191,6 +196,7 @@ impl Books {
             }
         }
         self.step_to(now);
+        self.date_lack();
         self.follow_cutting();
         now
     }
@@ -284,23 +290,6 @@ impl Books {
         let time = PromisedTime::new(Minute::of(now), until, per_minute);
         let change = self.grants.take_up(grant, time);
         self.ledger.apply_all(change);
-    }
-
-    /// The ledger lacks grants that were handed out until now. The bound does not hold until the longest of them has ended. What they
-    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends.
-    fn lack_grants(&mut self) {
-        let sources = self.ledger.tails().into_iter().map(|(source, _)| source).collect::<Vec<_>>();
-        let tails = sources.iter().map(|source| self.ledger.long_tail(*source));
-        let longest = LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default());
-        self.lack_until(Some(self.now().plus(longest)));
-        if !sources.iter().all(|source| source.is_counted_by_provider() && self.ledger.is_read(*source)) {
-            self.lack_until(Some(self.ledger.period().end));
-        }
-    }
-
-    /// Grants may relay until then that the ledger does not have.
-    fn lack_until(&mut self, until: Option<Timestamp>) {
-        self.lacks_until = self.lacks_until.max(until.unwrap_or_default());
     }
 
     fn is_revoked(&self, caller: Caller) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Books;
 use super::commit::CLOCK_AHEAD_MAX;
 use crate::grants::counted::FastGrant;
+use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::MINT_SLACK;
 use crate::timeline::measured::MeasuredUsage;
@@ -51,8 +52,10 @@ pub struct Snapshot {
     pub assumed_rate: BitRate,
     /// Which credentials are admitted.
     pub mode: BudgetMode,
-    /// Until when grants may relay that the ledger does not know, because it was restored from a copy.
+    /// Until when grants may relay that the ledger does not have.
     pub lacks_until: Timestamp,
+    /// Why it does not have them.
+    pub lack_cause: LackCause,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
@@ -119,7 +122,8 @@ impl Books {
             fastest: self.grants.fastest(),
             assumed_rate: self.ledger.assumed_rate(),
             mode: self.ledger.mode(),
-            lacks_until: self.lacks_until,
+            lacks_until: self.lacking.until,
+            lack_cause: self.lacking.cause,
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
             clock_ahead_for: self.moment.ahead_for,

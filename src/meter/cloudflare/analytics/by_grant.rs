@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Sum, unusable};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
+use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
 use turn_ledger::{GrantCounts, GrantId, Minute, Traffic};
@@ -206,6 +207,7 @@ fn add_page(
         match row.grant() {
             Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return overlaps(),
             Some(_) => {}
+            None if row.identifier().starts_with(OWN_IDENTIFIERS) => {}
             None => counts.other = counts.other.plus(traffic),
         }
         last = row.dimensions.custom_identifier.or(Some(String::new()));

@@ -266,7 +266,7 @@ impl Checks {
 
 /// Whether the ledger says that grants are missing.
 fn lacks(stored: &Stored) -> bool {
-    stored.is_copy || stored.head.as_ref().is_some_and(|head| head.lacks_until > head.now)
+    stored.is_copy || stored.head.as_ref().is_some_and(|head| head.lacking.until > head.now)
 }
 
 /// Whether more or fewer grants are promised in a minute from now on than have a row.

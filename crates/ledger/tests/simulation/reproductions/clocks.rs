@@ -2,10 +2,10 @@
 
 use turn_ledger::IceSource;
 
-use super::{DAY, ESTIMATE, STRICT};
+use super::{DAY, ESTIMATE, HOUR, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{ClockGlitch, Mint, Pause, Read, Reboot};
+use crate::walk::ops::Op::{ClockGlitch, Copy, Mint, Pause, Read, Reboot, Restore, Wait};
 use crate::walk::settings::Settings;
 
 /// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
@@ -45,5 +45,18 @@ fn after_days_off_nobody_is_refused_for_longer_than_the_provider_takes_to_tell_t
             let settings = Settings { tells_time: true, ..ESTIMATE };
             check(&Scenario { settings, before_reset: 20 * DAY, ops });
         }
+    }
+}
+
+/// What the copy lacks was counted from the time at which the copy was made.
+#[test]
+fn a_copy_from_before_a_day_off_lacks_what_was_minted_until_it_is_opened() {
+    let read = Read { back: 0, missed: 0 };
+    for off in [Pause { millis: 30 * HOUR, share: 0 }, Reboot { millis: 30 * HOUR, share: 0, behind: 0 }] {
+        let mint = Mint { life: 172_800, delay: 0 };
+        let mut ops = vec![read, Copy, off, mint, Restore, read];
+        ops.extend([Wait { millis: HOUR, share: 256 }; 50]);
+        let settings = Settings { tells_time: true, ..ESTIMATE };
+        check(&Scenario { settings, before_reset: 20 * DAY, ops });
     }
 }

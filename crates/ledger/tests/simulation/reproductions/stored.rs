@@ -7,8 +7,8 @@ use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    Beat, Change, Copy, Flush, Join, Mint, MintFromPool, MintUnwritten, Open, Pause, Read, ReadAhead,
-    ReadRelay, RenewWhenDue, Restore, Wait,
+    Beat, Change, Copy, Flush, Join, LoseLedger, Mint, MintFromPool, MintUnwritten, Open, Pause, Read,
+    ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
 };
 use crate::walk::settings::{self, Settings};
 
@@ -66,4 +66,17 @@ fn another_billing_day_that_begins_the_same_period_changes_no_sum() {
     let settings =
         Settings { limit: 100_000_000_000, user_limit: Some(2_000_000_000), percent: 100, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// A lost volume was a new ledger whose bound held.
+#[test]
+fn a_new_ledger_lacks_the_credentials_that_the_provider_has_counted_before_it_began() {
+    let mut ops = vec![
+        Mint { life: 172_800, delay: 0 },
+        Wait { millis: HOUR, share: 256 },
+        LoseLedger,
+        Read { back: 0, missed: 0 },
+    ];
+    ops.extend([Wait { millis: HOUR, share: 256 }; 50]);
+    check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
 }

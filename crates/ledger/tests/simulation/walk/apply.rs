@@ -102,6 +102,7 @@ impl<D: Disk> Broker<D> {
                 self.copy = self.disk.copy();
             }
             Op::Restore => self.restore_copy(world),
+            Op::LoseLedger => self.lose_ledger(world),
             Op::MintFails { life } => self.fail_to_mint(life),
             Op::MintUnwritten { life, written } => {
                 let handed_out = self.mint(life, written, None);

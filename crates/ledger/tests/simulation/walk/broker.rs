@@ -60,8 +60,12 @@ pub(crate) struct Broker<D> {
     /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in
     /// the books' period; or the machine was off for longer than its clock says, and coturn's sessions ended meanwhile.
     pub(crate) lost_until: Timestamp,
-    /// Whether a copy was restored.
+    /// Whether a copy was restored, or the ledger was lost.
     pub(crate) was_restored: bool,
+    /// Since when the books know that they lack credentials, in the world's milliseconds, and the tail then.
+    pub(super) lacks_since: Option<(u64, u64)>,
+    /// When the ledger was lost, in the world's milliseconds.
+    pub(super) lost_at: u64,
     /// Whether the books are behind the world: the wall clock was behind when the machine started.
     pub(super) lags: bool,
     pub(super) grants: Vec<Held>,
@@ -139,6 +143,8 @@ impl<D: Disk> Broker<D> {
             asked_for_time: None,
             off_until: None,
             was_restored: false,
+            lacks_since: None,
+            lost_at: 0,
             lost_until: Timestamp::default(),
             lags: false,
             grants: vec![],

@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     HangUps,
     /// Users are blocked, and minting is stopped.
     Blocks,
-    /// A backup is restored.
+    /// A backup is restored, or the ledger is lost without one.
     Copies,
     /// Pages use the SFU.
     Sfu,
@@ -175,7 +175,7 @@ impl Dice {
             }
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
-            Fault::Copies if self.below(20) == 0 => Op::Restore,
+            Fault::Copies if self.below(20) == 0 => self.one_of(&[Op::Restore, Op::Restore, Op::LoseLedger]),
             Fault::Drops if self.below(24) == 0 => Op::DropReadings,
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
             Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),

@@ -63,6 +63,8 @@ pub(crate) enum Op {
     Copy,
     /// The last copy is restored.
     Restore,
+    /// The volume of the ledger is lost: it begins anew.
+    LoseLedger,
     /// The operator overrides the limit, in percent of the configured one.
     Limit { percent: u64 },
     /// The operator replaces the TURN key. Running calls continue.
@@ -124,8 +126,10 @@ pub(crate) enum Op {
 impl Op {
     /// Whether a process starts or goes on at its end.
     pub(crate) fn begins(self) -> bool {
-        let is_start =
-            matches!(self, Self::Crash | Self::CrashAfterCommit { .. } | Self::Change(_) | Self::Restore);
+        let is_start = matches!(
+            self,
+            Self::Crash | Self::CrashAfterCommit { .. } | Self::Change(_) | Self::Restore | Self::LoseLedger
+        );
         is_start || matches!(self, Self::Pause { .. } | Self::Down { .. } | Self::Reboot { .. })
     }
 }

@@ -9,7 +9,7 @@ use turn_ledger::{
 use super::broker::Broker;
 use super::checks::{Excuse, span};
 use super::disk::Disk;
-use super::settings::{ONE, SOURCE};
+use super::settings::{ONE, SOURCE, millis};
 use super::world::World;
 
 /// The books take fewer grants at once.
@@ -52,6 +52,19 @@ impl<D: Disk> Broker<D> {
         // After the lag has grown, the same time is counted again until later minutes have settled.
         self.asked_until = self.asked_until.max(Timestamp::from_millis(as_of));
         self.read_days(world, self.asked_until, missed);
+        self.read_before(world, lag);
+    }
+
+    /// Reads what the provider counted before a new ledger began, if that is not known. `lag`: the one in use.
+    fn read_before(&mut self, world: &World, lag: u64) {
+        let Some((from, until)) = self.books.time_before() else { return };
+        let [begin, end] = [from, until].map(|at| at.millis_since(self.begin));
+        let bytes = world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
+        let is_final = world.now >= end + lag + 3_600_000;
+        self.books.take_count_before(ByteCount::new(bytes), is_final);
+        if bytes > 0 {
+            self.lacks_since = Some((self.lost_at, millis(self.settings.tail(SOURCE))));
+        }
     }
 
     /// Reads the counts of the days that the service asks for at `as_of`. They miss `missed` thousandths. Notes whether they lack bytes

@@ -9,7 +9,7 @@ use super::checks::Excuse;
 use super::coturn::Cli;
 use super::days::CountedDays;
 use super::disk::Disk;
-use super::settings::{Change, DAY, ONE};
+use super::settings::{Change, DAY, ONE, SOURCE, millis};
 use super::world::{METERED, World};
 
 /// The time is known again after this, in milliseconds.
@@ -158,7 +158,25 @@ impl<D: Disk> Broker<D> {
     pub(super) fn restore_copy(&mut self, world: &mut World) {
         let Some(copy) = self.copy.take() else { return };
         self.disk = copy;
-        // The copy does not know of pauses since.
+        self.begin_with_less(world);
+        self.lacks_since = Some((world.now, millis(self.settings.tail(SOURCE))));
+    }
+
+    /// The ledger is lost. Whether its keys have relayed before is known once the provider is asked.
+    pub(super) fn lose_ledger(&mut self, world: &mut World) {
+        // A new ledger begins at the wall clock's time, and knows no session of the SFU.
+        if self.step > 0 || self.offset != 0 || !self.pages.is_empty() {
+            return;
+        }
+        self.disk = D::new();
+        (self.lacks_since, self.lost_at) = (None, world.now);
+        self.begin_with_less(world);
+        self.off_until = None;
+    }
+
+    /// A process begins with a ledger that lacks what happened lately.
+    fn begin_with_less(&mut self, world: &mut World) {
+        // It does not know of pauses since.
         (self.lags, self.was_restored) = (true, true);
         self.restart(world);
         self.limit = self.books.snapshot().figures.limit;

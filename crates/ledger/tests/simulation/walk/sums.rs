@@ -6,7 +6,7 @@ use super::broker::Broker;
 use super::coturn::CUT_FOR;
 use super::disk::Disk;
 use super::minting::user_named;
-use super::settings::{ONE, SOURCE};
+use super::settings::{DAY, ONE, SOURCE, millis};
 use super::world::World;
 
 /// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
@@ -56,6 +56,14 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     }
     if broker.boot == 1 && !broker.was_restored && snapshot.clock_in_doubt {
         return Some("the time is in doubt, though the machine was never off".into());
+    }
+    // The longest credential, and its tail.
+    let is_lacking = broker.lacks_since.is_some_and(|(since, tail)| {
+        let tail = tail.min(millis(broker.settings.tail(SOURCE)));
+        world.now < since + 2 * DAY + tail && world.has_unknown()
+    });
+    if is_lacking && snapshot.bound_holds() {
+        return Some("credentials relay that the ledger lacks, and the bound is said to hold".into());
     }
     if broker.counts_grow() && snapshot.bound_holds() {
         return Some("counts grow, and the bound is said to hold".into());

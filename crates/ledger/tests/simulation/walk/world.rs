@@ -226,7 +226,13 @@ impl World {
         }
     }
 
-    /// Nothing is assumed of credentials that the books do not know, and what was relayed before is in no figure.
+    /// Whether somebody can relay with a credential that the books do not know.
+    pub(crate) fn has_unknown(&self) -> bool {
+        let mut holders = self.flows.iter().flat_map(|flow| &flow.holders);
+        holders.any(|holder| holder.is_unknown && holder.end > self.now)
+    }
+
+    /// Nothing is assumed of credentials that the books do not know, but they relay as before. What was relayed is in no figure.
     pub(crate) fn forget(&mut self, is_known: impl Fn(GrantId) -> bool) {
         for flow in &mut self.flows {
             flow.exceeded = Some(self.now);

@@ -1,0 +1,70 @@
+//! How the ledger learns that it lacks grants, and until when they may relay. Tests: `src/books/lacking_tests.rs`.
+
+use std::time::Duration;
+
+use super::{Books, LIFE_MAX};
+use crate::lacking::LackCause;
+use crate::source::MINT_SLACK;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+
+impl Books {
+    /// The ledger lacks grants that were handed out until now. While the books' time is uncertain, now may be later than they know, so this
+    /// is said again until it is certain.
+    pub(super) fn lack_grants(&mut self) {
+        self.lack_grants_of(self.now(), LackCause::Restored);
+        self.lacking.is_undated = self.moment.is_uncertain();
+    }
+
+    /// Goes on with what was said while the time was uncertain.
+    pub(super) fn date_lack(&mut self) {
+        if self.lacking.is_undated {
+            self.lack_grants();
+        }
+    }
+
+    /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. What they
+    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends.
+    fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
+        self.lack_until(last.plus(self.longest()), cause);
+        let mut sources = self.ledger.tails().into_iter().map(|(source, _)| source);
+        if !sources.all(|source| source.is_counted_by_provider() && self.ledger.is_read(source)) {
+            self.lack_until(self.ledger.period().end, cause);
+        }
+    }
+
+    /// Grants may relay until then that the ledger does not have.
+    pub(super) fn lack_until(&mut self, until: Timestamp, cause: LackCause) {
+        self.lacking.extend(until, cause, self.now());
+    }
+
+    /// How long a credential can be relayed with after it was minted, at most.
+    fn longest(&self) -> Duration {
+        let tails = self.ledger.tails().into_iter().map(|(source, _)| self.ledger.long_tail(source));
+        LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
+    }
+
+    /// The time before a new ledger began in which somebody may have relayed with a credential that still works. `None` if it is known whether
+    /// the provider counted bytes in it, or such a credential has ended since.
+    pub fn time_before(&self) -> Option<(Timestamp, Timestamp)> {
+        let (began, longest) = (self.lacking.began?, self.longest());
+        let back = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+        let from = Timestamp::from_millis(began.as_millis().saturating_sub(back));
+        let matters = began.plus(longest) > self.now();
+        matters.then(|| (Minute::of(from).start(), Minute::of(began).start()))
+    }
+
+    /// Takes what the provider has counted in [`Self::time_before`] under our keys: the ledger lacks the grants of these bytes. `is_final`:
+    /// whether the provider will count no more.
+    pub fn take_count_before(&mut self, bytes: ByteCount, is_final: bool) {
+        let is_known = is_final || bytes > ByteCount::ZERO;
+        let Some(began) = self.lacking.began.take_if(|_| is_known) else { return };
+        if bytes > ByteCount::ZERO {
+            self.lack_grants_of(began, LackCause::New);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lacking_tests.rs"]
+mod tests;

@@ -1,0 +1,187 @@
+//! Tests of a copy whose age is not known when it is opened, and of a new ledger whose keys are not new.
+
+use std::num::NonZeroU128;
+
+use super::*;
+use crate::books::snapshot::Snapshot;
+use crate::changes::{Head, Stored};
+use crate::open::Setup;
+use crate::reports::Caller;
+use crate::source::IceSource;
+use crate::standing::Standing;
+use crate::testing;
+use crate::token::{Grant, GrantId};
+use crate::units::clock::{Moment, SteadyTime};
+use crate::verdict::BudgetMode;
+
+const HOUR: u64 = 3_600;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// In the middle of a period, at a whole minute.
+fn at(seconds: u64) -> Timestamp {
+    // 2025-01-15T12:00Z
+    Timestamp::from_millis(1_736_942_400_000).plus(secs(seconds))
+}
+
+/// The longest life, with what a mint may take, and the tail.
+fn longest() -> Duration {
+    LIFE_MAX + MINT_SLACK + IceSource::Cloudflare.expiry_tail()
+}
+
+fn setup() -> Setup {
+    testing::setup(BudgetMode::Estimate)
+}
+
+/// What a ledger stored on the first boot, whose time Cloudflare's clock had confirmed.
+fn stored(is_copy: bool) -> Stored {
+    let mut time = SteadyTime::new(at(0), NonZeroU128::new(1), secs(0));
+    time.set_reference(at(0), secs(0));
+    let Moment { mark, .. } = time.read(at(0), secs(0));
+    let head = Head { now: at(0), standing: Standing { mark, ..Standing::default() }, ..Head::default() };
+    Stored { is_copy, head: Some(head), ..Stored::default() }
+}
+
+/// The machine on its second boot, with a wall clock that is right.
+struct Machine {
+    time: SteadyTime,
+    /// How long after the last write it has started.
+    off: u64,
+}
+
+impl Machine {
+    fn started(stored: &Stored, off: u64) -> Self {
+        Self { time: stored.time(at(off), NonZeroU128::new(2), secs(0), None), off }
+    }
+
+    fn moment(&mut self, seconds: u64) -> Moment {
+        self.time.read(at(self.off + seconds), secs(seconds))
+    }
+
+    fn hear(&mut self, seconds: u64) {
+        self.time.set_reference(at(self.off + seconds), secs(seconds));
+    }
+}
+
+/// The bound holds from this instant on, and not before.
+#[track_caller]
+fn holds_from(books: &mut Books, then: Timestamp) {
+    let before = Timestamp::from_millis(then.as_millis() - 1);
+    books.advance(before);
+    assert!(!books.snapshot().bound_holds(), "at {before}");
+    books.advance(then);
+    assert!(books.snapshot().bound_holds(), "at {then}");
+}
+
+#[test]
+fn a_copy_lacks_grants_from_when_it_is_opened_and_not_from_when_it_was_made() {
+    for off in [30 * HOUR, 72 * HOUR] {
+        let stored = stored(true);
+        let mut machine = Machine::started(&stored, off);
+        let mut books = setup().open(Some(stored), machine.moment(0));
+        assert_eq!(books.now(), at(0), "nobody has confirmed the clock");
+        assert!(!books.snapshot().bound_holds());
+        machine.hear(1);
+        books.advance(machine.moment(1));
+        assert_eq!(books.now(), at(off + 1), "Cloudflare has");
+        holds_from(&mut books, at(off + 1).plus(longest()));
+    }
+}
+
+#[test]
+fn a_crash_before_the_time_is_known_does_not_forget_that_the_copy_was_just_opened() {
+    let mut disk = stored(true);
+    let mut machine = Machine::started(&disk, 30 * HOUR);
+    let mut books = setup().open(Some(disk.clone()), machine.moment(0));
+    disk.apply(books.take_batch());
+    machine.time = disk.time(at(30 * HOUR + 10), NonZeroU128::new(2), secs(10), None);
+    let mut books = setup().open(Some(disk), machine.moment(10));
+    machine.hear(20);
+    books.advance(machine.moment(20));
+    holds_from(&mut books, at(30 * HOUR + 20).plus(longest()));
+}
+
+#[test]
+fn once_the_time_is_known_a_later_pause_moves_nothing() {
+    let mut stored = stored(true);
+    let mut machine = Machine::started(&stored, 0);
+    let mut books = setup().open(Some(stored.clone()), machine.moment(0));
+    machine.hear(1);
+    books.advance(machine.moment(1));
+    stored.apply(books.take_batch());
+    // The machine is off for five hours.
+    let mut time = stored.time(at(5 * HOUR), NonZeroU128::new(3), secs(0), None);
+    let mut books = setup().open(Some(stored), time.read(at(5 * HOUR), secs(0)));
+    time.set_reference(at(5 * HOUR), secs(0));
+    books.advance(time.read(at(5 * HOUR), secs(0)));
+    holds_from(&mut books, at(1).plus(longest()));
+}
+
+/// A plain copy of the file has no mark.
+#[test]
+fn a_token_that_shows_a_lack_while_the_time_is_in_doubt_says_nothing_about_that_time() {
+    let stored = stored(false);
+    let mut machine = Machine::started(&stored, 30 * HOUR);
+    let mut books = setup().open(Some(stored), machine.moment(0));
+    let source = IceSource::Cloudflare;
+    let expires_at = at(40 * HOUR);
+    let grant = Grant { id: GrantId::new([7; 16]), source, issued_at: at(20 * HOUR), expires_at };
+    books.open(Caller::Grant(grant), "c", None).unwrap();
+    machine.hear(1);
+    books.advance(machine.moment(1));
+    holds_from(&mut books, at(30 * HOUR + 1).plus(longest()));
+}
+
+fn new_ledger() -> Books {
+    setup().open(None, at(0))
+}
+
+#[test]
+fn a_new_ledger_whose_keys_have_relayed_lacks_grants_until_the_longest_of_them_has_ended() {
+    let mut books = new_ledger();
+    assert!(books.snapshot().bound_holds(), "nobody knows better");
+    let (from, until) = books.time_before().unwrap();
+    assert_eq!((until, until.since(from) >= longest()), (at(0), true));
+    books.advance(at(600));
+    books.take_count_before(ByteCount::new(1), false);
+    assert_eq!(books.snapshot().lack_cause, LackCause::New);
+    assert_eq!(books.time_before(), None, "nothing more has to be known");
+    let mut stored = Stored::default();
+    stored.apply(books.take_batch());
+    let mut again = setup().open(Some(stored), at(700));
+    assert_eq!((again.snapshot().lack_cause, again.time_before()), (LackCause::New, None));
+    holds_from(&mut again, at(0).plus(longest()));
+}
+
+#[test]
+fn a_new_ledger_asks_until_no_byte_of_before_can_come_any_more() {
+    let mut books = new_ledger();
+    books.take_count_before(ByteCount::ZERO, false);
+    assert!(books.time_before().is_some());
+    let mut stored = Stored::default();
+    stored.apply(books.take_batch());
+    let mut again = setup().open(Some(stored), at(60));
+    assert_eq!(again.time_before(), books.time_before(), "also after a restart");
+    again.take_count_before(ByteCount::ZERO, true);
+    assert_eq!(again.time_before(), None);
+    again.take_count_before(ByteCount::new(1), false);
+    assert!(again.snapshot().bound_holds(), "nobody asked");
+    books.advance(at(0).plus(longest()));
+    assert_eq!(books.time_before(), None, "every credential of before has ended");
+}
+
+#[test]
+fn a_ledger_that_goes_on_does_not_ask_for_the_time_before_its_start() {
+    assert_eq!(setup().open(Some(stored(false)), at(0)).time_before(), None);
+}
+
+#[test]
+fn what_else_is_missing_does_not_become_new() {
+    let mut books = setup().open(Some(stored(true)), at(0));
+    let Snapshot { lack_cause, lacks_until, .. } = books.snapshot();
+    assert_eq!((lack_cause, lacks_until), (LackCause::Restored, at(0).plus(longest())));
+    books.take_count_before(ByteCount::new(1), true);
+    assert_eq!(books.snapshot().lacks_until, lacks_until);
+}

@@ -1,0 +1,44 @@
+//! Grants that were handed out and that this ledger does not have. Tests: `src/books/lacking_tests.rs`.
+//! It is stored with the books' time. The bound is not published as holding before the last of these grants has ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Timestamp;
+
+/// Why they are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LackCause {
+    /// The ledger was restored from a copy, has lost writes, or no longer has the rows of grants that a longer tail would keep alive.
+    #[default]
+    Restored,
+    /// The ledger is new, but its provider had counted bytes under its keys before it began.
+    New,
+}
+
+/// See the module's description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lacking {
+    /// Until when such grants may relay.
+    pub until: Timestamp,
+    /// Why they are missing.
+    pub cause: LackCause,
+    /// Whether it was found while the books' time was uncertain, and has been since: `until` moves with that time.
+    pub(crate) is_undated: bool,
+    /// When the ledger began, until it is known whether its provider had counted bytes before.
+    pub(crate) began: Option<Timestamp>,
+}
+
+impl Lacking {
+    /// That of a new ledger.
+    pub(crate) fn of_new(began: Timestamp) -> Self {
+        Self { began: Some(began), ..Self::default() }
+    }
+
+    /// Such grants may relay until then.
+    pub(crate) fn extend(&mut self, until: Timestamp, cause: LackCause, now: Timestamp) {
+        if self.until <= now {
+            self.cause = cause;
+        }
+        self.until = self.until.max(until);
+    }
+}

@@ -1,0 +1,29 @@
+//! What Cloudflare counted under our keys before a new ledger began. Credentials that relayed then may still work, and the ledger does not
+//! know them: its volume was lost, or somebody else uses the key.
+
+use std::time::Duration;
+
+use super::analytics::AnalyticsError;
+use super::analytics::by_grant::{PageBounds, ROWS_MAX};
+use super::lateness::Span;
+use super::{CloudflareMeter, RECOUNT_INTERVAL};
+use turn_ledger::{Books, Timestamp, Traffic};
+
+impl CloudflareMeter {
+    /// Asks for it with each poll, until bytes are found or none can come any more.
+    pub(super) async fn count_earlier(&self, now: Timestamp) -> Result<(), AnalyticsError> {
+        let Some((from, until)) = self.account.read(Books::time_before) else { return Ok(()) };
+        if !self.api.knows_keys() {
+            return Ok(());
+        }
+        let span = Span { from, until, age: Duration::ZERO };
+        // Whatever is on the first page says enough.
+        let bounds = PageBounds { rows: ROWS_MAX, pages: 1 };
+        let counts = self.api.count_by_grant(span, false, bounds).await?;
+        let relayed = counts.by_grant.values().fold(counts.other, |sum, bytes| sum.plus(*bytes));
+        let Traffic { sent, received } = relayed;
+        let is_final = now.since(until) >= self.lag.saturating_add(RECOUNT_INTERVAL);
+        self.account.change(|books| books.take_count_before(sent.plus(received), is_final));
+        Ok(())
+    }
+}

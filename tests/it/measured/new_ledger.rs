@@ -1,0 +1,50 @@
+//! A new ledger whose TURN keys were in use before: its volume was lost, or somebody else has the keys.
+
+use crate::support::{StateDir, broker_with, hint_codes};
+use turn_ledger::GrantId;
+
+use super::{ANALYTICS, GB, read, with_analytics};
+
+#[tokio::test]
+async fn a_new_ledger_lacks_credentials_if_its_keys_relayed_in_the_fifty_hours_before() {
+    let grant = GrantId::new([7; 16]).to_string();
+    for (key, identifier, at, lacks) in [
+        ("key-id", &*grant, "2025-01-15T11:58:00Z", true),
+        ("key-id", &*grant, "2025-01-13T10:00:00Z", true),
+        ("key-id", "", "2025-01-15T11:58:00Z", true),
+        // Nothing that was minted then still works.
+        ("key-id", &*grant, "2025-01-13T09:58:00Z", false),
+        // It has minted since.
+        ("key-id", &*grant, "2025-01-15T12:00:00Z", false),
+        ("another-key", &*grant, "2025-01-15T11:58:00Z", false),
+        ("key-id", "turn-broker-doctor", "2025-01-15T11:58:00Z", false),
+    ] {
+        let (cloudflare, broker) = with_analytics(&[]).await;
+        cloudflare.analytics().relay_as(key, identifier, at, GB, 0);
+        read(&broker).await.unwrap();
+        let status = broker.status().await;
+        let case = format!("{key} {identifier:?} {at}");
+        assert_eq!(hint_codes(&status).contains(&"LEDGER_NEW"), lacks, "{case}");
+        assert!(!lacks || status["boundHolds"] == false, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() {
+    let state = StateDir::new();
+    let settings = [&ANALYTICS[..], &[("STATE_DIR", state.path())]].concat();
+    let (cloudflare, broker) = with_analytics(&settings[ANALYTICS.len()..]).await;
+    read(&broker).await.unwrap();
+    assert!(!hint_codes(&broker.status().await).contains(&"LEDGER_NEW"));
+    cloudflare.analytics().relay("key-id", "2025-01-15T11:58:00Z", GB, 0);
+    broker.advance(600);
+    read(&broker).await.unwrap();
+    let status = broker.status().await;
+    let hints = status["hints"].as_array().unwrap();
+    let hint = hints.iter().find(|hint| hint["code"] == "LEDGER_NEW").expect("it says so");
+    assert!(hint["message"].as_str().unwrap().contains("until 2025-01-17T14:00"), "{hint}");
+    let clock = broker.clock();
+    broker.finish().await;
+    let broker = broker_with(&cloudflare, &settings, clock).await;
+    assert!(hint_codes(&broker.status().await).contains(&"LEDGER_NEW"), "a restart does not forget it");
+}
