@@ -1,8 +1,9 @@
 #!/bin/sh
-# The API against its own description: schemathesis reads /openapi.json of a running broker and sends what it allows and what it
+# The API against its own description. schemathesis reads /openapi.json of a running broker and sends what it allows and what it
 # forbids, as a stranger, as an app server and as the operator. It checks status codes, content types, headers and schemas of
-# the responses. The cases are the same in every run. Less than a minute, in a network namespace that has nothing but `lo`.
-# Installs schemathesis from PyPI under target/ the first time. Exit status 0 or 1.
+# the responses. The cases are the same in every run. Then two clients that generators make from the description, which are compiled,
+# open a connection and call signaling. Two minutes, in a network namespace that has nothing but `lo`.
+# Installs schemathesis and the generators from PyPI and npm the first time. Exit status 0 or 1.
 #   TURN_BROKER_BIN  test this binary instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -12,16 +13,38 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
 
-need python3=python3-venv ip=iproute2 unshare=util-linux
-venv=$(realpath -m "${CARGO_TARGET_DIR:-target}")/schemathesis
-if ! cmp -s tests/api/requirements.txt "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install -q -r tests/api/requirements.txt
-    cp tests/api/requirements.txt "$venv"
-fi
-broker .
+need python3=python3-venv node=nodejs npm=npm ip=iproute2 unshare=util-linux
+
+# venv NAME REQUIREMENTS: makes target/NAME, unless it is there.
+venv() {
+    venv=$(realpath -m "${CARGO_TARGET_DIR:-target}")/$1
+    if ! cmp -s "$2" "$venv/requirements.txt"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install -q -r "$2"
+        cp "$2" "$venv"
+    fi
+}
 WORK_DIR=$(mktemp -d)
-export TURN_BROKER_BIN WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT
-isolate sh "$here/checks.sh" "$venv/bin/schemathesis" "$here/schemathesis.toml"
+
+(cd tests/api/clients && npm_packages)
+ln -s "$here/clients/node_modules" "$WORK_DIR/node_modules"
+cp tests/api/clients/client.ts tests/api/clients/client.py "$WORK_DIR"
+echo '{ "type": "module" }' >"$WORK_DIR/package.json"
+cat >"$WORK_DIR/tsconfig.json" <<'EOF'
+{ "compilerOptions": { "strict": true, "target": "ES2022", "module": "NodeNext", "lib": ["ES2022", "DOM", "DOM.Iterable"], "types": [] } }
+EOF
+bin=tests/api/clients/node_modules/.bin
+"$bin/openapi-typescript" src/http/openapi/openapi.json -o "$WORK_DIR/api.d.ts" >/dev/null
+"$bin/tsc" --project "$WORK_DIR"
+venv openapi-python-client tests/api/clients/requirements.txt
+PATH=$venv/bin:$PATH "$venv/bin/openapi-python-client" generate --path src/http/openapi/openapi.json --meta none \
+    --output-path "$WORK_DIR/turn_broker_client" >"$WORK_DIR/generated.txt" || { cat "$WORK_DIR/generated.txt" && exit 1; }
+python=$venv/bin/python
+"$python" -m compileall -q "$WORK_DIR/turn_broker_client"
+
+venv schemathesis tests/api/requirements.txt
+broker .
+export TURN_BROKER_BIN WORK_DIR
+isolate sh "$here/checks.sh" "$venv/bin/schemathesis" "$here/schemathesis.toml" "$python"

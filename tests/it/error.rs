@@ -96,14 +96,14 @@ async fn described_methods(broker: &TestBroker) -> BTreeMap<String, Vec<String>>
     let document = broker.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap().iter();
     let methods = |item: &Value| item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
-    paths.map(|(path, item)| (path.clone(), methods(item))).collect()
+    paths.map(|(path, item)| (path.replace("{sessionId}", "s1"), methods(item))).collect()
 }
 
 /// Every route but that of P2PCF, whose protocol has an `Allow` of its own.
 async fn routes(broker: &TestBroker) -> Vec<String> {
     let others = "/ /dashboard /dashboard/app.js /relay-check /relay-check/app.js /signaling /.ok /yjs /peerjs /peerjs/ /peerjs/peerjs /peerjs/k/id /peerjs/k/peers /parties/rooms/r
         /set-username /partytracks/x /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback";
-    let described = described_methods(broker).await.into_keys();
+    let described = described_methods(broker).await.into_keys().filter(|path| path != "/p2pcf");
     described.chain(others.split_whitespace().map(str::to_owned)).collect()
 }
 
@@ -142,7 +142,7 @@ async fn allow_names_the_methods_that_are_not_refused() {
         }
         for method in ["OPTIONS", "TRACE"] {
             if let Some(allow) = ask(method, &path).await.header("allow") {
-                let mut named: Vec<_> = allow.split(',').collect();
+                let mut named: Vec<_> = allow.split(',').map(str::trim).collect();
                 named.sort_unstable();
                 assert_eq!(named, served, "{method} {path}");
             }

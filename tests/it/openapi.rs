@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, StateDir, TestBroker};
 use serde_json::{Value, json};
 
 /// The schema of one parameter of `GET path`, or of the first of its methods.
@@ -43,6 +43,62 @@ async fn a_path_that_is_not_served_is_left_out_with_the_schemas_that_only_it_use
         let referred: BTreeSet<_> = references.map(|text| text.split('"').next().unwrap()).collect();
         assert_eq!(referred, schemas.keys().map(String::as_str).collect(), "{formats}");
     }
+}
+
+/// Signaling, where its paths are settings.
+const SIGNALING: [(&str, &str); 7] = [
+    ("SIGNALING", "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs"),
+    ("P2PCF_PATH", "/polls"),
+    ("SFU_PREFIXES", "/sfu"),
+    ("CALLS_APP_ID", "app"),
+    ("CALLS_APP_SECRET", "secret"),
+    ("FEEDBACK_URL", "https://chat.example/hook"),
+    ("CALLS_API_URL", "http://127.0.0.1:9/v1"),
+];
+
+#[tokio::test]
+async fn every_route_of_signaling_is_described_where_it_is_served() {
+    let reports = StateDir::new();
+    let broker = TestBroker::start(&[&SIGNALING[..], &[("REPORTS_DIR", reports.path())]].concat()).await;
+    let document = broker.get("/openapi.json").await.json();
+    let without = TestBroker::start(&[]).await.get("/openapi.json").await.json();
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if without["paths"][path].is_object() {
+            continue;
+        }
+        described.insert(path.as_str());
+        let example = path.replace("{room}", "r").replace("{key}", "peerjs").replace("{sessionId}", "s1");
+        for method in item.as_object().unwrap().keys() {
+            let method: reqwest::Method = method.to_uppercase().parse().unwrap();
+            let answer = Answer::of(broker.request(method.clone(), &example)).await;
+            let is_served = !answer.text.contains("\"NOT_FOUND\"") && answer.status != 405;
+            assert!(is_served, "{method} {path}: {} {}", answer.status, answer.text);
+            let status = answer.status.as_str();
+            assert!(
+                item[method.as_str().to_lowercase()]["responses"][status].is_object(),
+                "{method} {path}: {status}"
+            );
+        }
+    }
+    let expected =
+        "/.ok /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback
+        /parties/rooms/{room} /peerjs /peerjs/peerjs /peerjs/{key}/id /peerjs/{key}/peers /polls /set-username
+        /sfu/generate-ice-servers /sfu/sessions/new /sfu/sessions/{sessionId}
+        /sfu/sessions/{sessionId}/datachannels/close /sfu/sessions/{sessionId}/datachannels/establish
+        /sfu/sessions/{sessionId}/datachannels/new /sfu/sessions/{sessionId}/datachannels/update
+        /sfu/sessions/{sessionId}/renegotiate /sfu/sessions/{sessionId}/tracks/close
+        /sfu/sessions/{sessionId}/tracks/new /sfu/sessions/{sessionId}/tracks/update /signaling /yjs";
+    assert_eq!(described, expected.split_whitespace().collect());
+}
+
+#[tokio::test]
+async fn no_field_has_the_default_null() {
+    let document = TestBroker::start(&[]).await.get("/openapi.json").await.text;
+    assert!(
+        !document.contains("\"default\":null"),
+        "a generated client takes such a field for one that is always sent"
+    );
 }
 
 /// Tools that show it are pages of other origins.

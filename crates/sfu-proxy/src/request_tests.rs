@@ -1,6 +1,7 @@
 //! Tests of bodies of requests.
 
 use super::*;
+use strum::VariantArray;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -114,6 +115,45 @@ fn each_call_sends_its_own_fields() {
     assert_eq!(new_session(b""), Ok(SfuRequest::default()));
     let offer = br#"{"sessionDescription":{"type":"offer","sdp":"v=0"}}"#;
     assert_eq!(new_session(offer).unwrap().body, offer);
+}
+
+/// The document of the API names the method and the path of each call, and no field that would not be sent.
+#[test]
+fn what_the_document_says_of_a_body_is_sent() {
+    let document: Value =
+        serde_json::from_str(include_str!("../../../src/http/openapi/openapi.json")).unwrap();
+    for call in SfuCall::VARIANTS {
+        let (method, path) = crate::path::upstream(&SessionId::new("s1").unwrap(), *call);
+        let path = format!("/partytracks/{}", path.replace("s1", "{sessionId}"));
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        assert!(operation["operationId"].is_string(), "{method} {path}");
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        for body in samples(&document, schema) {
+            assert_eq!(sent(*call, &body.to_string()), body, "{call:?}");
+        }
+    }
+}
+
+/// Values of a schema, with all fields but one of two retransmission limits.
+fn samples(document: &Value, schema: &Value) -> Vec<Value> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return samples(document, document.pointer(&name[1..]).unwrap());
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        return choices.iter().flat_map(|choice| samples(document, choice)).collect();
+    }
+    match schema["type"].as_str() {
+        Some("array") => vec![samples(document, &schema["items"]).into()],
+        Some("boolean") => vec![false.into()],
+        Some("object") => {
+            let properties = schema["properties"].as_object().unwrap().iter();
+            let fields = properties.filter(|(name, _)| *name != "maxPacketLifeTime");
+            let of = |(name, schema): (&String, &Value)| (name.clone(), samples(document, schema).remove(0));
+            vec![fields.map(of).collect()]
+        }
+        Some(_) => vec![schema["enum"].get(0).unwrap_or(&schema["example"]).clone()],
+        None => vec![],
+    }
 }
 
 /// Whatever else a body has is refused: what is not read does not pass.

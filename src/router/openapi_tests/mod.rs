@@ -2,6 +2,7 @@
 //! `UPDATE_OPENAPI=1 cargo test --locked -p turn-broker --lib openapi`.
 
 mod shared;
+mod signaling;
 
 use std::sync::Arc;
 
@@ -82,20 +83,25 @@ fn generate() -> Value {
         }
     }
     let mut json = serde_json::to_value(document).unwrap();
-    forget_integer_formats(&mut json);
+    forget_wrong_words(&mut json);
+    signaling::describe(&mut json);
     json
 }
 
-/// Removes the formats of integers. Ours are unsigned, and utoipa describes a `u64` as `int64`, which ends at 2^63.
-fn forget_integer_formats(json: &mut Value) {
+/// Removes the formats of integers: ours are unsigned, and utoipa describes a `u64` as `int64`, which ends at 2^63. And defaults that are null:
+/// generators of clients take a field with a default for one that is always there.
+fn forget_wrong_words(json: &mut Value) {
     match json {
         Value::Object(fields) => {
             if matches!(fields.get("format").and_then(Value::as_str), Some("int32" | "int64")) {
                 fields.remove("format");
             }
-            fields.values_mut().for_each(forget_integer_formats);
+            if fields.get("default").is_some_and(Value::is_null) {
+                fields.remove("default");
+            }
+            fields.values_mut().for_each(forget_wrong_words);
         }
-        Value::Array(items) => items.iter_mut().for_each(forget_integer_formats),
+        Value::Array(items) => items.iter_mut().for_each(forget_wrong_words),
         _ => {}
     }
 }
