@@ -97,7 +97,7 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// The bytes of which the largest spenders have their shares. Counts by grant can be minutes ahead of the total.
+/// The bytes of which the largest spenders have their shares. Counts by grant can be a poll ahead of the total.
 fn of_all(spending: &Spending, used: ByteCount) -> ByteCount {
     let top = spending.top.iter().map(|spender| spender.bytes);
     used.max(top.fold(ByteCount::ZERO, ByteCount::plus))

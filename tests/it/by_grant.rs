@@ -1,12 +1,14 @@
 //! Tests of the bytes of each grant by Cloudflare's count: what a poll counts, what is final, and that a failure leaves the
 //! total as it is.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 use turn_broker::meter::cloudflare::by_grant::GrantsState;
 use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
+use super::spenders::mint_as;
+use crate::support::fake_issuer::USERS;
 use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, TestBroker, broker_at, eventually};
 
 const NOON: &str = "2025-01-15T12:00:00Z";
@@ -14,6 +16,10 @@ const NOON: &str = "2025-01-15T12:00:00Z";
 /// Mints; returns the grant's id as the provider knows it.
 async fn mint(cloudflare: &FakeCloudflare, broker: &TestBroker) -> GrantId {
     assert_eq!(broker.mint().await.status, 200);
+    latest_grant(cloudflare)
+}
+
+fn latest_grant(cloudflare: &FakeCloudflare) -> GrantId {
     let minted = cloudflare.history().requests().pop().unwrap();
     minted.custom_identifier.unwrap().parse().unwrap()
 }
@@ -48,9 +54,9 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
     analytics.relay_as("another-key", &two.to_string(), "2025-01-15T12:02:00Z", 1_000, 1_000);
     analytics.relay_as("key-id", "a-guest", "2025-01-15T12:02:00Z", 20, 2);
     analytics.relay("key-id", "2025-01-15T12:02:00Z", 3, 0);
-    assert!(poll(&broker, &mut state).await.is_empty(), "no whole minute has passed");
+    assert!(poll(&broker, &mut state).await.is_empty(), "no whole minute has settled");
 
-    broker.advance(180);
+    broker.advance(600 + 180);
     let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
     assert_eq!(span(counts), ("12:00".into(), "12:03".into(), false));
     assert_eq!(counts.by_grant, [(one, Traffic::new(12, 570)), (two, Traffic::new(1, 9))].into());
@@ -61,6 +67,44 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
     );
 }
 
+/// Bytes of each minute that these users relay.
+const PER_MINUTE: [(&str, u64); 2] = [("mallory", 7 * MB), ("ann", 3 * MB)];
+const MB: u64 = 1_000_000;
+
+#[tokio::test]
+async fn the_last_minutes_stay_with_their_users_though_counts_by_grant_come_late() {
+    let settings = [USERS, ("USER_LIMIT_GB", "0.12"), ("HEARTBEAT_SECONDS", "60")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let mut grants = Vec::new();
+    for (user, _) in PER_MINUTE {
+        let grant = mint_as(&broker, user, "").await.grant();
+        assert!(
+            broker.post(&grant, "/api/connections", json!({"connectionId": user})).await.status.is_success()
+        );
+        grants.push((grant, latest_grant(&cloudflare)));
+    }
+    for minute in 0..20 {
+        broker.advance(60);
+        for ((token, id), (user, bytes)) in grants.iter().zip(PER_MINUTE) {
+            let at = format!("2025-01-15T12:{minute:02}:00Z");
+            cloudflare.analytics().relay_as("key-id", &id.to_string(), &at, bytes, 0);
+            let report = json!({"bytesReceived": bytes * (minute + 1), "relayed": true});
+            let path = format!("/api/connections/{user}/heartbeat");
+            assert!(broker.post(token, &path, report).await.status.is_success());
+        }
+    }
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    let taken = poll(&broker, &mut GrantsState::default()).await;
+    assert_eq!(spans(&taken), [("12:00".into(), "12:10".into(), false)], "as old as the count of the total");
+
+    let page = broker.operator("/api/spenders").await.json();
+    let shares: Vec<_> =
+        page["spenders"].as_array().unwrap().iter().map(|row| (&row["key"], &row["bytes"])).collect();
+    assert_eq!(shares, [(&json!("mallory"), &json!(140 * MB)), (&json!("ann"), &json!(60 * MB))]);
+    assert_eq!(mint_as(&broker, "mallory", "").await.error(), (429, "USER_LIMIT_REACHED".into()));
+    assert_eq!(mint_as(&broker, "ann", "").await.status, 200);
+}
+
 #[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     let (cloudflare, broker) = with_analytics(&[]).await;
@@ -69,7 +113,7 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     for id in &ids {
         cloudflare.analytics().relay_as("key-id", &id.to_string(), NOON, 10, 0);
     }
-    broker.advance(60);
+    broker.advance(600 + 60);
     state.bounds = PageBounds { rows: 2, pages: 4 };
     let before = grouped_queries(&cloudflare);
     let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
@@ -152,7 +196,7 @@ async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
     let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("a failed query", async || broker.metric(failed).await.is_some()).await;
     assert_eq!(grouped_queries(&cloudflare), 0);
-    broker.advance(120);
+    broker.advance(600 + 120);
     cloudflare.analytics().heal();
     let counted = "turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"open\"}";
     eventually("a poll", async || broker.metric(counted).await == Some(1)).await;
@@ -174,12 +218,11 @@ async fn the_status_shows_for_how_long_grants_relayed_after_their_expiry() {
         analytics.relay_as("key-id", &grant.to_string(), &format!("2025-01-15T{at}:00Z"), 1_000, 0);
     }
     let path = format!("/api/credentials/{revoked}/revoke");
-    assert_eq!(broker.post(OPERATOR, &path, serde_json::json!({})).await.status, 200);
-    broker.advance_to("2025-01-15T12:56:00Z");
+    assert_eq!(broker.post(OPERATOR, &path, json!({})).await.status, 200);
+    broker.advance_to("2025-01-15T13:06:00Z");
     poll(&broker, &mut state).await;
     poll(&broker, &mut state).await;
-    let nothing =
-        serde_json::json!({ "longestSeconds": 0, "grants": 0, "relayedAfterExpiry": 0, "leftOut": 0 });
+    let nothing = json!({ "longestSeconds": 0, "grants": 0, "relayedAfterExpiry": 0, "leftOut": 0 });
     assert_eq!(broker.status().await["observedTail"], nothing);
 
     // The tail of 2 hours and another hour, then the lag and an hour.
@@ -191,8 +234,7 @@ async fn the_status_shows_for_how_long_grants_relayed_after_their_expiry() {
     meter(&broker).read_by_grant(&mut state).await.unwrap_err();
     cloudflare.analytics().heal();
     poll(&broker, &mut state).await;
-    let seen =
-        serde_json::json!({ "longestSeconds": 300, "grants": 1, "relayedAfterExpiry": 1, "leftOut": 0 });
+    let seen = json!({ "longestSeconds": 300, "grants": 1, "relayedAfterExpiry": 1, "leftOut": 0 });
     assert_eq!(broker.status().await["observedTail"], seen);
     let asked = grouped_queries(&cloudflare);
     poll(&broker, &mut state).await;

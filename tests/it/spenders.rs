@@ -13,7 +13,7 @@ async fn broker(settings: &[(&str, &str)]) -> TestBroker {
     TestBroker::start(&[&COTURN[..], &[USERS], settings].concat()).await
 }
 
-async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
+pub(crate) async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
     let path = format!("/api/turn-credentials{query}");
     Answer::of(broker.request(Method::GET, &path).bearer_auth(user_token(user))).await
 }

@@ -16,6 +16,7 @@ pub mod by_grant;
 pub mod days;
 mod earlier;
 pub mod lateness;
+mod spans;
 pub mod tail;
 
 use crate::account::Account;
@@ -31,9 +32,6 @@ use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, Re
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
-
-/// Counts have settled this long after the lag, because some bytes are counted late.
-const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The meter.
 #[derive(Debug)]
@@ -136,15 +134,22 @@ impl CloudflareMeter {
 
     /// The state before the first query.
     pub fn initial_state(&self) -> MeterState {
-        let late = self.account.snapshot().measured.late_counts;
-        let lateness = Lateness::new(self.lag, self.sampling, late);
         MeterState {
             days: CountedDays::default(),
-            lateness,
+            lateness: self.lateness(),
             untested: 0,
             uncounted: 0,
             as_of: Timestamp::default(),
         }
+    }
+
+    fn lateness(&self) -> Lateness {
+        Lateness::new(self.lag, self.sampling, self.account.snapshot().measured.late_counts)
+    }
+
+    /// How old a minute must be before its count replaces what was claimed, for the total and for each grant.
+    fn lag_in_use(&self) -> Duration {
+        self.lateness().lag()
     }
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.

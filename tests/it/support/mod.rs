@@ -103,7 +103,9 @@ pub(crate) async fn broker_with(
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
     ];
     all.extend_from_slice(settings);
-    TestBroker::start_at(&all, clock).await
+    let broker = TestBroker::start_at(&all, clock).await;
+    cloudflare.analytics().follow(broker.clock());
+    broker
 }
 
 /// The states of sources, of which only the provider is known.

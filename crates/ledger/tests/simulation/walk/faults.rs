@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     Drops,
     /// Some clients relay faster than is assumed.
     Fast,
+    /// The provider counts the bytes of each grant late, but within the lag.
+    LateGrants,
     /// After a pause or a start, something else than the listing comes first.
     Unlisted,
 }
@@ -108,6 +110,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault::Unlisted,
     Fault::Setting(Name::UserLimit),
     Fault::Fast,
+    Fault::LateGrants,
 ];
 
 impl Dice {
@@ -187,6 +190,7 @@ impl Dice {
             | Fault::Copies
             | Fault::Drops
             | Fault::Fast
+            | Fault::LateGrants
             | Fault::Unlisted => return None,
             Fault::Overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
         })

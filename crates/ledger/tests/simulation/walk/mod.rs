@@ -26,6 +26,8 @@ mod reports;
 mod restarts;
 pub(crate) mod settings;
 mod sfu;
+#[path = "../../../../../src/meter/cloudflare/spans.rs"]
+mod spans;
 mod stories;
 mod sums;
 pub(crate) mod world;
@@ -107,6 +109,7 @@ impl Scenario {
         }
         settings.unlisted = dice.has(Fault::Unlisted);
         settings.tells_time = seed.is_multiple_of(2);
+        settings.lag = if dice.has(Fault::LateGrants) { 600_000 } else { 0 };
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
         settings.clients += u64::from(settings.is_fast);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
@@ -170,6 +173,7 @@ fn checked<D: Disk>(scenario: &Scenario, winds_down: bool) -> (Broker<D>, Tally)
 fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
     let has_relay = scenario.settings.sources.contains(&Relay);
+    world.by_grant_late = scenario.settings.lag / 2;
     world.by_grant = (scenario.settings.user_limit.is_some() || has_relay).then(BTreeMap::new);
     let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
     let mut checks = Checks::new(&broker);

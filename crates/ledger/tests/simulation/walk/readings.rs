@@ -10,6 +10,7 @@ use super::broker::Broker;
 use super::checks::{Excuse, span};
 use super::disk::Disk;
 use super::settings::{ONE, SOURCE, millis};
+use super::spans::{Spans, spans};
 use super::world::World;
 
 /// The books take fewer grants at once.
@@ -96,18 +97,23 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Reads what the provider counted for each grant, up to `back` milliseconds before the wall clock. Some spans are not final,
-    /// and some lack the grants with odd numbers. Some contain so many others, before ours or after them, that they are taken in parts.
-    /// At times the process crashes in between.
+    /// Reads what the provider counted for each grant, up to the end of the span that the service asks for, or up to `back` milliseconds
+    /// ago. Some spans are not final, and some lack the grants with odd numbers. Some contain so many others, before ours or after them,
+    /// that they are taken in parts. At times the process crashes in between.
     pub(super) fn read_by_grant(&mut self, world: &mut World, back: u64, missed: u64) {
         let from = self.books.grants().counted_until(SOURCE);
-        let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0).max(world.lateness);
-        let until = self.books.now().as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
-        let until = Timestamp::from_millis(until);
+        let Some(Spans { open, .. }) = spans(from, self.books.now(), self.lateness.lag()) else { return };
+        let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
+        let until = open.until.min(Timestamp::from_millis(until));
         if self.settings.user_limit.is_none() || until < from {
             return;
         }
         let (begin, end) = (from.millis_since(self.begin), until.millis_since(self.begin));
+        let visible = world.visible_by_grant();
+        self.expect(end <= visible, || {
+            "a count replaces what was claimed for minutes that it does not have yet".into()
+        });
+        let end = end.min(visible);
         let is_complete = !missed.is_multiple_of(5);
         let seen = |grant: &GrantId| {
             let bytes = (world.bytes_of_grant(*grant, begin, end) * (1_000 - missed)).div_ceil(1_000);

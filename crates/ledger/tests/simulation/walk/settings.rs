@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) sfu: bool,
     /// Whether something else than the listing comes first after a pause or a start.
     pub(crate) unlisted: bool,
+    /// `ANALYTICS_LAG_SECONDS` in milliseconds. The provider counts the bytes of each grant half of it late.
+    pub(crate) lag: u64,
     /// Some clients relay faster than is assumed.
     pub(crate) is_fast: bool,
     /// Whether the provider answers while the books' time is uncertain.
@@ -115,6 +117,7 @@ impl Settings {
         ended_max: 5,
         sfu: false,
         unlisted: false,
+        lag: 0,
         is_fast: false,
         tells_time: false,
         clients: 0,
@@ -162,7 +165,7 @@ impl Settings {
 
     /// The test of the lag, as the service begins it with these books.
     pub(super) fn lateness(&self, books: &Books) -> Lateness {
-        Lateness::new(Duration::ZERO, self.sampling, books.snapshot().measured.late_counts)
+        Lateness::new(Duration::from_millis(self.lag), self.sampling, books.snapshot().measured.late_counts)
     }
 
     /// The books with these settings.

@@ -73,6 +73,8 @@ pub(crate) struct World {
     in_doubt: Option<Vec<u64>>,
     /// How late the provider counts a byte, in milliseconds.
     pub(crate) lateness: u64,
+    /// How late it counts one of a grant, at least.
+    pub(crate) by_grant_late: u64,
     /// The provider has counted every byte before this.
     counted: u64,
     /// The bytes of each grant up to some instants, in the unit of [`Holder::carried`]; `None` if nobody asks for them.
@@ -314,6 +316,11 @@ impl World {
     /// The provider has counted every byte before this instant, and no later ones.
     pub(crate) fn visible(&self) -> u64 {
         self.counted.max(self.now.saturating_sub(self.lateness))
+    }
+
+    /// The same for the bytes of each grant.
+    pub(crate) fn visible_by_grant(&self) -> u64 {
+        self.visible().min(self.now.saturating_sub(self.by_grant_late))
     }
 
     /// True bytes of one source in `[from, to)`, rounded up.

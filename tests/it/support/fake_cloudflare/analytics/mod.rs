@@ -9,8 +9,11 @@ mod fault;
 mod query;
 mod usage;
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
+use turn_base::clock::Clock;
 
 pub(crate) use fault::AnalyticsFault;
 
@@ -35,6 +38,8 @@ pub(super) struct Analytics {
     fault: Option<AnalyticsFault>,
     /// The fault of queries with dimensions. It takes precedence.
     grouped_fault: Option<AnalyticsFault>,
+    /// The present. Without it, usage is shown at once.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// The control side: `fake.analytics()`.
@@ -78,6 +83,11 @@ impl Control<'_> {
         self.0.settings().analytics.grouped_fault = Some(fault);
     }
 
+    /// Shows the bytes of each credential only when they are [`usage::BY_IDENTIFIER_LATE`] old by this clock, as the live service does.
+    pub(crate) fn follow(&self, clock: Arc<dyn Clock>) {
+        self.0.settings().analytics.clock = Some(clock);
+    }
+
     /// Ends the faults.
     pub(crate) fn heal(&self) {
         let analytics = &mut self.0.settings().analytics;
@@ -101,6 +111,8 @@ impl Analytics {
         let is_grouped = request.body["query"].as_str().is_some_and(|query| query.contains("dimensions"));
         let fault = self.grouped_fault.filter(|_| is_grouped).or(self.fault);
         let distortion = fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
+        let now = self.clock.as_ref().map(|clock| clock.now().to_utc());
+        let distortion = Distortion { now, ..distortion };
         let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);
         match fault {
             Some(fault) => fault.apply(good),

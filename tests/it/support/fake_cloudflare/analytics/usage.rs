@@ -12,6 +12,8 @@ use super::query::Field;
 
 /// Maximum number of entries: two months of minutes. The oldest are removed first.
 const ENTRIES_MAX: usize = 100_000;
+/// How late the bytes of each credential are shown.
+pub(super) const BY_IDENTIFIER_LATE: Duration = Duration::minutes(5);
 /// The highest `limit` of a query: the number of groups.
 const LIMIT_MAX: u64 = 10_000;
 
@@ -52,6 +54,8 @@ pub(super) struct Distortion {
     pub(super) days_max: u16,
     /// The shortest span of a query, in hours.
     pub(super) hours_min: u16,
+    /// The present, by which the bytes of each credential are late. `None`: they are not.
+    pub(super) now: Option<DateTime<Utc>>,
 }
 
 /// Bytes as a test adds them.
@@ -75,7 +79,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0 };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0, now: None };
 
     /// The returned part of a sum.
     fn of(self, bytes: u64) -> u64 {
@@ -116,9 +120,12 @@ impl Usage {
         let newest = self.entries.iter().map(|entry| entry.minute).max();
         let seen_until = newest.map(|newest| newest - Duration::minutes(distortion.late.into()));
         let dimensions = dimensions(field);
+        let by_identifier = dimensions.contains(&"customIdentifier");
+        let shown_until = distortion.now.filter(|_| by_identifier).map(|now| now - BY_IDENTIFIER_LATE);
         let mut groups = BTreeMap::<Vec<String>, (u64, u64)>::new();
         for entry in &self.entries {
-            let seen = entry.dataset == dataset && Some(entry.minute) <= seen_until;
+            let is_shown = shown_until.is_none_or(|until| entry.minute < until);
+            let seen = entry.dataset == dataset && Some(entry.minute) <= seen_until && is_shown;
             if seen && conditions.iter().all(|condition| condition.holds(entry)) {
                 let of = dimensions.iter().map(|name| entry.dimension(name)).collect();
                 let (egress, ingress) = groups.entry(of).or_default();
