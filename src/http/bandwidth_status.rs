@@ -70,6 +70,10 @@ pub struct StatusBody {
     #[serde(rename = "overshootBoundGB")]
     #[schema(example = "0.00")]
     overshoot_bound_gb: String,
+    /// The same if live credentials relay at the highest hourly average that counts have shown in this period; null without a count.
+    #[serde(rename = "likelyOvershootGB")]
+    #[schema(required = true, example = "0.00")]
+    likely_overshoot_gb: Option<String>,
     /// The assumption behind the bound, for people.
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
@@ -152,6 +156,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         reserved_gb: figures.committed.minus(figures.used).gb_up(),
         sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
+        likely_overshoot_gb: snapshot.likely_overshoot().map(Shown::gb_up),
         bound_assumes: app.bound_terms.in_words(measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),

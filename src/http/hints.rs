@@ -16,8 +16,6 @@ use turn_ledger::{
 
 /// How long after a clamped claim the hint is shown.
 const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
-/// With a count that is no older than this, the estimate hardly matters.
-const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 
 // The hints whose text is always the same.
 const NO_REPORTS: &str = "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).";
@@ -72,12 +70,14 @@ impl Hints {
 /// Whether and by whom usage is counted.
 fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     let measured = &snapshot.measured;
-    // A relay whose bytes are counted live needs no reports.
-    let is_live = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= LIVE_COUNT_AGE_MAX);
+    // What is counted needs no reports. At the start of a period, the provider is still asked for the last one.
+    let is_counted = (measured.as_of.is_some() || app.cloudflare_meter.is_some())
+        && !measured.is_stale()
+        && !app.mint.source_states().coturn_uncut;
     // What the SFU sends is charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
     let is_silent = snapshot.counts.connections == 0 && snapshot.open_connections == 0;
-    hints.add(is_silent && !is_live && !is_charged(), "NO_REPORTS", NO_REPORTS);
+    hints.add(is_silent && !is_counted && !is_charged(), "NO_REPORTS", NO_REPORTS);
     hints.add(app.bills_unread, "NO_ANALYTICS", NO_ANALYTICS);
     hints.add(app.reads_all_keys, "NO_TURN_KEY", NO_TURN_KEY);
     let failure = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown().failure.clone());
@@ -176,18 +176,26 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, in_database: bo
     if let Some((code, text)) = words::lacks(snapshot, in_database) {
         hints.add(true, code, &text);
     }
-    // Strict mode itself shortens lifetimes as far as that helps.
-    let remedy = if snapshot.mode == BudgetMode::Strict {
-        "Wait until some have ended, or raise the limit."
-    } else {
-        "Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less."
-    };
-    let text = if figures.committed > figures.used {
-        format!("live credentials could take usage {} GB past the limit. {remedy}", bound.gb_up())
-    } else {
+    // Estimate mode promises no bound, so there it is a hint only if calls as they were would pass the limit.
+    let likely = snapshot.likely_overshoot().unwrap_or_default();
+    let is_strict = snapshot.mode == BudgetMode::Strict;
+    let text = if figures.committed <= figures.used {
         format!("usage, with what sampling may have missed, is {} GB past the limit.", bound.gb_up())
+    } else if is_strict {
+        // Strict mode itself shortens lifetimes as far as that helps.
+        format!(
+            "live credentials could take usage {} GB past the limit. Wait until some have ended, or raise the limit.",
+            bound.gb_up()
+        )
+    } else {
+        format!(
+            "live credentials take usage {} GB past the limit if each relays {}, the highest hourly average of this period. Raise the limit, or shorten TURN_TTL_SECONDS.",
+            likely.gb_up(),
+            snapshot.measured.highest_hour.unwrap_or_default()
+        )
     };
-    hints.add(bound.get() > 0, "BOUND_ABOVE_LIMIT", &text);
+    let is_above = if is_strict { bound } else { likely } > ByteCount::ZERO;
+    hints.add(is_above, "BOUND_ABOVE_LIMIT", &text);
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::mint::DegradedReason;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
-use turn_ledger::{Figures, IceSource, Revoked, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;
@@ -124,6 +124,9 @@ pub struct BytesBody {
     /// Bytes by which the worst case passes the limit.
     #[schema(example = 0)]
     overshoot_bound: u64,
+    /// The same if live credentials relay at the highest hourly average that counts have shown in this period; null without a count.
+    #[schema(required = true, example = 0)]
+    likely_overshoot: Option<u64>,
     /// The provider's own count, up to `status.asOf`; null without one.
     #[schema(required = true, example = 45_100_000_000_u64)]
     measured: Option<u64>,
@@ -285,6 +288,7 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
         limit: figures.limit.get(),
         configured_limit: snapshot.configured_limit.get(),
         overshoot_bound: figures.overshoot_bound().get(),
+        likely_overshoot: snapshot.likely_overshoot().map(ByteCount::get),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }
 }

@@ -53,13 +53,16 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         _ => "on",
     };
     let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
+    let likely = shown(status, "/likelyOvershootGB")
+        .map(|likely| format!(" ({likely} GB at the rate that was counted)"))
+        .unwrap_or_default();
     let holds = if is("boundHolds")? { "" } else { ", which is not certain now: see the hints" };
     let ledger = if is("durable")? { "on disk" } else { "in memory only" };
     let mut text = format!(
         "Minting      {minting}\n\
          Used         {} of {} GB ({} %), {}{as_of}\n\
          Remaining    {} GB until {}\n\
-         Reserved     {} GB; usage can pass the limit by {} GB at most{holds}\n\
+         Reserved     {} GB; usage can pass the limit by {} GB at most{likely}{holds}\n\
          Grants       {} issued, {} reported, {} live\n\
          Connections  {} open\n\
          Ledger       {ledger}",
@@ -183,7 +186,7 @@ mod tests {
             "bandwidthUsedGB": "45.23", "bandwidthLimitGB": 1000, "percentage": 4.52, "remainingGB": "954.77",
             "resetDate": "2025-02-01T00:00:00.000Z", "activeConnections": 3, "status": "OK",
             "source": "measured+estimate", "asOf": "2025-01-15T11:50:00.000Z", "reservedGB": "12.00",
-            "overshootBoundGB": "0.00", "boundHolds": true, "durable": true, "frozen": false,
+            "overshootBoundGB": "4.00", "likelyOvershootGB": "0.00", "boundHolds": true, "durable": true, "frozen": false,
             "grants": {"issued": 120, "live": 7, "reported": 80}, "hints": [], "more": 1
         })
     }
@@ -195,7 +198,7 @@ mod tests {
             "Minting      on\n\
              Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
              Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
-             Reserved     12.00 GB; usage can pass the limit by 0.00 GB at most\n\
+             Reserved     12.00 GB; usage can pass the limit by 4.00 GB at most (0.00 GB at the rate that was counted)\n\
              Grants       120 issued, 80 reported, 7 live\n\
              Connections  3 open\n\
              Ledger       on disk"
@@ -213,7 +216,7 @@ mod tests {
         let text = summary(&body).unwrap();
         for expected in [
             "Minting      stopped by the operator",
-            "by 0.00 GB at most, which is not certain now: see the hints",
+            "by 4.00 GB at most (0.00 GB at the rate that was counted), which is not certain now: see the hints",
             "Ledger       in memory only",
             "Hint         NO_REPORTS: no client\\u{1b}[2J\\u{a}reports",
         ] {

@@ -41,6 +41,7 @@ export interface BlockedUsersBody {
 export interface BytesBody {
   committed: number;
   configuredLimit: number;
+  likelyOvershoot: number | null;
   limit: number;
   measured: number | null;
   overshootBound: number;
@@ -368,6 +369,7 @@ export interface StatusBody {
   frozen: boolean;
   grants: GrantsBody;
   hints: Array<HintBody>;
+  likelyOvershootGB: string | null;
   observedMbpsPerGrant: number | null;
   observedTail: ObservedTailBody | null;
   overshootBoundGB: string;

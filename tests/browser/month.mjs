@@ -71,7 +71,7 @@ export function month(mood) {
     bandwidthUsedGB: gb(used), bandwidthLimitGB: Math.round(limit / GB), percentage: Math.round((used / limit) * 10_000) / 100,
     remainingGB: gb(Math.max(0, limit - used)), resetDate: instant(RESET), activeConnections: 14, status: trouble ? 'LIMIT_EXCEEDED' : 'OK',
     periodStart: instant(START), source: 'measured+estimate', asOf: instant(AS_OF), stale: trouble, reservedGB: gb(committed - used),
-    samplingMarginGB: gb(measured / 19), overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
+    samplingMarginGB: gb(measured / 19), overshootBoundGB: gb(bound), likelyOvershootGB: gb(bound / 4), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712,
     observedTail: { longestSeconds: 540, grants: 4711, relayedAfterExpiry: 1902, leftOut: 0 }, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
@@ -80,13 +80,13 @@ export function month(mood) {
     ] : trouble ? [
       { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
       { code: 'ASSUMPTION_BROKEN', message: 'the bound is unreliable: live credentials of cloudflare relay 3.4 Mbps each on average, more than the assumed 2 Mbps. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials take usage ${gb(bound / 4)} GB past the limit if each relays 0.85 Mbps, the highest hourly average of this period. Raise the limit, or shorten TURN_TTL_SECONDS.` },
     ] : [],
   };
   return {
     'api/overview': {
       at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
-      bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, measured }, ledgerFailing: false,
+      bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, likelyOvershoot: bound / 4, measured }, ledgerFailing: false,
       rate: mood === 'alarm'
         ? { mbps: 412.3, until: instant(NOW), limitAt: instant(NOW + (limit - used) / 412.3e6 * 8000) }
         : { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },

@@ -94,7 +94,7 @@ test('timestamps become seconds', () => {
 const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
-  bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, measured: 1.9 * GB },
+  bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, likelyOvershoot: 0, measured: 1.9 * GB },
   usable: 1, alertPercents: [50, 80, 95, 100], ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
@@ -164,14 +164,11 @@ test('without a metered source there is no assumption to test', () => {
   assert.equal(bound(unmetered).why, 'No metered source is configured.');
 });
 
-test('hints are red if something is broken, and missing reports do not matter with a count', () => {
+test('hints are red if something is broken', () => {
   const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROMISED_IN_FULL'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
-  const marks = (status) => hintNotes(overview({ hints, ...status })).map(({ mark }) => mark);
-  assert.deepEqual(marks({ asOf: null }), ['bad', 'warn', 'bad']);
-  assert.deepEqual(marks({}), ['', 'warn', 'bad']);
-  const [counted] = hintNotes(overview({ hints }));
-  assert.equal(counted.text, 'No client has reported a connection. Usage shows only after Cloudflare has counted it.');
-  assert.equal(hintNotes(overview({ hints, asOf: null }))[0].text, 'The estimate cannot see usage.');
+  const notes = hintNotes(overview({ hints }));
+  assert.deepEqual(notes.map(({ mark }) => mark), ['bad', 'warn', 'bad']);
+  assert.equal(notes[0].text, 'The estimate cannot see usage.');
 });
 
 test('the note beside a button is true before and after the click', () => {
@@ -189,7 +186,14 @@ test('a bound that the data contradict is shown as unreliable', () => {
   const broken = bound(overview({ boundHolds: false, overshootBoundGB: '4.00' }));
   assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, unreliable']);
   assert.match(broken.why, /The hints say why/);
-  assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
+});
+
+test('a bound above the limit is a warning only with its hint, and says what is likely', () => {
+  const above = (likelyOvershoot, hints = []) => bound(overview({ hints, overshootBoundGB: '405.00' }, { bytes: { limit: 10 * GB, used: 0, overshootBound: 405 * GB, likelyOvershoot } }));
+  assert.deepEqual([above(0).mark, above(0).word], ['good', '405.00 GB']);
+  assert.match(above(0).why, /^Assumes 2 Mbps\. At the highest hourly rate that was counted, 0\.00 GB\. It holds/);
+  assert.doesNotMatch(above(null).why, /hourly/, 'nothing is counted');
+  assert.equal(above(3 * GB, [{ code: 'BOUND_ABOVE_LIMIT' }]).mark, 'warn');
 });
 
 test('the present rate says what it is the average of', () => {

@@ -189,6 +189,11 @@ impl Ledger {
         }
     }
 
+    /// What this period will have used if each live grant relays at this rate in the time that is not counted.
+    pub(crate) fn used_at(&self, rate: BitRate) -> ByteCount {
+        self.sum(|minutes| minutes.used_at(rate))
+    }
+
     /// Grants alive now, tail included, over all sources.
     pub fn live_grants(&self) -> u64 {
         let live = self.sources.iter().map(|source| source.minutes.current_cell().live);

@@ -72,12 +72,22 @@ pub(crate) struct Trial {
     /// assumption up to the next one; zero if it is unknown.
     minutes: VecDeque<(Point, Option<BitRate>)>,
     hours: Vec<Point>,
+    /// The highest average rate of one live grant between two of them.
+    highest: Option<BitRate>,
     verdict: Assumption,
 }
 
 impl Trial {
     pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption) -> Self {
-        Self { assumed, sampling, counted: ByteCount::ZERO, minutes: VecDeque::new(), hours: vec![], verdict }
+        Self {
+            assumed,
+            sampling,
+            counted: ByteCount::ZERO,
+            minutes: VecDeque::new(),
+            hours: vec![],
+            highest: None,
+            verdict,
+        }
     }
 
     pub(crate) fn verdict(&self) -> Assumption {
@@ -88,6 +98,12 @@ impl Trial {
     pub(crate) fn liability(&self) -> BitRate {
         let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
         observed.map_or(self.assumed, |observed| observed.min(RELAY_RATE_MAX).max(self.assumed))
+    }
+
+    /// The highest average rate of one live grant in an hour of this period. Before a whole hour is counted, the one that was observed last.
+    pub(crate) fn highest_hour(&self) -> Option<BitRate> {
+        let Assumption { holds, observed } = self.verdict;
+        if holds { self.highest.or(observed) } else { self.highest.max(observed) }
     }
 
     /// The hourly points of the period, to be stored. They change once an hour.
@@ -104,6 +120,8 @@ impl Trial {
     pub(crate) fn restore_hours(&mut self, stored: &TrialHours, period: Period) {
         if stored.period == period {
             self.hours.clone_from(&stored.hours);
+            let pairs = self.hours.iter().zip(self.hours.iter().skip(1));
+            self.highest = pairs.filter_map(|(from, to)| rate(from, to, GrantMinutes::default())).max();
         }
     }
 
@@ -112,6 +130,7 @@ impl Trial {
         self.counted = ByteCount::ZERO;
         self.minutes.clear();
         self.hours.clear();
+        self.highest = None;
     }
 
     /// The assumption holds until a reading contradicts it again.
@@ -158,6 +177,8 @@ impl Trial {
         let is_next_hour =
             self.hours.last().is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS);
         if self.hours.len() < HOURS_MAX && is_next_hour {
+            let of_hour = self.hours.last().and_then(|last| rate(last, &point, GrantMinutes::default()));
+            self.highest = self.highest.max(of_hour);
             self.hours.push(point);
         }
     }
@@ -188,6 +209,7 @@ fn rate(from: &Point, to: &Point, more: GrantMinutes) -> Option<BitRate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::period::BillingDay;
     use proptest::prelude::*;
 
     fn minute(n: u64) -> Timestamp {
@@ -281,6 +303,31 @@ mod tests {
         // Five minutes of ten grants at 4 Mbps: far less than they may relay in an hour.
         add(&mut trial, 54, 1_500_000_000, 540, 10);
         assert!(!trial.verdict().holds);
+    }
+
+    #[test]
+    fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
+        let mut trial = trial();
+        assert_eq!(trial.highest_hour(), None);
+        let kbps = |trial: &Trial| trial.highest_hour().unwrap().get() / 1_000;
+        // Ten grants, of which one relays at 2 Mbps in each second minute, then in each minute of one hour.
+        let mut bytes = 0;
+        for n in 0..=240 {
+            bytes += if n % 2 == 0 || (61..=120).contains(&n) { 15_000_000 } else { 0 };
+            add(&mut trial, n, bytes, 10 * u128::from(n), 10);
+            match n {
+                10 => assert_eq!(kbps(&trial), 100, "a part of an hour is better than nothing"),
+                60..=119 => assert_eq!(kbps(&trial), 100, "minute {n}"),
+                120.. => assert_eq!(kbps(&trial), 200, "minute {n}"),
+                _ => {}
+            }
+        }
+        let period = BillingDay::new(1).unwrap().period_at(minute(0));
+        let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict());
+        again.restore_hours(&trial.hours(period), period);
+        assert_eq!(kbps(&again), 200, "it is stored");
+        trial.begin_period();
+        assert_eq!(trial.highest_hour(), trial.verdict().observed);
     }
 
     #[test]

@@ -56,17 +56,11 @@ export function reliability(overview) {
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
-const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'PROMISED_IN_FULL'];
+const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS', 'PROMISED_IN_FULL'];
 
 /** Reasons why the figure is unreliable or minting has stopped. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
-  const isMeasured = overview.status.asOf !== null && !isUnread(overview);
-  return overview.status.hints.map(({ code, message }) => {
-    if (code !== 'NO_REPORTS') return { code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) };
-    if (!isMeasured) return { code, mark: 'bad', text: sentence(message) };
-    // The count is complete, but late.
-    return { code, mark: '', text: `No client has reported a connection. Usage shows only after ${counter(overview)} has counted it.` };
-  });
+  return overview.status.hints.map(({ code, message }) => ({ code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) }));
 }
 
 /** @param {string} text */
@@ -86,10 +80,12 @@ export function bound(overview) {
   const { status, bytes } = overview;
   const { past, unit } = amounts(overview);
   const limit = assumedMbps(status.boundAssumes);
-  if (limit === null) return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
-  const assumes = `Assumes ${assumed(status.boundAssumes)}.`;
+  const mark = hasHint(overview, 'BOUND_ABOVE_LIMIT') ? 'warn' : 'good';
+  if (limit === null) return verdict(mark, `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
+  const likely = bytes.overshootBound > 0 && bytes.likelyOvershoot !== null ? ` At the highest hourly rate that was counted, ${size(bytes.likelyOvershoot)}.` : '';
+  const assumes = `Assumes ${assumed(status.boundAssumes)}.${likely}`;
   if (!status.boundHolds) return verdict('bad', `${past} ${unit}, unreliable`, `${assumes} The hints say why it is unreliable.`);
-  return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
+  return verdict(mark, `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
 }
 
 /** What the observed rate says about the assumed one. A short time may average more without a contradiction. @param {Overview} overview @param {number} limit */

@@ -32,6 +32,9 @@ pub struct Snapshot {
     pub figures: Figures,
     /// The providers' own counts.
     pub measured: MeasuredUsage,
+    /// What this period will have used if live grants relay at the highest hourly average that its counts have shown; `None` without a
+    /// count.
+    pub likely: Option<ByteCount>,
     /// What happened in this period.
     pub counts: PeriodCounts,
     /// The limit in the configuration, which an override may replace.
@@ -70,7 +73,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was used, and at least a
-    /// thousandth of the limit. Counts by grant are ten minutes newer than the total, so they are compared with all used bytes.
+    /// thousandth of the limit.
     pub fn has_unknown_bytes(&self) -> bool {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.figures.used.share_up(UNKNOWN_PERCENT);
@@ -85,6 +88,11 @@ impl Snapshot {
     /// Whether that lasts, so somebody must look at it.
     pub fn is_stopped_by_clock(&self) -> bool {
         self.waits_for_clock() && self.clock_ahead_for >= CLOCK_WAIT_MAX
+    }
+
+    /// By how much usage will pass the limit at the rate that counts have shown; `None` without a count.
+    pub fn likely_overshoot(&self) -> Option<ByteCount> {
+        self.likely.map(|used| used.minus(self.figures.limit))
     }
 
     /// Whether grants may relay that the ledger does not know.
@@ -108,10 +116,12 @@ impl Snapshot {
 impl Books {
     /// All figures at the books' time.
     pub fn snapshot(&self) -> Snapshot {
-        let figures = self.ledger.figures();
+        let (figures, measured) = (self.ledger.figures(), self.ledger.measured());
+        let rate = measured.highest_hour.unwrap_or_default();
         Snapshot {
             figures,
-            measured: self.ledger.measured(),
+            measured,
+            likely: measured.as_of.map(|_| self.ledger.used_at(rate)),
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,

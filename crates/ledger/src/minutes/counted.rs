@@ -9,7 +9,7 @@ use crate::day::{DayCount, at_most};
 use crate::promise::GrantMinutes;
 use crate::reading::{Carried, Reading};
 use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy)]
@@ -39,6 +39,16 @@ impl Minutes {
 
     fn sampled_at_most(&self) -> u128 {
         self.counted.at_most.saturating_add(self.counted.other_at_most)
+    }
+
+    /// What the period will have used if each live grant relays at this rate in the time that is not counted. What has begun of it has at
+    /// least its estimate.
+    pub(crate) fn used_at(&self, rate: BitRate) -> ByteCount {
+        let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
+        let CountedPart { granted, other, .. } = self.counted;
+        let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
+        let later = at_rate(self.sums.until_reset.minus(self.current_cell().promised()));
+        ByteCount::saturating(granted.saturating_add(other).saturating_add(begun).saturating_add(later))
     }
 
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.

@@ -55,7 +55,9 @@ impl Cell {
 struct Sums {
     /// Best figure of the minutes that no reading covers.
     used: u128,
-    /// Grant-minutes that a reading covers.
+    /// Grant-minutes of the minutes that have begun.
+    begun: GrantMinutes,
+    /// Those that a reading covers.
     measured: GrantMinutes,
     /// Worst case of the minutes before the current one that no reading covers in full.
     worst_behind: u128,
@@ -189,6 +191,7 @@ impl Minutes {
         if before.usage != after.usage {
             self.dirty.change(minute, |row| *row = after.usage);
         }
+        self.sums.begun = self.sums.begun.plus(after.promised()).minus(before.promised());
         let until = self.counted_until(minute);
         if minute.end() <= until {
             let counted = &mut self.sums.measured;
@@ -259,6 +262,7 @@ impl Minutes {
         let Cell { live, per_minute, .. } = ended;
         let mut next = Cell { live, per_minute, ..Cell::default() };
         next.change_live(delta);
+        self.sums.begun = self.sums.begun.plus(next.promised());
         self.begun.push(next);
     }
 

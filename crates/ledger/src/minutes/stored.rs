@@ -98,6 +98,7 @@ impl Minutes {
             let live = cell.promised();
             let until = self.counted_until(minute);
             let figures = self.figures_of(until, minute, *cell);
+            sums.begun = sums.begun.plus(live);
             sums.used = sums.used.saturating_add(figures.used);
             if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);

@@ -30,6 +30,8 @@ pub struct MeasuredUsage {
     pub bytes: ByteCount,
     /// The highest of the observed rates.
     pub observed: Option<BitRate>,
+    /// The highest average rate of one live grant in an hour of this period.
+    pub highest_hour: Option<BitRate>,
     /// The source whose counts show more than the assumed rate, the fastest of several.
     pub exceeded: Option<ExceededRate>,
     /// A source that counted bytes while no grant was live.
@@ -96,6 +98,7 @@ impl Timeline {
         measured.doubted |= self.doubt.is_open(self.minutes.period());
         measured.dropped |= self.has_dropped();
         if let Some((as_of, bytes)) = self.counted() {
+            measured.highest_hour = measured.highest_hour.max(self.trial.highest_hour());
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
             measured.bytes = measured.bytes.plus(bytes);
         }

@@ -1,0 +1,65 @@
+//! The figure and the hint of what is likely: usage at the rate that counts have shown.
+
+use crate::measured::{meter, read, with_analytics};
+use crate::support::{StateDir, hint_codes};
+use serde_json::{Value, json};
+use turn_broker::meter::cloudflare::by_grant::GrantsState;
+
+const MB: u64 = 1_000_000;
+
+#[tokio::test]
+async fn the_likely_overshoot_continues_the_highest_hourly_average() {
+    let settings = [("TURN_TTL_SECONDS", "3600"), ("BANDWIDTH_LIMIT_GB", "1")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    assert_eq!(broker.status().await["likelyOvershootGB"], Value::Null, "nothing is counted");
+    read(&broker).await.unwrap();
+    for _ in 0..2 {
+        broker.mint().await;
+    }
+    let status = broker.status().await;
+    let figures = |status: &Value| (status["overshootBoundGB"].clone(), status["likelyOvershootGB"].clone());
+    assert_eq!(figures(&status), (json!("4.43"), json!("0.00")), "no count has shown a rate");
+    assert!(!hint_codes(&status).contains(&"BOUND_ABOVE_LIMIT"));
+
+    // One of the two credentials relays at the assumed rate: 1 Mbps for each on average.
+    for minute in 0..20 {
+        cloudflare.analytics().relay("key-id", &format!("2025-01-15T12:{minute:02}:00Z"), 15 * MB, 0);
+    }
+    broker.advance(1_800);
+    read(&broker).await.unwrap();
+    let status = broker.status().await;
+    // 20 minutes are counted. Both relay 7.5 MB in each of the 161 others, until 15:01.
+    assert_eq!((&status["likelyOvershootGB"], &status["observedMbpsPerGrant"]), (&json!("1.72"), &json!(1)));
+    let hints = status["hints"].as_array().unwrap();
+    let message = hints.iter().find(|hint| hint["code"] == "BOUND_ABOVE_LIMIT").unwrap();
+    let expected = "live credentials take usage 1.72 GB past the limit if each relays 1 Mbps, the highest hourly average of this period. Raise the limit, or shorten TURN_TTL_SECONDS.";
+    assert_eq!(message["message"], expected);
+}
+
+/// The settings of docs/DEPLOYMENT.md without those whose value the reader has to find.
+fn production() -> Vec<(&'static str, &'static str)> {
+    const PAGE: &str = include_str!("../../../docs/DEPLOYMENT.md");
+    let (_, block) = PAGE.split_once("```ini\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let settings: Vec<_> = block.lines().filter_map(|line| line.trim().split_once('=')).collect();
+    assert!(settings.len() > 8, "{settings:?}");
+    settings.into_iter().filter(|(_, value)| !value.starts_with("the ")).collect()
+}
+
+#[tokio::test]
+async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
+    let state = StateDir::new();
+    let settings = [&production()[..], &[("STATE_DIR", state.path())]].concat();
+    let (_cloudflare, broker) = with_analytics(&settings).await;
+    let (mut total, mut by_grant) = (meter(&broker).initial_state(), GrantsState::default());
+    // Half a day, in which the first credentials and their tails end.
+    for caller in 0..150 {
+        let minted = broker.mint().await.json();
+        assert_eq!(minted["source"], "cloudflare", "caller {caller}");
+        meter(&broker).read(&mut total).await.unwrap();
+        meter(&broker).read_by_grant(&mut by_grant).await.unwrap();
+        let status = broker.status().await;
+        assert_eq!(status["hints"], json!([]), "caller {caller}");
+        broker.advance(288);
+    }
+}
