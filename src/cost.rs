@@ -1,4 +1,4 @@
-//! What the billed bytes of a period cost: so far, and at the end of the period if its average rate continues. Amounts are
+//! What the billed bytes of a period cost: so far, and at its end if the average rate since its first use continues. Amounts are
 //! rounded up. No admission depends on them.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use turn_ledger::{ByteCount, Period, Timestamp, lossy};
 
-/// There is no forecast before this part of a period has passed: the rate of a few hours is not that of whole days.
+/// There is no forecast before so much time has passed: the rate of a few hours is not that of whole days.
 pub const FORECAST_AFTER: Duration = Duration::from_secs(86_400);
 
 /// Millionths of a currency's unit in one unit, and in its hundredth.
@@ -67,11 +67,11 @@ impl Price {
     }
 }
 
-/// The bytes at the end of the period if the average rate since its start continues, rounded up. `None` in the first day of
-/// a period.
-pub fn forecast(period: Period, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
-    let elapsed = now.min(period.end).since(period.start);
-    let whole = period.end.since(period.start).as_millis();
+/// The bytes at the end of the period if the average rate since an instant of it continues, rounded up. `None` in the first day after
+/// that.
+pub fn forecast(period: Period, since: Timestamp, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
+    let elapsed = now.min(period.end).since(since);
+    let whole = period.end.since(since).as_millis();
     let bytes = u128::from(used.get()).saturating_mul(whole).div_ceil(elapsed.as_millis().max(1));
     (elapsed >= FORECAST_AFTER).then(|| ByteCount::saturating(bytes))
 }
@@ -129,28 +129,30 @@ mod tests {
     }
 
     #[test]
-    fn a_forecast_continues_the_average_rate_since_the_start_of_the_period() {
+    fn a_forecast_continues_the_average_rate_since_the_first_use() {
         let at = |days: u64| january().start.plus_millis(days * DAY_MILLIS);
         let used = ByteCount::new(100 * GB);
-        assert_eq!(forecast(january(), at(10), used), Some(ByteCount::new(310 * GB)));
-        assert_eq!(forecast(january(), at(31), used), Some(used));
-        assert_eq!(forecast(january(), at(40), used), Some(used), "the period has ended");
+        assert_eq!(forecast(january(), january().start, at(10), used), Some(ByteCount::new(310 * GB)));
+        assert_eq!(forecast(january(), january().start, at(31), used), Some(used));
+        assert_eq!(forecast(january(), january().start, at(40), used), Some(used), "the period has ended");
+        let begun_late = forecast(january(), at(20), at(22), used);
+        assert_eq!(begun_late, Some(ByteCount::new(550 * GB)), "50 GB on each of the last 11 days");
     }
 
     #[test]
-    fn there_is_no_forecast_in_the_first_day_of_a_period() {
+    fn there_is_no_forecast_in_the_first_day() {
         let at = |millis: u64| january().start.plus_millis(millis);
         let used = ByteCount::new(GB);
-        assert_eq!(forecast(january(), at(0), used), None);
-        assert_eq!(forecast(january(), at(DAY_MILLIS - 1), used), None);
-        assert_eq!(forecast(january(), at(DAY_MILLIS), used), Some(ByteCount::new(31 * GB)));
+        assert_eq!(forecast(january(), january().start, at(0), used), None);
+        assert_eq!(forecast(january(), january().start, at(DAY_MILLIS - 1), used), None);
+        assert_eq!(forecast(january(), january().start, at(DAY_MILLIS), used), Some(ByteCount::new(31 * GB)));
     }
 
     proptest! {
         #[test]
         fn a_forecast_is_never_below_what_is_used(used: u64, millis in DAY_MILLIS..=31 * DAY_MILLIS) {
             let used = ByteCount::new(used);
-            let expected = forecast(january(), january().start.plus_millis(millis), used).unwrap();
+            let expected = forecast(january(), january().start, january().start.plus_millis(millis), used).unwrap();
             prop_assert!(expected >= used);
         }
     }

@@ -31,7 +31,8 @@ impl Account {
                 percents,
             );
             let spending = || {
-                let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures);
+                let since = books.ledger().used_since();
+                let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures, since);
                 Spending::new(|kind, limit| books.spenders(kind, limit, None), snapshot.figures.used, cost)
             };
             alerts.change(|rules| {

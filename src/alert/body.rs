@@ -14,7 +14,7 @@ use turn_ledger::SpenderKind;
 pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
     let link = public_url.map(|url| url.dashboard(alert.section()));
     let (text, budget) = (alert.text(link.as_deref()), &alert.budget);
-    // `rate` and `cost` are as in `GET /api/overview`.
+    // `rate` and `cost` are as in `GET /api/overview`, as far as they have the same fields.
     let rate = alert.rate.map(|PresentRate { rate, limit_at, .. }| {
         json!({ "mbps": plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0), "limitAt": limit_at })
     });
@@ -34,7 +34,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         "event": alert.kind.name(),
         "id": alert.id,
         "at": alert.at,
-        "severity": alert.kind.severity().name(),
+        "severity": alert.severity().name(),
         "service": "turn-broker",
         "what": alert.what,
         "callers": alert.callers,
@@ -45,13 +45,15 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         "limitGB": plain_number(budget.limit.as_gb()),
         "percentage": plain_number(budget.used.percent_of(budget.limit)),
         "overshootBoundGB": budget.overshoot_bound.gb_up(),
+        // Null without a count.
+        "likelyOvershootGB": budget.likely_overshoot.map(Shown::gb_up),
         "resetDate": budget.reset,
         // Null in an alert that is not about the limit.
         "rate": rate,
         // What the spenders are; null if none is known.
         "spendersBy": alert.spending.by.map(SpenderKind::name),
         "spenders": alert.spending.top.iter().map(spender).collect::<Vec<_>>(),
-        // Null after a recovery.
+        // Null in an alert that is not about the limit.
         "cost": cost,
     })
 }

@@ -40,6 +40,17 @@ pub struct Alert {
     pub rate: Option<PresentRate>,
 }
 
+impl Alert {
+    /// The same with who spends, and with the cost in an alert about the limit: what a period costs says nothing about a fault.
+    pub(super) fn with_spending(self, spending: &Spending) -> Self {
+        if !self.kind.shows_spending() {
+            return self;
+        }
+        let cost = spending.cost.clone().filter(|_| self.kind.is_about_usage());
+        Self { spending: Spending { cost, ..spending.clone() }, ..self }
+    }
+}
+
 /// The budget as an alert shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetFigures {
@@ -49,6 +60,12 @@ pub struct BudgetFigures {
     pub limit: ByteCount,
     /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
+    /// The same if the calls that are ended at the limit end there.
+    #[serde(default)]
+    pub uncut_overshoot: ByteCount,
+    /// The same at the rate that counts have shown; `None` without a count.
+    #[serde(default)]
+    pub likely_overshoot: Option<ByteCount>,
     /// When the period ends.
     pub reset: Timestamp,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::rules::texts::minute;
 use super::size::{size, size_up};
-use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
+use super::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::amounts::Shown;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKind};
@@ -60,10 +60,14 @@ impl Alert {
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
         lines.extend(spenders(&self.spending, self.budget.used));
         lines.extend(self.spending.cost.as_ref().map(cost));
-        if self.kind.is_about_usage() && self.budget.overshoot_bound > ByteCount::ZERO {
-            let bound = size_up(self.budget.overshoot_bound);
+        let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
+        if self.kind.is_about_usage() && uncut_overshoot > used.minus(limit) {
+            let (worst, likely) = (size_up(uncut_overshoot), likely_overshoot.map(size_up));
+            let likely =
+                likely.map(|likely| format!("; at the highest hourly rate that was counted, {likely}"));
             lines.push(format!(
-                "Worst case: credentials already issued can take usage {bound} past the limit."
+                "Worst case: credentials already issued can take usage {worst} past the limit{}.",
+                likely.unwrap_or_default()
             ));
         }
         lines

@@ -25,12 +25,16 @@ pub const RECENT_MAX: usize = 50;
 const LIMITS_MAX: usize = 8;
 
 /// The states of the sources.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SourceStates {
     /// Whether the provider mints; `None` without a provider.
     pub provider: Option<bool>,
-    /// Whether coturn mints, and no command line of it is used: nothing ends its calls.
-    pub coturn_uncut: bool,
+    /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
+    pub coturn: Option<bool>,
+    /// Whether the built-in relay is used.
+    pub relay: bool,
+    /// Whether sessions of the SFU are.
+    pub sfu: bool,
 }
 
 /// The input of the rules at one instant.
@@ -47,8 +51,12 @@ pub struct AlertInput {
     pub limit: ByteCount,
     /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
-    /// Whether the provider mints; `None` without a provider.
-    pub provider: Option<bool>,
+    /// The same if the calls that are ended at the limit end there.
+    pub uncut_overshoot: ByteCount,
+    /// The same at the rate that counts have shown; `None` without a count.
+    pub likely_overshoot: Option<ByteCount>,
+    /// The sources.
+    pub sources: SourceStates,
     /// Whether the readings fit `assumed_rate`, and no connection outlives its tail.
     pub assumption_holds: bool,
     /// The rate of one grant by readings that contradict `assumed_rate`; `None` if they show none.
@@ -59,8 +67,6 @@ pub struct AlertInput {
     pub analytics_stale: bool,
     /// Whether coturn's command line does not answer; `false` if it is not used.
     pub coturn_unreachable: bool,
-    /// Whether coturn mints, and no command line of it is used.
-    pub coturn_uncut: bool,
     /// Until when the ledger lacks grants that were handed out; `None` if it lacks none.
     pub lacks_until: Option<Timestamp>,
     /// Whether the provider counted many bytes under identifiers that the ledger does not know.
@@ -85,7 +91,7 @@ impl AlertInput {
     /// The input of one instant.
     pub fn of(
         snapshot: &Snapshot,
-        SourceStates { provider, coturn_uncut }: SourceStates,
+        sources: SourceStates,
         rotation_failing: bool,
         rate: PresentRate,
         percents: AlertPercents,
@@ -97,13 +103,14 @@ impl AlertInput {
             used: figures.used,
             limit: figures.limit,
             overshoot_bound: figures.overshoot_bound(),
-            provider,
+            uncut_overshoot: snapshot.uncut_overshoot,
+            likely_overshoot: snapshot.likely_overshoot,
+            sources,
             assumption_holds: measured.rate_holds() && !measured.outlived,
             observed_rate: measured.exceeded.map(|exceeded| exceeded.observed),
             assumed_rate,
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,
-            coturn_uncut,
             lacks_until: snapshot.lacks_grants().then_some(snapshot.lacks_until),
             has_unknown_bytes: snapshot.has_unknown_bytes(),
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
@@ -127,6 +134,8 @@ impl AlertInput {
             used: self.used,
             limit: self.limit,
             overshoot_bound: self.overshoot_bound,
+            uncut_overshoot: self.uncut_overshoot,
+            likely_overshoot: self.likely_overshoot,
             reset: self.period.end,
         };
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
@@ -173,9 +182,7 @@ impl AlertRules {
         made.extend(self.failures(input));
         if made.iter().any(|alert| alert.kind.shows_spending()) {
             let spending = spending();
-            for alert in made.iter_mut().filter(|alert| alert.kind.shows_spending()) {
-                alert.spending = spending.clone();
-            }
+            made = made.into_iter().map(|alert| alert.with_spending(&spending)).collect();
         }
         for alert in &made {
             self.queue(alert.clone());
@@ -262,7 +269,7 @@ impl AlertRules {
     /// The failures that began, and those that ended.
     fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
         let states = [
-            (&mut self.provider, Fault::ProviderDown, input.provider.map(|is_up| !is_up)),
+            (&mut self.provider, Fault::ProviderDown, input.sources.provider.map(|is_up| !is_up)),
             (&mut self.assumption, Fault::AssumptionBroken, Some(!input.assumption_holds)),
             (&mut self.analytics, Fault::AnalyticsStale, Some(input.analytics_stale)),
             (&mut self.coturn, Fault::CoturnUnreachable, Some(input.coturn_unreachable)),

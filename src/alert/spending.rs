@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amounts::Shown;
 use crate::cost::{Money, Price, forecast};
-use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums};
+use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums, Timestamp};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -44,11 +44,11 @@ pub struct AlertCost {
     pub currency: String,
     /// The cost of the bytes so far.
     pub so_far: Money,
-    /// The end of the period; `None` in its first day.
+    /// The end of the period; `None` in the first day of its use.
     pub forecast: Option<Forecast>,
 }
 
-/// The end of a period if its average rate continues.
+/// The end of a period if its average rate since its first use continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Its bytes.
@@ -87,9 +87,9 @@ impl Spending {
 }
 
 impl AlertCost {
-    /// The cost at this instant.
-    pub fn of(price: &Price, currency: &str, figures: &Figures) -> Self {
-        let at_end = forecast(figures.period, figures.now, figures.used);
+    /// The cost at this instant. `since`: the first use of the period.
+    pub fn of(price: &Price, currency: &str, figures: &Figures, since: Timestamp) -> Self {
+        let at_end = forecast(figures.period, since, figures.now, figures.used);
         Self {
             currency: currency.to_owned(),
             so_far: price.of(figures.used),
@@ -101,7 +101,7 @@ impl AlertCost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{SpenderKey, Sums, Timestamp};
+    use turn_ledger::{SpenderKey, Sums};
 
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];

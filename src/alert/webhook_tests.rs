@@ -33,6 +33,8 @@ fn alert() -> Alert {
             used: ByteCount::new(951_200_000_000),
             limit: gb(1_000),
             overshoot_bound: ByteCount::new(23_400_000_001),
+            uncut_overshoot: ByteCount::new(23_400_000_001),
+            likely_overshoot: Some(ByteCount::new(1_204_000_000)),
             reset: Timestamp::from_millis(1_738_368_000_000),
         },
         spending: Spending { by: Some(SpenderKind::User), top: top.into(), cost: Some(cost) },

@@ -134,7 +134,16 @@ fn example(config: &Config, now: Timestamp) -> Alert {
     let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
     let spending = Spending { by: Some(SpenderKind::User), top, cost: Some(cost) };
     let reset = budget.billing_day.period_at(now).end;
-    Alert::test(now, BudgetFigures { used, limit: budget.limit, overshoot_bound: share(5), reset }, spending)
+    let [limit, overshoot_bound] = [budget.limit, share(5)];
+    let figures = BudgetFigures {
+        used,
+        limit,
+        overshoot_bound,
+        uncut_overshoot: overshoot_bound,
+        likely_overshoot: Some(share(1)),
+        reset,
+    };
+    Alert::test(now, figures, spending)
 }
 
 #[cfg(test)]

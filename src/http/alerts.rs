@@ -86,7 +86,7 @@ pub async fn get_alerts(app: AppState) -> Json<AlertsBody> {
 fn body(alert: Alert, waiting: bool) -> AlertBody {
     AlertBody {
         event: alert.kind.name(),
-        severity: alert.kind.severity().name(),
+        severity: alert.severity().name(),
         at: alert.at,
         advice: alert.first_step(),
         used_gb: alert.budget.used.gb_nearest(),

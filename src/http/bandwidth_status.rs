@@ -156,7 +156,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         reserved_gb: figures.committed.minus(figures.used).gb_up(),
         sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
-        likely_overshoot_gb: snapshot.likely_overshoot().map(Shown::gb_up),
+        likely_overshoot_gb: snapshot.likely_overshoot.map(Shown::gb_up),
         bound_assumes: app.bound_terms.in_words(measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),

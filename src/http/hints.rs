@@ -73,7 +73,7 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     // What is counted needs no reports. At the start of a period, the provider is still asked for the last one.
     let is_counted = (measured.as_of.is_some() || app.cloudflare_meter.is_some())
         && !measured.is_stale()
-        && !app.mint.source_states().coturn_uncut;
+        && app.mint.source_states().coturn != Some(false);
     // What the SFU sends is charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
     let is_silent = snapshot.counts.connections == 0 && snapshot.open_connections == 0;
@@ -177,7 +177,7 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, in_database: bo
         hints.add(true, code, &text);
     }
     // Estimate mode promises no bound, so there it is a hint only if calls as they were would pass the limit.
-    let likely = snapshot.likely_overshoot().unwrap_or_default();
+    let likely = snapshot.likely_overshoot.unwrap_or_default();
     let is_strict = snapshot.mode == BudgetMode::Strict;
     let text = if figures.committed <= figures.used {
         format!("usage, with what sampling may have missed, is {} GB past the limit.", bound.gb_up())

@@ -165,12 +165,12 @@ pub struct CostBody {
     /// The cost of the bytes used so far.
     #[schema(example = "12.35")]
     so_far: String,
-    /// Null in the first day of a period.
+    /// Null in the first day of its use.
     #[schema(required = true)]
     forecast: Option<ForecastBody>,
 }
 
-/// The end of the period, if the average rate since its start continues.
+/// The end of the period, if its average rate since the first use continues.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForecastBody {
@@ -180,6 +180,9 @@ pub struct ForecastBody {
     /// Their cost.
     #[schema(example = "40.00")]
     cost: String,
+    /// The first use of the period.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
+    since: Timestamp,
 }
 
 /// The responses to callers.
@@ -248,19 +251,20 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         let grant = grant.to_string();
         RevokedBody { grant, source, revoked_at, expires_at }
     };
-    let (snapshot, PresentRate { rate, until, limit_at }, usable, revoked) = app.account.read(|books| {
-        let (snapshot, grants) = (books.snapshot(), books.grants());
-        let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
-        let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
-        (snapshot, PresentRate::of(books), usable, revoked)
-    });
+    let (snapshot, PresentRate { rate, until, limit_at }, since, usable, revoked) =
+        app.account.read(|books| {
+            let (snapshot, grants) = (books.snapshot(), books.grants());
+            let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
+            let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
+            (snapshot, PresentRate::of(books), books.ledger().used_since(), usable, revoked)
+        });
     Json(OverviewBody {
         at: snapshot.figures.now,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
         rate: RateBody { mbps: mbps(rate), until, limit_at },
-        cost: cost(&app.prices, &snapshot.figures),
+        cost: cost(&app.prices, &snapshot.figures, since),
         usable,
         alert_percents: app.alert_percents.iter().collect(),
         sign_in: app.auth.is_some(),
@@ -288,14 +292,15 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
         limit: figures.limit.get(),
         configured_limit: snapshot.configured_limit.get(),
         overshoot_bound: figures.overshoot_bound().get(),
-        likely_overshoot: snapshot.likely_overshoot().map(ByteCount::get),
+        likely_overshoot: snapshot.likely_overshoot.map(ByteCount::get),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }
 }
 
-fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> CostBody {
-    let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures);
-    let at_end = |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string() };
+fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since: Timestamp) -> CostBody {
+    let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures, since);
+    let at_end =
+        |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string(), since };
     CostBody {
         currency,
         price_per_gb: plain_number(price.per_gb.as_units()),

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_ledger::{SpenderKey, Timestamp, User};
+use turn_ledger::{SpenderKey, SpenderKind, Timestamp, User};
 
 /// Ends the sessions of a user at the SFU, also those that only send.
 fn end_sessions_of(app: &App, user: &User) {
@@ -93,8 +93,13 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
         "the operator has revoked a user's credentials"
     );
     recorded?;
-    let message =
-        revocation_message(user_name, revoked, &ends, app.account.read(|books| books.is_blocked(&user)));
+    let is_blocked = app.account.read(|books| books.is_blocked(&user));
+    let revoked_ones = revocation_message(user_name, revoked, &ends);
+    let message = if is_blocked {
+        blocked_message(user_name, &revoked_ones, app.auth.as_deref())
+    } else {
+        format!("{revoked_ones} {user_name} can get new ones: block {user_name} to refuse them.")
+    };
     Ok(Json(UserRevocationBody {
         user: user_name.to_owned(),
         revoked,
@@ -106,7 +111,7 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     }))
 }
 
-fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked: bool) -> String {
+fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
     let RevokedAll { cut, left, calls_until, .. } = *ends;
     let others = revoked.saturating_sub(cut);
     let all = match revoked {
@@ -120,9 +125,20 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
             format!("The source of {others} cannot end calls: those in progress may go on until {until}.")
         }),
         (left > 0).then(|| format!("The source of {left} could not be reached in time: revoke again.")),
-        (!is_blocked).then(|| format!("{user} can get new ones: block {user} to refuse them.")),
     ];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// `issued`: what becomes of the credentials that the user has.
+fn blocked_message(user: &str, issued: &str, auth: Option<&Auth>) -> String {
+    let anonymous = match auth {
+        Some(auth) if auth.config.required => "",
+        Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
+        None => {
+            " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."
+        }
+    };
+    format!("{user} is blocked and gets no credentials. {issued}{anonymous}")
 }
 
 /// Blocks a user.
@@ -147,28 +163,26 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
-    let key = SpenderKey::User(user.clone());
-    let is_known = app.account.read(|books| books.grants().spenders().get(&key).is_some());
-    let message = block_message(user.as_str(), is_known, app.auth.as_deref());
+    let message = blocked_message(user.as_str(), &issued_message(&app, &user), app.auth.as_deref());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
-fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
-    let issued = if is_known {
-        format!(
-            " Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."
-        )
-    } else {
-        " No credential of this user is known in this period.".to_owned()
-    };
-    let anonymous = match auth {
-        Some(auth) if auth.config.required => "",
-        Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
-        None => {
-            " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."
-        }
-    };
-    format!("{user} is blocked and gets no credentials.{issued}{anonymous}")
+/// What a block means for the credentials that the user has.
+fn issued_message(app: &App, user: &User) -> String {
+    let key = SpenderKey::User(user.clone());
+    let usable = app.account.read(|books| {
+        let grants = books.grants();
+        let live = grants.spenders().get(&key)?.live;
+        Some(live.saturating_sub(grants.revoked_by(SpenderKind::User).get(&key).copied().unwrap_or(0)))
+    });
+    let user = user.as_str();
+    match usable {
+        None => "No credential of this user is known in this period.".to_owned(),
+        Some(0) => format!("Sockets of {user} are closed; there is no live credential that is not revoked."),
+        Some(_) => format!(
+            "Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."
+        ),
+    }
 }
 
 /// Unblocks a user.

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::rules::SourceStates;
 use crate::app::App;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
@@ -230,7 +231,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let sources = app.mint.source_states();
+                let sources = SourceStates { sfu: app.sfu.is_some(), ..app.mint.source_states() };
                 app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, app.dispatcher.is_some());
             }
             _ = flush.tick() => {

@@ -238,10 +238,13 @@ impl Mint {
 
     /// The states of the sources, for alerts.
     pub fn source_states(&self) -> SourceStates {
-        let mints = |source: &Source| matches!(source.ready(), Some(CredentialSource::Coturn(_)));
+        let mints =
+            |wanted| self.sources.iter().filter_map(Source::ready).any(|ready| ready.source() == wanted);
         SourceStates {
             provider: self.provider_is_up(),
-            coturn_uncut: self.sources.iter().any(mints) && !self.cut_here.contains(&IceSource::Coturn),
+            coturn: mints(IceSource::Coturn).then(|| self.cut_here.contains(&IceSource::Coturn)),
+            relay: mints(IceSource::Relay),
+            ..SourceStates::default()
         }
     }
 

@@ -136,6 +136,7 @@ export interface ErrorBody {
 
 export interface ForecastBody {
   cost: string;
+  since: string;
   usedBytes: number;
 }
 

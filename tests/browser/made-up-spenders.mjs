@@ -41,7 +41,7 @@ export class Spenders {
     if (verb === 'revoke') {
       const theirs = this.#all().filter((one) => one.user === user && one.live);
       for (const { id } of theirs) this.revoked.add(id);
-      const message = `Live credentials of ${user}: ${theirs.length}, all revoked.`;
+      const message = `${this.blocked.has(user) ? `${user} is blocked and gets no credentials. ` : ''}Live credentials of ${user}: ${theirs.length}, all revoked.`;
       return [200, { user, revoked: theirs.length, ended: theirs.length, left: 0, cut: 0, callsUntil: null, message }];
     }
     const blocked = method !== 'DELETE';

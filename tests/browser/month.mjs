@@ -93,7 +93,7 @@ export function month(mood) {
       signIn: true, usable: 41, replicas: [], alertPercents: [50, 80, 95, 100],
       cost: {
         currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
-        forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB) },
+        forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB), since: instant(START) },
       },
       callers: {
         answers: [

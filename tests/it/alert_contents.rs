@@ -58,14 +58,12 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act() {
         {"key": "carol", "bytes": 100 * MB, "percentage": 10.42},
     ]);
     assert_eq!(body["spenders"], expected);
-    // 14.5 of 31 days and a minute have passed.
-    let forecast = json!({"usedBytes": 2_052_315_503_u64, "cost": "1.03"});
-    assert_eq!(body["cost"], json!({"currency": "EUR", "soFar": "0.48", "forecast": forecast}));
+    assert_eq!(body["cost"], json!({"currency": "EUR", "soFar": "0.48", "forecast": null}));
     assert_eq!(body["link"], "https://turn.example.com/relay/dashboard#spenders");
     let text = body["text"].as_str().unwrap();
     for line in [
         "Largest users: \"ann\" 0.61 GB (64 %), \"bob\" 0.20 GB (21 %), \"carol\" 0.10 GB (10 %).",
-        "Cost: 0.48 EUR so far, 1.03 EUR (2.05 GB) at the end of the period at its average rate.",
+        "Cost: 0.48 EUR so far.",
         "https://turn.example.com/relay/dashboard#spenders",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

@@ -42,7 +42,14 @@ fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Web
 fn alerts(percent: u8) -> Vec<Alert> {
     let (at, gb) = (timestamp(START), |gb| ByteCount::new(gb * 1_000_000_000));
     let [limit, overshoot_bound] = [1_000, 0].map(gb);
-    let budget = |used| BudgetFigures { used, limit, overshoot_bound, reset: at };
+    let budget = |used| BudgetFigures {
+        used,
+        limit,
+        overshoot_bound,
+        uncut_overshoot: overshoot_bound,
+        likely_overshoot: None,
+        reset: at,
+    };
     let alert = |percent: u8| Alert {
         id: format!("2025-01-01/budget-used-{percent}/1000000000000"),
         kind: AlertKind::Used(percent),

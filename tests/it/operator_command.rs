@@ -76,7 +76,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert_eq!(mint().await.1["code"], "USER_BLOCKED");
     assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
-    let goes_on = "Live credentials of team/ann: 2, all revoked. The source of 2 cannot end calls: those in progress may go on until 20";
+    let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. The source of 2 cannot end calls: those in progress may go on until 20";
     assert!(revoked.starts_with(goes_on), "{revoked}");
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);

@@ -218,6 +218,28 @@ async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
 }
 
 #[tokio::test]
+async fn a_block_and_a_revocation_say_what_is_left_of_both_in_any_order() {
+    let broker = broker(&[]).await;
+    let order = async |what: &str| {
+        let done = broker.order(Method::POST, &format!("/api/users/ann/{what}")).await;
+        done.json()["message"].as_str().unwrap().to_owned()
+    };
+    mint_as(&broker, "ann", "").await.grant();
+    let blocked = order("block").await;
+    assert!(blocked.contains("credentials work until they are revoked"), "{blocked}");
+    let revoked = order("revoke").await;
+    let expected = "ann is blocked and gets no credentials. Live credentials of ann: 1, all revoked. ";
+    assert!(
+        revoked.starts_with(expected) && revoked.contains("Callers without a token are not"),
+        "{revoked}"
+    );
+    assert!(!revoked.contains("can get new ones") && !revoked.contains("work until they are"), "{revoked}");
+    let again = order("block").await;
+    assert!(again.contains("there is no live credential that is not revoked."), "{again}");
+    assert!(!again.contains("work until they are"), "{again}");
+}
+
+#[tokio::test]
 async fn all_credentials_of_a_user_are_revoked_at_once() {
     let broker = broker(&[]).await;
     let ann = mint_as(&broker, "ann", "").await.grant();

@@ -204,10 +204,10 @@ test('the present rate says what it is the average of', () => {
 });
 
 test('the limit at this rate is an instant, or not before the reset', () => {
-  const limitAt = (instant, more = {}) => verdicts.limitAt(overview({ periodStart: '2026-11-01T00:00:00.000Z' }, {
-    rate: { mbps: 3.2, until: '', limitAt: instant }, cost: { forecast: { usedBytes: 9 * GB } }, ...more,
+  const limitAt = (instant, more = {}) => verdicts.limitAt(overview({}, {
+    rate: { mbps: 3.2, until: '', limitAt: instant }, cost: { forecast: { usedBytes: 9 * GB, since: '2026-11-18T09:00:00.000Z' } }, ...more,
   }));
-  assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 1 Nov leads to 9.00 GB at the reset.' });
+  assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 18 Nov leads to 9.00 GB at the reset.' });
   assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
   assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
   assert.equal(limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB } }).word, 'it is reached');
@@ -223,20 +223,23 @@ test('the bar is scaled to the limit, and what is beyond it is shown apart', () 
 });
 
 test('the bar has the steps of the alerts and the colors of their severity', () => {
-  const level = (used, alertPercents = [50, 80, 95, 100]) => verdicts.level({ bytes: { used: used * GB, limit: 100 * GB }, alertPercents });
+  const at = '2026-11-20T14:24:00.000Z';
+  const level = (used, alertPercents = [50, 80, 95, 100], limitAt = null) => verdicts.level({ at, bytes: { used: used * GB, limit: 100 * GB }, alertPercents, rate: { limitAt } });
   const marks = [0, 79.99, 80, 94.99, 95, 99.99, 100].map((used) => level(used).mark);
   assert.deepEqual(marks, ['good', 'good', 'warn', 'warn', 'bad', 'bad', 'bad']);
   assert.deepEqual([20, 60, 96, 100].map((used) => level(used).word), ['below 50 % of the limit', 'below 80 % of the limit', 'above 95 % of the limit', 'the limit is reached']);
   assert.deepEqual([[85, [90]], [91, [90]], [91, [50]], [100, [50]]].map(([used, percents]) => level(used, percents)).map(({ mark, word }) => `${mark}: ${word}`),
     ['good: below 90 % of the limit', 'warn: above 90 % of the limit', 'good: above 50 % of the limit', 'bad: the limit is reached']);
+  const near = [51, 96].map((used) => level(used, undefined, '2026-11-21T14:23:59.000Z').mark);
+  assert.deepEqual([...near, level(51, undefined, '2026-11-21T14:24:00.000Z').mark], ['warn', 'bad', 'good'], 'a limit that is reached within a day is at least a warning');
 });
 
 test('the cost is stated in the currency, with the basis of the forecast', () => {
-  const cost = { currency: 'EUR', pricePerGB: 0.05, freeGB: 1000, soFar: '12.35', forecast: { usedBytes: 2000 * GB, cost: '50.00' } };
-  const made = (more) => verdicts.costs(overview({ periodStart: '2026-11-01T00:00:00.000Z' }, { cost: { ...cost, ...more } }));
+  const cost = { currency: 'EUR', pricePerGB: 0.05, freeGB: 1000, soFar: '12.35', forecast: { usedBytes: 2000 * GB, cost: '50.00', since: '2026-11-18T09:00:00.000Z' } };
+  const made = (more) => verdicts.costs(overview({}, { cost: { ...cost, ...more } }));
   assert.equal(made().soFar, '€12.35');
   assert.deepEqual(made().rows.map(({ value }) => value), ['€50.00', '2,000.00 GB', '€0.05', '998.00 GB']);
-  assert.equal(made().note, 'The forecast continues the average rate since 1 Nov.');
+  assert.equal(made().note, 'The forecast continues the average rate since 18 Nov.');
   assert.deepEqual([made({ forecast: null }).rows[0].value, made({ pricePerGB: 0.0005 }).rows[2].value], ['–', '€0.0005']);
   assert.match(made({ forecast: null }).note, /first day/);
 });

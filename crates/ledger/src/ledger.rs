@@ -189,9 +189,20 @@ impl Ledger {
         }
     }
 
-    /// What this period will have used if each live grant relays at this rate in the time that is not counted.
-    pub(crate) fn used_at(&self, rate: BitRate) -> ByteCount {
-        self.sum(|minutes| minutes.used_at(rate))
+    /// By how much usage passes the limit if each source comes to have used this much in this period. Sources whose calls are ended at the
+    /// limit pass it with nothing.
+    pub(crate) fn overshoot(&self, used_later: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
+        let all = self.sum(&used_later);
+        let goes_on = self.metered().filter(|source| !source.is_ended_at_limit(self.now));
+        let more = goes_on.map(|source| used_later(&source.minutes).minus(source.minutes.used()));
+        let past = self.sum(Minutes::used).minus(self.terms.limit);
+        all.minus(self.terms.limit).min(more.fold(past, ByteCount::plus))
+    }
+
+    /// The first instant of this period in which something was used or a grant was alive; its start if there is none.
+    pub fn used_since(&self) -> Timestamp {
+        let first = self.metered().filter_map(|source| source.minutes.used_since()).min();
+        first.map_or(self.period.start, |first| first.max(self.period.start))
     }
 
     /// Grants alive now, tail included, over all sources.

@@ -107,6 +107,47 @@ fn all_metered_sources_share_one_limit() {
 }
 
 #[test]
+fn calls_that_are_ended_at_the_limit_take_usage_no_further() {
+    const MB: u64 = 1_000_000;
+    let terms = Terms { limit: ByteCount::new(100 * MB), ..ledger(0).terms };
+    let lanes = [IceSource::Relay, IceSource::Cloudflare].map(SourceTerms::of_a_removed);
+    let lanes = lanes.map(|lane| SourceTerms { tail: Duration::ZERO, ..lane });
+    let mut ledger = Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new());
+    let worst = |ledger: &Ledger| {
+        (ledger.figures().overshoot_bound().get() / MB, ledger.overshoot(Minutes::committed).get() / MB)
+    };
+    // Eleven minutes of 15 MB each.
+    reserve(&mut ledger, IceSource::Relay, 10 * A_MINUTE).unwrap();
+    assert_eq!(worst(&ledger), (65, 0), "the relay ends its calls");
+    reserve(&mut ledger, IceSource::Cloudflare, 10 * A_MINUTE).unwrap();
+    assert_eq!(worst(&ledger), (230, 165), "Cloudflare does not");
+    ledger.apply(bytes(IceSource::Relay, 120 * MB));
+    assert_eq!(worst(&ledger), (335, 185), "20 MB have passed it already");
+}
+
+#[test]
+fn a_period_is_used_since_its_first_byte_or_grant() {
+    const DAY: u64 = 1_440 * MINUTE;
+    let mut ledger = ledger(1_000_000_000);
+    ledger.advance(at(5 * DAY));
+    assert_eq!(ledger.used_since(), ledger.period().start, "nothing is used");
+    ledger.apply(bytes(IceSource::Manual, 500));
+    assert_eq!(ledger.used_since(), ledger.period().start, "that costs nothing");
+    reserve(&mut ledger, IceSource::Coturn, A_MINUTE).unwrap();
+    assert_eq!(ledger.used_since(), Minute::of(at(5 * DAY)).start());
+    ledger.advance(at(7 * DAY));
+    assert_eq!(reopened(&mut ledger).used_since(), ledger.period().start, "a hold is not stored");
+    assert_eq!(ledger.used_since(), Minute::of(at(5 * DAY)).start());
+    let (day, as_of) = (Day::of(at(3 * DAY)), at(3 * DAY));
+    let reading = Reading { day, as_of, granted: ByteCount::new(5), other: ByteCount::ZERO };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(ledger.used_since(), day.start(), "it was counted on another day");
+    let empty = Reading { day: Day::of(at(DAY)), as_of: at(DAY), granted: ByteCount::ZERO, ..reading };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &empty), ReadingOutcome::Taken);
+    assert_eq!(ledger.used_since(), day.start());
+}
+
+#[test]
 fn an_unmetered_source_is_neither_charged_nor_refused() {
     let mut ledger = ledger(0);
     ledger.apply(bytes(IceSource::Manual, 500));

@@ -19,6 +19,7 @@ use crate::minutes::Minutes;
 use crate::promise::{LiveDelta, PromisedTime};
 use crate::rates::Rates;
 use crate::reading::LateCounts;
+use crate::source::IceSource;
 use crate::trial::{Assumption, Trial};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
@@ -130,6 +131,11 @@ impl Timeline {
     /// Whether sessions whose grant is over are cut at `now`.
     pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
         self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
+    }
+
+    /// Whether its calls are ended when the budget is spent.
+    pub(crate) fn is_ended_at_limit(&self, now: Timestamp) -> bool {
+        matches!(self.terms.source, IceSource::Relay | IceSource::Sfu) || self.is_cut(now)
     }
 
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.

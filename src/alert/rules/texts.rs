@@ -2,9 +2,11 @@
 //! the dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows every message as it is delivered; a
 //! test compares it with the code.
 
-use super::AlertInput;
+use std::time::Duration;
+
+use super::{AlertInput, SourceStates};
 use crate::alert::size::size_of;
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending, TopSpender};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Severity, Spending, TopSpender};
 use turn_ledger::{SpenderKind, Timestamp};
 
 const TEST: &str =
@@ -52,7 +54,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
     if input.has_reached(100) {
         let end = minute(input.period.end);
-        let calls = calls_that_go_on(input);
+        let calls = calls_at_limit(input);
         return format!(
             "New callers get no credentials for a metered relay until {end}, or until the limit is raised{calls}."
         );
@@ -60,7 +62,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.promised_in_full {
         return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
     }
-    if kind == AlertKind::Began(Fault::ProviderDown) || input.provider == Some(false) {
+    if kind == AlertKind::Began(Fault::ProviderDown) || input.sources.provider == Some(false) {
         return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
     }
     match kind {
@@ -71,19 +73,28 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
 }
 
-/// The calls that nothing ends at the limit. Those of the built-in relay and of a coturn with its command line are ended.
-fn calls_that_go_on(input: &AlertInput) -> String {
-    let cloudflare = "; calls in progress over Cloudflare continue and are billed";
-    let coturn = if input.coturn_unreachable {
-        "; calls in progress over coturn continue until its command line answers"
-    } else {
-        "; calls in progress over coturn continue, because only COTURN_CLI could end them"
+/// What happens at the limit to the calls in progress over each source.
+fn calls_at_limit(input: &AlertInput) -> String {
+    let SourceStates { provider, coturn, relay, sfu } = input.sources;
+    let over_coturn = match coturn {
+        _ if input.coturn_unreachable => {
+            "; calls in progress over coturn continue until its command line answers"
+        }
+        Some(false) => "; calls in progress over coturn continue, because only COTURN_CLI could end them",
+        Some(true) => "; calls over coturn are ended",
+        None => "",
     };
-    let cloudflare = if input.provider.is_some() { cloudflare } else { "" };
-    let coturn = if input.coturn_uncut || input.coturn_unreachable { coturn } else { "" };
-    format!("{cloudflare}{coturn}")
+    [
+        if provider.is_some() { "; calls in progress over Cloudflare continue and are billed" } else { "" },
+        over_coturn,
+        if relay { "; calls over the built-in relay are ended" } else { "" },
+        if sfu { "; sessions of the SFU are ended" } else { "" },
+    ]
+    .concat()
 }
 
+/// A limit that is reached sooner at the present rate is near.
+const NEAR: Duration = Duration::from_secs(86_400);
 /// A spender with more than this part of the usage is the first to act on at the limit, in percent.
 const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
@@ -97,13 +108,30 @@ impl Alert {
             (true, _) => {
                 "Revoke the credentials of the largest spender under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
             }
-            (false, _) => self.kind.first_step(),
+            (false, _) => self.urgency().first_step(),
+        }
+    }
+
+    /// How urgent it is.
+    pub fn severity(&self) -> Severity {
+        self.urgency().severity()
+    }
+
+    /// The kind with the severity and the first step of this alert. A limit that is reached within a day at the present rate is as urgent
+    /// as one of which 80 % are used.
+    fn urgency(&self) -> AlertKind {
+        let limit_at = self.rate.and_then(|rate| rate.limit_at);
+        match self.kind {
+            AlertKind::Used(..80) if limit_at.is_some_and(|at| at.since(self.at) < NEAR) => {
+                AlertKind::Used(80)
+            }
+            kind => kind,
         }
     }
 
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub fn section(&self) -> &'static str {
-        if self.has_large_spender() { "spenders" } else { self.kind.section() }
+        if self.has_large_spender() { "spenders" } else { self.urgency().section() }
     }
 
     /// Whether the limit is reached and one spender has used much of it.

@@ -22,6 +22,7 @@ fn input() -> AlertInput {
     AlertInput {
         used: ByteCount::new(812_344_000_000),
         overshoot_bound: ByteCount::new(23_400_000_001),
+        uncut_overshoot: ByteCount::new(23_400_000_001),
         observed_rate: Some(BitRate::new(4_500_000)),
         ..AlertInput::without_faults(now, BillingDay::new(1).unwrap().period_at(now))
     }
@@ -37,9 +38,7 @@ fn spending(names: [&str; 3]) -> Spending {
 }
 
 fn alert(kind: AlertKind, input: &AlertInput, spending: &Spending) -> Alert {
-    let alert = input.alert(kind, 0, at("2025-01-16T02:00:00Z"));
-    let spending = if kind.shows_spending() { spending.clone() } else { Spending::default() };
-    Alert { spending, ..alert }
+    input.alert(kind, 0, at("2025-01-16T02:00:00Z")).with_spending(spending)
 }
 
 fn message(kind: AlertKind, input: &AlertInput) -> String {
@@ -65,12 +64,18 @@ fn of_kind(kind: AlertKind) -> String {
     let lacks_until = Some(at("2025-01-17T05:04:00Z"));
     let clock_ahead = kind == AlertKind::Began(Fault::ClockAhead);
     let input = at_rate(AlertInput { used: ByteCount::new(used * GB), lacks_until, clock_ahead, ..input() });
-    format!("## {}, {}\n\n{}", kind.name(), kind.severity().name(), message(kind, &input))
+    format!(
+        "## {}, {}\n\n{}",
+        kind.name(),
+        alert(kind, &input, &Spending::default()).severity().name(),
+        message(kind, &input)
+    )
 }
 
 #[test]
 fn every_message_is_as_in_the_file() {
-    let reached = AlertInput { used: ByteCount::new(1_001 * GB), provider: None, ..input() };
+    let reached =
+        AlertInput { used: ByteCount::new(1_001 * GB), sources: SourceStates::default(), ..input() };
     let rows = Spending {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
@@ -87,17 +92,58 @@ fn every_message_is_as_in_the_file() {
             alert(AlertKind::Used(100), &AlertInput { used: reached.used, ..input }, &Spending::default());
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
+    let with = |sources: SourceStates| AlertInput { sources, ..reached };
+    let coturn =
+        |has_command_line| SourceStates { coturn: Some(has_command_line), ..SourceStates::default() };
     let go_on = [
-        after_limit("with a coturn without COTURN_CLI", AlertInput { coturn_uncut: true, ..reached }),
-        after_limit("while coturn does not answer", AlertInput { coturn_unreachable: true, ..input() }),
+        after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
+        after_limit(
+            "with a coturn whose calls are ended",
+            AlertInput { uncut_overshoot: ByteCount::new(GB), ..with(coturn(true)) },
+        ),
+        after_limit(
+            "with Cloudflare, the built-in relay and the SFU",
+            with(SourceStates { relay: true, sfu: true, ..input().sources }),
+        ),
+        after_limit(
+            "while coturn does not answer",
+            AlertInput {
+                coturn_unreachable: true,
+                ..with(SourceStates { provider: Some(true), ..coturn(true) })
+            },
+        ),
     ];
+    let near = at_rate(AlertInput { used: ByteCount::new(512 * GB), ..input() });
+    let limit_at = Some(near.now.plus(std::time::Duration::from_secs(86)));
+    let near = AlertInput { rate: PresentRate { limit_at, ..near.rate }, ..near };
+    let near =
+        format!("## budget.used_50 with a limit that is near\n\n{}", message(AlertKind::Used(50), &near));
     let down = |(state, input)| {
         format!("## provider.down {state}\n\n{}", message(AlertKind::Began(Fault::ProviderDown), &input))
     };
     let messages: Vec<_> =
-        AlertKind::all().map(of_kind).chain(states.map(down)).chain([by_origin]).chain(go_on).collect();
+        AlertKind::all().map(of_kind).chain(states.map(down)).chain([by_origin, near]).chain(go_on).collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
+}
+
+#[test]
+fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spends() {
+    let of = |percent: u8, seconds: Option<u64>| {
+        let input = input();
+        let limit_at = seconds.map(|seconds| input.now.plus(Duration::from_secs(seconds)));
+        let input = AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input };
+        let alert = alert(AlertKind::Used(percent), &input, &Spending::default());
+        (alert.severity().name(), alert.first_step().split(' ').next().unwrap(), alert.section())
+    };
+    for calm in [None, Some(86_400)] {
+        assert_eq!(of(50, calm), ("info", "Compare", "budget"));
+        assert_eq!(of(80, calm), ("warning", "Find", "spenders"));
+    }
+    for percent in [1, 50, 79] {
+        assert_eq!(of(percent, Some(86_399)), ("warning", "Find", "spenders"), "{percent} %");
+    }
+    assert_eq!(of(95, Some(86)), ("critical", "Find", "spenders"));
 }
 
 #[test]
@@ -151,7 +197,9 @@ fn the_longest_message_fits_into_a_chat() {
             let input = AlertInput {
                 used: most,
                 limit: most.minus(ByteCount::new(1)),
-                overshoot_bound: most,
+                uncut_overshoot: most,
+                likely_overshoot: Some(most),
+                sources: SourceStates { coturn: Some(false), relay: true, sfu: true, ..state.sources },
                 ..state
             };
             for input in [input, AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {

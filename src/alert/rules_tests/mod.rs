@@ -37,13 +37,14 @@ impl AlertInput {
             used: ByteCount::ZERO,
             limit: ByteCount::new(1_000 * GB),
             overshoot_bound: ByteCount::ZERO,
-            provider: Some(true),
+            uncut_overshoot: ByteCount::ZERO,
+            likely_overshoot: None,
+            sources: SourceStates { provider: Some(true), ..SourceStates::default() },
             assumption_holds: true,
             observed_rate: None,
             assumed_rate: BitRate::new(2_000_000),
             analytics_stale: false,
             coturn_unreachable: false,
-            coturn_uncut: false,
             lacks_until: None,
             has_unknown_bytes: false,
             counts_late: false,
@@ -66,7 +67,8 @@ fn limited(millis: u64, gb: u64, limit: u64) -> AlertInput {
 }
 
 fn provider(millis: u64, is_up: bool) -> AlertInput {
-    AlertInput { provider: Some(is_up), ..input(millis) }
+    let sources = SourceStates { provider: Some(is_up), ..SourceStates::default() };
+    AlertInput { sources, ..input(millis) }
 }
 
 fn evaluate(rules: &mut AlertRules, input: &AlertInput) -> Vec<Alert> {
@@ -233,7 +235,7 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
         made.into_iter().map(|alert| (alert.kind, alert.spending == spending)).collect::<Vec<_>>()
     };
     assert_eq!(kinds(&used(0, 400)), []);
-    let both = AlertInput { provider: Some(false), ..used(1, 500) };
+    let both = AlertInput { used: used(1, 500).used, ..provider(1, false) };
     assert_eq!(kinds(&both), [(Used(50), true), (Began(ProviderDown), true)]);
     assert_eq!(kinds(&used(2, 500)), [(Ended(ProviderDown), false)]);
     assert_eq!(reads, 1);

@@ -20,7 +20,7 @@ fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
 #[test]
 fn without_a_provider_there_are_no_outage_alerts() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, AlertInput { provider: None, ..input(0) }), []);
+    assert_eq!(kinds(&mut rules, AlertInput { sources: SourceStates::default(), ..input(0) }), []);
 }
 
 #[test]

@@ -10,7 +10,8 @@ fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
     let state = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     (passes, 0..2_500u64, limits, state).prop_map(|(passes, gb, limit, (provider, holds, stale))| {
         let calm = limited(0, gb, limit);
-        (passes, AlertInput { provider, assumption_holds: holds, analytics_stale: stale, ..calm })
+        let sources = SourceStates { provider, ..SourceStates::default() };
+        (passes, AlertInput { sources, assumption_holds: holds, analytics_stale: stale, ..calm })
     })
 }
 

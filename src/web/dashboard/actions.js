@@ -57,7 +57,7 @@ async function ask(question, action) {
 /** Stops minting, or allows it again. @param {boolean} frozen */
 export function freeze(frozen) {
   const question = frozen
-    ? { title: 'Stop all minting?', text: 'New callers get STUN only, so calls that need a relay fail. Running calls continue and are billed. Minting stays stopped until you allow it again.', verb: 'Stop minting', isDangerous: true }
+    ? { title: 'Stop all minting?', text: 'New callers get STUN only, so calls that need a relay fail. This ends no call. Minting stays stopped until you allow it again.', verb: 'Stop minting', isDangerous: true }
     : { title: 'Allow minting again?', text: 'Callers get credentials again, within the limit.', verb: 'Allow minting' };
   return ask(question, async () => ((await post('api/budget/freeze', { frozen })).frozen ? 'Minting is stopped.' : 'Minting is allowed again.'));
 }
@@ -81,8 +81,9 @@ export const block = (user) => ask({
   isDangerous: true,
   more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
 }, async (more) => {
-  const { message } = await post(path(user, 'block'), {});
-  return more ? `${message} ${(await post(path(user, 'revoke'), {})).message}` : message;
+  const blocked = await post(path(user, 'block'), {});
+  // The second response says what is left of both.
+  return (more ? await post(path(user, 'revoke'), {}) : blocked).message;
 });
 
 /** @param {string} user */

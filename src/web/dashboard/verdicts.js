@@ -69,7 +69,7 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 /** The note under the button that stops or allows minting. @param {Pick<Overview['status'], 'frozen'>} status */
 export const freezeNote = ({ frozen }) => (frozen
   ? 'New callers now get STUN only. Once allowed, they get credentials within the limit.'
-  : 'If stopped, new callers get STUN only. Running calls continue.');
+  : 'If stopped, new callers get STUN only. This ends no call.');
 
 /** The note under the field for the limit. @param {Pick<Overview, 'status' | 'bytes'>} overview */
 export const limitNote = ({ status: { bandwidthLimitGB }, bytes: { limit, configuredLimit } }) =>
@@ -96,13 +96,15 @@ function evidence(overview, limit) {
   return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
-/** How near usage is to the limit, in the steps of the alerts and with their severity. @param {Pick<Overview, 'bytes' | 'alertPercents'>} overview @returns {Verdict} */
-export function level({ bytes: { used, limit }, alertPercents }) {
+/** How near usage is to the limit, in the steps of the alerts and with their severity. @param {Pick<Overview, 'at' | 'bytes' | 'alertPercents' | 'rate'>} overview @returns {Verdict} */
+export function level({ at, bytes: { used, limit }, alertPercents, rate: { limitAt: instant } }) {
   if (used >= limit) return verdict('bad', 'the limit is reached');
+  const isNear = instant !== null && Date.parse(instant) - Date.parse(at) < DAY * 1000;
   const next = alertPercents.find((percent) => used * 100 < percent * limit);
   const passed = alertPercents.findLast((percent) => used * 100 >= percent * limit) ?? 0;
-  if (passed < 80 && next) return verdict('good', `below ${next} % of the limit`);
-  return verdict(passed < 80 ? 'good' : passed < 95 ? 'warn' : 'bad', `above ${passed} % of the limit`);
+  const calm = isNear ? 'warn' : 'good';
+  if (passed < 80 && next) return verdict(calm, `below ${next} % of the limit`);
+  return verdict(passed < 80 ? calm : passed < 95 ? 'warn' : 'bad', `above ${passed} % of the limit`);
 }
 
 /**
@@ -125,18 +127,18 @@ export function rate(overview) {
   return { word: `${signed(mbps, mbps > 0 && mbps < 10 ? 2 : 0)} Mbps`, why: `${minutes} ${size((mbps * 1e6 * 3600) / 8)} an hour.` };
 }
 
-/** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost' | 'status'>} overview @returns {Verdict} */
-export function limitAt({ at, bytes, rate: { limitAt: instant }, cost: { forecast }, status }) {
+/** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview @returns {Verdict} */
+export function limitAt({ at, bytes, rate: { limitAt: instant }, cost: { forecast } }) {
   if (bytes.used >= bytes.limit) return verdict('bad', 'it is reached');
-  const why = forecast ? `The average since ${date(new Date(status.periodStart))} leads to ${size(forecast.usedBytes)} at the reset.` : '';
+  const why = forecast ? `The average since ${date(new Date(forecast.since))} leads to ${size(forecast.usedBytes)} at the reset.` : '';
   if (instant === null) return verdict('good', 'not before the reset', why);
   const left = (Date.parse(instant) - Date.parse(at)) / 1000;
   const word = left < DAY ? `in about ${span(left)}` : `about ${time(new Date(instant), new Date(at))}`;
   return verdict(left < SOON ? 'bad' : 'warn', word, why);
 }
 
-/** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes' | 'status'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
-export function costs({ cost, bytes, status }) {
+/** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
+export function costs({ cost, bytes }) {
   const price = (/** @type {string | number} */ amount) => money(Number(amount), cost.currency);
   const free = cost.freeGB * 1e9;
   const rows = [
@@ -146,8 +148,8 @@ export function costs({ cost, bytes, status }) {
     row(`left of ${plain(cost.freeGB)} free GB`, size(Math.max(0, free - bytes.used))),
   ];
   const note = cost.forecast
-    ? `The forecast continues the average rate since ${date(new Date(status.periodStart))}.`
-    : 'There is no forecast in the first day of a period.';
+    ? `The forecast continues the average rate since ${date(new Date(cost.forecast.since))}.`
+    : 'There is no forecast in the first day of use.';
   return { soFar: price(cost.soFar), rows, note };
 }
 

@@ -110,7 +110,7 @@ pub(crate) async fn broker_with(
 
 /// The states of sources, of which only the provider is known.
 pub(crate) fn sources(provider: Option<bool>) -> SourceStates {
-    SourceStates { provider, coturn_uncut: false }
+    SourceStates { provider, ..SourceStates::default() }
 }
 
 /// The key of a minute or a day of a source, as the ledger stores it.

@@ -32,9 +32,10 @@ pub struct Snapshot {
     pub figures: Figures,
     /// The providers' own counts.
     pub measured: MeasuredUsage,
-    /// What this period will have used if live grants relay at the highest hourly average that its counts have shown; `None` without a
-    /// count.
-    pub likely: Option<ByteCount>,
+    /// The most by which the live credentials can still take usage past the limit, if the calls that are ended at the limit end there.
+    pub uncut_overshoot: ByteCount,
+    /// The same if they relay at the highest hourly average that counts have shown in this period; `None` without a count.
+    pub likely_overshoot: Option<ByteCount>,
     /// What happened in this period.
     pub counts: PeriodCounts,
     /// The limit in the configuration, which an override may replace.
@@ -90,11 +91,6 @@ impl Snapshot {
         self.waits_for_clock() && self.clock_ahead_for >= CLOCK_WAIT_MAX
     }
 
-    /// By how much usage will pass the limit at the rate that counts have shown; `None` without a count.
-    pub fn likely_overshoot(&self) -> Option<ByteCount> {
-        self.likely.map(|used| used.minus(self.figures.limit))
-    }
-
     /// Whether grants may relay that the ledger does not know.
     pub fn lacks_grants(&self) -> bool {
         self.lacks_until > self.figures.now
@@ -121,7 +117,8 @@ impl Books {
         Snapshot {
             figures,
             measured,
-            likely: measured.as_of.map(|_| self.ledger.used_at(rate)),
+            uncut_overshoot: self.ledger.overshoot(|minutes| minutes.committed().plus(minutes.margin())),
+            likely_overshoot: measured.as_of.map(|_| self.ledger.overshoot(|minutes| minutes.used_at(rate))),
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,

@@ -51,6 +51,15 @@ impl Minutes {
         ByteCount::saturating(granted.saturating_add(other).saturating_add(begun).saturating_add(later))
     }
 
+    /// The first instant of this period from which on something was counted, reported or promised.
+    pub(crate) fn used_since(&self) -> Option<Timestamp> {
+        let counted = self.days.of(self.period).find(|(_, count)| count.total() > ByteCount::ZERO);
+        let mut begun = (self.first().number()..).map(Minute::new).zip(&self.begun);
+        let begun = begun.find(|(_, cell)| cell.live > 0 || self.estimate_of(**cell) > 0);
+        let starts = [counted.map(|(day, _)| day.start()), begun.map(|(minute, _)| minute.start())];
+        starts.into_iter().flatten().min()
+    }
+
     /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
     pub(crate) fn sampling(&self) -> u32 {
         self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
