@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -38,6 +38,8 @@ pub struct Process {
     pub hosts: AllowedHosts,
     /// Peers whose `X-Forwarded-For` is read.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// How long a connection may be idle between requests.
+    pub keep_alive: Duration,
     /// Authorizes the operator's routes. Without it they do not exist.
     pub operator_token: Option<TokenDigest>,
     /// Wrong operator and reporter tokens.
@@ -68,6 +70,7 @@ impl Process {
             origins: config.access.origins.clone(),
             hosts: config.access.hosts.clone(),
             trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            keep_alive: config.server.keep_alive,
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,

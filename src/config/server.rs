@@ -1,10 +1,11 @@
 //! Settings of the listener, the log and the wire formats.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
-use super::form::{form, number, one_of, parsed};
+use super::form::{form, number, one_of, parsed, seconds};
 use super::settings::Settings;
 
 /// The listener.
@@ -14,6 +15,9 @@ pub struct ServerConfig {
     pub host: IpAddr,
     /// The port of the listener, 0 to 65535; 0 lets the system pick one. `PORT`; 3001 when unset.
     pub port: u16,
+    /// How long a connection may be idle between requests, 1 s to 2 h. `KEEP_ALIVE_SECONDS`; 620 s when unset, which is more than the
+    /// 600 s of the large balancers: they must close first.
+    pub keep_alive: Duration,
 }
 
 /// The log.
@@ -57,6 +61,7 @@ impl ServerConfig {
         Self {
             host: settings.get("HOST", "0.0.0.0", address),
             port: settings.get("PORT", "3001", number(0..=65_535)),
+            keep_alive: settings.get("KEEP_ALIVE_SECONDS", "620", seconds(1..=7_200)),
         }
     }
 

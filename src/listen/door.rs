@@ -14,26 +14,26 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::crowd::{Crowd, Place};
 use super::peers::{Peers, Slot};
 use super::progress::Progress;
-use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
+use super::socket::{Occupies, TimedSocket};
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
 use crate::http::head::{ADDED_BYTES_MAX, ADDED_HEADERS_MAX, HEAD_MAX, HEADERS_MAX};
 use crate::telemetry::metrics::Metrics;
+use turn_base::body::REQUEST_TIMEOUT;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
 /// Maximum number of open sockets. Further connections wait in the system's queue.
-const SOCKETS_MAX: usize = 8_192;
-/// Idle time between requests when more than half of the sockets are open.
-const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
+pub const SOCKETS_MAX: usize = 8_192;
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -41,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Door {
     accepting: JoinHandle<()>,
     connections: TaskTracker,
-    sockets: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     requests: TaskTracker,
     handed_over: CancellationToken,
     cut: CancellationToken,
@@ -56,13 +56,13 @@ impl Door {
         is_replica: bool,
         drain: CancellationToken,
     ) -> Self {
-        let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
+        let (crowd, cut) = (Crowd::new(SOCKETS_MAX), CancellationToken::new());
         let (connections, requests) = (TaskTracker::new(), TaskTracker::new());
         let handed_over = CancellationToken::new();
         let inside = Inside {
             routes,
             is_replica,
-            sockets: Arc::clone(&sockets),
+            keep_alive: process.keep_alive,
             requests: requests.clone(),
             drain,
             handed_over: handed_over.clone(),
@@ -71,9 +71,9 @@ impl Door {
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
         let peers =
             Peers::new(Arc::clone(&process.trusted_proxies), Arc::clone(&clock), Arc::clone(&metrics));
-        let acceptor = Acceptor { listener, sockets: Arc::clone(&sockets), clock, failures: Throttle::new() };
+        let acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), clock, failures: Throttle::new() };
         let accepting = tokio::spawn(accept_all(acceptor, peers, metrics, inside, connections.clone()));
-        Self { accepting, connections, sockets, requests, handed_over, cut }
+        Self { accepting, connections, crowd, requests, handed_over, cut }
     }
 
     /// The requests in progress. Waiting for them ends when there is none.
@@ -99,7 +99,7 @@ impl Door {
 
     /// The open sockets.
     pub(super) fn sockets(&self) -> usize {
-        SOCKETS_MAX - self.sockets.available_permits()
+        self.crowd.open()
     }
 
     /// Closes all connections.
@@ -123,12 +123,13 @@ async fn accept_all(
     inside: Inside,
     connections: TaskTracker,
 ) {
-    while let Some((socket, peer, permit)) = acceptor.next(&inside.drain).await {
+    while let Some((socket, peer, place)) = acceptor.next(&inside.drain).await {
         let progress = Progress::new(metrics.discarded_bytes.clone());
         // Without a slot, the socket is closed at once.
         if let Some(slot) = peers.admit(peer.ip(), &progress).map(Arc::new) {
-            let socket = TimedSocket::new(socket, progress.clone(), (permit, Arc::clone(&slot)));
-            let connection = Connection { socket, peer, slot, progress };
+            let crowd = Arc::clone(place.crowd());
+            let socket = TimedSocket::new(socket, progress.clone(), (place, Arc::clone(&slot)));
+            let connection = Connection { socket, peer, slot, progress, crowd };
             connections.spawn(connection.serve(inside.clone()));
         }
     }
@@ -137,14 +138,14 @@ async fn accept_all(
 /// Accepts connections.
 struct Acceptor {
     listener: TcpListener,
-    sockets: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     clock: Arc<dyn Clock>,
     failures: Throttle,
 }
 
 impl Acceptor {
     /// The next connection, or `None` at shutdown.
-    async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, Place)> {
         tokio::select! {
             biased;
             () = end.cancelled() => None,
@@ -152,11 +153,11 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.sockets).acquire_owned().await.ok()?;
+    async fn accept(&self) -> Option<(TcpStream, SocketAddr, Place)> {
+        let permit = self.crowd.reserve().await?;
         loop {
             match self.listener.accept().await {
-                Ok((socket, peer)) => return Some((socket, peer, permit)),
+                Ok((socket, peer)) => return Some((socket, peer, self.crowd.take(permit))),
                 Err(error) => {
                     if let Some(held_back) = self.failures.pass(self.clock.instant()) {
                         tracing::warn!(%error, held_back, "a connection could not be accepted");
@@ -168,12 +169,13 @@ impl Acceptor {
     }
 }
 
-/// An accepted connection. Its socket holds its permit and its slot, also after an upgrade.
+/// An accepted connection. Its socket holds its place and its slot, also after an upgrade.
 struct Connection {
-    socket: TimedSocket<(OwnedSemaphorePermit, Arc<Slot>)>,
+    socket: TimedSocket<(Place, Arc<Slot>)>,
     peer: SocketAddr,
     slot: Arc<Slot>,
     progress: Progress,
+    crowd: Arc<Crowd>,
 }
 
 /// What all connections share.
@@ -182,7 +184,8 @@ struct Inside {
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
     is_replica: bool,
-    sockets: Arc<Semaphore>,
+    /// How long a connection may be idle after a response.
+    keep_alive: Duration,
     requests: TaskTracker,
     /// Requests in progress may finish.
     drain: CancellationToken,
@@ -195,13 +198,12 @@ struct Inside {
 impl Connection {
     /// Serves requests until either side closes, or until the request in progress at the drain is answered.
     async fn serve(self, inside: Inside) {
-        let Self { socket, peer, slot, progress } = self;
-        let Inside { routes, is_replica, sockets, requests, drain, handed_over, cut } = inside;
-        let keep_alive = KeepAlive { progress: progress.clone(), sockets };
-        let of = Arc::clone(&slot);
+        let Self { socket, peer, slot, progress, crowd } = self;
+        let Inside { routes, is_replica, keep_alive, requests, drain, handed_over, cut } = inside;
+        let of = Served { progress: progress.clone(), slot: Arc::clone(&slot), keep_alive };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let router = routes.borrow().clone();
-            requests.track_future(serve_one(router, keep_alive.clone(), Arc::clone(&of), peer, request))
+            requests.track_future(serve_one(router, of.clone(), peer, request))
         });
         let ends = async {
             drain.cancelled().await;
@@ -225,6 +227,7 @@ impl Connection {
             biased;
             () = progress.close_requested() => return,
             () = cut.cancelled() => return,
+            never = crowd.wake() => match never {},
             ended = served => ended,
         };
         if let Err(error) = ended {
@@ -244,9 +247,14 @@ fn http(is_replica: bool) -> http1::Builder {
     http
 }
 
-impl Occupies for (OwnedSemaphorePermit, Arc<Slot>) {
+impl Occupies for (Place, Arc<Slot>) {
     fn is_counted(&self) -> bool {
         self.1.is_counted()
+    }
+
+    /// A replica keeps its connections for a time that it knows, and closes them itself.
+    fn is_crowded(&self) -> bool {
+        self.0.crowd().is_crowded() && !self.1.is_of_replica()
     }
 
     fn stalled(&self) {
@@ -254,25 +262,17 @@ impl Occupies for (OwnedSemaphorePermit, Arc<Slot>) {
     }
 }
 
-/// How long a connection may stay idle after a response.
+/// The connection of a request.
 #[derive(Clone)]
-struct KeepAlive {
+struct Served {
     progress: Progress,
-    sockets: Arc<Semaphore>,
-}
-
-impl KeepAlive {
-    /// A replica keeps its connections for a time that it knows, and closes them itself.
-    fn span(&self, is_of_replica: bool) -> Duration {
-        let is_crowded = self.sockets.available_permits() < SOCKETS_MAX / 2;
-        if is_crowded && !is_of_replica { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
-    }
+    slot: Arc<Slot>,
+    keep_alive: Duration,
 }
 
 async fn serve_one(
     router: Router,
-    keep_alive: KeepAlive,
-    slot: Arc<Slot>,
+    Served { progress, slot, keep_alive }: Served,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
@@ -280,15 +280,16 @@ async fn serve_one(
     request.extensions_mut().insert(ConnectInfo(peer));
     let socket: Arc<dyn CountedSocket> = slot.clone();
     request.extensions_mut().insert(socket);
-    request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
+    request.extensions_mut().insert(progress.begin_service(has_body));
     let Ok(mut response) = router.oneshot(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        keep_alive.progress.begin_upgraded(response.extensions_mut().remove());
+        progress.begin_upgraded(response.extensions_mut().remove());
     } else {
         // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
         let bytes = response.body().size_hint().exact().filter(|_| !is_head).unwrap_or(0);
-        let span = keep_alive.span(slot.is_of_replica());
-        keep_alive.progress.end_service(span, usize::try_from(bytes).unwrap_or(usize::MAX));
+        // A replica closes its connections itself, within the time that one without a request has.
+        let keep_alive = if slot.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
+        progress.end_service(keep_alive, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     Ok(response)
 }

@@ -17,6 +17,9 @@ use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
 use turn_base::clock;
 use turn_base::response::Received;
 
+/// The longest idle time between requests while half of all sockets are open.
+const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
+
 /// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Shared>);
@@ -55,6 +58,8 @@ pub(super) struct Unwritten {
 
 #[derive(Clone, Debug)]
 enum Phase {
+    /// No byte of the first request has arrived.
+    Opened,
     /// No byte of the next request has arrived.
     Idle { keep_alive: Duration },
     /// A request is arriving.
@@ -68,9 +73,13 @@ enum Phase {
 impl Progress {
     /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
     pub(super) fn new(discarded: Counter) -> Self {
-        let phase = Phase::Idle { keep_alive: REQUEST_TIMEOUT };
         Self(Arc::new(Shared {
-            state: Mutex::new(SocketState { phase, has_body: false, unwritten: None, since: now() }),
+            state: Mutex::new(SocketState {
+                phase: Phase::Opened,
+                has_body: false,
+                unwritten: None,
+                since: now(),
+            }),
             body_arrived: Arc::default(),
             request_close: Notify::new(),
             discard_unread: AtomicBool::new(false),
@@ -83,7 +92,7 @@ impl Progress {
         let mut state = self.0.state.lock();
         let until = match state.phase {
             Phase::Receiving { until } => until,
-            Phase::Idle { .. } | Phase::Handled | Phase::Upgraded { .. } => clock::deadline(REQUEST_TIMEOUT),
+            _ => clock::deadline(REQUEST_TIMEOUT),
         };
         state.phase = Phase::Handled;
         state.has_body = has_body;
@@ -114,7 +123,7 @@ impl Progress {
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.0.state.lock();
         let is_busy = match state.phase {
-            Phase::Idle { .. } | Phase::Receiving { .. } => false,
+            Phase::Opened | Phase::Idle { .. } | Phase::Receiving { .. } => false,
             Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
             Phase::Upgraded { .. } => true,
         };
@@ -162,7 +171,7 @@ impl Progress {
     pub(super) fn received(&self, bytes: usize) -> bool {
         let mut state = self.0.state.lock();
         match &state.phase {
-            Phase::Idle { .. } => {
+            Phase::Opened | Phase::Idle { .. } => {
                 state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
                 true
             }
@@ -189,9 +198,14 @@ impl Progress {
         state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When the connection must end. `is_crowded`: while half of all sockets are open.
+    pub(super) fn deadline(&self, is_crowded: bool) -> Option<Instant> {
         let state = self.0.state.lock();
         match state.phase {
+            Phase::Opened => Some(state.since + REQUEST_TIMEOUT),
+            Phase::Idle { keep_alive } if is_crowded => {
+                Some(state.since + keep_alive.min(KEEP_ALIVE_CROWDED))
+            }
             Phase::Idle { keep_alive } => Some(state.since + keep_alive),
             Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,

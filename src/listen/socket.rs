@@ -1,6 +1,6 @@
 //! A client's socket with three time limits. A request must arrive within `REQUEST_TIMEOUT` of its first byte, body
 //! included. The first request must begin within the same time after the connection is opened. Between requests a connection
-//! may be idle for [`KEEP_ALIVE`]. Proxies use shorter times, so the proxy closes first and never sends into a closing
+//! may be idle for `KEEP_ALIVE_SECONDS`. Proxies use shorter times, so the proxy closes first and never sends into a closing
 //! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. What follows a request that was answered
 //! before its body had arrived is read and thrown away, within bounds: a socket that is closed with unread bytes is reset, and then
 //! the client, or a proxy such as nginx, may lose the response.
@@ -19,10 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
 use super::progress::Progress;
+use turn_base::body::REQUEST_TIMEOUT;
 use turn_base::clock;
-
-/// The longest time from a response to the first byte of the next request.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
@@ -55,6 +53,9 @@ pub(super) trait Occupies: Unpin {
     /// Whether what is sent to the client counts against its share.
     fn is_counted(&self) -> bool;
 
+    /// Whether an idle connection must end sooner, because few sockets are free.
+    fn is_crowded(&self) -> bool;
+
     /// A part of a response waits because the client does not read.
     fn stalled(&self);
 }
@@ -81,7 +82,7 @@ impl<H: Occupies> TimedSocket<H> {
         if held.is_counted() {
             let _ = set_socket_send_buffer_size(&socket, SEND_BUFFER);
         }
-        let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
+        let alarm = Box::pin(sleep_until(clock::deadline(REQUEST_TIMEOUT)));
         Self { socket, progress, held, alarm, stall: None, discards: None }
     }
 
@@ -106,7 +107,7 @@ impl<H: Occupies> TimedSocket<H> {
 
     /// Ready when the current phase has lasted too long.
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.progress.deadline() else { return Poll::Pending };
+        let Some(deadline) = self.progress.deadline(self.held.is_crowded()) else { return Poll::Pending };
         if self.alarm.deadline() != deadline {
             self.alarm.as_mut().reset(deadline);
         }

@@ -6,9 +6,15 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 
+const KEEP_ALIVE: Duration = Duration::from_secs(620);
+
 impl Occupies for () {
     fn is_counted(&self) -> bool {
         true
+    }
+
+    fn is_crowded(&self) -> bool {
+        false
     }
 
     fn stalled(&self) {}
@@ -56,12 +62,27 @@ fn a_response_that_comes_in_pieces_is_counted_to_its_end() {
 fn a_client_that_goes_on_reading_may_take_longer_than_the_idle_time() {
     let progress = Progress::new(Counter::default());
     progress.end_service(KEEP_ALIVE, 0);
-    let ended = progress.deadline();
+    let ended = progress.deadline(false);
     progress.sent(&Poll::Ready(Ok(1)));
-    let read = progress.deadline();
+    let read = progress.deadline(false);
     assert!(read > ended, "the idle time begins again");
     progress.sent(&Poll::Pending);
-    assert_eq!(progress.deadline(), read, "nothing was read");
+    assert_eq!(progress.deadline(false), read, "nothing was read");
+}
+
+#[test]
+fn in_a_crowd_only_the_time_between_requests_is_shorter() {
+    let progress = Progress::new(Counter::default());
+    assert_eq!(progress.deadline(true), progress.deadline(false), "its first request may come late");
+    let _ = progress.begin_service(false);
+    assert_eq!(progress.deadline(true), None);
+    progress.end_service(KEEP_ALIVE, 0);
+    let [crowded, usual] = [true, false].map(|is_crowded| progress.deadline(is_crowded).unwrap());
+    assert_eq!(usual - crowded, KEEP_ALIVE - Duration::from_secs(2));
+    progress.end_service(Duration::from_secs(1), 0);
+    assert_eq!(progress.deadline(true), progress.deadline(false), "shorter than the time in a crowd");
+    assert!(progress.received(1));
+    assert_eq!(progress.deadline(true), progress.deadline(false), "a request arrives");
 }
 
 #[test]
