@@ -104,7 +104,7 @@ pub fn build_leading(
         rate_limit: Arc::clone(&rate_limit),
         metrics: Arc::clone(metrics),
         origins: config.access.origins.clone(),
-        trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+        trusted_proxies: config.access.trusted_proxies.clone(),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     Ok(Arc::new(App {
@@ -201,7 +201,7 @@ impl Parts<'_> {
             client: self.client.clone(),
             long_bodies: self.process.long_bodies.clone(),
             stun: to_raw_value(&self.stun).unwrap_or_default(),
-            trusted_proxies: Arc::clone(&self.config.access.trusted_proxies),
+            trusted_proxies: self.config.access.trusted_proxies.clone(),
             public_url: self.config.public_url.as_ref().map(ToString::to_string),
             has_sign_in: self.config.auth.is_some(),
         };

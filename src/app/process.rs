@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use tokio::sync::watch;
 
 use super::LONG_BODIES;
@@ -18,6 +17,7 @@ use crate::telemetry::refusals::RefusalLog;
 use turn_base::clock::Clock;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::bearer::TokenDigest;
+use turn_base::request::client_addr::TrustedProxies;
 use turn_base::request::id::RequestIds;
 use turn_ledger::Timestamp;
 use turn_limits::MemoryQuota;
@@ -36,8 +36,8 @@ pub struct Process {
     pub origins: AllowedOrigins,
     /// Hosts that a request may name.
     pub hosts: AllowedHosts,
-    /// Peers whose `X-Forwarded-For` is read.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Peers whose headers about the client are read.
+    pub trusted_proxies: TrustedProxies,
     /// How long a connection may be idle between requests.
     pub keep_alive: Duration,
     /// Authorizes the operator's routes. Without it they do not exist.
@@ -69,7 +69,7 @@ impl Process {
             started_at: clock.now(),
             origins: config.access.origins.clone(),
             hosts: config.access.hosts.clone(),
-            trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            trusted_proxies: config.access.trusted_proxies.clone(),
             keep_alive: config.server.keep_alive,
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),

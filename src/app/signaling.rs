@@ -7,11 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
-use ipnet::IpNet;
 use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_base::error::ApiError;
-use turn_base::request::client_addr::is_trusted;
+use turn_base::request::client_addr::TrustedProxies;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::{Books, ClientKey, GrantId, KeyName, NotAdmitted, Spender, User};
@@ -40,7 +39,7 @@ pub(super) struct SignalingBroker {
     pub(super) mint: Arc<Mint>,
     pub(super) origins: AllowedOrigins,
     pub(super) rate_limit: Arc<RateLimit>,
-    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) trusted_proxies: TrustedProxies,
     /// The life of a credential for a call.
     pub(super) ttl: Duration,
 }
@@ -67,7 +66,7 @@ impl Broker for SignalingBroker {
     fn country_key(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<KeyName> {
         let countries = self.countries.as_ref().filter(|countries| !countries.keys.is_empty())?;
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-        if !is_trusted(peer.ip(), &self.trusted_proxies) {
+        if !self.trusted_proxies.contain(peer.ip()) {
             return None;
         }
         let line = only_line(headers, &countries.header)?;

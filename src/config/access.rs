@@ -5,14 +5,17 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderName;
+use axum::http::header::FORWARDED;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::form::{form, number, seconds, visible};
+use super::form::{Formed, form, number, seconds, visible};
 use super::host::{self, AllowedHosts};
 use super::origin::{self, AllowedOrigins};
 use super::public_url::PublicUrl;
 use super::settings::Settings;
+use turn_base::request::client_addr::TrustedProxies;
 
 /// The lengths of a bearer token: 16 random characters cannot be guessed over a network, and it must fit in a header line.
 const TOKEN_CHARS: RangeInclusive<usize> = 16..=1_024;
@@ -32,9 +35,10 @@ pub struct AccessConfig {
     pub hosts: AllowedHosts,
     /// The rate limit of one client address.
     pub rate: RateLimitConfig,
-    /// Networks of proxies whose `X-Forwarded-For` is read. Canonical: host bits are zero, IPv4-mapped ones are IPv4.
-    /// `TRUSTED_PROXIES`, CIDRs and bare addresses, comma-separated; none when unset.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Proxies whose headers about the client are read. Their networks are canonical: host bits are zero, IPv4-mapped ones are IPv4.
+    /// `TRUSTED_PROXIES`, CIDRs and bare addresses, comma-separated; none when unset. The header in which they name the client:
+    /// `CLIENT_ADDRESS_HEADER`; `X-Forwarded-For` when unset.
+    pub trusted_proxies: TrustedProxies,
     /// Authorizes operator calls, which answer 404 without it. 16 to 1,024 visible ASCII characters, different from the
     /// reporter's. `OPERATOR_TOKEN`; none when unset.
     pub operator_token: Option<SecretString>,
@@ -69,7 +73,10 @@ impl AccessConfig {
             origins: read_origins(settings, public_url),
             hosts: hosts.map_or(AllowedHosts::Any, AllowedHosts::List),
             rate: RateLimitConfig::read(settings),
-            trusted_proxies: read_trusted_proxies(settings),
+            trusted_proxies: TrustedProxies {
+                networks: read_trusted_proxies(settings),
+                client_header: settings.get("CLIENT_ADDRESS_HEADER", "X-Forwarded-For", client_header),
+            },
             operator_token: settings.secret("OPERATOR_TOKEN", visible(TOKEN_CHARS)),
             reporter_token: settings.secret("REPORTER_TOKEN", visible(TOKEN_CHARS)),
         };
@@ -130,6 +137,15 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
         );
     }
     networks.into()
+}
+
+/// The name of a header with an address. `Forwarded` has more.
+fn client_header(text: &str) -> Formed<HeaderName> {
+    let parse = |text: &str| text.parse().ok().filter(|name| *name != FORWARDED);
+    form(
+        "X-Forwarded-For, or the name of a header with one address such as X-Real-IP or CF-Connecting-IP",
+        parse,
+    )(text)
 }
 
 /// Parses a CIDR, or a bare address as a single host. Clears host bits and converts IPv4-mapped IPv6 to IPv4.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderName, HeaderValue};
-use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR};
+use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::only_line;
 use turn_ledger::{Minute, Timestamp};
 use turn_signaling::signing::SigningKey;
@@ -97,24 +97,25 @@ impl Hop {
 }
 
 impl Forwarded {
-    /// Gives a forwarded request the peer that counts for it. Returns its client. `None`: no replica has forwarded it.
-    pub fn restore(self, request: &mut Request) -> Option<ClientAddr> {
+    /// Gives a forwarded request the peer that counts for it. Returns its client. `None`: no replica has forwarded it. `client_header`: the
+    /// one in which proxies name their clients.
+    pub fn restore(self, request: &mut Request, client_header: &HeaderName) -> Option<ClientAddr> {
         match self {
             Self::No => None,
             Self::From(hop) => Some(hop.restore(request)),
-            Self::Skewed(_) => count_as_own(request),
+            Self::Skewed(_) => count_as_own(request, client_header),
         }
     }
 }
 
 /// Makes a request one of the replica that forwarded it: its clock differs, so its word on the client may be an old one that somebody has seen.
 /// What a proxy says is not believed either, even if this replica trusts the other one as a proxy: it passes on what the client sent.
-fn count_as_own(request: &mut Request) -> Option<ClientAddr> {
+fn count_as_own(request: &mut Request, client_header: &HeaderName) -> Option<ClientAddr> {
     let ConnectInfo(replica) = *request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     // No proxy has this address.
     request.extensions_mut().insert(ConnectInfo(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
     // Unread, it would look like that of a proxy that `TRUSTED_PROXIES` lacks.
-    request.headers_mut().remove(FORWARDED_FOR);
+    request.headers_mut().remove(client_header);
     Some(ClientAddr(replica.ip().to_canonical()))
 }
 

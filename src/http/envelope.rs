@@ -50,7 +50,9 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     if let Some(socket) = socket.filter(|_| is_by_replica) {
         socket.exempt();
     }
-    let client = forwarded.restore(&mut request).or_else(|| client_addr(&app, &request));
+    let client = forwarded
+        .restore(&mut request, &app.trusted_proxies.client_header)
+        .or_else(|| client_addr(&app, &request));
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
@@ -196,7 +198,7 @@ fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
+    Some(app.trusted_proxies.client_of(peer.ip(), request.headers()))
 }
 
 /// The kind of a route, by who calls it.

@@ -146,8 +146,9 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: new callers get STUN only.");
     hints.add(snapshot.promised_in_full, "PROMISED_IN_FULL", PROMISED_IN_FULL);
     if let Some(Unread { forwarded, of, peer }) = app.untrusted_proxies.seen() {
+        let header = &app.trusted_proxies.client_header;
         let text = format!(
-            "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from {peer}, which is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add {peer} to TRUSTED_PROXIES."
+            "{forwarded} of the last {of} requests for credentials had the header {header}, which was not read because it came from {peer}, which is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add {peer} to TRUSTED_PROXIES."
         );
         hints.add(true, "PROXY_NOT_TRUSTED", &text);
     }

@@ -20,7 +20,7 @@ use crate::limit::{Allowance, Standing};
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
-use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
+use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{parameter, text_parameter};
 use turn_base::sign_in::is_jwt;
@@ -89,11 +89,11 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
     }
 }
 
-/// The request's peer, if the request has an `X-Forwarded-For` that is not read because the peer is not among `TRUSTED_PROXIES`.
+/// The request's peer, if the request has a `CLIENT_ADDRESS_HEADER` that is not read because the peer is not among `TRUSTED_PROXIES`.
 fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    let is_unread =
-        request.headers.contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies);
+    let proxies = &app.trusted_proxies;
+    let is_unread = request.headers.contains_key(&proxies.client_header) && !proxies.contain(peer.ip());
     is_unread.then(|| peer.ip().to_canonical())
 }
 

@@ -28,7 +28,6 @@ use crate::forward::{FORWARDED, PassedOn};
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
 use turn_base::body::{BodyLimit, read};
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 
 /// The longest body that is passed on. No route takes a longer one.
@@ -49,7 +48,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
         request.headers_mut().insert(REQUEST_ID, id);
     }
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let client = ClientAddr::find(peer.ip(), request.headers(), &standby.trusted_proxies);
+        let client = standby.trusted_proxies.client_of(peer.ip(), request.headers());
         request.extensions_mut().insert(client);
     }
     let method = known_method(request.method());

@@ -1,5 +1,5 @@
-//! Detection of a proxy that `TRUSTED_PROXIES` does not name. Such a proxy sends `X-Forwarded-For`, which is not read, so all
-//! its clients count as one. A client can send the header too. So the operator gets a hint only if at least half of the
+//! Detection of a proxy that `TRUSTED_PROXIES` does not name. Such a proxy sends `CLIENT_ADDRESS_HEADER`, which is not read, so
+//! all its clients count as one. A client can send the header too. So the operator gets a hint only if at least half of the
 //! latest requests for credentials have the header. The hint states how many have it, and from where the latest of them came.
 
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ struct Latest {
     peer: Option<IpAddr>,
 }
 
-/// How many of the latest requests had an `X-Forwarded-For` that was not read.
+/// How many of the latest requests had a `CLIENT_ADDRESS_HEADER` that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
     /// Requests with such a header.
@@ -35,7 +35,7 @@ pub struct Unread {
 }
 
 impl UntrustedProxies {
-    /// Records a request. `unread_from`: its peer, if it had an `X-Forwarded-For` that was not read.
+    /// Records a request. `unread_from`: its peer, if it had a `CLIENT_ADDRESS_HEADER` that was not read.
     pub fn note(&self, unread_from: Option<IpAddr>) {
         let mut latest = self.0.lock();
         *latest = latest.with(unread_from);

@@ -69,8 +69,7 @@ impl Door {
             cut: cut.clone(),
         };
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
-        let peers =
-            Peers::new(Arc::clone(&process.trusted_proxies), Arc::clone(&clock), Arc::clone(&metrics));
+        let peers = Peers::new(process.trusted_proxies.clone(), Arc::clone(&clock), Arc::clone(&metrics));
         let acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), clock, failures: Throttle::new() };
         let accepting = tokio::spawn(accept_all(acceptor, peers, metrics, inside, connections.clone()));
         Self { accepting, connections, crowd, requests, handed_over, cut }

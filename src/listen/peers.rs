@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -19,6 +18,7 @@ use super::socket::SYSTEM_BYTES;
 use crate::forward::{CountedSocket, WOKEN_MAX};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
+use turn_base::request::client_addr::TrustedProxies;
 use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 use turn_limits::{Held, Share};
@@ -35,7 +35,7 @@ const _: () = assert!(WOKEN_MAX <= SOCKETS_PER_PEER_MAX / 2);
 /// The sockets of all peers.
 pub(super) struct Peers {
     table: Mutex<Table>,
-    trusted: Arc<[IpNet]>,
+    trusted: TrustedProxies,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     log: Throttle,
@@ -51,7 +51,7 @@ pub(super) struct Slot {
 }
 
 impl Peers {
-    pub(super) fn new(trusted: Arc<[IpNet]>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(trusted: TrustedProxies, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
         let log = Throttle::new();
         Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log })
     }
@@ -60,7 +60,7 @@ impl Peers {
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Slot> {
         let peer = peer.to_canonical();
         // A trusted proxy forwards for many clients.
-        if self.trusted.iter().any(|network| network.contains(&peer)) {
+        if self.trusted.contain(peer) {
             return Some(self.slot(None));
         }
         let client = ClientKey::of(peer);
@@ -231,12 +231,14 @@ mod tests {
 
     use super::*;
     use turn_base::clock::SystemClock;
+    use turn_base::request::client_addr::FORWARDED_FOR;
 
     const NONE: [usize; 0] = [];
 
     fn peers() -> Arc<Peers> {
-        let trusted = ["10.0.0.0/8".parse().unwrap()];
-        Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::default()))
+        let networks = ["10.0.0.0/8".parse().unwrap()].into();
+        let trusted = TrustedProxies { networks, client_header: FORWARDED_FOR };
+        Peers::new(trusted, Arc::new(SystemClock), Arc::new(Metrics::default()))
     }
 
     /// Opens a socket. Returns its slot and state.

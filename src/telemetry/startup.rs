@@ -130,7 +130,7 @@ fn report_access(config: &Config) {
         let others = if auth.required { "refused" } else { "served" };
         tracing::info!("Users: by tokens of {keys}; callers without one are {others}");
     }
-    let proxies = config.access.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let proxies = config.access.trusted_proxies.networks.iter().map(ToString::to_string).collect::<Vec<_>>();
     match proxies.as_slice() {
         [] => tracing::info!("Trusted proxies: none"),
         some => tracing::info!("Trusted proxies: {}", some.join(", ")),

@@ -1,7 +1,8 @@
 //! The rules of a request's head: one `Host`, the hosts that are served, and where a body ends. The tests write to sockets
 //! directly, because no HTTP client sends these requests.
 
-use crate::support::{OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
+use crate::support::{Answer, OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
+use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -150,4 +151,31 @@ async fn with_allowed_hosts_another_host_is_misdirected_and_mints_nothing() {
     assert_eq!(status(&broker, "/health", "HTTP/1.0", "").await.0, 200);
     let scrape = format!("Host: evil.example\r\nAuthorization: Bearer {OPERATOR}\r\n");
     assert_eq!(status(&broker, "/metrics", "HTTP/1.1", &scrape).await.0, 421, "also with the token");
+}
+
+/// Mints with one request of each client. Returns the statuses.
+async fn mint_as(broker: &TestBroker, header: &str, clients: &[&str]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for client in clients {
+        let request = broker.request(Method::GET, "/api/turn-credentials").header(header, *client);
+        statuses.push(Answer::of(request).await.status.as_u16());
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_names_the_client_in_the_header_of_the_setting_and_in_no_other() {
+    let clients = ["203.0.113.1", "203.0.113.2", "203.0.113.1"];
+    let settings = [("CLIENT_ADDRESS_HEADER", "CF-Connecting-IP"), ("RATE_LIMIT_REQUESTS", "1")];
+    let broker = TestBroker::start(&settings).await;
+    assert_eq!(mint_as(&broker, "cf-connecting-ip", &clients).await, [200, 200, 429]);
+    assert_eq!(mint_as(&broker, "x-forwarded-for", &clients).await, [200, 429, 429], "all are the proxy");
+
+    let untrusted = [settings.as_slice(), &[("TRUSTED_PROXIES", "")]].concat();
+    let broker = TestBroker::start(&untrusted).await;
+    assert_eq!(mint_as(&broker, "cf-connecting-ip", &clients).await, [200, 429, 429]);
+    let status = broker.status().await;
+    let mut hints = status["hints"].as_array().unwrap().iter();
+    let hint = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED").unwrap();
+    assert!(hint["message"].as_str().unwrap().contains("had the header cf-connecting-ip"), "{hint}");
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
-use ipnet::IpNet;
 use reqwest::Client;
 use serde_json::value::RawValue;
 use turn_base::broker::Broker;
 use turn_base::clock::Clock;
+use turn_base::request::client_addr::TrustedProxies;
 use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
@@ -25,7 +25,7 @@ pub struct Service {
     /// The ICE servers of a reply without a credential, as JSON.
     pub stun: Box<RawValue>,
     /// Peers whose headers about the client are read.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub trusted_proxies: TrustedProxies,
     /// The address at which people open this broker, with a slash at its end.
     pub public_url: Option<String>,
     /// Whether users can sign in.

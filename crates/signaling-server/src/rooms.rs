@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use turn_base::error::ApiError;
 use turn_base::random;
-use turn_base::request::client_addr::{is_https, is_trusted};
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
 use turn_ledger::User;
@@ -59,7 +58,7 @@ impl RoomRoutes {
     }
 
     fn named_by_proxy(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
-        if !is_trusted(peer.ip(), &self.service().trusted_proxies) {
+        if !self.service().trusted_proxies.contain(peer.ip()) {
             return None;
         }
         let line = only_line(headers, &self.header)?;
@@ -129,7 +128,7 @@ async fn choose_name(
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let is_https = is_https(peer.ip(), &headers, &rooms.service().trusted_proxies);
+    let is_https = rooms.service().trusted_proxies.state_https(peer.ip(), &headers);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
     let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.wall());
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())

@@ -263,7 +263,7 @@ async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
     ];
     let about_proxies = async || {
         let found = doctor(&["--json"], &settings).await.of("configuration");
-        found.iter().filter(|one| one["seen"].as_str().unwrap().contains("X-Forwarded-For")).count()
+        found.iter().filter(|one| one["seen"].as_str().unwrap().contains("x-forwarded-for")).count()
     };
     assert_eq!(about_proxies().await, 0);
     Answer::of(

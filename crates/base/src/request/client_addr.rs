@@ -1,11 +1,14 @@
-//! The client's address: the peer of the socket, or if that is a trusted proxy, an entry of `X-Forwarded-For`. Proxies append
-//! to the header, so it is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
-//! left of it can be forged: they are never used, and no byte in them changes what the others mean.
+//! The client's address: the peer of the socket, or if that is a trusted proxy, the one that its header names. Proxies append to
+//! `X-Forwarded-For`, so it is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
+//! left of it can be forged: they are never used, and no byte in them changes what the others mean. Any other header has one address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+use super::header::only_line;
 
 /// The header in which proxies append the address of their client.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,32 +20,57 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddr(pub IpAddr);
 
-impl ClientAddr {
+/// The proxies whose headers about the client are read.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    /// Their networks.
+    pub networks: Arc<[IpNet]>,
+    /// The header in which they name the client.
+    pub client_header: HeaderName,
+}
+
+impl TrustedProxies {
+    /// Whether `peer` is one of them.
+    pub fn contain(&self, peer: IpAddr) -> bool {
+        let address = peer.to_canonical();
+        self.networks.iter().any(|net| net.contains(&address))
+    }
+
     /// The client behind `peer` and the headers of its request.
-    pub fn find(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
-        let mut address = peer.to_canonical();
+    pub fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
+        let address = if self.client_header == FORWARDED_FOR {
+            self.walk(peer, headers)
+        } else {
+            self.named(peer, headers)
+        };
+        ClientAddr(address.to_canonical())
+    }
+
+    /// The first address from the right that is no trusted proxy.
+    fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut address = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops {
-            if !is_trusted(address, trusted_proxies) {
+            if !self.contain(address) {
                 break;
             }
             let Some(next) = parse_hop(hop) else { break };
-            address = next.to_canonical();
+            address = next;
         }
-        Self(address)
+        address
     }
-}
 
-/// Whether `peer` is a proxy whose `X-Forwarded-For` is read.
-pub fn is_trusted(peer: IpAddr, trusted_proxies: &[IpNet]) -> bool {
-    let address = peer.to_canonical();
-    trusted_proxies.iter().any(|net| net.contains(&address))
-}
+    /// The address that a trusted proxy names. The proxy's own if the header has none, or more than one.
+    fn named(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let line = only_line(headers, &self.client_header).filter(|_| self.contain(peer));
+        line.and_then(|line| parse_hop(line.as_bytes())).unwrap_or(peer)
+    }
 
-/// Whether the client's request came over https, as far as a trusted proxy states it: this process itself has no TLS.
-pub fn is_https(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> bool {
-    is_trusted(peer, trusted_proxies) && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
+    /// Whether the client's request came over https, as far as a trusted proxy states it: this process itself has no TLS.
+    pub fn state_https(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        self.contain(peer) && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
+    }
 }
 
 /// An address as proxies write it: alone, with a port, or IPv6 in brackets.
@@ -61,8 +89,9 @@ mod tests {
     use axum::http::HeaderValue;
     use proptest::prelude::*;
 
-    fn trusted() -> [IpNet; 2] {
-        ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]
+    fn trusted(client_header: HeaderName) -> TrustedProxies {
+        let networks = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()].into();
+        TrustedProxies { networks, client_header }
     }
 
     fn client_of(peer: &str, lines: &[Vec<u8>]) -> String {
@@ -70,7 +99,7 @@ mod tests {
         for line in lines {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
         }
-        ClientAddr::find(peer.parse().unwrap(), &headers, &trusted()).0.to_string()
+        trusted(FORWARDED_FOR).client_of(peer.parse().unwrap(), &headers).0.to_string()
     }
 
     fn client(peer: &str, forwarded: &[&str]) -> String {
@@ -82,7 +111,7 @@ mod tests {
         let headers = |scheme: &'static str| {
             HeaderMap::from_iter([(FORWARDED_PROTO, HeaderValue::from_static(scheme))])
         };
-        let over = |peer: &str, headers| is_https(peer.parse().unwrap(), &headers, &trusted());
+        let over = |peer: &str, headers| trusted(FORWARDED_FOR).state_https(peer.parse().unwrap(), &headers);
         assert!(over("10.0.0.1", headers("https")) && over("::ffff:10.0.0.1", headers("https")));
         assert!(!over("10.0.0.1", headers("http")) && !over("10.0.0.1", HeaderMap::new()));
         assert!(!over("203.0.113.1", headers("https")));
@@ -106,14 +135,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn another_header_has_one_address_and_only_a_trusted_proxy_names_it() {
+        let named = |peer: &str, lines: &[&'static str]| {
+            let mut headers = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_static("6.6.6.6"))]);
+            for line in lines {
+                headers.append("x-real-ip", HeaderValue::from_static(line));
+            }
+            let proxies = trusted(HeaderName::from_static("x-real-ip"));
+            proxies.client_of(peer.parse().unwrap(), &headers).0.to_string()
+        };
+        for (lines, client) in [
+            (&["203.0.113.9"][..], "203.0.113.9"),
+            (&[" ::ffff:203.0.113.9 "], "203.0.113.9"),
+            (&["[2001:db8::1]:443"], "2001:db8::1"),
+            // Not one address: the proxy's own.
+            (&[], "10.0.0.1"),
+            (&["unknown"], "10.0.0.1"),
+            (&["6.6.6.6, 203.0.113.9"], "10.0.0.1"),
+            (&["6.6.6.6", "203.0.113.9"], "10.0.0.1"),
+        ] {
+            assert_eq!(named("10.0.0.1", lines), client, "{lines:?}");
+            assert_eq!(named("192.0.2.1", lines), "192.0.2.1", "no trusted proxy");
+        }
+    }
+
     /// An address that is no trusted proxy, and a way in which proxies write it.
     fn any_hop() -> impl Strategy<Value = (IpAddr, String)> {
         let v4 = any::<[u8; 4]>().prop_map(IpAddr::from);
         let v6 = any::<[u8; 16]>().prop_map(IpAddr::from);
-        let address = prop_oneof![v4, v6].prop_filter("not trusted", |address| {
-            let address = address.to_canonical();
-            !trusted().iter().any(|net| net.contains(&address))
-        });
+        let address = prop_oneof![v4, v6]
+            .prop_filter("not trusted", |address| !trusted(FORWARDED_FOR).contain(*address));
         (address, 0..3_u8, any::<u16>(), "[ \t]{0,2}", "[ \t]{0,2}").prop_map(
             |(address, form, port, before, after)| {
                 let text = match (address, form) {
