@@ -98,7 +98,8 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
     let is_good = match command {
         Command::Healthcheck => {
-            let request = http_client()?.get(format!("http://{}/health", config.server.reachable()));
+            let request =
+                http_client(&config.network)?.get(format!("http://{}/health", config.server.reachable()));
             block_on(send(request))??;
             true
         }

@@ -86,8 +86,15 @@ pub fn build_leading(
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
     let stun = IceServerList::of_stun(&config.ice.stun);
-    let parts =
-        Parts { config, process: &process, account, client: http_client()?, own_keys, stun, key: &key };
+    let parts = Parts {
+        config,
+        process: &process,
+        account,
+        client: http_client(&config.network)?,
+        own_keys,
+        stun,
+        key: &key,
+    };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));

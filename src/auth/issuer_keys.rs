@@ -192,7 +192,7 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
     use turn_base::clock::SystemClock;
-    use turn_base::http_client::http_client;
+    use turn_base::http_client::{Network, http_client};
 
     const ONE: &str = "192.0.2.1";
 
@@ -201,7 +201,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let clock = Arc::new(SystemClock);
-        let keys = Arc::new(IssuerKeys::new(http_client().unwrap(), url, clock, Arc::default()));
+        let keys =
+            Arc::new(IssuerKeys::new(http_client(&Network::DIRECT).unwrap(), url, clock, Arc::default()));
         let find = |from: &'static str| {
             keys.find(Algorithm::EdDSA, Some("a"), 100, ClientKey::of(from.parse().unwrap()))
         };

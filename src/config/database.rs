@@ -1,12 +1,11 @@
 //! The ledger in `PostgreSQL`, and what several replicas need to find each other.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
 
 use super::database_url::DatabaseUrl;
-use super::form::{Formed, form, parse_base, parsed, seconds};
+use super::form::{Formed, form, parse_base, seconds};
 use super::settings::Settings;
 use turn_base::trust::Trust;
 use turn_ledger::IceSource;
@@ -20,7 +19,7 @@ const ADDRESS_EXPECTED: &str = "an address such as http://10.0.0.7:3001";
 pub struct DatabaseConfig {
     /// The database. `DATABASE_URL`; there is no database when unset.
     pub url: DatabaseUrl,
-    /// The authorities that are trusted for it. Those of `DATABASE_CA_FILE`, the system's and the built-in ones.
+    /// The authorities that are trusted for it besides the system's. Those of `CA_FILE`.
     pub trust: Trust,
     /// The schema of the tables. `DATABASE_SCHEMA`; `turn_broker` when unset.
     pub schema: String,
@@ -31,22 +30,20 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+    /// `trust`: the authorities of `CA_FILE`.
+    pub(super) fn read(settings: &mut Settings<'_>, trust: &Trust) -> Option<Self> {
         let url = settings.secret("DATABASE_URL", DatabaseUrl::parse);
-        let ca_file: Option<PathBuf> = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
-        let with_file = ca_file.and_then(|file| read_authorities(settings, &file));
         let schema = settings.money().get("DATABASE_SCHEMA", "turn_broker", schema);
         let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
         if !settings.is_set("DATABASE_URL") {
-            for name in ["DATABASE_CA_FILE", "DATABASE_SCHEMA", "ADVERTISE_URL", "LEASE_SECONDS"] {
+            for name in ["DATABASE_SCHEMA", "ADVERTISE_URL", "LEASE_SECONDS"] {
                 if settings.is_set(name) {
                     settings.warn(format!("{name} has no effect: DATABASE_URL is not set"));
                 }
             }
         }
-        let trust = || with_file.unwrap_or_else(authorities);
-        url.map(|url| Self { url, trust: trust(), schema, advertise_url, lease })
+        url.map(|url| Self { url, trust: trust.clone(), schema, advertise_url, lease })
     }
 
     /// Refuses what one machine keeps for itself, once every setting is read.
@@ -68,20 +65,6 @@ impl DatabaseConfig {
             settings.refuse("ICE_SOURCES", expected);
         }
     }
-}
-
-/// The built-in ones and the system's.
-fn authorities() -> Trust {
-    Trust::built_in().with_system()
-}
-
-/// The same with those of a file.
-fn read_authorities(settings: &mut Settings<'_>, file: &Path) -> Option<Trust> {
-    let read = authorities().with_file(file);
-    read.map_err(|why| {
-        settings.refuse("DATABASE_CA_FILE", format!("expected a file with PEM certificates, but {why}"));
-    })
-    .ok()
 }
 
 /// A name that needs no quotes in SQL.

@@ -79,7 +79,7 @@ fn fault(text: &str) -> String {
     let name = option.split_once('=').map_or(option, |(name, _)| name);
     match name {
         "sslmode" => "expected sslmode=disable, require or verify-full: a certificate is always verified, with the name of the host".to_owned(),
-        "sslrootcert" => "expected no sslrootcert: name a file of authorities in DATABASE_CA_FILE".to_owned(),
+        "sslrootcert" => "expected no sslrootcert: name a file of authorities in CA_FILE".to_owned(),
         "ssl" => "expected sslmode=require or disable in place of ssl".to_owned(),
         "schema" | "currentSchema" | "search_path" => {
             format!("expected no {name}: set DATABASE_SCHEMA to the name of the schema")

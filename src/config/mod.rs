@@ -15,6 +15,7 @@ mod host;
 mod ice;
 mod meter;
 mod names;
+mod network;
 mod origin;
 mod problem;
 mod public_url;
@@ -44,6 +45,7 @@ pub use turn_keys::{Country, CountryKeys, KEYS_MAX, RotationConfig, TurnKeyConfi
 
 use form::{IDENTIFIER_MAX, identifier};
 use settings::Settings;
+use turn_base::http_client::Network;
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The log.
     pub log: LogConfig,
+    /// How other services are reached.
+    pub network: Network,
     /// Access: origins, rate limit, proxies, tokens.
     pub access: AccessConfig,
     /// How users are known; with `None` every caller is anonymous.
@@ -108,11 +112,13 @@ impl Config {
     fn read(settings: &mut Settings<'_>) -> Self {
         let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
-        let database = DatabaseConfig::read(settings);
+        let network = network::read(settings);
+        let database = DatabaseConfig::read(settings, &network.trust);
         let public_url = PublicUrl::read(settings);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
+            network,
             access: AccessConfig::read(settings, public_url.as_ref()),
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),

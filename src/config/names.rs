@@ -51,6 +51,9 @@ const ERRORS_MAX: usize = 2;
 /// these parts for one named `coturn`.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_", "_SERVICE_", "_PORT_"];
 
+/// Other programs read it for `http:` URLs. It looks like `HTTPS_PROXY`.
+const OF_OTHERS: &str = "HTTP_PROXY";
+
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is not a setting; did you mean {nearest}?")]
@@ -93,10 +96,10 @@ impl Names {
 
     /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
-        if self.contains(name) || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
+        let upper = name.to_ascii_uppercase();
+        if self.contains(name) || upper == OF_OTHERS || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
             return None;
         }
-        let upper = name.to_ascii_uppercase();
         // Only a secret may be in a file.
         let known =
             upper.strip_suffix("_FILE").filter(|known| self.contains(known) && !self.contains(&upper));
@@ -134,6 +137,7 @@ mod tests {
         for line in "
             TURN_TTL_SECOND TURN_TTL turn_ttl_seconds Turn_Ttl_Second: TURN_TTL_SECONDS
             port: PORT
+            https_proxy: HTTPS_PROXY
             operator_token_file: OPERATOR_TOKEN_FILE
             CLOUDFLARE_TURN_API_TOKN: CLOUDFLARE_TURN_API_TOKEN
             CLOUDFLARE_TURN_API_TOKEN_FLE: CLOUDFLARE_TURN_API_TOKEN_FILE
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn known_and_foreign_names_get_no_hint() {
-        let foreign = "PATH HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
+        let foreign = "PATH HTTP_PROXY http_proxy ALL_PROXY HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
             COTURN_SERVICE_HOST COTURN_PORT_3478_UDP_ADDR";
         let known = all_names();
         for name in known.variables().chain(foreign.split(' ').map(String::from)) {

@@ -40,8 +40,13 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        let misspelled: Vec<Misspelled> =
-            self.environment.names().filter_map(|name| self.names.misspelled(name)).collect();
+        // Many environments have `https_proxy` beside `HTTPS_PROXY`.
+        let is_alone = |name: &&str| {
+            let upper = name.to_ascii_uppercase();
+            upper == **name || !self.environment.is_set(&upper)
+        };
+        let given = self.environment.names().filter(is_alone);
+        let misspelled: Vec<Misspelled> = given.filter_map(|name| self.names.misspelled(name)).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
         if self.problems.is_empty() && misspelled.iter().all(|name| !name.is_fatal) {
             hints.append(&mut self.warnings);
@@ -162,6 +167,13 @@ impl<'a> Settings<'a> {
             if self.is_set(set) && !self.is_set(missing) {
                 self.refuse(missing, format!("expected a value because {set} is set (both or neither)"));
             }
+        }
+    }
+
+    /// Refuses the name that a setting had before.
+    pub(super) fn renamed(&mut self, old: &str, name: &str) {
+        if self.environment.is_set(old) {
+            self.refuse(old, format!("expected the name {name}, which this setting has now"));
         }
     }
 

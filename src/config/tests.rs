@@ -161,7 +161,7 @@ fn the_example_assigns_each_known_variable_once() {
 fn the_example_is_valid_with_every_line_uncommented_except_what_excludes_a_database() {
     // The file of authorities must be there.
     let [without_database, with_database] =
-        [&["DATABASE_CA_FILE", "DATABASE_URL"][..], &["DATABASE_CA_FILE", "STATE_DIR", "REPORTS_DIR"]];
+        [&["CA_FILE", "DATABASE_URL"][..], &["CA_FILE", "STATE_DIR", "REPORTS_DIR"]];
     load_example(&uncommented(|name| !without_database.contains(&name)));
     let config = load_example(&uncommented(|name| !with_database.contains(&name)));
     assert!(config.database.is_some());

@@ -1,20 +1,17 @@
-//! Connections: the addresses of host names, trusted authorities, and one HTTPS request to each API. Its name, the connection
+//! Connections: the addresses of host names, and one HTTPS request to each API. Its name, the connection
 //! and TLS are tested by that request, and this machine's clock by the header `Date` of the response.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Client;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, warn};
 use turn_base::clock::Clock;
 use turn_base::http_client::{CallError, date};
-use turn_base::trust::Trust;
 use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.
@@ -36,17 +33,6 @@ pub(super) async fn addresses(host: &str) -> Vec<IpAddr> {
 fn one_of_each_family(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let first = |is_v4: bool| addresses.iter().find(|address| address.is_ipv4() == is_v4).copied();
     first(true).into_iter().chain(first(false)).collect()
-}
-
-/// What trusts the authorities of relays: the built-in ones, as in the service, and those of a PEM file. APIs are checked with the
-/// service's own client. Fails if the file cannot be used.
-pub(super) fn trust(file: Option<&Path>) -> Result<TlsConnector, String> {
-    let trust = Trust::built_in();
-    let trust = match file {
-        Some(file) => trust.with_file(file)?,
-        None => trust,
-    };
-    Ok(TlsConnector::from(trust.client()))
 }
 
 /// A host as sockets and certificates need it: an IPv6 address without brackets.
@@ -78,8 +64,8 @@ pub(super) async fn api(
         }
         Err(error) => {
             let remedy = format!(
-                "check {variable}, DNS, and what is between here and {host}: a firewall, or a proxy that intercepts TLS; \
-                 HTTPS_PROXY is ignored"
+                "check {variable}, DNS, and what is between here and {host}: a firewall, HTTPS_PROXY, or a proxy that \
+                 intercepts TLS, whose authority belongs in CA_FILE"
             );
             (fail(CallError::from(error).to_string(), remedy), None)
         }

@@ -32,7 +32,8 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &dyn Clock) -> Vec<(Ch
             vec![(Check::Database, fail(error.to_string(), "do that, then run doctor again"))]
         }
         Err(error) => {
-            let remedy = "check DATABASE_URL and DATABASE_CA_FILE, that the server runs, and what is between here and it";
+            let remedy =
+                "check DATABASE_URL and CA_FILE, that the server runs, and what is between here and it";
             vec![(Check::Database, fail(error.to_string(), remedy))]
         }
     }

@@ -11,7 +11,7 @@ mod report;
 mod settings;
 mod state;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,20 +39,6 @@ pub struct Options {
     /// Post an alert to `ALERT_WEBHOOK_URL`, instead of only connecting to it
     #[arg(long)]
     pub send_test_alert: bool,
-    /// Also trust the authorities in this PEM file, for turns: and stuns:
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-}
-
-/// Why no check can run.
-#[derive(Debug, thiserror::Error)]
-pub enum DoctorError {
-    /// The file of authorities cannot be used.
-    #[error("--ca: {0}")]
-    Ca(String),
-    /// No HTTP client could be created.
-    #[error(transparent)]
-    Client(#[from] ClientError),
 }
 
 /// Reports every problem of an invalid configuration, and checks nothing else.
@@ -70,9 +56,9 @@ pub async fn run(
     options: &Options,
     clock: Arc<dyn Clock>,
     progress: Progress<'_>,
-) -> Result<Report, DoctorError> {
-    let trust = connect::trust(options.ca.as_deref()).map_err(DoctorError::Ca)?;
-    let client = http_client()?;
+) -> Result<Report, ClientError> {
+    let trust = TlsConnector::from(Arc::new(config.network.trust.client()));
+    let client = http_client(&config.network)?;
     let keys = provider::cloudflare(config, &client);
     let mut examination =
         Examination { config, client: &client, keys: &keys, trust: &trust, clock: &clock, progress };

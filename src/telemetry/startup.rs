@@ -135,6 +135,9 @@ fn report_access(config: &Config) {
         [] => tracing::info!("Trusted proxies: none"),
         some => tracing::info!("Trusted proxies: {}", some.join(", ")),
     }
+    if let Some(proxy) = &config.network.proxy {
+        tracing::info!("Proxy of outgoing requests: {proxy:?}");
+    }
     match &config.access.origins {
         AllowedOrigins::Any => tracing::info!("Allowed origins: any"),
         AllowedOrigins::List(origins) => tracing::info!("Allowed origins: {}", origins.join(", ")),

@@ -11,8 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 use turn_base::backoff::RetryPolicy;
-use turn_base::http_client::CallError;
-use turn_base::http_client::http_client;
+use turn_base::http_client::{CallError, Network, http_client};
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::webhook::Webhook;
 use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Spending};
@@ -29,7 +28,7 @@ const START: &str = "2025-01-15T12:00:00Z";
 const SECRET: &str = "hush-signing-fixture";
 
 fn webhook(url: &str, secret: Option<&str>) -> Webhook {
-    webhook_with(http_client().unwrap(), url, secret)
+    webhook_with(http_client(&Network::DIRECT).unwrap(), url, secret)
 }
 
 fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Webhook {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
-use turn_base::http_client::{ProviderClient, http_client};
+use turn_base::http_client::{Network, ProviderClient, http_client};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
@@ -42,7 +42,7 @@ fn reader(
     key_id: Option<&str>,
     billed: BilledDirections,
 ) -> CloudflareAnalytics {
-    with(http_client().unwrap(), cloudflare, ACCOUNT, TOKEN, key_id, billed)
+    with(http_client(&Network::DIRECT).unwrap(), cloudflare, ACCOUNT, TOKEN, key_id, billed)
 }
 
 fn with(

@@ -74,7 +74,7 @@ impl RealCoturn {
 }
 
 /// Runs doctor with coturn as the only source; returns the findings about each `turn:` URL and the network.
-async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
+async fn examine(urls: &[&str], more: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
     let urls = urls.join(",");
     let mut all = vec![
         ("ICE_SOURCES", "coturn"),
@@ -84,9 +84,9 @@ async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (O
     ];
     all.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
     all.extend_from_slice(more);
-    let Examined { text, .. } = doctor(arguments, &all).await;
+    let Examined { text, .. } = doctor(&[], &all).await;
     println!("{text}");
-    let json = doctor(&[arguments, &["--json"]].concat(), &all).await;
+    let json = doctor(&["--json"], &all).await;
     let document: Value = serde_json::from_str(&json.text).unwrap();
     let is_about_relays = |found: &&Value| ["turn", "network"].contains(&found["check"].as_str().unwrap());
     let found = document["checks"].as_array().unwrap().iter().filter(is_about_relays).cloned().collect();
@@ -122,35 +122,36 @@ async fn real_coturn_is_examined_by_doctor() {
     let path = |name: &str| directory.join(name).display().to_string();
     let (cert, key) = (format!("cert={}", path("cert.pem")), format!("pkey={}", path("key.pem")));
     let coturn = RealCoturn::start(directory.clone(), &[&cert, &key]).await;
-    let trusted = ["--ca", &path("ca.pem")];
+    let authority = path("ca.pem");
+    let trusted = ("CA_FILE", authority.as_str());
 
-    let cli = [("COTURN_CLI", CLI), ("COTURN_CLI_PASSWORD", PASSWORD)];
-    let (exit, found) = examine(&trusted, &[UDP, TCP, TLS], &cli).await;
+    let settings = [("COTURN_CLI", CLI), ("COTURN_CLI_PASSWORD", PASSWORD), trusted];
+    let (exit, found) = examine(&[UDP, TCP, TLS], &settings).await;
     assert_eq!((exit, states(&found)), (Some(0), vec!["ok"; 4]), "{found:?}");
     assert!(found[..3].iter().all(|one| says(one, "relays at 127.0.0.1:")), "{found:?}");
     // Two runs with three URLs: every allocation was released.
     let released = coturn.log().matches("REFRESH processed, success").count();
     assert_eq!((coturn.log().matches("ALLOCATE processed, success").count(), released), (6, 6));
 
-    let (exit, found) = examine(&[], &[UDP, TCP], &[("COTURN_SECRET", "another-secret")]).await;
+    let (exit, found) = examine(&[UDP, TCP], &[("COTURN_SECRET", "another-secret")]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
     assert!(says(&found[0], "401") && says(&found[0], "COTURN_SECRET"), "{found:?}");
     assert!(says(&found[2], "no relay works"), "{found:?}");
 
     let dead = ["turn:127.0.0.1:9", "turn:127.0.0.1:9?transport=tcp"];
-    let (exit, found) = examine(&[], &dead, &[]).await;
+    let (exit, found) = examine(&dead, &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
     assert!(says(&found[0], "nothing listens") && says(&found[0], "UDP port 9"), "{found:?}");
     assert!(says(&found[2], "STUN answers"), "{found:?}");
 
-    let (exit, found) = examine(&[], &["turn:127.0.0.1:9", TCP], &[]).await;
+    let (exit, found) = examine(&["turn:127.0.0.1:9", TCP], &[]).await;
     assert_eq!((exit, states(&found)), (Some(0), vec!["warn", "ok", "warn"]), "{found:?}");
     assert!(says(&found[2], "but not by UDP 9"), "{found:?}");
 
-    let (exit, found) = examine(&[], &[UDP, TLS], &[]).await;
+    let (exit, found) = examine(&[UDP, TLS], &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["ok", "fail", "warn"]), "{found:?}");
     assert!(says(&found[1], "UnknownIssuer"), "{found:?}");
 
-    let (_, found) = examine(&trusted, &["turns:127.0.0.1:5349"], &[]).await;
+    let (_, found) = examine(&["turns:127.0.0.1:5349"], &[trusted]).await;
     assert!(says(&found[0], "not valid for name"), "{found:?}");
 }

@@ -34,6 +34,7 @@ mod ledger_command;
 mod ledger_file;
 mod measured;
 mod mutants;
+mod network;
 mod openapi;
 mod operator;
 mod operator_command;

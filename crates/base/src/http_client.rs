@@ -1,5 +1,6 @@
-//! The HTTP client that every outgoing request of this process uses. It follows no redirect and reads no proxy setting, so
-//! requests go only to the configured addresses. Every request has a time limit, and every body that is read has a bound.
+//! The HTTP client that every outgoing request of this process uses. It follows no redirect and reads no environment, so requests go
+//! only to the configured addresses, through the configured proxy. Every request has a time limit, and every body that is read has a
+//! bound.
 
 mod error;
 
@@ -8,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Certificate, Client, Method, Request, RequestBuilder, Response, redirect};
+use reqwest::{Certificate, Client, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
-use url::Url;
+use url::{Position, Url};
 
 pub use error::CallError;
+
+use crate::trust::Trust;
 
 /// Time limit for a whole request, unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -21,26 +24,77 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 
+/// Hosts of this machine. Requests to them never go through a proxy.
+const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
+
+/// How this process reaches other services.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Authorities that are trusted besides the system's. `CA_FILE`; none when unset.
+    pub trust: Trust,
+    /// The proxy for requests to `https:` URLs. `HTTPS_PROXY`; none when unset.
+    pub proxy: Option<HttpsProxy>,
+}
+
+impl Network {
+    /// No proxy, and no other authorities.
+    pub const DIRECT: Self = Self { trust: Trust::COMMON, proxy: None };
+}
+
+/// A proxy for requests to `https:` URLs. Its `Debug` form shows no password.
+#[derive(Clone)]
+pub struct HttpsProxy {
+    url: Url,
+    /// Hosts that are reached without it, comma-separated.
+    except: String,
+}
+
+impl HttpsProxy {
+    /// A URL, or the host and port of a proxy. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+        let is_proxy = |url: &Url| matches!(url.scheme(), "http" | "https") && url.path() == "/";
+        Some(Self { url: url.ok().filter(is_proxy)?, except: THIS_MACHINE.to_owned() })
+    }
+
+    /// The same, but not for these hosts: names, each with those below it, addresses and CIDRs, comma-separated; or `*`.
+    #[must_use]
+    pub fn except(self, hosts: &str) -> Self {
+        Self { except: format!("{THIS_MACHINE},{hosts}"), ..self }
+    }
+
+    fn for_client(&self) -> reqwest::Result<Proxy> {
+        Ok(Proxy::https(self.url.clone())?.no_proxy(NoProxy::from_string(&self.except)))
+    }
+}
+
+impl fmt::Debug for HttpsProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = &self.url[Position::BeforeHost..Position::AfterPort];
+        write!(f, "{}://{address} except {}", self.url.scheme(), self.except)
+    }
+}
+
 /// The HTTP client cannot be built: its TLS settings are wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client could not be built")]
 pub struct ClientError(#[source] reqwest::Error);
 
-/// A new client. The root certificates are part of the binary, so that an image without CA files works.
-pub fn http_client() -> Result<Client, ClientError> {
-    // An error means that a TLS provider is already installed, as in a test process with many brokers.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let roots =
-        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
-    Client::builder()
+/// A new client.
+pub fn http_client(network: &Network) -> Result<Client, ClientError> {
+    let mut tls = network.trust.client();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut client = Client::builder().no_proxy();
+    if let Some(proxy) = &network.proxy {
+        client = client.proxy(proxy.for_client().map_err(ClientError)?);
+    }
+    client
         .user_agent(USER_AGENT)
-        // Only the configured addresses are contacted, even if HTTP_PROXY is set.
-        .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(60))
-        .tls_certs_only(roots)
+        .tls_backend_preconfigured(tls)
         .build()
         .map_err(ClientError)
 }
@@ -175,7 +229,7 @@ mod tests {
     use super::*;
 
     fn client() -> ProviderClient {
-        ProviderClient::without_clock(http_client().unwrap())
+        ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap())
     }
 
     #[test]
@@ -209,7 +263,7 @@ mod tests {
         let url = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
         let dates = Arc::new(Mutex::new(vec![]));
         let seen = Arc::clone(&dates);
-        let client = ProviderClient::new(http_client().unwrap(), move |date: Timestamp| {
+        let client = ProviderClient::new(http_client(&Network::DIRECT).unwrap(), move |date: Timestamp| {
             seen.lock().push(date.as_secs());
         });
         let api = Api::new(client.clone(), &url, &[], &SecretString::from("token"));
@@ -232,6 +286,22 @@ mod tests {
         };
         tokio::join!(server, calls);
         assert_eq!(*dates.lock(), [1_736_942_400; 3]);
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        for (text, shown) in [
+            ("http://ann:hush@proxy.example:3128", Some("http://proxy.example:3128")),
+            ("https://proxy.example/", Some("https://proxy.example")),
+            ("proxy.example:3128", Some("http://proxy.example:3128")),
+            ("socks5://proxy.example", None),
+            ("http://proxy.example/path", None),
+            ("http://", None),
+        ] {
+            let proxy = HttpsProxy::parse(text).map(|proxy| format!("{:?}", proxy.except("a.example")));
+            let expected = shown.map(|shown| format!("{shown} except localhost,127.0.0.0/8,::1,a.example"));
+            assert_eq!(proxy, expected, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | [`delivery`], [`web_url`] | the delivery of a message to a webhook; its URL, which is a secret |
 //! | [`access`] | directories that only their owner may read |
 //! | [`throttle`] | log lines that clients can cause |
-//! | [`trust`] | authorities for TLS that is not HTTPS |
+//! | [`trust`] | the authorities of every outgoing connection |
 //! | [`schema`] | schemas of the `OpenAPI` document |
 
 pub mod access;

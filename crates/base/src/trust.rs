@@ -1,8 +1,9 @@
-//! The authorities whose certificates are trusted where TLS is not HTTPS.
+//! The authorities whose certificates are trusted, for every outgoing connection: those that are part of the program, the system's, and
+//! those of `CA_FILE`.
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -12,44 +13,44 @@ use rustls::{ClientConfig, RootCertStore};
 const SYSTEM_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Trusted authorities.
+/// Those that are part of the program, so that an image without files of authorities works, and the system's. They are read once,
+/// because that takes milliseconds. A file that is missing or cannot be read adds nothing.
+static ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    let files = SYSTEM_FILES.iter().filter_map(|file| CertificateDer::pem_file_iter(file).ok());
+    roots.add_parsable_certificates(files.flatten().flatten());
+    roots
+});
+
+/// The authorities that are trusted besides those of the program and of the system.
 #[derive(Clone, Debug)]
 pub struct Trust(RootCertStore);
 
 impl Trust {
-    /// Those that are part of the program, so that an image without files of authorities works.
-    pub fn built_in() -> Self {
+    /// No others.
+    pub const COMMON: Self = Self(RootCertStore { roots: Vec::new() });
+
+    /// Those of a PEM file. The error names the file.
+    pub fn of_file(file: &Path) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-        Self(roots)
-    }
-
-    /// Adds those of the system. A file that is missing or cannot be read adds nothing.
-    #[must_use]
-    pub fn with_system(mut self) -> Self {
-        let files = SYSTEM_FILES.iter().filter_map(|file| CertificateDer::pem_file_iter(file).ok());
-        self.0.add_parsable_certificates(files.flatten().flatten());
-        self
-    }
-
-    /// Adds those of a PEM file. The error names the file.
-    pub fn with_file(mut self, file: &Path) -> Result<Self, String> {
-        let count = self.0.len();
         let bad = |error: &dyn Display| format!("{}: {error}", file.display());
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| bad(&error))? {
-            self.0.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
+            roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
         }
-        if self.0.len() == count {
+        if roots.is_empty() {
             return Err(bad(&"it contains no PEM certificate"));
         }
-        Ok(self)
+        Ok(Self(roots))
     }
 
-    /// Verifies servers by these authorities.
-    pub fn client(self) -> Arc<ClientConfig> {
-        // An error means that a provider is already installed.
+    /// Verifies servers by all these authorities.
+    pub fn client(&self) -> ClientConfig {
+        // An error means that a provider is already installed, as in a test process with many brokers.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Arc::new(ClientConfig::builder().with_root_certificates(self.0).with_no_client_auth())
+        let mut roots = ROOTS.clone();
+        roots.extend(self.0.roots.iter().cloned());
+        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
     }
 }
 
@@ -58,13 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_authority_is_usable() {
-        assert_eq!(Trust::built_in().0.len(), webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+    fn every_authority_of_the_program_is_usable() {
+        let mut roots = RootCertStore::empty();
+        let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        assert_eq!(roots.add_parsable_certificates(all.iter().cloned()), (all.len(), 0));
+        assert!(ROOTS.len() >= all.len());
     }
 
     #[test]
     fn a_file_without_certificates_is_refused_by_name() {
-        let refused = |file| Trust::built_in().with_file(Path::new(file)).err();
+        let refused = |file| Trust::of_file(Path::new(file)).err();
         assert!(refused("Cargo.toml").is_some_and(|error| error.starts_with("Cargo.toml: ")));
         assert!(refused("/no/such/file").is_some());
     }

@@ -155,7 +155,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use turn_base::http_client::http_client;
+    use turn_base::http_client::{Network, http_client};
     use turn_ledger::BitRate;
 
     /// A deadline that is waited for.
@@ -172,7 +172,7 @@ mod tests {
             look_after_max: Duration::from_secs(45),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, ProviderClient::without_clock(http_client().unwrap()));
+        let mut upstream = Upstream::new(&config, ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap()));
         upstream.deadline = deadline;
         upstream
     }

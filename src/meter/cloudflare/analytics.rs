@@ -252,7 +252,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use turn_base::http_client::http_client;
+    use turn_base::http_client::{Network, http_client};
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const TOKEN: &str = "analytics-fixture-token";
@@ -265,7 +265,7 @@ mod tests {
             lag: Duration::ZERO,
             interval: Duration::from_secs(60),
         };
-        let client = ProviderClient::without_clock(http_client().unwrap());
+        let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
         let keys = Arc::new(OwnKeys::new(keys(&["key"])));
         let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
         CloudflareAnalytics::new(client, &config, keys, counted)

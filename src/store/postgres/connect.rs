@@ -135,7 +135,7 @@ impl Database {
         if options.get_connect_timeout().is_none() {
             options.connect_timeout(CONNECT_TIMEOUT);
         }
-        Self { options, tls: Tls(config.trust.clone().client()), schema: config.schema.clone() }
+        Self { options, tls: Tls(Arc::new(config.trust.client())), schema: config.schema.clone() }
     }
 
     /// The name of the tables' schema. It needs no quotes.

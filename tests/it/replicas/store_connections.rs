@@ -21,7 +21,7 @@ async fn the_certificate_and_its_name_are_verified_unless_the_url_turns_tls_off(
     let (authority, port) = (database.authority(), database.address().1);
     let url = |host: &str, query: &str| format!("postgres://turn@{host}:{port}/postgres{query}");
     let (named, by_address) = (url("localhost", ""), url("127.0.0.1", ""));
-    let trusted = ("DATABASE_CA_FILE", authority.to_str().unwrap());
+    let trusted = ("CA_FILE", authority.to_str().unwrap());
     assert_eq!(error_with(&database, &[("DATABASE_URL", &named), trusted]).await, None);
     let tls = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
     let mut secure = replica(&database.config_with(&[("DATABASE_URL", &named), trusted]), 1);

@@ -23,6 +23,7 @@ pub(crate) mod proxy;
 pub(crate) mod socket_client;
 pub(crate) mod state_dir;
 pub(crate) mod test_broker;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::AnalyticsConfig;
 use crate::meter::cloudflare::analytics::Counted;
-use turn_base::http_client::{ProviderClient, http_client};
+use turn_base::http_client::{Network, ProviderClient, http_client};
 use turn_ledger::{BilledDirections, KeyName, Timestamp};
 
 /// 2025-01-15T12:00:00Z
@@ -24,7 +24,7 @@ fn api() -> CloudflareAnalytics {
         lag: Duration::ZERO,
         interval: Duration::from_secs(60),
     };
-    let client = ProviderClient::without_clock(http_client().unwrap());
+    let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
     let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
     CloudflareAnalytics::new(client, &config, Arc::default(), counted)
 }
