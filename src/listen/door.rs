@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::crowd::{Crowd, Place};
+use super::not_http::NotHttp;
 use super::peers::{Peers, Slot};
 use super::progress::Progress;
 use super::socket::{Occupies, TimedSocket};
@@ -63,6 +64,7 @@ impl Door {
             routes,
             is_replica,
             keep_alive: process.keep_alive,
+            not_http: Arc::new(NotHttp::new(Arc::clone(&process.clock), Arc::clone(&process.metrics))),
             requests: requests.clone(),
             drain,
             handed_over: handed_over.clone(),
@@ -185,6 +187,7 @@ struct Inside {
     is_replica: bool,
     /// How long a connection may be idle after a response.
     keep_alive: Duration,
+    not_http: Arc<NotHttp>,
     requests: TaskTracker,
     /// Requests in progress may finish.
     drain: CancellationToken,
@@ -198,7 +201,7 @@ impl Connection {
     /// Serves requests until either side closes, or until the request in progress at the drain is answered.
     async fn serve(self, inside: Inside) {
         let Self { socket, peer, slot, progress, crowd } = self;
-        let Inside { routes, is_replica, keep_alive, requests, drain, handed_over, cut } = inside;
+        let Inside { routes, is_replica, keep_alive, not_http, requests, drain, handed_over, cut } = inside;
         let of = Served { progress: progress.clone(), slot: Arc::clone(&slot), keep_alive };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let router = routes.borrow().clone();
@@ -230,6 +233,10 @@ impl Connection {
             ended = served => ended,
         };
         if let Err(error) = ended {
+            let is_http = !error.is_parse() || error.is_parse_too_large();
+            if let Some(first) = progress.first_bytes().filter(|_| !is_http) {
+                not_http.report(peer, &first);
+            }
             tracing::debug!(%error, "a connection failed");
         }
     }

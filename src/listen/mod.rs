@@ -22,6 +22,7 @@ use crate::store::writer::FLUSH_INTERVAL;
 mod crowd;
 mod door;
 mod member_tasks;
+mod not_http;
 mod peers;
 mod progress;
 pub mod replica;

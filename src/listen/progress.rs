@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::not_http::FIRST_BYTES;
 use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
 use turn_base::clock;
 use turn_base::response::Received;
@@ -43,6 +44,8 @@ struct SocketState {
     has_body: bool,
     /// The latest response, until all of it has been written.
     unwritten: Option<Unwritten>,
+    /// The first bytes of the connection, until the head of its first request is complete.
+    first_bytes: Option<Vec<u8>>,
     /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
     since: Instant,
 }
@@ -76,6 +79,7 @@ impl Progress {
         Self(Arc::new(Shared {
             state: Mutex::new(SocketState {
                 phase: Phase::Opened,
+                first_bytes: Some(Vec::new()),
                 has_body: false,
                 unwritten: None,
                 since: now(),
@@ -95,6 +99,7 @@ impl Progress {
             _ => clock::deadline(REQUEST_TIMEOUT),
         };
         state.phase = Phase::Handled;
+        state.first_bytes = None;
         state.has_body = has_body;
         state.since = now();
         self.0.body_arrived.store(!has_body, Ordering::Relaxed);
@@ -167,15 +172,23 @@ impl Progress {
         self.0.request_close.notified().await;
     }
 
+    /// The first bytes of a connection on which there was no request.
+    pub(super) fn first_bytes(&self) -> Option<Vec<u8>> {
+        self.0.state.lock().first_bytes.clone()
+    }
+
     /// Bytes have arrived. `false` if the connection must end.
-    pub(super) fn received(&self, bytes: usize) -> bool {
+    pub(super) fn received(&self, bytes: &[u8]) -> bool {
         let mut state = self.0.state.lock();
+        if let Some(first) = &mut state.first_bytes {
+            first.extend(bytes.iter().take(FIRST_BYTES - first.len()));
+        }
         match &state.phase {
             Phase::Opened | Phase::Idle { .. } => {
                 state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
                 true
             }
-            Phase::Upgraded { received: Some(received) } => (received.0)(bytes, now()),
+            Phase::Upgraded { received: Some(received) } => (received.0)(bytes.len(), now()),
             Phase::Receiving { .. } | Phase::Handled | Phase::Upgraded { received: None } => true,
         }
     }

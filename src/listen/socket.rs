@@ -157,8 +157,8 @@ impl<H: Occupies> AsyncRead for TimedSocket<H> {
         let mut part = (&mut self.socket).take(READ_MAX);
         match Pin::new(&mut part).poll_read(context, buffer) {
             Poll::Ready(result) => {
-                let arrived = buffer.filled().len() - before;
-                if arrived > 0 && !self.progress.received(arrived) {
+                let arrived = &buffer.filled()[before..];
+                if !arrived.is_empty() && !self.progress.received(arrived) {
                     return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
                 }
                 Poll::Ready(result)

@@ -81,7 +81,7 @@ fn in_a_crowd_only_the_time_between_requests_is_shorter() {
     assert_eq!(usual - crowded, KEEP_ALIVE - Duration::from_secs(2));
     progress.end_service(Duration::from_secs(1), 0);
     assert_eq!(progress.deadline(true), progress.deadline(false), "shorter than the time in a crowd");
-    assert!(progress.received(1));
+    assert!(progress.received(b"G"));
     assert_eq!(progress.deadline(true), progress.deadline(false), "a request arrives");
 }
 

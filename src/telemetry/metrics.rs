@@ -169,6 +169,8 @@ metrics! {
     pub shed: Counter = add("requests_shed"),
     /// Sockets of a peer that holds too many: the idle one that was closed, or the new one that was refused.
     pub sockets_limited: Outcomes = outcomes("sockets_limited"),
+    /// Connections whose first bytes were not HTTP.
+    pub not_http: Counts<1> = counts("not_http", ["kind"]),
     /// Bytes of request bodies that were read after the response and thrown away.
     pub discarded_bytes: Counter = add("discarded_bytes"),
     /// Panics caught in request handlers.

@@ -47,6 +47,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.provider_call("minted", took);
     metrics.connections_ended.count("closed");
     metrics.sockets_limited.count("refused");
+    metrics.not_http.count(["tls"]);
     metrics.signaling_limited.count("refused");
     metrics.signaling_dropped.count(["yjs", "flood"]);
     metrics.feedback_cards.count("delivered");

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::{Fault, REPORTER, TestBroker, eventually, finished, with_cloudflare};
+use crate::support::process::Process;
+use crate::support::{
+    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, finished, http_client, with_cloudflare,
+};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_base::body::{PARTS_MAX, REQUEST_TIMEOUT};
@@ -205,6 +209,42 @@ async fn endless_headers_and_input_that_is_not_http_are_rejected() {
         assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     assert_eq!(broker.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_http_are_counted_and_named_in_one_warning_a_minute() {
+    let mut broker = Process::start(&[("OPERATOR_TOKEN", OPERATOR), ("LOG_FORMAT", "json")]);
+    let address = format!("127.0.0.1:{}", broker.port);
+    // It is HTTP, but too long.
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(40_000));
+    for bytes in [
+        long.as_bytes(),
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        let mut socket = TcpStream::connect(&address).await.unwrap();
+        let _ = socket.write_all(bytes).await;
+        read_to_end(&mut socket).await;
+    }
+    let expected =
+        [r#"{kind="http2"} 1"#, r#"{kind="proxy_header"} 2"#, r#"{kind="tls"} 1"#, r#"{kind="unknown"} 1"#];
+    let are_counted = async || {
+        let request = http_client().get(broker.url("/metrics")).bearer_auth(OPERATOR);
+        let text = Answer::of(request).await.text;
+        let counts = text.lines().filter_map(|line| line.strip_prefix("turn_broker_not_http_total"));
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_unstable();
+        counts == expected
+    };
+    eventually("all are counted", are_counted).await;
+    let line: Value = serde_json::from_str(&broker.read_until("is not HTTP")).unwrap();
+    assert_eq!((&line["level"], &line["kind"]), (&json!("WARN"), &json!("proxy_header")), "{line}");
+    assert_eq!(line["first_bytes"], "PROXY TCP4 1", "{line}");
+    broker.signal("-TERM");
+    assert_eq!(broker.finish().0.matches("is not HTTP").count(), 1);
 }
 
 #[tokio::test]
