@@ -1,5 +1,5 @@
-//! `turn-broker doctor` with a real coturn: allocations by UDP, TCP and TLS, a wrong secret, closed ports, an untrusted
-//! certificate. tests/coturn/run.sh creates the network and runs this.
+//! `turn-broker doctor` with a real coturn: datagrams through allocations by UDP, TCP and TLS, a wrong secret, closed ports, an
+//! untrusted certificate, denied peers, unreachable relay ports. tests/coturn/run.sh creates the network and runs this.
 
 #![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
 
@@ -37,7 +37,7 @@ impl Drop for RealCoturn {
 }
 
 impl RealCoturn {
-    async fn start(directory: PathBuf, more: &[&str]) -> Self {
+    async fn start(directory: &Path, more: &[&str]) -> Self {
         let path = |name: &str| directory.join(name).display().to_string();
         let settings = [
             "listening-ip=127.0.0.1",
@@ -58,9 +58,9 @@ impl RealCoturn {
         fs::write(directory.join("coturn.conf"), [&settings[..], more].concat().join("\n")).unwrap();
         let log = File::create(directory.join("coturn.log")).unwrap();
         let mut command = Command::new("turnserver");
-        command.args(["-c", &path("coturn.conf")]).current_dir(&directory).stdin(Stdio::null());
+        command.args(["-c", &path("coturn.conf")]).current_dir(directory).stdin(Stdio::null());
         let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
-        let coturn = Self { directory, process };
+        let coturn = Self { directory: directory.to_owned(), process };
         let config = CoturnCliConfig { address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
         let cli = CoturnCli::new(&config);
         eventually("coturn listens", async || coturn.log().contains("UDP listener opened")).await;
@@ -121,7 +121,7 @@ async fn real_coturn_is_examined_by_doctor() {
     make_certificates(&directory);
     let path = |name: &str| directory.join(name).display().to_string();
     let (cert, key) = (format!("cert={}", path("cert.pem")), format!("pkey={}", path("key.pem")));
-    let coturn = RealCoturn::start(directory.clone(), &[&cert, &key]).await;
+    let coturn = RealCoturn::start(&directory, &[&cert, &key]).await;
     let authority = path("ca.pem");
     let trusted = ("CA_FILE", authority.as_str());
 
@@ -154,4 +154,20 @@ async fn real_coturn_is_examined_by_doctor() {
 
     let (_, found) = examine(&["turns:127.0.0.1:5349"], &[trusted]).await;
     assert!(says(&found[0], "not valid for name"), "{found:?}");
+
+    drop(coturn);
+    let denying = RealCoturn::start(&directory, &["denied-peer-ip=127.0.0.0-127.255.255.255"]).await;
+    let (exit, found) = examine(&[UDP, TCP], &[]).await;
+    assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
+    let is_denied =
+        |one| says(one, "the permission for a peer was answered with 403") && says(one, "denied-peer-ip");
+    assert!(found[..2].iter().all(is_denied) && says(&found[2], "no relay works"), "{found:?}");
+
+    drop(denying);
+    // Datagrams to this public address are lost; coturn itself knows that it is its own. Over TCP, the network could be the cause.
+    let _unreachable = RealCoturn::start(&directory, &["external-ip=127.0.0.9/127.0.0.1"]).await;
+    let (exit, found) = examine(&[UDP, TCP], &[]).await;
+    assert_eq!((exit, states(&found)), (Some(1), vec!["fail", "warn", "warn"]), "{found:?}");
+    assert!(says(&found[0], "no datagram comes through") && says(&found[0], "min-port"), "{found:?}");
+    assert!(says(&found[1], "allow outgoing UDP"), "{found:?}");
 }

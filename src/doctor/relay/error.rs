@@ -35,6 +35,9 @@ pub(super) enum ProbeError {
     /// The answer does not prove that the server knows the credential.
     #[error("the server's answer is not signed with the credential")]
     Unsigned,
+    /// No datagram comes out of the allocation.
+    #[error("it makes allocations, but no datagram comes through one, so calls fail")]
+    NothingThrough,
     /// The server answered with an error code.
     #[error("{step} was answered with {code}: {}", explained(*.code).0)]
     Code {
@@ -90,6 +93,7 @@ impl ProbeError {
                 "install a certificate for this name with its complete chain; for an authority of your own, use --ca".into()
             }
             Self::NotStun => "check the URL: the port belongs to another service".into(),
+            Self::NothingThrough => RELAY_PORTS.into(),
             Self::Unsigned | Self::Code { code: 401, with_credential: true, .. } => {
                 refused_credential(source).into()
             }
@@ -115,6 +119,8 @@ fn explained(code: u16) -> (&'static str, &'static str) {
     }
 }
 
+/// The remedy for relay ports that nothing reaches.
+pub(super) const RELAY_PORTS: &str = "open the relay's UDP ports in its firewall (coturn: min-port to max-port), and check its public address (coturn: external-ip)";
 const LOG: &str = "read the server's log";
 
 fn refused_credential(source: IceSource) -> &'static str {

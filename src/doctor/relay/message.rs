@@ -1,5 +1,5 @@
-//! The STUN messages of the doctor: four requests and their responses. Pure; the codec is `stun-types`. Requests are
-//! signed as in browsers: MD5 keys and SHA-1, which RFC 8489 keeps.
+//! The STUN messages of the doctor: four requests and their responses, and a datagram through an allocation. Pure; the codec is
+//! `stun-types`. Requests are signed as in browsers: MD5 keys and SHA-1, which RFC 8489 keeps.
 //! The texts of a server (reason phrase, software) are dropped.
 
 use std::net::SocketAddr;
@@ -18,15 +18,22 @@ use super::error::ProbeError;
 /// The methods and attributes of RFC 8656.
 const ALLOCATE: Method = Method::new(0x003);
 const REFRESH: Method = Method::new(0x004);
+const SEND: Method = Method::new(0x006);
+const DATA: Method = Method::new(0x007);
+const CREATE_PERMISSION: Method = Method::new(0x008);
 const LIFETIME: AttributeType = AttributeType::new(0x000d);
+const XOR_PEER_ADDRESS: AttributeType = AttributeType::new(0x0012);
+const CONTENT: AttributeType = AttributeType::new(0x0013);
 const XOR_RELAYED_ADDRESS: AttributeType = AttributeType::new(0x0016);
 const REQUESTED_TRANSPORT: AttributeType = AttributeType::new(0x0019);
 /// UDP's protocol number, and three reserved bytes.
 const RELAY_UDP: [u8; 4] = [17, 0, 0, 0];
 /// The requested lifetime in seconds. It is short, because the release may get lost.
 const SHORT: u32 = 60;
-/// The bytes of a message header, which holds the length of the rest.
-pub(super) const HEADER: usize = MessageHeader::LENGTH;
+/// The longest message. Real ones have under 200 bytes.
+pub(super) const ANSWER_MAX: usize = 2_048;
+/// The content of the datagram.
+pub(super) const PAYLOAD: &[u8] = b"turn-broker doctor";
 
 /// A TURN credential.
 #[derive(Clone)]
@@ -47,12 +54,6 @@ pub(super) struct LongTermCredential {
     credential: MessageIntegrityCredentials,
     username: String,
     challenge: Challenge,
-}
-
-/// A request, and the id of its response.
-pub(super) struct Request {
-    pub(super) bytes: Vec<u8>,
-    pub(super) id: TransactionId,
 }
 
 /// The content of a response.
@@ -86,6 +87,9 @@ pub(super) enum RequestKind {
     /// Releases the allocation.
     #[strum(serialize = "the release of the allocation")]
     Release,
+    /// Asks for a permission: datagrams of this peer shall come through.
+    #[strum(serialize = "the permission for a peer")]
+    Permit(SocketAddr),
 }
 
 impl RequestKind {
@@ -94,6 +98,7 @@ impl RequestKind {
             Self::Binding => BINDING,
             Self::Allocate => ALLOCATE,
             Self::Release => REFRESH,
+            Self::Permit(_) => CREATE_PERMISSION,
         }
     }
 }
@@ -113,26 +118,48 @@ impl LongTermCredential {
     }
 }
 
-/// The bytes of a request. Fails if a name or a nonce is longer than STUN allows.
+/// The bytes of a request with this id, which its response has too. Fails if a name or a nonce is longer than STUN allows.
 pub(super) fn request(
     kind: RequestKind,
     id: TransactionId,
     proof: Option<&LongTermCredential>,
-) -> Result<Request, StunWriteError> {
+) -> Result<Vec<u8>, StunWriteError> {
     let message_type = MessageType::from_class_method(MessageClass::Request, kind.method());
     let mut message = Message::builder(message_type, id, MessageWriteVec::new());
-    let lifetime = if kind == RequestKind::Release { 0 } else { SHORT }.to_be_bytes();
-    if kind == RequestKind::Allocate {
-        message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
-    }
-    if kind != RequestKind::Binding {
-        message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
+    match kind {
+        RequestKind::Binding => {}
+        RequestKind::Allocate => {
+            message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
+            message.add_attribute(&RawAttribute::new(LIFETIME, &SHORT.to_be_bytes()))?;
+        }
+        RequestKind::Release => message.add_attribute(&RawAttribute::new(LIFETIME, &0_u32.to_be_bytes()))?,
+        RequestKind::Permit(peer) => {
+            message.add_attribute(&XorSocketAddr::new(peer, id).to_raw(XOR_PEER_ADDRESS))?;
+        }
     }
     if let Some(proof) = proof {
         proof.write(&mut message)?;
     }
     message.add_fingerprint()?;
-    Ok(Request { bytes: message.finish(), id })
+    Ok(message.finish())
+}
+
+/// The bytes of an indication that lets the allocation send [`PAYLOAD`] to a peer.
+pub(super) fn send_indication(peer: SocketAddr, id: TransactionId) -> Result<Vec<u8>, StunWriteError> {
+    let message_type = MessageType::from_class_method(MessageClass::Indication, SEND);
+    let mut message = Message::builder(message_type, id, MessageWriteVec::new());
+    message.add_attribute(&XorSocketAddr::new(peer, id).to_raw(XOR_PEER_ADDRESS))?;
+    message.add_attribute(&RawAttribute::new(CONTENT, PAYLOAD))?;
+    Ok(message.finish())
+}
+
+/// Whether these bytes are an indication that [`PAYLOAD`] came to the allocation.
+pub(super) fn is_payload(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::from_bytes(bytes) else { return false };
+    let content = message.raw_attribute(CONTENT);
+    message.class() == MessageClass::Indication
+        && message.has_method(DATA)
+        && content.is_some_and(|content| content.value[..] == *PAYLOAD)
 }
 
 /// Whether these bytes are the response with that id. Others may send to the same socket.
@@ -140,9 +167,20 @@ pub(super) fn answers(bytes: &[u8], id: TransactionId) -> bool {
     MessageHeader::from_bytes(bytes).is_ok_and(|header| header.transaction_id() == id)
 }
 
-/// The bytes after the header of a message on a stream. `None` if it is not STUN.
-pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
-    Some(MessageHeader::from_bytes(header).ok()?.data_length().into())
+/// Takes the next message out of what was read of a stream. `None` until it is complete.
+pub(super) fn take(read: &mut Vec<u8>) -> Result<Option<Vec<u8>>, ProbeError> {
+    if read.len() < MessageHeader::LENGTH {
+        return Ok(None);
+    }
+    let header = MessageHeader::from_bytes(read).map_err(|_| ProbeError::NotStun)?;
+    let length = MessageHeader::LENGTH + usize::from(header.data_length());
+    if length > ANSWER_MAX {
+        return Err(ProbeError::NotStun);
+    }
+    if read.len() < length {
+        return Ok(None);
+    }
+    Ok(Some(read.drain(..length).collect()))
 }
 
 /// Parses the response to a request.
@@ -205,10 +243,34 @@ mod tests {
             |bytes: &[u8]| matches!(read(bytes, RequestKind::Allocate, None), Err(ProbeError::NotStun));
         assert!(is_other(&answer(RequestKind::Binding, MessageClass::Success)));
         let request = request(RequestKind::Allocate, id(), None).unwrap();
-        assert!(is_other(&request.bytes), "the request itself");
+        assert!(is_other(&request), "the request itself");
         for bytes in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0; 20]] {
             assert!(is_other(bytes) && !answers(bytes, id()));
         }
+    }
+
+    #[test]
+    fn a_stream_is_cut_into_its_messages() {
+        let [first, second] =
+            [RequestKind::Allocate, RequestKind::Release].map(|kind| answer(kind, MessageClass::Success));
+        let (mut read, mut taken) = (Vec::new(), Vec::new());
+        for byte in [&first[..], &second].concat() {
+            read.push(byte);
+            taken.extend(take(&mut read).unwrap());
+        }
+        assert_eq!((taken, read.len()), (vec![first, second], 0));
+        assert!(take(&mut b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).is_err());
+    }
+
+    #[test]
+    fn only_an_indication_with_the_payload_is_taken_for_it() {
+        let peer = "192.0.2.7:5000".parse().unwrap();
+        let sent = send_indication(peer, id()).unwrap();
+        let mut came = sent.clone();
+        came[..2].copy_from_slice(&MessageType::from_class_method(MessageClass::Indication, DATA).to_bytes());
+        assert!(is_payload(&came) && !is_payload(&sent) && !is_payload(PAYLOAD), "{came:?}");
+        came.truncate(came.len() - 1);
+        assert!(!is_payload(&came));
     }
 
     proptest! {
@@ -219,10 +281,9 @@ mod tests {
             let message = [header, attributes].concat();
             for kind in [RequestKind::Binding, RequestKind::Allocate, RequestKind::Release] {
                 for bytes in [&message, &bytes] {
-                    let _ = (read(bytes, kind, None), answers(bytes, id()));
+                    let _ = (read(bytes, kind, None), answers(bytes, id()), is_payload(bytes), take(&mut bytes.clone()));
                 }
             }
-            let _ = body_length(&<[u8; HEADER]>::try_from(&message[..HEADER]).unwrap());
         }
 
         #[test]

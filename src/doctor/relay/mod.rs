@@ -1,5 +1,5 @@
 //! The check of the STUN and TURN servers of every source, as a client would use them: at most [`URLS_MAX`] URLs at once,
-//! each at one IPv4 and one IPv6 address. It releases each allocation at once and relays nothing. An unreachable URL is a
+//! each at one IPv4 and one IPv6 address. It sends a datagram through each allocation and releases it. An unreachable URL is a
 //! warning if another URL of its source works, because clients use that one. It is a failure if none works, or if a server
 //! answers with an error.
 
@@ -20,8 +20,8 @@ use super::connect::addresses;
 use super::report::{Check, Verdict, fail, ok, skipped, warn};
 use crate::ice::server::IceServerList;
 use crate::ice::url::{IceUrl, Transport};
-use client::{Served, Target};
-use error::ProbeError;
+use client::{Served, Target, Through};
+use error::{ProbeError, RELAY_PORTS};
 use message::Credential;
 use turn_base::clock::Clock;
 use turn_ledger::IceSource;
@@ -156,6 +156,16 @@ fn worked(served: &Served, probed: &Probed) -> Verdict {
         let seen = format!("{seen}; it needs no credential: anyone can relay through it, at your cost");
         return warn(seen, "configure its authentication (coturn: use-auth-secret, no no-auth)");
     }
+    let seen = match served.through {
+        None | Some(Through::Peer) => seen,
+        Some(Through::ItselfOnly) => {
+            format!("{seen}; only its own clients were tried as peers, because it refuses our address")
+        }
+        Some(Through::NotByUdp) => {
+            let seen = format!("{seen}; from this machine, no datagram comes to the relayed address");
+            return warn(seen, format!("allow outgoing UDP in this network, or {RELAY_PORTS}"));
+        }
+    };
     match &probed.failed {
         None => ok(seen),
         // A machine without IPv6, or without IPv4, is not the server's fault.
@@ -239,7 +249,8 @@ mod tests {
         let url = IceUrl::parse(url).unwrap();
         let entry = Entry { source: IceSource::Coturn, url, credential: Some(credential) };
         let [mapped, relayed] = ["192.0.2.7:5000", "198.51.100.9:49152"].map(|text| text.parse().ok());
-        let served = served.then_some((Served { mapped, relayed, is_open: false }, Duration::ZERO));
+        let through = Some(Through::Peer);
+        let served = served.then_some((Served { mapped, relayed, is_open: false, through }, Duration::ZERO));
         Probed { entry, served, failed: failed.map(|(address, error)| (address.parse().unwrap(), error)) }
     }
 

@@ -15,6 +15,9 @@ async fn each_error_of_a_relay_is_explained() {
         (TurnFault::Code(486), "quota of allocations", "fail", 1),
         (TurnFault::Code(508), "no relay port left", "fail", 1),
         (TurnFault::Unsigned, "not signed", "fail", 1),
+        (TurnFault::NoPeers, "the permission for a peer was answered with 403", "fail", 1),
+        (TurnFault::ClosedPorts, "no datagram comes through", "fail", 1),
+        (TurnFault::OnlyItself, "only its own clients were tried as peers", "ok", 0),
         (TurnFault::StaleOnce, RELAYED, "ok", 0),
         (TurnFault::Open, "anyone can relay", "warn", 0),
     ] {
@@ -39,7 +42,10 @@ async fn a_network_that_blocks_udp_is_recognized() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::NoUdp);
     let examined = world.examine(&[]).await;
-    assert_eq!(examined.states("turn"), ["warn", "ok"], "{}", examined.text);
+    assert_eq!(examined.states("turn"), ["warn", "warn"], "{}", examined.text);
+    let relayed = &examined.of("turn")[1];
+    assert!(relayed["seen"].as_str().unwrap().contains("from this machine, no datagram"), "{relayed}");
+    assert!(relayed["remedy"].as_str().unwrap().contains("allow outgoing UDP"), "{relayed}");
     assert_eq!(examined.states("stun"), ["warn"]);
     let (state, seen, _) = examined.only("network");
     assert!(state == "warn" && seen.contains("relays work by TCP"), "{seen}");
