@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::amounts::Shown;
 use crate::app::App;
+use crate::ice::cloudflare::remedy;
 use crate::limit::proxies::Unread;
 use crate::telemetry::words;
 use turn_ledger::{
@@ -27,7 +28,6 @@ const COUNT_DOUBTED: &str = "Cloudflare's count grew by more than ten times what
 const READING_DROPPED: &str = "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.";
 const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
 const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten the tail.";
-const PROVIDER_DOWN: &str = "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
 const NOT_LEADING: &str = "this replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and these figures can be old. Check the database with turn-broker doctor.";
 const NOT_DURABLE: &str = "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.";
 const CLOCK_BEHIND: &str = "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.";
@@ -152,7 +152,10 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         );
         hints.add(true, "PROXY_NOT_TRUSTED", &text);
     }
-    hints.add(app.mint.provider_is_up() == Some(false), "PROVIDER_DOWN", PROVIDER_DOWN);
+    let why = app.mint.provider_failure().map(|error| format!(": {error}. To fix it, {}", remedy(&error)));
+    let why = why.unwrap_or_default();
+    let text = format!("Cloudflare does not mint{why}. New callers get the next of ICE_SOURCES.");
+    hints.add(app.mint.provider_is_up() == Some(false), "PROVIDER_DOWN", &text);
     let clamped_at = snapshot.counts.clamped_at.filter(|at| snapshot.figures.now.since(*at) <= CLAMPED_SHOWN);
     if let Some(at) = clamped_at {
         // Counters begin at the start of the process.

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use super::breaker::{BreakerState, SharedBreaker};
 use super::cloudflare::Cloudflare;
 use turn_base::clock::Clock;
+use turn_base::http_client::CallError;
 use turn_ledger::KeyName;
 
 /// A TURN key that mints, with what its calls have shown.
@@ -26,15 +27,16 @@ pub struct TurnKey {
     /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
     pub breaker: SharedBreaker,
     has_minted: AtomicBool,
-    probe_failed: AtomicBool,
+    /// Why the latest call failed; `None` after one that minted.
+    failure: RwLock<Option<CallError>>,
 }
 
 impl TurnKey {
     /// A key that has not been used yet.
     pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
         let breaker = SharedBreaker::new(clock);
-        let (has_minted, probe_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { name, group: name, weight, api, breaker, has_minted, probe_failed }
+        let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
+        Self { name, group: name, weight, api, breaker, has_minted, failure }
     }
 
     /// The same key under the name of a group.
@@ -46,11 +48,15 @@ impl TurnKey {
     /// Notes that the key has minted.
     pub fn note_minted(&self) {
         self.has_minted.store(true, Ordering::Relaxed);
+        // A write lock for each mint would make them wait for one another.
+        if self.failure.read().is_some() {
+            *self.failure.write() = None;
+        }
     }
 
-    /// Notes that the probe of the key failed.
-    pub fn note_probe_failed(&self) {
-        self.probe_failed.store(true, Ordering::Relaxed);
+    /// Notes that a call has failed.
+    pub fn note_failed(&self, error: &CallError) {
+        *self.failure.write() = Some(error.clone());
     }
 
     /// Whether the key has minted since the start.
@@ -58,9 +64,14 @@ impl TurnKey {
         self.has_minted.load(Ordering::Relaxed)
     }
 
-    /// Whether callers can expect credentials: the breaker is closed, and the probe has not failed, or a call has minted.
+    /// Why the latest call failed; `None` after one that minted.
+    pub fn failure(&self) -> Option<CallError> {
+        self.failure.read().clone()
+    }
+
+    /// Whether callers can expect credentials: the breaker is closed, and no call has failed yet, or one has minted.
     pub fn is_up(&self) -> bool {
-        let is_refuted = self.probe_failed.load(Ordering::Relaxed) && !self.has_minted();
+        let is_refuted = !self.has_minted() && self.failure.read().is_some();
         !is_refuted && self.breaker.state() == BreakerState::Closed
     }
 }

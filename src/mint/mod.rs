@@ -14,6 +14,7 @@ use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
+use turn_base::http_client::CallError;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::trace::TraceParent;
 use turn_ledger::{
@@ -234,6 +235,11 @@ impl Mint {
     /// Whether the provider mints, as far as is known. `None` if no provider is configured.
     pub fn provider_is_up(&self) -> Option<bool> {
         self.provider().map(|provider| provider.is_up())
+    }
+
+    /// Why the provider does not mint, as far as is known.
+    pub fn provider_failure(&self) -> Option<CallError> {
+        self.provider()?.failure()
     }
 
     /// The states of the sources, for alerts.

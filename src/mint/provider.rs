@@ -208,7 +208,7 @@ impl Provider {
                     tracing::info!(key = %key.name, "Cloudflare mints: the TURN key and its token work");
                 }
                 Err(error) => {
-                    key.note_probe_failed();
+                    key.note_failed(&error);
                     self.log_failure(key.name, &error);
                 }
             }
@@ -219,6 +219,11 @@ impl Provider {
     pub fn is_up(&self) -> bool {
         let keys = self.keys();
         keys.is_empty() || keys.iter().any(|key| key.is_up())
+    }
+
+    /// Why callers can expect none, by the first key that says so.
+    pub fn failure(&self) -> Option<CallError> {
+        if self.is_up() { None } else { self.keys().iter().find_map(|key| key.failure()) }
     }
 
     /// The state of the breaker that lets most calls pass.
@@ -254,6 +259,7 @@ impl Provider {
         match &result {
             Ok(_) => key.note_minted(),
             Err(error) => {
+                key.note_failed(error);
                 if says_unknown_key(error) {
                     self.pool.lock().discard_key(key.name);
                 }

@@ -134,6 +134,11 @@ export interface ErrorBody {
   retry_after_ms?: number;
 }
 
+export interface FailureBody {
+  remedy: string;
+  what: string;
+}
+
 export interface ForecastBody {
   cost: string;
   since: string;
@@ -282,6 +287,7 @@ export interface PoolBody {
 
 export interface ProviderBody {
   breaker: string;
+  failure: FailureBody | null;
   keys: Array<KeyBody>;
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;

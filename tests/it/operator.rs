@@ -202,7 +202,16 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     provider_is(&broker, "down").await;
     assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
     let status = broker.status().await;
-    assert!(status["hints"].to_string().contains("PROVIDER_DOWN"), "{status}");
+    let hint =
+        status["hints"].as_array().unwrap().iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
+    let text = hint["message"].as_str().unwrap();
+    assert!(text.starts_with("Cloudflare does not mint: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{text}");
+    let failure = broker.overview().await["provider"]["failure"].clone();
+    assert_eq!(failure["what"], "answered 401 Unauthorized");
+    assert!(
+        failure["remedy"].as_str().unwrap().starts_with("compare CLOUDFLARE_TURN_API_TOKEN"),
+        "{failure}"
+    );
     assert_eq!(status["reservedGB"], "0.00");
     assert_eq!(broker.metric("turn_broker_provider_up").await, Some(0));
     assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
@@ -210,6 +219,7 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     provider_is(&broker, "up").await;
     assert!(!broker.status().await["hints"].to_string().contains("PROVIDER_DOWN"));
+    assert!(broker.overview().await["provider"]["failure"].is_null());
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ test('during a call the text names the most important fact', () => {
 
 test('the figures show usage, reservation and minting', () => {
   const words = figures(overview({ committed: 300 }), 7.14);
-  assert.deepEqual([words.used, words.limit, words.rate, words.bound.word], ['10.0', '250', '7.1 Mbps to both ends', '50.0 MB']);
+  assert.deepEqual([words.used, words.limit, words.rate, words.bound.word], ['10.0', '250', '7.14 Mbps to both ends', '50.0 MB']);
   assert.match(words.boundWhy, /^290\.0 MB are reserved: 4 Mbps for each credential, until it expires$/);
   assert.equal(words.minting.mark, 'good');
   const spent = overview({ used: 250, committed: 300 });

@@ -1,11 +1,12 @@
 // The pages' logic without a browser: curves and verdicts of the dashboard, and the findings of the relay check.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { told } from '../../src/web/dashboard/advice.js';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
-import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
+import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
-import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, reach, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
@@ -95,7 +96,7 @@ const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, likelyOvershoot: 0, measured: 1.9 * GB },
-  usable: 1, alertPercents: [50, 80, 95, 100], ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
+  usable: 1, alertPercents: [50, 80, 95, 100], ledgerFailing: false, provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 
@@ -111,9 +112,25 @@ test('the minting verdict names the most important obstacle', () => {
   assert.match(minting(overview({ hints: [{ code: 'DISABLED' }] })).word, /TURN_ENABLED/);
   assert.match(minting(overview({}, { ledgerFailing: true })).word, /ledger/);
   assert.match(minting(overview({ status: 'LIMIT_EXCEEDED' })).word, /Limit reached/);
-  assert.equal(minting(overview({}, { provider: { breaker: 'open' } })).mark, 'warn');
-  assert.equal(minting(overview({ hints: [{ code: 'PROVIDER_DOWN' }] })).mark, 'warn', 'the probe failed, the breaker is closed');
   assert.equal(minting(overview({}, { provider: null })).mark, 'good');
+});
+
+test('all that the page says of the provider agrees, with its answer and the remedy', () => {
+  const failure = { what: 'answered 401 Unauthorized', remedy: 'compare CLOUDFLARE_TURN_API_TOKEN with the dashboard’s' };
+  const down = { keys: [{ up: false }, { up: false }], failure };
+  assert.deepEqual(providerState(down), { mark: 'bad', word: 'Cloudflare does not mint', why: 'Answered 401 Unauthorized. Compare CLOUDFLARE_TURN_API_TOKEN with the dashboard’s.' });
+  const failing = minting(overview({}, { provider: down }));
+  assert.deepEqual([failing.mark, failing.word], ['bad', 'Cloudflare does not mint: responses are degraded']);
+  assert.equal(told('provider.down').title, providerState(down).word);
+  const one = { keys: [{ up: true }, { up: false }], failure: null };
+  assert.deepEqual([providerState(one).word, minting(overview({}, { provider: one })).word], ['Cloudflare mints', 'Minting'], 'one key works');
+  assert.equal(providerState({ keys: [], failure: null }).mark, 'good', 'the first key is being created');
+  assert.equal(providerState(null).word, 'no network provider');
+});
+
+test('the gravest hints come first', () => {
+  const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROVIDER_DOWN', 'CLOCK_BEHIND', 'FROZEN'].map((code) => ({ code, message: 'text' }));
+  assert.deepEqual(hintNotes(overview({ hints })).map(({ code }) => code), ['PROVIDER_DOWN', 'FROZEN', 'NOT_DURABLE', 'CLOCK_BEHIND', 'NO_REPORTS']);
 });
 
 test('the reliability verdict depends on who counted the usage', () => {
@@ -149,13 +166,13 @@ test('with Cloudflare and without its analytics, the page does not mention a rel
   }
   assert.match(reliability(overview({ asOf: null, hints: hints.slice(0, 1) })).why, /Cloudflare’s count is not read\./);
   assert.match(bound(overview({ asOf: null, observedMbpsPerGrant: null, hints })).why, /Not tested: Cloudflare’s count is not read\.$/);
-  assert.deepEqual(hintNotes(overview({ hints })).map(({ mark }) => mark), ['warn', 'bad'], 'a count that is not read shows no usage');
+  assert.deepEqual(hintNotes(overview({ hints })).map(({ mark }) => mark), ['bad', 'warn'], 'a count that is not read shows no usage');
 });
 
 test('an observed rate above the assumed one is no evidence for the assumption', () => {
   const above = bound(overview({ boundAssumes: '2 Mbps per grant until 7200 s after expiry', observedMbpsPerGrant: 5.333 }));
   assert.doesNotMatch(above.why, /holds/);
-  assert.match(above.why, /The recent average is 5\.333 Mbps, within the margin of the counts\.$/);
+  assert.match(above.why, /The recent average is 5\.33 Mbps, within the margin of the counts\.$/);
   assert.match(bound(overview({ observedMbpsPerGrant: 2 })).why, /It holds: 2 Mbps were observed/);
 });
 
@@ -167,7 +184,7 @@ test('without a metered source there is no assumption to test', () => {
 test('hints are red if something is broken', () => {
   const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROMISED_IN_FULL'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
   const notes = hintNotes(overview({ hints }));
-  assert.deepEqual(notes.map(({ mark }) => mark), ['bad', 'warn', 'bad']);
+  assert.deepEqual(notes.map(({ mark }) => mark), ['bad', 'bad', 'warn']);
   assert.equal(notes[0].text, 'The estimate cannot see usage.');
 });
 
@@ -198,7 +215,7 @@ test('a bound above the limit is a warning only with its hint, and says what is 
 
 test('the present rate says what it is the average of', () => {
   const rate = (mbps, until = '2026-11-20T14:24:00.000Z') => verdicts.rate(overview({}, { rate: { mbps, until, limitAt: null } }));
-  assert.deepEqual(rate(3.2), { word: '3.20 Mbps', why: 'The last five minutes. 1.44 GB an hour.' });
+  assert.deepEqual(rate(3.2), { word: '3.2 Mbps', why: 'The last five minutes. 1.44 GB an hour.' });
   assert.deepEqual([rate(0).word, rate(41.7).word], ['0 Mbps', '42 Mbps']);
   assert.match(rate(3.2, '2026-11-20T14:10:00.000Z').why, /^The five minutes up to 14:10, by Cloudflare’s count\. Nothing was reported since\./);
 });
@@ -268,12 +285,13 @@ test('a note points out unused credentials', () => {
   assert.equal(unused.rows[2].value, '10 %');
   assert.deepEqual(unused.rows.slice(3, 5).map(({ name, value }) => [name, value]), [['usable', '1'], ['live, with revoked ones and the tail', '2']]);
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
-  assert.equal(breaker(null).word, 'no network provider');
 });
 
 test('the periods before are listed with their days and their usage', () => {
   const [start, end] = ['2026-10-01T00:00:00.000Z', '2026-11-01T00:00:00.000Z'];
   assert.deepEqual(pastRows([{ start, end, usedBytes: 702_450_000_000 }]), [{ name: '1 Oct – 1 Nov', value: '702.45 GB' }]);
+  const short = pastRows([702_450_000_000, 24_600_000, 1_000, 0].map((usedBytes) => ({ start, end, usedBytes })));
+  assert.deepEqual(short.map(({ value }) => value), ['702.45 GB', '0.02 GB', '< 0.01 GB', '0.00 GB'], 'one unit');
 });
 
 test('the table says how many connections it lists', () => {
@@ -282,7 +300,7 @@ test('the table says how many connections it lists', () => {
 });
 
 test('credentials minted ahead are listed if there are any', () => {
-  const provider = (pool) => ({ breaker: 'closed', outcomes: { minted: 20, timeout: 1 }, latest: null, pool });
+  const provider = (pool) => ({ outcomes: { minted: 20, timeout: 1 }, latest: null, pool });
   const words = (rows) => rows.map(({ name, value }) => `${name}: ${value}`);
   assert.deepEqual(words(providerRows(provider({ ready: 0, handedOut: 0, wasted: 0 }))), ['no calls yet: ', 'minted: 20', 'timeout: 1']);
   assert.deepEqual(words(providerRows(provider({ ready: 3, handedOut: 10, wasted: 2 }))),
@@ -291,7 +309,8 @@ test('credentials minted ahead are listed if there are any', () => {
 });
 
 test('sizes, durations and times are short', () => {
-  assert.deepEqual([0, 37_500, 3_500_000, 280_000_000, 1_234.5 * GB].map(size), ['0.00 GB', '37.5 kB', '3.5 MB', '0.28 GB', '1,234.50 GB']);
+  assert.deepEqual([0, 37_500, 3_500_000, 280_000_000, 1_234.5 * GB].map((bytes) => size(bytes)), ['0.00 GB', '37.5 kB', '3.5 MB', '0.28 GB', '1,234.50 GB']);
+  assert.deepEqual([0, 4.903808, 9.999, 41.7, 1200].map(mbps), ['0 Mbps', '4.9 Mbps', '10 Mbps', '42 Mbps', '1,200 Mbps']);
   assert.deepEqual([7, 600, 2 * HOUR, 2.5 * HOUR, 9 * DAY + 4 * HOUR, 3 * DAY].map(span), ['7 s', '10 min', '2 h', '2 h 30 min', '9 d 4 h', '3 d']);
   const now = new Date('2026-11-20T00:05:00Z');
   assert.deepEqual([time(now, now), time(new Date('2026-11-19T23:59:00Z'), now)], ['00:05', '19 Nov, 23:59']);

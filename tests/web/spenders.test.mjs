@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, share, state, whatEnded } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, percent, share, state, whatEnded } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -50,6 +50,10 @@ test('an empty list says how users and labels become known', () => {
 
 test('a share is of the usage of the period', () => {
   assert.deepEqual([share(GB, 4 * GB), share(1, GB), share(0, GB), share(GB, 0), share(2 * GB, GB)], ['25.0 %', '< 0.1 %', '0.0 %', '–', '100.0 %']);
+});
+
+test('the bar of a spender is its share, also that of the largest', () => {
+  assert.deepEqual([percent(GB, 4 * GB), percent(0, 0), percent(2 * GB, GB)], [25, 0, 100]);
 });
 
 test('the cost of a part is that part of the cost', () => {

@@ -118,9 +118,10 @@ impl BitRate {
 }
 
 impl fmt::Display for BitRate {
-    /// `2 Mbps`, with as many decimals as needed.
+    /// `2 Mbps`, with at most two decimals, rounded up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} Mbps", self.as_mbps())
+        let hundredths = self.0.div_ceil(10_000);
+        write!(f, "{} Mbps", lossy(hundredths) / 100.0)
     }
 }
 

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
+use crate::ice::cloudflare::remedy;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
 use crate::rotation::{CreatedKey, RotationState};
@@ -23,6 +24,9 @@ pub(super) struct ProviderBody {
     /// State of the circuit breaker: `closed` (normal), `half-open` (one call is being tried) or `open` (no calls for a while).
     #[schema(example = "closed")]
     breaker: &'static str,
+    /// Why it does not mint; null while it does, or if that is not known.
+    #[schema(required = true)]
+    failure: Option<FailureBody>,
     /// Mint calls by outcome: `minted`, or the kind of failure.
     #[schema(example = json!({"minted": 412, "timeout": 1}))]
     outcomes: BTreeMap<&'static str, u64>,
@@ -35,6 +39,19 @@ pub(super) struct ProviderBody {
     /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
     #[schema(required = true)]
     rotation: Option<RotationBody>,
+}
+
+/// The latest call of a key that does not mint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FailureBody {
+    /// What went wrong.
+    #[schema(example = "answered 401 Unauthorized")]
+    what: String,
+    /// What to do.
+    #[schema(
+        example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
+    )]
+    remedy: &'static str,
 }
 
 /// The rotation of the TURN key.
@@ -88,6 +105,10 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
+        failure: app
+            .mint
+            .provider_failure()
+            .map(|error| FailureBody { what: error.to_string(), remedy: remedy(&error) }),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times(),
         pool: app.mint.pool_counts(),

@@ -19,10 +19,10 @@ export function wire(overview, afterChange) {
   onSubmit('limit-form', async () => {
     const limitGB = typedNumber($('limit-input', HTMLInputElement).value);
     if (limitGB === null || limitGB > LIMIT_GB_MAX) {
-      showResult('bad', `Enter GB, for example 0.5 or 1500. Do not use commas. The maximum is ${LIMIT_GB_MAX}.`);
-      return;
+      return showResult('bad', `Enter GB, for example 0.5 or 1500. Do not use commas. The maximum is ${LIMIT_GB_MAX}.`);
     }
     const now = overview()?.status.bandwidthLimitGB;
+    if (limitGB === now) return showResult('good', `The limit is ${plain(limitGB)} GB already.`);
     const text = `From ${now} GB to ${plain(limitGB)} GB, in this period and later ones. With a durable ledger, the override survives a restart.`;
     await ask({ title: 'Change the limit?', text, verb: 'Change the limit' }, () => setLimit(limitGB));
   });

@@ -2,8 +2,8 @@
 
 /** The title of each alert, and its buttons. @type {Record<string, [string, ...('spenders' | 'limit' | 'stop' | 'relay' | 'budget')[]]>} */
 const TOLD = {
-  'provider.down': ['The provider does not mint', 'relay'],
-  'provider.up': ['The provider mints again'],
+  'provider.down': ['Cloudflare does not mint', 'relay'],
+  'provider.up': ['Cloudflare mints again'],
   'assumption.broken': ['Credentials use more than assumed', 'spenders'],
   'assumption.holds': ['The assumed rate holds'],
   'analytics.stale': ['The provider’s count is stale', 'budget'],

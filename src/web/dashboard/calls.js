@@ -1,6 +1,6 @@
 // The running calls of the broker's own signaling, those with the most bytes first.
 import { endRoom } from './actions.js';
-import { size, span } from './format.js';
+import { span } from './format.js';
 import { $, put } from './page.js';
 import * as words from './spending.js';
 import { Table } from './table.js';
@@ -25,7 +25,7 @@ const table = new Table($('calls'), {
     { name: 'Protocol', show: 'on-medium', text: ({ protocol }) => protocol },
     { name: 'Members', isId: true, by: ({ members }) => members.length, text: ({ members }) => words.members(members) },
     { name: 'For', isNumber: true, show: 'on-medium', by: ({ startedAt }) => since(startedAt), text: ({ startedAt }) => span(since(startedAt)) },
-    { name: 'Usage', isNumber: true, by: ({ bytes }) => bytes ?? -1, text: ({ bytes }) => (bytes === null ? '–' : size(bytes)) },
+    { name: 'Usage', bytes: ({ bytes }) => bytes },
     { name: 'Cost', isNumber: true, show: 'on-small', by: ({ bytes }) => bytes ?? -1, text: ({ bytes }) => (bytes === null || !overview ? '–' : words.cost(bytes, overview)) },
     { name: '', button: ({ protocol, room }) => (words.canEnd(protocol) ? { word: 'End', of: room, isDangerous: true, press: () => endRoom(room) } : null) },
   ],

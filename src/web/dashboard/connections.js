@@ -1,6 +1,6 @@
 // The live connections, the most expensive first.
 import { revoke } from './actions.js';
-import { size, span } from './format.js';
+import { span } from './format.js';
 import { $, put } from './page.js';
 import { Table } from './table.js';
 import { listed } from './verdicts.js';
@@ -30,8 +30,8 @@ const table = new Table($('connections'), {
     { name: 'Path', show: 'on-medium', text: path },
     { name: 'Open for', isNumber: true, show: 'on-wide', by: ({ openedAt }) => since(openedAt), text: ({ openedAt }) => span(since(openedAt)) },
     { name: 'Seen', isNumber: true, show: 'on-small', by: ({ lastSeenAt }) => lastSeenAt, text: ({ lastSeenAt }) => `${span(since(lastSeenAt))} ago` },
-    { name: 'Received', isNumber: true, show: 'on-wide', by: ({ bytesReceived }) => bytesReceived, text: ({ bytesReceived }) => size(bytesReceived) },
-    { name: 'Charged', isNumber: true, by: ({ chargedBytes }) => chargedBytes, text: ({ chargedBytes }) => size(chargedBytes) },
+    { name: 'Received', show: 'on-wide', bytes: ({ bytesReceived }) => bytesReceived },
+    { name: 'Charged', bytes: ({ chargedBytes }) => chargedBytes },
     { name: '', button: ({ grant, connectionId }) => (grant === null ? null : { word: 'Revoke', of: `the credential of ${connectionId}`, isDangerous: true, press: () => revoke(grant) }) },
   ],
 });

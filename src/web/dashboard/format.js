@@ -4,14 +4,23 @@ const GB = 1e9;
 const MINUS = '\u2212';
 /** @param {number} digits */
 const number = (digits) => new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const [whole, two] = [number(0), number(2)];
+const whole = number(0);
 
-/** "12.30 GB". Small sizes are in MB or kB: the first call is visible. @param {number} bytes */
-export function size(bytes) {
-  if (bytes >= 0.095 * GB || bytes === 0) return `${two.format(bytes / GB)} GB`;
-  if (bytes >= 1e6) return `${number(1).format(bytes / 1e6)} MB`;
-  return `${number(1).format(bytes / 1e3)} kB`;
+/** The unit of a size, as in alerts, and its decimals. Small sizes are in MB or kB: the first call is visible. @param {number} bytes */
+function unitOf(bytes) {
+  if (bytes >= 0.095 * GB || bytes === 0) return { unit: 'GB', one: GB, digits: 2 };
+  return bytes >= 1e6 ? { unit: 'MB', one: 1e6, digits: 1 } : { unit: 'kB', one: 1e3, digits: 1 };
 }
+
+/** "12.30 GB". Sizes that are compared, as in a column, have the unit of the largest one. @param {number} bytes @param {number} [largest] */
+export function size(bytes, largest = bytes) {
+  const { unit, one, digits } = unitOf(largest);
+  const least = 10 ** -digits;
+  return bytes > 0 && bytes < (least / 2) * one ? `< ${least} ${unit}` : `${number(digits).format(bytes / one)} ${unit}`;
+}
+
+/** "4.91 Mbps", "42 Mbps". @param {number} value */
+export const mbps = (value) => `${new Intl.NumberFormat('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 }).format(value)} Mbps`;
 
 /** "1,234". @param {number} value */
 export const count = (value) => whole.format(value);

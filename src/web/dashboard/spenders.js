@@ -2,7 +2,7 @@
 import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
 import { ask } from './broker.js';
-import { size, time } from './format.js';
+import { time } from './format.js';
 import { $, element, put } from './page.js';
 import * as words from './spending.js';
 import { Table, buttonIn } from './table.js';
@@ -46,7 +46,7 @@ const table = new Table($('spenders-panel'), {
   more: () => read(true).catch(failed),
   columns: [
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
-    { name: 'Usage', isNumber: true, by: ({ bytes }) => bytes, fill: fillUsage },
+    { name: 'Usage', bytes: ({ bytes }) => bytes, fill: fillUsage },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes }) => words.share(bytes, overview?.bytes.used ?? 0) },
     { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes }) => (overview ? words.cost(bytes, overview) : '') },
     { name: 'Credentials', isNumber: true, show: 'on-medium', by: ({ usable }) => usable, text: words.credentials },
@@ -67,18 +67,17 @@ function fillName(cell, spender) {
   if (blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
 }
 
-/** @param {Spender | Grant} of */
-function amount(of) {
+/** @param {Spender | Grant} of @param {string} usage */
+function amount(of, usage) {
   const { mark, word } = words.evidence(of);
-  return [element('span', { className: 'amount', textContent: size(of.bytes) }), element('span', { className: `evidence small ${mark}`, textContent: word })];
+  return [element('span', { className: 'amount', textContent: usage }), element('span', { className: `evidence small ${mark}`, textContent: word })];
 }
 
-/** @param {HTMLTableCellElement} cell @param {Spender} spender */
-function fillUsage(cell, spender) {
-  const most = list?.spenders[0]?.bytes || 1;
+/** The bar is the share. @param {HTMLTableCellElement} cell @param {Spender} spender @param {string} usage */
+function fillUsage(cell, spender, usage) {
   const bar = element('span', { className: 'meter' });
-  bar.style.width = `${Math.round((spender.bytes / most) * 100)}%`;
-  cell.replaceChildren(...amount(spender), element('span', { className: 'track' }, bar));
+  bar.style.width = `${words.percent(spender.bytes, overview?.bytes.used ?? 0)}%`;
+  cell.replaceChildren(...amount(spender, usage), element('span', { className: 'track' }, bar));
 }
 
 /** @param {Spender} spender */
@@ -125,7 +124,7 @@ class Opened {
       order: 1,
       columns: [
         { name: 'Id', isId: true, text: ({ id }) => id },
-        { name: 'Usage', isNumber: true, by: ({ bytes }) => bytes, fill: (cell, grant) => cell.replaceChildren(...amount(grant)) },
+        { name: 'Usage', bytes: ({ bytes }) => bytes, fill: (cell, grant, usage) => cell.replaceChildren(...amount(grant, usage)) },
         { name: 'State', by: (grant) => words.state(grant, now()).word, fill: fillState },
         { name: by === 'user' ? 'Label' : 'User', isId: true, show: 'on-wide', text: ({ user, label }) => (by === 'user' ? label : user) ?? '–' },
         { name: 'Address', show: 'on-wide', text: ({ address }) => address ?? '–' },

@@ -21,12 +21,14 @@ export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in
 /** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
 export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
 
+/** The share in percent. The list may be a little newer than the sum. @param {number} bytes @param {number} used Of the period. */
+export const percent = (bytes, used) => (used > 0 ? Math.min(100, (bytes / used) * 100) : 0);
+
 /** @param {number} bytes @param {number} used Of the period. */
 export function share(bytes, used) {
   if (used <= 0) return '–';
-  // The list may be a little newer than the sum.
-  const percent = Math.min(100, (bytes / used) * 100);
-  return percent > 0 && percent < 0.1 ? '< 0.1 %' : `${signed(percent, 1)} %`;
+  const part = percent(bytes, used);
+  return part > 0 && part < 0.1 ? '< 0.1 %' : `${signed(part, 1)} %`;
 }
 
 /** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {Pick<Overview, 'cost' | 'bytes'>} of */

@@ -1,5 +1,6 @@
 // A table that sorts, searches and shows a page of its rows. A row that stays keeps its elements, so that its buttons keep the
 // focus and a selection stays.
+import { size } from './format.js';
 import { element } from './page.js';
 import { pageOf } from './rows.js';
 
@@ -8,19 +9,22 @@ import { pageOf } from './rows.js';
  * @typedef {object} Column
  * @property {string} name Shown in the header. Empty: a column of buttons.
  * @property {(row: R) => string} [text] The text of a cell.
- * @property {(row: R) => number | string} [by] What the column sorts by. Without it, its text.
+ * @property {(row: R) => number | null} [bytes] The number of bytes that a cell has for its text, in the unit of the largest one.
+ * @property {(row: R) => number | string} [by] What the column sorts by. Without it, its bytes or its text.
  * @property {boolean} [isNumber] Right-aligned; the first click sorts the largest first.
  * @property {boolean} [isId] The text is long, so that it may be cut. Its tooltip is whole.
  * @property {string} [show] A class that hides the column on narrow screens: `on-small`, `on-medium` or `on-wide`.
  * @property {(row: R) => Button | null} [button] The button of a cell.
- * @property {(cell: HTMLTableCellElement, row: R) => void} [fill] Writes a cell that has more than a text or a button. Called again for
- *     each new state of the row.
+ * @property {(cell: HTMLTableCellElement, row: R, text: string) => void} [fill] Writes a cell that has more than its text or a button. Called
+ *     again for each new state of the row.
  */
 
 /** @typedef {{word: string, of: string, isDangerous?: boolean, press: () => void}} Button `of`: what it acts on, for screen readers. */
 
 /** @template R @param {Column<R>} column */
-const classOf = ({ isNumber, isId, show }) => [isNumber && 'number', isId && 'id code', show].filter(Boolean).join(' ');
+const isNumeric = ({ isNumber, bytes }) => Boolean(isNumber ?? bytes);
+/** @template R @param {Column<R>} column */
+const classOf = (column) => [isNumeric(column) && 'number', column.isId && 'id code', column.show].filter(Boolean).join(' ');
 
 /** @template R */
 export class Table {
@@ -90,14 +94,14 @@ export class Table {
 
   /** @param {Column<R>} column @param {number} index */
   #head(column, index) {
-    const { name, by, text, isNumber } = column;
+    const { name, by, bytes, text } = column;
     const head = element('th', { className: classOf({ ...column, isId: false }), scope: 'col' });
-    if (!by && !text) head.append(element('span', { className: name ? '' : 'visually-hidden', textContent: name || 'Action' }));
+    if (!by && !bytes && !text) head.append(element('span', { className: name ? '' : 'visually-hidden', textContent: name || 'Action' }));
     else {
       const button = element('button', { type: 'button', className: 'sort', textContent: name });
       button.addEventListener('click', () => {
         const isSame = this.#order.index === index;
-        this.#order = { index, isDescending: isSame ? !this.#order.isDescending : Boolean(isNumber) };
+        this.#order = { index, isDescending: isSame ? !this.#order.isDescending : isNumeric(column) };
         this.#restart();
       });
       head.append(button);
@@ -120,7 +124,7 @@ export class Table {
       if (head.querySelector('button')) head.setAttribute('aria-sort', at !== index ? 'none' : isDescending ? 'descending' : 'ascending');
     });
     const { columns, none, size, key, words } = this.options;
-    const { text, by = text ?? key } = columns[index];
+    const { bytes, text, by = (/** @type {R} */ row) => (bytes ? bytes(row) ?? -1 : (text ?? key)(row)) } = columns[index];
     const { rows, first, matching } = pageOf(this.#all, { text: this.search.value, words, by, isDescending, key, first: this.#first, size });
     this.#first = first;
     this.scroll.hidden = matching === 0;
@@ -137,6 +141,7 @@ export class Table {
   /** @param {R[]} rows */
   #drawRows(rows) {
     const { columns, key: keyOf, detail: inside } = this.options;
+    const largest = columns.map(({ bytes }) => Math.max(0, ...this.#all.map((row) => bytes?.(row) ?? 0)));
     const keys = new Set(rows.map(keyOf));
     for (const [key, { row, detail }] of this.#shown) {
       if (keys.has(key)) continue;
@@ -147,7 +152,7 @@ export class Table {
     const ordered = rows.flatMap((row) => {
       const known = this.#shown.get(keyOf(row));
       const cells = known?.row ?? element('tr', {}, ...columns.map((column) => element('td', { className: classOf(column) })));
-      columns.forEach((column, index) => write(cells.cells[index], column, row));
+      columns.forEach((column, index) => write(cells.cells[index], column, row, largest[index]));
       const content = inside?.(row);
       const detail = content ? known?.detail ?? element('tr', { className: 'detail' }, element('td', { colSpan: columns.length })) : null;
       if (detail !== known?.detail) known?.detail?.remove();
@@ -162,11 +167,12 @@ export class Table {
   }
 }
 
-/** @template R @param {HTMLTableCellElement} cell @param {Column<R>} column @param {R} row */
-function write(cell, { text, isId, button, fill }, row) {
-  if (fill) return fill(cell, row);
+/** @template R @param {HTMLTableCellElement} cell @param {Column<R>} column @param {R} row @param {number} largest Of the column's bytes. */
+function write(cell, { text, bytes, isId, button, fill }, row, largest) {
   if (button) return writeButton(cell, button(row));
-  const shown = text?.(row) ?? '';
+  const count = bytes?.(row) ?? null;
+  const shown = count === null ? text?.(row) ?? (bytes ? '–' : '') : size(count, largest);
+  if (fill) return fill(cell, row, shown);
   // The same text again changes nothing.
   if (cell.textContent !== shown) cell.textContent = shown;
   if (isId) cell.title = shown;

@@ -1,5 +1,5 @@
 // Verdicts: what the figures mean, as a mark, a few words and a reason. Pure.
-import { amounts, assumed, assumedMbps, count, date, money, plain, signed, size, some, span, time } from './format.js';
+import { amounts, assumed, assumedMbps, count, date, mbps, money, plain, signed, size, some, span, time } from './format.js';
 
 /**
  * @typedef {import('./api.d.ts').OverviewBody} Overview
@@ -20,8 +20,8 @@ export function minting(overview) {
   if (ledgerFailing) return verdict('bad', 'The ledger cannot be written: minting has stopped');
   if (status.status === 'LIMIT_EXCEEDED') return verdict('bad', 'Limit reached: no metered credentials');
   if (hasHint(overview, 'PROMISED_IN_FULL')) return verdict('bad', 'The limit is reserved in full: no metered credentials');
-  if ((provider && provider.breaker !== 'closed') || hasHint(overview, 'PROVIDER_DOWN')) return verdict('warn', 'Cloudflare does not mint: responses are degraded');
-  return verdict('good', 'Minting');
+  const { mark, word } = providerState(provider);
+  return mark === 'bad' ? verdict(mark, `${word}: responses are degraded`) : verdict('good', 'Minting');
 }
 
 /** @param {Pick<Overview, 'replicas'>} overview */
@@ -49,18 +49,20 @@ export function reliability(overview) {
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
   const last = bytes.measured ?? 0;
   const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(last)}` : `${sentence(counter(overview))} counted ${size(last)}`;
-  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last))} since then are estimated.${forgets}`;
+  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last), bytes.used)} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   const estimated = bytes.used > 0 ? (bytes.used - last) / bytes.used : 0;
   if (estimated > ESTIMATED_PART_MAX) return verdict('warn', `Partly: ${signed(estimated * 100, 0)} % is estimated`, measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
-const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS', 'PROMISED_IN_FULL'];
+const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS', 'PROMISED_IN_FULL', 'PROVIDER_DOWN', 'NOT_LEADING'];
+const BY_GRAVITY = ['bad', 'warn'];
 
-/** Reasons why the figure is unreliable or minting has stopped. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
+/** Reasons why the figure is unreliable or minting has stopped, the gravest first. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
-  return overview.status.hints.map(({ code, message }) => ({ code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) }));
+  const notes = overview.status.hints.map(({ code, message }) => ({ code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) }));
+  return notes.sort((a, b) => BY_GRAVITY.indexOf(a.mark) - BY_GRAVITY.indexOf(b.mark));
 }
 
 /** @param {string} text */
@@ -92,8 +94,8 @@ export function bound(overview) {
 function evidence(overview, limit) {
   const observed = overview.status.observedMbpsPerGrant;
   if (observed === null) return isUnread(overview) ? `Not tested: ${UNREAD}` : `Not yet tested against ${counter(overview)}’s count.`;
-  if (observed > limit) return `The recent average is ${plain(observed)} Mbps, within the margin of the counts.`;
-  return `It holds: ${plain(observed)} Mbps were observed on average.`;
+  if (observed > limit) return `The recent average is ${mbps(observed)}, within the margin of the counts.`;
+  return `It holds: ${mbps(observed)} were observed on average.`;
 }
 
 /** How near usage is to the limit, in the steps of the alerts and with their severity. @param {Pick<Overview, 'at' | 'bytes' | 'alertPercents' | 'rate'>} overview @returns {Verdict} */
@@ -122,9 +124,9 @@ const SOON = 6 * 3600;
 
 /** The present rate, and what it is the average of. @param {Overview} overview */
 export function rate(overview) {
-  const { rate: { mbps, until }, at } = overview;
+  const { rate: { mbps: present, until }, at } = overview;
   const minutes = until === at ? 'The last five minutes.' : `The five minutes up to ${time(new Date(until), new Date(at))}, by ${counter(overview)}’s count. Nothing was reported since.`;
-  return { word: `${signed(mbps, mbps > 0 && mbps < 10 ? 2 : 0)} Mbps`, why: `${minutes} ${size((mbps * 1e6 * 3600) / 8)} an hour.` };
+  return { word: mbps(present), why: `${minutes} ${size((present * 1e6 * 3600) / 8)} an hour.` };
 }
 
 /** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost'>} overview @returns {Verdict} */
@@ -140,12 +142,13 @@ export function limitAt({ at, bytes, rate: { limitAt: instant }, cost: { forecas
 /** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
 export function costs({ cost, bytes }) {
   const price = (/** @type {string | number} */ amount) => money(Number(amount), cost.currency);
-  const free = cost.freeGB * 1e9;
+  const left = Math.max(0, cost.freeGB * 1e9 - bytes.used);
+  const largest = Math.max(left, cost.forecast?.usedBytes ?? 0);
   const rows = [
     row('forecast at the reset', cost.forecast ? price(cost.forecast.cost) : '–'),
-    row('usage by then', cost.forecast ? size(cost.forecast.usedBytes) : '–'),
+    row('usage by then', cost.forecast ? size(cost.forecast.usedBytes, largest) : '–'),
     row('price of a GB', price(cost.pricePerGB)),
-    row(`left of ${plain(cost.freeGB)} free GB`, size(Math.max(0, free - bytes.used))),
+    row(`left of ${plain(cost.freeGB)} free GB`, size(left, largest)),
   ];
   const note = cost.forecast
     ? `The forecast continues the average rate since ${date(new Date(cost.forecast.since))}.`
@@ -153,13 +156,13 @@ export function costs({ cost, bytes }) {
   return { soFar: price(cost.soFar), rows, note };
 }
 
-/** @param {Pick<Provider, 'breaker'> | null} provider @returns {Verdict} */
-export function breaker(provider) {
+/** Whether the provider mints; if not, what it answered and what to do. @param {Pick<Provider, 'keys' | 'failure'> | null} provider @returns {Verdict} */
+export function providerState(provider) {
   if (!provider) return verdict('quiet', 'no network provider');
-  /** @type {Record<string, [Verdict['mark'], string]>} */
-  const words = { closed: ['good', 'works'], 'half-open': ['warn', 'is being retried'], open: ['bad', 'fails: requests are paused'] };
-  const [mark, word] = words[provider.breaker] ?? ['quiet', provider.breaker];
-  return verdict(mark, `Cloudflare ${word}`);
+  const { keys, failure } = provider;
+  // Without a key, the first one is being created.
+  if (keys.length === 0 || keys.some(({ up }) => up)) return verdict('good', 'Cloudflare mints');
+  return verdict('bad', 'Cloudflare does not mint', failure ? `${sentence(failure.what)}. ${sentence(failure.remedy)}.` : '');
 }
 
 /** @typedef {{name: string, value: string, isSub?: boolean, isWarning?: boolean}} Row */
@@ -237,8 +240,10 @@ export function periodWords({ at, status }) {
 }
 
 /** @param {import('./api.d.ts').PastPeriod[]} past */
-export const pastRows = (past) =>
-  past.map(({ start, end, usedBytes }) => ({ name: `${date(new Date(start))} – ${date(new Date(end))}`, value: size(usedBytes) }));
+export function pastRows(past) {
+  const largest = Math.max(...past.map(({ usedBytes }) => usedBytes));
+  return past.map(({ start, end, usedBytes }) => ({ name: `${date(new Date(start))} – ${date(new Date(end))}`, value: size(usedBytes, largest) }));
+}
 
 /** @param {unknown[]} listed A part of all. @param {number} total @param {string} thing */
 export const listed = (listed, total, thing) =>

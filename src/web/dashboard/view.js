@@ -25,7 +25,7 @@ export function showOverview(overview) {
   const grants = verdicts.grants(overview);
   rows('grants', grants.rows);
   put('grants-note', grants.note);
-  mark('breaker', verdicts.breaker(overview.provider));
+  mark('provider-state', verdicts.providerState(overview.provider));
   rows('provider', verdicts.providerRows(overview.provider));
   for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
   put('limit-note', verdicts.limitNote(overview));

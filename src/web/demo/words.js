@@ -1,5 +1,5 @@
 // The demo's texts, and the positions of the labels on its chart. Pure.
-import { assumed } from '../dashboard/format.js';
+import { assumed, mbps as rateOf } from '../dashboard/format.js';
 import { cost } from '../dashboard/spending.js';
 
 const MB = 1e6;
@@ -152,7 +152,7 @@ export function figures(overview, mbps) {
   return {
     used: mb(bytes.used),
     limit: String(+(bytes.limit / MB).toFixed(1)),
-    rate: mbps === null ? '–' : `${mbps.toFixed(1)} Mbps to both ends`,
+    rate: mbps === null ? '–' : `${rateOf(mbps)} to both ends`,
     boundOf: of,
     bound: { mark: past > MB / 20 ? 'warn' : 'good', word: `${mb(past)} MB` },
     boundWhy: why,
