@@ -11,7 +11,7 @@ import { axeFindsNothing, isNotTooWide, openPage as openInContext, part, picture
 const RUN_SECONDS_MAX = 240;
 /** Bytes that both ends must receive before the counts are compared. */
 const BYTES_MIN = 4e6;
-const DESKTOP = { width: 1280, height: 1000, deviceScaleFactor: 1 };
+const DESKTOP = { width: 1280, height: 800, deviceScaleFactor: 1 };
 const PHONE = { width: 375, height: 812 };
 
 async function run() {
@@ -100,6 +100,7 @@ async function theCallIsRelayedAndCounted(page, operator) {
 
   await until(`${BYTES_MIN} bytes`, async () => (await operator('/api/overview')).bytes.used > BYTES_MIN);
   await picture(page, 'demo-call-light-desktop');
+  await theMainThingsAreVisible(page);
   // The two counts are taken up to some seconds apart, which matters less with each MB.
   const shown = await until('counts that agree', async () => {
     const line = await text(page, 'page-count');
@@ -110,6 +111,16 @@ async function theCallIsRelayedAndCounted(page, operator) {
   await until('a reading of now', async () => /^measured at the relay, \d s ago$/.test(await text(page, 'known')));
   const { reservedGB } = await operator('/api/bandwidth-status');
   assert.ok(Number(reservedGB) > 0, 'live credentials have a reservation');
+}
+
+/** Without scrolling: the videos, the chart with its legend, and the four figures. The others show on demand. */
+async function theMainThingsAreVisible(page) {
+  const isVisible = (id) => page.$eval(`#${id}`, (one) => one.checkVisibility() && one.getBoundingClientRect().bottom <= innerHeight);
+  const ids = ['mine', 'theirs', 'used', 'worst', 'limit', 'rate', 'plot', 'revoke'];
+  assert.deepEqual(await Promise.all(ids.map(isVisible)), ids.map(() => true), ids.join());
+  assert.equal(await isVisible('page-count'), false);
+  await page.click('#more summary');
+  assert.equal(await page.$eval('#page-count', (one) => one.checkVisibility()), true);
 }
 
 /** What a window says that it has received and sent, in MB. */

@@ -72,13 +72,14 @@ test('during a call the text names the most important fact', () => {
 
 test('the figures show usage, reservation and minting', () => {
   const words = figures(overview({ committed: 300 }), 7.14);
-  assert.deepEqual([words.used, words.limit, words.rate, words.bound.word], ['10.0', '250', '7.14 Mbps to both ends', '50.0 MB']);
+  assert.deepEqual([words.used, words.worst, words.limit, words.rate], ['10.0', { mark: 'warn', word: '300.0 MB' }, '250', '7.14 Mbps to both ends']);
+  assert.equal(words.bound, '50.0 MB');
   assert.match(words.boundWhy, /^290\.0 MB are reserved: 4 Mbps for each credential, until it expires$/);
   assert.equal(words.minting.mark, 'good');
   const spent = overview({ used: 250, committed: 300 });
-  const { boundOf, bound, boundWhy } = figures(spent, null);
+  const { worst: most, boundOf, bound, boundWhy } = figures(spent, null);
   assert.deepEqual([words.boundOf, boundOf], ['Past the limit in the worst case', 'Past the limit']);
-  assert.deepEqual([bound, boundWhy], [{ mark: 'good', word: '0.0 MB' }, 'The relay stopped at the packet that reached it.']);
+  assert.deepEqual([most, bound, boundWhy], [{ mark: 'good', word: '250.0 MB' }, '0.0 MB', 'The relay stopped at the packet that reached it.']);
   assert.deepEqual([worst(overview({ committed: 300 })), worst(spent)], [300 * MB, 250 * MB]);
   assert.equal(figures(overview({ used: 250 }), null).minting.word, 'rejected: the limit is reached');
   assert.equal(figures(overview({ used: 250, frozen: true }), null).minting.word, 'minting is stopped');

@@ -239,10 +239,11 @@ function show() {
   const words = figures(overview, rate(overview));
   put('used', words.used);
   put('limit', words.limit);
+  mark('worst', words.worst);
   put('rate', words.rate);
   put('call-cost', callWords(live?.bytes ?? null, overview));
   put('bound-of', words.boundOf);
-  mark('bound', words.bound);
+  put('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);
   const { how, page } = known(overview, samples, countedBefore ?? 0);

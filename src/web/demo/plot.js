@@ -9,9 +9,9 @@ const POINTS_MAX = 1_800;
 const SECONDS_MIN = 120;
 const MARKS_MAX = 60;
 /** Rows of words above the chart. */
-const ROWS = 3;
+const ROWS = 2;
 const ROW_HEIGHT = 14;
-const HEIGHT = 280;
+const HEIGHT = 190;
 const MB = 1e6;
 
 /** @param {number} seconds */

@@ -154,7 +154,8 @@ export function figures(overview, mbps) {
     limit: String(+(bytes.limit / MB).toFixed(1)),
     rate: mbps === null ? '–' : `${rateOf(mbps)} to both ends`,
     boundOf: of,
-    bound: { mark: past > MB / 20 ? 'warn' : 'good', word: `${mb(past)} MB` },
+    worst: { mark: past > MB / 20 ? 'warn' : 'good', word: `${mb(worst(overview))} MB` },
+    bound: `${mb(past)} MB`,
     boundWhy: why,
     minting,
   };
