@@ -40,7 +40,7 @@ bin=tests/api/clients/node_modules/.bin
 "$bin/tsc" --project "$WORK_DIR"
 venv openapi-python-client tests/api/clients/requirements.txt
 PATH=$venv/bin:$PATH "$venv/bin/openapi-python-client" generate --path src/http/openapi/openapi.json --meta none \
-    --output-path "$WORK_DIR/turn_broker_client" >"$WORK_DIR/generated.txt" || { cat "$WORK_DIR/generated.txt" && exit 1; }
+    --output-path "$WORK_DIR/turn_broker_client" >"$WORK_DIR/generated.txt" 2>&1 || { cat "$WORK_DIR/generated.txt" && exit 1; }
 python=$venv/bin/python
 "$python" -m compileall -q "$WORK_DIR/turn_broker_client"
 

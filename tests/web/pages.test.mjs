@@ -130,7 +130,7 @@ test('all that the page says of the provider agrees, with its answer and the rem
 
 test('the gravest hints come first', () => {
   const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROVIDER_DOWN', 'CLOCK_BEHIND', 'FROZEN'].map((code) => ({ code, message: 'text' }));
-  assert.deepEqual(hintNotes(overview({ hints })).map(({ code }) => code), ['PROVIDER_DOWN', 'FROZEN', 'NOT_DURABLE', 'CLOCK_BEHIND', 'NO_REPORTS']);
+  assert.deepEqual(hintNotes(overview({ hints })).map(({ code }) => code), ['NO_REPORTS', 'PROVIDER_DOWN', 'FROZEN', 'NOT_DURABLE', 'CLOCK_BEHIND']);
 });
 
 test('the reliability verdict depends on who counted the usage', () => {

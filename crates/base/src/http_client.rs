@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Certificate, Client, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
+use reqwest::{Client, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
 use url::{Position, Url};

@@ -172,7 +172,8 @@ mod tests {
             look_after_max: Duration::from_secs(45),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap()));
+        let mut upstream =
+            Upstream::new(&config, ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap()));
         upstream.deadline = deadline;
         upstream
     }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::{PageBounds, ROWS_MAX};
 use super::lateness::Span;
-use super::{CloudflareMeter, RECOUNT_INTERVAL};
+use super::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {
@@ -22,7 +23,7 @@ impl CloudflareMeter {
         let counts = self.api.count_by_grant(span, false, bounds).await?;
         let relayed = counts.by_grant.values().fold(counts.other, |sum, bytes| sum.plus(*bytes));
         let Traffic { sent, received } = relayed;
-        let is_final = now.since(until) >= self.lag.saturating_add(RECOUNT_INTERVAL);
+        let is_final = now.since(until) >= final_after(self.lag_in_use());
         self.account.change(|books| books.take_count_before(sent.plus(received), is_final));
         Ok(())
     }

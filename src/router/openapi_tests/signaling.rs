@@ -98,7 +98,7 @@ fn requests() -> Vec<Call> {
     let poll = |id: &str, summary: &str| {
         json!({
             "operationId": id, "summary": summary, "parameters": [token()],
-            "requestBody": body("application/json", json!({ "type": "object" })),
+            "requestBody": body("application/json", &json!({ "type": "object" })),
             "responses": { "200": entries, "400": refused, "403": refused, "404": refused, "429": refused },
         })
     };
@@ -131,7 +131,7 @@ fn requests() -> Vec<Call> {
             "/peerjs",
             json!({
                 "operationId": "describePeerjs", "summary": "Describes the server.",
-                "responses": { "200": answer("What it is.", json!({ "type": "object" })) },
+                "responses": { "200": answer("What it is.", &json!({ "type": "object" })) },
             }),
         ),
         (
@@ -168,7 +168,7 @@ fn requests() -> Vec<Call> {
 
 fn reports() -> Vec<Call> {
     let text = || json!({ "type": "string" });
-    let ok = || answer("It was taken.", object(&[("status", text(), true)]));
+    let ok = || answer("It was taken.", &object(&[("status", text(), true)]));
     let report = |id: &str, summary: &str, status: &str, taken: Value| {
         let responses = errors(&[
             (400, "`INVALID_REQUEST`: a field is missing."),
@@ -185,12 +185,12 @@ fn reports() -> Vec<Call> {
     let bug = form(&[("info", text(), true), ("description", text(), true)]);
     let required = ["pullSessionTrace", "pushedSessionTrace", "trackId"].map(|name| (name, text(), true));
     let optional = ["pullingUser", "pushingUser", "meetingId"].map(|name| (name, text(), false));
-    let track = body("application/json", object(&[required, optional].concat()));
+    let track = body("application/json", &object(&[required, optional].concat()));
     let issues = json!({ "type": "string", "enum": ["true", "false"] });
     let quality = form(&[("experiencedIssues", issues, true), ("meetingId", text(), true)]);
     let to_start = json!({ "description": "To the start page." });
     let kept = json!({ "description": "It is kept." });
-    let stored = answer("As it was sent.", json!({ "type": "object" }));
+    let stored = answer("As it was sent.", &json!({ "type": "object" }));
     let mut read = report("getDebugInfo", "Returns a kept report.", "200", stored);
     let id = parameter("query", "id", "The id of the report.", "5b4e8f0e-8e2c-4d9c-9f6e-1a2b3c4d5e6f");
     read["parameters"] = json!([with(id, "required", true.into())]);
@@ -223,15 +223,15 @@ fn parameter(place: &str, name: &str, description: &str, example: &str) -> Value
     json!({ "in": place, "name": name, "required": is_required, "description": description, "schema": { "type": "string" }, "example": example })
 }
 
-fn body(content_type: &str, schema: Value) -> Value {
+fn body(content_type: &str, schema: &Value) -> Value {
     json!({ "required": true, "content": { content_type: { "schema": schema } } })
 }
 
 fn form(fields: &[(&str, Value, bool)]) -> Value {
-    body("application/x-www-form-urlencoded", object(fields))
+    body("application/x-www-form-urlencoded", &object(fields))
 }
 
-fn answer(description: &str, schema: Value) -> Value {
+fn answer(description: &str, schema: &Value) -> Value {
     json!({ "description": description, "content": { "application/json": { "schema": schema } } })
 }
 
@@ -245,7 +245,7 @@ fn object(fields: &[(&str, Value, bool)]) -> Value {
 
 fn errors(errors: &[(u16, &str)]) -> Value {
     let schema = || json!({ "$ref": "#/components/schemas/ErrorBody" });
-    let of = |(status, text): &(u16, &str)| (status.to_string(), answer(text, schema()));
+    let of = |(status, text): &(u16, &str)| (status.to_string(), answer(text, &schema()));
     Value::Object(errors.iter().map(of).collect())
 }
 

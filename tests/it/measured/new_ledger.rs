@@ -9,15 +9,15 @@ use super::{ANALYTICS, GB, read, with_analytics};
 async fn a_new_ledger_lacks_credentials_if_its_keys_relayed_in_the_fifty_hours_before() {
     let grant = GrantId::new([7; 16]).to_string();
     for (key, identifier, at, lacks) in [
-        ("key-id", &*grant, "2025-01-15T11:58:00Z", true),
+        ("key-id", &*grant, "2025-01-15T11:50:00Z", true),
         ("key-id", &*grant, "2025-01-13T10:00:00Z", true),
-        ("key-id", "", "2025-01-15T11:58:00Z", true),
+        ("key-id", "", "2025-01-15T11:50:00Z", true),
         // Nothing that was minted then still works.
         ("key-id", &*grant, "2025-01-13T09:58:00Z", false),
         // It has minted since.
         ("key-id", &*grant, "2025-01-15T12:00:00Z", false),
-        ("another-key", &*grant, "2025-01-15T11:58:00Z", false),
-        ("key-id", "turn-broker-doctor", "2025-01-15T11:58:00Z", false),
+        ("another-key", &*grant, "2025-01-15T11:50:00Z", false),
+        ("key-id", "turn-broker-doctor", "2025-01-15T11:50:00Z", false),
     ] {
         let (cloudflare, broker) = with_analytics(&[]).await;
         cloudflare.analytics().relay_as(key, identifier, at, GB, 0);

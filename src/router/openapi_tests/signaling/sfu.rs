@@ -72,7 +72,7 @@ pub(super) fn calls() -> Vec<Call> {
         let mut call = call(id, summary, "200", "SfuAnswer");
         call["parameters"].as_array_mut().unwrap().insert(0, session.clone());
         if let Some(schema) = sent {
-            call["requestBody"] = body("application/json", reference(schema));
+            call["requestBody"] = body("application/json", &reference(schema));
         }
         ("sfu", method, path, call)
     });
@@ -84,7 +84,7 @@ pub(super) fn calls() -> Vec<Call> {
     );
     let label = parameter("query", "label", "Your own name for what the session is used for.", "room-1");
     new["parameters"].as_array_mut().unwrap().push(label);
-    new["requestBody"] = body("application/json", reference("SfuNewSessionRequest"));
+    new["requestBody"] = body("application/json", &reference("SfuNewSessionRequest"));
     new["requestBody"]["required"] = false.into();
     for status in ["400", "401", "403", "429", "502", "503", "504"] {
         let text = json!({ "text/plain": { "schema": { "type": "string" } } });
@@ -113,12 +113,12 @@ fn call(id: &str, summary: &str, status: &str, schema: &str) -> Value {
         ("504", "The SFU did not answer in time."),
     ];
     let mut responses: serde_json::Map<_, _> = refused
-        .map(|(status, text)| (status.to_owned(), answer(text, reference("SfuError"))))
+        .map(|(status, text)| (status.to_owned(), answer(text, &reference("SfuError"))))
         .into_iter()
         .collect();
     let gone = json!({ "oneOf": [reference("SfuError"), reference("ErrorBody")] });
-    responses.insert("404".to_owned(), answer("No such data channel, or no such path.", gone));
-    responses.insert(status.to_owned(), answer("As the SFU answers.", reference(schema)));
+    responses.insert("404".to_owned(), answer("No such data channel, or no such path.", &gone));
+    responses.insert(status.to_owned(), answer("As the SFU answers.", &reference(schema)));
     let room = parameter("query", "correlationId", "The room.", "room-1");
     let room_header =
         parameter("header", "X-Realtime-Room", "The room, for pages that cannot set the query.", "room-1");

@@ -5,7 +5,7 @@ use turn_ledger::IceSource;
 use super::{DAY, ESTIMATE, HOUR, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{ClockGlitch, Copy, Mint, Pause, Read, Reboot, Restore, Wait};
+use crate::walk::ops::Op::{ClockGlitch, Copy, Crash, Mint, Pause, Read, Reboot, Restore, Wait};
 use crate::walk::settings::Settings;
 
 /// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
@@ -41,7 +41,7 @@ fn after_days_off_nobody_is_refused_for_longer_than_the_provider_takes_to_tell_t
     let read = Read { back: 0, missed: 0 };
     let off = [Pause { millis: 3 * DAY, share: 0 }, Reboot { millis: 3 * DAY, share: 0, behind: 0 }];
     for off in off {
-        for ops in [vec![mint, off, mint], vec![read, mint, off, mint]] {
+        for ops in [vec![mint, off, mint], vec![read, mint, off, mint], vec![mint, off, Crash, mint]] {
             let settings = Settings { tells_time: true, ..ESTIMATE };
             check(&Scenario { settings, before_reset: 20 * DAY, ops });
         }

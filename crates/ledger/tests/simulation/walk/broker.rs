@@ -54,7 +54,7 @@ pub(crate) struct Broker<D> {
     /// The part of the world's time that the time since boot lacks, in milliseconds.
     pub(super) paused: u64,
     /// When the provider was asked for its time, in the world's milliseconds.
-    asked_for_time: Option<u64>,
+    pub(super) asked_for_time: Option<u64>,
     /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
     pub(crate) off_until: Option<u64>,
     /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in

@@ -38,6 +38,8 @@ impl<D: Disk> Broker<D> {
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
+        // A new process has heard no time, and asks at once.
+        self.asked_for_time = None;
         self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot, None);
         let moment = self.time.read(wall, since_boot);
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
