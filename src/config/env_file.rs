@@ -1,4 +1,4 @@
-//! The reader of `.env` and of the file that `--env-file` names. Docker, `kubectl`, systemd and shells read such files too, each by its own
+//! The check of `.env` and of the file that `--env-file` names, before dotenvy reads the values. Docker, `kubectl`, systemd and shells read such files too, each by its own
 //! rules. What is set here is what is written: a value that one of the others would change without a word is a fault. A fault names the
 //! line, and never shows it, because it may be a secret.
 
@@ -67,7 +67,17 @@ impl EnvFile {
             number += rest[..rest.len() - after.len()].matches('\n').count();
             rest = after;
         }
+        parsed.read(text);
         parsed
+    }
+
+    /// The values of the variables without a fault, as dotenvy reads them.
+    fn read(&mut self, text: &str) {
+        for (name, read) in dotenvy::from_read_iter(text.as_bytes()).flatten() {
+            if let Some(Ok(value)) = self.values.get_mut(&name) {
+                *value = read;
+            }
+        }
     }
 
     fn add(&mut self, name: &str, value: Result<String, Fault>, number: usize, file: &str) {
@@ -107,6 +117,7 @@ fn described(character: char) -> &'static str {
         '$' => "a $",
         '\\' => "a backslash",
         '`' => "a backtick",
+        '#' => "a #",
         '\'' | '"' => "a quote",
         _ => "a space",
     }
@@ -179,6 +190,10 @@ fn without_quotes(line: &str) -> Result<String, Wrong> {
     let value = without_comment(line).trim();
     let is_special = |c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
     let wrong = |character| Wrong::Special { character, has_apostrophe: value.contains('\'') };
+    // A comment for dotenvy, and a part of the value for a shell.
+    if value.starts_with('#') {
+        return Err(wrong('#'));
+    }
     value
         .find(is_special)
         .and_then(|at| value[at..].chars().next())
@@ -206,7 +221,6 @@ mod tests {
         for (line, value) in [
             ("A=", ""),
             ("A= # b", ""),
-            ("A=#b", "#b"),
             ("A=b#c", "b#c"),
             ("A = b \t# c", "b"),
             ("A=b;c&d|(e)~*=f", "b;c&d|(e)~*=f"),
@@ -218,7 +232,8 @@ mod tests {
         ] {
             assert_eq!(value_of(line).as_deref(), Some(value), "{line}");
         }
-        for line in ["A=b c", "A='b", "A=\"b\\", "A='b'c", "A='b'#c", "A=b'c'", "1A=b", "A-B=c", "# A=b", "A"]
+        for line in
+            ["A=#b", "A=b c", "A='b", "A=\"b\\", "A='b'c", "A='b'#c", "A=b'c'", "1A=b", "A-B=c", "# A=b", "A"]
         {
             assert_eq!(value_of(line), None, "{line}");
         }
