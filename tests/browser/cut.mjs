@@ -207,7 +207,8 @@ async function isSilent(name, cutUsers) {
   for (const [index, end] of after.entries()) {
     assert.equal(end.arrived, before[index].arrived, 'nothing more arrives');
     assert.equal(end.bytesReceived, before[index].bytesReceived, 'the transport receives nothing either');
-    assert.ok(end.offered > before[index].offered, 'the page continues to send');
+    // A new allocation can be cut before its ends have connected. Such an end never sends.
+    if (end.offered > 0) assert.ok(end.offered > before[index].offered, 'the page continues to send');
   }
   assert.equal(coturnEgress(coturn.log, cutUsers), logged, 'coturn sends nothing more');
   return Math.max(...after.map(({ lastAt }) => lastAt));
