@@ -111,6 +111,11 @@ struct Table {
     now: Duration,
 }
 
+/// A session of one caller in the room `r`.
+fn session(name: &str, life: Duration, taken: Taken) -> NewSession {
+    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken }
+}
+
 impl Default for Table {
     fn default() -> Self {
         Self { sessions: Sessions::new(TERMS, 1), now: Duration::ZERO }

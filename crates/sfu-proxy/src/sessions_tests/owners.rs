@@ -38,13 +38,7 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
 #[test]
 fn a_lock_brings_a_session_back_after_a_restart() {
     let mut table = Table::default();
-    let session = NewSession {
-        id: id("a"),
-        room: Some("r".into()),
-        owner: caller(1),
-        life: LIFE,
-        taken: Taken::default(),
-    };
+    let session = session("a", LIFE, Taken::default());
     table.sessions.take_over(session.clone(), table.now).unwrap();
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its tracks are asked for at once");
     table.see("a", &state(&[(0, true)]));

@@ -117,14 +117,7 @@ fn a_look_keeps_the_replies_until_the_channel_is_closed() {
 fn after_a_restart_a_session_that_took_replies_takes_them_still() {
     for (took, kept) in [(0, 0), (1, 1), (9, 2)] {
         let mut table = Table::default();
-        let session = NewSession {
-            id: id("a"),
-            room: Some("r".into()),
-            owner: caller(1),
-            life: LIFE,
-            taken: data(took),
-        };
-        table.sessions.restore(session, table.now);
+        table.sessions.restore(session("a", LIFE, data(took)), table.now);
         table.see("a", &SfuAnswer { tracks: own_channels(), ..SfuAnswer::default() });
         assert_eq!(table.taken_by_a(), data(kept));
     }

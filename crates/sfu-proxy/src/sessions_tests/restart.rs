@@ -17,10 +17,6 @@ fn changed(table: &mut Table, in_time: Duration) -> Vec<(SessionId, Option<NewSe
     changed.map(|ChangedSession { id, now, late }| (id, now.filter(|_| late.is_empty()))).collect()
 }
 
-fn session(name: &str, life: Duration, taken: Taken) -> NewSession {
-    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken }
-}
-
 #[test]
 fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
