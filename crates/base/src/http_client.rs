@@ -102,8 +102,8 @@ pub fn http_client(network: &Network) -> Result<Client, ClientError> {
 /// Called with the time of a server's clock, when a response has just arrived.
 type OnDate = Arc<dyn Fn(Timestamp) + Send + Sync>;
 
-/// The client of a provider's APIs. The time of the provider's clock in every response, also in an error, goes to whoever the client
-/// was made for: no call can forget it.
+/// The client of a provider's APIs. Each response states the time of the provider's clock, an error too. The client passes that time on
+/// for every call, so no caller can forget it.
 #[derive(Clone)]
 pub struct ProviderClient {
     client: Client,

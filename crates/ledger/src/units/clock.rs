@@ -56,7 +56,7 @@ impl Moment {
     }
 
     /// Whether the books' time may not be the true one, so a reference clock must be asked: the wall clock is ahead by a jump that is not
-    /// accepted, or [`Self::may_lag`]. Whoever asks must not wait for anything that waits for the answer.
+    /// accepted, or [`Self::may_lag`]. The question must not depend on what is refused until the answer comes.
     pub fn is_uncertain(&self) -> bool {
         self.wall.since(self.now) > JUMP || self.may_lag()
     }
