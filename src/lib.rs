@@ -25,7 +25,7 @@
 //! | [`telemetry`] | logs and metrics |
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
-//! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
+//! | [`cost`] | what the billed bytes cost. Pure |
 //! | [`actions`] | what the operator did last |
 //! | [`json`], [`amounts`], [`rate`] | numbers in JSON; how amounts are shown; the present rate |
 //! | [`bounds`] | times that are shorter in the tests with a browser |
@@ -55,7 +55,6 @@ pub mod meter;
 pub mod mint;
 pub mod operator_command;
 pub mod rate;
-pub mod rotation;
 pub mod router;
 pub mod store;
 pub mod telemetry;

@@ -21,15 +21,9 @@ impl Account {
         if !self.holds_lease() {
             return;
         }
-        let (made, dropped) = self.with_all(|Guarded { books, alerts, rotation, .. }| {
+        let (made, dropped) = self.with_all(|Guarded { books, alerts, .. }| {
             let snapshot = books.snapshot();
-            let input = AlertInput::of(
-                &snapshot,
-                sources,
-                rotation.get().is_failing(),
-                PresentRate::of(books),
-                percents,
-            );
+            let input = AlertInput::of(&snapshot, sources, PresentRate::of(books), percents);
             let spending = || {
                 let since = books.ledger().used_since();
                 let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures, since);

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::lead::Lead;
-use crate::rotation::KeyRotation;
 use crate::store::changes::{Changes, Contents};
 use crate::store::storage::StoredView;
 use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
@@ -27,7 +26,6 @@ mod history;
 mod lead;
 mod members;
 mod reservation;
-mod rotation;
 mod stored_value;
 
 use history::ReadingHistory;
@@ -54,7 +52,6 @@ struct Guarded {
     books: Books,
     time: SteadyTime,
     alerts: StoredValue<AlertRules>,
-    rotation: StoredValue<KeyRotation>,
     actions: StoredValue<OperatorActions>,
     readings: ReadingHistory,
 }
@@ -70,13 +67,12 @@ impl Account {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
-        let Contents { books, alerts, rotation, actions } = stored;
+        let Contents { books, alerts, actions } = stored;
         let mut time = books.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed));
         let guarded = Guarded {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
             alerts: StoredValue::new(alerts),
-            rotation: StoredValue::new(rotation),
             actions: StoredValue::new(actions),
             readings: ReadingHistory::default(),
         };
@@ -281,13 +277,8 @@ impl Guarded {
 
     /// Takes all changes that are not stored yet.
     fn take_changes(&mut self) -> Changes {
-        let Self { books, alerts, rotation, actions, .. } = self;
-        Changes {
-            books: books.take_batch(),
-            alerts: alerts.take_change(),
-            rotation: rotation.take_change(),
-            actions: actions.take_change(),
-        }
+        let Self { books, alerts, actions, .. } = self;
+        Changes { books: books.take_batch(), alerts: alerts.take_change(), actions: actions.take_change() }
     }
 }
 

@@ -35,8 +35,6 @@ pub enum Fault {
     CountsLate,
     /// The provider counted many bytes under identifiers that this ledger does not know.
     CountsUnknown,
-    /// The TURN key cannot be replaced.
-    RotationFailing,
     /// The ledger lacks credentials that were handed out: the overshoot bound does not hold. It is over when the last of them has ended.
     LedgerIncomplete,
     /// Minting waits, because the machine's clock is far ahead of the ledger's time.
@@ -108,14 +106,6 @@ impl Fault {
                 ended: "At most 5 % of the used bytes are under unknown identifiers again; there had been more",
                 first_step: "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
                 section: "spenders",
-            },
-            Self::RotationFailing => FaultFacts {
-                names: ("rotation.failing", "rotation.works"),
-                severity: Severity::Warning,
-                began: "The calls that replace the TURN key fail; the present key still works.",
-                ended: "The TURN key can be replaced again; the calls had failed",
-                first_step: "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
-                section: "budget",
             },
             Self::LedgerIncomplete => FaultFacts {
                 names: ("ledger.incomplete", "ledger.complete"),

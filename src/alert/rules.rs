@@ -77,8 +77,6 @@ pub struct AlertInput {
     pub frozen: bool,
     /// Whether strict mode has no room for another credential although the budget is not spent.
     pub promised_in_full: bool,
-    /// Whether calls that replace the TURN key fail.
-    pub rotation_failing: bool,
     /// Whether minting waits for the clock.
     pub clock_ahead: bool,
     /// The rate at which the budget is used.
@@ -92,7 +90,6 @@ impl AlertInput {
     pub fn of(
         snapshot: &Snapshot,
         sources: SourceStates,
-        rotation_failing: bool,
         rate: PresentRate,
         percents: AlertPercents,
     ) -> Self {
@@ -116,7 +113,6 @@ impl AlertInput {
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
             frozen,
             promised_in_full,
-            rotation_failing,
             clock_ahead: snapshot.is_stopped_by_clock(),
             rate,
             percents,
@@ -158,7 +154,6 @@ pub struct AlertRules {
     coturn: Edge,
     counts: Edge,
     unknown: Edge,
-    rotation: Edge,
     ledger: Edge,
     clock: Edge,
     pending: VecDeque<Alert>,
@@ -275,7 +270,6 @@ impl AlertRules {
             (&mut self.coturn, Fault::CoturnUnreachable, Some(input.coturn_unreachable)),
             (&mut self.counts, Fault::CountsLate, Some(input.counts_late)),
             (&mut self.unknown, Fault::CountsUnknown, Some(input.has_unknown_bytes)),
-            (&mut self.rotation, Fault::RotationFailing, Some(input.rotation_failing)),
             (&mut self.ledger, Fault::LedgerIncomplete, Some(input.lacks_until.is_some())),
             (&mut self.clock, Fault::ClockAhead, Some(input.clock_ahead)),
         ];

@@ -19,13 +19,12 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
-use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
+use crate::config::{CloudflareConfig, Config, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
-use crate::ice::turn_keys::{OwnKeys, TurnKey};
-use crate::ice::turn_keys_api::TurnKeysApi;
+use crate::ice::turn_keys::TurnKey;
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -37,7 +36,6 @@ use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
-use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::store::changes::Contents;
@@ -83,15 +81,12 @@ pub fn build_leading(
         Account::new(&setup(config), stored, store, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
     let grant_key = Arc::new(GrantKey::new(&key));
-    let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
-    let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
     let stun = IceServerList::of_stun(&config.ice.stun);
     let parts = Parts {
         config,
         process: &process,
         account,
         client: http_client(&config.network)?,
-        own_keys,
         stun,
         key: &key,
     };
@@ -115,7 +110,6 @@ pub fn build_leading(
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     Ok(Arc::new(App {
-        rotator: parts.rotator(mint.provider()),
         mint,
         cloudflare_meter: parts.cloudflare_meter(),
         reference_clock: parts.reference_clock(),
@@ -161,7 +155,6 @@ struct Parts<'a> {
     account: Arc<Account>,
     /// One for all: each would hold the root certificates.
     client: Client,
-    own_keys: Arc<OwnKeys>,
     stun: IceServerList,
     /// That of the ledger.
     key: &'a [u8; 64],
@@ -243,7 +236,7 @@ impl Parts<'_> {
         let analytics = self.config.meter.analytics.as_ref()?;
         self.account
             .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
-        let keys = Arc::clone(&self.own_keys);
+        let keys = self.config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
         let counted = Counted::of(self.config);
         Some(CloudflareMeter {
             api: CloudflareAnalytics::new(self.provider_client(), analytics, keys, counted),
@@ -257,27 +250,6 @@ impl Parts<'_> {
             clock: self.clock(),
             metrics: self.metrics(),
         })
-    }
-
-    /// The rotation, with the keys of the ledger in use.
-    fn rotator(&self, provider: Option<&Arc<Provider>>) -> Option<KeyRotator> {
-        let (cloudflare, provider) = (self.config.ice.cloudflare.as_ref()?, provider?);
-        let rotation = cloudflare.rotation.as_ref()?;
-        let RotationConfig { every, account_id, token, base } = rotation;
-        let rotator = KeyRotator {
-            api: TurnKeysApi::new(self.provider_client(), base, account_id, token),
-            every: *every,
-            configured: provider.keys(),
-            configured_ids: cloudflare.own_keys(),
-            mints: (self.provider_client(), cloudflare.api_base.clone()),
-            provider: Arc::clone(provider),
-            own_keys: Arc::clone(&self.own_keys),
-            account: Arc::clone(&self.account),
-            clock: self.clock(),
-            metrics: self.metrics(),
-        };
-        rotator.apply();
-        Some(rotator)
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
@@ -294,8 +266,7 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
         let secret = RestSecret::generated(&random::bytes()?);
-        let (account, clock) = (Arc::clone(&self.account), self.clock());
-        let broker = RelayBroker { account, clock, metrics: self.metrics(), secret };
+        let broker = RelayBroker { account: Arc::clone(&self.account), metrics: self.metrics(), secret };
         relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 

@@ -33,6 +33,6 @@ pub enum BuildError {
     #[error("RELAY_LISTEN: {0}")]
     Relay(#[from] ListenError),
     /// The relay's address does not form a URL.
-    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
+    #[error("RELAY_LISTEN does not form a turn: URL")]
     RelayUrl,
 }

@@ -22,7 +22,6 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
-use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
 use turn_base::body::BODY_MAX;
 use turn_base::broker::Broker;
@@ -67,8 +66,6 @@ pub struct App {
     pub account: Arc<Account>,
     /// The sources in the order of `ICE_SOURCES`.
     pub mint: Arc<Mint>,
-    /// Replaces the TURN key. `None` without `KEY_ROTATION_DAYS`.
-    pub rotator: Option<KeyRotator>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use turn_ledger::{
@@ -16,12 +15,10 @@ use crate::config::RelayConfig;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::url::IceUrl;
 use crate::telemetry::metrics::Metrics;
-use turn_base::clock::Clock;
 
 /// What the relay needs of the service.
 pub(super) struct RelayBroker {
     pub(super) account: Arc<Account>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) secret: RestSecret,
 }
@@ -30,10 +27,6 @@ pub(super) struct RelayBroker {
 impl Broker for RelayBroker {
     fn password(&self, username: &str) -> String {
         self.secret.password(username)
-    }
-
-    fn since_boot(&self) -> Duration {
-        self.clock.since_boot()
     }
 
     fn grant_end(&self, user: &Username) -> Option<GrantEnd> {

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::form::{Formed, form, number, one_of, password, seconds, switch};
 use super::settings::Settings;
-use super::turn_keys::{CountryKeys, RotationConfig, TurnKeyConfig, read_countries, read_keys};
+use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
 use crate::bounds::TTL_MIN;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
@@ -55,8 +55,6 @@ pub struct CloudflareConfig {
     pub keys: Vec<TurnKeyConfig>,
     /// Which key serves which country.
     pub countries: CountryKeys,
-    /// How the key named `default` is replaced; `None` without `KEY_ROTATION_DAYS`.
-    pub rotation: Option<RotationConfig>,
     /// The base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
     /// `https://rtc.live.cloudflare.com/` when unset.
     pub api_base: Url,
@@ -72,8 +70,7 @@ pub struct CoturnConfig {
 }
 
 impl IceConfig {
-    /// `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
-    pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Self {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let choices = IceSource::NAMED.map(|source| (source.name(), source));
         let sources = settings.money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
@@ -85,7 +82,7 @@ impl IceConfig {
             ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
             pool_max: settings.get("TURN_POOL_MAX", "256", number(0..=4_096)),
             stun: read_stun(settings),
-            cloudflare: CloudflareConfig::read(settings, account_id),
+            cloudflare: CloudflareConfig::read(settings),
             coturn: CoturnConfig::read(settings),
             manual: read_manual(settings),
         };
@@ -106,13 +103,11 @@ impl CloudflareConfig {
         self.keys.iter().map(|key| OwnKey { name: key.name, id: key.id.as_str().into() }).collect()
     }
 
-    fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Option<Self> {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let keys = read_keys(settings);
-        let rotation = RotationConfig::read(settings, account_id);
-        let countries = read_countries(settings, &keys, rotation.is_some());
+        let countries = read_countries(settings, &keys);
         let api_base = settings.base_url("CLOUDFLARE_API_BASE", "https://rtc.live.cloudflare.com");
-        let has_keys = !keys.is_empty() || rotation.is_some();
-        has_keys.then_some(Self { keys, countries, rotation, api_base })
+        (!keys.is_empty()).then_some(Self { keys, countries, api_base })
     }
 }
 
@@ -144,11 +139,11 @@ impl CoturnConfig {
 const SETTINGS_OF_SOURCES: [(IceSource, &[&str], bool); 4] = [
     (
         IceSource::Cloudflare,
-        &["CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN", "CLOUDFLARE_TURN_KEYS", "KEY_ROTATION_DAYS"],
+        &["CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN", "CLOUDFLARE_TURN_KEYS"],
         true,
     ),
     (IceSource::Coturn, &["COTURN_URLS", "COTURN_SECRET"], false),
-    (IceSource::Relay, &["RELAY_LISTEN", "RELAY_PUBLIC_IP"], true),
+    (IceSource::Relay, &["RELAY_LISTEN"], true),
     (IceSource::Manual, &["MANUAL_ICE_SERVERS"], false),
 ];
 
@@ -199,49 +194,34 @@ fn read_urls(
     None
 }
 
-/// The relay in this process. It listens on loopback by default, because it is not a production relay.
+/// The relay in this process, for demos, development and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// Address and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when unset.
+    /// Address of loopback or of a private network, and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when
+    /// unset. Only the demo listens on all addresses.
     pub listen: SocketAddr,
-    /// The address that clients and peers use, of a single host and of the same family. `RELAY_PUBLIC_IP`; that of
-    /// `RELAY_LISTEN` when unset.
+    /// The address that clients use. Only the demo in a container has another one than that of `listen`.
     pub public_ip: IpAddr,
 }
 
 impl RelayConfig {
     /// Also read if `ICE_SOURCES` does not name the relay, so that mistakes are found early.
     fn read(settings: &mut Settings<'_>) -> Self {
-        let socket = form("address:port such as 127.0.0.1:3478 or [::1]:3478", parse_listen);
-        let host = form("the address of a single host, such as 203.0.113.7", parse_public);
+        let socket = form(
+            "address:port on loopback or a private network, such as 127.0.0.1:3478 or [fd00::1]:3478",
+            parse_listen,
+        );
         let listen = settings.get("RELAY_LISTEN", "127.0.0.1:3478", socket);
-        let public_ip = settings.optional("RELAY_PUBLIC_IP", host);
-        let (is_loopback, is_set) = (listen.ip().is_loopback(), settings.is_set("RELAY_PUBLIC_IP"));
-        if is_loopback && is_set {
-            settings.warn("RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback");
-        } else if listen.ip().is_unspecified() && !is_set {
-            let expected = "expected a value because RELAY_LISTEN is an unspecified address";
-            settings.refuse("RELAY_PUBLIC_IP", expected);
-        } else if public_ip.is_some_and(|ip| ip.is_ipv4() != listen.is_ipv4()) {
-            settings.refuse("RELAY_PUBLIC_IP", "expected an address of RELAY_LISTEN's family");
-        }
-        let public_ip = if is_loopback { None } else { public_ip };
-        Self { listen, public_ip: public_ip.unwrap_or(listen.ip()) }
+        Self { listen, public_ip: listen.ip() }
     }
 }
 
-/// Whether an address is neither multicast nor IPv4-mapped. A mapped one would not equal the IPv4 address that it contains.
-fn is_canonical(ip: IpAddr) -> bool {
-    ip == ip.to_canonical() && !ip.is_multicast()
-}
-
 fn parse_listen(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().filter(|listen: &SocketAddr| is_canonical(listen.ip()))
-}
-
-fn parse_public(text: &str) -> Option<IpAddr> {
-    let is_host = |ip: &IpAddr| is_canonical(*ip) && !ip.is_unspecified() && !ip.is_loopback();
-    text.parse().ok().filter(is_host)
+    let is_near = |listen: &SocketAddr| match listen.ip() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    text.parse().ok().filter(is_near)
 }
 
 /// Reads the fixed list, with a warning if URLs are left out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::form::{form, number, parse_number, password, seconds, token};
+use super::form::{IDENTIFIER_MAX, form, identifier, number, parse_number, password, seconds, token};
 use super::settings::Settings;
 
 /// Settings of measured usage.
@@ -44,10 +44,9 @@ pub struct AnalyticsConfig {
 }
 
 impl MeterConfig {
-    /// `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
-    pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Self {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         Self {
-            analytics: AnalyticsConfig::read(settings, account_id),
+            analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
             coturn_cli: CoturnCliConfig::read(settings),
         }
@@ -65,15 +64,13 @@ impl CoturnCliConfig {
 }
 
 impl AnalyticsConfig {
-    fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Option<Self> {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let token = settings.secret("CLOUDFLARE_ANALYTICS_TOKEN", token);
         let base = settings.base_url("CLOUDFLARE_ANALYTICS_BASE", "https://api.cloudflare.com");
         let interval = settings.get("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "60", seconds(1..=3_600));
         let lag = settings.get("ANALYTICS_LAG_SECONDS", "600", seconds(0..=3_600));
-        // The rotation of the TURN key needs the account too.
-        if settings.is_set("CLOUDFLARE_ANALYTICS_TOKEN") || !settings.is_set("KEY_ROTATION_DAYS") {
-            settings.both_or_neither("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_ANALYTICS_TOKEN");
-        }
+        settings.both_or_neither("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_ANALYTICS_TOKEN");
         Some(Self { account_id: account_id?, token: token?, base, interval, lag })
     }
 }

@@ -41,9 +41,8 @@ pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
 pub use signaling::SignalingConfig;
 pub use signaling_modules::{Off, is_at_or_below};
-pub use turn_keys::{Country, CountryKeys, KEYS_MAX, RotationConfig, TurnKeyConfig};
+pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 
-use form::{IDENTIFIER_MAX, identifier};
 use settings::Settings;
 use turn_base::http_client::Network;
 
@@ -110,7 +109,6 @@ impl Config {
     }
 
     fn read(settings: &mut Settings<'_>) -> Self {
-        let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
         let network = network::read(settings);
         let database = DatabaseConfig::read(settings, &network.trust);
@@ -122,10 +120,10 @@ impl Config {
             access: AccessConfig::read(settings, public_url.as_ref()),
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),
-            ice: IceConfig::read(settings, account_id.clone()),
+            ice: IceConfig::read(settings),
             usage,
             prices: PriceConfig::read(settings),
-            meter: MeterConfig::read(settings, account_id),
+            meter: MeterConfig::read(settings),
             alert: AlertConfig::read(settings),
             alert_percents: AlertPercents::read(settings),
             public_url,

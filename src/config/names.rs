@@ -54,6 +54,13 @@ const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_", "_SERVICE_", "_PORT_"];
 /// Other programs read it for `http:` URLs. It looks like `HTTPS_PROXY`.
 const OF_OTHERS: &str = "HTTP_PROXY";
 
+/// Settings of earlier versions, with what to do instead. One that is set is a problem: what it asked for does not happen.
+pub(super) const GONE: [(&str, &str); 3] = [
+    ("CLOUDFLARE_REST_BASE", "set it for deploy/rotate-turn-key.sh"),
+    ("KEY_ROTATION_DAYS", "run deploy/rotate-turn-key.sh each day from a timer"),
+    ("RELAY_PUBLIC_IP", "use a coturn on public addresses"),
+];
+
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is not a setting; did you mean {nearest}?")]
@@ -97,7 +104,9 @@ impl Names {
     /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
-        if self.contains(name) || upper == OF_OTHERS || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
+        let is_gone = GONE.iter().any(|(gone, _)| *gone == name);
+        let is_of_others = upper == OF_OTHERS || OF_KUBERNETES.iter().any(|part| name.contains(part));
+        if self.contains(name) || is_gone || is_of_others {
             return None;
         }
         // Only a secret may be in a file.

@@ -8,7 +8,7 @@ use url::Url;
 use super::env_file::Fault;
 use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
-use super::names::{Misspelled, Names, Setting};
+use super::names::{GONE, Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
 use turn_base::web_url::WebhookUrl;
 
@@ -40,6 +40,9 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        for (name, instead) in GONE.into_iter().filter(|(name, _)| self.environment.is_set(name)) {
+            self.refuse(name, format!("expected no value, because this setting is gone: {instead}"));
+        }
         // Many environments have `https_proxy` beside `HTTPS_PROXY`.
         let is_alone = |name: &&str| {
             let upper = name.to_ascii_uppercase();

@@ -1,19 +1,14 @@
-//! The TURN keys at Cloudflare, which country is served by which key, and the rotation of the key. Names and ids are unique. If
+//! The TURN keys at Cloudflare, and which country is served by which key. Names and ids are unique. If
 //! there are keys, at least one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry
 //! contains a token.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
-use url::Url;
 
-use super::form::{
-    Formed, IDENTIFIER_MAX, form, header, identifier, parse_decimal, parse_identifier, parse_number, token,
-};
+use super::form::{Formed, IDENTIFIER_MAX, form, header, identifier, parse_identifier, parse_number, token};
 use super::settings::Settings;
-use crate::rotation::CREATED_PREFIX;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::KeyName;
 
@@ -101,11 +96,11 @@ fn parse_list(text: &str) -> Formed<Vec<TurnKeyConfig>> {
 
 /// What an entry looks like.
 const ENTRY: &str = "NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT with a name of 1 to 15 letters a to z, digits and -, beginning \
-    with a letter and not with auto-, and a weight from 0 to 1000";
+    with a letter, and a weight from 0 to 1000";
 
 fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
     let (name, key) = entry.split_once('=')?;
-    let name = KeyName::new(name.trim()).filter(|name| !name.as_str().starts_with(CREATED_PREFIX))?;
+    let name = KeyName::new(name.trim())?;
     let (id, token, weight) = match *key.split(':').map(str::trim).collect::<Vec<_>>() {
         [id, token] => (id, token, "1"),
         [id, token, weight] => (id, token, weight),
@@ -116,18 +111,12 @@ fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
     is_token.then(|| TurnKeyConfig { name, id, token: token.into(), weight })
 }
 
-/// Which of these keys serves which country. `is_rotated`: whether the key named `default` is created here.
-pub(super) fn read_countries(
-    settings: &mut Settings<'_>,
-    keys: &[TurnKeyConfig],
-    is_rotated: bool,
-) -> CountryKeys {
+/// Which of these keys serves which country.
+pub(super) fn read_countries(settings: &mut Settings<'_>, keys: &[TurnKeyConfig]) -> CountryKeys {
     let header = settings.get("COUNTRY_HEADER", "CF-IPCountry", header);
     let entry = form("COUNTRY=KEY with a code of two letters, such as DE=eu", parse_country_key);
     let listed = settings.list("COUNTRY_KEYS", None, entry).unwrap_or_default();
-    let is_known = |(_, name): &(Country, KeyName)| {
-        is_rotated && *name == KeyName::DEFAULT || keys.iter().any(|key| key.name == *name)
-    };
+    let is_known = |(_, name): &(Country, KeyName)| keys.iter().any(|key| key.name == *name);
     let are_known = listed.iter().all(is_known);
     let count = listed.len();
     let keys: BTreeMap<_, _> = listed.into_iter().collect();
@@ -147,52 +136,6 @@ pub(super) fn read_countries(
 fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
     let (country, name) = entry.split_once('=')?;
     Some((Country::parse(country.trim().as_bytes())?, KeyName::new(name.trim())?))
-}
-
-/// Seconds.
-const DAY: f64 = 86_400.0;
-/// The longest life of a key, in days.
-const DAYS_MAX: f64 = 3_650.0;
-
-/// The rotation of the TURN key. With `KEY_ROTATION_DAYS` all that it needs is set, or the service does not start. Without it, nothing
-/// here has an effect: other programs use `CLOUDFLARE_API_TOKEN` too.
-#[derive(Clone, Debug)]
-pub struct RotationConfig {
-    /// How long a key mints, 1 s to 10 years. `KEY_ROTATION_DAYS`, a decimal number.
-    pub every: Duration,
-    /// The account. `CLOUDFLARE_ACCOUNT_ID`.
-    pub account_id: String,
-    /// An API token that may write TURN keys, visible ASCII. `CLOUDFLARE_API_TOKEN`.
-    pub token: SecretString,
-    /// The base of the REST API; its path ends in `/`. `CLOUDFLARE_REST_BASE`; `https://api.cloudflare.com/` when unset.
-    pub base: Url,
-}
-
-impl RotationConfig {
-    /// `None` without `KEY_ROTATION_DAYS`. `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
-    pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Option<Self> {
-        let days = form("a number of days up to 3650, such as 30", parse_days);
-        let every = settings.optional("KEY_ROTATION_DAYS", days);
-        let token = settings.secret("CLOUDFLARE_API_TOKEN", token);
-        let base = settings.base_url("CLOUDFLARE_REST_BASE", "https://api.cloudflare.com");
-        let every = every?;
-        for (name, or, what) in [
-            ("CLOUDFLARE_API_TOKEN", None, "an API token with the permission Calls: Edit"),
-            ("CLOUDFLARE_ACCOUNT_ID", None, "the id of the account"),
-            ("STATE_DIR", Some("DATABASE_URL"), "a directory for the created keys, or DATABASE_URL,"),
-        ] {
-            if !settings.is_set(name) && or.is_none_or(|or| !settings.is_set(or)) {
-                settings.refuse(name, format!("expected {what} because KEY_ROTATION_DAYS is set"));
-            }
-        }
-        Some(Self { every, account_id: account_id?, token: token?, base })
-    }
-}
-
-/// Days above zero, at least one second.
-fn parse_days(text: &str) -> Option<Duration> {
-    let every = Duration::try_from_secs_f64(parse_decimal(text, DAYS_MAX)? * DAY).ok()?;
-    (every >= Duration::from_secs(1)).then_some(every)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! The checks of everything that the service reads or writes elsewhere, one real request each: measured usage, the account's
-//! TURN keys, the keys that verify users' tokens, and the receiver of alerts.
+//! The checks of everything that the service reads or writes elsewhere, one real request each: measured usage,
+//! the keys that verify users' tokens, and the receiver of alerts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -12,9 +11,7 @@ use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
-use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig, RotationConfig};
-use crate::ice::turn_keys::OwnKeys;
-use crate::ice::turn_keys_api::{self, TurnKeysApi};
+use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_base::http_client::ProviderClient;
@@ -22,8 +19,6 @@ use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
-/// How the names of created keys begin.
-const CREATED: &str = "turn-broker auto-";
 
 /// Queries Cloudflare's analytics for the last hour.
 pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) -> Verdict {
@@ -33,7 +28,6 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
         );
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
-    let keys = Arc::new(OwnKeys::new(keys));
     let client = ProviderClient::without_clock(client.clone());
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
     let (from, until) = last_hour(now);
@@ -81,21 +75,6 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
         CliError::Random(_) => "fix the system's random number generator",
     };
     fail(error.to_string(), remedy)
-}
-
-/// Lists the TURN keys of the account once. The permission to write is not tested, because a key that the check created would
-/// remain if its deletion failed.
-pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Verdict {
-    let RotationConfig { account_id, token, base, .. } = settings;
-    let client = ProviderClient::without_clock(client.clone());
-    match TurnKeysApi::new(client, base, account_id, token).list().await {
-        Ok(keys) => ok(format!(
-            "the API token reads the account's TURN keys: {}, created by a turn-broker: {}; writing is not tested",
-            keys.len(),
-            keys.iter().filter(|key| key.name.starts_with(CREATED)).count()
-        )),
-        Err(error) => fail(error.to_string(), turn_keys_api::remedy(&error)),
-    }
 }
 
 /// Fetches the keys of `AUTH_JWKS_URL` once, as the service does.

@@ -200,9 +200,6 @@ impl<'a> Examination<'a, '_> {
     /// What the service reads elsewhere, if it is configured.
     async fn meters(&mut self) {
         let (config, client, now) = (self.config, self.client, self.clock.now());
-        if let Some(rotation) = config.ice.cloudflare.as_ref().and_then(|key| key.rotation.as_ref()) {
-            self.check(Check::TurnKeys, "", meters::turn_keys(rotation, client)).await;
-        }
         self.check(Check::Analytics, "", meters::analytics(config, client, now)).await;
         if let Some(cli) = &config.meter.coturn_cli {
             self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
@@ -235,11 +232,9 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let cloudflare = config.ice.cloudflare.as_ref();
     let mint = cloudflare.filter(|_| config.ice.sources.contains(&IceSource::Cloudflare));
     let analytics = config.meter.analytics.as_ref();
-    let rotation = cloudflare.and_then(|cloudflare| cloudflare.rotation.as_ref());
     [
         mint.map(|mint| (&mint.api_base, "CLOUDFLARE_API_BASE")),
         analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE")),
-        rotation.map(|rotation| (&rotation.base, "CLOUDFLARE_REST_BASE")),
     ]
     .into_iter()
     .flatten()

@@ -39,8 +39,6 @@ pub enum Check {
     Revoke,
     /// How long a credential can be used after its expiry.
     Tail,
-    /// The API that replaces the TURN key.
-    TurnKeys,
     /// Cloudflare's analytics.
     Analytics,
     /// coturn's CLI.

@@ -79,11 +79,6 @@ fn figures(app: &App) -> ScrapedFigures {
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
     gauge("epoch", "Takeovers of the ledger in the database; 0 without one", epoch);
     gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());
-    let rotation = app.account.rotation();
-    let age = rotation.current().map_or(0, |key| figures.now.since(key.since).as_secs());
-    now.gauge("turn_key_age_seconds", "How long the created TURN key has minted; 0 without one", age);
-    let failures = u64::from(rotation.failures());
-    now.gauge("key_rotation_failures", "Failed calls in a row for a new TURN key", failures);
     now.counter("pool_handed_out", "Credentials minted ahead and handed out", pool.handed_out);
     now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
     now

@@ -122,7 +122,7 @@ pub(super) fn wrong_label() -> ApiError {
 /// The TURN key that `?region=` names. An empty one is none. It lets nobody mint what the budget refuses.
 fn requested_key(app: &App, query: Option<&str>) -> Result<Option<KeyName>, ApiError> {
     let named = |text: &str| {
-        KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.group == *name))
+        KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name))
     };
     text_parameter(query, "region", named, || {
         ApiError::invalid("Set `region` to the name of a TURN key of this service, once, or leave it out.")

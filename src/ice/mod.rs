@@ -7,7 +7,6 @@ pub mod cloudflare;
 pub mod rest;
 pub mod server;
 pub mod turn_keys;
-pub mod turn_keys_api;
 pub mod url;
 
 const _: () = assert!(

@@ -1,11 +1,8 @@
 //! The operator's TURN keys at Cloudflare: which one mints, and which ids count as ours. A mint takes a key by weight, or the one
-//! it asks for. [`order`] is pure: randomness is an argument. The set is replaced as a whole, so a reader never sees half of
-//! a change.
+//! it asks for. [`order`] is pure: randomness is an argument.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::RwLock;
 
 use super::breaker::{BreakerState, SharedBreaker};
 use super::cloudflare::Cloudflare;
@@ -18,8 +15,6 @@ use turn_ledger::KeyName;
 pub struct TurnKey {
     /// Its name.
     pub name: KeyName,
-    /// The name that callers ask for, and under which its bytes count. A created key is one of those named `default`.
-    pub group: KeyName,
     /// Its share of the mints that ask for no key, relative to the other keys.
     pub weight: u32,
     /// The client that uses it.
@@ -36,13 +31,7 @@ impl TurnKey {
     pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
         let breaker = SharedBreaker::new(clock);
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
-        Self { name, group: name, weight, api, breaker, has_minted, failure }
-    }
-
-    /// The same key under the name of a group.
-    #[must_use]
-    pub fn counted_as(self, group: KeyName) -> Self {
-        Self { group, ..self }
+        Self { name, weight, api, breaker, has_minted, failure }
     }
 
     /// Notes that the key has minted.
@@ -83,27 +72,6 @@ pub struct OwnKey {
     pub name: KeyName,
     /// Its id at Cloudflare.
     pub id: Arc<str>,
-}
-
-/// The ids of all keys whose bytes count as ours: those that mint, and those that have minted in this period.
-#[derive(Debug, Default)]
-pub struct OwnKeys(RwLock<Arc<[OwnKey]>>);
-
-impl OwnKeys {
-    /// These keys.
-    pub fn new(keys: Vec<OwnKey>) -> Self {
-        Self(RwLock::new(keys.into()))
-    }
-
-    /// The keys as they are now.
-    pub fn now(&self) -> Arc<[OwnKey]> {
-        Arc::clone(&self.0.read())
-    }
-
-    /// Replaces the keys.
-    pub fn replace(&self, keys: Vec<OwnKey>) {
-        *self.0.write() = keys.into();
-    }
 }
 
 /// The order in which keys of these weights are tried: the preferred one, or one by weight, then the others with a weight.

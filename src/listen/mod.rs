@@ -154,7 +154,7 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic in one task ends no other.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
     [
         spawn(app, end, maintenance),
         spawn(app, end, |app, end| async move { app.mint.fill_pool(&end).await }),
@@ -187,11 +187,6 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
         spawn(app, end, |app, end| async move {
             if let Some(auth) = &app.auth {
                 auth.keep_fresh(&end).await;
-            }
-        }),
-        spawn(app, end, |app, end| async move {
-            if let Some(rotator) = &app.rotator {
-                rotator.run(&end).await;
             }
         }),
     ]

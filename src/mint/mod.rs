@@ -14,6 +14,7 @@ use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
+use crate::ice::turn_keys::TurnKey;
 use turn_base::http_client::CallError;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::trace::TraceParent;
@@ -27,13 +28,12 @@ pub mod credential_source;
 pub mod pool;
 pub mod provider;
 mod revocation;
-pub mod rotation;
 pub mod token;
 
 pub use answer::{DegradedReason, IceResponse, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
-use provider::{Filled, Keys, Provider, Unavailable};
+use provider::{Filled, Provider, Unavailable};
 pub use revocation::{Revocation, RevokedAll};
 use token::GrantKey;
 
@@ -255,8 +255,8 @@ impl Mint {
     }
 
     /// The TURN keys that mint. Empty without a provider.
-    pub fn turn_keys(&self) -> Keys {
-        self.provider().map_or_else(|| [].into(), |provider| provider.keys())
+    pub fn turn_keys(&self) -> &[Arc<TurnKey>] {
+        self.provider().map_or(&[], |provider| provider.keys())
     }
 
     /// The state of the provider's breaker.

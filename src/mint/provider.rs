@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::new_id;
@@ -37,10 +37,7 @@ const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 /// The provider with its keys and its pool.
 #[derive(Debug)]
 pub struct Provider {
-    /// The keys that mint. Replaced as a whole.
-    keys: RwLock<Keys>,
-    /// Keys that have minted before. They only revoke.
-    retired: RwLock<Keys>,
+    keys: Vec<Arc<TurnKey>>,
     /// The lifetime of all credentials in the pool.
     life: Duration,
     // A std mutex: it is never held across an await.
@@ -50,9 +47,6 @@ pub struct Provider {
     failure_log: Throttle,
     revocation_log: Throttle,
 }
-
-/// The keys that mint.
-pub type Keys = Arc<[Arc<TurnKey>]>;
 
 /// The provider failed, or its breakers are open. The failure has been counted and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +71,7 @@ impl Provider {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            keys: RwLock::new(keys.into()),
-            retired: RwLock::new([].into()),
+            keys,
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
             clock,
@@ -88,30 +81,13 @@ impl Provider {
         }
     }
 
-    /// The keys that mint now.
-    pub fn keys(&self) -> Keys {
-        Arc::clone(&self.keys.read())
+    /// The keys that mint.
+    pub fn keys(&self) -> &[Arc<TurnKey>] {
+        &self.keys
     }
 
-    /// A key that mints, or that has minted before.
-    pub fn key(&self, name: KeyName) -> Option<Arc<TurnKey>> {
-        self.all_keys().find(|key| key.name == name)
-    }
-
-    fn all_keys(&self) -> impl Iterator<Item = Arc<TurnKey>> {
-        let retired = Arc::clone(&self.retired.read());
-        let keys = self.keys();
-        keys.iter().chain(retired.iter()).cloned().collect::<Vec<_>>().into_iter()
-    }
-
-    /// Mints with these keys from now on. The pool discards those of other keys, because a key is deleted when its last grant ends.
-    pub fn replace_keys(&self, keys: &Keys, retired: Keys) {
-        *self.retired.write() = retired;
-        let before = std::mem::replace(&mut *self.keys.write(), Arc::clone(keys));
-        // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
-        for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
-            self.pool.lock().discard_key(gone.name);
-        }
+    fn key(&self, name: KeyName) -> Option<&Arc<TurnKey>> {
+        self.keys.iter().find(|key| key.name == name)
     }
 
     /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
@@ -128,8 +104,7 @@ impl Provider {
         preferred: Option<KeyName>,
         trace: Option<TraceParent>,
     ) -> Result<(IceServerList, KeyName), Unavailable> {
-        let keys = self.keys();
-        let admitted = in_order(&keys, preferred).filter_map(|key| Some((key, key.breaker.admit()?)));
+        let admitted = in_order(&self.keys, preferred).filter_map(|key| Some((key, key.breaker.admit()?)));
         let started = self.clock.instant();
         let mut tried = 0;
         for (key, call) in admitted.take(KEYS_TRIED_MAX) {
@@ -157,7 +132,7 @@ impl Provider {
     pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, CallError> {
         let found = match key {
             Some(name) => self.key(name),
-            None => self.key(KeyName::DEFAULT).or_else(|| self.all_keys().next()),
+            None => self.key(KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         match found {
             Some(key) => key.api.revoke(username).await,
@@ -191,7 +166,7 @@ impl Provider {
     /// something else refuses all callers, such as the budget, none of them would find that the provider works again.
     /// The calls are no caller's, so they do not count in the metrics, and no failure opens a breaker.
     pub async fn probe(&self) {
-        let keys = self.keys();
+        let keys = &self.keys;
         for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
             let is_closed = key.breaker.state() == BreakerState::Closed;
             let call = if is_closed { None } else { key.breaker.admit() };
@@ -215,21 +190,19 @@ impl Provider {
         }
     }
 
-    /// Whether callers can expect credentials, of one key at least. Also while the first key is still being created.
+    /// Whether callers can expect credentials, of one key at least.
     pub fn is_up(&self) -> bool {
-        let keys = self.keys();
-        keys.is_empty() || keys.iter().any(|key| key.is_up())
+        self.keys.iter().any(|key| key.is_up())
     }
 
     /// Why callers can expect none, by the first key that says so.
     pub fn failure(&self) -> Option<CallError> {
-        if self.is_up() { None } else { self.keys().iter().find_map(|key| key.failure()) }
+        if self.is_up() { None } else { self.keys.iter().find_map(|key| key.failure()) }
     }
 
     /// The state of the breaker that lets most calls pass.
     pub fn breaker_state(&self) -> BreakerState {
-        let keys = self.keys();
-        let states = keys.iter().map(|key| key.breaker.state());
+        let states = self.keys.iter().map(|key| key.breaker.state());
         states.min_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
@@ -295,9 +268,9 @@ impl Provider {
 }
 
 /// The keys in the order in which a mint tries them.
-fn in_order(keys: &Keys, preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
+fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
-    let preferred = keys.iter().position(|key| Some(key.group) == preferred);
+    let preferred = keys.iter().position(|key| Some(key.name) == preferred);
     // Without randomness no id of a grant could be made, so nothing would be minted.
     let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
     order(&weights, preferred, random).into_iter().filter_map(|index| keys.get(index))
@@ -313,9 +286,8 @@ impl PoolCall {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
         let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
-        let keys = self.provider.keys();
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
-        let key = in_order(&keys, None).find(is_closed).ok_or(Unavailable)?;
+        let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
         let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE, None).await;
         let servers = minted.map_err(|_| Unavailable)?;
         self.minted = Some(PooledCredential { servers, grant, key: key.name, asked });
@@ -325,10 +297,6 @@ impl PoolCall {
 
 impl Drop for PoolCall {
     fn drop(&mut self) {
-        let mut pool = self.provider.pool.lock();
-        // A key that was replaced meanwhile has no pooled credentials.
-        let keys = self.provider.keys();
-        let minted = self.minted.take().filter(|minted| keys.iter().any(|key| key.name == minted.key));
-        pool.finished(minted);
+        self.provider.pool.lock().finished(self.minted.take());
     }
 }

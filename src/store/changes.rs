@@ -1,8 +1,7 @@
-//! What the store writes and reads: the books, and three values beside them that are stored as a whole.
+//! What the store writes and reads: the books, and two values beside them that are stored as a whole.
 
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
-use crate::rotation::KeyRotation;
 use turn_ledger::{Batch, Stored};
 
 /// Changes that are written together.
@@ -12,8 +11,6 @@ pub struct Changes {
     pub books: Batch,
     /// The alerts, if they have changed.
     pub alerts: Option<AlertRules>,
-    /// The rotation of the TURN key, if it has changed. It holds secrets of keys.
-    pub rotation: Option<KeyRotation>,
     /// What operators did, if that has changed.
     pub actions: Option<OperatorActions>,
 }
@@ -25,15 +22,13 @@ pub struct Contents {
     pub books: Stored,
     /// The alerts.
     pub alerts: AlertRules,
-    /// The rotation of the TURN key.
-    pub rotation: KeyRotation,
     /// What operators did.
     pub actions: OperatorActions,
 }
 
 impl From<Batch> for Changes {
     fn from(books: Batch) -> Self {
-        Self { books, alerts: None, rotation: None, actions: None }
+        Self { books, alerts: None, actions: None }
     }
 }
 
@@ -42,7 +37,6 @@ impl Changes {
     pub fn append(&mut self, later: Self) {
         self.books.append(later.books);
         self.alerts = later.alerts.or(self.alerts.take());
-        self.rotation = later.rotation.or(self.rotation.take());
         self.actions = later.actions.or(self.actions.take());
     }
 }

@@ -24,7 +24,7 @@ pub(super) use sources::slot_key;
 use sources::{read_sources, slot_of, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +66,6 @@ const KEY_BLOCKED: &str = "blocked";
 pub(super) const KEY_TOKEN_KEY: &str = "token-key";
 /// What operators did.
 const KEY_ACTIONS: &str = "operator-actions";
-/// Holds the secrets of TURN keys.
-const KEY_ROTATION: &str = "key-rotation";
 
 /// Rows that a copy holds at a time.
 const COPIED_TOGETHER: usize = 1_024;
@@ -135,16 +133,14 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     stored.key = meta.bytes(KEY_TOKEN_KEY).and_then(|bytes| bytes.try_into().ok());
     contents.alerts = meta.json(KEY_ALERTS, bad)?.unwrap_or_default();
     contents.actions = meta.json(KEY_ACTIONS, bad)?.unwrap_or_default();
-    contents.rotation = meta.json(KEY_ROTATION, bad)?.unwrap_or_default();
     Ok(contents)
 }
 
 /// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
 pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { books: batch, alerts, rotation, actions } = changes;
+    let Changes { books: batch, alerts, actions } = changes;
     put(to, KEY_ALERTS, alerts.as_ref())?;
     put(to, KEY_ACTIONS, actions.as_ref())?;
-    put(to, KEY_ROTATION, rotation.as_ref())?;
     for (source, rows) in &batch.sources {
         write_source(to, *source, rows)?;
     }

@@ -210,8 +210,6 @@ metrics! {
     pub key_fetches: Outcomes = outcomes("key_fetches"),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
-    /// Rotations of the TURN key (`rotated`), and failed calls for one (`failed`).
-    pub key_rotations: Outcomes = outcomes("key_rotations"),
     /// Time to write a batch to the database.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had

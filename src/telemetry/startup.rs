@@ -65,10 +65,6 @@ fn report_sources(config: &Config) {
     {
         let keys = cloudflare.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
         tracing::info!(sources, keys, "Cloudflare TURN service configured");
-        if let Some(rotation) = &cloudflare.rotation {
-            let every_seconds = rotation.every.as_secs();
-            tracing::info!(every_seconds, "The TURN key named default is replaced at intervals");
-        }
     } else if is_named {
         let remedy = "set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive)";
         tracing::warn!(sources, remedy, "Cloudflare TURN not configured");

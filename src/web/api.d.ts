@@ -292,7 +292,6 @@ export interface ProviderBody {
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
-  rotation: RotationBody | null;
 }
 
 export interface RateBody {
@@ -330,16 +329,6 @@ export interface RevokedBody {
   grant: string;
   revokedAt: string;
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
-}
-
-export interface RotationBody {
-  ageSeconds: number | null;
-  everySeconds: number;
-  failures: number;
-  key: string | null;
-  retired: number;
-  since: string | null;
-  state: "waiting" | "creating" | "proving" | "failing";
 }
 
 export interface SpenderBody {

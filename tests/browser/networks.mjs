@@ -5,8 +5,8 @@ import { readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from './processes.mjs';
 
-/** The servers' address. The addresses here look public, since the relay in the broker forwards nothing to private ones. */
-export const SERVER = '11.9.0.1';
+/** The servers' address. The addresses are private, since the relay in the broker forwards nothing to public ones. */
+export const SERVER = '10.9.0.1';
 
 const namespaceOf = (process) => readlinkSync(`/proc/${process}/ns/net`);
 const ip = (...parameters) => execFileSync('ip', parameters);
@@ -28,7 +28,7 @@ export function setDirectPath(isOpen) {
 export async function clientNetwork(directory, number) {
   const { pid } = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
   await until('a network namespace', () => namespaceOf(pid) !== namespaceOf('self'));
-  const [inner, outer, router, client] = [`inner${number}`, `outer${number}`, `11.${number}.0.1`, `11.${number}.0.2`];
+  const [inner, outer, router, client] = [`inner${number}`, `outer${number}`, `10.${number}.0.1`, `10.${number}.0.2`];
   const enter = ['nsenter', `--net=/proc/${pid}/ns/net`];
   const there = (...parameters) => execFileSync(enter[0], [enter[1], 'ip', ...parameters]);
   ip('link', 'add', outer, 'type', 'veth', 'peer', 'name', inner);

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use turn_base::http_client::{Network, ProviderClient, http_client};
 use turn_broker::config::AnalyticsConfig;
-use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
+use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
 use turn_ledger::{BilledDirections, ByteCount, KeyName};
 
@@ -61,9 +60,9 @@ fn with(
         lag: Duration::ZERO,
     };
     let keys = key_id.map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
-    let (keys, counted) = (OwnKeys::new(keys.into_iter().collect()), Counted { billed, has_sfu: false });
+    let (keys, counted) = (keys.into_iter().collect(), Counted { billed, has_sfu: false });
     let client = ProviderClient::without_clock(client);
-    CloudflareAnalytics::new(client, &config, Arc::new(keys), counted)
+    CloudflareAnalytics::new(client, &config, keys, counted)
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {

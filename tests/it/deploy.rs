@@ -57,7 +57,6 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.grant_count_bytes(1, 0);
     metrics.key_fetches.count("ok");
     metrics.key_usage([("default", 1)].into_iter());
-    metrics.key_rotations.count("rotated");
     metrics.forwarded.count("held");
     metrics.relay_ends.count("closed");
     metrics.relay_refusals.count("full");

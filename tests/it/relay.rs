@@ -69,22 +69,8 @@ async fn allocate(credential: &Credential) -> Result<Call, turn::Error> {
     allocate_as(credential, &credential.username, &credential.password).await
 }
 
-/// Makes an allocation from this socket.
-async fn allocate_from(credential: &Credential, socket: Arc<UdpSocket>) -> Result<Call, turn::Error> {
-    allocate_with(credential, &credential.username, &credential.password, socket).await
-}
-
 async fn allocate_as(credential: &Credential, username: &str, password: &str) -> Result<Call, turn::Error> {
-    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    allocate_with(credential, username, password, socket).await
-}
-
-async fn allocate_with(
-    credential: &Credential,
-    username: &str,
-    password: &str,
-    conn: Arc<UdpSocket>,
-) -> Result<Call, turn::Error> {
+    let conn = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let client = Client::new(ClientConfig {
         stun_serv_addr: credential.server.to_string(),
         turn_serv_addr: credential.server.to_string(),

@@ -1,16 +1,12 @@
 //! The rules for allocations. Pure. A client address that has an allocation keeps it until the relay ends it. A new allocation
-//! requires a live grant, an unspent budget, fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant, and fewer than
-//! [`ALLOCATIONS_PER_ADDRESS_MAX`] of the client's IP address. The TURN library checks passwords in addition to these rules.
+//! requires a live grant, an unspent budget and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN library checks passwords in addition to these rules.
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
-use turn_limits::SHARES;
 
 /// Concurrent allocations.
-pub(crate) const ALLOCATIONS_MAX: usize = SHARES * ALLOCATIONS_PER_ADDRESS_MAX;
+pub(crate) const ALLOCATIONS_MAX: usize = 1_280;
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
-/// Concurrent allocations of one IPv4 address or IPv6 /64. An IPv6 /48 has four times as many.
-pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = 64;
 
 /// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +39,6 @@ pub(crate) enum Refused {
     Ended(GrantEnd),
     /// The grant has [`ALLOCATIONS_PER_GRANT_MAX`] allocations.
     GrantFull,
-    /// The client's IP address has [`ALLOCATIONS_PER_ADDRESS_MAX`] allocations.
-    AddressFull,
     /// The relay has its maximum number of allocations.
     Full,
 }
@@ -56,7 +50,6 @@ impl Refused {
             Self::Unknown => "unknown",
             Self::Ended(end) => end.into(),
             Self::GrantFull => "grant_full",
-            Self::AddressFull => "address_full",
             Self::Full => "full",
         }
     }
@@ -69,8 +62,6 @@ pub(crate) struct ExistingAllocations {
     pub(crate) is_its_own: bool,
     /// Allocations of its grant.
     pub(crate) of_grant: usize,
-    /// Allocations of its IP address, or a fourth of those of the IPv6 /48 around it if that is more.
-    pub(crate) of_address: usize,
 }
 
 /// Whether a client may use its allocation, or get a new one.
@@ -79,7 +70,6 @@ pub(crate) fn judge(held: ExistingAllocations, end: Option<GrantEnd>) -> Result<
         _ if held.is_its_own => Ok(()),
         Some(end) => Err(Refused::Ended(end)),
         None if held.of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
-        None if held.of_address >= ALLOCATIONS_PER_ADDRESS_MAX => Err(Refused::AddressFull),
         None => Ok(()),
     }
 }
@@ -110,16 +100,15 @@ mod tests {
         assert_eq!(Username::parse(&format!("1:{grant}:2")), None);
     }
 
-    const NEW: ExistingAllocations = ExistingAllocations { is_its_own: false, of_grant: 0, of_address: 0 };
+    const NEW: ExistingAllocations = ExistingAllocations { is_its_own: false, of_grant: 0 };
 
     #[test]
     fn a_new_allocation_needs_a_live_grant_and_room_and_an_old_one_stays() {
-        let (of_grant, of_address) = (ALLOCATIONS_PER_GRANT_MAX, ALLOCATIONS_PER_ADDRESS_MAX);
+        let of_grant = ALLOCATIONS_PER_GRANT_MAX;
         for (held, refused) in [
-            (ExistingAllocations { of_grant: of_grant - 1, of_address: of_address - 1, ..NEW }, None),
+            (ExistingAllocations { of_grant: of_grant - 1, ..NEW }, None),
             (ExistingAllocations { of_grant, ..NEW }, Some(Refused::GrantFull)),
-            (ExistingAllocations { of_address, ..NEW }, Some(Refused::AddressFull)),
-            (ExistingAllocations { is_its_own: true, of_grant, of_address }, None),
+            (ExistingAllocations { is_its_own: true, of_grant }, None),
         ] {
             assert_eq!(judge(held, None), refused.map_or(Ok(()), Err), "{held:?}");
             for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use turn_ledger::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
@@ -14,9 +13,6 @@ use crate::allocation_rules::Username;
 pub trait Broker: Send + Sync {
     /// The password of a user name.
     fn password(&self, username: &str) -> String;
-
-    /// The time since the machine started, for the rate limits.
-    fn since_boot(&self) -> Duration;
 
     /// Whether and why nothing more is relayed for a user name.
     fn grant_end(&self, user: &Username) -> Option<GrantEnd>;

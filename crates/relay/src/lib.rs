@@ -1,5 +1,5 @@
-//! A small TURN server (RFC 8656, UDP only) in the broker's process, for demos, development and tests. It is not a
-//! production relay. It accepts the broker's credentials only. It counts every byte between itself and its clients, and
+//! A small TURN server (RFC 8656, UDP only) in the broker's process, for demos, development and tests, on this machine and private networks. It
+//! accepts the broker's credentials only. It counts every byte between itself and its clients, and
 //! reports the sum to the broker as readings. It deletes the allocations of a grant that has ended. The budget is therefore a
 //! hard limit here: the packet that reaches it is the last one.
 //!
@@ -10,12 +10,10 @@ mod allocation_rules;
 mod broker;
 mod clients;
 mod count;
-mod datagram;
 mod peers;
-mod rate;
 mod server;
 mod sockets;
 
-pub use allocation_rules::{ALLOCATIONS_PER_ADDRESS_MAX, ALLOCATIONS_PER_GRANT_MAX, Username};
+pub use allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
 pub use broker::{Broker, Event, Note};
 pub use server::{ListenError, Relay};

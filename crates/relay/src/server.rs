@@ -20,11 +20,9 @@ use turn::server::request::Request;
 
 use crate::allocation_rules::{Refused, Username, judge};
 use crate::broker::{Broker, Event, Note};
-use crate::clients::{Client, Clients, Payer};
+use crate::clients::{Client, Clients};
 use crate::count::Limit;
-use crate::datagram::{DatagramKind, kind, signer};
 use crate::peers::PeerPolicy;
-use crate::rate::SharedRates;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use turn_ledger::{BilledDirections, ByteCount, Carried};
 
@@ -34,6 +32,8 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 const DATAGRAM_MAX: usize = 1_500;
 /// Nonces in memory. At the bound all are dropped, and each client's next request gets a new one (438).
 const NONCES_MAX: usize = 4_096;
+/// The first byte of a STUN message is below this, and that of channel data is not (RFC 8656).
+const CHANNEL_DATA: u8 = 0x40;
 /// Part of every password's hash. Clients learn it from the first answer.
 const REALM: &str = "turn-broker";
 
@@ -59,7 +59,6 @@ pub struct Relay {
     requests: Mutex<()>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     authenticator: Arc<Authenticator>,
-    rates: SharedRates,
     broker: Arc<dyn Broker>,
     note: Note,
 }
@@ -103,7 +102,6 @@ impl Relay {
             requests: Mutex::default(),
             nonces: Arc::default(),
             authenticator: Arc::new(authenticator),
-            rates: SharedRates::default(),
             broker,
             note,
         })
@@ -153,17 +151,12 @@ impl Relay {
 
     /// Handles one datagram. The library answers the client itself, and an error is part of that answer, so its result is ignored.
     async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
-        let kind = kind(datagram);
-        let is_request = kind != DatagramKind::Other;
-        if is_request {
+        let is_message = datagram.first().is_some_and(|first| *first < CHANNEL_DATA);
+        if is_message {
             self.update_client(client, None).await;
         }
         let known = self.clients.socket(client);
-        if known.is_none() && !is_request {
-            return;
-        }
-        if !self.is_within_rate(kind, client, datagram) {
-            (self.note)(Event::Dropped("pace"));
+        if known.is_none() && !is_message {
             return;
         }
         let own = known.unwrap_or_else(|| {
@@ -187,21 +180,8 @@ impl Relay {
         let one_at_a_time = self.requests.lock().await;
         let _ = request.handle_request().await;
         drop(one_at_a_time);
-        if is_request {
+        if is_message {
             self.update_client(client, Some(own)).await;
-        }
-    }
-
-    /// Whether a datagram is within the rate limits. Clients retransmit a request that is not answered.
-    fn is_within_rate(&self, kind: DatagramKind, client: SocketAddr, datagram: &[u8]) -> bool {
-        if kind == DatagramKind::Other {
-            return true;
-        }
-        let now = self.broker.since_boot();
-        match self.clients.charge(client, datagram, now) {
-            Payer::Client(is_within) => is_within,
-            Payer::Unknown if kind == DatagramKind::Allocate && !self.rates.has_room(now) => false,
-            Payer::Unknown => self.rates.admit_unknown(now),
         }
     }
 
@@ -218,10 +198,7 @@ impl Relay {
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
                 socket.adopt();
-                self.rates.spend(self.broker.since_boot());
-                let name = found.username;
-                let signer = signer(&name, self.broker.password(&name), REALM);
-                self.clients.insert(client, Client::new(name, user, socket, signer));
+                self.clients.insert(client, Client::new(found.username, user, socket));
             }
             (None, false) | (Some(_), true) => {}
         }

@@ -173,9 +173,9 @@ impl AlertKind {
         matches!(self, Self::Used(_) | Self::Test)
     }
 
-    /// Whether the largest spenders and the cost help the operator: not after a recovery, and not with a key.
+    /// Whether the largest spenders and the cost help the operator: not after a recovery.
     pub const fn shows_spending(self) -> bool {
-        !matches!(self, Self::Ended(_) | Self::Began(Fault::RotationFailing))
+        !matches!(self, Self::Ended(_))
     }
 }
 

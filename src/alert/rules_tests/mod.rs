@@ -10,7 +10,7 @@ use turn_ledger::SpenderKind;
 use AlertKind::{Began, Ended, Used};
 use Fault::{
     AnalyticsStale, AssumptionBroken, ClockAhead, CoturnUnreachable, CountsLate, CountsUnknown,
-    LedgerIncomplete, ProviderDown, RotationFailing,
+    LedgerIncomplete, ProviderDown,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -50,7 +50,6 @@ impl AlertInput {
             counts_late: false,
             frozen: false,
             promised_in_full: false,
-            rotation_failing: false,
             clock_ahead: false,
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),

@@ -53,7 +53,6 @@ fn each_fault_sends_one_alert_when_it_begins_and_one_when_it_has_ended() {
         (CoturnUnreachable, AlertInput { coturn_unreachable: true, ..well() }),
         (CountsLate, AlertInput { counts_late: true, ..well() }),
         (CountsUnknown, AlertInput { has_unknown_bytes: true, ..well() }),
-        (RotationFailing, AlertInput { rotation_failing: true, ..well() }),
         (ClockAhead, AlertInput { clock_ahead: true, ..well() }),
         (LedgerIncomplete, AlertInput { lacks_until: Some(start().plus_millis(DAY)), ..well() }),
     ] {

@@ -23,7 +23,7 @@ impl Document {
     pub fn new(paths: BTreeSet<String>, app: &App) -> Self {
         let accepted = Accepted {
             ttl_max: app.ttl_max.as_secs(),
-            regions: app.mint.turn_keys().iter().map(|key| key.group.to_string()).collect(),
+            regions: app.mint.turn_keys().iter().map(|key| key.name.to_string()).collect(),
             signaling: signaling(app),
         };
         let text = move || Bytes::from(part(&paths, &accepted).to_string());

@@ -1,21 +1,17 @@
-//! The provider in the overview: its calls, its TURN keys, their rotation, and the pool of credentials.
+//! The provider in the overview: its calls, its TURN keys, and the pool of credentials.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
 use crate::ice::cloudflare::remedy;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
-use crate::rotation::{CreatedKey, RotationState};
 use crate::telemetry::provider_calls::CallTimes;
-use turn_base::schema::one_of;
-use turn_ledger::{KeyName, Period, Timestamp};
+use turn_ledger::{KeyName, Period};
 
 /// The provider that mints over the network.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,9 +32,6 @@ pub(super) struct ProviderBody {
     pool: PoolCounts,
     /// The TURN keys that mint.
     keys: Vec<KeyBody>,
-    /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
-    #[schema(required = true)]
-    rotation: Option<RotationBody>,
 }
 
 /// The latest call of a key that does not mint.
@@ -52,33 +45,6 @@ pub(super) struct FailureBody {
         example = "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
     )]
     remedy: &'static str,
-}
-
-/// The rotation of the TURN key.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RotationBody {
-    /// The created key that mints; null while the key of the settings does.
-    #[schema(value_type = Option<String>, required = true, example = "auto-3")]
-    key: Option<KeyName>,
-    /// When it began to mint.
-    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-14T12:00:00Z")]
-    since: Option<Timestamp>,
-    /// How long it has minted.
-    #[schema(required = true, example = 86_400)]
-    age_seconds: Option<u64>,
-    /// How long a key mints.
-    #[schema(example = 2_592_000)]
-    every_seconds: u64,
-    /// `waiting` for the next rotation, `creating` or `proving` a new key, or `failing`: the latest call failed and is made again.
-    #[schema(schema_with = rotation_state_schema)]
-    state: &'static str,
-    /// Failed calls in a row.
-    #[schema(example = 0)]
-    failures: u32,
-    /// Keys that no longer mint, and are deleted when their last grant has ended.
-    #[schema(example = 1)]
-    retired: usize,
 }
 
 /// A TURN key.
@@ -113,36 +79,17 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
         latest: app.metrics.provider_latest.times(),
         pool: app.mint.pool_counts(),
         keys: keys(app, period),
-        rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
     })
-}
-
-fn rotation(app: &App, every: Duration) -> RotationBody {
-    let rotation = app.account.rotation();
-    let (current, now) = (rotation.current(), app.account.snapshot().figures.now);
-    RotationBody {
-        key: current.map(CreatedKey::name),
-        since: current.map(|key| key.since),
-        age_seconds: current.map(|key| now.since(key.since).as_secs()),
-        every_seconds: every.as_secs(),
-        state: rotation.state().name(),
-        failures: rotation.failures(),
-        retired: rotation.retired().count(),
-    }
-}
-
-fn rotation_state_schema() -> RefOr<Schema> {
-    one_of(RotationState::ALL.map(RotationState::name), "What the rotation of the TURN key is doing.")
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {
     let usage = app.cloudflare_meter.as_ref().map(|meter| meter.shown().usage(period)).unwrap_or_default();
     let body = |key: &Arc<TurnKey>| KeyBody {
-        name: key.group,
+        name: key.name,
         weight: key.weight,
         breaker: key.breaker.state().name(),
         up: key.is_up(),
-        measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
+        measured_bytes: usage.get(&key.name).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()
 }

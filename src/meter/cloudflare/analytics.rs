@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
-use crate::ice::turn_keys::{OwnKey, OwnKeys};
+use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::{Api, CallError, ProviderClient, body, date};
 use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
 
@@ -40,7 +40,7 @@ const SPAN: &str = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
 pub struct CloudflareAnalytics {
     api: Api,
     account_id: String,
-    keys: Arc<OwnKeys>,
+    keys: Vec<OwnKey>,
     counted: Counted,
 }
 
@@ -82,13 +82,8 @@ impl UsageCount {
 
 impl CloudflareAnalytics {
     /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
-    /// except for connecting. `keys`: our TURN keys, which can change.
-    pub fn new(
-        client: ProviderClient,
-        config: &AnalyticsConfig,
-        keys: Arc<OwnKeys>,
-        counted: Counted,
-    ) -> Self {
+    /// except for connecting. `keys`: our TURN keys.
+    pub fn new(client: ProviderClient, config: &AnalyticsConfig, keys: Vec<OwnKey>, counted: Counted) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
         Self { api, account_id, keys, counted }
@@ -106,23 +101,22 @@ impl CloudflareAnalytics {
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
         );
-        let keys = self.keys.now();
-        let question = question(&self.account_id, &keys, from, until);
+        let question = question(&self.account_id, &self.keys, from, until);
         let response = self.ask(DEADLINE, &question, BODY_MAX).await?;
-        let counted = answer::parse(response.status, &response.body, &keys, self.counted)?;
+        let counted = answer::parse(response.status, &response.body, &self.keys, self.counted)?;
         response.check_age(until, age)?;
         Ok(counted)
     }
 
     /// Whether our TURN keys are known, so others do not count as ours.
     pub fn knows_keys(&self) -> bool {
-        !self.keys.now().is_empty()
+        !self.keys.is_empty()
     }
 
-    /// The bytes of each own key by its name. A key without bytes has zero; keys of one name are one sum.
+    /// The bytes of each own key by its name. A key without bytes has zero.
     pub fn named(&self, by_key: &BTreeMap<Arc<str>, ByteCount>) -> BTreeMap<KeyName, ByteCount> {
         let mut named = BTreeMap::<_, ByteCount>::new();
-        for OwnKey { name, id } in self.keys.now().iter() {
+        for OwnKey { name, id } in &self.keys {
             let bytes = named.entry(*name).or_default();
             *bytes = bytes.plus(by_key.get(id).copied().unwrap_or_default());
         }
@@ -266,9 +260,8 @@ mod tests {
             interval: Duration::from_secs(60),
         };
         let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
-        let keys = Arc::new(OwnKeys::new(keys(&["key"])));
         let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
-        CloudflareAnalytics::new(client, &config, keys, counted)
+        CloudflareAnalytics::new(client, &config, keys(&["key"]), counted)
     }
 
     fn keys(ids: &[&str]) -> Vec<OwnKey> {

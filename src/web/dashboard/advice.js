@@ -14,8 +14,6 @@ const TOLD = {
   'counts.settled': ['The provider’s counts settle in time'],
   'counts.unknown': ['Bytes of unknown credentials', 'spenders', 'budget'],
   'counts.known': ['Few bytes are of unknown credentials'],
-  'rotation.failing': ['The TURN key cannot be replaced', 'budget'],
-  'rotation.works': ['The TURN key can be replaced'],
   'ledger.incomplete': ['The ledger lacks credentials', 'budget'],
   'ledger.complete': ['The ledger is complete'],
   'clock.ahead': ['Minting waits', 'budget'],

@@ -9,7 +9,6 @@ mod lease;
 mod ledger_copy;
 mod processes;
 mod role;
-mod rotation;
 mod same_rows;
 mod sockets;
 mod store;

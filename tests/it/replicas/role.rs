@@ -361,7 +361,7 @@ async fn a_standby_that_reaches_no_leader_is_not_ready() {
 #[tokio::test]
 async fn a_setting_that_cannot_work_ends_the_process_before_it_stands() {
     let database = FakeDatabase::new();
-    let relay = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "192.0.2.1:1")];
+    let relay = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "10.255.255.254:1")];
     let settings = [&COTURN[1..], &relay[..]].concat();
     let mut replica = TestReplica::start(&database, &settings).await;
     assert!((&mut replica.service).await.is_err());

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::answer::{self, Sum, unusable};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
-use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
 use turn_ledger::{GrantCounts, GrantId, Minute, Traffic};
 
@@ -48,10 +47,8 @@ impl CloudflareAnalytics {
         let mut counts =
             GrantCounts { from: span.from, until: span.until, is_final, ..GrantCounts::default() };
         let mut cursor = None;
-        // The keys of all pages: with another key, the order of the identifiers would be another one.
-        let keys = self.keys.now();
         for _ in 0..bounds.pages {
-            let question = self.page_question(&keys, span, bounds.rows, cursor.as_deref());
+            let question = self.page_question(span, bounds.rows, cursor.as_deref());
             let rows = self.rows(span, &question).await?;
             let is_last = rows.len() < bounds.rows;
             let is_ordered = is_ordered(&rows, cursor.as_deref(), is_last);
@@ -90,14 +87,13 @@ impl CloudflareAnalytics {
     }
 
     /// The request body for one page: the identifiers after `cursor`, or the first ones.
-    fn page_question(&self, keys: &[OwnKey], span: Span, rows: usize, cursor: Option<&str>) -> Value {
+    fn page_question(&self, span: Span, rows: usize, cursor: Option<&str>) -> Value {
         let arguments = format!("limit: {rows}, orderBy: [customIdentifier_ASC]");
         let (declared, filter) = match cursor {
             None => ("", ""),
             Some(_) => (", $cursor: string!", ", customIdentifier_gt: $cursor"),
         };
-        let mut question =
-            self.grouped_question(keys, span, &arguments, declared, filter, "customIdentifier");
+        let mut question = self.grouped_question(span, &arguments, declared, filter, "customIdentifier");
         if let Some(cursor) = cursor {
             question["variables"]["cursor"] = cursor.into();
         }
@@ -107,14 +103,8 @@ impl CloudflareAnalytics {
     fn minutes_question(&self, grants: &[GrantId], span: Span) -> Value {
         let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
         let dimensions = "customIdentifier datetimeMinute";
-        let mut question = self.grouped_question(
-            &self.keys.now(),
-            span,
-            &format!("limit: {ROWS_MAX}"),
-            declared,
-            filter,
-            dimensions,
-        );
+        let mut question =
+            self.grouped_question(span, &format!("limit: {ROWS_MAX}"), declared, filter, dimensions);
         question["variables"]["grants"] = grants.iter().map(ToString::to_string).collect();
         question
     }
@@ -122,7 +112,6 @@ impl CloudflareAnalytics {
     /// One selection of our keys, or of all keys if ours are not known.
     fn grouped_question(
         &self,
-        keys: &[OwnKey],
         span: Span,
         arguments: &str,
         declared: &str,
@@ -130,7 +119,7 @@ impl CloudflareAnalytics {
         dimensions: &str,
     ) -> Value {
         let mut variables = variables(&self.account_id, span.from, span.until);
-        let (declared_key, key) = match KeyFilter::of(keys) {
+        let (declared_key, key) = match KeyFilter::of(&self.keys) {
             None => ("", String::new()),
             Some(KeyFilter { declared, filter, variable: (name, value), .. }) => {
                 variables[name] = value;

@@ -1,8 +1,8 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::config::AnalyticsConfig;
+use crate::ice::turn_keys::OwnKey;
 use crate::meter::cloudflare::analytics::Counted;
 use turn_base::http_client::{Network, ProviderClient, http_client};
 use turn_ledger::{BilledDirections, KeyName, Timestamp};
@@ -16,7 +16,7 @@ fn keys(ids: &[&str]) -> Vec<OwnKey> {
     ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
 }
 
-fn api() -> CloudflareAnalytics {
+fn api(ids: &[&str]) -> CloudflareAnalytics {
     let config = AnalyticsConfig {
         account_id: "account".into(),
         token: "analytics-fixture-token".into(),
@@ -26,7 +26,7 @@ fn api() -> CloudflareAnalytics {
     };
     let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
     let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
-    CloudflareAnalytics::new(client, &config, Arc::default(), counted)
+    CloudflareAnalytics::new(client, &config, keys(ids), counted)
 }
 
 fn rows(body: &Value) -> Vec<UsageRow> {
@@ -41,7 +41,7 @@ fn row(identifier: impl Into<Value>, egress: u64) -> Value {
 #[test]
 fn a_page_is_a_query_with_the_cursor_as_a_variable() {
     let nasty = r#""}) { x } #"#;
-    let next = api().page_question(&keys(&["key"]), HOUR, 5, Some(nasty));
+    let next = api(&["key"]).page_question(HOUR, 5, Some(nasty));
     let expected = json!({
         "accountTag": "account",
         "keyId": "key",
@@ -53,9 +53,9 @@ fn a_page_is_a_query_with_the_cursor_as_a_variable() {
     let query = next["query"].as_str().unwrap();
     assert!(query.contains("limit: 5, orderBy: [customIdentifier_ASC]"), "{query}");
     assert!(query.contains("keyId: $keyId, customIdentifier_gt: $cursor"), "{query}");
-    let first = api().page_question(&[], HOUR, 5, None).to_string();
+    let first = api(&[]).page_question(HOUR, 5, None).to_string();
     assert!(!first.contains("cursor") && !first.contains("keyId"), "{first}");
-    let several = api().page_question(&keys(&["a", "b"]), HOUR, 5, None);
+    let several = api(&["a", "b"]).page_question(HOUR, 5, None);
     assert_eq!(several["variables"]["keyIds"], json!(["a", "b"]));
     assert!(several.to_string().contains("keyId_in: $keyIds"), "{several}");
 }

@@ -5,7 +5,6 @@ use turn_ledger::{Batch, Stored};
 pub(super) struct Changes {
     pub(super) books: Batch,
     pub(super) alerts: Option<()>,
-    pub(super) rotation: Option<()>,
     pub(super) actions: Option<()>,
 }
 
@@ -13,12 +12,11 @@ pub(super) struct Changes {
 pub(super) struct Contents {
     pub(super) books: Stored,
     pub(super) alerts: (),
-    pub(super) rotation: (),
     pub(super) actions: (),
 }
 
 impl From<Batch> for Changes {
     fn from(books: Batch) -> Self {
-        Self { books, alerts: None, rotation: None, actions: None }
+        Self { books, alerts: None, actions: None }
     }
 }
