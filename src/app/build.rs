@@ -82,14 +82,8 @@ pub fn build_leading(
     let account = Arc::new(account);
     let grant_key = Arc::new(GrantKey::new(&key));
     let stun = IceServerList::of_stun(&config.ice.stun);
-    let parts = Parts {
-        config,
-        process: &process,
-        account,
-        client: http_client(&config.network)?,
-        stun,
-        key: &key,
-    };
+    let parts =
+        Parts { config, process: &process, account, client: http_client(&config.network)?, stun, key: &key };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));
@@ -100,13 +94,11 @@ pub fn build_leading(
         account: Arc::clone(&parts.account),
         auth: auth.clone(),
         calls: Arc::clone(&calls),
-        countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         grant_key: Arc::clone(&grant_key),
         mint: Arc::clone(&mint),
         rate_limit: Arc::clone(&rate_limit),
         metrics: Arc::clone(metrics),
         origins: config.access.origins.clone(),
-        trusted_proxies: config.access.trusted_proxies.clone(),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     Ok(Arc::new(App {

@@ -1,24 +1,20 @@
 //! The broker as signaling and the proxy of the SFU see it: sign-in, mints, calls, and the ledger that charges what sessions take.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_base::error::ApiError;
-use turn_base::request::client_addr::TrustedProxies;
-use turn_base::request::header::only_line;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{Books, ClientKey, GrantId, KeyName, NotAdmitted, Spender, User};
+use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::account::Account;
 use crate::auth::Auth;
-use crate::config::{AllowedOrigins, Country, CountryKeys};
+use crate::config::AllowedOrigins;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
 use crate::mint::token::GrantKey;
@@ -33,13 +29,11 @@ pub(super) struct SignalingBroker {
     pub(super) account: Arc<Account>,
     pub(super) auth: Option<Arc<Auth>>,
     pub(super) calls: Arc<LiveCalls>,
-    pub(super) countries: Option<CountryKeys>,
     pub(super) grant_key: Arc<GrantKey>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) mint: Arc<Mint>,
     pub(super) origins: AllowedOrigins,
     pub(super) rate_limit: Arc<RateLimit>,
-    pub(super) trusted_proxies: TrustedProxies,
     /// The life of a credential for a call.
     pub(super) ttl: Duration,
 }
@@ -63,22 +57,11 @@ impl Broker for SignalingBroker {
         self.account.read(|books| books.is_blocked(user))
     }
 
-    fn country_key(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<KeyName> {
-        let countries = self.countries.as_ref().filter(|countries| !countries.keys.is_empty())?;
-        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-        if !self.trusted_proxies.contain(peer.ip()) {
-            return None;
-        }
-        let line = only_line(headers, &countries.header)?;
-        countries.keys.get(&Country::parse(line.as_bytes())?).copied()
-    }
-
     async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted> {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
         self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
         let now = self.account.read(Books::now);
-        let request =
-            MintRequest::new(now, requester.address, spender, self.ttl, requester.country_key).ok()?;
+        let request = MintRequest::new(now, requester.address, spender, self.ttl, None).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
                 Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })

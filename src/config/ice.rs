@@ -9,7 +9,7 @@ use url::Url;
 
 use super::form::{Formed, form, number, one_of, password, seconds, switch};
 use super::settings::Settings;
-use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
+use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
@@ -53,8 +53,6 @@ pub struct IceConfig {
 pub struct CloudflareConfig {
     /// The keys. `CLOUDFLARE_TURN_KEYS`, or the one of `CLOUDFLARE_TURN_KEY_ID` and `CLOUDFLARE_TURN_API_TOKEN`.
     pub keys: Vec<TurnKeyConfig>,
-    /// Which key serves which country.
-    pub countries: CountryKeys,
     /// The base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
     /// `https://rtc.live.cloudflare.com/` when unset.
     pub api_base: Url,
@@ -105,9 +103,8 @@ impl CloudflareConfig {
 
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let keys = read_keys(settings);
-        let countries = read_countries(settings, &keys);
         let api_base = settings.base_url("CLOUDFLARE_API_BASE", "https://rtc.live.cloudflare.com");
-        (!keys.is_empty()).then_some(Self { keys, countries, api_base })
+        (!keys.is_empty()).then_some(Self { keys, api_base })
     }
 }
 

@@ -41,7 +41,7 @@ pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
 pub use signaling::SignalingConfig;
 pub use signaling_modules::{Off, is_at_or_below};
-pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
+pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
 use turn_base::http_client::Network;

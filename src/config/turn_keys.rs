@@ -1,13 +1,11 @@
-//! The TURN keys at Cloudflare, and which country is served by which key. Names and ids are unique. If
-//! there are keys, at least one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry
+//! The TURN keys at Cloudflare. Names and ids are unique. If there are keys, at least one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry
 //! contains a token.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use axum::http::HeaderName;
 use secrecy::SecretString;
 
-use super::form::{Formed, IDENTIFIER_MAX, form, header, identifier, parse_identifier, parse_number, token};
+use super::form::{Formed, IDENTIFIER_MAX, identifier, parse_identifier, parse_number, token};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::KeyName;
@@ -28,27 +26,6 @@ pub struct TurnKeyConfig {
     pub token: SecretString,
     /// Its share of the mints that ask for no key, relative to the other keys. With 0 it serves only those that ask for it.
     pub weight: u32,
-}
-
-/// Which key serves which country.
-#[derive(Clone, Debug)]
-pub struct CountryKeys {
-    /// The header in which a trusted proxy states the country. `COUNTRY_HEADER`; `CF-IPCountry` when unset.
-    pub header: HeaderName,
-    /// The keys. `COUNTRY_KEYS`; none when unset.
-    pub keys: BTreeMap<Country, KeyName>,
-}
-
-/// Two letters or digits in capitals: a code of ISO 3166-1, or one that Cloudflare adds (`XX` for unknown, `T1` for Tor).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Country([u8; 2]);
-
-impl Country {
-    /// The code in any case. `None` if it does not have two letters or digits.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let code: [u8; 2] = text.try_into().ok()?;
-        code.iter().all(u8::is_ascii_alphanumeric).then(|| Self(code.map(|b| b.to_ascii_uppercase())))
-    }
 }
 
 /// The key of `CLOUDFLARE_TURN_KEY_ID` and those of `CLOUDFLARE_TURN_KEYS`. Empty if neither is set.
@@ -109,33 +86,6 @@ fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
     let is_token = !token.is_empty() && is_visible_ascii(token);
     let (id, weight) = (parse_identifier(id)?, parse_number(weight, &(0..=WEIGHT_MAX))?);
     is_token.then(|| TurnKeyConfig { name, id, token: token.into(), weight })
-}
-
-/// Which of these keys serves which country.
-pub(super) fn read_countries(settings: &mut Settings<'_>, keys: &[TurnKeyConfig]) -> CountryKeys {
-    let header = settings.get("COUNTRY_HEADER", "CF-IPCountry", header);
-    let entry = form("COUNTRY=KEY with a code of two letters, such as DE=eu", parse_country_key);
-    let listed = settings.list("COUNTRY_KEYS", None, entry).unwrap_or_default();
-    let is_known = |(_, name): &(Country, KeyName)| keys.iter().any(|key| key.name == *name);
-    let are_known = listed.iter().all(is_known);
-    let count = listed.len();
-    let keys: BTreeMap<_, _> = listed.into_iter().collect();
-    if !are_known {
-        let expected = "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one";
-        settings.refuse("COUNTRY_KEYS", expected);
-    } else if keys.len() < count {
-        settings.refuse("COUNTRY_KEYS", "expected each country once, found a repeated one");
-    } else if count > 0 && !settings.is_set("TRUSTED_PROXIES") {
-        settings.warn(
-            "COUNTRY_KEYS has no effect without TRUSTED_PROXIES: only a trusted proxy states the country",
-        );
-    }
-    CountryKeys { header, keys }
-}
-
-fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
-    let (country, name) = entry.split_once('=')?;
-    Some((Country::parse(country.trim().as_bytes())?, KeyName::new(name.trim())?))
 }
 
 #[cfg(test)]

@@ -57,8 +57,7 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
     let spender = spender.known();
     let asked = match standing {
         Ok(_) => proven.and(label).and_then(|_| {
-            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, requested_key(app, query)?);
-            let key = region.or_else(|| app.broker.country_key(&request.headers, &request.extensions));
+            let (ttl, key) = (requested_ttl(query, app.ttl_max)?, requested_key(app, query)?);
             let trace = request.extensions.get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, key)?;
             Ok(MintRequest { renewal, trace, ..of_client })

@@ -66,31 +66,6 @@ async fn an_unknown_region_is_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn only_a_trusted_proxy_states_the_country() {
-    let countries = ("COUNTRY_KEYS", "US=us,DE=eu");
-    let (cloudflare, broker) = with_keys(EU_AND_US, &[countries]).await;
-    let from = async |broker: &TestBroker, countries: &[&str], query: &str| {
-        let mut request = broker.request(Method::GET, &format!("/api/turn-credentials{query}"));
-        for country in countries {
-            request = request.header("CF-IPCountry", *country);
-        }
-        assert_eq!(Answer::of(request).await.json()["degraded"], false, "{countries:?}");
-    };
-    from(&broker, &["us"], "").await;
-    assert_eq!(mints(&cloudflare), BTreeMap::from([("key-us".into(), 1)]));
-    // A country without a key, none, one that two lines state, and one that the request overrules.
-    from(&broker, &["FR"], "").await;
-    from(&broker, &["XX"], "").await;
-    from(&broker, &["US", "US"], "").await;
-    from(&broker, &["US"], "?region=eu").await;
-    assert_eq!(mints(&cloudflare)["key-eu"], 4);
-
-    let broker = broker_with(&cloudflare, EU_AND_US, &[countries, ("TRUSTED_PROXIES", "10.0.0.1")]).await;
-    from(&broker, &["US"], "").await;
-    assert_eq!((mints(&cloudflare)["key-eu"], mints(&cloudflare)["key-us"]), (5, 1));
-}
-
-#[tokio::test]
 async fn a_credential_is_revoked_with_the_key_that_minted_it_also_after_a_restart() {
     let state = StateDir::new();
     let (cloudflare, broker) = with_keys(EU_AND_US, &[("STATE_DIR", state.path())]).await;

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::http::{Extensions, HeaderMap};
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, KeyName, Spender, User};
+use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::error::ApiError;
@@ -43,8 +42,6 @@ pub struct Requester {
     pub address: IpAddr,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
-    /// The TURN key for the client's country.
-    pub country_key: Option<KeyName>,
 }
 
 /// A credential.
@@ -67,9 +64,6 @@ pub trait Broker: Send + Sync {
 
     /// Whether the operator has blocked a user.
     fn is_blocked(&self, user: &User) -> bool;
-
-    /// The key of the country that a trusted proxy states, if that country has a key.
-    fn country_key(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<KeyName>;
 
     /// Mints, at the cost of the rate of the client's address and of the user. `None` without a credential.
     async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted>;

@@ -266,8 +266,7 @@ async fn relay_servers(
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    let country_key = proxy.service.broker.country_key(&parts.headers, &parts.extensions);
-    let minted = proxy.service.broker.mint(&Requester { address, origin, country_key }, spender).await?;
+    let minted = proxy.service.broker.mint(&Requester { address, origin }, spender).await?;
     let servers = json!(minted.ice_servers);
     let life = SERVERS_LIFE.min(proxy.service.ttl / FIRST_PART);
     let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);

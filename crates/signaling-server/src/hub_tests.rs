@@ -69,7 +69,7 @@ fn hub_of(broker: Arc<FakeBroker>, backlog: MemoryQuota) -> Hub<Echo> {
 }
 
 fn requester() -> Requester {
-    Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
+    Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None }
 }
 
 fn holder() -> Holder {

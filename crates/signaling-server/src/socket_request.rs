@@ -58,7 +58,6 @@ impl FromRequest<SocketRoute> for SocketRequest {
 
     async fn from_request(request: Request, route: &SocketRoute) -> Result<Self, Response> {
         let (sockets, service) = (&route.sockets, &route.sockets.service);
-        let country_key = service.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
         let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, route).await else {
             return Err(ApiError::upgrade_required().into_response());
@@ -74,7 +73,7 @@ impl FromRequest<SocketRoute> for SocketRequest {
         };
         let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;
-        let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
+        let requester = Requester { address, origin: page_origin(&parts.headers) };
         Ok(Self { upgrade, requester, holder: Holder::new(client, user), known })
     }
 }

@@ -33,10 +33,6 @@ impl Broker for FakeBroker {
         self.0.lock().unwrap().contains(user)
     }
 
-    fn country_key(&self, _: &HeaderMap, _: &Extensions) -> Option<KeyName> {
-        None
-    }
-
     async fn mint(&self, _: &Requester, _: Option<Arc<Spender>>) -> Option<Minted> {
         None
     }

@@ -83,7 +83,12 @@ impl UsageCount {
 impl CloudflareAnalytics {
     /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `keys`: our TURN keys.
-    pub fn new(client: ProviderClient, config: &AnalyticsConfig, keys: Vec<OwnKey>, counted: Counted) -> Self {
+    pub fn new(
+        client: ProviderClient,
+        config: &AnalyticsConfig,
+        keys: Vec<OwnKey>,
+        counted: Counted,
+    ) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
         Self { api, account_id, keys, counted }
