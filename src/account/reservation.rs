@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Account;
 use turn_ledger::{
-    Grant, GrantId, Hold, KeyName, Moment, NotCommitted, NotRecorded, Requester, Spender, Timestamp, Written,
+    Grant, GrantId, Hold, KeyName, Moment, NotAdmitted, Requester, Spender, Timestamp, Written,
 };
 
 /// Budget reserved for one credential while the provider creates it. Released when dropped.
@@ -93,8 +93,8 @@ impl Reservation {
         grant: &Grant,
         username: Option<&str>,
         renewal: Option<&RenewalRight>,
-    ) -> Result<(), NotCommitted> {
-        let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
+    ) -> Result<(), NotAdmitted> {
+        let Some(hold) = self.hold.take() else { return Err(NotAdmitted::NotRecorded) };
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
             let Some(store) = self.account.store.as_ref().filter(|_| grant.source.is_metered()) else {
@@ -102,7 +102,7 @@ impl Reservation {
             };
             let Some(room) = store.room() else {
                 books.release(&hold);
-                return Err(NotCommitted::NotRecorded(NotRecorded));
+                return Err(NotAdmitted::NotRecorded);
             };
             let commit = books.commit(hold, grant, username, requester)?;
             Ok((commit, Some(room.commit(self.account.changes()))))

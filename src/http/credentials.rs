@@ -18,10 +18,10 @@ use super::schema::source_schema;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse, NoAnswer};
+use crate::mint::{DegradedReason, IceResponse};
 use turn_base::error::ApiError;
 use turn_base::schema::one_of;
-use turn_ledger::{IceSource, Timestamp};
+use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
 /// ICE servers with their lifetime and source.
 #[derive(Debug, Serialize, ToSchema)]
@@ -155,12 +155,16 @@ pub(super) async fn mint<T: Serialize>(
     Ok(response)
 }
 
-fn refused(why: NoAnswer) -> ApiError {
+fn refused(why: NotAdmitted) -> ApiError {
     match why {
-        NoAnswer::Refused(refusal) => budget_exhausted(&refusal),
-        NoAnswer::NotRecorded => ApiError::not_recorded(),
-        NoAnswer::UserBlocked => ApiError::user_blocked(),
-        NoAnswer::TooManyUsers => ApiError::full(
+        NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
+        // While minting is stopped, the mint answers with STUN servers.
+        NotAdmitted::NotRecorded
+        | NotAdmitted::ClockInDoubt
+        | NotAdmitted::TooManyGrants
+        | NotAdmitted::Stopped => ApiError::not_recorded(),
+        NotAdmitted::UserBlocked => ApiError::user_blocked(),
+        NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
         ),
     }

@@ -1,10 +1,10 @@
-//! The result of a mint: an issued credential, public STUN servers with a reason, or a refusal.
+//! The result of a mint: an issued credential, or public STUN servers with a reason.
 
 use std::time::Duration;
 
 use super::token::GrantToken;
 use crate::ice::server::IceServerList;
-use turn_ledger::{GrantId, IceSource, Refusal, Timestamp};
+use turn_ledger::{GrantId, IceSource, Timestamp};
 
 /// Why the first source was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
@@ -27,19 +27,6 @@ impl DegradedReason {
     pub fn code(self) -> &'static str {
         self.into()
     }
-}
-
-/// Why no ICE servers are returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
-    /// The budget has no room.
-    Refused(Refusal),
-    /// The ledger cannot be written, or its time is in doubt.
-    NotRecorded,
-    /// The operator has blocked the user.
-    UserBlocked,
-    /// There is a limit for each user, and the table of users has no room for another one.
-    TooManyUsers,
 }
 
 /// A credential issued to one caller.

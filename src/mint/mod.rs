@@ -19,8 +19,8 @@ use turn_base::http_client::CallError;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::trace::TraceParent;
 use turn_ledger::{
-    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Requester,
-    Spender, Timestamp,
+    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, Requester, Spender,
+    Timestamp,
 };
 
 mod answer;
@@ -30,7 +30,7 @@ pub mod provider;
 mod revocation;
 pub mod token;
 
-pub use answer::{DegradedReason, IceResponse, IssuedCredential, NoAnswer};
+pub use answer::{DegradedReason, IceResponse, IssuedCredential};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, Unavailable};
@@ -126,13 +126,14 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// Mints for one client: a credential from the first source that can issue one.
-    pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NoAnswer> {
+    /// Mints for one client: a credential from the first source that can issue one. A block and a freeze are checked here too, because they
+    /// hold for all sources, and the books see only those that they count.
+    pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
         let user = request.requester.user();
         let (is_blocked, is_frozen) =
             self.account.read(|books| (user.is_some_and(|user| books.is_blocked(user)), books.is_frozen()));
         if is_blocked {
-            return Err(NoAnswer::UserBlocked);
+            return Err(NotAdmitted::UserBlocked);
         }
         if is_frozen || !self.enabled {
             return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
@@ -159,15 +160,19 @@ impl Mint {
                     })));
                 }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
-                Err(Skipped::Stopped) => return Ok(IceResponse::Stun(Some(DegradedReason::Disabled))),
+                Err(Skipped::Refused(NotAdmitted::Stopped)) => {
+                    return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
+                }
                 Err(Skipped::Refused(why)) => {
-                    if why == NoAnswer::UserBlocked || self.limit_action == LimitAction::Refuse {
+                    if why == NotAdmitted::UserBlocked || self.limit_action == LimitAction::Refuse {
                         return Err(why);
                     }
                     metered_is_closed = true;
                     // This reason replaces any other: the operator can act on it.
                     reason = Some(match why {
-                        NoAnswer::NotRecorded => DegradedReason::LedgerUnavailable,
+                        NotAdmitted::NotRecorded | NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => {
+                            DegradedReason::LedgerUnavailable
+                        }
                         _ => DegradedReason::BudgetExhausted,
                     });
                 }
@@ -290,7 +295,7 @@ impl Mint {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
             // A credential that cannot be recorded must not be handed out.
-            return Err(Skipped::Refused(NoAnswer::NotRecorded));
+            return Err(Skipped::Refused(NotAdmitted::NotRecorded));
         }
         let renewal = request.renewal.as_deref();
         let requester = Requester { renews: renewal.map(RenewalRight::grant), ..request.requester.clone() };
@@ -301,12 +306,7 @@ impl Mint {
         let ice_servers = ice_servers.choose(self.urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        let committed = reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await;
-        committed.map_err(|why| match why {
-            NotCommitted::NotRecorded(_) => Skipped::Refused(NoAnswer::NotRecorded),
-            NotCommitted::UserBlocked => Skipped::Refused(NoAnswer::UserBlocked),
-            NotCommitted::Stopped => Skipped::Stopped,
-        })?;
+        reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(IssuedCredential {
@@ -336,19 +336,12 @@ fn pause_after(filled: Filled) -> Duration {
 enum Skipped {
     /// The source failed, or its breaker is open.
     Unavailable,
-    /// The operator has stopped minting meanwhile.
-    Stopped,
-    Refused(NoAnswer),
+    Refused(NotAdmitted),
 }
 
 impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
-        Self::Refused(match why {
-            NotAdmitted::Refused(refusal) => NoAnswer::Refused(refusal),
-            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => NoAnswer::NotRecorded,
-            NotAdmitted::TooManyUsers => NoAnswer::TooManyUsers,
-            NotAdmitted::UserBlocked => NoAnswer::UserBlocked,
-        })
+        Self::Refused(why)
     }
 }
 

@@ -84,7 +84,11 @@ fn fault_of(why: NotAdmitted) -> Fault {
         }
         NotAdmitted::Refused(refusal) => Fault::Spent { retry_in: refusal.retry_in() },
         NotAdmitted::UserBlocked => Fault::Blocked,
-        NotAdmitted::ClockInDoubt | NotAdmitted::TooManyUsers | NotAdmitted::TooManyGrants => Fault::Full,
+        NotAdmitted::NotRecorded => Fault::NotRecorded,
+        NotAdmitted::ClockInDoubt
+        | NotAdmitted::TooManyUsers
+        | NotAdmitted::TooManyGrants
+        | NotAdmitted::Stopped => Fault::Full,
     }
 }
 

@@ -48,7 +48,7 @@ impl Hold {
     }
 }
 
-/// Why no budget is reserved for a credential.
+/// Why a credential is not handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
     /// The budget has no room.
@@ -61,6 +61,16 @@ pub enum NotAdmitted {
     TooManyUsers,
     /// The table of grants is full of live ones.
     TooManyGrants,
+    /// The ledger could not be written.
+    NotRecorded,
+    /// An override forbids it, or the grant to renew was revoked.
+    Stopped,
+}
+
+impl From<NotRecorded> for NotAdmitted {
+    fn from(_: NotRecorded) -> Self {
+        Self::NotRecorded
+    }
 }
 
 /// A commit whose write may still fail. [`Books::note_written`] ends it.
@@ -86,20 +96,6 @@ pub enum Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger could not be written")]
 pub struct NotRecorded;
-
-/// Why a new credential must not be handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotCommitted {
-    /// The ledger could not be written.
-    #[error(transparent)]
-    NotRecorded(#[from] NotRecorded),
-    /// An override forbids it.
-    #[error("an override by the operator forbids it")]
-    Stopped,
-    /// The user was blocked meanwhile.
-    #[error("the user is blocked")]
-    UserBlocked,
-}
 
 impl Books {
     /// Reserves budget for a credential that the provider creates within `slack`. Its lifetime is `life` or shorter.
@@ -189,20 +185,20 @@ impl Books {
         grant: &Grant,
         username: Option<&str>,
         requester: Requester,
-    ) -> Result<Commit, NotCommitted> {
+    ) -> Result<Commit, NotAdmitted> {
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let Requester { client, renews, spender, address, key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
-            return Err(if is_blocked { NotCommitted::UserBlocked } else { NotCommitted::Stopped });
+            return Err(if is_blocked { NotAdmitted::UserBlocked } else { NotAdmitted::Stopped });
         }
         let is_metered = grant.source.is_metered();
         // The machine may have slept: the provider made the credential now at the latest, and it expires later than the hold covers.
         let is_late = self.now().plus(hold.life) > hold.expires_by;
         if is_metered && (is_late || self.grants.is_full()) {
             self.release(&hold);
-            return Err(NotRecorded.into());
+            return Err(NotAdmitted::NotRecorded);
         }
         let promise = self.final_promise(&hold, renews);
         if is_metered {

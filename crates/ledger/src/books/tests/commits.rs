@@ -1,7 +1,7 @@
 //! Commits: what is written with a grant, what is undone, and what a grant holds.
 
 use super::*;
-use crate::books::commit::{Hold, NotCommitted, NotRecorded, Written};
+use crate::books::commit::{Hold, NotAdmitted, NotRecorded, Written};
 use crate::spender::{Spender, User};
 use crate::spenders::key::SpenderKind;
 
@@ -173,7 +173,7 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
             .unwrap();
         let committed =
             advanced(&mut books, at(millis)).commit(hold, &minted(at(0), 300), None, Requester::default());
-        let expected = is_late.then_some(NotCommitted::NotRecorded(NotRecorded));
+        let expected = is_late.then_some(NotAdmitted::NotRecorded);
         assert_eq!(committed.err(), expected, "{millis}");
         let figures = books.snapshot().figures;
         assert_eq!(figures.committed.plus(figures.committed_next) == ByteCount::ZERO, is_late, "{millis}");
@@ -187,7 +187,7 @@ fn while_minting_is_stopped_no_credential_is_committed() {
     let hold = held(&mut books);
     books.override_freeze(true);
     let stopped = books.commit(hold, &minted(at(0), 300), None, Requester::default()).unwrap_err();
-    assert_eq!(stopped, NotCommitted::Stopped);
+    assert_eq!(stopped, NotAdmitted::Stopped);
     assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
 }
 
@@ -202,7 +202,7 @@ fn a_user_who_is_blocked_while_the_credential_is_made_does_not_get_it() {
         let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
         books.block_user(&ann).unwrap();
         let refused = books.commit(hold, &minted(at(0), 300), None, requester).unwrap_err();
-        assert_eq!(refused, NotCommitted::UserBlocked);
+        assert_eq!(refused, NotAdmitted::UserBlocked);
         assert_eq!(books.snapshot().figures.committed, ByteCount::ZERO, "the hold is released");
         assert!(books.unblock_user(&ann));
     }

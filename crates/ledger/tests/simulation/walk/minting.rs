@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    Caller, ClientKey, Commit, Grant, GrantId, Hold, IceSource, NotCommitted, Requester, Spender, User,
+    Caller, ClientKey, Commit, Grant, GrantId, Hold, IceSource, NotAdmitted, Requester, Spender, User,
     Written,
 };
 
@@ -217,7 +217,7 @@ impl<D: Disk> Broker<D> {
         let committed = self.books.commit(hold, &grant, Some("user"), requester);
         let found = committed.as_ref().err().copied();
         let is_right = match found {
-            None | Some(NotCommitted::NotRecorded(_)) => stopped.is_none(),
+            None | Some(NotAdmitted::NotRecorded) => stopped.is_none(),
             Some(_) => found == stopped,
         };
         self.expect(is_right, || format!("a commit ends with {found:?}, not {stopped:?}"));
@@ -232,11 +232,11 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Why an order of the operator forbids a credential that was made, if one does.
-    fn must_stop(&self, requester: &Requester) -> Option<NotCommitted> {
+    fn must_stop(&self, requester: &Requester) -> Option<NotAdmitted> {
         let is_blocked = requester.user().is_some_and(|user| self.books.blocked().contains(user));
         let is_revoked = requester.renews.is_some_and(|id| self.books.grants().is_revoked(id));
-        let stopped = (self.books.snapshot().frozen || is_revoked).then_some(NotCommitted::Stopped);
-        is_blocked.then_some(NotCommitted::UserBlocked).or(stopped)
+        let stopped = (self.books.snapshot().frozen || is_revoked).then_some(NotAdmitted::Stopped);
+        is_blocked.then_some(NotAdmitted::UserBlocked).or(stopped)
     }
 
     /// A client renews one of its grants, sometimes at the next source. Of the two it relays with one, or with both.

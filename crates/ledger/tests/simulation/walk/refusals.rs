@@ -117,6 +117,8 @@ impl<D: Disk> Broker<D> {
             }
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
+            // Only a commit ends so.
+            NotAdmitted::NotRecorded | NotAdmitted::Stopped => false,
             NotAdmitted::Refused(refusal) => {
                 let Refusal { user, client_frees_at, .. } = refusal;
                 let is_spent = user.map_or(figures.used >= figures.limit, |user| user.used >= user.limit);
