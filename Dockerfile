@@ -14,7 +14,7 @@ FROM rust AS dependencies
 # Static glibc needs no extra target of rustup.
 # Size before speed: the image is smaller, and a request costs slightly more CPU time than with the release profile.
 # Without debug information and files for the next build, the profile `dev` compiles faster.
-ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
+ENV RUSTFLAGS="-Ctarget-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
 # tests/run.sh builds with `dev`, which takes a third of the time. An argument ends with its stage, a variable does not.
 ARG PROFILE=release
 ENV PROFILE=$PROFILE

@@ -39,10 +39,13 @@ tool() {
         CARGO_TARGET_DIR=$tools/build cargo install --debug --locked --root "$tools" "$1@$2"
 }
 
-# The arguments of every build of the check, so that there is one build. The program of the tests with a browser needs the feature, and no other
-# program uses it (src/bounds.rs).
+# The arguments of every build of the check, so that there is one build, and where its programs are. The program of the tests with a browser needs
+# the feature, and no other program uses it (src/bounds.rs). The programs are static, so that the image can take the crates of others from this
+# build (tests/image/buildah.sh).
+host=$(rustc --print host-tuple)
 # shellcheck disable=SC2034
-one_build='--locked --workspace --features turn-broker/short-lives'
+built=${CARGO_TARGET_DIR:-target}/$host/debug
+one_build="--locked --workspace --features turn-broker/short-lives --target $host --config build.rustflags=[\"-Ctarget-feature=+crt-static\"]"
 
 # test_programs: compiles the workspace, and prints a line for each test program: the directory of its package, and its path. The caller
 # has `pipefail`.
@@ -62,7 +65,7 @@ npm_packages() {
 broker() {
     [ -z "${TURN_BROKER_BIN:-}" ] || return 0
     TURN_BROKER_BIN=$(cd "$1" && cargo build $one_build --bin turn-broker &&
-        realpath "${CARGO_TARGET_DIR:-target}/debug/turn-broker")
+        realpath "$built/turn-broker")
 }
 
 # isolate COMMAND [ARGUMENT]...: runs it in a network of its own, with its exit status. Needs `ip` and `unshare`. It is

@@ -12,7 +12,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 # Clippy's driver compiles our packages, so that lints need no build of their own. All steps use it: another compiler would compile them again.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
@@ -121,7 +120,7 @@ trap 'rm -rf "$logs"' EXIT
 export TABLE=$logs/table
 together "${compiling[@]}"
 if [[ " ${wanted[*]} " == *" tests "* ]]; then
-    export TURN_BROKER_BIN=$target/debug/turn-broker FAKE_CLOUDFLARE_BIN=$target/debug/examples/fake-cloudflare
+    export TURN_BROKER_BIN=$(realpath "$built/turn-broker") FAKE_CLOUDFLARE_BIN=$(realpath "$built/examples/fake-cloudflare")
 fi
 together "${using[@]}"
 printf '\n%s\nAll of it passed, in %d minutes.\n' "$(cat "$TABLE")" $(((SECONDS + 59) / 60))

@@ -53,22 +53,19 @@ need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unsh
 if [ "$script" = replicas.mjs ]; then need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl; fi
 npm_packages
 
-target=${CARGO_TARGET_DIR:-../../target}
 case $script in
 ayame-relay.mjs | cut.mjs | partytracks.mjs | renewal.mjs | users.mjs)
     # They wait for the ends of lives and for intervals (src/bounds.rs).
-    (cd ../.. && cargo build $one_build --example short-lives)
-    TURN_BROKER_BIN=$(realpath "$target/debug/examples/short-lives")
+    TURN_BROKER_BIN=$(cd ../.. && cargo build $one_build --example short-lives && realpath "$built/examples/short-lives")
     ;;
 *) broker ../.. ;;
 esac
 if [ "$script" = pages.mjs ] && [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
-    (cd ../.. && cargo build $one_build --example fake-cloudflare)
-    FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")
+    FAKE_CLOUDFLARE_BIN=$(cd ../.. && cargo build $one_build --example fake-cloudflare && realpath "$built/examples/fake-cloudflare")
     export FAKE_CLOUDFLARE_BIN
 fi
-mkdir -p "$target/pages"
-PICTURES=$(realpath "$target/pages")
+PICTURES=$(cd ../.. && realpath -m "${CARGO_TARGET_DIR:-target}/pages")
+mkdir -p "$PICTURES"
 export PICTURES
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN CHROMIUM WORK_DIR

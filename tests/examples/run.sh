@@ -29,7 +29,7 @@ npm_packages
 broker ../..
 if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
     FAKE_CLOUDFLARE_BIN=$(cd ../.. && cargo build $one_build --example fake-cloudflare &&
-        realpath "${CARGO_TARGET_DIR:-target}/debug/examples/fake-cloudflare")
+        realpath "$built/examples/fake-cloudflare")
 fi
 export TURN_BROKER_BIN FAKE_CLOUDFLARE_BIN CHROMIUM
 # shellcheck disable=SC2086 # a list of words

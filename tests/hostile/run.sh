@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 . tests/machine.sh
 
 case ${1:-short} in
-short) arguments=() build=$one_build profile=debug ;;
-long) arguments=(--long --document docs/RELIABILITY.md) build='--locked --release' profile=release ;;
+short) arguments=() build=$one_build programs=$built ;;
+long) arguments=(--long --document docs/RELIABILITY.md) build='--locked --release' programs=${CARGO_TARGET_DIR:-target}/release ;;
 *)
     echo "usage: tests/hostile/run.sh [short|long]" >&2
     exit 2
@@ -21,4 +21,4 @@ esac
 ulimit -n "$(ulimit -Hn)"
 # shellcheck disable=SC2086
 cargo build $build --bin turn-broker --example hostile
-exec "${CARGO_TARGET_DIR:-target}/$profile/examples/hostile" "${arguments[@]}"
+exec "$programs/examples/hostile" "${arguments[@]}"

@@ -23,12 +23,25 @@ if [ ! -s "$rootfs" ]; then
     mv "$rootfs.part" "$rootfs"
 fi
 toolchain=$(rustc --print sysroot)
-registry=${CARGO_HOME:-$HOME/.cargo}/registry
-mkdir -p "$registry"
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+mkdir -p "$cargo_home/registry"
+# The crates of others, as the check has compiled them. cargo takes those with the same compiler, flags and features, and compiles the rest.
+compiled=$cache/target
+rm -rf "$compiled"
+for kind in "$host/debug" debug; do
+    mkdir -p "$compiled/$kind"
+    for part in deps build .fingerprint; do
+        [ ! -d "${CARGO_TARGET_DIR:-target}/$kind/$part" ] || cp -al "${CARGO_TARGET_DIR:-target}/$kind/$part" "$compiled/$kind"
+    done
+done
+ours=broker
+for package in crates/*; do ours="$ours|$(basename "$package" | tr - .)"; done
+find "$compiled" -mindepth 3 -regextype posix-extended -regex ".*/(lib)?turn[-_]($ours)[^/]*" -prune -exec rm -r {} +
 
 engine_build() {
     b bud --layers --pull-never --format docker --isolation chroot --iidfile "$work/image" \
-        -v "$toolchain:/usr/local/toolchain:ro" -v "$registry:/usr/local/cargo/registry" "$@" &&
+        -v "$toolchain:/usr/local/toolchain:ro" -v "$cargo_home/registry:$cargo_home/registry" \
+        -v "$compiled:/src/target" "$@" &&
         image=$(cat "$work/image")
 }
 engine_inspect() { b inspect --type image "$image"; }
@@ -103,5 +116,5 @@ engine_clean() {
 container=$(b from scratch)
 containers=$container
 b add -q "$container" "$rootfs"
-b config --env PATH=/usr/local/toolchain/bin:/usr/bin:/bin --env CARGO_HOME=/usr/local/cargo "$container"
+b config --env PATH=/usr/local/toolchain/bin:/usr/bin:/bin --env "CARGO_HOME=$cargo_home" "$container"
 b commit -q "$container" "docker.io/library/$base" >/dev/null
