@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::mint_request::wrong_label;
+use super::mint_request::LABEL_FORM;
 use super::operator::{client_of, wrong_token};
 use super::{AppState, JsonResult};
 use crate::app::App;
@@ -209,6 +209,7 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
         )
     };
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
+    let wrong_label = || ApiError::invalid(format!("Set `label` to {LABEL_FORM}."));
     let label = request.label.as_deref().filter(|label| !label.is_empty());
     let label = label.map(|label| Label::new(label).ok_or_else(wrong_label)).transpose()?;
     Ok(Spender { user, label, ..Spender::default() })

@@ -5,13 +5,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use strum::VariantArray;
+use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::mint_request::{Recognised, recognise};
-use super::parameter_forms::LabelOrNone;
+use super::mint_request::{MintQuery, Recognised, recognise};
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;
@@ -63,22 +63,6 @@ pub struct CredentialsBody {
     grant: Option<GrantToken>,
 }
 
-/// The query parameters of every route that mints.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-pub struct MintQuery {
-    /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
-    #[param(minimum = 60, example = 3600)]
-    ttl: Option<u64>,
-    /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
-    /// trusted.
-    #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
-    label: Option<String>,
-    /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
-    region: Option<String>,
-}
-
 /// Returns ICE servers for `new RTCPeerConnection`.
 ///
 /// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, the request is a renewal. Each grant allows one
@@ -116,7 +100,7 @@ pub struct MintQuery {
     )
 )]
 pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |_| Ok(()), |answer| body(&app, answer)).await
+    mint(&app, request, |answer, IgnoredAny| body(&app, answer)).await
 }
 
 /// The schema of the reason of a degraded response.
@@ -127,26 +111,25 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints, and responds with a body in one of the wire formats. `check` checks what else the query must have. Who spends and what was
+/// Mints, and responds with a body in one of the wire formats. `Q` is what else such a format's query says. Who spends and what was
 /// minted are among the extensions of the response, for the log.
-pub(super) async fn mint<T: Serialize>(
+pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
     app: &App,
     request: Request,
-    check: impl FnOnce(Option<&str>) -> Result<(), ApiError>,
-    body: impl FnOnce(IceResponse) -> T,
+    body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
     let Recognised { asked, spender, standing } = recognise(app, &request).await?;
-    let minted = match asked.and_then(|asked| check(request.uri.query()).map(|()| asked)) {
-        Ok(asked) => app.mint.answer(&asked).await.map_err(refused),
+    let minted = match asked {
+        Ok((asked, more)) => app.mint.answer(&asked).await.map(|answer| (answer, more)).map_err(refused),
         Err(error) => Err(error),
     };
     let mut response = match minted {
-        Ok(answer) => {
+        Ok((answer, more)) => {
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", DegradedReason::code);
             app.metrics.credentials.count([minted.source.name(), reason]);
-            (Extension(minted), Json(body(answer))).into_response()
+            (Extension(minted), Json(body(answer, more))).into_response()
         }
         Err(error) => error.into_response(),
     };

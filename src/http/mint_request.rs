@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
+use super::parameter_forms::LabelOrNone;
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
@@ -22,17 +26,52 @@ use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
-use turn_base::request::query::{parameter, text_parameter};
+use turn_base::request::query::{form, form_or_none, parse_query};
 use turn_base::sign_in::is_jwt;
 use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender, User};
+
+/// What a label is.
+pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
+
+/// The query parameters of every route that mints.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MintQuery {
+    /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
+    #[param(value_type = Option<u64>, minimum = 60, example = 3600)]
+    #[serde(default, deserialize_with = "seconds")]
+    ttl: Option<Duration>,
+    /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
+    /// trusted.
+    #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
+    #[serde(default, deserialize_with = "label")]
+    label: Option<Label>,
+    /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
+    #[param(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "key")]
+    region: Option<KeyName>,
+}
+
+fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    form(text, |text| digits(text).map(Duration::from_secs), "a whole number of seconds").map(Some)
+}
+
+fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
+    form_or_none(text, Label::new, LABEL_FORM)
+}
+
+fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> {
+    form_or_none(text, KeyName::new, "the name of a TURN key of this service")
+}
 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
 /// A request for a credential.
-pub(super) struct Recognised {
-    /// What the mint is asked for, or why it is not asked.
-    pub asked: Result<MintRequest, ApiError>,
+pub(super) struct Recognised<Q> {
+    /// What the mint is asked for and what else the query says, or why the mint is not asked.
+    pub asked: Result<(MintRequest, Q), ApiError>,
     /// Who would spend it, as far as known.
     pub spender: Option<Arc<Spender>>,
     /// What the rate limit has left.
@@ -40,15 +79,17 @@ pub(super) struct Recognised {
 }
 
 /// Finds out what the request asks for, and takes it out of its allowance.
-pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
+pub(super) async fn recognise<Q: DeserializeOwned>(
+    app: &App,
+    request: &Parts,
+) -> Result<Recognised<Q>, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     let proven = proven(app, bearer(&request.headers), address).await;
     app.untrusted_proxies.note(forwarded_unread_from(app, request));
-    let query = request.uri.query();
-    let label = requested_label(query);
+    let query = parse_query::<MintQuery>(request.uri.query());
     let (user, renewal) = proven.clone().unwrap_or_default();
-    let said = label.clone().unwrap_or_default();
-    let spender = Spender { user, label: said, origin: page_origin(&request.headers), ..Spender::default() };
+    let label = query.as_ref().ok().and_then(|query| query.label.clone());
+    let spender = Spender { user, label, origin: page_origin(&request.headers), ..Spender::default() };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
@@ -56,11 +97,15 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
     let standing = app.rate_limit.take(kind, address, spender.user.as_ref());
     let spender = spender.known();
     let asked = match standing {
-        Ok(_) => proven.and(label).and_then(|_| {
-            let (ttl, key) = (requested_ttl(query, app.ttl_max)?, requested_key(app, query)?);
+        Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
+            let ttl = accepted_life(ttl, app.ttl_max)?;
+            let more = parse_query(request.uri.query())?;
+            if region.is_some_and(|name| app.mint.turn_keys().iter().all(|key| key.name != name)) {
+                return Err(ApiError::invalid("Set `region` to the name of a TURN key of this service."));
+            }
             let trace = request.extensions.get().copied();
-            let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, key)?;
-            Ok(MintRequest { renewal, trace, ..of_client })
+            let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
+            Ok((MintRequest { renewal, trace, ..of_client }, more))
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };
@@ -96,36 +141,14 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     is_unread.then(|| peer.ip().to_canonical())
 }
 
-/// `?ttl=` in whole seconds; `ttl_max` without it.
-fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
-    let parse = |text: &str| {
-        let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))?;
-        Some(Duration::from_secs(seconds)).filter(|ttl| (TTL_MIN.get()..=ttl_max).contains(ttl))
-    };
-    let wrong = || {
-        let (min, max) = (TTL_MIN.get().as_secs(), ttl_max.as_secs());
-        ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}."))
-    };
-    Ok(parameter(query, "ttl", parse, wrong)?.unwrap_or(ttl_max))
-}
-
-/// `?label=`. An empty one is none.
-fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
-    text_parameter(query, "label", Label::new, wrong_label)
-}
-
-pub(super) fn wrong_label() -> ApiError {
-    ApiError::invalid("Set `label` once, to at most 64 characters of A-Z a-z 0-9 . _ : @ / -.")
-}
-
-/// The TURN key that `?region=` names. An empty one is none. It lets nobody mint what the budget refuses.
-fn requested_key(app: &App, query: Option<&str>) -> Result<Option<KeyName>, ApiError> {
-    let named = |text: &str| {
-        KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name))
-    };
-    text_parameter(query, "region", named, || {
-        ApiError::invalid("Set `region` to the name of a TURN key of this service, once, or leave it out.")
-    })
+/// The requested lifetime; `ttl_max` without one.
+fn accepted_life(ttl: Option<Duration>, ttl_max: Duration) -> Result<Duration, ApiError> {
+    let (min, ttl) = (TTL_MIN.get(), ttl.unwrap_or(ttl_max));
+    if (min..=ttl_max).contains(&ttl) {
+        return Ok(ttl);
+    }
+    let (min, max) = (min.as_secs(), ttl_max.as_secs());
+    Err(ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}.")))
 }
 
 #[cfg(test)]
@@ -135,7 +158,10 @@ mod tests {
     #[test]
     fn a_lifetime_is_a_whole_number_of_seconds_within_its_bounds() {
         let max = Duration::from_secs(86_400);
-        let ttl = |query| requested_ttl(query, max).ok().map(|ttl| ttl.as_secs());
+        let ttl = |query| {
+            let query = parse_query::<MintQuery>(query).ok()?;
+            accepted_life(query.ttl, max).ok().map(|ttl| ttl.as_secs())
+        };
         let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
         assert_eq!(good.map(ttl), [86_400, 86_400, 60, 86_400].map(Some));
         for query in "ttl=59 ttl=86401 ttl= ttl ttl=1e3 ttl=-60 ttl=+60 ttl=60.5 ttl=60&ttl=60".split(' ') {
@@ -146,7 +172,8 @@ mod tests {
     #[test]
     fn a_label_is_optional_and_has_few_characters() {
         let label = |query: &str| {
-            requested_label(Some(query)).map(|label| label.map(|label| label.as_str().to_owned()))
+            let query = parse_query::<MintQuery>(Some(query));
+            query.map(|query| query.label.map(|label| label.as_str().to_owned()))
         };
         assert_eq!((label("ttl=60"), label("label=")), (Ok(None), Ok(None)));
         assert_eq!(label("label=team%2Froom-1:a@b.c_d"), Ok(Some("team/room-1:a@b.c_d".into())));

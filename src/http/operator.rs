@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{RawQuery, Request};
+use axum::extract::Request;
 use chrono::DateTime;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
@@ -17,7 +17,7 @@ use crate::limit::wrong_tokens::{Role, WrongTokens};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::{TokenDigest, bearer};
 use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::query::parameter;
+use turn_base::request::query::{Query, form};
 use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
@@ -26,7 +26,7 @@ const LIST_MAX: usize = 1_000;
 const POINTS_MAX: u64 = 1_500;
 /// Steps are whole minutes, as in the ledger. Seconds.
 const STEP_UNIT: u64 = 60;
-const STEP_DEFAULT: u64 = 3_600;
+const STEPS: &str = "a multiple of 60 seconds that gives at most 1500 points";
 
 /// Rejects requests without the operator token. Rejects changes once the lease has ended, because another replica may lead.
 pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
@@ -160,6 +160,38 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
     }
 }
 
+/// The query of the time series.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// Start of the series. The default, and the earliest, is the start of the period.
+    #[param(value_type = Option<String>, format = DateTime, example = "2025-01-01T00:00:00Z")]
+    #[serde(default, deserialize_with = "instant")]
+    from: Option<Timestamp>,
+    /// End of the series. The default, and the latest, is now.
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "instant")]
+    to: Option<Timestamp>,
+    /// Seconds from one point to the next; 3600 by default. A series has at most 1500 points.
+    #[param(value_type = Option<u64>, minimum = 60, multiple_of = 60, example = 3600)]
+    #[serde(default = "hour", deserialize_with = "step")]
+    step: u64,
+}
+
+fn instant<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Timestamp>, D::Error> {
+    let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc().into());
+    form(text, parse, "an RFC 3339 instant").map(Some)
+}
+
+fn step<'de, D: Deserializer<'de>>(text: D) -> Result<u64, D::Error> {
+    let whole = |step: &u64| *step > 0 && step.is_multiple_of(STEP_UNIT);
+    form(text, |text| text.parse().ok().filter(whole), STEPS)
+}
+
+const fn hour() -> u64 {
+    3_600
+}
+
 /// Usage of this period as a time series.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -219,19 +251,19 @@ pub struct PastPeriod {
 /// it is gone; elsewhere it is the estimate. The counts themselves are listed separately.
 #[utoipa::path(
     get, path = "/api/usage",
-    params(
-        ("from" = Option<String>, Query, format = DateTime, description = "Start of the series. The default, and the earliest, is the start of the period.", example = "2025-01-01T00:00:00Z"),
-        ("to" = Option<String>, Query, format = DateTime, description = "End of the series. The default, and the latest, is now."),
-        ("step" = Option<u64>, Query, minimum = 60, multiple_of = 60, description = "Seconds from one point to the next; 3600 by default. A series has at most 1500 points.", example = 3600),
-    ),
+    params(UsageQuery),
     responses(
         (status = 200, description = "The series.", body = UsageBody),
         (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is not an RFC 3339 instant, or `step` is not a multiple of 60 that gives at most 1500 points.", body = ErrorBody),
     )
 )]
-pub async fn get_usage(app: AppState, RawQuery(query): RawQuery) -> JsonResult<UsageBody> {
+pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonResult<UsageBody> {
     let figures = app.account.snapshot().figures;
-    let (from, to, step) = requested_span(query.as_deref(), figures.period.start, figures.now)?;
+    let from = query.from.map_or(figures.period.start, |from| from.max(figures.period.start));
+    let (to, step) = (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step);
+    if to.since(from).as_secs() / step >= POINTS_MAX {
+        return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
+    }
     let past = |(period, used): (Period, ByteCount)| PastPeriod {
         start: period.start,
         end: period.end,
@@ -255,29 +287,4 @@ pub async fn get_usage(app: AppState, RawQuery(query): RawQuery) -> JsonResult<U
             past_periods: books.ledger().past().into_iter().map(past).collect(),
         }
     })))
-}
-
-/// `from`, `to` and `step` of the query, limited to this period.
-fn requested_span(
-    query: Option<&str>,
-    period_start: Timestamp,
-    now: Timestamp,
-) -> Result<(Timestamp, Timestamp, u64), ApiError> {
-    let instant = |name: &str| {
-        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc().into());
-        parameter(query, name, parse, || {
-            ApiError::invalid(format!("Set `{name}` once, to an RFC 3339 instant."))
-        })
-    };
-    let from = instant("from")?.map_or(period_start, |from: Timestamp| from.max(period_start));
-    let to = instant("to")?.map_or(now, |to: Timestamp| to.min(now));
-    let step = parameter(query, "step", |text| text.parse().ok(), bad_step)?.unwrap_or(STEP_DEFAULT);
-    if step == 0 || !step.is_multiple_of(STEP_UNIT) || to.since(from).as_secs() / step >= POINTS_MAX {
-        return Err(bad_step());
-    }
-    Ok((from, to, step))
-}
-
-fn bad_step() -> ApiError {
-    ApiError::invalid("Set `step` once, to a multiple of 60 seconds that gives at most 1500 points.")
 }

@@ -1,58 +1,114 @@
-//! The forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this form is accepted. The
+//! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this form is accepted. The
 //! exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the same as none.
 
+use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use turn_ledger::{LABEL_MAX, USER_MAX};
+use turn_base::request::query::form_or_none;
+use turn_ledger::{LABEL_MAX, SpenderKey, SpenderKind, USER_MAX};
 
-pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
+/// Most rows of a page.
+const PAGE_MAX: usize = 1_000;
+/// The value of `by` that is no kind of spender.
+pub(super) const GRANT: &str = "grant";
+/// The values of `by`.
+pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", GRANT];
 
 /// The query of the sums by who spends.
-#[derive(IntoParams)]
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-pub(super) struct SpendersQuery {
+pub struct SpendersQuery {
     /// What to group by; `user` by default.
     #[param(inline, value_type = ByOrNone, required = false, example = "label")]
-    by: Option<String>,
+    #[serde(default, deserialize_with = "by")]
+    pub(super) by: By,
     /// Rows of a page; 100 by default.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    #[serde(default = "page_size", deserialize_with = "rows")]
+    pub(super) limit: usize,
     /// The `next` of the page before, with the same `by`.
     #[param(inline, value_type = CursorOrNone, required = false)]
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
+}
+
+/// What sums are grouped by; `None` for one row for each grant.
+pub(super) struct By(pub(super) Option<SpenderKind>);
+
+impl Default for By {
+    fn default() -> Self {
+        Self(Some(SpenderKind::User))
+    }
 }
 
 /// The query of the grants.
-#[derive(IntoParams)]
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
-pub(super) struct GrantsQuery {
+pub struct GrantsQuery {
     /// Only grants of this user.
     #[param(inline, value_type = UserOrNone, required = false)]
-    user: Option<String>,
+    #[serde(default, deserialize_with = "user")]
+    pub(super) user: Option<SpenderKey>,
     /// Only grants with this label.
     #[param(inline, value_type = LabelOrNone, required = false)]
-    label: Option<String>,
+    #[serde(default, deserialize_with = "label")]
+    pub(super) label: Option<SpenderKey>,
     /// Only grants of pages of this origin. Any text is accepted.
     #[param(example = "https://app.example.com")]
-    origin: Option<String>,
+    #[serde(default)]
+    pub(super) origin: String,
     /// Only grants of this client address, as `GET /api/spenders?by=address` shows it.
     #[param(inline, value_type = AddressOrNone, required = false)]
-    address: Option<String>,
+    #[serde(default, deserialize_with = "address")]
+    pub(super) address: Option<SpenderKey>,
     /// Only grants of this call. Any text is accepted.
     #[param(example = "ayame/room-1")]
-    call: Option<String>,
+    #[serde(default)]
+    pub(super) call: String,
     /// Only grants that count as alive, or only those that do not.
-    live: Option<bool>,
+    #[serde(default, deserialize_with = "live")]
+    pub(super) live: Option<bool>,
     /// Rows of a page; 100 by default.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    #[serde(default = "page_size", deserialize_with = "rows")]
+    pub(super) limit: usize,
     /// The `next` of the page before.
     #[param(inline, value_type = CursorOrNone, required = false)]
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
+}
+
+const SHOWN: &str = "one that `GET /api/spenders` shows";
+
+fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
+    let kind = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
+    form_or_none(text, kind, &format!("one of {}", BY.join(", "))).map(Option::unwrap_or_default)
+}
+
+fn rows<'de, D: Deserializer<'de>>(text: D) -> Result<usize, D::Error> {
+    let in_range = |text: &str| text.parse().ok().filter(|rows| (1..=PAGE_MAX).contains(rows));
+    Ok(form_or_none(text, in_range, "a number from 1 to 1000")?.unwrap_or_else(page_size))
+}
+
+/// Rows of a page without `limit`.
+const fn page_size() -> usize {
+    100
+}
+
+fn live<'de, D: Deserializer<'de>>(text: D) -> Result<Option<bool>, D::Error> {
+    form_or_none(text, |text| text.parse().ok(), "true or false")
+}
+
+fn user<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
+    form_or_none(text, |text| SpenderKey::parse(SpenderKind::User, text), SHOWN)
+}
+
+fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
+    form_or_none(text, |text| SpenderKey::parse(SpenderKind::Label, text), SHOWN)
+}
+
+fn address<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
+    form_or_none(text, |text| SpenderKey::parse(SpenderKind::Address, text), SHOWN)
 }
 
 /// A text without control characters that is not a dot segment of a path. Written without a lookahead, which not every reader

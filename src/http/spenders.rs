@@ -4,18 +4,17 @@
 mod page;
 
 use axum::Json;
-use axum::extract::RawQuery;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
+use super::parameter_forms::{BY, By, GRANT, GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::app::App;
-use page::{cursor, cursor_of, grant_cursor, grant_place, limit, page, place};
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::text_parameter;
+use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
+use turn_base::error::ErrorBody;
+use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
     Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
@@ -24,8 +23,6 @@ use turn_ledger::{
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
-/// The value of `by` that is no kind of spender.
-const GRANT: &str = "grant";
 
 /// Sums of this period by who spends.
 #[derive(Debug, Serialize, ToSchema)]
@@ -189,22 +186,17 @@ fn evidence_schema() -> RefOr<Schema> {
         (status = 400, description = "`INVALID_REQUEST`: `by`, `limit` or `cursor` is not one of these.", body = ErrorBody),
     )
 )]
-pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResult<SpendersBody> {
-    let query = query.as_deref();
-    // None: by grant.
-    let parse = |by: &str| if by == GRANT { Some(None) } else { by.parse().ok().map(Some) };
-    let wrong = || ApiError::invalid(format!("Set `by` once, to one of {}.", BY.join(", ")));
-    let kind = text_parameter(query, "by", parse, wrong)?.unwrap_or(Some(SpenderKind::User));
-    let limit = limit(query)?;
+pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) -> JsonResult<SpendersBody> {
+    let SpendersQuery { by: By(kind), limit, cursor } = query;
     let (spenders, next, snapshot) = if let Some(kind) = kind {
-        let after = cursor(query, |text| place(kind, text))?;
+        let after = place_after(cursor, |text| place(kind, text))?;
         app.account.read(|books| {
             let rows = books.spenders(kind, limit + 1, after.as_ref());
             let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
             (spender_bodies(books, kind, rows), next, books.snapshot())
         })
     } else {
-        let after = cursor(query, grant_place)?;
+        let after = place_after(cursor, grant_place)?;
         let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
         let (rows, next) = page(rows, limit, grant_cursor);
         (rows.iter().map(grant_as_spender).collect(), next, snapshot)
@@ -230,30 +222,17 @@ pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResu
         (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),
     )
 )]
-pub async fn list_grants(app: AppState, RawQuery(query): RawQuery) -> JsonResult<GrantPageBody> {
-    let query = query.as_deref();
-    let live = text_parameter(
-        query,
-        "live",
-        |text| text.parse().ok(),
-        || ApiError::invalid("Set `live` once, to true or false."),
-    )?;
-    let (limit, after) = (limit(query)?, cursor(query, grant_place)?);
-    let mut keys = vec![];
-    for kind in SpenderKind::ALL {
-        // Any text may stand for an origin or a call. One that cannot be a key has no grants.
-        let takes_any = matches!(kind, SpenderKind::Origin | SpenderKind::Call);
-        let parse = |text: &str| match SpenderKey::parse(kind, text) {
-            None if !takes_any => None,
-            key => Some(key),
+pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> JsonResult<GrantPageBody> {
+    let GrantsQuery { user, label, origin, address, call, live, limit, cursor } = query;
+    let after = place_after(cursor, grant_place)?;
+    let mut keys: Vec<_> = [user, label, address].into_iter().flatten().collect();
+    let texts = [(SpenderKind::Origin, origin), (SpenderKind::Call, call)];
+    for (kind, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        // A text that cannot be a key has no grants.
+        let Some(key) = SpenderKey::parse(kind, &text) else {
+            return Ok(Json(GrantPageBody { grants: vec![], next: None }));
         };
-        let name = kind.name();
-        let wrong =
-            || ApiError::invalid(format!("Set `{name}` once, to one that `GET /api/spenders` shows."));
-        match text_parameter(query, name, parse, wrong)? {
-            Some(None) => return Ok(Json(GrantPageBody { grants: vec![], next: None })),
-            key => keys.extend(key.flatten()),
-        }
+        keys.push(key);
     }
     let filter = GrantFilter { keys, live };
     let (rows, _) = grants(&app, filter, limit + 1, after).await;

@@ -8,24 +8,22 @@ use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::credentials::{MintQuery, mint};
+use super::credentials::mint;
+use super::mint_request::MintQuery;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::IceResponse;
 use turn_base::body::BODY_MAX;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::parameter;
+use turn_base::request::query::form;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
-/// The only value of `?service=`.
-const SERVICE: &str = "turn";
-/// The values of `?iceTransportPolicy=`, the default first.
-const POLICIES: [&str; 2] = ["all", "relay"];
 /// The paths at which Matrix clients look, besides the one of `OpenAPI`.
 pub const OLDER_MATRIX_PATHS: [&str; 3] = [
     "/_matrix/client/r0/voip/turnServer",
@@ -34,13 +32,40 @@ pub const OLDER_MATRIX_PATHS: [&str; 3] = [
 ];
 
 /// The query parameter of the TURN REST draft and of stunner.
-#[derive(IntoParams)]
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
 pub struct ServiceQuery {
     /// Always `turn`.
-    #[param(pattern = "^turn$", example = "turn")]
-    service: String,
+    #[param(value_type = String, pattern = "^turn$", example = "turn")]
+    #[serde(rename = "service", deserialize_with = "turn_alone")]
+    _service: (),
+}
+
+/// The query parameters of stunner.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StunnerQuery {
+    /// Always `turn`.
+    #[param(value_type = String, pattern = "^turn$", example = "turn")]
+    #[serde(rename = "service", deserialize_with = "turn_alone")]
+    _service: (),
+    /// `all` or `relay`, for the response. `all` by default.
+    #[param(value_type = Option<String>, pattern = "^(all|relay)$")]
+    #[serde(rename = "iceTransportPolicy", default)]
+    policy: TransportPolicy,
+}
+
+/// Which paths a client may use.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TransportPolicy {
+    #[default]
+    All,
+    Relay,
+}
+
+fn turn_alone<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
+    form(text, |text| (text == "turn").then_some(()), "`turn`")
 }
 
 /// One credential, in the format of the TURN REST draft and of Matrix.
@@ -68,8 +93,8 @@ pub struct StunnerBody {
     #[schema(value_type = Vec<IceServer>)]
     ice_servers: IceServerList,
     /// As asked for: `all`, or `relay` for a client that must not connect without a relay.
-    #[schema(example = "all")]
-    ice_transport_policy: &'static str,
+    #[schema(value_type = String, example = "all")]
+    ice_transport_policy: TransportPolicy,
 }
 
 /// Returns a credential in the format of the TURN REST draft.
@@ -88,7 +113,7 @@ pub struct StunnerBody {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, check_service, |answer| turn_rest(&app, &answer)).await
+    mint(&app, request, |answer, _: ServiceQuery| turn_rest(&app, &answer)).await
 }
 
 /// Returns a credential in the format of the TURN REST draft, as Janus asks for it.
@@ -118,7 +143,7 @@ pub async fn post_turn_rest_credentials(app: AppState, request: Request) -> Resu
     )
 )]
 pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |_| Ok(()), |answer| turn_rest(&app, &answer)).await
+    mint(&app, request, |answer, IgnoredAny| turn_rest(&app, &answer)).await
 }
 
 /// Returns ICE servers in stunner's format.
@@ -126,30 +151,21 @@ pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<R
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
 #[utoipa::path(
     get, path = "/ice",
-    params(
-        ServiceQuery,
-        ("iceTransportPolicy" = Option<String>, Query, description = "`all` or `relay`, for the response. `all` by default.", pattern = "^(all|relay)$"),
-        MintQuery,
-    ),
+    params(StunnerQuery, MintQuery),
     responses(
         (status = 200, description = "ICE servers.", body = StunnerBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `iceTransportPolicy` is neither `all` nor `relay`.", body = ErrorBody),
     )
 )]
 pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
-    let policy = transport_policy(request.uri().query());
-    let check = |query: Option<&str>| {
-        check_service(query)?;
-        policy.clone().map(|_| ())
-    };
-    let body = |answer| StunnerBody {
+    let body = |answer, query: StunnerQuery| StunnerBody {
         ice_servers: match answer {
             IceResponse::Minted(minted) => minted.ice_servers,
             IceResponse::Stun(_) => app.stun.clone(),
         },
-        ice_transport_policy: policy.clone().unwrap_or(POLICIES[0]),
+        ice_transport_policy: query.policy,
     };
-    mint(&app, request, check, body).await
+    mint(&app, request, body).await
 }
 
 /// The request with the parameters of its form in the query. Janus sends them so.
@@ -210,15 +226,4 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
         ttl: ttl.as_secs(),
         uris: uris.map(ToString::to_string).collect(),
     }
-}
-
-fn transport_policy(query: Option<&str>) -> Result<&'static str, ApiError> {
-    let parse = |text: &str| POLICIES.into_iter().find(|policy| *policy == text);
-    let wrong = || ApiError::invalid("Set `iceTransportPolicy` to `all` or `relay`.");
-    Ok(parameter(query, "iceTransportPolicy", parse, wrong)?.unwrap_or(POLICIES[0]))
-}
-
-fn check_service(query: Option<&str>) -> Result<(), ApiError> {
-    let wrong = || ApiError::invalid("Set `service` to `turn`.");
-    parameter(query, "service", |text| (text == SERVICE).then_some(()), wrong)?.ok_or_else(wrong)
 }

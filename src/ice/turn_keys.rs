@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
+
 use super::breaker::{BreakerState, SharedBreaker};
 use super::cloudflare::Cloudflare;
 use turn_base::clock::Clock;

@@ -165,28 +165,31 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Says where the JSON is wrong. Does not quote it, because it may contain a token: what follows the last "expected" is a text of ours or
-/// of serde.
+/// Says where the JSON is wrong.
 fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if error.classify() != serde_json::error::Category::Data {
         return format!("Send JSON: this is none (line {line}, column {column}).");
     }
     let said = error.to_string();
+    let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
+    format!("{} (line {line}, column {column}).", remedy(field, said))
+}
+
+/// What to do about an error of serde. Does not quote what was sent, because that may be a token: what follows the last "expected" is a text
+/// of ours or of serde.
+pub(crate) fn remedy(field: &str, said: &str) -> String {
     // The name that follows is one of ours.
     let name_after = |words: &str| said.strip_prefix(words)?.split('`').next();
     if let Some(missing) = name_after("missing field `") {
-        return format!("Set `{missing}` (line {line}, column {column}).");
+        return format!("Set `{missing}`");
     }
     if let Some(twice) = name_after("duplicate field `") {
-        return format!("Send `{twice}` once (line {line}, column {column}).");
+        return format!("Send `{twice}` once");
     }
-    let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);
-    let expected =
-        expected.and_then(|expected| expected.rsplit_once(" at line ")).map(|(expected, _)| expected);
-    match expected {
-        Some(expected) => format!("Set `{field}` to {expected} (line {line}, column {column})."),
-        None => format!("Correct `{field}`: it has the wrong type (line {line}, column {column})."),
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("Set `{field}` to {expected}"),
+        None => format!("Correct `{field}`: it has the wrong type"),
     }
 }
 

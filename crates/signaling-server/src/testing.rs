@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
-use turn_ledger::{ClientKey, KeyName, Spender, User};
+use turn_ledger::{ClientKey, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::broker::{Counted, ServerBroker};

@@ -1,17 +1,11 @@
-//! Pages of rows, and the parameters of a request for one. A cursor names the last row of a page, so it stays valid while figures
+//! Pages of rows. A cursor names the last row of a page, so it stays valid while figures
 //! change.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use turn_base::error::ApiError;
-use turn_base::request::query::text_parameter;
 use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
-
-/// Most rows of a page.
-const PAGE_MAX: usize = 1_000;
-/// Rows of a page without `limit`.
-const PAGE_DEFAULT: usize = 100;
 
 /// The first `limit` of the rows, and the cursor of the page after them. `rows` has one more row if there is such a page.
 pub(super) fn page<T>(
@@ -52,21 +46,13 @@ pub(super) fn grant_place(cursor: &str) -> Option<GrantPlace> {
     Some((bytes, id.parse::<GrantId>().ok()?))
 }
 
-/// The rows of a page that `?limit=` asks for.
-pub(super) fn limit(query: Option<&str>) -> Result<usize, ApiError> {
-    let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-    let wrong = || ApiError::invalid("Set `limit` once, to a number from 1 to 1000.");
-    Ok(text_parameter(query, "limit", in_range, wrong)?.unwrap_or(PAGE_DEFAULT))
-}
-
 /// The place after which a page begins.
-pub(super) fn cursor<T>(
-    query: Option<&str>,
+pub(super) fn place_after<T>(
+    cursor: Option<String>,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, ApiError> {
-    text_parameter(query, "cursor", parse, || {
-        ApiError::invalid("Set `cursor` once, to the `next` of the page before.")
-    })
+    let wrong = || ApiError::invalid("Set `cursor` to the `next` of the page before.");
+    cursor.filter(|text| !text.is_empty()).map(|text| parse(&text).ok_or_else(wrong)).transpose()
 }
 
 #[cfg(test)]

@@ -1,8 +1,56 @@
-//! The query of a request.
+//! The query of a request. A struct that describes it for the `OpenAPI` document also parses it.
 
 use std::borrow::Cow;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::de::{DeserializeOwned, Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+
+use crate::body::remedy;
 use crate::error::ApiError;
+
+/// The query of a request, as `T` describes it. Other parameters are ignored; one of `T` that stands there twice is refused.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parse_query(parts.uri.query()).map(Self)
+    }
+}
+
+/// The same, of a query.
+pub fn parse_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, ApiError> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let query = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(query).map_err(|error| {
+        let message = remedy(&error.path().to_string(), &error.inner().to_string());
+        ApiError::invalid(format!("{message}."))
+    })
+}
+
+/// A parameter as `parse` reads it. `expected` completes the sentence "Set it to …". For `#[serde(deserialize_with)]`.
+pub fn form<'de, D: Deserializer<'de>, T>(
+    text: D,
+    parse: impl FnOnce(&str) -> Option<T>,
+    expected: &str,
+) -> Result<T, D::Error> {
+    let text = Cow::<str>::deserialize(text)?;
+    // The text may be a token.
+    parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &expected))
+}
+
+/// The same, but an empty text is none, as a form sends it.
+pub fn form_or_none<'de, D: Deserializer<'de>, T>(
+    text: D,
+    parse: impl FnOnce(&str) -> Option<T>,
+    expected: &str,
+) -> Result<Option<T>, D::Error> {
+    form(text, |text| if text.is_empty() { Some(None) } else { parse(text).map(Some) }, expected)
+}
 
 /// The values of one query parameter, in their order.
 pub fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
@@ -10,27 +58,32 @@ pub fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>>
     pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 
-/// A parameter as `parse` reads it; `None` if it is absent. One that stands there twice is as wrong as one that cannot be read.
-pub fn parameter<T>(
-    query: Option<&str>,
-    name: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-    wrong: impl FnOnce() -> ApiError,
-) -> Result<Option<T>, ApiError> {
-    match parameters(query, name).as_slice() {
-        [] => Ok(None),
-        [text] => parse(text).map(Some).ok_or_else(wrong),
-        _ => Err(wrong()),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same, but an empty text is none, as a form sends it.
-pub fn text_parameter<T>(
-    query: Option<&str>,
-    name: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-    wrong: impl FnOnce() -> ApiError,
-) -> Result<Option<T>, ApiError> {
-    let parse = |text: &str| if text.is_empty() { Some(None) } else { parse(text).map(Some) };
-    parameter(query, name, parse, wrong).map(Option::flatten)
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Page {
+        #[serde(default, deserialize_with = "limit")]
+        limit: Option<u8>,
+    }
+
+    fn limit<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u8>, D::Error> {
+        form_or_none(text, |text| text.parse().ok(), "a number up to 255")
+    }
+
+    #[test]
+    fn a_parameter_of_another_form_or_a_second_one_is_named() {
+        for query in [None, Some(""), Some("limit="), Some("other=1&other=2")] {
+            assert_eq!(parse_query::<Page>(query).unwrap(), Page { limit: None }, "{query:?}");
+        }
+        for (query, said) in [
+            ("limit=256", "Set `limit` to a number up to 255."),
+            ("limit=x, expected secret", "Set `limit` to a number up to 255."),
+            ("limit=1&limit=1", "Send `limit` once."),
+        ] {
+            let refused = parse_query::<Page>(Some(query)).unwrap_err();
+            assert_eq!(refused.body.message.as_deref(), Some(said), "{query}");
+        }
+    }
 }

@@ -182,7 +182,9 @@ fn fill(books: &mut Books, source: IceSource, grants: u64) -> Result<Vec<GrantId
             let hold = hold.map_err(|why| format!("no room: {why:?}"))?;
             let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
             let grant = Grant { id, source, issued_at, expires_at };
-            let commit = books.commit(hold, &grant, Some(&format!("{n:064x}")), requester)?;
+            let commit = books
+                .commit(hold, &grant, Some(&format!("{n:064x}")), requester)
+                .map_err(|why| format!("{why:?}"))?;
             drop(books.take_batch());
             Ok(books.note_written(&commit, Written::Yes)?)
         })?;
