@@ -20,14 +20,14 @@ names=()
 declare -A purposes commands
 step() { names+=("$1") purposes[$1]=$2 commands[$1]="${*:3}"; }
 
-# Compiles all programs, tests and benches with the lints, then runs the tests, two of their programs at a time. The tests of the ledger in
-# PostgreSQL start a server of their own, and with CI set they are not skipped.
+# Compiles all programs, tests and benches with the lints, then runs the tests, two of their programs at a time, each with eight threads, because
+# most integration tests wait. The tests of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
 workspace_tests() {
     local programs
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl
     programs=$(test_programs)
     printf '%s\n' "$programs" |
-        CI=1 xargs -P 2 -L 1 bash -c '
+        CI=1 RUST_TEST_THREADS=8 xargs -P 2 -L 1 bash -c '
             output=$(cd "$0" && "$1" 2>&1) || result=255
             printf "%s\n%s\n" "${1##*/}" "$output" | grep -vE "^test .* \.\.\. (ok|ignored)|^$"
             exit ${result:-0}'
