@@ -147,6 +147,12 @@ fn a_directory_that_cannot_be_used_is_named_in_the_error() {
     let error = open(&file);
     assert!(matches!(error, OpenError::Directory { .. }), "{error}");
     assert!(error.to_string().contains("STATE_DIR"), "{error}");
+
+    // A file that cannot be opened is named, such as one that was restored as root.
+    std::fs::create_dir(state.file()).unwrap();
+    std::fs::write(state.file().join("a-file"), "").unwrap();
+    let error = open(state.path().as_ref());
+    assert!(error.to_string().contains("ledger.redb"), "{error}");
 }
 
 #[test]

@@ -23,6 +23,13 @@ test('hanging up does not wait for statistics that never come', async () => {
   assert.deepEqual([broker.of('close').map(counts), time.timers.size], [[[11, 22]], 0]);
 });
 
+test('a page that watches before there is a peer connection is told, and nothing is thrown', async () => {
+  const { broker } = world;
+  const watch = world.client().watch(undefined);
+  await watch.stop();
+  assert.deepEqual([watch.connectionId, broker.of('open').length, world.errors], [null, 0, ['PEER_CONNECTION']]);
+});
+
 test('heartbeats continue without statistics', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());

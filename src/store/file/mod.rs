@@ -100,10 +100,10 @@ impl FileStorage {
         if std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
-        let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
+        let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
         let store = Self { database: Some(database), path, pruned: None };
         store.check_format()?;
-        store.tidy(directory)
+        store.tidy()
     }
 
     fn read_or_begin(&self) -> Result<Contents, OpenError> {
@@ -140,13 +140,11 @@ impl FileStorage {
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
-        let made = files().create_file(file).map_err(|error| cannot_open(error, directory, path)).and_then(
-            |database| {
-                let store = Self { database: Some(database), path: path.to_owned(), pruned: None };
-                let made = store.change(tables::make_all);
-                made.map_err(|error| store.unusable(error)).map(|()| store)
-            },
-        );
+        let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
+            let store = Self { database: Some(database), path: path.to_owned(), pruned: None };
+            let made = store.change(tables::make_all);
+            made.map_err(|error| store.unusable(error)).map(|()| store)
+        });
         made.inspect_err(|_| {
             let _ = std::fs::remove_file(path);
         })
@@ -159,12 +157,12 @@ impl FileStorage {
     }
 
     /// Removes old rows, and compacts the file if that frees much of it. The service also starts if this fails.
-    fn tidy(mut self, directory: &Path) -> Result<Self, OpenError> {
+    fn tidy(mut self) -> Result<Self, OpenError> {
         let Err(error) = self.try_tidy() else { return Ok(self) };
         tracing::warn!(%error, "old rows could not be removed from the ledger");
         // After a failed write the database's state is unknown, so it is opened again.
         self.database = None;
-        let opened = files().open(&self.path).map_err(|error| cannot_open(error, directory, &self.path))?;
+        let opened = files().open(&self.path).map_err(|error| cannot_open(error, &self.path))?;
         self.database = Some(opened);
         Ok(self)
     }
@@ -234,11 +232,11 @@ impl FileStorage {
     }
 }
 
-fn cannot_open(error: DatabaseError, directory: &Path, path: &Path) -> OpenError {
+fn cannot_open(error: DatabaseError, path: &Path) -> OpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-            OpenError::Directory { path: directory.to_owned(), error }
+            OpenError::Directory { path: path.to_owned(), error }
         }
         other => OpenError::damaged(path, &other),
     }

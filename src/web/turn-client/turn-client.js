@@ -62,6 +62,9 @@ export class TurnClientError extends Error {
   }
 }
 
+/** @type {import('./turn-client.js').WatchHandle} */
+const NOTHING_WATCHED = { connectionId: null, relayed: null, relayProtocol: null, bytesSent: 0, bytesReceived: 0, stop: async () => {} };
+
 /**
  * @param {TurnClientOptions} [options]
  * @returns {import('./turn-client.js').TurnClient} Options and methods are described in turn-client.d.ts.
@@ -78,6 +81,10 @@ export function createTurnClient(options = {}) {
     iceServers: (iceOptions) => credentials.iceServers(iceOptions),
     status: () => credentials.status(),
     watch(pc, watchOptions = {}) {
+      if (!pc) {
+        broker.report(new TurnClientError('PEER_CONNECTION', 'call watch() when there is a peer connection: PeerJS makes it in answer()'));
+        return NOTHING_WATCHED;
+      }
       const watched = watches.get(pc);
       if (watched) return watched;
       const meter = meters.get(pc) ?? new Meter();
