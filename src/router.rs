@@ -105,7 +105,6 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let routes = vec![
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
-        route!(overrides::drop_reading),
         route!(overrides::revoke_credential),
         route!(users::revoke_user),
         route!(users::block_user),

@@ -37,8 +37,6 @@ pub enum Check {
     Network,
     /// Revoking the credential that the check minted.
     Revoke,
-    /// How long a credential can be used after its expiry.
-    Tail,
     /// Cloudflare's analytics.
     Analytics,
     /// coturn's CLI.

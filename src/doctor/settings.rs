@@ -1,8 +1,7 @@
 //! The check of the settings: sources, limits, and probable mistakes; and what the running service says about the proxies in
-//! front of it and about the tail that it has seen, which the doctor cannot see itself.
+//! front of it, which the doctor cannot see itself.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use crate::amounts::Shown;
 use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
 use turn_base::http_client::{body, send};
-use turn_ledger::{BudgetMode, IceSource};
+use turn_ledger::BudgetMode;
 
 /// Longest response that is read. Real ones have 3 KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -57,8 +56,7 @@ async fn get(url: String, client: &Client) -> Result<Value, String> {
 /// Asks the service at the configured address. No finding if none answers, because it may not run yet.
 pub(super) async fn service(config: &Config, client: &Client) -> Vec<(Check, Verdict)> {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    let tail = config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail());
-    get(url, client).await.map(|status| of_status(&status, tail)).unwrap_or_default()
+    get(url, client).await.map(|status| of_status(&status)).unwrap_or_default()
 }
 
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
@@ -71,8 +69,8 @@ pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client)
     warn(seen, remedy)
 }
 
-/// The findings about a status. `tail`: the configured one.
-fn of_status(status: &Value, tail: Duration) -> Vec<(Check, Verdict)> {
+/// The findings about a status.
+fn of_status(status: &Value) -> Vec<(Check, Verdict)> {
     let mut found = Vec::new();
     let mut hints = status["hints"].as_array().into_iter().flatten();
     if let Some(hint) = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED") {
@@ -80,29 +78,7 @@ fn of_status(status: &Value, tail: Duration) -> Vec<(Check, Verdict)> {
         found
             .push((Check::Configuration, warn(says, "set TRUSTED_PROXIES, if that address is your proxy's")));
     }
-    let number = |name: &str| status["observedTail"][name].as_u64().unwrap_or_default();
-    let (seconds, grants) = (number("longestSeconds"), number("grants"));
-    if grants > 0 {
-        let seen = format!(
-            "the running service has seen up to {seconds} s, of {grants} grants in use at their expiry, of which {} \
-             relayed after it",
-            number("relayedAfterExpiry")
-        );
-        found.push((Check::Tail, judge_tail(seconds, tail, &seen)));
-    }
     found
-}
-
-/// Compares a tail that was seen, in seconds, with the one that the ledger assumes.
-pub(super) fn judge_tail(seconds: u64, assumed: Duration, seen: &str) -> Verdict {
-    let seen = format!("{seen}; the ledger assumes {} s", assumed.as_secs());
-    if seconds <= assumed.as_secs() {
-        return ok(seen);
-    }
-    let remedy = format!(
-        "set TURN_EXPIRY_TAIL_SECONDS to more than {seconds}: until then usage can exceed the published bound"
-    );
-    warn(seen, remedy)
 }
 
 #[cfg(test)]
@@ -128,22 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_that_is_longer_than_the_configured_one_is_a_warning_and_no_status_is_no_finding() {
-        let found = |status| of_status(&status, Duration::from_secs(600));
-        for (longest, grants, state) in [
-            (600, 5, Some(CheckState::Ok)),
-            (660, 5, Some(CheckState::Warn)),
-            (0, 5, Some(CheckState::Ok)),
-            (0, 0, None),
-        ] {
-            let tail =
-                json!({ "longestSeconds": longest, "grants": grants, "relayedAfterExpiry": 2, "leftOut": 0 });
-            let found = found(json!({ "hints": [], "observedTail": tail }));
-            assert_eq!(found.first().map(|(_, one)| one.state), state, "{longest}");
-            assert!(found.iter().all(|(_, one)| one.seen.contains("of 5 grants")), "{found:?}");
-        }
-        for other in [json!({ "hints": [{ "code": "NO_REPORTS", "message": "x" }] }), json!([])] {
-            assert!(found(other).is_empty());
-        }
+    fn an_untrusted_proxy_is_a_warning_and_no_other_status_is_a_finding() {
+        let of = |code: &str| of_status(&json!({ "hints": [{ "code": code, "message": "x" }] }));
+        assert_eq!(of("PROXY_NOT_TRUSTED")[0].1.state, CheckState::Warn);
+        assert!(of("NO_REPORTS").is_empty() && of_status(&json!([])).is_empty());
     }
 }

@@ -12,7 +12,6 @@ use super::hints::{self, HintBody};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
-use crate::meter::cloudflare::tail::ObservedTail;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, Snapshot, Timestamp};
 
@@ -77,8 +76,8 @@ pub struct StatusBody {
     /// The assumption behind the bound, for people.
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
-    /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, was
-    /// dropped or settles later than the lag; if the wall clock contradicts the period or has jumped ahead; or while another replica
+    /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, has
+    /// fallen or settles later than the lag; if the wall clock contradicts the period or has jumped ahead; or while another replica
     /// may lead.
     bound_holds: bool,
     /// Average rate of one live grant at the source where it is highest, in Mbps; null without two readings to compare.
@@ -86,9 +85,6 @@ pub struct StatusBody {
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
-    /// For how long grants relayed after their expiry, by Cloudflare's count; null without its analytics.
-    #[schema(required = true)]
-    observed_tail: Option<ObservedTail>,
     /// Billed bytes of this period.
     #[schema(example = 45_230_000_000_u64)]
     used_bytes: u64,
@@ -165,7 +161,6 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
             live: snapshot.live_grants,
             reported: snapshot.counts.reported,
         },
-        observed_tail: app.cloudflare_meter.as_ref().map(|meter| meter.shown().tail),
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         frozen: snapshot.frozen,

@@ -11,8 +11,8 @@ use crate::ice::cloudflare::remedy;
 use crate::limit::proxies::Unread;
 use crate::telemetry::words;
 use turn_ledger::{
-    BitRate, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, IceSource,
-    LateCounts, MeasuredUsage, Snapshot,
+    BitRate, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, IceSource, LateCounts,
+    MeasuredUsage, Snapshot,
 };
 
 /// How long after a clamped claim the hint is shown.
@@ -25,7 +25,7 @@ const NO_TURN_KEY: &str = "Cloudflare's count is read without a TURN key: all TU
 const UNCUT: &str = "coturn's sessions are not cut: its command line gave no complete listing for 15 s, or an expired session stays in it. Each credential of coturn counts with the long tail meanwhile. Check coturn, COTURN_CLI and COTURN_CLI_PASSWORD with turn-broker doctor.";
 const OUTLIVED: &str = "a client reports a connection that relays although its credential has expired and the tail has passed. Raise TURN_EXPIRY_TAIL_SECONDS, unless you do not believe that client.";
 const COUNT_DOUBTED: &str = "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.";
-const READING_DROPPED: &str = "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.";
+const COUNTS_MISSING: &str = "Cloudflare counts less of a day than it did before, by more than ANALYTICS_MARGIN_PERCENT. The higher count stays, and the bound is unreliable until the day is counted in full again. Check CLOUDFLARE_ACCOUNT_ID and the TURN keys with turn-broker doctor; if the higher count was wrong, raise the limit by the difference.";
 const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
 const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten the tail.";
 const NOT_LEADING: &str = "this replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and these figures can be old. Check the database with turn-broker doctor.";
@@ -92,19 +92,13 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(failure.is_some() && !measured.is_stale(), "ANALYTICS_FAILING", &text);
     let broken = broken_assumptions(measured, snapshot.assumed_rate);
     hints.add(!broken.is_empty(), "ASSUMPTION_BROKEN", &broken);
-    if let Some(FastGrant { grant, rate }) = snapshot.fastest {
-        let text = format!(
-            "credential {grant} relays at {rate}, more than the assumed rate of a grant: it can use more than is reserved for it. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
-        );
-        hints.add(true, "GRANT_TOO_FAST", &text);
-    }
     let text = format!(
         "the provider counted {} GB under identifiers that this ledger does not know: another broker, an older ledger, or a stolen key uses the TURN key. Find who does, or create a new key.",
         snapshot.unknown_bytes.gb_nearest()
     );
     hints.add(snapshot.has_unknown_bytes(), "UNKNOWN_BYTES", &text);
     hints.add(measured.doubted, "COUNT_DOUBTED", COUNT_DOUBTED);
-    hints.add(measured.dropped, "READING_DROPPED", READING_DROPPED);
+    hints.add(measured.has_fallen, "COUNTS_MISSING", COUNTS_MISSING);
     if let Some(LateCounts { lag, grows }) = measured.late_counts {
         let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
         let lag = lag.as_secs();

@@ -1,4 +1,4 @@
-//! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential.
+//! Operator overrides while the service runs: change the limit, stop minting, revoke a credential.
 //! Tests: `tests/it/overrides.rs`.
 //! An override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
 
@@ -109,29 +109,6 @@ pub async fn set_frozen(app: AppState, JsonBody(body): JsonBody<FreezeOverride>)
     app.account.note_action(what.to_owned());
     app.account.record_change(|books| books.override_freeze(body.frozen)).await?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
-    Ok(Json(status(&app, &app.account.snapshot())))
-}
-
-/// Drops the provider's count of this period.
-///
-/// Use it if the count is absurd and was confirmed. Until the next count, usage is estimated from the period's start, everything
-/// promised since then is reserved, and `boundHolds` is false.
-#[utoipa::path(
-    post, path = "/api/budget/drop-reading",
-    responses(
-        (status = 200, description = "The state of the budget without the count.", body = StatusBody),
-        (status = 404, description = "`NOT_FOUND`: no count of this period was taken, so there is nothing to drop.", body = ErrorBody),
-    )
-)]
-pub async fn drop_reading(app: AppState) -> JsonResult<StatusBody> {
-    if !app.account.change(|books| books.ledger_mut().drop_readings()) {
-        return Err(ApiError::not_found(
-            "Wait for a count: the provider has counted nothing in this period, so there is nothing to drop.",
-        ));
-    }
-    app.account.note_action("The provider's count of this period was dropped.".to_owned());
-    tracing::warn!("the operator has dropped the provider's count of this period");
-    app.account.recorded().await?;
     Ok(Json(status(&app, &app.account.snapshot())))
 }
 

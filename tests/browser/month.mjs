@@ -73,7 +73,7 @@ export function month(mood) {
     periodStart: instant(START), source: 'measured+estimate', asOf: instant(AS_OF), stale: trouble, reservedGB: gb(committed - used),
     samplingMarginGB: gb(measured / 19), overshootBoundGB: gb(bound), likelyOvershootGB: gb(bound / 4), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712,
-    observedTail: { longestSeconds: 540, grants: 4711, relayedAfterExpiry: 1902, leftOut: 0 }, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
+    grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
     hints: reserved ? [
       { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, or raise the limit.' },

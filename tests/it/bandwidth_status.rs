@@ -62,7 +62,6 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "boundHolds": true,
         "observedMbpsPerGrant": null,
         "grants": {"issued": 0, "live": 0, "reported": 0},
-        "observedTail": null,
         "usedBytes": 0,
         "durable": false,
         "frozen": false,

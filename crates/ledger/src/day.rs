@@ -103,14 +103,10 @@ impl DayCounts {
         }
     }
 
-    /// A day whose period was over belongs to the present one again. What is not known of it has no row, which would say that an operator
-    /// has dropped its count.
+    /// A day whose period was over belongs to the present one again.
     pub(crate) fn reopen(&mut self, day: Day) {
         let reopened = DayCount { estimated: None, ..self.get(day) };
         self.set(day, reopened);
-        if reopened == DayCount::none(day) {
-            self.rows.remove(&day);
-        }
     }
 
     /// The known days of a period.

@@ -7,7 +7,6 @@ mod readings;
 
 use std::collections::BTreeMap;
 
-use crate::day::DayCount;
 use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
 use crate::rates::Rates;
@@ -15,7 +14,6 @@ use crate::source::IceSource;
 use crate::timeline::terms::SourceTerms;
 use crate::timeline::{Slice, Timeline};
 use crate::units::period::{BillingDay, Period};
-use crate::units::slot::Day;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures};
@@ -133,12 +131,6 @@ impl Ledger {
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.sources.iter().map(|source| source.terms.source)
-    }
-
-    /// Whether a day is counted. Days of other periods are taken to be: only counts of this one can be dropped.
-    pub fn is_counted(&self, source: IceSource, day: Day) -> bool {
-        let is_counted = |count: DayCount| count.as_of > day.start();
-        !self.period().contains(day.start()) || self.day(source, day).is_some_and(is_counted)
     }
 
     /// Whether counts of a source are taken; `false` for one that is not configured.

@@ -214,6 +214,9 @@ fn a_source_without_a_recent_reading_is_stale_and_a_lower_count_does_not_help() 
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), ReadingOutcome::Fell);
     assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
     assert_eq!(ledger.figures().used, ByteCount::new(1_000));
+    assert!(ledger.measured().has_fallen);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 1_000)), ReadingOutcome::Taken);
+    assert!(!ledger.measured().has_fallen, "the day is counted in full again");
 }
 
 #[test]
@@ -291,40 +294,6 @@ fn a_count_that_this_process_makes_is_never_doubted() {
     let mut ledger = ledger(1_000);
     ledger.advance(at(10 * MINUTE));
     assert_eq!(ledger.take_reading(IceSource::Coturn, &count(1, u64::MAX, 0)), ReadingOutcome::Taken);
-}
-
-#[test]
-fn a_dropped_reading_leaves_what_was_reported_and_promised_since_the_period_began() {
-    let mut ledger = ledger(100_000_000_000);
-    reserve(&mut ledger, IceSource::Cloudflare, HOUR).unwrap();
-    ledger.apply(bytes(IceSource::Cloudflare, 5_000));
-    ledger.advance(at(10 * MINUTE));
-    let before = ledger.figures();
-    assert!(!ledger.drop_readings(), "there is none");
-    for minute in 1..=4 {
-        let _ = ledger.take_reading(IceSource::Cloudflare, &count(minute, minute * 50_000_000_000, 7));
-    }
-    assert!(!ledger.measured().assumption_holds());
-    assert!(ledger.drop_readings());
-    assert_eq!(ledger.figures(), before, "as if it had never been taken");
-    let measured = ledger.measured();
-    let found = (measured.as_of, measured.assumption_holds(), measured.observed, measured.dropped);
-    assert_eq!(found, (None, true, None, true));
-    assert!(!ledger.drop_readings(), "a second call changes nothing");
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(5, 9, 0)), ReadingOutcome::Taken);
-    assert!(!ledger.measured().dropped);
-}
-
-#[test]
-fn dropping_a_count_that_is_only_doubted_ends_the_doubt() {
-    let mut ledger = ledger(100_000_000_000);
-    assert_eq!(
-        ledger.take_reading(IceSource::Cloudflare, &count(1, 50_000_000_000, 0)),
-        ReadingOutcome::Doubted
-    );
-    assert!(ledger.measured().doubted);
-    assert!(ledger.drop_readings());
-    assert!(!ledger.measured().doubted && !ledger.drop_readings());
 }
 
 #[test]

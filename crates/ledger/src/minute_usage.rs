@@ -1,6 +1,6 @@
 //! The stored form of one source, minute by minute: plain values between the timeline and the disk. Tests: `src/timeline/tests`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,8 @@ pub struct SourceState {
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
+    /// The days whose latest count was lower than one before it, by more than the margin.
+    pub(crate) fallen: BTreeSet<Day>,
     /// Until when a connection relays although its grant and its tail were over.
     pub(crate) outlived_until: Timestamp,
     /// Until when sessions were cut whose grant was over.

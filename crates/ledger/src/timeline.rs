@@ -10,6 +10,7 @@ mod counts;
 pub(crate) mod measured;
 pub(crate) mod terms;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::dirty::Dirty;
@@ -22,7 +23,7 @@ use crate::reading::LateCounts;
 use crate::source::IceSource;
 use crate::trial::{Assumption, Trial};
 use crate::units::period::{BillingDay, Period};
-use crate::units::slot::Minute;
+use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
@@ -58,6 +59,8 @@ pub struct Timeline {
     read_at: Timestamp,
     /// The absurd counts that wait for their confirmation.
     doubt: CountDoubt,
+    /// The days whose latest count was lower than one before it, by more than the margin.
+    fallen: BTreeSet<Day>,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub(crate) late_counts: Option<LateCounts>,
 }
@@ -102,6 +105,7 @@ impl Timeline {
             outlived_until: Timestamp::default(),
             read_at: now,
             doubt: CountDoubt::default(),
+            fallen: BTreeSet::new(),
             late_counts: None,
         };
         timeline.restore_counts(rates.liability, stored);
@@ -265,6 +269,7 @@ impl Timeline {
     fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
         self.flowed = ByteCount::ZERO;
+        self.fallen.clear();
         self.minutes.begin(period, now);
     }
 

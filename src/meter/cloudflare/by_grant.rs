@@ -4,7 +4,7 @@
 //! Each poll counts the open [`spans`] again, and once an hour the hour that is final. The end of the final counts is stored with the
 //! ledger, so no hour is counted twice.
 //!
-//! The counts also say which grants were in use at their expiry. [`super::tail`] looks at what they relayed after it.
+//! The counts also say which grants relay around their expiry. [`super::tail`] looks at what they relayed after it.
 
 use std::time::Duration;
 
@@ -98,8 +98,9 @@ impl CloudflareMeter {
         for ids in ids.chunks(LOOK_UP_MAX) {
             self.account.read(|books| {
                 for (id, row) in ids.iter().filter_map(|id| Some((*id, books.grants().valid(*id)?))) {
-                    if row.expires_at <= soon && row.expires_at.plus(EXPIRES_SOON) > counted_until {
-                        watch.wait_for(id, row.expires_at);
+                    let is_near = row.expires_at <= soon && row.expires_at.plus(EXPIRES_SOON) > counted_until;
+                    if is_near && !watch.wait_for(id, row.expires_at) {
+                        self.metrics.grant_counts.count([SOURCE.name(), "unwatched"]);
                     }
                 }
             });
@@ -107,9 +108,12 @@ impl CloudflareMeter {
         let query = watch.due(now, self.tail, final_after(self.lag_in_use()));
         if let Some(query) = query {
             let grants: Vec<_> = query.grants.keys().copied().collect();
-            watch.take(&query, &self.api.minutes_of(&grants, query.span).await?);
+            let longest = watch.take(&query, &self.api.minutes_of(&grants, query.span).await?);
+            if longest > self.tail {
+                let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to more than seconds");
+                tracing::warn!(seconds, remedy, "a credential relayed for longer after its expiry than is assumed");
+            }
         }
-        self.shown().tail = watch.seen();
         Ok(())
     }
 

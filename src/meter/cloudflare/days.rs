@@ -28,11 +28,6 @@ impl<T> CountedDays<T> {
         days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
     }
 
-    /// Keeps only the days whose count is still known: an operator can drop counts.
-    pub fn retain(&mut self, is_known: impl Fn(Day) -> bool) {
-        self.days.retain(|day, _| is_known(*day));
-    }
-
     /// Notes the count of a day until an instant.
     pub fn note(&mut self, day: Day, until: Timestamp, count: T) {
         self.days.insert(day, (until, count));

@@ -17,14 +17,13 @@ pub mod days;
 mod earlier;
 pub mod lateness;
 mod spans;
-pub mod tail;
+mod tail;
 
 use crate::account::Account;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
-use tail::ObservedTail;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
 use turn_base::random;
@@ -61,8 +60,6 @@ pub struct CloudflareMeter {
 /// What the queries have shown, for people. In memory: the first ones after a start set it.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// What was seen of the tail since the start.
-    pub tail: ObservedTail,
     /// Why the latest query failed, and what to do; `None` if it was answered.
     pub failure: Option<String>,
     /// The bytes of each TURN key in one period, by the latest count.
@@ -168,9 +165,6 @@ impl CloudflareMeter {
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
         let mut taken = ReadingOutcome::Taken;
-        self.account.read(|books| {
-            state.days.retain(|day| books.ledger().is_counted(IceSource::Cloudflare, day));
-        });
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
             let count = self.api.count(day.start(), until, age).await?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Books;
 use super::commit::CLOCK_AHEAD_MAX;
-use crate::grants::counted::FastGrant;
 use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::MINT_SLACK;
@@ -50,8 +49,6 @@ pub struct Snapshot {
     pub open_connections: usize,
     /// Bytes of this period that sources counted under identifiers that the ledger does not know.
     pub unknown_bytes: ByteCount,
-    /// The live grant that relays fastest, if one is faster than assumed.
-    pub fastest: Option<FastGrant>,
     /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,
     /// Which credentials are admitted.
@@ -97,14 +94,14 @@ impl Snapshot {
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
-    /// period. They do not while a count is in doubt or dropped. If a clock that was ahead ended the period too early, no period
+    /// period. They do not while a count is in doubt, settles late or has fallen. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now && is_in_period;
-        let MeasuredUsage { late_counts, doubted, dropped, .. } = self.measured;
-        let is_counted = !doubted && !dropped && late_counts.is_none_or(|late| !late.grows);
+        let MeasuredUsage { late_counts, doubted, has_fallen, .. } = self.measured;
+        let is_counted = !doubted && !has_fallen && late_counts.is_none_or(|late| !late.grows);
         self.measured.assumption_holds() && is_counted && is_time_known && !self.lacks_grants()
     }
 }
@@ -126,7 +123,6 @@ impl Books {
             live_grants: self.ledger.live_grants(),
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),
-            fastest: self.grants.fastest(),
             assumed_rate: self.ledger.assumed_rate(),
             mode: self.ledger.mode(),
             lacks_until: self.lacking.until,

@@ -11,7 +11,7 @@ use crate::grant_counts::GrantCounts;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::period::Period;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;
@@ -29,17 +29,6 @@ pub struct CountedSource {
     pub(super) taking: Option<Taking>,
     /// Whether the last count was absurd: of those that are not final, and of those that are.
     pub(super) was_absurd: [bool; 2],
-    /// The grant that relayed fastest, if one was faster than assumed. It may have ended.
-    pub(super) fastest: Option<FastGrant>,
-}
-
-/// A grant that relayed faster than a grant is assumed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FastGrant {
-    /// Its average rate in the span that was counted.
-    pub rate: BitRate,
-    /// The grant.
-    pub grant: GrantId,
 }
 
 /// How far a count by grant is taken. It is stored with what was taken, so that a crash lets no part count twice.

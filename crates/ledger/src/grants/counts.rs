@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
+use super::counted::{CountedSource, CountedSources, Taking};
 use super::row::GrantRow;
 use super::{Grants, ROWS_AT_ONCE};
 use crate::doubt;
@@ -15,16 +15,10 @@ use crate::grant_counts::GrantCounts;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::BilledDirections;
 
 impl Grants {
-    /// The live grant that relays fastest, if one is faster than assumed.
-    pub fn fastest(&self) -> Option<FastGrant> {
-        let found = self.counted.values().filter_map(|counted| counted.fastest);
-        found.filter(|fast| self.is_in_use(fast)).max_by_key(|fast| fast.rate)
-    }
-
     /// Until when a source has counted its grants in this period for good.
     pub fn counted_until(&self, source: IceSource) -> Timestamp {
         let until = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
@@ -122,8 +116,8 @@ impl Grants {
         let is_last = ids.len() < ROWS_AT_ONCE;
         let ids: Vec<_> = ids.into_iter().take(ROWS_AT_ONCE).collect();
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
-        let (from, is_final, until) = (Some(counts.from), counts.is_final, counts.until);
-        taking.unknown = taking.unknown.plus(self.count_grants(source, by_grant, from, is_final, until));
+        let (is_final, until) = (counts.is_final, counts.until);
+        taking.unknown = taking.unknown.plus(self.count_grants(source, by_grant, is_final, until));
         for id in &ids {
             self.drop_claim(source, *id, seen_until, until);
         }
@@ -141,7 +135,7 @@ impl Grants {
         now: Timestamp,
     ) {
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
-        let unknown = self.count_grants(source, by_grant, None, true, now);
+        let unknown = self.count_grants(source, by_grant, true, now);
         self.count_unknown(source, unknown, true, now);
         let from = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
         for id in self.claiming_after(source, None).collect::<Vec<_>>() {
@@ -174,24 +168,6 @@ impl Grants {
             self.claiming.remove(&(source, id));
         }
         self.dirty.note(id);
-    }
-
-    /// Whether a grant may still relay.
-    fn is_in_use(&self, fast: &FastGrant) -> bool {
-        self.get(fast.grant).is_some_and(|row| row.extra().revoked_at.is_none())
-    }
-
-    /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
-    /// counts by the minute.
-    fn fast(&self, grant: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) -> Option<FastGrant> {
-        let row = self.any(grant)?;
-        let end = row.alive_until().map_or(until, |end| end.start().min(until));
-        let millis = end.millis_since(from.max(row.issued_at)).max(Minute::MILLIS);
-        let allowed = self.terms.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
-        let relayed = u128::from(bytes.get()).saturating_mul(Minute::MILLIS.into());
-        let rate = u128::from(bytes.get()).saturating_mul(8_000).checked_div(millis.into()).unwrap_or(0);
-        let rate = BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX));
-        (relayed > allowed).then_some(FastGrant { rate, grant })
     }
 
     /// Nobody counted a source's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
@@ -245,17 +221,15 @@ impl Grants {
         }
     }
 
-    /// Takes counts by grant. Returns the bytes that belong to none. `from`: where their span begins; `None`: two looks are too close
-    /// together for a rate, so all that was counted of a grant is taken.
+    /// Takes counts by grant. Returns the bytes that belong to none.
     fn count_grants(
         &mut self,
         source: IceSource,
         by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
-        from: Option<Timestamp>,
         is_final: bool,
         at: Timestamp,
     ) -> ByteCount {
-        let (start, mut unknown, mut fastest) = (self.period.start, ByteCount::ZERO, None);
+        let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
             let Some(row) = self.any(id).filter(|row| row.source == source) else {
                 unknown = unknown.plus(bytes);
@@ -267,12 +241,7 @@ impl Grants {
             if after != before {
                 self.dirty.note(id);
             }
-            let relayed = if from.is_some() { bytes } else { after.measured() };
-            fastest = self.fast(id, relayed, from.unwrap_or(start), at).max(fastest);
         }
-        let before = self.counted.get(&source).and_then(|counted| counted.fastest);
-        let before = before.filter(|fast| self.is_in_use(fast));
-        self.counted.entry(source).or_default().fastest = before.max(fastest);
         unknown
     }
 

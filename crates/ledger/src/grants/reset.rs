@@ -31,7 +31,6 @@ impl Grants {
         self.spenders.begin(period.start);
         for counted in self.counted.values_mut() {
             counted.unknown.begin();
-            counted.fastest = None;
         }
     }
 

@@ -38,15 +38,6 @@ impl Ledger {
         self.with(source, |timeline| timeline.carry(carried, true));
     }
 
-    /// Drops the readings of this period that come from providers. `false` if there are none.
-    pub fn drop_readings(&mut self) -> bool {
-        let mut dropped = false;
-        for source in &mut self.sources {
-            dropped |= source.terms.source.is_counted_by_provider() && source.drop_counts();
-        }
-        dropped
-    }
-
     /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
         self.with(source, |timeline| timeline.count_lost(until));

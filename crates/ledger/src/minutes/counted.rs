@@ -198,18 +198,6 @@ impl Minutes {
         self.counted = CountedPart::of(&self.days, self.period);
     }
 
-    /// Forgets the counts of this period: all minutes count as estimated and promised. What was promised unseen stays.
-    pub(crate) fn drop_counts(&mut self) {
-        let days: Vec<_> = self.days.of(self.period).map(|(day, count)| (day, count.unseen)).collect();
-        for (day, unseen) in days {
-            self.days.set(day, DayCount { unseen, ..DayCount::none(day) });
-        }
-        for minute in self.touched(self.period.start, self.period.end) {
-            self.amend(minute, |cell| cell.usage.counted = 0);
-        }
-        self.recount();
-    }
-
     /// Keeps the estimates of the minutes before `start` with their days, because the period of these days is over.
     pub(super) fn fold(&mut self, start: Timestamp) {
         let mut estimates = BTreeMap::<Day, u128>::new();

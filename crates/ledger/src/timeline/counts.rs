@@ -1,7 +1,7 @@
 //! The counts of one source: each replaces the estimate of the time that it covers, and tests the assumed rate.
 //! Tests: `src/timeline/tests/readings.rs`.
 //!
-//! What is counted of a day never goes down, unless an operator drops it.
+//! What is counted of a day never goes down.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::Timeline;
 use crate::day::DayCount;
 use crate::minute_usage::{SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{Assumption, CONTRADICTED_FOR, Point, Trial};
+use crate::trial::{CONTRADICTED_FOR, Point, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -33,6 +33,11 @@ impl Timeline {
             Ok(taken) if !self.accepts(&taken, &before, limit) => return ReadingOutcome::Doubted,
             Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
             Err(why) => why,
+        };
+        match outcome {
+            ReadingOutcome::Fell => self.fallen.insert(reading.day),
+            ReadingOutcome::Taken => self.fallen.remove(&reading.day),
+            _ => false,
         };
         if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = self.now;
@@ -102,22 +107,6 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// Drops the counts of this period: all minutes count as estimated and promised again, at the assumed rate. `false` without a count
-    /// and without one in doubt.
-    pub fn drop_counts(&mut self) -> bool {
-        let was_doubted = std::mem::take(&mut self.doubt).is_open(self.minutes.period());
-        if self.counted().is_none() {
-            return was_doubted;
-        }
-        // The points of the trial have changed, even if their number has not.
-        self.stored_hours = usize::MAX;
-        self.flowed = ByteCount::ZERO;
-        self.minutes.drop_counts();
-        self.trial = Trial::new(self.trial.assumed, self.minutes.sampling(), Assumption::default());
-        self.minutes.set_liability(self.trial.assumed);
-        true
-    }
-
     /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
     pub(crate) fn end_unread_trial(&mut self) {
         let is_over = !self.terms.is_read && self.now.since(self.began_at) >= CONTRADICTED_FOR;
@@ -127,19 +116,21 @@ impl Timeline {
         }
     }
 
-    /// Whether an operator has dropped the count of a day of this period, and it was not counted since.
-    pub fn has_dropped(&self) -> bool {
-        self.minutes.days.of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
+    /// Whether a day of this period was counted lower than before, by more than the margin. The higher count stays.
+    pub(super) fn has_fallen(&self) -> bool {
+        self.fallen.iter().any(|day| self.minutes.period().contains(day.start()))
     }
 
     /// What was known of the counts.
     pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
         let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
-        if let Some(SourceState { assumption, late, doubt, outlived_until, cut_until, .. }) = &stored.state {
+        if let Some(state) = &stored.state {
+            let SourceState { assumption, late, doubt, outlived_until, .. } = state;
             self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption);
             self.minutes.set_liability(self.trial.liability());
             (self.late_counts, self.doubt, self.outlived_until) = (*late, doubt.clone(), *outlived_until);
-            self.cut_until = *cut_until;
+            self.cut_until = state.cut_until;
+            self.fallen.clone_from(&state.fallen);
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
@@ -167,6 +158,7 @@ impl Timeline {
             assumption: self.trial.verdict(),
             late: self.late_counts,
             doubt: self.doubt.clone(),
+            fallen: self.fallen.clone(),
             outlived_until: self.outlived_until,
             cut_until: self.cut_until,
         }

@@ -44,8 +44,8 @@ pub struct MeasuredUsage {
     pub late_counts: Option<LateCounts>,
     /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
     pub doubted: bool,
-    /// Whether an operator has dropped the reading, and none was taken since. Bytes of others are not in the bound then.
-    pub dropped: bool,
+    /// Whether a day was counted lower than before, by more than the margin. The higher count stays, and later bytes may be missing.
+    pub has_fallen: bool,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
@@ -96,7 +96,7 @@ impl Timeline {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
         measured.doubted |= self.doubt.is_open(self.minutes.period());
-        measured.dropped |= self.has_dropped();
+        measured.has_fallen |= self.has_fallen();
         if let Some((as_of, bytes)) = self.counted() {
             measured.highest_hour = measured.highest_hour.max(self.trial.highest_hour());
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));

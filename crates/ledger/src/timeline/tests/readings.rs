@@ -196,7 +196,7 @@ fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
 }
 
 #[test]
-fn after_a_restart_a_slice_is_as_before_and_a_count_that_was_dropped_is_in_none() {
+fn after_a_restart_a_slice_is_as_before() {
     let mut timeline = timeline(START);
     let _ = count(&mut timeline, START, 0, 0);
     let mut bytes = 0;
@@ -207,7 +207,7 @@ fn after_a_restart_a_slice_is_as_before_and_a_count_that_was_dropped_is_in_none(
     }
     let stored = timeline.take_changes();
     let billing_day = BillingDay::new(1).unwrap();
-    let mut restored =
+    let restored =
         Timeline::open(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
         let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
@@ -215,10 +215,19 @@ fn after_a_restart_a_slice_is_as_before_and_a_count_that_was_dropped_is_in_none(
     };
     assert_eq!(hours(&timeline), [1_000, 5_000, 0, 4_000]);
     assert_eq!(hours(&restored), [1_000, 5_000, 0, 4_000]);
-    assert!(restored.drop_counts());
-    assert_eq!(hours(&restored), [0; 4]);
-    assert_eq!(count(&mut restored, START + 240 * MINUTE, 8_000, 0), ReadingOutcome::Taken);
-    assert_eq!(hours(&restored), [2_000; 4], "nothing is left of what was dropped");
+}
+
+#[test]
+fn that_a_count_has_fallen_is_known_after_a_restart_until_the_day_is_counted_in_full() {
+    let mut timeline = timeline(START + 20 * MINUTE);
+    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 1_000, 0), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 11 * MINUTE, 100, 0), ReadingOutcome::Fell);
+    let (stored, billing_day) = (timeline.take_changes(), BillingDay::new(1).unwrap());
+    let now = at(START + 20 * MINUTE);
+    let mut restored = Timeline::open(terms(SAMPLING), billing_day, rates(false), now, &stored);
+    assert!(restored.has_fallen());
+    assert_eq!(count(&mut restored, START + 12 * MINUTE, 1_000, 0), ReadingOutcome::Taken);
+    assert!(!restored.has_fallen());
 }
 
 /// The operator adds a TURN key that others have used. Its bytes were counted as those of others before, with their margin.

@@ -92,11 +92,6 @@ impl<D: Disk> Broker<D> {
                 self.books.override_freeze(is_frozen);
                 self.flush();
             }
-            Op::DropReadings => {
-                if self.books.ledger_mut().drop_readings() {
-                    self.excuse(Excuse::Dropped);
-                }
-            }
             Op::Copy => {
                 self.flush();
                 self.copy = self.disk.copy();

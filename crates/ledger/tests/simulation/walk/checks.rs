@@ -28,8 +28,6 @@ pub(crate) enum Excuse {
     Reporter,
     /// Only in strict mode: coturn's sessions could not be ended, or nobody ran to end them.
     Uncut,
-    /// An operator dropped the count. Bytes of other keys are in no figure until the next one.
-    Dropped,
     /// A backup was restored.
     Restored,
     /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
@@ -42,7 +40,7 @@ impl Excuse {
     /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
     /// grants does not change what was counted for them.
     fn is_of_users(self) -> bool {
-        !matches!(self, Self::Both | Self::Reporter | Self::Margin | Self::Dropped)
+        !matches!(self, Self::Both | Self::Reporter | Self::Margin)
     }
 }
 
@@ -193,7 +191,6 @@ impl Checks {
             (Excuse::Clock, is_unwatched || present < broker.lost_until),
             (Excuse::Clock, is_uncounted(broker, now, self.wrong_until) || present < self.missed_until),
             (Excuse::Exceeded, exceeded(world, broker, &self.before) || exceeded(world, broker, now)),
-            (Excuse::Dropped, now.measured.dropped || self.before.measured.dropped),
             (Excuse::Both, broker.settings.relays_with_both),
         ];
         reasons.into_iter().find(|(_, is_so)| *is_so).map(|(excuse, _)| excuse)

@@ -48,8 +48,6 @@ pub(crate) enum Fault {
     Partial,
     /// A listing of coturn arrives late.
     LateListing,
-    /// The operator drops the provider's count.
-    Drops,
     /// Some clients relay faster than is assumed.
     Fast,
     /// The provider counts the bytes of each grant late, but within the lag.
@@ -106,7 +104,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault::Setting(Name::Bounds),
     Fault::Partial,
     Fault::LateListing,
-    Fault::Drops,
     Fault::Unlisted,
     Fault::Setting(Name::UserLimit),
     Fault::Fast,
@@ -179,7 +176,6 @@ impl Dice {
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
             Fault::Copies if self.below(20) == 0 => self.one_of(&[Op::Restore, Op::Restore, Op::LoseLedger]),
-            Fault::Drops if self.below(24) == 0 => Op::DropReadings,
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
             Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
             Fault::LateListing => Op::Coturn(self.one_of(&[Cli::Works, Cli::Late])),
@@ -188,7 +184,6 @@ impl Dice {
             | Fault::Addresses
             | Fault::SmallTables
             | Fault::Copies
-            | Fault::Drops
             | Fault::Fast
             | Fault::LateGrants
             | Fault::Unlisted => return None,

@@ -57,8 +57,6 @@ pub(crate) enum Op {
     Block { user: u64, is_blocked: bool, revokes: bool },
     /// The operator stops all minting, or ends that.
     Freeze(bool),
-    /// The operator drops the provider's count.
-    DropReadings,
     /// A copy of the ledger is made.
     Copy,
     /// The last copy is restored.

@@ -72,8 +72,6 @@ impl<D: Disk> Broker<D> {
     /// that arrive later.
     fn read_days(&mut self, world: &World, as_of: Timestamp, missed: u64) {
         let period = self.settings.billing_day().period_at(Day::until(as_of).start());
-        let ledger = self.books.ledger();
-        self.asked.retain(|day| ledger.is_counted(SOURCE, day));
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);

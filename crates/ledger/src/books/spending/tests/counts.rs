@@ -80,32 +80,6 @@ fn unknown_bytes_are_reported_above_a_part_of_the_used_bytes_and_of_the_limit() 
 }
 
 #[test]
-fn a_grant_that_relays_faster_than_assumed_is_named_until_it_is_revoked_or_ends() {
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let [slow, fast] = ["ann", "bob"].map(|name| broker.mint(requester(name), 3_600).unwrap());
-    broker.books.advance(at(600));
-    assert!(broker.count(at(600), true, &[(slow.id, 11 * MINUTE_BYTES), (fast.id, 11 * MINUTE_BYTES)], 0));
-    assert_eq!(broker.books.snapshot().fastest, None);
-    assert!(broker.count(at(1_200), false, &[(slow.id, MINUTE_BYTES), (fast.id, 20 * MINUTE_BYTES)], 0));
-    for _ in 0..2 {
-        let found = broker.books.snapshot().fastest.unwrap();
-        assert_eq!((found.grant, found.rate), (fast.id, BitRate::new(4_000_000)));
-        broker.restart();
-    }
-    broker.books.revoke(fast.id).unwrap();
-    assert_eq!(broker.books.snapshot().fastest, None);
-    assert!(broker.count(at(1_260), false, &[(slow.id, 40 * MINUTE_BYTES)], 0));
-    assert_eq!(
-        broker.books.snapshot().fastest.map(|found| found.grant),
-        Some(slow.id),
-        "though it is slower"
-    );
-    broker.books.advance(at(7_200));
-    broker.books.tidy();
-    assert_eq!(broker.books.snapshot().fastest, None);
-}
-
-#[test]
 fn an_absurd_count_of_a_grant_is_taken_only_if_the_next_one_confirms_it() {
     let absurd = 200_000 * MB;
     let spenders = SpenderTerms { user_limit: Some(ByteCount::new(1_000 * MB)), ..SpenderTerms::default() };

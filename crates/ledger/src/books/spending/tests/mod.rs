@@ -13,8 +13,8 @@ use crate::spenders::sums::Sums;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::testing;
 use crate::token::Grant;
+use crate::units::Timestamp;
 use crate::units::period::BillingDay;
-use crate::units::{BitRate, Timestamp};
 use crate::verdict::BudgetMode;
 use std::time::Duration;
 
