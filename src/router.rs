@@ -116,7 +116,6 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(operator::get_usage),
         route!(overview::get_overview),
         route!(alerts::get_alerts),
-        route!(overrides::list_actions),
         route!(backup::get_backup).map(get_only),
         route!(metrics::get_metrics),
     ];

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::lead::Lead;
 use crate::store::changes::{Changes, Contents};
@@ -19,7 +18,6 @@ use turn_ledger::{
     SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
-mod actions;
 mod alerts;
 mod connections;
 mod history;
@@ -52,7 +50,6 @@ struct Guarded {
     books: Books,
     time: SteadyTime,
     alerts: StoredValue<AlertRules>,
-    actions: StoredValue<OperatorActions>,
     readings: ReadingHistory,
 }
 
@@ -67,13 +64,12 @@ impl Account {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
-        let Contents { books, alerts, actions } = stored;
+        let Contents { books, alerts } = stored;
         let mut time = books.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed));
         let guarded = Guarded {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
             alerts: StoredValue::new(alerts),
-            actions: StoredValue::new(actions),
             readings: ReadingHistory::default(),
         };
         Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics }
@@ -277,8 +273,7 @@ impl Guarded {
 
     /// Takes all changes that are not stored yet.
     fn take_changes(&mut self) -> Changes {
-        let Self { books, alerts, actions, .. } = self;
-        Changes { books: books.take_batch(), alerts: alerts.take_change(), actions: actions.take_change() }
+        Changes { books: self.books.take_batch(), alerts: self.alerts.take_change() }
     }
 }
 

@@ -155,7 +155,6 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     if app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room)) == 0 && calls.is_empty() {
         return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
     }
-    app.account.note_action(format!("The room {room} was ended."));
     let room_sha256 = hash(&room);
     tracing::warn!(room_sha256, calls = calls.len(), revoked, "the operator has ended a room");
     app.account.recorded().await?;

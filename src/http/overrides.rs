@@ -1,6 +1,6 @@
 //! Operator overrides while the service runs: change the limit, stop minting, revoke a credential.
 //! Tests: `tests/it/overrides.rs`.
-//! An override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
+//! An override is in effect when its response is sent, and survives a restart if the ledger does.
 
 use std::sync::Arc;
 
@@ -16,7 +16,6 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bandwidth_status::{StatusBody, status};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
-use crate::actions::OperatorAction;
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
@@ -83,10 +82,6 @@ pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -
         None if body.limit.is_null() => None,
         Some(_) | None => return Err(invalid()),
     };
-    app.account.note_action(match limit {
-        Some(limit) => format!("The limit was set to {} GB.", limit.as_gb()),
-        None => "The limit was set back to BANDWIDTH_LIMIT_GB.".to_owned(),
-    });
     app.account.record_change(|books| books.override_limit(limit)).await?;
     let snapshot = app.account.snapshot();
     let limit = plain_number(snapshot.figures.limit.as_gb());
@@ -105,8 +100,6 @@ pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -
     )
 )]
 pub async fn set_frozen(app: AppState, JsonBody(body): JsonBody<FreezeOverride>) -> JsonResult<StatusBody> {
-    let what = if body.frozen { "Minting was stopped." } else { "Minting was allowed again." };
-    app.account.note_action(what.to_owned());
     app.account.record_change(|books| books.override_freeze(body.frozen)).await?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
@@ -164,7 +157,6 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
-    app.account.note_action(format!("The credential {id} was revoked."));
     let revocation = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded?;
@@ -207,22 +199,4 @@ fn message(revocation: Revocation, source: IceSource) -> &'static str {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
         }
     }
-}
-
-/// The latest changes by operators.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ActionsBody {
-    /// The latest 100, newest first. They are stored with the ledger.
-    actions: Vec<OperatorAction>,
-}
-
-/// Lists what operators did.
-///
-/// Each change that was made with the operator's token: overrides, blocks, revocations, ended rooms. Who made it is not known.
-#[utoipa::path(
-    get, path = "/api/actions",
-    responses((status = 200, description = "The latest changes.", body = ActionsBody))
-)]
-pub async fn list_actions(app: AppState) -> Json<ActionsBody> {
-    Json(ActionsBody { actions: app.account.actions() })
 }

@@ -77,7 +77,6 @@ pub struct UserBlockBody {
 )]
 pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserRevocationBody> {
     let user = checked(&user)?;
-    app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let grants = app.account.revoke_user(&user);
     end_sessions_of(&app, &user);
     let recorded = app.account.recorded().await;
@@ -160,7 +159,6 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     app.account.change(|books| books.block_user(&user))?;
     app.signaling.close_blocked(&user);
     end_sessions_of(&app, &user);
-    app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
     let message = blocked_message(user.as_str(), &issued_message(&app, &user), app.auth.as_deref());
@@ -196,7 +194,6 @@ fn issued_message(app: &App, user: &User) -> String {
 )]
 pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
-    app.account.note_action(format!("{} was allowed again.", user.as_str()));
     let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
     let user = user.as_str().to_owned();

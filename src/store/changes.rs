@@ -1,6 +1,5 @@
-//! What the store writes and reads: the books, and two values beside them that are stored as a whole.
+//! What the store writes and reads: the books, and the alerts, which are stored as a whole.
 
-use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use turn_ledger::{Batch, Stored};
 
@@ -11,8 +10,6 @@ pub struct Changes {
     pub books: Batch,
     /// The alerts, if they have changed.
     pub alerts: Option<AlertRules>,
-    /// What operators did, if that has changed.
-    pub actions: Option<OperatorActions>,
 }
 
 /// Everything that is stored. The default is a new ledger.
@@ -22,13 +19,11 @@ pub struct Contents {
     pub books: Stored,
     /// The alerts.
     pub alerts: AlertRules,
-    /// What operators did.
-    pub actions: OperatorActions,
 }
 
 impl From<Batch> for Changes {
     fn from(books: Batch) -> Self {
-        Self { books, alerts: None, actions: None }
+        Self { books, alerts: None }
     }
 }
 
@@ -37,6 +32,5 @@ impl Changes {
     pub fn append(&mut self, later: Self) {
         self.books.append(later.books);
         self.alerts = later.alerts.or(self.alerts.take());
-        self.actions = later.actions.or(self.actions.take());
     }
 }

@@ -64,8 +64,6 @@ const KEY_ALERTS: &str = "alerts";
 pub(super) const KEY_COPIED: &str = "copy";
 const KEY_BLOCKED: &str = "blocked";
 pub(super) const KEY_TOKEN_KEY: &str = "token-key";
-/// What operators did.
-const KEY_ACTIONS: &str = "operator-actions";
 
 /// Rows that a copy holds at a time.
 const COPIED_TOGETHER: usize = 1_024;
@@ -132,15 +130,13 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     stored.blocked = meta.json(KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.key = meta.bytes(KEY_TOKEN_KEY).and_then(|bytes| bytes.try_into().ok());
     contents.alerts = meta.json(KEY_ALERTS, bad)?.unwrap_or_default();
-    contents.actions = meta.json(KEY_ACTIONS, bad)?.unwrap_or_default();
     Ok(contents)
 }
 
 /// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
 pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { books: batch, alerts, actions } = changes;
+    let Changes { books: batch, alerts } = changes;
     put(to, KEY_ALERTS, alerts.as_ref())?;
-    put(to, KEY_ACTIONS, actions.as_ref())?;
     for (source, rows) in &batch.sources {
         write_source(to, *source, rows)?;
     }

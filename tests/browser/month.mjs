@@ -114,15 +114,8 @@ export function month(mood) {
     'api/calls-live': { calls: calls(), total: 3 },
     'api/connections': { connections: connections(), total: 14 },
     'api/usage': whole,
-    'api/actions': { actions: actions(mood) },
     'api/alerts': { alerts: alerts(status, mood), webhook: true },
   };
-}
-
-function actions(mood) {
-  const done = [['The limit was set to 1000 GB.', 71], ['Minting was allowed again.', 200], ['Minting was stopped.', 201]];
-  return [...(mood === 'trouble' ? [['The credential AQIDBAUGBwgJCgsMDQ4PEA was revoked.', 1]] : []), ...done]
-    .map(([what, hoursAgo]) => ({ at: instant(NOW - hoursAgo * HOUR), what }));
 }
 
 function calls() {

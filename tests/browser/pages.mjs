@@ -157,8 +157,6 @@ async function anActionNeedsASecondClick(page) {
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
   await act('#freeze', '#confirm-yes');
   await until('minting', async () => (await text(page, 'minting')) === 'Minting');
-  await until('the list', async () => (await text(page, 'done')).includes('Minting was allowed again.'));
-  assert.match(await text(page, 'done'), /Minting was allowed again\..*Minting was stopped\..*The limit was set to 750\.5 GB\./s);
   nothingWentWrong(page);
 }
 

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 16] = [
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["actions", "amounts", "bounds", "cost", "json", "rate"],
+    &["amounts", "bounds", "cost", "json", "rate"],
 ];
 
 #[test]

@@ -171,29 +171,3 @@ async fn an_unknown_or_expired_credential_cannot_be_revoked() {
         404
     );
 }
-
-#[tokio::test]
-async fn what_operators_did_is_listed_also_after_a_restart() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path())];
-    let done = async |broker: &TestBroker| {
-        let actions = broker.operator("/api/actions").await.json()["actions"].take();
-        let lines = actions.as_array().unwrap().iter();
-        lines.map(|action| format!("{} {}", action["at"], action["what"])).collect::<Vec<_>>()
-    };
-    let (_cloudflare, first) = with_cloudflare_and(&settings).await;
-    assert!(done(&first).await.is_empty());
-    first.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
-    first.advance(60);
-    first.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 250.5})).await;
-    first.post(OPERATOR, "/api/budget/limit", json!({"limitGB": "much"})).await;
-    first.post(OPERATOR, "/api/users/ann/block", json!({})).await;
-    first.finish().await;
-    let (_cloudflare, second) = with_cloudflare_and(&settings).await;
-    let expected = [
-        "\"2025-01-15T12:01:00.000Z\" \"ann was blocked.\"",
-        "\"2025-01-15T12:01:00.000Z\" \"The limit was set to 250.5 GB.\"",
-        "\"2025-01-15T12:00:00.000Z\" \"Minting was stopped.\"",
-    ];
-    assert_eq!(done(&second).await, expected);
-}

@@ -10,7 +10,7 @@ import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, period, rates, unknown } from './series.js';
 import * as spenders from './spenders.js';
-import { showAvailable, showDone, showOverview, showPast, showUnavailable } from './view.js';
+import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
 /** Polls between two reads of series and alerts, which are large and change slowly. */
@@ -64,16 +64,14 @@ async function read() {
 /** @param {Overview} latest */
 async function readSeries(latest) {
   const ago = (/** @type {number} */ seconds) => new Date(Date.parse(latest.at) - seconds * 1000).toISOString();
-  const [whole, day, hour, alerts, { actions: done }] = await Promise.all([
+  const [whole, day, hour, alerts] = await Promise.all([
     ask('api/usage'),
     ask(`api/usage?from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
     ask(`api/usage?from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
     ask('api/alerts'),
-    ask('api/actions'),
     spenders.refresh(latest),
   ]);
   series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods };
-  showDone(done, latest);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);

@@ -98,13 +98,6 @@ function showRevoked({ revoked, at }) {
   replace('revoked', verdicts.revocations(revoked).map((line) => element('li', { textContent: withTimes(line, new Date(at)) })));
 }
 
-/** @param {import('./api.d.ts').ActionBody[]} done @param {Overview} overview */
-export function showDone(done, { at }) {
-  const lines = done.map(({ at: since, what }) => element('li', {},
-    element('span', { className: 'when small muted', textContent: time(new Date(since), new Date(at)) }), element('span', { textContent: what })));
-  replace('done', lines.length ? lines : [element('li', { className: 'muted', textContent: 'Nothing yet.' })]);
-}
-
 /** @param {import('./api.d.ts').PastPeriod[]} past */
 export function showPast(past) {
   put('usage-note', past[0] ? `last period: ${size(past[0].usedBytes)}` : '');

@@ -221,11 +221,10 @@ impl FakeStorage {
         if state.row.seq < self.seq {
             return Err(Lost::Writes(self.seq.abs_diff(state.row.seq)).into());
         }
-        let Changes { books, alerts, actions } = batch.clone();
+        let Changes { books, alerts } = batch.clone();
         state.row.books_now = Some(books.head.now);
         state.contents.books.apply(books);
         state.contents.alerts = alerts.unwrap_or(std::mem::take(&mut state.contents.alerts));
-        state.contents.actions = actions.unwrap_or(std::mem::take(&mut state.contents.actions));
         self.seq += 1;
         (state.row.seq, state.row.is_held) = (self.seq, is_held);
         (state.row.has_session, state.row.has_written) = (true, true);
