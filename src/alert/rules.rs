@@ -1,4 +1,4 @@
-//! The alert rules. A threshold alert is sent at most once for each period and limit. A failure alert is sent once, and
+//! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. A failure alert is sent once, and
 //! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The sent and pending alerts are part of the stored
 //! value, so a restart changes nothing. Pure: the time is part of the input.
 
@@ -21,8 +21,6 @@ pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
 pub const PENDING_MAX: usize = 64;
 /// Most alerts kept for display, delivered or not. The oldest is dropped first.
 pub const RECENT_MAX: usize = 50;
-/// Most limits of one period whose sent thresholds are kept. The oldest is dropped first.
-const LIMITS_MAX: usize = 8;
 
 /// The states of the sources.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,10 +142,7 @@ impl AlertInput {
 /// The state of the rules: sent thresholds, failures, and alerts that wait for delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRules {
-    /// The period of `sent`.
-    period: Option<Period>,
-    /// Sent thresholds by limit, the current limit last.
-    sent: VecDeque<SentThresholds>,
+    sent: SentThresholds,
     provider: Edge,
     assumption: Edge,
     analytics: Edge,
@@ -162,11 +157,12 @@ pub struct AlertRules {
     recent: VecDeque<Alert>,
 }
 
-/// The thresholds of a limit whose alerts were sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The thresholds whose alerts were sent in this period, for the limit in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct SentThresholds {
+    period: Option<Period>,
     limit: ByteCount,
-    percents: Vec<u64>,
+    percents: Vec<u8>,
 }
 
 impl AlertRules {
@@ -224,41 +220,24 @@ impl AlertRules {
         self.pending.push_back(alert);
     }
 
-    /// The alert for the highest newly reached threshold. Lower thresholds count as sent.
+    /// The alert for the highest newly reached threshold. Lower thresholds count as sent, and under a new limit those that it has reached
+    /// too.
     fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
-        let percents = self.sent_thresholds(input);
+        if self.sent.period != Some(input.period) {
+            self.sent = SentThresholds { period: Some(input.period), ..SentThresholds::default() };
+        }
+        if self.sent.limit != input.limit {
+            self.sent.limit = input.limit;
+            self.sent.percents.retain(|percent| input.has_reached((*percent).into()));
+        }
         let mut highest = None;
         for percent in input.percents.iter() {
-            if input.has_reached(percent.into()) && !percents.contains(&percent.into()) {
-                percents.push(percent.into());
+            if input.has_reached(percent.into()) && !self.sent.percents.contains(&percent) {
+                self.sent.percents.push(percent);
                 highest = Some(percent);
             }
         }
         Some(input.alert(AlertKind::Used(highest?), input.limit.get(), input.now))
-    }
-
-    /// The sent thresholds of this period and limit. A new limit starts with the sent thresholds that it has reached
-    /// too.
-    fn sent_thresholds(&mut self, input: &AlertInput) -> &mut Vec<u64> {
-        if self.period != Some(input.period) {
-            self.period = Some(input.period);
-            self.sent.clear();
-        }
-        if self.sent.back().is_none_or(|sent| sent.limit != input.limit) {
-            let mut percents = self.sent.back().map_or_else(Vec::new, |sent| sent.percents.clone());
-            percents.retain(|percent| input.has_reached(*percent));
-            // New alerts of a limit that was in force before would have the ids of its earlier alerts.
-            if let Some(at) = self.sent.iter().position(|sent| sent.limit == input.limit) {
-                percents.extend(self.sent.remove(at).map_or_else(Vec::new, |sent| sent.percents));
-                percents.sort_unstable();
-                percents.dedup();
-            }
-            if self.sent.len() >= LIMITS_MAX {
-                self.sent.pop_front();
-            }
-            self.sent.push_back(SentThresholds { limit: input.limit, percents });
-        }
-        &mut self.sent.back_mut().expect("a missing entry was pushed above").percents
     }
 
     /// The failures that began, and those that ended.

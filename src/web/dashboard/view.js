@@ -1,6 +1,6 @@
 // The view: writes texts and figures into the page.
 import { Fault } from './broker.js';
-import { amounts, size, span, time, withTimes } from './format.js';
+import { amounts, size, span, withTimes } from './format.js';
 import { $, element, mark, put, replace } from './page.js';
 import * as verdicts from './verdicts.js';
 
