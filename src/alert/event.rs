@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use strum::VariantArray;
 
 use super::fault::{Fault, Severity};
 use super::spending::Spending;
@@ -86,7 +85,7 @@ pub enum AlertKind {
 impl AlertKind {
     /// All of them, with the percents of the default.
     pub fn all() -> impl Iterator<Item = Self> {
-        let of_faults = Fault::VARIANTS.iter().flat_map(|fault| [Self::Began(*fault), Self::Ended(*fault)]);
+        let of_faults = Fault::alerted().flat_map(|fault| [Self::Began(fault), Self::Ended(fault)]);
         [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::Test])
     }
 
@@ -94,8 +93,8 @@ impl AlertKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
-            Self::Began(fault) => fault.facts().names.0,
-            Self::Ended(fault) => fault.facts().names.1,
+            Self::Began(fault) => fault.facts().events.map_or(fault.facts().code, |(begins, _)| begins),
+            Self::Ended(fault) => fault.facts().events.map_or(fault.facts().code, |(_, ends)| ends),
             Self::Test => "test",
         }
     }

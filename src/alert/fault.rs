@@ -1,6 +1,10 @@
-//! What can go wrong, and be over again, with everything that an alert says about it and how urgent that is.
+//! What can go wrong, and be over again. Each fault has its name, severity, sentence and first step here once. The hints of the status, the
+//! alerts, the rows of docs/RUNBOOK.md and the rules of deploy/prometheus-rules.yml are made of them.
 
-/// How urgent an alert is.
+use serde::{Deserialize, Serialize};
+use strum::VariantArray;
+
+/// How urgent a fault or an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Severity {
@@ -19,110 +23,254 @@ impl Severity {
     }
 }
 
-/// What can go wrong, and be over again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
+/// What can go wrong, and be over again. [`FaultFacts::sentence`] says what each is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[expect(missing_docs, reason = "the sentence of each says what it is")]
 pub enum Fault {
-    /// The provider does not mint.
-    ProviderDown,
-    /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
-    AssumptionBroken,
-    /// The provider's count is too old.
+    NoReports,
+    NoAnalytics,
     AnalyticsStale,
-    /// coturn's command line does not answer: its sessions are neither counted nor cut.
+    AssumptionBroken,
     CoturnUnreachable,
-    /// The provider's counts settle later than the lag: the overshoot bound does not hold. It is over when they have settled within the
-    /// longer lag for an hour.
-    CountsLate,
-    /// The provider counted many bytes under identifiers that this ledger does not know.
     CountsUnknown,
-    /// The ledger lacks credentials that were handed out: the overshoot bound does not hold. It is over when the last of them has ended.
-    LedgerIncomplete,
-    /// Minting waits, because the machine's clock is far ahead of the ledger's time.
+    CountsMissing,
+    CountsLate,
+    MintingOff,
+    PromisedInFull,
+    ProxyNotTrusted,
+    ProviderDown,
+    NotLeading,
+    NotDurable,
+    ClockWrong,
     ClockAhead,
+    ClockInDoubt,
+    LedgerNew,
+    LedgerIncomplete,
+    BoundAboveLimit,
 }
 
-/// What alerts say about a fault.
-pub(super) struct FaultFacts {
-    /// The names of its two alerts: it has begun, it is over.
-    pub(super) names: (&'static str, &'static str),
-    pub(super) severity: Severity,
+/// What is said about a fault.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultFacts {
+    /// The code of its hint.
+    pub code: &'static str,
+    /// The names of its two alerts: it has begun, it is over. `None`: a hint alone.
+    pub events: Option<(&'static str, &'static str)>,
+    /// How urgent it is.
+    pub severity: Severity,
     /// What has happened.
-    pub(super) began: &'static str,
-    /// What is well again, up to "since" and when it began.
-    pub(super) ended: &'static str,
+    pub sentence: &'static str,
     /// What the operator should do first.
-    pub(super) first_step: &'static str,
+    pub first_step: &'static str,
     /// The part of the dashboard where the operator acts, by its id in the page.
-    pub(super) section: &'static str,
+    pub section: &'static str,
+}
+
+/// A fault that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFault {
+    /// The fault.
+    pub fault: Fault,
+    /// What is known of this case, in sentences; empty if nothing.
+    pub detail: String,
+}
+
+impl FoundFault {
+    /// What has happened.
+    pub fn what(&self) -> String {
+        [self.fault.facts().sentence, &self.detail].join(" ").trim_end().to_owned()
+    }
+
+    /// The message of the hint.
+    pub fn message(&self) -> String {
+        [&self.what(), self.fault.facts().first_step].join(" ")
+    }
 }
 
 impl Fault {
-    pub(super) const fn facts(self) -> FaultFacts {
+    /// Those with alerts.
+    pub fn alerted() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied().filter(|fault| fault.facts().events.is_some())
+    }
+
+    /// That it is there.
+    pub fn found(self, detail: impl Into<String>) -> FoundFault {
+        FoundFault { fault: self, detail: detail.into() }
+    }
+
+    /// What is said about it.
+    #[expect(clippy::too_many_lines, reason = "a table")]
+    pub const fn facts(self) -> FaultFacts {
         match self {
-            Self::ProviderDown => FaultFacts {
-                names: ("provider.down", "provider.up"),
-                severity: Severity::Critical,
-                began: "The TURN provider issues no credentials.",
-                ended: "The TURN provider issues credentials again; it had been down",
-                first_step: "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.",
-                section: "alerts-card",
-            },
+            Self::NoReports => FaultFacts::hint(
+                "NO_REPORTS",
+                Severity::Critical,
+                "No client has reported a connection: the estimate cannot see usage.",
+                "Report connections from the page or the app server (POST /api/connections).",
+            ),
+            Self::NoAnalytics => FaultFacts::hint(
+                "NO_ANALYTICS",
+                Severity::Warning,
+                "Cloudflare's own count is not set up in full.",
+                "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).",
+            ),
+            Self::AnalyticsStale => FaultFacts::hint(
+                "ANALYTICS_STALE",
+                Severity::Warning,
+                "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
+                "Run turn-broker doctor: it reads the count once and says what is wrong.",
+            )
+            .alerts("analytics.stale", "analytics.fresh"),
             Self::AssumptionBroken => FaultFacts {
-                names: ("assumption.broken", "assumption.holds"),
-                severity: Severity::Critical,
-                began: "Credentials relay more or longer than is assumed, so usage can pass the limit by more than the status says.",
-                ended: "Credentials relay no more than assumed again; they had relayed more",
-                first_step: "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
                 section: "spenders",
+                ..FaultFacts::hint(
+                    "ASSUMPTION_BROKEN",
+                    Severity::Critical,
+                    "Credentials relay more or longer than is assumed, so usage can pass the limit by more than the status says.",
+                    "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
+                )
+                .alerts("assumption.broken", "assumption.holds")
             },
-            Self::AnalyticsStale => FaultFacts {
-                names: ("analytics.stale", "analytics.fresh"),
-                severity: Severity::Warning,
-                began: "The provider's own count of usage is too old, so the newest usage is only an estimate.",
-                ended: "The provider's own count of usage is read again; it had been too old",
-                first_step: "Run turn-broker doctor: it reads the count once and says what is wrong.",
-                section: "budget",
-            },
-            Self::CoturnUnreachable => FaultFacts {
-                names: ("coturn.unreachable", "coturn.reachable"),
-                severity: Severity::Critical,
-                began: "coturn's command line does not answer, so its sessions are neither counted nor ended, and usage can pass the limit by more than the status says.",
-                ended: "coturn's command line answers again; it had not answered",
-                first_step: "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.",
-                section: "budget",
-            },
-            Self::CountsLate => FaultFacts {
-                names: ("counts.late", "counts.settled"),
-                severity: Severity::Warning,
-                began: "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
-                ended: "The provider's counts become final in time again; they had been late",
-                first_step: "Set ANALYTICS_LAG_SECONDS to the lag that turn-broker status shows at COUNTS_LATE, and restart.",
-                section: "budget",
-            },
+            Self::CoturnUnreachable => FaultFacts::hint(
+                "ASSUMPTION_BROKEN",
+                Severity::Critical,
+                "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
+                "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.",
+            )
+            .alerts("coturn.unreachable", "coturn.reachable"),
             Self::CountsUnknown => FaultFacts {
-                names: ("counts.unknown", "counts.known"),
-                severity: Severity::Warning,
-                began: "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.",
-                ended: "At most 5 % of the used bytes are under unknown identifiers again; there had been more",
-                first_step: "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
                 section: "spenders",
+                ..FaultFacts::hint(
+                    "UNKNOWN_BYTES",
+                    Severity::Warning,
+                    "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.",
+                    "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
+                )
+                .alerts("counts.unknown", "counts.known")
             },
-            Self::LedgerIncomplete => FaultFacts {
-                names: ("ledger.incomplete", "ledger.complete"),
-                severity: Severity::Warning,
-                began: "The ledger lacks credentials that were issued, because it was restored from a copy, because it is new and its TURN keys are not, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says",
-                ended: "The last credential that the ledger may lack has ended; it had lacked some",
-                first_step: "Wait, or replace the TURN key or secret to end the unknown credentials now.",
-                section: "budget",
+            Self::CountsMissing => FaultFacts::hint(
+                "COUNTS_MISSING",
+                Severity::Warning,
+                "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
+                "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if a count that was too high was believed, raise the limit by the difference.",
+            ),
+            Self::CountsLate => FaultFacts::hint(
+                "COUNTS_LATE",
+                Severity::Warning,
+                "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
+                "Set ANALYTICS_LAG_SECONDS to the lag that the hint COUNTS_LATE states, and restart.",
+            )
+            .alerts("counts.late", "counts.settled"),
+            Self::MintingOff => FaultFacts::hint(
+                "DISABLED",
+                Severity::Critical,
+                "Minting is stopped: new callers get STUN only.",
+                "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.",
+            ),
+            Self::PromisedInFull => FaultFacts::hint(
+                "PROMISED_IN_FULL",
+                Severity::Critical,
+                "Strict mode cannot reserve another credential of 5 minutes, because live credentials could use up the limit.",
+                "Wait for the next count or the reset, raise the limit, or shorten the tail.",
+            ),
+            Self::ProxyNotTrusted => FaultFacts::hint(
+                "PROXY_NOT_TRUSTED",
+                Severity::Warning,
+                "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
+                "Add the address to TRUSTED_PROXIES, if it is that of your proxy.",
+            ),
+            Self::ProviderDown => FaultFacts {
+                section: "alerts-card",
+                ..FaultFacts::hint(
+                    "PROVIDER_DOWN",
+                    Severity::Critical,
+                    "The TURN provider issues no credentials.",
+                    "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.",
+                )
+                .alerts("provider.down", "provider.up")
             },
-            Self::ClockAhead => FaultFacts {
-                names: ("clock.ahead", "clock.right"),
-                severity: Severity::Critical,
-                began: "Minting waits, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
-                ended: "Minting goes on: the machine's clock is no longer ahead of the ledger's time; it had been",
-                first_step: "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.",
-                section: "budget",
-            },
+            Self::NotLeading => FaultFacts::hint(
+                "NOT_LEADING",
+                Severity::Critical,
+                "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
+                "Check the database with turn-broker doctor.",
+            ),
+            Self::NotDurable => FaultFacts::hint(
+                "NOT_DURABLE",
+                Severity::Warning,
+                "The ledger is in memory only: a restart loses this period's usage.",
+                "Set STATE_DIR.",
+            ),
+            Self::ClockWrong => FaultFacts::hint(
+                "CLOCK_WRONG",
+                Severity::Warning,
+                "The machine's clock contradicts the ledger, which keeps its own time.",
+                "Check the machine's clock and correct it.",
+            ),
+            Self::ClockAhead => FaultFacts::hint(
+                "CLOCK_WRONG",
+                Severity::Critical,
+                "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
+                "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.",
+            )
+            .alerts("clock.ahead", "clock.right"),
+            Self::ClockInDoubt => FaultFacts::hint(
+                "CLOCK_IN_DOUBT",
+                Severity::Warning,
+                "The time is uncertain, so usage can pass the limit by more than the status says.",
+                "Wait, and check the machine's clock.",
+            ),
+            Self::LedgerNew => FaultFacts::hint(
+                "LEDGER_NEW",
+                Severity::Warning,
+                "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
+                "Wait, or replace the TURN key to end the unknown credentials now; if the ledger was lost, keep the volume of STATE_DIR.",
+            )
+            .alerts("ledger.new", "ledger.known"),
+            Self::LedgerIncomplete => FaultFacts::hint(
+                "LEDGER_LOST_WRITES",
+                Severity::Warning,
+                "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
+                "Wait, or replace the TURN key or secret to end the unknown credentials now.",
+            )
+            .alerts("ledger.incomplete", "ledger.complete"),
+            Self::BoundAboveLimit => FaultFacts::hint(
+                "BOUND_ABOVE_LIMIT",
+                Severity::Warning,
+                "Usage can pass the limit.",
+                "Wait until some credentials have ended, or raise the limit.",
+            ),
         }
     }
 }
+
+impl FaultFacts {
+    const fn hint(
+        code: &'static str,
+        severity: Severity,
+        sentence: &'static str,
+        first_step: &'static str,
+    ) -> Self {
+        Self { code, events: None, severity, sentence, first_step, section: "budget" }
+    }
+
+    const fn alerts(self, begins: &'static str, ends: &'static str) -> Self {
+        Self { events: Some((begins, ends)), ..self }
+    }
+}
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@ mod body;
 pub mod dispatcher;
 mod event;
 mod fault;
+mod found;
 mod message;
 pub mod rules;
 mod size;
@@ -13,5 +14,6 @@ mod spending;
 pub mod webhook;
 
 pub use event::{Alert, AlertKind, BudgetFigures};
-pub use fault::{Fault, Severity};
+pub use fault::{Fault, FaultFacts, FoundFault, Severity};
+pub use found::found_in;
 pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, found_in};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
-use turn_ledger::{BitRate, ByteCount, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Period, Snapshot, Timestamp};
 
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
@@ -36,8 +36,7 @@ pub struct SourceStates {
 }
 
 /// The input of the rules at one instant.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent conditions")]
+#[derive(Clone, Debug)]
 pub struct AlertInput {
     /// The books' time.
     pub now: Timestamp,
@@ -55,28 +54,12 @@ pub struct AlertInput {
     pub likely_overshoot: Option<ByteCount>,
     /// The sources.
     pub sources: SourceStates,
-    /// Whether the readings fit `assumed_rate`, and no connection outlives its tail.
-    pub assumption_holds: bool,
-    /// The rate of one grant by readings that contradict `assumed_rate`; `None` if they show none.
-    pub observed_rate: Option<BitRate>,
-    /// The highest rate that a grant is assumed to relay at.
-    pub assumed_rate: BitRate,
-    /// Whether the provider's count is stale; `false` if none is read.
-    pub analytics_stale: bool,
-    /// Whether coturn's command line does not answer; `false` if it is not used.
-    pub coturn_unreachable: bool,
-    /// Until when the ledger lacks grants that were handed out; `None` if it lacks none.
-    pub lacks_until: Option<Timestamp>,
-    /// Whether the provider counted many bytes under identifiers that the ledger does not know.
-    pub has_unknown_bytes: bool,
-    /// Whether the provider's counts settle later than the lag.
-    pub counts_late: bool,
+    /// The faults that have alerts.
+    pub faults: Vec<FoundFault>,
     /// Whether an override stops all minting.
     pub frozen: bool,
     /// Whether strict mode has no room for another credential although the budget is not spent.
     pub promised_in_full: bool,
-    /// Whether minting waits for the clock.
-    pub clock_ahead: bool,
     /// The rate at which the budget is used.
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
@@ -91,7 +74,11 @@ impl AlertInput {
         rate: PresentRate,
         percents: AlertPercents,
     ) -> Self {
-        let Snapshot { figures, measured, frozen, promised_in_full, assumed_rate, .. } = *snapshot;
+        let Snapshot { figures, frozen, promised_in_full, .. } = *snapshot;
+        let is_down = sources.provider == Some(false);
+        let mut faults = found_in(snapshot);
+        faults.extend(is_down.then(|| Fault::ProviderDown.found("")));
+        faults.retain(|found| found.fault.facts().events.is_some());
         Self {
             now: figures.now,
             period: figures.period,
@@ -101,20 +88,20 @@ impl AlertInput {
             uncut_overshoot: snapshot.uncut_overshoot,
             likely_overshoot: snapshot.likely_overshoot,
             sources,
-            assumption_holds: measured.rate_holds() && !measured.outlived,
-            observed_rate: measured.exceeded.map(|exceeded| exceeded.observed),
-            assumed_rate,
-            analytics_stale: measured.is_stale(),
-            coturn_unreachable: measured.uncut,
-            lacks_until: snapshot.lacks_grants().then_some(snapshot.lacks_until),
-            has_unknown_bytes: snapshot.has_unknown_bytes(),
-            counts_late: measured.late_counts.is_some_and(|late| late.grows),
+            faults,
             frozen,
             promised_in_full,
-            clock_ahead: snapshot.is_stopped_by_clock(),
             rate,
             percents,
         }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.found(fault).is_some()
+    }
+
+    fn found(&self, fault: Fault) -> Option<&FoundFault> {
+        self.faults.iter().find(|found| found.fault == fault)
     }
 
     fn has_reached(&self, percent: u64) -> bool {
@@ -143,14 +130,7 @@ impl AlertInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRules {
     sent: SentThresholds,
-    provider: Edge,
-    assumption: Edge,
-    analytics: Edge,
-    coturn: Edge,
-    counts: Edge,
-    unknown: Edge,
-    ledger: Edge,
-    clock: Edge,
+    faults: BTreeMap<Fault, Edge>,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -242,22 +222,15 @@ impl AlertRules {
 
     /// The failures that began, and those that ended.
     fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
-        let states = [
-            (&mut self.provider, Fault::ProviderDown, input.sources.provider.map(|is_up| !is_up)),
-            (&mut self.assumption, Fault::AssumptionBroken, Some(!input.assumption_holds)),
-            (&mut self.analytics, Fault::AnalyticsStale, Some(input.analytics_stale)),
-            (&mut self.coturn, Fault::CoturnUnreachable, Some(input.coturn_unreachable)),
-            (&mut self.counts, Fault::CountsLate, Some(input.counts_late)),
-            (&mut self.unknown, Fault::CountsUnknown, Some(input.has_unknown_bytes)),
-            (&mut self.ledger, Fault::LedgerIncomplete, Some(input.lacks_until.is_some())),
-            (&mut self.clock, Fault::ClockAhead, Some(input.clock_ahead)),
-        ];
-        let changed = states.into_iter().filter_map(|(edge, fault, is_bad)| {
-            let since = edge.transition(is_bad?, input.now)?;
-            let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
-            Some(input.alert(kind, input.now.as_millis(), since))
-        });
-        changed.collect()
+        let mut made = vec![];
+        for fault in Fault::alerted() {
+            let edge = self.faults.entry(fault).or_default();
+            if let Some(since) = edge.transition(input.has(fault), input.now) {
+                let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
+                made.push(input.alert(kind, input.now.as_millis(), since));
+            }
+        }
+        made
     }
 }
 

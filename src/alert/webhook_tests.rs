@@ -8,8 +8,6 @@ use turn_ledger::{BitRate, ByteCount, SpenderKind};
 
 /// The page that shows this alert as an example.
 const ALERTS: &str = include_str!("../../docs/ALERTS.md");
-/// The page that says what to do for each alert.
-const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
 
 /// 95 % of 1,000 GB.
 fn alert() -> Alert {
@@ -94,20 +92,6 @@ fn the_largest_body_is_small() {
     alert.spending.top = vec![spender; 3];
     let url = format!("https://turn.example.com/{}/", "p".repeat(174));
     assert!(body(&alert, Some(&url)).to_string().len() < 8_000);
-}
-
-#[test]
-fn the_page_says_for_each_alert_what_to_do_first() {
-    let (_, alerts) = RUNBOOK.split_once("\n## By alert\n").unwrap();
-    let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("| `")).collect();
-    for kind in AlertKind::all() {
-        let row = rows
-            .iter()
-            .find(|row| row.contains(&format!("`{}`", kind.name())))
-            .unwrap_or_else(|| panic!("{}", kind.name()));
-        let (step, is_recovery) = (kind.first_step(), !kind.shows_spending());
-        assert!(is_recovery || row.ends_with(&format!("| {step} |")), "{}: {row}", kind.name());
-    }
 }
 
 #[test]

@@ -4,13 +4,12 @@
 use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use crate::alert::{Alert, Severity};
+use super::schema::severity_schema;
+use crate::alert::Alert;
 use crate::amounts::Shown;
 use crate::json::plain_number;
-use turn_base::schema::one_of;
 use turn_ledger::Timestamp;
 
 /// The latest alerts.
@@ -49,6 +48,9 @@ pub struct AlertBody {
         example = "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders, to block or revoke them; or raise the limit: turn-broker limit GB."
     )]
     advice: &'static str,
+    /// The part of the dashboard where the operator acts, by its id in the page.
+    #[schema(example = "spenders")]
+    section: &'static str,
     /// GB used at that instant, two decimals.
     #[serde(rename = "usedGB")]
     #[schema(example = "801.50")]
@@ -64,10 +66,6 @@ pub struct AlertBody {
     /// Whether it is not delivered yet.
     #[schema(example = false)]
     waiting: bool,
-}
-
-fn severity_schema() -> RefOr<Schema> {
-    one_of([Severity::Info, Severity::Warning, Severity::Critical].map(Severity::name), "The severity.")
 }
 
 /// Lists the latest alerts.
@@ -89,6 +87,7 @@ fn body(alert: Alert, waiting: bool) -> AlertBody {
         severity: alert.severity().name(),
         at: alert.at,
         advice: alert.first_step(),
+        section: alert.section(),
         used_gb: alert.budget.used.gb_nearest(),
         limit_gb: plain_number(alert.budget.limit.as_gb()),
         overshoot_bound_gb: alert.budget.overshoot_bound.gb_up(),

@@ -2,6 +2,7 @@
 
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::alert::Severity;
 use turn_base::schema::one_of;
 use turn_ledger::IceSource;
 
@@ -13,4 +14,9 @@ pub fn grant_source_schema() -> RefOr<Schema> {
 /// The schema of a field that names a source.
 pub fn source_schema() -> RefOr<Schema> {
     one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")
+}
+
+/// The schema of a severity.
+pub fn severity_schema() -> RefOr<Schema> {
+    one_of([Severity::Info, Severity::Warning, Severity::Critical].map(Severity::name), "The severity.")
 }

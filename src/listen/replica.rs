@@ -83,7 +83,7 @@ impl<E: Electorate> Replica<E> {
         let census =
             tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
         let app = open(config, process, (store, contents), lead).await?;
-        startup::report_books(&app.account.snapshot(), true);
+        startup::report_books(&app.account.snapshot());
         let leading = router::build(&app);
         set_target.send_modify(|target| *target = Target::Here(leading.clone()));
         set_routes.send_modify(|routes| *routes = leading);

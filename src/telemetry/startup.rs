@@ -21,7 +21,7 @@ pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
     report_sources(config);
     report_budget(config);
     if let Some(books) = books {
-        report_books(books, false);
+        report_books(books);
     }
     report_meters(config);
     report_access(config);
@@ -31,13 +31,10 @@ pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
     report_addresses(config, address);
 }
 
-/// What the ledger keeps from before. `in_database`: whether replicas share it.
-pub fn report_books(books: &Snapshot, in_database: bool) {
+/// What the ledger keeps from before.
+pub fn report_books(books: &Snapshot) {
     if let Some(overrides) = words::overrides(books) {
         tracing::warn!("Overrides in force: {overrides}");
-    }
-    if let Some((code, lacks)) = words::lacks(books, in_database) {
-        tracing::warn!("{code}: {lacks}");
     }
 }
 

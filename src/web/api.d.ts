@@ -1,14 +1,5 @@
 // Responses of the broker. Generated from /openapi.json by tests/it/web/api_types.rs. Not sent to browsers.
 
-export interface ActionBody {
-  at: string;
-  what: string;
-}
-
-export interface ActionsBody {
-  actions: Array<ActionBody>;
-}
-
 export interface AlertBody {
   advice: string;
   at: string;
@@ -16,6 +7,7 @@ export interface AlertBody {
   id: string;
   limitGB: number;
   overshootBoundGB: string;
+  section: string;
   severity: "info" | "warning" | "critical";
   usedGB: string;
   waiting: boolean;
@@ -188,6 +180,7 @@ export interface HealthBody {
 export interface HintBody {
   code: string;
   message: string;
+  severity: "info" | "warning" | "critical";
 }
 
 export interface IceServer {
@@ -231,13 +224,6 @@ export interface MemberBody {
   id: string;
   joinedAt: string;
   user: string | null;
-}
-
-export interface ObservedTailBody {
-  grants: number;
-  leftOut: number;
-  longestSeconds: number;
-  relayedAfterExpiry: number;
 }
 
 export interface OpenConnectionBody {
@@ -367,7 +353,6 @@ export interface StatusBody {
   hints: Array<HintBody>;
   likelyOvershootGB: string | null;
   observedMbpsPerGrant: number | null;
-  observedTail: ObservedTailBody | null;
   overshootBoundGB: string;
   percentage: number;
   periodStart: string;
@@ -419,7 +404,6 @@ export interface UserRevocationBody {
 
 /** Bodies of responses to `GET`, by path below the broker's URL. */
 export interface Got {
-  'api/actions': ActionsBody;
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/calls-live': LiveCallsBody;
@@ -440,7 +424,6 @@ export interface Got {
 
 /** Bodies of responses to `POST`, by path below the broker's URL. */
 export interface Posted {
-  'api/budget/drop-reading': StatusBody;
   'api/budget/freeze': StatusBody;
   'api/budget/limit': StatusBody;
   'api/connections': ConnectionBody;

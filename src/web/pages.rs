@@ -66,7 +66,7 @@ pub static DASHBOARD: Page = Page {
         SHARED,
         UPLOT,
         files!("dashboard":
-            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "blocked.js", "broker.js", "calls.js",
+            "dashboard.css", "plots.css", "main.js", "actions.js", "alerts.js", "blocked.js", "broker.js", "calls.js",
             "confirm.js", "connections.js", "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
             "view.js"
         ),

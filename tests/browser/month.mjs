@@ -76,11 +76,11 @@ export function month(mood) {
     grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
     hints: reserved ? [
-      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, or raise the limit.' },
+      { code: 'PROMISED_IN_FULL', severity: 'critical', message: 'Strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, or raise the limit.' },
     ] : trouble ? [
-      { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
-      { code: 'ASSUMPTION_BROKEN', message: 'the bound is unreliable: live credentials of cloudflare relay 3.4 Mbps each on average, more than the assumed 2 Mbps. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials take usage ${gb(bound / 4)} GB past the limit if each relays 0.85 Mbps, the highest hourly average of this period. Raise the limit, or shorten TURN_TTL_SECONDS.` },
+      { code: 'ANALYTICS_STALE', severity: 'warning', message: 'The provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
+      { code: 'ASSUMPTION_BROKEN', severity: 'critical', message: 'The bound is unreliable: live credentials of cloudflare relay 3.4 Mbps each on average, more than the assumed 2 Mbps. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret.' },
+      { code: 'BOUND_ABOVE_LIMIT', severity: 'warning', message: `Live credentials take usage ${gb(bound / 4)} GB past the limit if each relays 0.85 Mbps, the highest hourly average of this period. Raise the limit, or shorten TURN_TTL_SECONDS.` },
     ] : [],
   };
   return {
@@ -146,7 +146,7 @@ const money = (bytes) => (Math.ceil((Math.max(0, bytes) / GB) * 5) / 100).toFixe
 
 function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }, mood) {
   const alert = (event, severity, hoursAgo, what, advice, waiting = false) => ({
-    id: `2026-11-01/${event.replace(/[._]/g, '-')}/1`, event, severity, at: instant(NOW - hoursAgo * HOUR), what, advice,
+    id: `2026-11-01/${event.replace(/[._]/g, '-')}/1`, event, severity, at: instant(NOW - hoursAgo * HOUR), what, advice, section: 'spenders',
     usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
   });
   return [

@@ -5,8 +5,8 @@ mod lag;
 mod new_ledger;
 
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, TestBroker, broker_at, eventually,
-    hint_codes, with_cloudflare_and,
+    AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, TestBroker, broker_at, eventually, hint_codes,
+    with_cloudflare_and,
 };
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::CloudflareMeter;
@@ -76,9 +76,9 @@ async fn the_reason_why_analytics_fails_is_shown_at_once() {
     let failing = async || {
         let status = broker.status().await;
         let hints = status["hints"].as_array().unwrap().clone();
-        hints.into_iter().find(|hint| hint["code"] == "ANALYTICS_FAILING").map(|hint| hint["message"].clone())
+        hints.into_iter().find(|hint| hint["code"] == "ANALYTICS_STALE").map(|hint| hint["message"].clone())
     };
-    let expected = "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. Cloudflare's analytics: answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com.";
+    let expected = "The provider's own count of usage cannot be read, so the newest usage is only an estimate. Cloudflare's analytics: answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com. Run turn-broker doctor: it reads the count once and says what is wrong.";
     assert_eq!(failing().await, Some(json!(expected)));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(failing().await, None);
@@ -134,7 +134,7 @@ async fn an_absurd_count_is_confirmed_first() {
     let mut state = meter.initial_state();
     assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Doubted);
     let status = broker.status().await;
-    assert!(hint_codes(&status).contains(&"COUNT_DOUBTED"));
+    assert!(hint_codes(&status).contains(&"COUNTS_MISSING"));
     let doubted = (&status["boundHolds"], &status["usedBytes"], &status["asOf"]);
     assert_eq!(doubted, (&json!(false), &estimated["usedBytes"], &json!("2025-01-15T11:51:00.000Z")));
     assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "the same day again");
@@ -150,7 +150,8 @@ async fn a_count_without_a_turn_key_has_a_hint() {
         let others = [("ICE_SOURCES", "stun"), ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:9")];
         let settings = [&ANALYTICS[..], &key, &others].concat();
         let broker = TestBroker::start(&settings).await;
-        assert_eq!(hint_codes(&broker.status().await).contains(&"NO_TURN_KEY"), is_shown);
+        let hints = broker.status().await["hints"].to_string();
+        assert_eq!(hints.contains("It is read without a TURN key"), is_shown, "{hints}");
     }
 }
 

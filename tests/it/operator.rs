@@ -205,7 +205,7 @@ async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     let hint =
         status["hints"].as_array().unwrap().iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
     let text = hint["message"].as_str().unwrap();
-    assert!(text.starts_with("Cloudflare does not mint: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{text}");
+    assert!(text.starts_with("The TURN provider issues no credentials. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{text}");
     let failure = broker.overview().await["provider"]["failure"].clone();
     assert_eq!(failure["what"], "answered 401 Unauthorized");
     assert!(

@@ -330,10 +330,7 @@ async fn a_hint_names_a_proxy_that_is_not_trusted() {
     assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"));
     broker.mint_from("203.0.113.1").await;
     let hints = codes(&broker).await;
-    assert!(
-        hints.contains("1 of the last 2 requests") && hints.contains("add 127.0.0.1 to TRUSTED_PROXIES"),
-        "{hints}"
-    );
+    assert!(hints.contains("1 of the last 2 requests") && hints.contains("came from 127.0.0.1"), "{hints}");
     for _ in 0..2 {
         broker.mint().await;
     }

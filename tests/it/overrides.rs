@@ -59,7 +59,7 @@ async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
     let frozen = override_with(&broker, "/api/budget/freeze", json!({})).await.json();
     assert_eq!(frozen["frozen"], true);
-    assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "FROZEN"));
+    assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "DISABLED"));
     let answer = broker.mint().await.json();
     assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
     assert_eq!(cloudflare.history().mints(), 0);

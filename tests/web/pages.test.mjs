@@ -1,7 +1,6 @@
 // The pages' logic without a browser: curves and verdicts of the dashboard, and the findings of the relay check.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { told } from '../../src/web/dashboard/advice.js';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
@@ -121,7 +120,6 @@ test('all that the page says of the provider agrees, with its answer and the rem
   assert.deepEqual(providerState(down), { mark: 'bad', word: 'Cloudflare does not mint', why: 'Answered 401 Unauthorized. Compare CLOUDFLARE_TURN_API_TOKEN with the dashboard’s.' });
   const failing = minting(overview({}, { provider: down }));
   assert.deepEqual([failing.mark, failing.word], ['bad', 'Cloudflare does not mint: responses are degraded']);
-  assert.equal(told('provider.down').title, providerState(down).word);
   const one = { keys: [{ up: true }, { up: false }], failure: null };
   assert.deepEqual([providerState(one).word, minting(overview({}, { provider: one })).word], ['Cloudflare mints', 'Minting'], 'one key works');
   assert.equal(providerState({ keys: [], failure: null }).mark, 'good', 'the first key is being created');
@@ -129,8 +127,10 @@ test('all that the page says of the provider agrees, with its answer and the rem
 });
 
 test('the gravest hints come first', () => {
-  const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROVIDER_DOWN', 'CLOCK_BEHIND', 'FROZEN'].map((code) => ({ code, message: 'text' }));
-  assert.deepEqual(hintNotes(overview({ hints })).map(({ code }) => code), ['NO_REPORTS', 'PROVIDER_DOWN', 'FROZEN', 'NOT_DURABLE', 'CLOCK_BEHIND']);
+  const hints = [['NOT_DURABLE', 'warning'], ['NO_REPORTS', 'critical'], ['CLOCK_WRONG', 'warning'], ['DISABLED', 'critical']]
+    .map(([code, severity]) => ({ code, severity, message: 'text' }));
+  const notes = hintNotes(overview({ hints })).map(({ code, mark }) => `${code} ${mark}`);
+  assert.deepEqual(notes, ['NO_REPORTS bad', 'DISABLED bad', 'NOT_DURABLE warn', 'CLOCK_WRONG warn']);
 });
 
 test('the reliability verdict depends on who counted the usage', () => {
@@ -156,7 +156,7 @@ test('the page names the source that counts usage', () => {
 });
 
 test('with Cloudflare and without its analytics, the page does not mention a relay', () => {
-  const hints = ['NO_ANALYTICS', 'NO_REPORTS'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
+  const hints = [['NO_ANALYTICS', 'warning'], ['NO_REPORTS', 'critical']].map(([code, severity]) => ({ code, severity, message: 'The estimate cannot see usage.' }));
   for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
     for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
       const unread = overview({ asOf, hints, ...status });
@@ -179,13 +179,6 @@ test('an observed rate above the assumed one is no evidence for the assumption',
 test('without a metered source there is no assumption to test', () => {
   const unmetered = overview({ asOf: null, boundAssumes: 'no metered source is configured', observedMbpsPerGrant: null }, { provider: null });
   assert.equal(bound(unmetered).why, 'No metered source is configured.');
-});
-
-test('hints are red if something is broken', () => {
-  const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROMISED_IN_FULL'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
-  const notes = hintNotes(overview({ hints }));
-  assert.deepEqual(notes.map(({ mark }) => mark), ['bad', 'bad', 'warn']);
-  assert.equal(notes[0].text, 'The estimate cannot see usage.');
 });
 
 test('the note beside a button is true before and after the click', () => {

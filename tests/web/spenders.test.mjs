@@ -1,9 +1,7 @@
 // The dashboard's tables and alerts without a browser: which rows a table shows, what it says of spenders and their grants, and
 // the buttons of an alert.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { told } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
 import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, percent, share, state, whatEnded } from '../../src/web/dashboard/spending.js';
 
@@ -106,17 +104,4 @@ test('the note about blocked users says whether all are listed', () => {
 test('the grants of a spender are asked for by its key', () => {
   assert.equal(grantsPath('user', 'a&b c'), 'api/grants?user=a%26b%20c&limit=200');
   assert.equal(ago('2026-11-20T14:04:00Z', NOW), '20 min ago');
-});
-
-test('each kind of alert has a title', () => {
-  const texts = readFileSync(new URL('../../src/alert/rules/texts.txt', import.meta.url), 'utf8');
-  const names = [...texts.matchAll(/^## ([a-z0-9._]+),/gm)].map(([, name]) => name);
-  assert.ok(names.includes('counts.unknown'));
-  assert.deepEqual(names.filter((name) => name !== 'test' && told(name).title === name.replace(/[._]/g, ' ')), []);
-});
-
-test('an alert has the buttons of its advice', () => {
-  assert.deepEqual(told('budget.used_95').buttons, ['spenders', 'limit', 'stop']);
-  assert.deepEqual(told('budget.used_33'), { title: '33 % of the limit is used', buttons: ['spenders'] });
-  assert.deepEqual(told('usage.unknown_keys'), { title: 'usage unknown keys', buttons: [] });
 });

@@ -42,8 +42,6 @@ pub struct PeriodCounts {
     pub connections: u64,
     /// Reports of clients that were clamped to an allowance.
     pub clamped: u64,
-    /// When that last happened.
-    pub clamped_at: Option<Timestamp>,
 }
 
 /// How many periods before the current one are shown.

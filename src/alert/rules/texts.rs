@@ -1,12 +1,12 @@
 //! The texts of all alerts, with those of [`Fault`]: what happened, what it means for callers, what to do first, and the part of
-//! the dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows every message as it is delivered; a
-//! test compares it with the code.
+//! the dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows a message of each form as it is delivered;
+//! a test compares it with the code.
 
 use std::time::Duration;
 
 use super::{AlertInput, SourceStates};
 use crate::alert::size::size_of;
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Severity, Spending, TopSpender};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, Spending, TopSpender};
 use turn_ledger::{SpenderKind, Timestamp};
 
 const TEST: &str =
@@ -26,17 +26,10 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
     match kind {
         AlertKind::Used(100..) => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
-        AlertKind::Began(fault) => match (fault, input.observed_rate) {
-            (Fault::AssumptionBroken, Some(rate)) => format!(
-                "Credentials relay more than the assumed {} each, up to {rate}, so usage can pass the limit by more than the status says.",
-                input.assumed_rate
-            ),
-            (Fault::LedgerIncomplete, _) => {
-                format!("{} until {}.", fault.facts().began, minute(input.lacks_until.unwrap_or(input.now)))
-            }
-            _ => fault.facts().began.into(),
-        },
-        AlertKind::Ended(fault) => format!("{} since {}.", fault.facts().ended, minute(since)),
+        AlertKind::Began(fault) => input.found(fault).map(FoundFault::what).unwrap_or_default(),
+        AlertKind::Ended(fault) => {
+            format!("This fault of {} is over: {}", minute(since), fault.facts().sentence)
+        }
         AlertKind::Test => TEST.into(),
     }
 }
@@ -49,7 +42,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.frozen {
         return "No credentials are issued, because the operator has stopped all minting.".into();
     }
-    if input.clock_ahead {
+    if input.has(Fault::ClockAhead) {
         return "New callers get no credentials for a metered relay until the clock is settled.".into();
     }
     if input.has_reached(100) {
@@ -62,7 +55,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.promised_in_full {
         return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
     }
-    if kind == AlertKind::Began(Fault::ProviderDown) || input.sources.provider == Some(false) {
+    if input.has(Fault::ProviderDown) {
         return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
     }
     match kind {
@@ -77,7 +70,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 fn calls_at_limit(input: &AlertInput) -> String {
     let SourceStates { provider, coturn, relay, sfu } = input.sources;
     let over_coturn = match coturn {
-        _ if input.coturn_unreachable => {
+        _ if input.has(Fault::CoturnUnreachable) => {
             "; calls in progress over coturn continue until its command line answers"
         }
         Some(false) => "; calls in progress over coturn continue, because only COTURN_CLI could end them",

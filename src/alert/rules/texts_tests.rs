@@ -2,7 +2,7 @@ use super::*;
 use crate::alert::{AlertCost, Forecast, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
-use turn_ledger::{BillingDay, BitRate, ByteCount, SpenderKind};
+use turn_ledger::{BillingDay, ByteCount, SpenderKind};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
@@ -23,7 +23,6 @@ fn input() -> AlertInput {
         used: ByteCount::new(812_344_000_000),
         overshoot_bound: ByteCount::new(23_400_000_001),
         uncut_overshoot: ByteCount::new(23_400_000_001),
-        observed_rate: Some(BitRate::new(4_500_000)),
         ..AlertInput::without_faults(now, BillingDay::new(1).unwrap().period_at(now))
     }
 }
@@ -54,6 +53,15 @@ fn at_rate(input: AlertInput) -> AlertInput {
     AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input }
 }
 
+/// The same with the fault of which the alert says that it has begun.
+fn begun(kind: AlertKind, input: &AlertInput) -> AlertInput {
+    let faults = match kind {
+        AlertKind::Began(fault) => vec![fault.found("")],
+        _ => vec![],
+    };
+    AlertInput { faults, ..input.clone() }
+}
+
 fn of_kind(kind: AlertKind) -> String {
     let used = match kind {
         AlertKind::Used(50) => 512,
@@ -61,9 +69,7 @@ fn of_kind(kind: AlertKind) -> String {
         AlertKind::Used(100) => 1_001,
         _ => 812,
     };
-    let lacks_until = Some(at("2025-01-17T05:04:00Z"));
-    let clock_ahead = kind == AlertKind::Began(Fault::ClockAhead);
-    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), lacks_until, clock_ahead, ..input() });
+    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), ..begun(kind, &input()) });
     format!(
         "## {}, {}\n\n{}",
         kind.name(),
@@ -92,7 +98,7 @@ fn every_message_is_as_in_the_file() {
             alert(AlertKind::Used(100), &AlertInput { used: reached.used, ..input }, &Spending::default());
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
-    let with = |sources: SourceStates| AlertInput { sources, ..reached };
+    let with = |sources: SourceStates| AlertInput { sources, ..reached.clone() };
     let coturn =
         |has_command_line| SourceStates { coturn: Some(has_command_line), ..SourceStates::default() };
     let go_on = [
@@ -108,7 +114,7 @@ fn every_message_is_as_in_the_file() {
         after_limit(
             "while coturn does not answer",
             AlertInput {
-                coturn_unreachable: true,
+                faults: vec![Fault::CoturnUnreachable.found("")],
                 ..with(SourceStates { provider: Some(true), ..coturn(true) })
             },
         ),
@@ -119,10 +125,16 @@ fn every_message_is_as_in_the_file() {
     let near =
         format!("## budget.used_50 with a limit that is near\n\n{}", message(AlertKind::Used(50), &near));
     let down = |(state, input)| {
-        format!("## provider.down {state}\n\n{}", message(AlertKind::Began(Fault::ProviderDown), &input))
+        let kind = AlertKind::Began(Fault::ProviderDown);
+        format!("## provider.down {state}\n\n{}", message(kind, &begun(kind, &input)))
     };
-    let messages: Vec<_> =
-        AlertKind::all().map(of_kind).chain(states.map(down)).chain([by_origin, near]).chain(go_on).collect();
+    // The texts of the other faults differ by their facts only.
+    let is_shown = |kind: &AlertKind| match kind {
+        AlertKind::Began(fault) | AlertKind::Ended(fault) => *fault == Fault::ProviderDown,
+        _ => true,
+    };
+    let kinds = AlertKind::all().filter(is_shown).map(of_kind);
+    let messages: Vec<_> = kinds.chain(states.map(down)).chain([by_origin, near]).chain(go_on).collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
 }
@@ -179,7 +191,7 @@ fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
 fn the_texts_have_no_chat_markup_and_no_mention() {
     for kind in AlertKind::all() {
         let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
-        let alert = alert(kind, &input(), &Spending::default());
+        let alert = alert(kind, &begun(kind, &input()), &Spending::default());
         assert!(!alert.text(None).contains(markup), "{}", kind.name());
     }
 }
@@ -199,9 +211,9 @@ fn the_longest_message_fits_into_a_chat() {
                 uncut_overshoot: most,
                 likely_overshoot: Some(most),
                 sources: SourceStates { coturn: Some(false), relay: true, sfu: true, ..state.sources },
-                ..state
+                ..begun(kind, &state)
             };
-            for input in [input, AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {
+            for input in [input.clone(), AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {
                 let length = alert(kind, &input, &spending).text(Some(&link)).encode_utf16().count();
                 assert!(length < TEXT_MAX, "{}: {length}", kind.name());
             }

@@ -3,15 +3,14 @@
 mod outages;
 mod walks;
 
+use std::borrow::Borrow;
+
 use super::*;
 use crate::alert::TopSpender;
-use turn_ledger::SpenderKind;
+use turn_ledger::{BitRate, SpenderKind};
 
 use AlertKind::{Began, Ended, Used};
-use Fault::{
-    AnalyticsStale, AssumptionBroken, ClockAhead, CoturnUnreachable, CountsLate, CountsUnknown,
-    LedgerIncomplete, ProviderDown,
-};
+use Fault::{AnalyticsStale, AssumptionBroken, ProviderDown};
 
 const GB: u64 = 1_000_000_000;
 const DAY: u64 = 86_400_000;
@@ -40,17 +39,9 @@ impl AlertInput {
             uncut_overshoot: ByteCount::ZERO,
             likely_overshoot: None,
             sources: SourceStates { provider: Some(true), ..SourceStates::default() },
-            assumption_holds: true,
-            observed_rate: None,
-            assumed_rate: BitRate::new(2_000_000),
-            analytics_stale: false,
-            coturn_unreachable: false,
-            lacks_until: None,
-            has_unknown_bytes: false,
-            counts_late: false,
+            faults: vec![],
             frozen: false,
             promised_in_full: false,
-            clock_ahead: false,
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),
         }
@@ -66,16 +57,19 @@ fn limited(millis: u64, gb: u64, limit: u64) -> AlertInput {
 }
 
 fn provider(millis: u64, is_up: bool) -> AlertInput {
-    let sources = SourceStates { provider: Some(is_up), ..SourceStates::default() };
-    AlertInput { sources, ..input(millis) }
+    if is_up { input(millis) } else { faulty(millis, ProviderDown) }
+}
+
+fn faulty(millis: u64, fault: Fault) -> AlertInput {
+    AlertInput { faults: vec![fault.found("")], ..input(millis) }
 }
 
 fn evaluate(rules: &mut AlertRules, input: &AlertInput) -> Vec<Alert> {
     rules.evaluate(input, Spending::default)
 }
 
-fn kinds(rules: &mut AlertRules, input: AlertInput) -> Vec<AlertKind> {
-    evaluate(rules, &input).into_iter().map(|alert| alert.kind).collect()
+fn kinds(rules: &mut AlertRules, input: impl Borrow<AlertInput>) -> Vec<AlertKind> {
+    evaluate(rules, input.borrow()).into_iter().map(|alert| alert.kind).collect()
 }
 
 #[test]

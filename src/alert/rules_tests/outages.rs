@@ -18,12 +18,6 @@ fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
 }
 
 #[test]
-fn without_a_provider_there_are_no_outage_alerts() {
-    let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, AlertInput { sources: SourceStates::default(), ..input(0) }), []);
-}
-
-#[test]
 fn a_clock_that_was_ahead_suppresses_no_alert() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(20 * DAY, false)), [Began(ProviderDown)]);
@@ -32,34 +26,13 @@ fn a_clock_that_was_ahead_suppresses_no_alert() {
 }
 
 #[test]
-fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
-    let mut rules = AlertRules::default();
-    let observed_rate = Some(BitRate::new(4_500_000));
-    let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
-    let [alert] = evaluate(&mut rules, &broken).try_into().unwrap();
-    assert_eq!(alert.kind, Began(AssumptionBroken));
-    assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
-    assert_eq!(kinds(&mut rules, input(1)), [Ended(AssumptionBroken)]);
-    let outlived = AlertInput { observed_rate: None, ..broken };
-    let [alert] = evaluate(&mut AlertRules::default(), &outlived).try_into().unwrap();
-    assert!(alert.what.starts_with("Credentials relay more or longer than is assumed, so"), "{}", alert.what);
-}
-
-#[test]
 fn each_fault_sends_one_alert_when_it_begins_and_one_when_it_has_ended() {
-    let well = || input(20 * MINUTE);
-    for (fault, faulty) in [
-        (AnalyticsStale, AlertInput { analytics_stale: true, ..well() }),
-        (CoturnUnreachable, AlertInput { coturn_unreachable: true, ..well() }),
-        (CountsLate, AlertInput { counts_late: true, ..well() }),
-        (CountsUnknown, AlertInput { has_unknown_bytes: true, ..well() }),
-        (ClockAhead, AlertInput { clock_ahead: true, ..well() }),
-        (LedgerIncomplete, AlertInput { lacks_until: Some(start().plus_millis(DAY)), ..well() }),
-    ] {
+    for fault in Fault::alerted() {
         let mut rules = AlertRules::default();
-        let later = AlertInput { now: faulty.now.plus_millis(MINUTE), ..faulty };
-        assert_eq!(kinds(&mut rules, faulty), [Began(fault)]);
-        assert_eq!(kinds(&mut rules, later), [], "{fault:?}");
+        let alerts = evaluate(&mut rules, &faulty(20 * MINUTE, fault));
+        let alerts: Vec<_> = alerts.iter().map(|alert| (alert.kind, alert.what.as_str())).collect();
+        assert_eq!(alerts, [(Began(fault), fault.facts().sentence)]);
+        assert_eq!(kinds(&mut rules, faulty(21 * MINUTE, fault)), [], "{fault:?}");
         assert_eq!(kinds(&mut rules, input(DAY)), [Ended(fault)]);
     }
 }

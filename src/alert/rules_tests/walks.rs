@@ -7,11 +7,10 @@ use proptest::prelude::*;
 fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
     let limits = prop_oneof![Just(0), Just(100), Just(1_000), Just(2_000)];
     let passes = prop_oneof![0..MINUTE, Just(10 * MINUTE), 0..20 * DAY];
-    let state = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
-    (passes, 0..2_500u64, limits, state).prop_map(|(passes, gb, limit, (provider, holds, stale))| {
-        let calm = limited(0, gb, limit);
-        let sources = SourceStates { provider, ..SourceStates::default() };
-        (passes, AlertInput { sources, assumption_holds: holds, analytics_stale: stale, ..calm })
+    let faults = proptest::sample::subsequence(vec![ProviderDown, AssumptionBroken, AnalyticsStale], 0..=3);
+    (passes, 0..2_500u64, limits, faults).prop_map(|(passes, gb, limit, faults)| {
+        let faults = faults.into_iter().map(|fault| fault.found("")).collect();
+        (passes, AlertInput { faults, ..limited(0, gb, limit) })
     })
 }
 

@@ -110,8 +110,13 @@ impl CloudflareMeter {
             let grants: Vec<_> = query.grants.keys().copied().collect();
             let longest = watch.take(&query, &self.api.minutes_of(&grants, query.span).await?);
             if longest > self.tail {
-                let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to more than seconds");
-                tracing::warn!(seconds, remedy, "a credential relayed for longer after its expiry than is assumed");
+                let (seconds, remedy) =
+                    (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to more than seconds");
+                tracing::warn!(
+                    seconds,
+                    remedy,
+                    "a credential relayed for longer after its expiry than is assumed"
+                );
             }
         }
         Ok(())

@@ -64,9 +64,8 @@ impl TailWatch {
         minutes: &BTreeMap<GrantId, BTreeSet<Minute>>,
     ) -> Duration {
         self.0.retain(|(_, grant)| !query.grants.contains_key(grant));
-        let last = |(grant, expires_at): (_, &Timestamp)| {
-            Some(minutes.get(grant)?.last()?.end().since(*expires_at))
-        };
+        let last =
+            |(grant, expires_at): (_, &Timestamp)| Some(minutes.get(grant)?.last()?.end().since(*expires_at));
         query.grants.iter().filter_map(last).max().unwrap_or_default()
     }
 }
@@ -112,7 +111,11 @@ mod tests {
         assert_eq!((both.span.until, both.span.age), (after(186), SETTLED_AFTER));
         assert_eq!(both.span.from, NOON);
         let relayed = [(grant(1), minutes(&[-3, 2])), (grant(2), minutes(&[6]))].into();
-        assert_eq!(watch.take(&both, &relayed), Duration::from_secs(3 * 60), "to the end of the third minute");
+        assert_eq!(
+            watch.take(&both, &relayed),
+            Duration::from_secs(3 * 60),
+            "to the end of the third minute"
+        );
         assert_eq!((due(&watch, 10_000), watch.take(&both, &BTreeMap::new())), (None, Duration::ZERO));
     }
 

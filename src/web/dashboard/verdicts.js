@@ -56,12 +56,11 @@ export function reliability(overview) {
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
-const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS', 'PROMISED_IN_FULL', 'PROVIDER_DOWN', 'NOT_LEADING'];
 const BY_GRAVITY = ['bad', 'warn'];
 
 /** Reasons why the figure is unreliable or minting has stopped, the gravest first. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
-  const notes = overview.status.hints.map(({ code, message }) => ({ code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) }));
+  const notes = overview.status.hints.map(({ code, severity, message }) => ({ code, mark: severity === 'critical' ? 'bad' : 'warn', text: message }));
   return notes.sort((a, b) => BY_GRAVITY.indexOf(a.mark) - BY_GRAVITY.indexOf(b.mark));
 }
 

@@ -22,9 +22,9 @@ async fn while_the_wall_clock_is_behind_usage_continues_and_a_hint_says_so() {
     broker.advance(10);
     let status = broker.status().await;
     assert_eq!(status["bandwidthUsedGB"], "10.00");
-    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    assert!(hint_codes(&status).contains(&"CLOCK_WRONG"));
     broker.set_wall("2025-01-15T12:00:20Z");
-    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "the wall clock has caught up");
+    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_WRONG"), "the wall clock has caught up");
 }
 
 #[tokio::test]
@@ -40,11 +40,11 @@ async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
     let meanwhile = broker.status().await;
     assert_eq!(meanwhile["periodStart"], before["periodStart"]);
     assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "usage keeps rising");
-    assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
+    assert!(hint_codes(&meanwhile).contains(&"CLOCK_WRONG"));
     broker.set_wall("2025-01-15T12:01:10Z");
     let after = broker.status().await;
     assert_eq!((&after["bandwidthUsedGB"], &after["grants"]), (&json!("70.00"), &before["grants"]));
-    assert!(!hint_codes(&after).contains(&"CLOCK_AHEAD"));
+    assert!(!hint_codes(&after).contains(&"CLOCK_WRONG"));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn after_a_suspend_the_books_have_the_current_time_at_once() {
     broker.suspend(2 * 3_600);
     broker.mint().await;
     let status = broker.status().await;
-    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
+    assert!(!hint_codes(&status).contains(&"CLOCK_WRONG"));
     assert_eq!(status["grants"]["live"], 2, "the first one is in its tail");
     broker.suspend(2 * 3_600);
     assert_eq!(broker.status().await["grants"]["live"], 1);
@@ -84,11 +84,10 @@ async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_cloc
         hear(&broker, "2025-01-15T12:10:00Z");
         broker.advance(300);
         let status = broker.status().await;
-        assert!(!hint_codes(&status).contains(&"CLOCK_IN_DOUBT"), "{has_reference}");
         assert_eq!(broker.app.account.snapshot().figures.now, timestamp("2025-01-15T12:15:00Z"));
         // Without another clock, the one of before may have been wrong.
         assert_eq!(status["boundHolds"], has_reference);
-        assert_eq!(hint_codes(&status).contains(&"CLOCK_JUMPED"), !has_reference);
+        assert_eq!(hint_codes(&status).contains(&"CLOCK_IN_DOUBT"), !has_reference);
         broker.advance(2 * 172_800);
         assert_eq!(broker.status().await["boundHolds"], true);
     }
@@ -115,7 +114,7 @@ async fn after_a_pause_of_ten_days_cloudflares_clock_ends_the_wait_for_the_clock
         cloudflare.set_date(LATER[0]);
         broker.set_wall(LATER[1]);
         eventually("a credential is minted", async || mints(&broker).await).await;
-        assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"));
+        assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_WRONG"));
     }
 }
 
@@ -142,7 +141,7 @@ async fn the_time_is_asked_for_while_minting_is_stopped_and_mints_nothing() {
     broker.post(OPERATOR, "/api/budget/freeze", json!({ "frozen": true })).await;
     cloudflare.set_date(LATER[0]);
     broker.set_wall(LATER[1]);
-    eventually("the time is known", async || !hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"))
+    eventually("the time is known", async || !hint_codes(&broker.status().await).contains(&"CLOCK_WRONG"))
         .await;
     assert_eq!((cloudflare.history().mints(), cloudflare.history().probes()), (0, 1));
 }
@@ -155,8 +154,8 @@ async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
     assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".to_owned()));
     let status = broker.status().await;
     let hints = status["hints"].as_array().unwrap();
-    let hint = hints.iter().find(|hint| hint["code"] == "CLOCK_AHEAD").unwrap();
-    assert!(hint["message"].as_str().unwrap().contains("nothing metered is minted until"), "{hint}");
+    let hint = hints.iter().find(|hint| hint["code"] == "CLOCK_WRONG").unwrap();
+    assert!(hint["message"].as_str().unwrap().contains("nothing metered is minted"), "{hint}");
     broker.advance(30);
     eventually("an alert says so", async || {
         let alerts = broker.operator("/api/alerts").await.json();

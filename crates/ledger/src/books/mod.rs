@@ -367,9 +367,8 @@ impl Books {
             self.ledger.apply(change);
         }
         if entry.clamped {
-            let now = self.now();
             let counts = self.ledger.counts_mut();
-            (counts.clamped, counts.clamped_at) = (counts.clamped.saturating_add(1), Some(now));
+            counts.clamped = counts.clamped.saturating_add(1);
         }
         Outcome { value: entry.value, clamped: entry.clamped }
     }

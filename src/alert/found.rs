@@ -1,0 +1,115 @@
+//! Which faults the books show.
+
+use super::{Fault, FoundFault};
+use crate::amounts::Shown;
+use turn_ledger::{
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, LackCause, MeasuredUsage, Snapshot,
+};
+
+/// All of them, in a fixed order.
+pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
+    let mut found = in_counts(snapshot);
+    if snapshot.frozen {
+        found.push(Fault::MintingOff.found("The operator has stopped it."));
+    }
+    if snapshot.promised_in_full {
+        found.push(Fault::PromisedInFull.found(""));
+    }
+    found.extend(in_time(snapshot));
+    if snapshot.lacks_grants() {
+        let fault = match snapshot.lack_cause {
+            LackCause::New => Fault::LedgerNew,
+            LackCause::Restored => Fault::LedgerIncomplete,
+        };
+        let until = snapshot.lacks_until;
+        found.push(fault.found(format!("This is so until {until}, when the longest of them has ended.")));
+    }
+    found.extend(above_limit(snapshot));
+    found
+}
+
+fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
+    let (measured, mut found) = (&snapshot.measured, vec![]);
+    if measured.is_stale() {
+        found.push(Fault::AnalyticsStale.found(""));
+    }
+    if !measured.rate_holds() || measured.outlived {
+        found.push(Fault::AssumptionBroken.found(broken_assumption(snapshot)));
+    }
+    if measured.uncut {
+        found.push(Fault::CoturnUnreachable.found(""));
+    }
+    if snapshot.has_unknown_bytes() {
+        let bytes = snapshot.unknown_bytes.gb_nearest();
+        found.push(Fault::CountsUnknown.found(format!("They are {bytes} GB.")));
+    }
+    if measured.doubted {
+        found.push(Fault::CountsMissing.found("It grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."));
+    } else if measured.has_fallen {
+        found.push(Fault::CountsMissing.found("It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."));
+    }
+    if let Some(late) = measured.late_counts.filter(|late| late.grows) {
+        let lag = late.lag.as_secs();
+        found.push(Fault::CountsLate.found(format!("The broker now waits {lag} s.")));
+    }
+    found
+}
+
+/// What is relayed that is not assumed.
+fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot) -> String {
+    let MeasuredUsage { exceeded, unexplained, outlived, .. } = measured;
+    let mut details = vec![];
+    if let Some(ExceededRate { observed, source }) = exceeded {
+        details.push(if observed > assumed {
+            format!("Live credentials of {source} relay {observed} each on average, more than the assumed {assumed}.")
+        } else {
+            format!("Live credentials of {source} relayed {observed} each on average within the last hour, more than was assumed then. Now {assumed} are assumed: an hour without such a count ends this.")
+        });
+    }
+    if let Some(source) = unexplained {
+        details.push(format!(
+            "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret."
+        ));
+    }
+    if *outlived {
+        details.push("A client reports a connection that relays although its credential has expired and the tail has passed: raise TURN_EXPIRY_TAIL_SECONDS, unless you do not believe that client.".to_owned());
+    }
+    details.join(" ")
+}
+
+fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {
+    let mut found = vec![];
+    if snapshot.is_stopped_by_clock() {
+        found.push(Fault::ClockAhead.found(""));
+    } else if snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED {
+        found.push(Fault::ClockWrong.found("It has jumped ahead: the ledger waits until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Beyond two days nothing metered is minted meanwhile."));
+    } else if snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED {
+        found.push(Fault::ClockWrong.found("It is behind: it was set back, or was ahead before."));
+    }
+    if snapshot.clock_in_doubt {
+        found.push(Fault::ClockInDoubt.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."));
+    } else if snapshot.jumped_until > snapshot.figures.now {
+        found.push(Fault::ClockInDoubt.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."));
+    }
+    found
+}
+
+/// Estimate mode promises no bound, so there it is a fault only if calls as they were would pass the limit.
+fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
+    let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
+    let (likely, is_strict) =
+        (snapshot.likely_overshoot.unwrap_or_default(), snapshot.mode == BudgetMode::Strict);
+    let detail = if figures.committed <= figures.used {
+        format!("With what sampling may have missed, it is {} GB past the limit.", bound.gb_up())
+    } else if is_strict {
+        format!("Live credentials could take it {} GB past the limit.", bound.gb_up())
+    } else {
+        let rate = snapshot.measured.highest_hour.unwrap_or_default();
+        let likely = likely.gb_up();
+        format!(
+            "Live credentials take it {likely} GB past the limit if each relays {rate}, the highest hourly average of this period. A shorter TURN_TTL_SECONDS lowers it."
+        )
+    };
+    let is_above = if is_strict { bound } else { likely } > ByteCount::ZERO;
+    is_above.then(|| Fault::BoundAboveLimit.found(detail))
+}
