@@ -45,7 +45,7 @@ step supply-chain 'sources and licenses of the crates; each of them is used' tes
 # The steps up to here compile. The others use what `tests` has compiled, and begin with what takes longest.
 compiling=("${names[@]}") names=()
 step image 'the Dockerfile makes a container that runs without root and answers, and its demo relays' tests/image/run.sh
-step hostile 'an attacker with what a stranger has gets no more than the allowance' tests/hostile/run.sh
+step hostile 'floods and unfinished requests of strangers take no more than their share of memory and sockets' tests/hostile/run.sh
 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
 step call 'a call over coturn: browser, broker and coturn count the same bytes' tests/browser/run.sh

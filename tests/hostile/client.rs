@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 
 /// How long a client waits for a response. Only one that never comes counts as missing.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// More bytes than any relay carries.
-pub(crate) const HUGE: u64 = 1 << 50;
 
 /// A client that keeps its socket open between requests.
 pub(crate) struct Client {
@@ -17,8 +15,6 @@ pub(crate) struct Client {
     server: SocketAddr,
     /// The value of `X-Forwarded-For`.
     forwarded: Option<String>,
-    /// Requests so far.
-    pub(crate) requests: u64,
 }
 
 impl Client {
@@ -40,7 +36,7 @@ impl Client {
     fn build(server: SocketAddr, from: Option<IpAddr>) -> Self {
         let builder =
             reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).local_address(from);
-        Self { http: builder.build().expect("a plain client"), server, forwarded: None, requests: 0 }
+        Self { http: builder.build().expect("a plain client"), server, forwarded: None }
     }
 
     /// Has another address behind the trusted proxy from now on.
@@ -56,7 +52,6 @@ impl Client {
         token: &str,
         body: &Value,
     ) -> (u16, Value) {
-        self.requests += 1;
         let mut request = self.http.request(method, format!("http://{}{path}", self.server));
         if let Some(address) = &self.forwarded {
             request = request.header("x-forwarded-for", address);

@@ -57,12 +57,7 @@ impl Tally {
         self.visit(page, Client::at(server, [127, 2, 0, 1]), n).await;
     }
 
-    /// The app server and the health check alone: five calls.
-    pub(crate) async fn report_only(&mut self, server: SocketAddr, n: u32) {
-        self.watch(Client::behind_proxy(server, "192.88.99.1"), n).await;
-    }
-
-    async fn visit(&mut self, mut page: Client, app_server: Client, n: u32) {
+    async fn visit(&mut self, mut page: Client, mut app_server: Client, n: u32) {
         let mut grant = None;
         self.serve(async {
             grant = page.mint("?ttl=600", "").await;
@@ -70,10 +65,6 @@ impl Tally {
         })
         .await;
         self.report(&mut page, &grant.unwrap_or_default(), &format!("page-{n}")).await;
-        self.watch(app_server, n).await;
-    }
-
-    async fn watch(&mut self, mut app_server: Client, n: u32) {
         self.report(&mut app_server, REPORTER, &format!("call-{n}-{}", self.of)).await;
         self.serve(async { app_server.get("/health", "").await.0 == 200 }).await;
     }

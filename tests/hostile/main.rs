@@ -1,10 +1,9 @@
-//! A program that attacks the broker with what a stranger has: the public routes, its own grants, addresses and sockets. These
-//! are attacks with many requests, hours of the books' time, or memory. What one request must not achieve is in tests/it. Honest
-//! clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than its allowance, or
-//! if an honest client is not served.
+//! A program that floods the broker with what a stranger has: addresses and sockets. What the broker holds in memory and in the system
+//! is measured, which only a process of its own shows. What a client gets of each allowance is tested in the ledger, the limits and
+//! tests/it. Honest clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than its
+//! allowance, or if an honest client is not served.
 //!
-//! Invariant: results depend on the books' time (a manual clock), on requests and on bytes, not on the speed of this machine.
-//! The exceptions are the sockets' idle time and the start of the program, which take real time.
+//! Invariant: results depend on requests and on bytes, not on the speed of this machine. The exception is the sockets' idle time.
 
 #![expect(clippy::unwrap_used, reason = "an attack that cannot go on fails, and is reported")]
 #![expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -13,14 +12,10 @@
 #[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
 mod support;
 
-mod claims;
 mod client;
 mod floods;
 mod honest;
 mod memory;
-mod places;
-mod sfu;
-mod shares;
 mod unfinished;
 
 use std::fmt::Write;
@@ -32,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use honest::Tally;
 use support::process::Process;
-use support::{COTURN, OPERATOR, REPORTER, TestBroker};
+use support::{COTURN, OPERATOR, REPORTER};
 
 const TABLE_BEGIN: &str = "<!-- tests/hostile/run.sh writes from here -->\n";
 const TABLE_END: &str = "<!-- to here -->\n";
@@ -50,7 +45,7 @@ pub(crate) struct Attack {
 pub(crate) enum Form {
     /// Seconds, for the test command.
     Short,
-    /// Hours of the books' time and large floods.
+    /// Large floods.
     Long,
 }
 
@@ -73,7 +68,7 @@ pub(crate) struct Outcome {
 /// Attacks the broker of this build, on loopback.
 #[derive(Parser)]
 struct Options {
-    /// Hours of the books' time and large floods; seconds without it
+    /// Large floods; seconds without it
     #[arg(long)]
     long: bool,
     /// Write the table between the markers of this document
@@ -93,8 +88,7 @@ async fn main() -> ExitCode {
     };
     let mut table = "| attack | attempts | the test fails above | achieved | honest calls served | honest p99 | result |\n|---|---|---|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
-    let attacks = [claims::ATTACKS, sfu::ATTACKS, places::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
-    for attack in attacks.into_iter().filter(is_chosen) {
+    for attack in floods::ATTACKS.iter().copied().filter(is_chosen) {
         let outcome = tokio::spawn((attack.run)(form)).await;
         let (row, is_kept) = match outcome {
             Ok(Outcome { attempts, effect, honest, is_within }) => {
@@ -130,12 +124,6 @@ fn write_into(document: &Path, table: &str) -> Result<(), String> {
     std::fs::write(document, written).map_err(|error| error.to_string())
 }
 
-/// A broker behind a trusted proxy on loopback, with a manual clock, that mints without a provider. The attacker itself keeps to
-/// the default rate of mints in the books' time, because the broker's limiter may use real time.
-pub(crate) async fn broker(settings: &[(&str, &str)]) -> TestBroker {
-    TestBroker::start(&[&COTURN, settings].concat()).await
-}
-
 /// Starts the program of this build as a child process, and waits until it listens. It logs errors and the lines at start only,
 /// so that unread output does not block it.
 pub(crate) fn program(settings: &[(&str, &str)]) -> Process {
@@ -147,12 +135,6 @@ pub(crate) fn program(settings: &[(&str, &str)]) -> Process {
 /// Where it listens.
 pub(crate) fn address(process: &Process) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, u16::try_from(process.port).unwrap()).into()
-}
-
-/// Bytes as GB with two decimals.
-pub(crate) fn as_gb(bytes: u64) -> String {
-    let hundredths = bytes.div_ceil(10_000_000);
-    format!("{}.{:02} GB", hundredths / 100, hundredths % 100)
 }
 
 /// Bytes with a unit.

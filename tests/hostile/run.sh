@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Attacks the broker of this source tree. `tests/hostile/run.sh` runs the short form in about a minute, with the build of the tests:
-# no result depends on speed. `tests/hostile/run.sh long` simulates hours and floods with release builds, takes some minutes and
-# writes its table into docs/RELIABILITY.md.
+# no result depends on speed. `tests/hostile/run.sh long` is about large floods, with release builds. It takes some minutes, and writes
+# its table into docs/RELIABILITY.md.
 # Exits with 1 if an attack achieves more than its allowance, or if an honest client is not served.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

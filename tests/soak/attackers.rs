@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::client::{Client, HUGE};
+use crate::client::Client;
 use crate::unfinished::{Counts, Load, keep};
 
+/// More bytes than any relay carries.
+const HUGE: u64 = 1 << 50;
 /// Sockets that hold an unfinished request, half of them a head.
 const SOCKETS: u8 = 200;
 

@@ -101,14 +101,21 @@ async fn a_client_with_its_default_path_meets_those_with_another_one() {
     assert_eq!(refused(&broker, &path("/peerjs", "c"), &foreign).await, Some(403));
 }
 
+/// All protocols share the table of sockets, and each asks it.
 #[tokio::test]
 async fn the_sockets_of_one_address_are_a_setting() {
-    let broker = start(&[("SIGNALING_SOCKETS_PER_CLIENT", "2")]).await;
-    let (_a, b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
-    assert_eq!(refused(&broker, &path("c", "t"), &[]).await, Some(429));
-    b.close().await;
-    let again = async || SocketClient::open(broker.address, &path("c", "t"), &[]).await.is_ok();
-    eventually("a place", again).await;
+    for path in
+        ["/signaling", "/peerjs/peerjs?key=peerjs&id=page-#&token=t", "/parties/rooms/r?_pk=#", "/yjs"]
+    {
+        let settings = [("SIGNALING", "ayame,peerjs,rooms,yjs"), ("SIGNALING_SOCKETS_PER_CLIENT", "2")];
+        let broker = TestBroker::start(&settings).await;
+        let user = [("cf-access-authenticated-user-email", "ann")];
+        let open = async |n: &str| SocketClient::open(broker.address, &path.replace('#', n), &user).await;
+        let (_first, second) = (open("1").await.unwrap(), open("2").await.unwrap());
+        assert_eq!(open("3").await.err().map(|(status, _)| status), Some(429), "{path}");
+        second.close().await;
+        eventually("a place", async || open("3").await.is_ok()).await;
+    }
 }
 
 #[tokio::test]
