@@ -38,7 +38,7 @@ pub(crate) struct TestBroker {
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_store(directory: &Path) -> (Store, Contents) {
-    // Not `eventually`: a future with its closure may not move to another thread, as the attacks of tests/hostile do.
+    // Not `eventually`: a future with its closure may not move to another thread.
     let opened = async {
         loop {
             match FileStorage::open(directory) {
