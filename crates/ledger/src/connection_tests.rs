@@ -45,12 +45,6 @@ fn report_relayed(relayed: bool) -> Report {
 }
 
 #[test]
-fn a_connection_that_does_not_report_its_route_is_charged_by_time() {
-    let (connection, _) = open(None);
-    assert_eq!(connection.charged(at(4), &rules()), ByteCount::new(1_000_000));
-}
-
-#[test]
 fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
     let (mut connection, mut limit) = open(Some(true));
     let first = connection.report(received(5_000), at(4), &rules(), &mut limit.at(at(4)));
@@ -193,15 +187,6 @@ fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(80))), stopped);
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(140))), (vec![], true));
     assert_eq!(connection.charged(at(140), &rules()), ByteCount::new(80 * 250_000));
-}
-
-#[test]
-fn a_report_above_the_rate_of_a_relay_is_capped_and_flagged() {
-    let (mut connection, mut limit) = open(Some(true));
-    let mut allowances = limit.at(at(8));
-    let _ = connection.report(received(u64::MAX), at(8), &rules(), &mut allowances);
-    assert!(allowances.was_clamped());
-    assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(100_000_000));
 }
 
 #[test]

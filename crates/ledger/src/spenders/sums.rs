@@ -1,4 +1,4 @@
-//! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests/model.rs`.
+//! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests/resets.rs`.
 //! They are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

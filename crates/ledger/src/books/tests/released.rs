@@ -102,62 +102,6 @@ fn a_revoked_grant_that_is_gone_keeps_only_the_minutes_until_then() {
 }
 
 #[test]
-fn what_was_released_stays_released_after_a_restart() {
-    let mut world = World::new(RELAY);
-    let grant = world.mint(1);
-    world.books.revoke(grant.id).unwrap();
-    world.look(&[]);
-    world.flush();
-    let promised = world.promised();
-    for _ in 0..2 {
-        world.crash();
-        assert_eq!(world.promised(), promised);
-        assert_eq!(world.look(&[]), 0);
-    }
-    assert!(world.books.grant_end(grant.id, None).is_some());
-}
-
-#[test]
-fn a_crash_before_the_write_undoes_the_revocation_and_the_release() {
-    let mut world = World::new(RELAY);
-    let grant = world.mint(1);
-    world.books.revoke(grant.id).unwrap();
-    world.look(&[]);
-    world.crash();
-    assert_eq!((world.promised(), world.books.grant_end(grant.id, None)), (60 * MINUTE, None));
-    world.books.revoke(grant.id).unwrap();
-    world.flush();
-    world.crash();
-    assert_eq!(world.promised(), 60 * MINUTE, "its end was not seen before the crash");
-    assert_eq!(world.look(&[]), 59);
-}
-
-#[test]
-fn a_grant_and_the_release_that_made_room_for_it_are_in_one_batch() {
-    let mut setup = setup_of(RELAY);
-    setup.terms.limit = ByteCount::new(70 * MINUTE);
-    let mut world = World::of(setup);
-    let mut grants = vec![];
-    for id in 1.. {
-        let Some((grant, commit)) = world.try_commit(id, 300, Requester::default()) else { break };
-        world.books.note_written(&commit, Written::Yes).unwrap();
-        grants.push(grant);
-    }
-    world.books.revoke(grants[0].id).unwrap();
-    assert!(
-        world.try_commit(100, 300, Requester::default()).is_none(),
-        "a revocation alone releases nothing"
-    );
-    assert_eq!(world.look(&[]), 5);
-    let (_, commit) = world.try_commit(100, 300, Requester::default()).unwrap();
-    world.books.note_written(&commit, Written::Yes).unwrap();
-    let promised = world.promised();
-    world.crash();
-    assert_eq!(world.promised(), promised);
-    assert!(world.books.grant_end(grants[0].id, None).is_some());
-}
-
-#[test]
 fn at_a_source_that_accepts_the_credential_again_nothing_is_released() {
     for source in [IceSource::Cloudflare, IceSource::Coturn] {
         let mut world = World::new(source);

@@ -1,12 +1,12 @@
-//! Tests of the timeline: usage and promises minute by minute without readings, with [readings], and [properties] that hold after any
-//! operations.
+//! Tests of the timeline: usage and promises minute by minute without readings, and with [readings]. Random histories are the simulation's.
 
 mod edges;
-mod properties;
 mod readings;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::reading::{Reading, ReadingOutcome};
@@ -108,16 +108,6 @@ fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
 }
 
 #[test]
-fn usage_rises_while_a_connection_runs() {
-    let mut timeline = timeline(START);
-    timeline.change_clocks(Basis::Granted, 0, 1);
-    timeline.advance(at(START + 4_000));
-    assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
-    timeline.advance(at(START + 8_000));
-    assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));
-}
-
-#[test]
 fn a_grant_that_begins_later_is_committed_until_it_is_counted() {
     let mut timeline = timeline(START);
     timeline.minutes.change_live(minutes(at(START + 2 * MINUTE), at(START + 4 * MINUTE)), ONE);
@@ -162,15 +152,6 @@ fn after_a_sleep_of_years_usage_starts_at_zero() {
 }
 
 #[test]
-fn a_clock_that_steps_back_lowers_no_figure() {
-    let mut timeline = timeline(START);
-    timeline.change_clocks(Basis::Granted, 0, 1);
-    timeline.advance(at(START + 8_000));
-    timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
-    assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));
-}
-
-#[test]
 fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     let day = 24 * 60 * MINUTE;
     // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
@@ -180,4 +161,16 @@ fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     timeline.advance(at(start + 44 * day));
     timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
     assert_eq!(previous(&timeline), Some(ByteCount::new(28_000)));
+}
+
+proptest! {
+    #[test]
+    fn no_byte_is_lost_or_doubled_at_the_reset(bytes in 0u64..1 << 50, before in 0i64..MINUTE * 90, after in 0i64..MINUTE * 90) {
+        const RESET: i64 = 1_738_368_000_000;
+        let mut timeline = timeline(RESET - before);
+        timeline.advance(at(RESET + after));
+        timeline.add_bytes(Basis::Granted, ByteCount::new(bytes), at(RESET - before), at(RESET + after));
+        let previous = previous(&timeline).map_or(0, ByteCount::get);
+        prop_assert_eq!(previous + timeline.minutes.used().get(), bytes);
+    }
 }

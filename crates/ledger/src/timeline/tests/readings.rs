@@ -150,32 +150,6 @@ fn restarts_between_readings_hide_no_excess() {
 }
 
 #[test]
-fn a_small_excess_in_every_hour_is_detected_in_the_end() {
-    const DAY: i64 = 24 * 60;
-    let begin = START - 20 * DAY * MINUTE;
-    let mut timeline = timeline(begin);
-    timeline.minutes.change_live(minutes(at(begin), at(begin + 20 * DAY * MINUTE)), ONE);
-    // 3 Mbps are promised, which is 22.5 MB a minute. After ten days, four times as much is relayed.
-    let (mut bytes, mut promised, mut total) = (0_u64, 0_u64, Total::default());
-    for minute in (0..20 * DAY).step_by(10) {
-        timeline.advance(at(begin + minute * MINUTE));
-        total.count(&mut timeline, begin + minute * MINUTE, bytes);
-        let excess = bytes - promised;
-        assert!(
-            timeline.trial.verdict().holds || excess > 0,
-            "the assumption broke without an excess at minute {minute}"
-        );
-        assert!(
-            !timeline.trial.verdict().holds || excess <= bytes / 20 + 1_000_000_000,
-            "{excess} of {bytes}"
-        );
-        promised += 225_000_000;
-        bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
-    }
-    assert!(!timeline.trial.verdict().holds);
-}
-
-#[test]
 fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
     let mut timeline = timeline(START);
     let _ = count(&mut timeline, START, 5, 0);

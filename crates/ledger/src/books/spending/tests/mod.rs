@@ -9,7 +9,6 @@ use crate::reports::Caller;
 use crate::source::MINT_SLACK;
 use crate::spender::{Call, Label, Spender};
 use crate::spenders::key::{SpenderKey, SpenderKind};
-use crate::spenders::sums::Sums;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::testing;
 use crate::token::Grant;
@@ -24,7 +23,6 @@ mod full;
 mod held;
 mod limits;
 mod listing;
-mod model;
 mod parts;
 mod resets;
 

@@ -1,7 +1,7 @@
 //! The share of a strict budget that one address can reserve.
 
 use super::*;
-use crate::books::commit::{NotAdmitted, Written};
+use crate::books::commit::NotAdmitted;
 
 #[test]
 fn in_strict_mode_an_address_reserves_its_share_and_no_other_address_is_refused() {
@@ -41,24 +41,4 @@ fn a_budget_whose_share_is_smaller_than_one_credential_is_usable() {
     assert_eq!(world.mint(&mut first), Ok(()));
     assert!(world.mint(&mut first).is_err(), "one credential of five minutes is all");
     assert_eq!(world.mint(&mut second), Ok(()));
-}
-
-#[test]
-fn a_released_or_unwritten_credential_gives_its_share_back() {
-    let mut world = World::new(BudgetMode::Strict);
-    let requester = Requester { client: Some(key("203.0.113.9")), ..Requester::default() };
-    let reserve = |books: &mut Books| {
-        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), &requester).unwrap()
-    };
-    for round in 0..200 {
-        let hold = reserve(&mut world.books);
-        if round % 2 == 0 {
-            world.books.release(&hold);
-        } else {
-            let grant = minted(world.books.now(), 300);
-            let commit = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
-            assert!(world.books.note_written(&commit, Written::No).is_err());
-        }
-    }
-    assert_eq!(world.books.snapshot().figures.committed, ByteCount::ZERO);
 }
