@@ -1,6 +1,5 @@
 //! The ledger in a real `PostgreSQL`: what is written is read back, who leads, and what a lost lead may do.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use turn_base::clock::SystemClock;
@@ -11,10 +10,8 @@ use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::standby::Standby;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
-use turn_broker::store::writer::{ChangeSource, Store};
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
-    Written,
 };
 
 use crate::support::postgres::TestDatabase;
@@ -242,30 +239,6 @@ async fn the_number_of_an_epoch_alone_does_not_let_anybody_write() {
     assert_eq!(stored_batches(&database).await, 0);
 }
 
-#[derive(Debug)]
-struct Books;
-
-impl ChangeSource for Books {
-    fn take(&self) -> Changes {
-        batch()
-    }
-}
-
-#[tokio::test]
-async fn a_store_whose_lead_is_lost_refuses_all_that_wait() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let storage = lead(&mut one).await;
-    let (store, _) = blocking(move || Store::open(storage).unwrap()).await;
-    assert_eq!(store.room().unwrap().commit(Arc::new(Books)).wait().await, Written::Yes);
-    let lost = store.lost();
-    let _new = lead(&mut two).await;
-    assert_eq!(store.room().unwrap().commit(Arc::new(Books)).wait().await, Written::No);
-    assert_eq!(lost.await, Lost::Fenced);
-    assert!(store.is_failing());
-    assert_eq!(stored_batches(&database).await, 1);
-}
-
 #[tokio::test]
 async fn old_minutes_are_removed_and_their_marks_folded_as_in_a_file() {
     let Some(database) = TestDatabase::new() else { return };
@@ -302,20 +275,6 @@ async fn another_format_is_not_led() {
 }
 
 #[tokio::test]
-async fn a_broken_key_is_an_error_and_no_panic() {
-    let Some(database) = TestDatabase::new() else { return };
-    let mut one = replica(&database.config(), 1);
-    let storage = lead(&mut one).await;
-    database.run("INSERT INTO item VALUES (1, '\\x09', '\\x00')").await;
-    let error = blocking(move || {
-        let mut storage = storage;
-        storage.load().unwrap_err().to_string()
-    })
-    .await;
-    assert!(error.contains("Restore the database"), "{error}");
-}
-
-#[tokio::test]
 async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
@@ -330,7 +289,7 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     })
     .await;
     let mut ledger = turn_broker::store::file::inspect::LedgerCopy::take(directory.path().as_ref()).unwrap();
-    let sources: BTreeMap<_, _> = ledger.stored().unwrap().books.sources;
+    let sources = ledger.stored().unwrap().books.sources;
     assert_eq!(sources[&IceSource::Coturn].deltas.len(), 1);
     assert!(ledger.stored().unwrap().books.is_copy);
     assert_eq!(ledger.stored().unwrap().books.now(), Some(Timestamp::from_millis(NOON * 60_000)));

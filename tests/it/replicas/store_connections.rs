@@ -119,17 +119,6 @@ async fn a_lost_machine_does_not_hide_the_next_one_of_the_url() {
     Box::pin(finished("the look", replica.observe())).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_session_of_a_leader_is_seen_as_long_as_it_is_there() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let (storage, _) = loaded(lead(&mut one).await).await;
-    assert!(two.observe().await.unwrap().has_session);
-    drop(storage);
-    eventually("its session is gone", async || !two.observe().await.unwrap().has_session).await;
-    assert!(two.observe().await.unwrap().is_held, "it did not release the ledger");
-}
-
 /// Half a second without a session costs the lead, and an idle leader writes once a second.
 #[tokio::test]
 async fn an_idle_leader_whose_session_breaks_has_another_one_without_a_write() {

@@ -74,40 +74,6 @@ async fn a_write_whose_answer_is_lost_is_confirmed_by_a_further_one() {
     assert_eq!(stored_batches(&leader.database).await, 2, "the next write goes on");
 }
 
-#[tokio::test]
-async fn a_write_that_never_arrived_is_sent_again() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.proxy.harm_open(Harm::HoldRequests);
-    let writing = leader.begin();
-    leader.proxy.harm_open(Harm::Cut);
-    leader.assert_once(writing.await.unwrap().1, 1).await;
-}
-
-#[tokio::test]
-async fn a_write_that_arrives_after_it_was_sent_again_changes_nothing() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.proxy.harm_open(Harm::HoldRequests);
-    let writing = leader.begin();
-    let (_storage, result) = writing.await.unwrap();
-    leader.assert_once(result, 1).await;
-    leader.proxy.harm_open(Harm::None);
-    let sessions =
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = (SELECT sessions[1] FROM shard)";
-    eventually("the first session has ended", async || leader.database.number(sessions).await == 1).await;
-    leader.assert_once(Ok(()), 1).await;
-}
-
-#[tokio::test]
-async fn a_database_that_is_down_is_waited_for() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.proxy.harm_all(Harm::Cut);
-    let writing = leader.begin();
-    eventually("the leader connects again and again", async || leader.proxy.refused() > 2).await;
-    assert!(!writing.is_finished());
-    leader.proxy.harm_all(Harm::None);
-    leader.assert_once(writing.await.unwrap().1, 1).await;
-}
-
 /// As with a full disk. A standby would take a session that comes and goes for a leader that has ended.
 #[tokio::test]
 async fn a_write_that_the_database_refuses_is_sent_again_after_pauses_in_the_same_session() {
@@ -150,29 +116,6 @@ async fn a_commit_with_a_warning_is_confirmed_by_a_further_one() {
     leader.at_next_commit("RAISE WARNING 'committed locally, but perhaps not replicated'").await;
     let (_storage, result) = leader.begin().await.unwrap();
     leader.assert_once(result, 2).await;
-}
-
-#[tokio::test]
-async fn a_committed_write_of_a_leader_that_was_replaced_meanwhile_is_not_answered() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.proxy.harm_open(Harm::DropAnswers);
-    let writing = leader.begin();
-    leader.committed().await;
-    let (_new, found) = loaded(lead(&mut leader.other).await).await;
-    leader.proxy.harm_open(Harm::Cut);
-    assert_lost(writing.await.unwrap().1, Lost::Fenced);
-    assert_eq!(found.books.sources.len(), 1, "the new leader has it: the bound is too high, never too low");
-}
-
-#[tokio::test]
-async fn a_write_that_did_not_arrive_before_another_leads_is_never_applied() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.proxy.harm_open(Harm::HoldRequests);
-    let writing = leader.begin();
-    let _new = lead(&mut leader.other).await;
-    leader.proxy.harm_open(Harm::None);
-    assert_lost(writing.await.unwrap().1, Lost::Fenced);
-    assert_eq!((stored_batches(&leader.database).await, seq(&leader.database).await), (0, leader.seq + 1));
 }
 
 #[tokio::test]

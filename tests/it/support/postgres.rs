@@ -100,25 +100,6 @@ impl TestDatabase {
         Self { server: Box::leak(Box::new(started.await.unwrap())), schema: self.schema.clone() }
     }
 
-    /// The schema and its rows, as statements.
-    pub(crate) fn dump(&self) -> Vec<u8> {
-        let mut dump = Command::new(programs().unwrap().join("pg_dump"));
-        let dumped = dump.args([&self.url(), "--schema", &self.schema]).output().unwrap();
-        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
-        dumped.stdout
-    }
-
-    /// Replaces the schema by a dump of it.
-    pub(crate) async fn restore(&self, dump: &[u8]) {
-        self.run(&format!("DROP SCHEMA {} CASCADE", self.schema)).await;
-        let file = self.server.directory.join("dump.sql");
-        std::fs::write(&file, dump).unwrap();
-        let mut psql = Command::new(programs().unwrap().join("psql"));
-        let restored =
-            psql.args([&self.url(), "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file).output().unwrap();
-        assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
-    }
-
     /// Stops the server at once, as a crash does, and starts it again after so many seconds.
     pub(crate) async fn restart(&self, seconds: u32) {
         self.stop_and(seconds.to_string()).await;

@@ -1,6 +1,5 @@
 //! A proxy in front of a TCP server that does harm on request, to the connections that are open at that moment.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,18 +13,10 @@ pub(crate) enum Harm {
     None,
     /// Both directions wait.
     Pause,
-    /// Requests wait. They are delivered later, also if the client has left.
-    HoldRequests,
     /// Answers vanish.
     DropAnswers,
     /// Closed.
     Cut,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Requests,
-    Answers,
 }
 
 /// The proxy. It ends with the runtime of the test.
@@ -33,7 +24,6 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     open: Arc<Mutex<Vec<watch::Sender<Harm>>>>,
     of_new: Arc<Mutex<Harm>>,
-    refused: Arc<AtomicU32>,
 }
 
 impl Proxy {
@@ -43,25 +33,23 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let open = Arc::<Mutex<Vec<watch::Sender<Harm>>>>::default();
         let of_new = Arc::new(Mutex::new(Harm::None));
-        let refused = Arc::<AtomicU32>::default();
-        let (links, first, count) = (Arc::clone(&open), Arc::clone(&of_new), Arc::clone(&refused));
+        let (links, first) = (Arc::clone(&open), Arc::clone(&of_new));
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let harm = watch::Sender::new(*first.lock().unwrap());
                 if *harm.borrow() == Harm::Cut {
-                    count.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 let server = TcpStream::connect(target).await.unwrap();
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(pump(Direction::Requests, from_client, to_server, harm.subscribe()));
-                tokio::spawn(pump(Direction::Answers, from_server, to_client, harm.subscribe()));
+                tokio::spawn(pump(false, from_client, to_server, harm.subscribe()));
+                tokio::spawn(pump(true, from_server, to_client, harm.subscribe()));
                 links.lock().unwrap().push(harm);
             }
         });
-        Self { port, open, of_new, refused }
+        Self { port, open, of_new }
     }
 
     /// Harms the connections that are open.
@@ -76,15 +64,10 @@ impl Proxy {
         *self.of_new.lock().unwrap() = harm;
         self.harm_open(harm);
     }
-
-    /// How many connections were refused.
-    pub(crate) fn refused(&self) -> u32 {
-        self.refused.load(Ordering::Relaxed)
-    }
 }
 
 async fn pump(
-    direction: Direction,
+    is_answers: bool,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut harm: watch::Receiver<Harm>,
@@ -95,11 +78,8 @@ async fn pump(
             read = from.read(&mut bytes) => read.unwrap_or(0),
             _ = harm.wait_for(|harm| *harm == Harm::Cut) => return,
         };
-        let waits = |harm: &Harm| {
-            *harm == Harm::Pause || (*harm == Harm::HoldRequests && direction == Direction::Requests)
-        };
-        let Ok(harm) = harm.wait_for(|harm| !waits(harm)).await.map(|harm| *harm) else { return };
-        let vanishes = harm == Harm::DropAnswers && direction == Direction::Answers;
+        let Ok(harm) = harm.wait_for(|harm| *harm != Harm::Pause).await.map(|harm| *harm) else { return };
+        let vanishes = harm == Harm::DropAnswers && is_answers;
         if read == 0 || harm == Harm::Cut || (!vanishes && to.write_all(&bytes[..read]).await.is_err()) {
             return;
         }
