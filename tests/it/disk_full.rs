@@ -52,9 +52,9 @@ impl SmallDisk {
     }
 
     /// The program, with its ledger on the disk.
-    fn start(&self, limit_action: &str) -> Process {
+    fn start(&self) -> Process {
         let mut settings = SETTINGS.to_vec();
-        settings.extend([("STATE_DIR", self.mounted_at.path()), ("LIMIT_ACTION", limit_action)]);
+        settings.push(("STATE_DIR", self.mounted_at.path()));
         let program = command(&settings);
         let mut inside = Command::new("nsenter");
         inside.arg(format!("--mount=/proc/{}/ns/mnt", self.keeper.id())).arg(program.get_program());
@@ -90,13 +90,13 @@ async fn mint(process: &Process) -> (StatusCode, Value) {
     get(process, "/api/turn-credentials").await
 }
 
-/// Mints until the disk is full. Returns the number of grants. The first response without a grant must be a `refusal`.
-async fn mint_until_full(process: &Process, refusal: impl Fn(&StatusCode, &Value) -> bool) -> u64 {
+/// Mints until the disk is full. Returns the number of grants. The first response without a grant must be a refusal.
+async fn mint_until_full(process: &Process) -> u64 {
     let mut grants = 0;
     loop {
         let (status, body) = mint(process).await;
         if !body["grant"].is_string() {
-            assert!(refusal(&status, &body), "{status}: {body}");
+            assert!(status == 503 && body["code"] == "LEDGER_UNAVAILABLE", "{status}: {body}");
             return grants;
         }
         assert_eq!(status, 200);
@@ -120,16 +120,14 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
         println!("skipped: mounting a tmpfs requires root (unshare, mount)");
         return;
     };
-    let process = disk.start("refuse");
+    let process = disk.start();
     let mut grants = 0;
     for _ in 0..3 {
         grants += u64::from(mint(&process).await.0 == 200);
     }
     assert_eq!(grants, 3);
     disk.fill();
-    let is_refusal =
-        |status: &StatusCode, body: &Value| *status == 503 && body["code"] == "LEDGER_UNAVAILABLE";
-    grants += mint_until_full(&process, is_refusal).await;
+    grants += mint_until_full(&process).await;
     eventually("/ready returns LEDGER_UNAVAILABLE", async || {
         let (status, body) = get(&process, "/ready").await;
         status == 503 && body["code"] == "LEDGER_UNAVAILABLE"
@@ -143,30 +141,9 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
     grants += 1;
     process.signal("-KILL");
     process.finish();
-    let process = disk.start("refuse");
+    let process = disk.start();
     assert_eq!(issued(&process).await, grants, "the ledger has exactly the issued grants");
     assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], grants);
-}
-
-#[tokio::test]
-async fn on_a_full_disk_with_fallback_the_response_is_stun_with_the_reason() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: mounting a tmpfs requires root (unshare, mount)");
-        return;
-    };
-    let process = disk.start("fallback");
-    disk.fill();
-    let grants = mint_until_full(&process, |status, body| {
-        *status == 200 && body["source"] == "stun" && body["reason"] == "LEDGER_UNAVAILABLE"
-    })
-    .await;
-    // Kills the process while the disk is full. It can start again when there is space.
-    process.signal("-KILL");
-    process.finish();
-    disk.free();
-    let process = disk.start("fallback");
-    assert_eq!(issued(&process).await, grants);
-    resumes(&process).await;
 }
 
 #[cfg(target_os = "linux")]
@@ -183,7 +160,7 @@ async fn a_file_size_limit_counts_as_a_full_disk_and_does_not_end_the_process() 
     };
     assert_eq!(mint(&process).await.0, 200);
     limit_files_to(Some(4_096));
-    let mut grants = 1 + mint_until_full(&process, |status, _| *status == 503).await;
+    let mut grants = 1 + mint_until_full(&process).await;
     assert_eq!(get(&process, "/health").await.0, 200, "the process still runs");
     assert_eq!(get(&process, "/ready").await.0, 503);
     limit_files_to(None);

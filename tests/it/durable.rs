@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::slot_key;
-use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
+use crate::support::{REPORTER, StateDir, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
@@ -59,24 +59,6 @@ async fn a_restart_keeps_grants_usage_and_connections() {
         Some(85_000_000),
         "counts continue from the stored values"
     );
-}
-
-#[tokio::test]
-async fn a_restart_after_the_reset_starts_at_zero_and_keeps_the_previous_sum() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8")];
-    {
-        let broker = TestBroker::start(&settings).await;
-        broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
-        broker.advance(10);
-        broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
-        broker.finish().await;
-    }
-    let broker = TestBroker::start(&settings).await;
-    broker.advance_to("2025-02-02T00:00:00Z");
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
-    let previous = broker.operator("/api/usage").await.json()["pastPeriods"][0]["usedBytes"].clone();
-    assert_eq!(previous, 10_000_000);
 }
 
 fn open(directory: &Path) -> OpenError {

@@ -1,13 +1,11 @@
-//! What sessions take from each other is charged, is closed by force when the budget is spent, and is replaced by Cloudflare's
-//! own count.
+//! What sessions take from each other is charged, and is closed by force when the budget is spent.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Page, at, error, start};
-use crate::measured::{ANALYTICS, meter};
-use crate::support::fake_sfu::{FakeSfu, SFU_SECRET, SfuFault};
-use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, TestBroker, eventually};
+use super::{Page, error, start};
+use crate::support::fake_sfu::{SFU_SECRET, SfuFault};
+use crate::support::{OPERATOR, TestBroker, eventually};
 
 /// One track has 80 Mbps, which are 10 MB a second.
 pub(super) const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
@@ -53,31 +51,6 @@ async fn once_the_sfu_is_charged_no_hint_says_that_usage_cannot_be_seen() {
 }
 
 #[tokio::test]
-async fn a_track_is_charged_at_the_estimated_rate_and_promised_at_the_assumed_one() {
-    let (_sfu, broker) = start(&[RATE, ("LIABILITY_MBPS_PER_GRANT", "160")]).await;
-    let (_a, _b) = call(&broker).await;
-    broker.advance(60);
-    assert_eq!(broker.used().await, 600 * MB);
-    let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
-    // Five minutes ahead, and the time until now beyond what is charged.
-    assert!((6.6..=7.8).contains(&reserved), "{reserved}");
-}
-
-#[tokio::test]
-async fn sound_is_charged_at_its_own_rate() {
-    let (_sfu, broker) = start(&[RATE]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    let sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
-    let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
-    let offered = json!({ "sessionDescription": { "type": "offer", "sdp": sdp }, "tracks": [track] });
-    assert_eq!(a.call(Method::POST, "/tracks/new", &offered).await.status, 200);
-    assert_eq!(b.pull(&a).await.status, 200);
-    eventually("it is active", async || pulled(&broker).await == 1).await;
-    broker.advance(10);
-    assert_eq!(broker.used().await, 125_000, "0.1 Mbps");
-}
-
-#[tokio::test]
 async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
@@ -95,32 +68,6 @@ async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
     assert_eq!(pulled(&broker).await, 1, "the SFU has closed nothing");
     assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
     assert_eq!(pulled(&broker).await, 0);
-}
-
-#[tokio::test]
-async fn a_data_channel_is_closed_by_force_when_there_is_no_room() {
-    let strict =
-        [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "0.1"), ("RESERVED_PERCENT_PER_CLIENT", "100")];
-    let (sfu, broker) = start(&strict).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    assert_eq!(a.push().await.status, 200);
-    let channel = json!({ "location": "remote", "sessionId": a.session, "dataChannelName": "chat" });
-    let opened = b.call(Method::POST, "/datachannels/new", &json!({ "dataChannels": [channel] })).await;
-    assert_eq!(opened.status, 200);
-    for _ in 0..5 {
-        broker.advance(60);
-        broker.status().await;
-    }
-    eventually("its end", async || pulled(&broker).await == 0).await;
-    let closed = sfu.requests("/datachannels/close").pop().unwrap();
-    let id = &opened.json()["dataChannels"][0]["id"];
-    assert_eq!(
-        serde_json::from_slice::<Value>(&closed.body).unwrap(),
-        json!({ "dataChannels": [{ "id": id }] })
-    );
-    assert!(sfu.requests("/tracks/close").is_empty(), "it takes no track");
-    let status = broker.status().await;
-    assert_eq!((&status["overshootBoundGB"], &status["boundHolds"]), (&json!("0.00"), &json!(true)));
 }
 
 #[tokio::test]
@@ -203,28 +150,4 @@ async fn while_minting_is_stopped_running_pulls_go_on_and_new_ones_wait() {
     assert!(freeze.send().await.unwrap().status().is_success());
     assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
     assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1));
-}
-
-#[tokio::test]
-async fn a_reading_of_cloudflare_replaces_the_estimate_and_no_byte_counts_twice() {
-    let (sfu, cloudflare) = (FakeSfu::start().await, FakeCloudflare::start().await);
-    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
-    let base = cloudflare.base_url();
-    let settings = [&ANALYTICS[..], &[RATE, ("CLOUDFLARE_ANALYTICS_BASE", base.as_str())]].concat();
-    let broker = at(&sfu, &settings).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
-    eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
-    cloudflare.analytics().heal();
-
-    let (_a, b) = call(&broker).await;
-    broker.advance(1_200);
-    assert_eq!(broker.used().await, 12_000 * MB);
-    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 5_000_000, 0);
-    let meter = meter(&broker);
-    meter.read(&mut meter.initial_state()).await.unwrap();
-    let status = broker.status().await;
-    let minutes = 20 - 10;
-    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z");
-    assert_eq!(status["usedBytes"], 5 * MB + minutes * 60 * 10 * MB);
-    drop(b);
 }

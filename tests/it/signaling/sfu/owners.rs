@@ -84,28 +84,6 @@ async fn a_user_over_the_limit_is_closed_by_force_and_pulls_nothing_more() {
 }
 
 #[tokio::test]
-async fn strict_mode_refuses_a_pull_without_room_before_the_sfu_hears_of_it() {
-    let strict =
-        [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "1"), ("RESERVED_PERCENT_PER_CLIENT", "100")];
-    let (sfu, broker) = start(&strict).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    assert_eq!(a.push().await.status, 200);
-    let asked = sfu.requests("/tracks/new").len();
-    let refused = b.pull_many(&a, 14).await;
-    assert_eq!(error(&refused), (429, "budget_exhausted".into()));
-    assert!(refused.header("retry-after").is_some());
-    assert_eq!((sfu.requests("/tracks/new").len(), reserved(&broker).await), (asked, "0.00".into()));
-    assert_eq!(b.pull_many(&a, 13).await.status, 200);
-    assert_eq!(reserved(&broker).await, "0.98");
-    assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
-    eventually("what runs goes on", async || pulled(&broker).await == 13).await;
-
-    broker.advance(60);
-    eventually("there is no room for another minute", async || sfu.tracks(&b.session) == 0).await;
-    assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
-}
-
-#[tokio::test]
 async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
     let (sfu, broker) = start(&[USERS]).await;
     let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);

@@ -4,9 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
-use super::{Page, at, error, start};
-use crate::support::fake_sfu::{FakeSfu, SfuFault};
-use crate::support::{Answer, StateDir, eventually};
+use super::{Page, error, start};
+use crate::support::fake_sfu::SfuFault;
+use crate::support::{Answer, eventually};
 
 impl Page<'_> {
     async fn open_channel(&self, name: &str) -> Answer {
@@ -79,19 +79,6 @@ async fn a_grant_that_the_sfu_refuses_costs_nothing() {
 }
 
 #[tokio::test]
-async fn replies_count_in_the_allowance_of_the_page_that_gets_them() {
-    let (_sfu, broker) = start(&[("SFU_MBPS_PER_CLIENT", "2")]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join_from(&broker, "r", "203.0.113.2").await);
-    let c = Page::join_from(&broker, "r", "203.0.113.3").await;
-    for name in ["chat", "game"] {
-        assert_eq!(a.open_channel(name).await.status, 200);
-    }
-    assert_eq!(b.hear(&a, "chat", true).await.status, 200);
-    assert_eq!(error(&c.hear(&a, "game", true).await), (429, "client_limit_reached".into()));
-    assert_eq!(c.hear(&a, "game", false).await.status, 200, "what was asked before is taken back");
-}
-
-#[tokio::test]
 async fn a_spent_budget_closes_the_channels_that_take_replies() {
     let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
@@ -100,22 +87,4 @@ async fn a_spent_budget_closes_the_channels_that_take_replies() {
     broker.advance(50);
     eventually("both are closed", async || sfu.requests("/datachannels/close").len() == 2).await;
     eventually("it is noticed", async || pulled(&broker).await == 0).await;
-}
-
-#[tokio::test]
-async fn after_a_restart_replies_are_charged_on() {
-    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
-    let settings = [RATE, ("STATE_DIR", directory.path())];
-    let broker = at(&sfu, &settings).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    assert_eq!(a.open_channel("game").await.status, 200);
-    assert_eq!(b.hear(&a, "game", true).await.status, 200);
-    broker.finish().await;
-    let before = sfu.history().len();
-
-    let broker = at(&sfu, &settings).await;
-    eventually("the SFU is asked for both", async || sfu.history().len() >= before + 2).await;
-    eventually("what they take", async || pulled(&broker).await == 2).await;
-    broker.advance(10);
-    assert_eq!(broker.used().await, 200 * MB);
 }
