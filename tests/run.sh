@@ -71,7 +71,7 @@ step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of 
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step coturn 'doctor examines a real coturn' tests/coturn/run.sh
 # These draw a lot, so they run when the image is built.
-browser pages 'dashboard and relay check: what they show, no error, no finding of axe'
+browser pages 'dashboard and relay check as an operator and a developer use them, no error, no finding of axe'
 browser demo '`turn-broker demo` as somebody meets it'
 using=("${names[@]}")
 # By hand, before a tag: its optimized builds take longer than all other steps.
