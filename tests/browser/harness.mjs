@@ -6,7 +6,7 @@ import { metric } from './counts.mjs';
 import { brokerProcess, coturnProcess, until } from './processes.mjs';
 
 export const BROKER = 'http://127.0.0.1:3001';
-export const HEARTBEAT_SECONDS = 3;
+const HEARTBEAT_SECONDS = 3;
 /**
  * The largest allowed difference between a browser's count of bytes and that of relay or broker. On a quiet machine it is below
  * 0.02: relays also count handshakes and 4 bytes of framing per packet. A browser that is too busy to read its socket loses packets

@@ -1,8 +1,7 @@
 #!/bin/sh
 # The broker with a real coturn and a real Chromium, in a network namespace with only `lo`.
 # Installs missing Debian packages, builds the broker, and prints three counts of the same bytes. The exit status is 0 or 1.
-#   run.sh           a call whose page reports without turn-client.js
-#   run.sh relay     a call over the relay in the broker, until its budget is spent
+#   run.sh relay     a call over the relay in the broker, until its budget is spent, whose page reports without turn-client.js
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker
 #   run.sh demo      `turn-broker demo` with two windows of its page, with pictures under target/pages
 #   run.sh video     15 s of video over the relay in the broker, then over a coturn that the broker does not read
@@ -24,7 +23,6 @@ set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
 case ${1:-} in
-'') script=test.mjs ;;
 relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
 pages) script=pages.mjs ;;
@@ -41,7 +39,7 @@ peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
 replicas) script=replicas.mjs ;;
 partytracks) script=partytracks.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks]" >&2; exit 64 ;;
+*) echo "usage: $0 relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
