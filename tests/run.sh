@@ -48,13 +48,11 @@ step image 'the Dockerfile makes a container that runs without root and answers,
 step hostile 'floods and unfinished requests of strangers take no more than their share of memory and sockets' tests/hostile/run.sh
 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
 browser() { step "$1" "$2" tests/browser/run.sh "$1"; }
-browser ayame-relay 'calls over signaling are counted and cut, at the built-in relay and at coturn'
+browser ayame-relay 'video calls over signaling are counted and cut, at the built-in relay and at coturn'
 browser needed 'a call that connects directly mints nothing'
-browser relay 'the built-in relay ends a call at the packet where the budget is spent'
 browser renewal 'a call over coturn outlasts two renewals and a restart; browser, broker and coturn count the same bytes'
 browser cut 'budget, revocation and expiry end calls at a real coturn'
 browser users 'a user over USER_LIMIT_GB is refused, an alert is sent, the operator blocks that user'
-browser video 'the ledger agrees with browser and relay about video'
 browser ayame 'the unmodified SDK of Ayame'
 browser peerjs 'the unmodified peerjs'
 browser yjs 'the unmodified y-webrtc'

@@ -10,15 +10,14 @@ globalThis.call = {
   arrived: [],
 
   /** Resolves with the result of the SDK's `connect()`. */
-  async connect({ url, room, isRelayed = true, standalone, signalingKey = null, metadata = null }) {
-    const options = { audio: OFF, video: OFF, iceServers: [], clientId: crypto.randomUUID(), standalone, signalingKey };
+  async connect({ url, room, isRelayed = true, signalingKey = null, metadata = null }) {
+    const options = { audio: OFF, video: OFF, iceServers: [], clientId: crypto.randomUUID(), signalingKey };
     this.connection = createConnection(url, room, options, false, isRelayed);
     const { connection, events } = this;
     connection.on('open', async ({ authzMetadata }) => {
       events.push('open');
       this.authzMetadata = authzMetadata;
       this.servers = connection.peerConnection.getConfiguration().iceServers;
-      this.socket = connection.webSocket;
       const channel = await connection.createDataChannel('data'); // null on the side that waits
       if (channel) this.use(channel);
     });
@@ -35,9 +34,7 @@ globalThis.call = {
   },
 
   look() {
-    const { events, arrived, servers, authzMetadata, channel, socket, connection } = this;
-    return {
-      events, arrived, servers, authzMetadata, isOpen: channel?.readyState === 'open', isSocketClosed: socket?.readyState === WebSocket.CLOSED, isExistUser: connection?.isExistUser,
-    };
+    const { events, arrived, servers, authzMetadata, channel, connection } = this;
+    return { events, arrived, servers, authzMetadata, isOpen: channel?.readyState === 'open', isExistUser: connection?.isExistUser };
   },
 };

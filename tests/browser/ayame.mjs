@@ -13,8 +13,6 @@ const SIGNALING = `${BROKER.replace('http', 'ws')}/signaling`;
 const WEBHOOKS = 'http://127.0.0.1:5174';
 /** Short, so that a call outlives it. */
 const PONG_TIMEOUT_SECONDS = 10;
-/** How long a call must go on after its standalone ends have left. */
-const ALONE_SECONDS = 2;
 const SECRETS = { signalingKey: 'signaling-key-fixture', authnMetadata: 'metadata-fixture' };
 /** Every request to a webhook: `{ path, origin, body }`. */
 const asked = [];
@@ -33,7 +31,6 @@ async function run() {
 
   await part(twoPagesTalkAndTheThirdIsFull);
   await part(theWebhookDecides);
-  await part(aStandaloneCallGoesOnAlone);
   await part(aRestartOfTheBrokerEndsCallsAndTheyBeginAgain);
 
   await browser.close();
@@ -92,16 +89,6 @@ async function theWebhookDecides() {
   await end([page]);
 }
 
-async function aStandaloneCallGoesOnAlone() {
-  const pair = await thePairTalks('room-2', { standalone: true });
-  await until('both sockets to close', async () => (await looks(pair)).every(({ isSocketClosed }) => isSocketClosed));
-  await noSocketIsOpen();
-  await seconds(ALONE_SECONDS);
-  await theyTalk(pair);
-  assert.ok((await looks(pair)).every(({ events }) => events.join() === 'open,connect'), 'no bye and no disconnect');
-  await end(pair);
-}
-
 async function aRestartOfTheBrokerEndsCallsAndTheyBeginAgain() {
   const pair = await thePairTalks('room-3');
   assert.equal(await broker.stop(), 'status 0');
@@ -125,9 +112,9 @@ async function everyConnectionIsToldOfOnce() {
 }
 
 /** Two pages that are connected over the relay, and have sent a text each way. */
-async function thePairTalks(room, options = {}) {
+async function thePairTalks(room) {
   const pair = [await openCall(), await openCall()];
-  for (const page of pair) assert.equal(await connect(page, room, options), 'connected');
+  for (const page of pair) assert.equal(await connect(page, room), 'connected');
   mints += pair.length;
   await until('both ends to connect', async () => (await looks(pair)).every(({ isOpen, events }) => isOpen && events.includes('connect')));
   await theyTalk(pair);

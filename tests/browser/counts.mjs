@@ -50,18 +50,6 @@ export function metric(text, name) {
 }
 
 /**
- * The table of three counts.
- * @param {{browser: number, broker: number, coturn?: number, relay?: number}} counts With the count of either coturn or the relay.
- */
-export function table({ browser, broker, coturn, relay }) {
-  return rows('egress to the two clients', [
-    ['browser', 'getStats, transport.bytesReceived', browser],
-    ['broker', '/metrics, turn_broker_used_bytes', broker],
-    [relay === undefined ? 'coturn' : 'relay', 'log, bytes sent on the client legs', relay ?? coturn],
-  ]);
-}
-
-/**
  * A table of counts of the same bytes, each with its ratio to the first.
  * @param {string} of
  * @param {[who: string, where: string, bytes: number][]} counts

@@ -103,7 +103,7 @@ export function brokerProcess(directory, env, name = 'broker') {
  * @param {string[]} modules Modules that it imports, also relative to this directory and served under their file names.
  * @param {string} host
  */
-export async function serveSite(port, name = 'page.js', modules = [], host = '127.0.0.1') {
+export async function serveSite(port, name, modules = [], host = '127.0.0.1') {
   const file = readFileSync(new URL(name, import.meta.url));
   const beside = new Map(modules.map((module) => [`/${module.split('/').at(-1)}`, readFileSync(new URL(module, import.meta.url))]));
   const type = name.endsWith('.mjs') ? ' type="module"' : '';

@@ -1,7 +1,7 @@
 // turn-client.js in a real browser: a relayed call across two renewals of credentials that live for 20 s, a restart of the broker
 // during the call, and a page that closes. The call must lose no message, and every byte must be counted.
 import assert from 'node:assert/strict';
-import { coturnEgress, coturnHasClosed, table } from './counts.mjs';
+import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
 import {
   BROKER, atRest, directory, openConnections, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes,
 } from './harness.mjs';
@@ -70,13 +70,18 @@ async function run() {
 
   await page.evaluate(() => call.hangUp());
   await until('the close of both connections', async () => (await status()).activeConnections === 0);
+  assert.equal((await status()).source, 'estimate', 'nobody reads this coturn: the page reports');
   await until('coturn to close the sessions', () => coturnHasClosed(coturn.log, [...usernames]));
   const counts = {
     browser: sum(peers.map(({ bytesReceived }) => bytesReceived)),
     broker: await usedBytes(),
     coturn: coturnEgress(coturn.log, [...usernames]),
   };
-  console.log(table(counts));
+  console.log(rows('egress to the two clients', [
+    ['browser', 'getStats, transport.bytesReceived', counts.browser],
+    ['broker', '/metrics, turn_broker_used_bytes', counts.broker],
+    ['coturn', 'log, bytes sent on the client legs', counts.coturn],
+  ]));
   theyAgree(counts);
 
   await aClosingPageSendsBeacons(browser, site);

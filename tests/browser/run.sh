@@ -1,17 +1,15 @@
 #!/bin/sh
 # The broker with a real coturn and a real Chromium, in a network namespace with only `lo`.
 # Installs missing Debian packages, builds the broker, and prints three counts of the same bytes. The exit status is 0 or 1.
-#   run.sh relay     a call over the relay in the broker, until its budget is spent, whose page reports without turn-client.js
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker
 #   run.sh demo      `turn-broker demo` with two windows of its page, with pictures under target/pages
-#   run.sh video     15 s of video over the relay in the broker, then over a coturn that the broker does not read
 #   run.sh pages     the dashboard and the relay check, with pictures under target/pages
 #   run.sh cut       calls without reports, ended by budget, revocation and expiry
 #   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages
 #   run.sh rooms     three browsers in an Orange room, with partysocket from npm
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked
 #   run.sh needed-cost   what that costs in connect time, against minting up front
-#   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart
+#   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, a restart
 #   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, cut, and held over an expiry
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker
 #   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker
@@ -23,12 +21,10 @@ set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
 case ${1:-} in
-relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
 pages) script=pages.mjs ;;
 cut) script=cut.mjs ;;
 demo) script=demo.mjs ;;
-video) script=video.mjs ;;
 users) script=users.mjs ;;
 rooms) script=rooms.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
@@ -39,7 +35,7 @@ peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
 replicas) script=replicas.mjs ;;
 partytracks) script=partytracks.mjs ;;
-*) echo "usage: $0 relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks" >&2; exit 64 ;;
+*) echo "usage: $0 renewal | pages | cut | demo | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

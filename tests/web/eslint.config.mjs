@@ -17,10 +17,9 @@ export default [
   {
     files: ['tests/browser/**', 'tests/examples/**'],
     languageOptions: {
-      globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', video: 'readonly', refusedByPolicy: 'readonly', clicked: 'readonly' },
+      globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', refusedByPolicy: 'readonly', clicked: 'readonly' },
     },
   },
   { files: ['tests/browser/*.mjs'], languageOptions: { globals: { call: 'readonly', peer: 'readonly', room: 'readonly', shared: 'readonly' } } },
   { files: ['tests/examples/*.mjs'], languageOptions: { globals: { heard: 'readonly', hear: 'readonly', answer: 'readonly', map: 'readonly', room: 'readonly' } } },
-  { files: ['tests/browser/page.js'], languageOptions: { sourceType: 'script' } },
 ];
