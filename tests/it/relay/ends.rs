@@ -11,19 +11,6 @@ use crate::support::{OPERATOR, TestBroker, eventually};
 
 use super::{Call, Credential, FILLER, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 
-#[tokio::test]
-async fn a_running_allocation_ends_at_its_expiry() {
-    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
-    let credential = Credential::mint(&broker).await;
-    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    broker.advance(59);
-    call.flow(&peer, relayed, 10).await;
-    broker.advance(1);
-    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
-    is_cut(&call, &peer, relayed).await;
-}
-
 /// A member of a call, with an allocation.
 struct Member {
     socket: SocketClient,
