@@ -1,7 +1,7 @@
-//! Connections: the addresses of host names, and one HTTPS request to each API. Its name, the connection
+//! Connections: the address of a host name, and one HTTPS request to each API. Its name, the connection
 //! and TLS are tested by that request, and this machine's clock by the header `Date` of the response.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -23,21 +23,9 @@ const FAIL_ABOVE: Duration = Duration::from_secs(60);
 /// A date is truncated to the second. In milliseconds.
 const HALF_SECOND: u64 = 500;
 
-/// One address of each family that a name has, IPv4 first.
-pub(super) async fn addresses(host: &str) -> Vec<IpAddr> {
-    let found = timeout(LOOKUP_MAX, lookup_host((host, 0))).await.ok().and_then(Result::ok);
-    let found: Vec<_> = found.into_iter().flatten().map(|socket| socket.ip()).collect();
-    one_of_each_family(&found)
-}
-
-fn one_of_each_family(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let first = |is_v4: bool| addresses.iter().find(|address| address.is_ipv4() == is_v4).copied();
-    first(true).into_iter().chain(first(false)).collect()
-}
-
-/// A host as sockets and certificates need it: an IPv6 address without brackets.
-pub(super) fn host_of(url: &Url) -> &str {
-    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+/// The address of a name that this machine's resolver prefers.
+pub(super) async fn address(host: &str, port: u16) -> Option<SocketAddr> {
+    timeout(LOOKUP_MAX, lookup_host((host, port))).await.ok()?.ok()?.next()
 }
 
 /// Connects to an API as the service would. `variable` sets its URL. Also returns the verdict about this machine's clock, if the
@@ -48,7 +36,7 @@ pub(super) async fn api(
     client: &Client,
     clock: &dyn Clock,
 ) -> (Verdict, Option<Verdict>) {
-    let (host, before) = (host_of(url), clock.now());
+    let (host, before) = (url.host_str().unwrap_or_default(), clock.now());
     let mut root = url.clone();
     // A path may do something, and the path of a webhook is a secret.
     root.set_path("/");
@@ -88,19 +76,6 @@ pub(super) fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Ver
 mod tests {
     use super::super::report::CheckState;
     use super::*;
-
-    #[test]
-    fn one_address_of_each_family_is_tried() {
-        let all = ["2001:db8::1", "192.0.2.1", "192.0.2.2", "2001:db8::2"].map(|text| text.parse().unwrap());
-        let tried: Vec<String> = one_of_each_family(&all).iter().map(ToString::to_string).collect();
-        assert_eq!(tried, ["192.0.2.1", "2001:db8::1"]);
-    }
-
-    #[test]
-    fn an_ipv6_host_is_read_without_brackets() {
-        assert_eq!(host_of(&Url::parse("https://[2001:db8::1]:8443/x").unwrap()), "2001:db8::1");
-        assert_eq!(host_of(&Url::parse("https://a.example/x").unwrap()), "a.example");
-    }
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
 

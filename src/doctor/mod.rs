@@ -1,4 +1,4 @@
-//! `turn-broker doctor`: finds problems and states remedies. The checks run in the order of [`Check`]. Each has a deadline and
+//! `turn-broker doctor`: finds problems and states remedies. Each check has a deadline and
 //! also runs after a failure of an earlier one. Pure functions judge what the calls return, and the result is a
 //! [`Report`]. The output never contains a secret or the text of a response.
 
@@ -17,17 +17,13 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Client;
-use tokio_rustls::TlsConnector;
 use url::Url;
 
 pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
-use crate::ice::server::IceServerList;
 use crate::store::postgres::connect::Database;
-use connect::host_of;
 use provider::KeyClient;
-use relay::Offer;
 use report::skipped;
 use turn_base::clock::Clock;
 use turn_base::http_client::{ClientError, http_client};
@@ -57,11 +53,9 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     progress: Progress<'_>,
 ) -> Result<Report, ClientError> {
-    let trust = TlsConnector::from(Arc::new(config.network.trust.client()));
     let client = http_client(&config.network)?;
     let keys = provider::cloudflare(config, &client);
-    let mut examination =
-        Examination { config, client: &client, keys: &keys, trust: &trust, clock: &clock, progress };
+    let mut examination = Examination { config, client: &client, keys: &keys, clock: &clock, progress };
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
@@ -75,8 +69,6 @@ struct Examination<'a, 'o> {
     config: &'a Config,
     client: &'a Client,
     keys: &'a [KeyClient],
-    /// For relays.
-    trust: &'a TlsConnector,
     clock: &'a Arc<dyn Clock>,
     progress: Progress<'o>,
 }
@@ -150,7 +142,7 @@ impl<'a> Examination<'a, '_> {
         let apis = apis(self.config);
         for &(url, variable) in &apis {
             let api = connect::api(url, variable, self.client, &**self.clock);
-            skew = self.check_for(Check::Tls, host_of(url), api).await.or(skew);
+            skew = self.check_for(Check::Tls, url.host_str().unwrap_or_default(), api).await.or(skew);
         }
         if apis.is_empty() {
             self.found(Check::Tls, "", skipped("no API is configured"));
@@ -167,33 +159,19 @@ impl<'a> Examination<'a, '_> {
         }
     }
 
-    async fn revoke(&mut self, key: Option<&KeyClient>, servers: &IceServerList) {
-        if let Some((key, username)) = key.zip(servers.username()) {
-            self.check(Check::Revoke, &key.subject, provider::revoke(key, username)).await;
-        }
-    }
-
-    /// Mints a credential from each source, tries its servers, and revokes it.
+    /// Mints a credential from each source, tries its relays, and revokes it.
     async fn credentials(&mut self) {
         let (config, clock) = (self.config, self.clock);
-        let (mut offers, mut minted) = (Vec::<Offer>::new(), Vec::new());
         for source in config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun) {
             for key in self.keys_of(source) {
                 let subject = key.map_or(source.name(), |key| &key.subject);
                 let mint = provider::credential(source, key, config, &**clock);
                 let Some(servers) = self.check_for(Check::Provider, subject, mint).await else { continue };
-                // The relays of all keys are the same, so one is tried.
-                if key.is_none() || offers.iter().all(|offer| offer.source != source) {
-                    offers.push(Offer { source, servers: servers.clone() });
+                relay::check(source, &servers, self).await;
+                if let Some((key, username)) = key.zip(servers.username()) {
+                    self.check(Check::Revoke, &key.subject, provider::revoke(key, username)).await;
                 }
-                minted.push((key, servers));
             }
-        }
-        let stun = IceServerList::of_stun(&config.ice.stun);
-        offers.push(Offer { source: IceSource::Stun, servers: stun });
-        relay::check(offers, self).await;
-        for (key, servers) in minted {
-            self.revoke(key, &servers).await;
         }
     }
 
@@ -205,7 +183,8 @@ impl<'a> Examination<'a, '_> {
             self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
         }
         if let Some(url) = config.auth.as_ref().and_then(|auth| auth.jwks_url.as_ref()) {
-            self.check(Check::UserKeys, host_of(url), meters::user_keys(url, client)).await;
+            self.check(Check::UserKeys, url.host_str().unwrap_or_default(), meters::user_keys(url, client))
+                .await;
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The checks, in running order. Their names are stable, because programs read them.
+/// The checks. Their names are stable, because programs read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Check {
@@ -29,12 +29,8 @@ pub enum Check {
     Clock,
     /// A credential from each source.
     Provider,
-    /// A binding request to a STUN server.
-    Stun,
-    /// An allocation at a TURN server.
+    /// A datagram through a TURN server.
     Turn,
-    /// A conclusion from the STUN and TURN findings.
-    Network,
     /// Revoking the credential that the check minted.
     Revoke,
     /// Cloudflare's analytics.
@@ -235,9 +231,9 @@ mod tests {
 
     #[test]
     fn a_finding_is_one_line_with_its_remedy_below() {
-        let mut ok = finding(Check::Stun, "stun:a", ok("sees us as 192.0.2.1:7"));
+        let mut ok = finding(Check::Turn, "turn:a", ok("relays at 192.0.2.1:7"));
         ok.took = Duration::from_millis(12);
-        assert_eq!(text_of(&ok), "ok      stun stun:a: sees us as 192.0.2.1:7 (12 ms)");
+        assert_eq!(text_of(&ok), "ok      turn turn:a: relays at 192.0.2.1:7 (12 ms)");
         let fail = finding(Check::Provider, "cloudflare", fail("answered 401", "make a key"));
         assert_eq!(text_of(&fail), "FAIL    provider cloudflare: answered 401\n         → make a key");
         let skipped = finding(Check::Alerts, "", skipped("not set"));

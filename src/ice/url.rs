@@ -15,9 +15,8 @@ pub struct IceUrl {
     port: u16,
 }
 
-/// The transport between client and server. Its text is the name as firewalls have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display)]
-#[strum(serialize_all = "UPPERCASE")]
+/// The transport between client and server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// UDP.
     Udp,

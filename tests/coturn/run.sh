@@ -1,5 +1,5 @@
 #!/bin/sh
-# `turn-broker doctor` with a real coturn in a network namespace with only `lo`, over UDP, TCP and TLS. Installs missing Debian packages,
+# `turn-broker doctor` with a real coturn in a network namespace with only `lo`. Installs missing Debian packages,
 # builds the tests, and prints the output of doctor. `tests/browser/run.sh cut` reads a real coturn and ends its sessions.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -8,7 +8,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
 
-need turnserver=coturn openssl=openssl ip=iproute2 unshare=util-linux
+need turnserver=coturn ip=iproute2 unshare=util-linux
 cargo test $one_build --test it --no-run
 WORK_DIR=$(mktemp -d)
 export WORK_DIR

@@ -3,11 +3,14 @@
 //! reports the sum to the broker as readings. It deletes the allocations of a grant that has ended. The budget is therefore a
 //! hard limit here: the packet that reaches it is the last one.
 //!
+//! [`client`] asks any TURN server whether a credential relays there.
+//!
 //! The TURN library filters no peers, counts one direction, has no bounds and keeps every nonce. The modules around it
 //! add what is missing.
 
 mod allocation_rules;
 mod broker;
+pub mod client;
 mod clients;
 mod count;
 mod peers;

@@ -11,12 +11,7 @@ use crate::support::{AnalyticsFault, Fault};
 async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {
     for (fault, seen_has, remedy_has) in [
         (Fault::Unauthorized401, "401", "new TURN key"),
-        (Fault::Forbidden1010, "403", "Calls Edit"),
         (Fault::NotFound404, "404", "Turn Token ID"),
-        (Fault::TooManyRequests, "429", "too fast"),
-        (Fault::Redirect, "302", "CLOUDFLARE_API_BASE"),
-        (Fault::ServerErrorHtml(503), "503", "cloudflarestatus"),
-        (Fault::ServerErrorHtml(418), "418", "PROVIDER.md"),
         (Fault::MalformedJson, "not a list of ICE servers", "CLOUDFLARE_API_BASE"),
     ] {
         let world = World::new().await;
@@ -27,9 +22,7 @@ async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {
         assert_eq!(provider["state"], "fail");
         assert!(provider["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {provider}");
         assert!(provider["remedy"].as_str().unwrap().contains(remedy_has), "{fault:?}: {provider}");
-        assert_eq!(examined.only("turn").0, "skipped");
-        let (state, seen, _) = examined.only("network");
-        assert!(state == "warn" && seen.contains("STUN answers, but no relay could be tried"), "{seen}");
+        assert!(examined.of("turn").is_empty(), "{}", examined.text);
         assert_eq!(examined.only("analytics").0, "ok");
         assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
     }
@@ -56,14 +49,12 @@ async fn a_provider_that_hangs_or_is_down_is_reported_in_time() {
 
 #[tokio::test]
 async fn a_missing_cloudflare_key_is_a_warning_that_names_the_variables() {
-    let world = World::new().await;
-    let stun = world.turn.stun_url();
-    let examined = doctor(&["--json"], &[("STUN_URLS", &stun)]).await;
+    let examined = doctor(&["--json"], &[]).await;
     let (state, seen, remedy) = examined.only("provider");
     assert_eq!((examined.exit, &*state), (Some(0), "warn"), "{}", examined.text);
     assert!(seen.starts_with("Cloudflare TURN not configured"), "{seen}");
     assert!(remedy.contains("CLOUDFLARE_TURN_KEY_ID") && remedy.contains("CLOUDFLARE_TURN_API_TOKEN"));
-    for skipped in ["tls", "clock", "turn", "analytics", "alerts"] {
+    for skipped in ["tls", "clock", "analytics", "alerts"] {
         assert_eq!(examined.only(skipped).0, "skipped", "{skipped}");
     }
 }
@@ -71,10 +62,7 @@ async fn a_missing_cloudflare_key_is_a_warning_that_names_the_variables() {
 #[tokio::test]
 async fn each_failure_of_analytics_has_its_remedy() {
     for (fault, remedy_has) in [
-        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
-        (AnalyticsFault::TooManyRequests, "300 queries"),
         (AnalyticsFault::ErrorsAt200, "PROVIDER.md"),
-        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus"),
         (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID"),
         (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE"),
     ] {

@@ -11,7 +11,6 @@ pub(crate) mod fake_coturn_cli;
 pub(crate) mod fake_database;
 pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;
-pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod held_port;
 pub(crate) mod log;
@@ -24,15 +23,16 @@ pub(crate) mod socket_client;
 pub(crate) mod state_dir;
 pub(crate) mod test_broker;
 pub(crate) mod tls;
+pub(crate) mod turn_server;
 pub(crate) mod wait;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
-pub(crate) use fake_turn::{FakeTurn, TurnFault};
 pub(crate) use held_port::HeldPort;
 use manual_clock::ManualClock;
 pub(crate) use state_dir::StateDir;
 use test_broker::START;
 pub(crate) use test_broker::{Answer, TestBroker};
+pub(crate) use turn_server::TurnServer;
 pub(crate) use wait::{eventually, finished};
 
 /// A client without time limits. A test sets its own.

@@ -1,0 +1,140 @@
+//! A client of any TURN server over UDP: whether a credential relays there. It makes an allocation and sends datagrams through it to
+//! the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+use turn::client::{Client, ClientConfig};
+use webrtc_util::Conn;
+
+/// The time limit for an allocation, and for a permission. The library sends a lost request again.
+const STEP: Duration = Duration::from_secs(5);
+/// The waits for one datagram, which is sent at 0, 0.5 and 1.5 s.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1_500)];
+/// The payload of a datagram, in bytes. It fits into one packet on every path.
+const PAYLOAD: usize = 1_000;
+const ALLOCATION: &str = "the allocation request";
+const PERMISSION: &str = "the permission for itself as a peer";
+
+/// What came back through an allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    /// The relayed address.
+    pub at: SocketAddr,
+    /// Payload in bytes.
+    pub bytes: usize,
+}
+
+/// Why a credential does not relay. A step is named as in a sentence. No text is the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// No socket, or no route.
+    #[error("this machine has no route to it")]
+    Unreachable,
+    /// No answer.
+    #[error("no answer in time: {0}")]
+    Timeout(&'static str),
+    /// The server answered with an error.
+    #[error("{step} was answered with {code}")]
+    Refused {
+        /// What was asked.
+        step: &'static str,
+        /// A code of RFC 8489 or RFC 8656.
+        code: u16,
+    },
+    /// No datagram comes out of the allocation.
+    #[error("it makes allocations, but no datagram comes through one, so calls fail")]
+    NothingThrough,
+    /// The answers have no challenge.
+    #[error("the server asks for no credential, or is no TURN server")]
+    NoChallenge,
+}
+
+impl RelayError {
+    /// The library has the code in its text only, before the server's own words.
+    fn of(step: &'static str, text: &str) -> Self {
+        let code = text.split_once("(error ").and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
+        code.map_or(Self::NoChallenge, |code| Self::Refused { step, code })
+    }
+}
+
+/// Relays at least this many bytes through a new allocation to itself, one datagram after the other.
+pub async fn relay_to_itself(
+    server: SocketAddr,
+    username: &str,
+    password: &str,
+    bytes: usize,
+) -> Result<Relayed, RelayError> {
+    let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
+    let relayed = match timeout(STEP, client.allocate()).await {
+        Err(_) => Err(RelayError::Timeout(ALLOCATION)),
+        // Only a request that could not be sent.
+        Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
+        Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
+        Ok(Ok(allocation)) => {
+            let relayed = through(&allocation, bytes).await;
+            let _ = allocation.close().await;
+            relayed
+        }
+    };
+    let _ = client.close().await;
+    relayed
+}
+
+async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result<Client, turn::Error> {
+    let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let client = Client::new(ClientConfig {
+        stun_serv_addr: String::new(),
+        turn_serv_addr: server.to_string(),
+        username: username.to_owned(),
+        password: password.to_owned(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(UdpSocket::bind(SocketAddr::new(any, 0)).await?),
+        vnet: None,
+    })
+    .await?;
+    client.listen().await?;
+    Ok(client)
+}
+
+async fn through(allocation: &impl Conn, bytes: usize) -> Result<Relayed, RelayError> {
+    let at = allocation.local_addr().map_err(|_| RelayError::NoChallenge)?;
+    let mut relayed = Relayed { at, bytes: 0 };
+    while relayed.bytes < bytes {
+        relayed.bytes += there_and_back(allocation, at).await?;
+    }
+    Ok(relayed)
+}
+
+async fn there_and_back(allocation: &impl Conn, itself: SocketAddr) -> Result<usize, RelayError> {
+    let mut buffer = [0; PAYLOAD];
+    for pause in PAUSES {
+        let sent = timeout(STEP, allocation.send_to(&[0; PAYLOAD], itself)).await;
+        let sent = sent.map_err(|_| RelayError::Timeout(PERMISSION))?;
+        sent.map_err(|error| RelayError::of(PERMISSION, &error.to_string()))?;
+        if let Ok(Ok((length, _))) = timeout(pause, allocation.recv_from(&mut buffer)).await {
+            return Ok(length);
+        }
+    }
+    Err(RelayError::NothingThrough)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_refusal_is_read_and_the_servers_words_are_not_repeated() {
+        let text = "CreatePermission error response (error 403: Forbidden (error 1: x))";
+        let refused = RelayError::of(PERMISSION, text);
+        assert_eq!(refused, RelayError::Refused { step: PERMISSION, code: 403 });
+        assert_eq!(refused.to_string(), "the permission for itself as a peer was answered with 403");
+        assert_eq!(RelayError::of(PERMISSION, "attribute not found"), RelayError::NoChallenge);
+    }
+}

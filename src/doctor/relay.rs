@@ -1,0 +1,92 @@
+//! The check of the relays: at each `turn:` URL over UDP of a source, an allocation with its credential and a datagram through it to
+//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are.
+
+use super::Examination;
+use super::connect::address;
+use super::report::{Check, Verdict, fail, ok, skipped};
+use crate::ice::server::{IceServer, IceServerList};
+use crate::ice::url::{IceUrl, Transport};
+use turn_ledger::IceSource;
+use turn_relay::client::{RelayError, relay_to_itself};
+
+/// The most URLs that are tried. Real responses have one over UDP.
+const URLS_MAX: usize = 4;
+
+/// Checks the relays of one source.
+pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &mut Examination<'_, '_>) {
+    let relays =
+        servers.as_slice().iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
+    let relays = relays.filter(|(_, url)| url.relays() && url.transport() == Transport::Udp);
+    let mut relays = relays.take(URLS_MAX).peekable();
+    if relays.peek().is_none() {
+        doctor.found(
+            Check::Turn,
+            source.name(),
+            skipped("no turn: URL over UDP; /relay-check tries the others"),
+        );
+    }
+    for (server, url) in relays {
+        doctor.check(Check::Turn, url.as_str(), relays_at(url, server, source)).await;
+    }
+}
+
+async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
+    let Some(address) = address(url.host(), url.port()).await else {
+        let remedy =
+            format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host());
+        return fail("the name has no address, or the resolver does not answer", remedy);
+    };
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    match relay_to_itself(address, &text(&server.username), &text(&server.credential), 1).await {
+        Ok(relayed) => ok(format!("relays at {}", relayed.at)),
+        Err(error) => fail(error.to_string(), remedy(error, url.port(), source)),
+    }
+}
+
+fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
+    let fixed = match error {
+        RelayError::Unreachable => "fix this machine's route to the server, or run doctor on another machine",
+        RelayError::Timeout(_) => {
+            return format!(
+                "check that the server listens on UDP port {port}, and allow it in the firewalls here and there; where no \
+                 UDP may leave, open /relay-check in a browser, which tries TCP and TLS too"
+            );
+        }
+        RelayError::Refused { code: 401, .. } => match source {
+            IceSource::Coturn => {
+                "set COTURN_SECRET to coturn's static-auth-secret, and compare both machines' clocks"
+            }
+            IceSource::Manual => "set the server's current user name and password in MANUAL_ICE_SERVERS",
+            _ => "run doctor again; if the error continues, make a new TURN key",
+        },
+        RelayError::Refused { code: 403, .. } => {
+            "allow the relay's own address as a peer (coturn: allowed-peer-ip, denied-peer-ip)"
+        }
+        RelayError::Refused { code: 486, .. } => "raise the user's quota of allocations (coturn: user-quota)",
+        RelayError::Refused { code: 508, .. } => "give the server more ports (coturn: min-port, max-port)",
+        RelayError::Refused { .. } => "read the server's log",
+        RelayError::NothingThrough => {
+            "check the relay's public address (coturn: external-ip), and open its UDP ports in the firewall (coturn: \
+             min-port to max-port)"
+        }
+        RelayError::NoChallenge => {
+            "check that the port is a relay's, and that it asks for credentials (coturn: use-auth-secret, no no-auth): \
+             else anyone can relay at your cost"
+        }
+    };
+    fixed.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_of_a_refused_credential_depends_on_the_source_and_a_port_is_named() {
+        let refused = |source| remedy(RelayError::Refused { step: "it", code: 401 }, 3478, source);
+        assert!(refused(IceSource::Coturn).contains("COTURN_SECRET"));
+        assert!(refused(IceSource::Manual).contains("MANUAL_ICE_SERVERS"));
+        assert!(refused(IceSource::Cloudflare).contains("TURN key"));
+        assert!(remedy(RelayError::Timeout("it"), 443, IceSource::Coturn).contains("UDP port 443"));
+    }
+}

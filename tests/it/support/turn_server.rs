@@ -1,0 +1,69 @@
+//! The TURN library's server on loopback, over UDP. It accepts the credentials that a fake Cloudflare has minted; others get 400.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use turn::auth::{AuthHandler, generate_auth_key};
+use turn::relay::relay_static::RelayAddressGeneratorStatic;
+use turn::server::Server;
+use turn::server::config::{ConnConfig, ServerConfig};
+use webrtc_util::vnet::net::Net;
+
+use super::fake_cloudflare::History;
+
+/// The address that it relays at. Clients come from another one.
+pub(crate) const RELAYED: &str = "127.0.0.2";
+
+/// The server. Dropping it stops it.
+pub(crate) struct TurnServer {
+    address: SocketAddr,
+    server: Server,
+}
+
+impl TurnServer {
+    /// Starts on a free port of 127.0.0.1. `told`: the relayed address that clients are told.
+    pub(crate) async fn start(told: &str, credentials: History) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let relay_addr_generator = Box::new(RelayAddressGeneratorStatic {
+            relay_address: told.parse().unwrap(),
+            address: RELAYED.to_owned(),
+            net: Arc::new(Net::new(None)),
+        });
+        let config = ServerConfig {
+            conn_configs: vec![ConnConfig { conn: Arc::new(socket), relay_addr_generator }],
+            realm: "relay.test".to_owned(),
+            auth_handler: Arc::new(Minted(credentials)),
+            channel_bind_timeout: Duration::ZERO,
+            alloc_close_notify: None,
+        };
+        Self { address, server: Server::new(config).await.unwrap() }
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("turn:{}?transport=udp", self.address)
+    }
+
+    /// The number of allocations.
+    pub(crate) async fn allocations(&self) -> usize {
+        self.server.get_allocations_info(None).await.unwrap().len()
+    }
+}
+
+/// The credentials that were minted.
+struct Minted(History);
+
+impl AuthHandler for Minted {
+    fn auth_handle(&self, username: &str, realm: &str, _client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
+        let secrets = self.0.minted_secrets();
+        let [_, password] =
+            secrets.chunks(2).find(|pair| pair[0] == username).ok_or(turn::Error::ErrNoSuchUser)?
+        else {
+            return Err(turn::Error::ErrNoSuchUser);
+        };
+        Ok(generate_auth_key(username, realm, password))
+    }
+}
