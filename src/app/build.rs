@@ -194,7 +194,6 @@ impl Parts<'_> {
             long_bodies: self.process.long_bodies.clone(),
             stun: to_raw_value(&self.stun).unwrap_or_default(),
             trusted_proxies: self.config.access.trusted_proxies.clone(),
-            public_url: self.config.public_url.as_ref().map(ToString::to_string),
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;

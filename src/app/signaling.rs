@@ -86,7 +86,7 @@ impl ServerBroker for SignalingBroker {
             Counted::Dropped(protocol, why) => {
                 self.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
             }
-            Counted::Card(outcome) => self.metrics.feedback_cards.count(outcome),
+            Counted::Report(outcome) => self.metrics.page_reports.count(outcome),
             Counted::ForeignOrigin => drop(self.metrics.origins_refused.inc()),
             Counted::TooManyPolls => drop(self.metrics.rate_limited.inc()),
         }

@@ -186,8 +186,8 @@ metrics! {
     pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
     /// What bounds of signaling have cost clients.
     pub signaling_dropped: Counts<2> = counts("signaling_dropped", ["protocol", "reason"]),
-    /// Cards of reports that are finished.
-    pub feedback_cards: Outcomes = outcomes("feedback_cards"),
+    /// Reports of Orange's page that were written, posted or lost.
+    pub page_reports: Outcomes = outcomes("page_reports"),
     /// Reports clamped to an allowance.
     pub claims_clamped: Counter = add("claims_clamped"),
     /// Sessions ended at coturn.

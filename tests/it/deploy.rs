@@ -50,7 +50,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.not_http.count(["tls"]);
     metrics.signaling_limited.count("refused");
     metrics.signaling_dropped.count(["yjs", "flood"]);
-    metrics.feedback_cards.count("delivered");
+    metrics.page_reports.count("written");
     metrics.connections_refused.count("table");
     metrics.readings.count(["coturn", "taken"]);
     metrics.grant_counts.count(["cloudflare", "final"]);

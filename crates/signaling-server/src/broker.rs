@@ -26,8 +26,6 @@ pub struct Service {
     pub stun: Box<RawValue>,
     /// Peers whose headers about the client are read.
     pub trusted_proxies: TrustedProxies,
-    /// The address at which people open this broker, with a slash at its end.
-    pub public_url: Option<String>,
     /// Whether users can sign in.
     pub has_sign_in: bool,
 }
@@ -48,8 +46,8 @@ pub enum Counted {
     Limited(&'static str),
     /// A bound of a protocol has cost a client something.
     Dropped(ProtocolName, Dropped),
-    /// A card of a report is finished, with this outcome.
-    Card(&'static str),
+    /// A report was written, posted or lost.
+    Report(&'static str),
     /// A page of a foreign origin was refused.
     ForeignOrigin,
     /// A client polls too often.

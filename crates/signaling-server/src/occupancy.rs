@@ -25,7 +25,7 @@ struct Table {
     held: Held<usize>,
 }
 
-/// Why a table has no place for one more of a client: a socket, or a card for a chat.
+/// Why there is no place for one more socket of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPlace {
     /// The table is full.

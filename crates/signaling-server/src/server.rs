@@ -22,8 +22,7 @@ use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
 use crate::protocols;
 use crate::reports::Reports;
-use crate::reports::feedback::Feedback;
-use crate::reports::store::Store;
+use crate::reports::file::ReportFile;
 use crate::rooms::RoomRoutes;
 use crate::settings::{Protocols, ReportsConfig};
 use crate::socket::Sockets;
@@ -84,9 +83,8 @@ impl Signaling {
             Arc::new(P2pcfShell::new(p2pcf, DeleteKeys::derived_from(secret), Arc::clone(&service)))
         });
         let reports = config.reports.as_ref().map(|config| {
-            let chat = |url: &_| Feedback::new(Clone::clone(url), &service);
-            let (store, feedback) = (store(config)?, config.feedback.as_ref().map(chat));
-            Ok(Arc::new(Reports::new(store, feedback, &service)))
+            let (file, receiver) = (report_file(config)?, config.feedback.clone());
+            Ok(Arc::new(Reports::new(file, receiver, Arc::clone(&service))))
         });
         Ok(Self {
             ayame: route(ProtocolName::Ayame),
@@ -142,9 +140,6 @@ impl Signaling {
             .iter()
             .map(|hub| tokio::spawn(run_timers(Arc::clone(&self.sockets), Arc::clone(hub), end.clone())));
         let timers: Vec<_> = timers.collect();
-        if let Some(reports) = &self.reports {
-            reports.run(end).await;
-        }
         for timer in timers {
             // The panic hook has logged a panic.
             let _ = timer.await;
@@ -168,9 +163,9 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
     sockets.drain(&hub);
 }
 
-fn store(config: &ReportsConfig) -> Result<Option<Store>, NoDirectory> {
+fn report_file(config: &ReportsConfig) -> Result<Option<ReportFile>, NoDirectory> {
     let Some(directory) = &config.dir else { return Ok(None) };
-    let opened = Store::open(directory.clone());
+    let opened = ReportFile::open(directory);
     opened.map(Some).map_err(|error| NoDirectory { directory: directory.clone(), error })
 }
 

@@ -71,8 +71,8 @@ pub struct RoomsConfig {
 /// Orange's reports.
 #[derive(Clone, Debug)]
 pub struct ReportsConfig {
-    /// The directory that keeps reports. `REPORTS_DIR`; they are not kept when unset.
+    /// The directory of the file of reports. `REPORTS_DIR`; they are not kept when unset.
     pub dir: Option<PathBuf>,
-    /// The chat webhook that gets a card for each bug report and dead track. `FEEDBACK_URL`.
+    /// Where each bug report and dead track is posted. `FEEDBACK_URL`.
     pub feedback: Option<WebhookUrl>,
 }

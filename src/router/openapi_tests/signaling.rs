@@ -172,7 +172,7 @@ fn reports() -> Vec<Call> {
     let report = |id: &str, summary: &str, status: &str, taken: Value| {
         let responses = errors(&[
             (400, "`INVALID_REQUEST`: a field is missing."),
-            (404, "`NOT_FOUND`: its storage or chat is not set."),
+            (404, "`NOT_FOUND`: its directory or receiver is not set."),
             (413, "`PAYLOAD_TOO_LARGE`: the report is too long."),
             (429, "`RATE_LIMITED`: this client sends too many."),
         ]);

@@ -24,7 +24,6 @@ async fn a_panic_in_a_route_of_signaling_becomes_a_500_and_the_next_request_is_s
         (Method::GET, "/parties/rooms/r"),
         (Method::PUT, "/partytracks/sessions/s/renegotiate"),
         (Method::POST, "/api/reportRefresh"),
-        (Method::GET, "/api/debugInfo?id=x"),
     ];
     let ask = async |(method, path): &(Method, &str)| {
         let request = broker.request(method.clone(), path).header("origin", OWN);

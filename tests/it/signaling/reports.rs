@@ -1,4 +1,4 @@
-//! Reports as Orange's page sends them: kept for a week, and as cards in a chat.
+//! Reports as Orange's page sends them: lines of a file, and posted.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
 use crate::support::test_broker::Answer;
-use crate::support::{StateDir, TestBroker, client_builder, eventually, finished};
+use crate::support::{StateDir, TestBroker, client_builder};
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");
 
@@ -32,22 +32,6 @@ fn info() -> String {
         .to_string()
 }
 
-/// A section of a card with a text.
-fn text(header: &str, text: &str) -> Value {
-    json!({ "header": header, "widgets": [{ "textParagraph": { "text": text } }] })
-}
-
-/// A section of a card with a button.
-fn button(header: &str, label: &str, link: &str) -> Value {
-    let button = json!({ "text": label, "onClick": { "openLink": { "url": link } } });
-    json!({ "header": header, "widgets": [{ "buttonList": { "buttons": [button] } }] })
-}
-
-fn card(id: &str, title: &str, subtitle: &str, sections: &[Value]) -> Value {
-    let card = json!({ "header": { "title": title, "subtitle": subtitle }, "sections": sections });
-    json!({ "cardsV2": [{ "cardId": id, "card": card }] })
-}
-
 async fn post(broker: &TestBroker, path: &str, form: (String, String)) -> Answer {
     post_from(broker, "192.0.2.1", path, form).await
 }
@@ -61,87 +45,62 @@ async fn post_from(broker: &TestBroker, address: &str, path: &str, (kind, body):
 }
 
 async fn report_bug(broker: &TestBroker) -> Answer {
-    report_bug_from(broker, "192.0.2.1").await
+    post(broker, "/api/bugReport", multipart(&[("info", &info()), ("description", "no sound")])).await
 }
 
-async fn report_bug_from(broker: &TestBroker, address: &str) -> Answer {
-    let form = multipart(&[("info", &info()), ("description", "no sound")]);
-    post_from(broker, address, "/api/bugReport", form).await
+/// The lines of the file.
+fn lines(directory: &StateDir) -> Vec<Value> {
+    let text = std::fs::read_to_string(Path::new(directory.path()).join("reports.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The cards that a chat has received.
-fn cards(chat: &FakeWebhook) -> Vec<Value> {
-    chat.history().iter().map(|received| serde_json::from_slice(&received.body).unwrap()).collect()
-}
-
-/// The files of a directory, by name, with their content.
-fn files(directory: &Path) -> Vec<(String, String)> {
-    let read = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().into_string().unwrap();
-        (name, std::fs::read_to_string(entry.path()).unwrap())
-    };
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| read(entry.unwrap())).collect();
-    files.sort_unstable();
-    files
+async fn outcome(broker: &TestBroker, name: &str) -> Option<u64> {
+    broker.metric(&format!("turn_broker_page_reports_total{{outcome=\"{name}\"}}")).await
 }
 
 #[tokio::test]
-async fn a_bug_report_becomes_a_card_whose_link_shows_what_the_page_saw() {
-    let (chat, directory) = (FakeWebhook::start(&[Reply::Status(503)]).await, StateDir::new());
-    let url = chat.url();
-    let settings = [
-        REPORTS,
-        ("REPORTS_DIR", directory.path()),
-        ("FEEDBACK_URL", &url),
-        ("PUBLIC_URL", "https://turn.example"),
-    ];
+async fn a_bug_report_is_a_line_that_is_posted_and_found_by_its_id() {
+    let (receiver, directory) = (FakeWebhook::start(&[]).await, StateDir::new());
+    let settings = [REPORTS, ("REPORTS_DIR", directory.path()), ("FEEDBACK_URL", &receiver.url())];
     let broker = TestBroker::start(&settings).await;
+    // As the page may write it.
+    let info = info().replace(',', ",\r\n ");
     for form in [multipart, urlencoded] {
-        let form = form(&[("info", &info()), ("description", "no <b>sound</b> & more")]);
+        let form = form(&[("info", &info), ("description", "no <b>sound</b> & more")]);
         let answer = post(&broker, "/api/bugReport", form).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
     }
-    eventually("both cards", async || chat.history().len() == 3).await;
-    let cards = cards(&chat);
-    assert_eq!(cards[0], cards[1], "sent again after a 503");
-    let sections = cards[0]["cardsV2"][0]["card"]["sections"].as_array().unwrap();
-    let link = &sections[3]["widgets"][0]["buttonList"]["buttons"][0]["onClick"]["openLink"]["url"];
-    let link = link.as_str().unwrap();
-    let expected = [
-        text("Description", "no &lt;b&gt;sound&lt;/b&gt; &amp; more"),
-        text("User Agent", "Firefox"),
-        button("Room", "room-1", "https://meet.example:8443/room-1?x=1"),
-        button("Debug info", "Room history", link),
-    ];
-    let (title, subtitle) = ("Feedback from ann <b>", "Environment: meet.example");
-    assert_eq!(cards[0], card("orange-meets-feedback-card", title, subtitle, &expected));
-    let path = link.strip_prefix("https://turn.example").unwrap();
+    let mut lines = lines(&directory);
+    assert_eq!(lines, receiver.history().iter().map(Received::json).collect::<Vec<_>>());
+    let ids: Vec<_> = lines.iter_mut().map(|line| line["id"].take().as_str().unwrap().to_owned()).collect();
+    assert_eq!((lines.len(), &lines[0]), (2, &lines[1]));
+    let report = json!({ "description": "no <b>sound</b> & more", "userAgent": "Firefox",
+        "info": serde_json::from_str::<Value>(&info).unwrap() });
+    let expected = json!({ "id": null, "at": "2025-01-15T12:00:00.000Z", "kind": "bug", "report": report });
+    assert_eq!(lines[0], expected);
+    assert_eq!((outcome(&broker, "written").await, outcome(&broker, "posted").await), (Some(2), Some(2)));
 
-    let shown = broker.get(path).await;
+    let shown = broker.get(&format!("/api/debugInfo?id={}", ids[1])).await;
     assert_eq!(shown.header("content-type"), Some("application/json"));
     assert_eq!(shown.header("cache-control"), Some("no-store"));
     assert_eq!(shown.json(), json!({ "apiHistory": [{ "sdp": "v=0" }], "userSessions": ["s1"] }));
-    let delivered = broker.metric("turn_broker_feedback_cards_total{outcome=\"delivered\"}").await;
-    assert_eq!(delivered, Some(2));
-    broker.advance(7 * 86_400);
-    assert_eq!(broker.get(path).await.status, 404);
 }
 
 #[tokio::test]
-async fn a_dead_track_becomes_a_card() {
-    let chat = FakeWebhook::start(&[]).await;
-    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
-    let (link, time) = ("https://trace.example/1", "Time: 2025-01-15T12:00:00.000Z");
-    let track = json!({ "pullSessionTrace": link, "pushedSessionTrace": "", "trackId": "s/t", "pullingUser": "ann",
-        "pushingUser": "", "meetingId": "m1" });
+async fn a_dead_track_is_posted_once_whatever_the_receiver_answers() {
+    let receiver = FakeWebhook::start(&[Reply::Status(503)]).await;
+    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &receiver.url())]).await;
+    let track = json!({ "pullSessionTrace": "https://trace.example/1", "pushedSessionTrace": "", "trackId": "s/t",
+        "pullingUser": "ann", "pushingUser": "", "meetingId": "m1" });
     let as_text = |body: String| ("text/plain;charset=UTF-8".to_owned(), body);
-    let answer = post(&broker, "/api/deadTrack", as_text(track.to_string())).await;
-    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
-    eventually("the card", async || !chat.history().is_empty()).await;
-    let sections =
-        [text("Track ID", "s/t"), button("Trace links", "ann's pull trace", link), text("Meeting", "m1")];
-    let title = "Dead track: ann had an issue pulling from somebody";
-    assert_eq!(cards(&chat), [card("orange-meets-dead-track-card", title, time, &sections)]);
+    for _ in 0..2 {
+        let answer = post(&broker, "/api/deadTrack", as_text(track.to_string())).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
+    }
+    let posted = receiver.history();
+    assert_eq!((posted.len(), &posted[1].json()["kind"]), (2, &json!("deadTrack")));
+    assert_eq!(posted[1].json()["report"], track);
+    assert_eq!((outcome(&broker, "failed").await, outcome(&broker, "posted").await), (Some(1), Some(1)));
     let empty = r#"{"pullSessionTrace":"","pushedSessionTrace":"","trackId":""}"#;
     for bad in ["{}", empty, r#"["","","t",null,null,null]"#] {
         let answer = post(&broker, "/api/deadTrack", as_text(bad.to_owned())).await;
@@ -152,7 +111,7 @@ async fn a_dead_track_becomes_a_card() {
 }
 
 #[tokio::test]
-async fn the_quality_of_a_call_and_a_refresh_are_notes() {
+async fn the_quality_of_a_call_and_a_refresh_are_lines() {
     let directory = StateDir::new();
     let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
     let form = urlencoded(&[("experiencedIssues", "true"), ("meetingId", "m1")]);
@@ -160,14 +119,10 @@ async fn the_quality_of_a_call_and_a_refresh_are_notes() {
     assert_eq!((answer.status, answer.header("location")), (StatusCode::FOUND, Some("/")));
     let empty = || (String::new(), String::new());
     assert_eq!(post(&broker, "/api/reportRefresh", empty()).await.status, 201);
-    let quality =
-        r#"{"at":"2025-01-15T12:00:00.000Z","experiencedIssues":1,"meetingId":"m1","version":"0.1.0"}"#;
-    let refresh = r#"{"at":"2025-01-15T12:00:00.000Z"}"#;
-    let expected = [("quality-2025-01-15.jsonl", quality), ("refresh-2025-01-15.jsonl", refresh)];
-    assert_eq!(
-        files(Path::new(directory.path())),
-        expected.map(|(name, line)| (name.to_owned(), format!("{line}\n")))
-    );
+    let quality = json!({ "experiencedIssues": 1, "meetingId": "m1", "version": "0.1.0" });
+    let kept = lines(&directory);
+    let kept: Vec<_> = kept.iter().map(|line| (line["kind"].as_str().unwrap(), &line["report"])).collect();
+    assert_eq!(kept, [("quality", &quality), ("refresh", &json!({}))]);
     for bad in [&[("meetingId", "m1")][..], &[("experiencedIssues", "true"), ("meetingId", "")]] {
         let answer = post(&broker, "/call-quality-feedback", urlencoded(bad)).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad:?}");
@@ -271,8 +226,7 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     let nobody = Answer::of(nobody.header("user-agent", "").body(body.clone())).await;
     assert_eq!(nobody.error(), (400, "INVALID_REQUEST".to_owned()));
 
-    let (name, _) = files(Path::new(directory.path())).remove(0);
-    let path = format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap());
+    let path = format!("/api/debugInfo?id={}", lines(&directory)[0]["id"].as_str().unwrap());
     let opened = broker.request(reqwest::Method::GET, &path).header("sec-fetch-site", "cross-site");
     let opened = Answer::of(opened.header("sec-fetch-mode", "navigate")).await;
     assert_eq!((opened.status.as_u16(), opened.header("access-control-allow-origin")), (200, None));
@@ -281,47 +235,6 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     for path in [unknown, "/api/debugInfo?id=..%2Fledger.redb"] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
     }
-}
-
-#[tokio::test]
-async fn while_a_chat_does_not_answer_80_cards_wait_and_4_of_one_address() {
-    let chat = FakeWebhook::start(&[Reply::Hang; 8]).await;
-    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
-    assert_eq!(report_bug(&broker).await.status, 200);
-    eventually("the first card", async || !chat.history().is_empty()).await;
-    for n in 0..64 {
-        let address = format!("2001:db8:{}:{}::1", n / 16, n / 4);
-        assert_eq!(report_bug_from(&broker, &address).await.status, 200);
-    }
-    assert_eq!(report_bug_from(&broker, "2001:db8:1:99::1").await.error(), (429, "RATE_LIMITED".to_owned()));
-    for n in 0..16 {
-        let address = format!("192.0.2.{}", n / 4);
-        assert_eq!(report_bug_from(&broker, &address).await.status, 200, "four /48s leave room for others");
-    }
-    let full = report_bug_from(&broker, "192.0.2.99").await;
-    assert_eq!(full.error(), (503, "OVERLOADED".to_owned()));
-    let share_is_full = report_bug(&broker).await;
-    assert_eq!(share_is_full.error(), (429, "RATE_LIMITED".to_owned()));
-    assert_eq!(share_is_full.header("retry-after"), Some("60"));
-    let dropped = broker.metric("turn_broker_feedback_cards_total{outcome=\"dropped\"}").await;
-    assert_eq!(dropped, Some(3));
-}
-
-#[tokio::test]
-async fn a_chat_that_refuses_a_card_is_not_asked_again() {
-    let chat = FakeWebhook::start(&[Reply::Status(404), Reply::Redirect]).await;
-    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
-    for sent in 1..=3 {
-        assert_eq!(report_bug(&broker).await.status, 200);
-        eventually("the card", async || chat.history().len() == sent).await;
-    }
-    let outcome = async |name: &str| {
-        let line = format!("turn_broker_feedback_cards_total{{outcome=\"{name}\"}}");
-        broker.metric(&line).await
-    };
-    eventually("all outcomes", async || outcome("delivered").await == Some(1)).await;
-    assert_eq!(outcome("failed").await, Some(2));
-    finished("the shutdown", broker.finish()).await;
 }
 
 #[tokio::test]
@@ -335,35 +248,19 @@ async fn a_directory_that_cannot_be_made_refuses_the_start() {
 }
 
 #[tokio::test]
-async fn of_the_bug_reports_of_an_address_16_are_kept_and_the_17th_is_a_card_without_a_link() {
-    let (chat, directory, other) = (FakeWebhook::start(&[]).await, StateDir::new(), StateDir::new());
-    let url = chat.url();
-    let [with_chat, without] = [
-        &[("REPORTS_DIR", directory.path()), ("FEEDBACK_URL", &url), ("PUBLIC_URL", "https://turn.example")]
-            [..],
-        &[("REPORTS_DIR", other.path())],
-    ]
-    .map(|places| [&[REPORTS], places].concat());
-    let (broker, alone) = (TestBroker::start(&with_chat).await, TestBroker::start(&without).await);
-    for n in 1..=17 {
-        assert_eq!(report_bug(&broker).await.status, 200, "{n}");
-        eventually("the card", async || chat.history().len() == n).await;
-        let without_chat = report_bug(&alone).await;
-        assert_eq!(without_chat.status, if n == 17 { 429 } else { 200 }, "{n}");
-        assert_eq!(
-            without_chat.header("retry-after"),
-            (n == 17).then_some("36840"),
-            "a sixteenth of a week later"
-        );
-        broker.advance(60);
-        alone.advance(60);
+async fn an_address_fills_a_sixteenth_of_the_file_and_a_full_file_drops_and_counts() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    let long = info().replace("v=0", &"v".repeat(900 * 1024));
+    let form = || multipart(&[("info", &long), ("description", "no sound")]);
+    let from = async |address: &str| post_from(&broker, address, "/api/bugReport", form()).await;
+    assert_eq!(from("192.0.2.1").await.status, 200);
+    assert_eq!(from("192.0.2.1").await.error(), (429, "RATE_LIMITED".to_owned()));
+    for n in 2..=18 {
+        assert_eq!(from(&format!("192.0.2.{n}")).await.status, 200, "{n}");
     }
-    let kept = |directory: &StateDir| files(directory.path().as_ref()).len();
-    assert_eq!((kept(&directory), kept(&other)), (16, 16));
-    broker.advance(7 * 86_400 / 16);
-    assert_eq!(report_bug(&broker).await.status, 200);
-    eventually("the card", async || chat.history().len() == 18).await;
-    assert_eq!(kept(&directory), 17);
-    let sections = |card: &Value| card["cardsV2"][0]["card"]["sections"].as_array().unwrap().len();
-    assert_eq!(cards(&chat).iter().map(sections).collect::<Vec<_>>()[15..], [4, 3, 4]);
+    assert_eq!(lines(&directory).len(), 18);
+    assert_eq!(from("192.0.2.19").await.status, 200);
+    assert_eq!(lines(&directory).len(), 18);
+    assert_eq!((outcome(&broker, "written").await, outcome(&broker, "dropped").await), (Some(18), Some(1)));
 }
