@@ -12,7 +12,7 @@ use crate::alert::Alert;
 use crate::telemetry::metrics::Metrics;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::delivery::{DeliveryOutcome, Message};
+use turn_base::random;
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
@@ -24,6 +24,18 @@ pub trait Outbox: Send + Sync {
 
 /// The pause before an empty outbox is checked again.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a delivery ended: a label of a counter.
+#[derive(Clone, Copy, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+enum DeliveryOutcome {
+    /// The receiver accepted it.
+    Delivered,
+    /// The receiver refused it.
+    Failed,
+    /// It is out of attempts.
+    GivenUp,
+}
 
 /// Sends the alerts of an outbox to a webhook.
 #[derive(Debug)]
@@ -56,13 +68,27 @@ impl AlertDispatcher {
             };
             let outcome = self.deliver_one(&alert).await;
             outbox.remove(&alert.id);
-            self.metrics.alerts.count([alert.kind.name(), outcome.name()]);
+            self.metrics.alerts.count([alert.kind.name(), outcome.into()]);
         }
     }
 
     async fn deliver_one(&self, alert: &Alert) -> DeliveryOutcome {
-        let host = self.webhook.host();
-        let message = Message { noun: "alert", content: Some((&alert.id, &alert.what)), host, remedy };
-        message.deliver(self.retry, || self.webhook.send(alert, self.clock.now())).await
+        let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
+        let mut attempt = 1;
+        loop {
+            let Err(error) = self.webhook.send(alert, self.clock.now()).await else {
+                tracing::info!(id, attempt, host, "alert delivered");
+                return DeliveryOutcome::Delivered;
+            };
+            let remedy = remedy(&error);
+            let delay = self.retry.next_delay(attempt, random::number()).filter(|_| error.is_temporary());
+            let Some(delay) = delay else {
+                tracing::error!(id, attempt, host, text, remedy, "alert not delivered: {error}");
+                return if error.is_temporary() { DeliveryOutcome::GivenUp } else { DeliveryOutcome::Failed };
+            };
+            tracing::warn!(id, attempt, host, remedy, "alert not delivered yet: {error}");
+            tokio::time::sleep(delay.max(error.retry_after().unwrap_or_default())).await;
+            attempt += 1;
+        }
     }
 }

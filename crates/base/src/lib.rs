@@ -9,7 +9,7 @@
 //! | [`body`] | reading a body within its bounds |
 //! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
 //! | [`http_client`], [`backoff`] | outgoing requests, why they fail, and when to try again |
-//! | [`delivery`], [`web_url`] | the delivery of a message to a webhook; its URL, which is a secret |
+//! | [`web_url`] | the URL of a webhook, which is a secret |
 //! | [`access`] | directories that only their owner may read |
 //! | [`throttle`] | log lines that clients can cause |
 //! | [`trust`] | the authorities of every outgoing connection |
@@ -20,7 +20,6 @@ pub mod backoff;
 pub mod body;
 pub mod broker;
 pub mod clock;
-pub mod delivery;
 pub mod error;
 pub mod http_client;
 pub mod random;
