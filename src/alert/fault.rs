@@ -24,19 +24,7 @@ impl Severity {
 }
 
 /// What can go wrong, and be over again. [`FaultFacts::sentence`] says what each is.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
 #[expect(missing_docs, reason = "the sentence of each says what it is")]
 pub enum Fault {
     NoReports,
@@ -133,16 +121,14 @@ impl Fault {
                 "Run turn-broker doctor: it reads the count once and says what is wrong.",
             )
             .alerts("analytics.stale", "analytics.fresh"),
-            Self::AssumptionBroken => FaultFacts {
-                section: "spenders",
-                ..FaultFacts::hint(
-                    "ASSUMPTION_BROKEN",
-                    Severity::Critical,
-                    "Credentials relay more or longer than is assumed, so usage can pass the limit by more than the status says.",
-                    "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
-                )
-                .alerts("assumption.broken", "assumption.holds")
-            },
+            Self::AssumptionBroken => FaultFacts::hint(
+                "ASSUMPTION_BROKEN",
+                Severity::Critical,
+                "Credentials relay more or longer than is assumed, so usage can pass the limit by more than the status says.",
+                "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
+            )
+            .alerts("assumption.broken", "assumption.holds")
+            .at("spenders"),
             Self::CoturnUnreachable => FaultFacts::hint(
                 "ASSUMPTION_BROKEN",
                 Severity::Critical,
@@ -150,16 +136,14 @@ impl Fault {
                 "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.",
             )
             .alerts("coturn.unreachable", "coturn.reachable"),
-            Self::CountsUnknown => FaultFacts {
-                section: "spenders",
-                ..FaultFacts::hint(
-                    "UNKNOWN_BYTES",
-                    Severity::Warning,
-                    "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.",
-                    "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
-                )
-                .alerts("counts.unknown", "counts.known")
-            },
+            Self::CountsUnknown => FaultFacts::hint(
+                "UNKNOWN_BYTES",
+                Severity::Warning,
+                "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.",
+                "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
+            )
+            .alerts("counts.unknown", "counts.known")
+            .at("spenders"),
             Self::CountsMissing => FaultFacts::hint(
                 "COUNTS_MISSING",
                 Severity::Warning,
@@ -191,16 +175,14 @@ impl Fault {
                 "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
                 "Add the address to TRUSTED_PROXIES, if it is that of your proxy.",
             ),
-            Self::ProviderDown => FaultFacts {
-                section: "alerts-card",
-                ..FaultFacts::hint(
-                    "PROVIDER_DOWN",
-                    Severity::Critical,
-                    "The TURN provider issues no credentials.",
-                    "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.",
-                )
-                .alerts("provider.down", "provider.up")
-            },
+            Self::ProviderDown => FaultFacts::hint(
+                "PROVIDER_DOWN",
+                Severity::Critical,
+                "The TURN provider issues no credentials.",
+                "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.",
+            )
+            .alerts("provider.down", "provider.up")
+            .at("alerts-card"),
             Self::NotLeading => FaultFacts::hint(
                 "NOT_LEADING",
                 Severity::Critical,
@@ -264,6 +246,10 @@ impl FaultFacts {
         first_step: &'static str,
     ) -> Self {
         Self { code, events: None, severity, sentence, first_step, section: "budget" }
+    }
+
+    const fn at(self, section: &'static str) -> Self {
+        Self { section, ..self }
     }
 
     const fn alerts(self, begins: &'static str, ends: &'static str) -> Self {
