@@ -45,6 +45,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
 use turn_base::http_client::Network;
+use turn_ledger::{BudgetMode, IceSource};
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -93,6 +94,7 @@ impl Config {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
+        config.refuse_uncut(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -101,6 +103,15 @@ impl Config {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
+    }
+
+    /// Strict mode promises what coturn's sessions relay until they are cut.
+    fn refuse_uncut(&self, settings: &mut Settings<'_>) {
+        let is_strict = self.budget.mode == BudgetMode::Strict;
+        if is_strict && self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
+            let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
+            settings.refuse("COTURN_CLI", expected);
+        }
     }
 
     /// The address for links to the dashboard, which exists only with an `OPERATOR_TOKEN`.

@@ -141,11 +141,12 @@ pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
 fn refused(why: NotAdmitted) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
-        // While minting is stopped, the mint answers with STUN servers.
+        // The mint answers the last two with another source, or with STUN servers.
         NotAdmitted::NotRecorded
         | NotAdmitted::ClockInDoubt
         | NotAdmitted::TooManyGrants
-        | NotAdmitted::Stopped => ApiError::not_recorded(),
+        | NotAdmitted::Stopped
+        | NotAdmitted::Uncut => ApiError::not_recorded(),
         NotAdmitted::UserBlocked => ApiError::user_blocked(),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",

@@ -5,6 +5,7 @@
 //!
 //! A caller without a valid token counts against its address before it is refused, and so does one whose query is not valid.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
-use turn_base::request::query::{form, form_or_none, parse_query};
+use turn_base::request::query::{form_or_none, parse_query};
 use turn_base::sign_in::is_jwt;
 use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender, User};
 
@@ -53,8 +54,10 @@ pub struct MintQuery {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    form(text, |text| digits(text).map(Duration::from_secs), "a whole number of seconds").map(Some)
+    let text = Cow::<str>::deserialize(text)?;
+    let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    // What is no number is refused with the bounds, as a number outside them is.
+    Ok(Some(Duration::from_secs(seconds.unwrap_or(0))))
 }
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {

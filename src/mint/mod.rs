@@ -341,7 +341,7 @@ enum Skipped {
 
 impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
-        Self::Refused(why)
+        if why == NotAdmitted::Uncut { Self::Unavailable } else { Self::Refused(why) }
     }
 }
 

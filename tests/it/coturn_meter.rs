@@ -145,7 +145,7 @@ async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_c
     let with_cuts = broker.status().await;
     assert_eq!(with_cuts["boundHolds"], true);
     relay.coturn.set_fault(Some(CliFault::OtherService));
-    broker.advance(16);
+    broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
     let hints = broker.status().await["hints"].to_string();
     assert!(
@@ -161,6 +161,20 @@ async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_c
     broker.advance(31);
     look(&broker).await;
     assert_eq!(broker.status().await["boundHolds"], true);
+}
+
+#[tokio::test]
+async fn strict_mode_mints_nothing_at_a_coturn_that_is_not_read() {
+    let relay = Relay::start().await;
+    let broker = relay.broker(&[("BUDGET_MODE", "strict")]).await;
+    assert_eq!(broker.mint().await.json()["source"], "coturn");
+    relay.coturn.set_fault(Some(CliFault::OtherService));
+    broker.advance(31);
+    let answer = broker.mint().await.json();
+    assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("PROVIDER_UNAVAILABLE")));
+    relay.coturn.set_fault(None);
+    look(&broker).await;
+    assert_eq!(broker.mint().await.json()["source"], "coturn");
 }
 
 #[tokio::test]
@@ -183,7 +197,7 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     look(&broker).await;
     assert!(broker.used().await >= GB / 100);
     relay.coturn.set_fault(Some(CliFault::OtherService));
-    broker.advance(16);
+    broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
 }
 
@@ -201,7 +215,7 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     assert_eq!((cut, left, is_all_cut), (1.into(), 0.into(), true), "{message}");
     assert!(message.contains("The calls of 1 end within seconds."), "{message}");
     relay.coturn.set_fault(Some(CliFault::OtherService));
-    broker.advance(16);
+    broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
     let (cut, left, is_all_cut, message) = revoke().await;
     assert_eq!((cut, left, is_all_cut), (0.into(), 1.into(), false), "{message}");

@@ -138,8 +138,9 @@ async fn a_user_over_the_limit_is_refused_and_others_are_not() {
 
 #[tokio::test]
 async fn in_strict_mode_what_a_user_holds_is_reserved() {
-    let settings = [("USER_LIMIT_GB", "0.2"), ("BUDGET_MODE", "strict"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
-    let broker = broker(&settings).await;
+    let settings =
+        [USERS, ("USER_LIMIT_GB", "0.2"), ("BUDGET_MODE", "strict"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     // 15 MB a minute: twice six minutes fit.
     for _ in 0..2 {
         mint_as(&broker, "ann", "?ttl=300").await.grant();

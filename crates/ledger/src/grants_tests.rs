@@ -1,7 +1,6 @@
 use super::*;
 use std::time::Duration;
 
-use crate::grants::promises::TailChange;
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
 use crate::minute_usage::Basis;
@@ -57,8 +56,8 @@ fn raise_to(
     per_minute: u64,
     since: Timestamp,
 ) -> Vec<UsageChange> {
-    let (change, mut left) = (TailChange::Raise { tail, per_minute, since }, Walk::default());
-    std::iter::from_fn(|| grants.change_tails(source, change, &mut left)).flatten().collect()
+    let mut left = Walk::default();
+    std::iter::from_fn(|| grants.raise_tails(source, tail, per_minute, since, &mut left)).flatten().collect()
 }
 
 /// Promises at least this tail, and the rate of all promises.

@@ -88,6 +88,7 @@ fn fault_of(why: NotAdmitted) -> Fault {
         NotAdmitted::ClockInDoubt
         | NotAdmitted::TooManyUsers
         | NotAdmitted::TooManyGrants
+        | NotAdmitted::Uncut
         | NotAdmitted::Stopped => Fault::Full,
     }
 }

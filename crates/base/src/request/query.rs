@@ -27,8 +27,7 @@ pub fn parse_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, ApiErr
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let query = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(query).map_err(|error| {
-        let message = remedy(&error.path().to_string(), &error.inner().to_string());
-        ApiError::invalid(format!("{message}."))
+        ApiError::invalid(remedy(&error.path().to_string(), &error.inner().to_string()) + ".")
     })
 }
 

@@ -55,6 +55,8 @@ pub enum NotAdmitted {
     Refused(Refusal),
     /// The wall clock is more than two days ahead of the books.
     ClockInDoubt,
+    /// In strict mode, sessions of coturn are not cut now.
+    Uncut,
     /// The user is blocked.
     UserBlocked,
     /// There is a limit for each user, and the table of users has no room for another one.
@@ -148,6 +150,9 @@ impl Books {
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
+        if is_strict && source == IceSource::Coturn && self.is_uncut {
+            return Err(NotAdmitted::Uncut);
+        }
         let holder = if is_strict { Holder { client, user: metered_user } } else { Holder::default() };
         // Who has reserved nothing gets one credential in any case, but no session of the SFU that takes more than one would. Rates of
         // sessions are whole kbit/s, rounded up.
@@ -200,7 +205,10 @@ impl Books {
             self.release(&hold);
             return Err(NotAdmitted::NotRecorded);
         }
-        let promise = self.final_promise(&hold, renews);
+        // The tail of its source may have changed since the credential was reserved.
+        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));
+        let time = PromisedTime { until, is_held: false, ..hold.promise.time };
+        let promise = Promise { time, ..hold.promise.clone() };
         if is_metered {
             let mut row = GrantRow::new(grant, username, Some(promise.time));
             (row.client, row.spender, row.key) = (client, spender, key.map(Arc::new));
@@ -218,20 +226,6 @@ impl Books {
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id, promise })
-    }
-
-    /// The promise for a credential that exists now. The tail of its source, and what is promised for the grant that it renews, may
-    /// have changed since it was reserved.
-    fn final_promise(&self, hold: &Hold, renews: Option<GrantId>) -> Promise {
-        let Promise { source, time, .. } = hold.promise;
-        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(source)));
-        let renewed = renews.and_then(|id| self.grants.get(id)).and_then(|row| row.promised);
-        let covered = renewed.map_or(time.from, |renewed| renewed.chain_until().max(time.from));
-        let reserved_from = time.reserved_from.min(covered);
-        Promise {
-            time: PromisedTime { until, reserved_from, is_held: false, ..time },
-            ..hold.promise.clone()
-        }
     }
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the

@@ -5,14 +5,12 @@ use std::time::Duration;
 use super::Books;
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
-use crate::grants::promises::TailChange;
 use crate::grants::row::GrantEnd;
 use crate::lacking::LackCause;
 use crate::shards::Walk;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
-use crate::verdict::BudgetMode;
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
@@ -60,36 +58,16 @@ impl Books {
         !ours.any(|(grant, expiry)| has_expired(grant, expiry))
     }
 
-    /// Lets the promises for coturn's grants follow whether its sessions are cut, before anything else acts on the time: also at a start,
-    /// and after the machine was suspended. They change some at a time, while the bound does not hold or is too high. Strict mode raises
-    /// them at once, because it admits what they leave. What was over when sessions were last seen cut stays over.
+    /// Raises every promise at coturn to the long tail once its sessions are not cut any more, before anything else acts on the time:
+    /// also at a start, and after the machine was suspended. None is lowered again. What was over when sessions were last seen cut stays
+    /// over.
     pub(super) fn follow_cutting(&mut self) {
         let source = IceSource::Coturn;
         let is_uncut = self.ledger.cut_tail(source).is_some() && !self.ledger.is_cut(source);
-        if is_uncut == self.has_long_tails {
-            return;
+        if is_uncut && !self.is_uncut {
+            self.raise_tails(source, self.ledger.long_tail(source), self.ledger.cut_until(source));
         }
-        (self.has_long_tails, self.other_tails) = (is_uncut, Some(Walk::default()));
-        if is_uncut {
-            self.lack_dropped(source, self.ledger.long_tail(source), self.ledger.cut_until(source));
-        }
-        while !self.change_next_tails() && is_uncut && self.ledger.mode() == BudgetMode::Strict {}
-    }
-
-    /// Changes the next promises for coturn's grants that may not have its present tail. `false` if there may be more.
-    pub(super) fn change_next_tails(&mut self) -> bool {
-        let Some(mut left) = self.other_tails.take() else { return true };
-        let (source, now) = (IceSource::Coturn, self.now());
-        let tail = self.ledger.tail(source).saturating_add(MINT_SLACK);
-        let change = if self.has_long_tails {
-            self.raise_to(tail, self.ledger.cut_until(source))
-        } else {
-            TailChange::Lower { tail, at: now }
-        };
-        let Some(changes) = self.grants.change_tails(source, change, &mut left) else { return true };
-        self.ledger.apply_all(changes);
-        self.other_tails = Some(left);
-        false
+        self.is_uncut = is_uncut;
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
@@ -102,15 +80,14 @@ impl Books {
 
     /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
     pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        let (change, mut left) = (self.raise_to(tail.saturating_add(MINT_SLACK), since), Walk::default());
-        while let Some(changes) = self.grants.change_tails(source, change, &mut left) {
+        let (after_expiry, per_minute) =
+            (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
+        let mut left = Walk::default();
+        while let Some(changes) = self.grants.raise_tails(source, after_expiry, per_minute, since, &mut left)
+        {
             self.ledger.apply_all(changes);
         }
         self.lack_dropped(source, tail, since);
-    }
-
-    fn raise_to(&self, tail: Duration, since: Timestamp) -> TailChange {
-        TailChange::Raise { tail, per_minute: self.ledger.assumed_rate().per_minute(), since }
     }
 
     /// With this tail, grants may relay that have left the table, and were not over at `since`.

@@ -26,7 +26,6 @@ use crate::ledger::Ledger;
 use crate::overrides::Overrides;
 use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
-use crate::shards::Walk;
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
 use crate::standing::Standing;
@@ -57,10 +56,8 @@ pub struct Books {
     /// The latest reading of the clocks.
     moment: Moment,
     standing: Standing,
-    /// Whether the grants of coturn have the long tail, because its sessions are not cut now.
-    has_long_tails: bool,
-    /// Those that may have the other one.
-    other_tails: Option<Walk<GrantId>>,
+    /// Whether coturn's sessions are not cut now. Then each of its promises has the long tail.
+    is_uncut: bool,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -120,8 +117,7 @@ impl Books {
             configured_limit,
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
-            has_long_tails: false,
-            other_tails: None,
+            is_uncut: false,
             given_up: Vec::new(),
         };
         books.set_claim_rate();
@@ -181,7 +177,8 @@ impl Books {
         let now = self.moment.now.max(self.now());
         self.standing
             .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacking.until));
-        self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall);
+        self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall.max(now));
+        self.follow_cutting();
         loop {
             let (connection, session) = (self.connections.next_due(now), self.grants.next_session(now));
             let Some(due) = connection.into_iter().chain(session).min() else { break };
@@ -197,7 +194,6 @@ impl Books {
         }
         self.step_to(now);
         self.date_lack();
-        self.follow_cutting();
         now
     }
 
@@ -208,8 +204,6 @@ impl Books {
             self.coturn.sessions.begin_day(now, LIFE_MAX.saturating_add(TAIL_MAX));
         }
         if self.ledger.period() != period {
-            // A grant that is over with the short tail would be forgotten.
-            while !self.change_next_tails() {}
             self.grants.begin_period(self.ledger.period());
         }
     }
@@ -336,10 +330,10 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Goes on with what changes a few grants at a time: their tails, their figures after a reset, and the end of those that can have no
-    /// further effect. `false` if there are more.
+    /// Goes on with what changes a few grants at a time: their figures after a reset, and the end of those that can have no further effect.
+    /// `false` if there are more.
     pub fn tidy(&mut self) -> bool {
-        self.change_next_tails() && self.grants.forget_expired(self.now())
+        self.grants.forget_expired(self.now())
     }
 
     /// The ledger.

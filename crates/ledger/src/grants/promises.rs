@@ -34,31 +34,6 @@ impl GrantRow {
     }
 }
 
-/// What becomes of the promises of a source whose tail has changed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum TailChange {
-    /// They are raised to this tail and rate. One that was over at `since` stays over; a grant that has ended can be live again.
-    Raise { tail: Duration, per_minute: u64, since: Timestamp },
-    /// They are lowered to this tail, from `at` on for a grant that has expired: its sessions are cut at once.
-    Lower { tail: Duration, at: Timestamp },
-}
-
-impl TailChange {
-    fn of(self, row: &GrantRow, time: PromisedTime) -> PromisedTime {
-        match self {
-            Self::Raise { since, .. } if time.until.start() <= since => time,
-            Self::Raise { tail, per_minute, .. } => {
-                let until = Minute::from_end(row.latest_expiry().plus(tail)).max(time.until);
-                PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time }
-            }
-            Self::Lower { tail, at } => {
-                let end = Minute::from_end(row.latest_expiry().max(at).plus(tail));
-                PromisedTime { until: time.until.min(end), ..time }
-            }
-        }
-    }
-}
-
 impl Grants {
     /// Replaces a promise by another one: the only place where what is promised changes.
     #[must_use]
@@ -128,11 +103,14 @@ impl Grants {
         !self.terms.is_strict
     }
 
-    /// Changes the next promises of a source that were not released, of at most [`ROWS_AT_ONCE`] rows. `None` if no rows are left.
-    pub(crate) fn change_tails(
+    /// Raises the next promises of a source to this tail and rate, of at most [`ROWS_AT_ONCE`] rows. One that was over at `since` stays
+    /// over, and one that was released stays so; a grant that has ended can be live again. `None` if no rows are left.
+    pub(crate) fn raise_tails(
         &mut self,
         source: IceSource,
-        change: TailChange,
+        tail: Duration,
+        per_minute: u64,
+        since: Timestamp,
         left: &mut Walk<GrantId>,
     ) -> Option<Vec<UsageChange>> {
         let ids = left.next(&self.rows, ROWS_AT_ONCE);
@@ -140,8 +118,9 @@ impl Grants {
         for id in &ids {
             let of_source = |row: &&GrantRow| row.source == source && !row.is_released();
             let Some(row) = self.any(*id).filter(of_source) else { continue };
-            let Some(before) = row.promised else { continue };
-            let PromisedTime { until, per_minute, .. } = change.of(row, before);
+            let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
+            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
+            let per_minute = before.per_minute.max(per_minute);
             if (until, per_minute) == (before.until, before.per_minute) {
                 continue;
             }
@@ -150,26 +129,8 @@ impl Grants {
             changes.extend(self.change_promise(*id, |row| {
                 row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
             }));
-            self.reserve_for_renewals(*id, &mut changes);
         }
         (!ids.is_empty()).then_some(changes)
-    }
-
-    /// Reserves for the renewals of a grant the minutes that its promise does not cover any more.
-    fn reserve_for_renewals(&mut self, first: GrantId, changes: &mut Vec<UsageChange>) {
-        let mut id = first;
-        while let Some((renewal, end)) =
-            self.any(id).and_then(|row| Some((row.extra().renewed_by?, row.promised?.chain_until())))
-        {
-            let relies = |row: &GrantRow| row.promised.is_some_and(|time| time.reserved_from > end);
-            if !self.any(renewal).is_some_and(relies) {
-                return;
-            }
-            changes.extend(self.change_promise(renewal, |row| {
-                row.promised = row.promised.map(|time| PromisedTime { reserved_from: end, ..time });
-            }));
-            id = renewal;
-        }
     }
 
     /// Until when the last grant counts as alive.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::source::IceSource;
 
 /// Sessions count as cut for this long after the listing that showed it.
-pub(super) const CUT_FOR: Duration = Duration::from_secs(15);
+pub(super) const CUT_FOR: Duration = Duration::from_secs(30);
 
 /// The terms of one source that issues credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

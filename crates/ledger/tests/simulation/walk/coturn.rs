@@ -40,7 +40,7 @@ const WATCHED_MAX: u64 = 3_600_000;
 /// A gap that is longer keeps what was promised in it.
 const GAP: u64 = 5_000;
 /// After a longer time without a listing, sessions count as not cut.
-pub(super) const CUT_FOR: u64 = 15_000;
+pub(super) const CUT_FOR: u64 = 30_000;
 
 impl<D: Disk> Broker<D> {
     /// Lets time pass. The relay is counted just before a reset, like in each second.
@@ -60,7 +60,7 @@ impl<D: Disk> Broker<D> {
     fn pass_listing(&mut self, millis: u64, share: u64, world: &mut World) {
         let is_watched = self.settings.cli && millis <= WATCHED_MAX;
         if !is_watched || self.cli == Cli::Silent {
-            let first = if self.settings.cli { millis.min(16_000) } else { 0 };
+            let first = if self.settings.cli { millis.min(31_000) } else { 0 };
             for part in [first, millis - first] {
                 world.pass(part, share);
                 self.advance(world);

@@ -49,9 +49,16 @@ impl<D: Disk> Broker<D> {
             ("the limit is used up", before.figures.used >= before.figures.limit),
             ("a user has used up the limit", of_user.is_some_and(|of| of.usage.used >= of.usage.limit)),
             ("the wall clock is far ahead", before.clock_ahead > AHEAD_MAX),
+            ("coturn's sessions are not cut", self.refuses_uncut()),
             ("the table is full", self.books.grants().count() >= self.settings.rows_max),
         ];
         reasons.iter().find(|(_, is_so)| *is_so).map(|(why, _)| format!("admitted though {why}"))
+    }
+
+    /// Strict mode mints nothing at a coturn whose sessions are not cut.
+    fn refuses_uncut(&self) -> bool {
+        let is_coturn = self.source() == IceSource::Coturn && self.settings.cli;
+        self.settings.strict && is_coturn && !self.books.ledger().is_cut(IceSource::Coturn)
     }
 
     /// A hold is for no more than was asked for, and covers all that its credential can relay: the assumed rate, until its tail ends by
@@ -115,6 +122,7 @@ impl<D: Disk> Broker<D> {
                 let may_be_wrong = self.step > 0 || !self.settings.tells_time;
                 before.clock_ahead > AHEAD_MAX && may_be_wrong
             }
+            NotAdmitted::Uncut => self.refuses_uncut(),
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             // Only a commit ends so.
