@@ -124,7 +124,7 @@ impl Fault {
             Self::AssumptionBroken => FaultFacts::hint(
                 "ASSUMPTION_BROKEN",
                 Severity::Critical,
-                "Credentials relay more or longer than is assumed, so usage can pass the limit by more than the status says.",
+                "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
                 "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
             )
             .alerts("assumption.broken", "assumption.holds")

@@ -33,7 +33,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     if measured.is_stale() {
         found.push(Fault::AnalyticsStale.found(""));
     }
-    if !measured.rate_holds() || measured.outlived {
+    if !measured.rate_holds() {
         found.push(Fault::AssumptionBroken.found(broken_assumption(snapshot)));
     }
     if measured.uncut {
@@ -57,7 +57,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
 
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot) -> String {
-    let MeasuredUsage { exceeded, unexplained, outlived, .. } = measured;
+    let MeasuredUsage { exceeded, unexplained, .. } = measured;
     let mut details = vec![];
     if let Some(ExceededRate { observed, source }) = exceeded {
         details.push(if observed > assumed {
@@ -70,9 +70,6 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot
         details.push(format!(
             "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret."
         ));
-    }
-    if *outlived {
-        details.push("A client reports a connection that relays although its credential has expired and the tail has passed: raise TURN_EXPIRY_TAIL_SECONDS, unless you do not believe that client.".to_owned());
     }
     details.join(" ")
 }

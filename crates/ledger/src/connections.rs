@@ -232,14 +232,8 @@ impl Connections {
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.name.grant();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
-        let mut changes = connection.report(report, now, &self.rules, &mut allowances);
+        let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        if let Some(id) = grant
-            && !connection.is_direct()
-        {
-            let extended = grants.extend(id, now.plus(self.rules.heartbeat));
-            changes.extend(extended.map(|change| change.kind));
-        }
         let changes = connection.charges(changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };

@@ -96,8 +96,6 @@ fn every_change_of_a_row_is_recorded() {
     assert!(!changed(&mut grants).unwrap().extra().renewed);
     grants.open_connection(&grant, at(10), &rules()).unwrap();
     assert!(changed(&mut grants).unwrap().extra().reported);
-    assert!(grants.extend(grant.id, at(3_600)).is_some());
-    assert_eq!(changed(&mut grants).unwrap().alive_until(), Some(Minute::new(60)));
     grants.allowances(Some(grant.id), at(20), &rules()).close(at(20));
     assert!(grants.take_changes().is_empty(), "what a client may claim is not stored");
     grants.revoke(grant.id, at(30)).unwrap();
@@ -178,25 +176,6 @@ fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
     grants.allowances(Some(grant.id), at(5_001), &rules()).close(at(5_001));
     grants.forget_expired(at(5_000 + 60));
     assert_eq!(grants.count(), 0);
-}
-
-#[test]
-fn a_report_after_the_tail_extends_a_grant_or_shows_that_it_outlived_its_tail() {
-    for (extends, minute) in [(true, 20), (false, 20)] {
-        let mut grants = table(extends);
-        let grant = issued(&mut grants, 1);
-        assert_eq!(grants.extend(grant.id, Minute::new(minute).start()), None, "the grant is still alive");
-        let later = Minute::new(minute).start().plus_millis(1);
-        let until = Minute::new(minute + 1);
-        let expected = if extends {
-            change(promised(minute), promised(minute + 1))
-        } else {
-            let kind = ChangeKind::Outlived { until: until.start() };
-            UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind }
-        };
-        assert_eq!(grants.extend(grant.id, later), Some(expected));
-        assert_eq!(grants.extend(grant.id, later).is_none(), extends);
-    }
 }
 
 #[test]
@@ -358,8 +337,7 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
         GrantRow { key: Some(Arc::new(key)), ..GrantRow::new(&grant, None, Some(promised(until.number()))) },
     );
     let later = until.start().plus(Duration::from_secs(600));
-    assert!(grants.extend(grant.id, later).is_some());
-    assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
+    assert!(!grants.key_is_used(key, until.start()));
     assert_eq!(raise(&mut grants, grant.source, 7_200, at(0)).len(), 1);
     assert!(grants.key_is_used(key, later));
 }

@@ -235,19 +235,6 @@ fn a_reading_that_ends_days_ago_is_stale() {
 }
 
 #[test]
-fn a_connection_that_outlives_its_grant_breaks_the_assumption_while_it_reports() {
-    let mut ledger = ledger(10_000);
-    let kind = ChangeKind::Outlived { until: at(10 * MINUTE) };
-    ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind });
-    assert!(!ledger.measured().assumption_holds());
-    let mut ledger = reopened(&mut ledger);
-    let measured = ledger.measured();
-    assert!(!measured.assumption_holds() && measured.outlived && measured.exceeded.is_none(), "it is stored");
-    ledger.advance(at(10 * MINUTE));
-    assert!(ledger.measured().assumption_holds() && !ledger.measured().outlived);
-}
-
-#[test]
 fn a_new_limit_takes_effect_at_once() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));

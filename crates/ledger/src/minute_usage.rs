@@ -73,8 +73,6 @@ pub struct SourceState {
     pub(crate) doubt: CountDoubt,
     /// The days whose latest count was lower than one before it, by more than the margin.
     pub(crate) fallen: BTreeSet<Day>,
-    /// Until when a connection relays although its grant and its tail were over.
-    pub(crate) outlived_until: Timestamp,
     /// Until when sessions were cut whose grant was over.
     pub(crate) cut_until: Timestamp,
 }

@@ -53,8 +53,6 @@ pub struct Timeline {
     pub(crate) cut_until: Timestamp,
     /// When this process began.
     began_at: Timestamp,
-    /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.
-    outlived_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
     /// The absurd counts that wait for their confirmation.
@@ -102,7 +100,6 @@ impl Timeline {
             stored_hours: 0,
             cut_until: Timestamp::default(),
             began_at: now,
-            outlived_until: Timestamp::default(),
             read_at: now,
             doubt: CountDoubt::default(),
             fallen: BTreeSet::new(),
@@ -191,7 +188,6 @@ impl Timeline {
             ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
             ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
             ChangeKind::Promise { before, after } => self.replace(before, after),
-            ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
             ChangeKind::GrantReported => {}
         }
     }

@@ -57,12 +57,6 @@ pub enum ChangeKind {
         /// What is promised now.
         after: Option<PromisedTime>,
     },
-    /// A connection reports although its grant and the tail are over, and the ledger promises nothing more for it. The
-    /// bound may be wrong.
-    Outlived {
-        /// The instant until which the connection counts as relaying.
-        until: Timestamp,
-    },
     /// The client of a grant has reported its first connection.
     GrantReported,
 }

@@ -35,14 +35,6 @@ impl Connections {
                 let from = charge.from.max(grants.period.start);
                 grants.charge(grant, &ConnectionCharge { from, ..charge });
             }
-            // What was extended is stored with the grant. What is only known is not.
-            let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();
-            if let Some(grant) = connection.name.grant()
-                && has_reported
-                && !grants.extends()
-            {
-                changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
-            }
         }
         let rules = &self.rules;
         // Built at once: a search for each row would take most of a start.

@@ -77,32 +77,6 @@ impl Grants {
         self.replace_promise(before.as_ref(), after.as_ref())
     }
 
-    /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
-    /// does not count as alive until then.
-    pub(crate) fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
-        let outlived = self.outlived(id, until)?;
-        if !self.extends() {
-            return Some(outlived);
-        }
-        self.change_promise(id, |row| {
-            row.promised = row.promised.map(|time| PromisedTime { until: Minute::from_end(until), ..time });
-        })
-    }
-
-    /// The same where nothing is extended: that a connection relays until `until` although its grant does not count as alive until then.
-    pub(crate) fn outlived(&self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
-        let until = Minute::from_end(until);
-        let row = self.get(id).filter(|row| row.alive_until().is_some_and(|end| end < until))?;
-        let kind = ChangeKind::Outlived { until: until.start() };
-        Some(UsageChange { source: row.source, basis: Basis::Granted, kind })
-    }
-
-    /// Whether a late report extends what is promised. Strict mode promises nothing that was not admitted, so there it only shows that
-    /// the bound's assumption is wrong.
-    pub(crate) fn extends(&self) -> bool {
-        !self.terms.is_strict
-    }
-
     /// Raises the next promises of a source to this tail and rate, of at most [`ROWS_AT_ONCE`] rows. One that was over at `since` stays
     /// over, and one that was released stays so; a grant that has ended can be live again. `None` if no rows are left.
     pub(crate) fn raise_tails(

@@ -125,10 +125,10 @@ impl Timeline {
     pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
         let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
         if let Some(state) = &stored.state {
-            let SourceState { assumption, late, doubt, outlived_until, .. } = state;
+            let SourceState { assumption, late, doubt, .. } = state;
             self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption);
             self.minutes.set_liability(self.trial.liability());
-            (self.late_counts, self.doubt, self.outlived_until) = (*late, doubt.clone(), *outlived_until);
+            (self.late_counts, self.doubt) = (*late, doubt.clone());
             self.cut_until = state.cut_until;
             self.fallen.clone_from(&state.fallen);
         }
@@ -159,7 +159,6 @@ impl Timeline {
             late: self.late_counts,
             doubt: self.doubt.clone(),
             fallen: self.fallen.clone(),
-            outlived_until: self.outlived_until,
             cut_until: self.cut_until,
         }
     }

@@ -38,8 +38,6 @@ pub struct MeasuredUsage {
     pub unexplained: Option<IceSource>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
-    /// Whether a connection relays although its grant and its tail are over.
-    pub outlived: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
     /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
@@ -58,7 +56,7 @@ impl MeasuredUsage {
 
     /// Whether what the bound assumes of rates and tails holds.
     pub fn assumption_holds(&self) -> bool {
-        self.rate_holds() && !self.uncut && !self.outlived
+        self.rate_holds() && !self.uncut
     }
 
     /// Whether some source has had no good reading for more than 600 s.
@@ -83,7 +81,6 @@ impl Timeline {
         let Assumption { holds, observed } = self.trial.verdict();
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
-        measured.outlived |= self.outlived_until > now;
         let source = self.terms.source;
         if !holds {
             measured.exceeded =

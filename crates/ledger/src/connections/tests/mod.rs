@@ -155,28 +155,6 @@ fn a_full_table_refuses_new_connections() {
     assert!(table.open(client(1), "b", None, at(0)).is_ok(), "a grant that is known may open more");
 }
 
-/// The credential expires at 600 s and the tail ends at 720 s.
-#[test]
-fn without_extensions_a_relayed_connection_after_the_tail_breaks_the_assumption() {
-    let mut table = empty();
-    let terms = GrantTerms { is_strict: true, ..GrantTerms::default() };
-    table.grants = Grants::new(terms, Period::default());
-    let (from, grant) = (Minute::new(0), client(1).grant().unwrap());
-    let (reserved_from, until) = (from, Minute::new(12));
-    let promised =
-        PromisedTime { from, reserved_from, chain_before: 0, until, per_minute: 15_000_000, is_held: false };
-    table.grants.issue(grant.id, GrantRow::new(&grant, None, Some(promised)));
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let mut report = |relayed, seconds| {
-        let report = Report { relayed, ..Report::default() };
-        let changes = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().changes;
-        changes.into_iter().map(|change| change.kind).find(|c| matches!(c, ChangeKind::Outlived { .. }))
-    };
-    assert_eq!(report(None, 690), None);
-    assert_eq!(report(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
-    assert_eq!(report(Some(false), 730), None, "a direct connection does not use the relay");
-}
-
 #[test]
 fn a_lost_connection_adds_allowance_for_one_interval() {
     let mut table = opened(&[(1, "a")]);
