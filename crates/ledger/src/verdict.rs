@@ -20,9 +20,11 @@ pub enum BudgetMode {
     Strict,
 }
 
-/// The shortest lifetime that strict mode gives, unless the caller asks for a shorter one. With less, a call would
-/// renew all the time.
+/// Strict mode shortens no lifetime below this. With less, a call would renew all the time.
 pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
+/// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Until its tail ends, each credential of a chain
+/// of renewals works: with lives of 300 s and a tail of 7,200 s these would be 25, with lives of 1,800 s they are five.
+const TAIL_PARTS: u32 = 4;
 /// A strict grant takes at most one part in this many of the room that is left, so the first caller does not take it
 /// all.
 const STRICT_SHARE: u128 = 100;
@@ -150,7 +152,7 @@ impl UserUsage {
 }
 
 /// The share of a strict budget that one client, a group of clients, or a user may reserve with live grants. With nothing reserved,
-/// one credential of [`STRICT_LIFE_MIN`] always fits, so that a small budget can be used at all.
+/// one credential of the shortest lifetime always fits, so that a small budget can be used at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientShare {
     /// The share, in percent of the limit.
@@ -195,7 +197,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             let of_user_share = of_user.map_or(u128::MAX, |room| request.minutes_of_user(room, covered));
             let share = share.saturating_add(covered).min(of_user_share);
             let longest = request.longest_life(share, into_minute);
-            let life = request.life.min(longest.max(STRICT_LIFE_MIN));
+            let life = request.strict_life().min(longest.max(request.shortest_life()));
             let minutes = request.minutes(life, into_minute);
             let fits = room.after(covered, minutes, per_minute).is_some();
             if !fits {
@@ -273,9 +275,19 @@ impl Request {
         self.slack.saturating_add(self.tail)
     }
 
+    /// The lifetime that strict mode gives if there is room.
+    fn strict_life(&self) -> Duration {
+        self.life.max(self.tail / TAIL_PARTS)
+    }
+
+    /// The shortest lifetime that strict mode gives, unless the caller asks for a shorter one that is not too short for the tail.
+    pub(crate) fn shortest_life(&self) -> Duration {
+        STRICT_LIFE_MIN.max(self.tail / TAIL_PARTS)
+    }
+
     /// Minutes that the client, its group and its user may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
-        let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);
+        let first = self.minutes(self.strict_life().min(self.shortest_life()), into_minute);
         let left =
             self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
         left.min().unwrap_or(u128::MAX)

@@ -104,7 +104,7 @@ fn the_remaining_bytes_are_never_negative() {
 }
 
 #[test]
-fn a_strict_lifetime_shrinks_with_the_room_down_to_five_minutes() {
+fn a_strict_lifetime_shrinks_with_the_room_down_to_a_quarter_of_the_tail() {
     // A day and its tail are 1561 minutes, 23.4 GB: less than a hundredth of 10 TB.
     assert_eq!(strict(figures(0, 0, 10_000_000_000_000), 86_400), Some(86_400));
     // A hundredth of 1000 GB is 666 minutes, less 2 h and 4 s.
@@ -115,16 +115,22 @@ fn a_strict_lifetime_shrinks_with_the_room_down_to_five_minutes() {
         Ok(Duration::from_secs(666 * 60 - 7_205)),
         "whole seconds"
     );
-    // A hundredth of 100 GB is less than the tail needs, but five minutes fit into the whole.
-    assert_eq!(strict(figures(0, 0, 100_000_000_000), 86_400), Some(300));
-    assert_eq!(strict(figures(0, 0, 100_000_000_000), 120), Some(120), "shorter only on request");
+    // A hundredth of 100 GB is less than the tail needs, but half an hour fits into the whole.
+    assert_eq!(strict(figures(0, 0, 100_000_000_000), 86_400), Some(1_800));
+    assert_eq!(strict(figures(0, 0, 100_000_000_000), 120), Some(1_800), "whatever was asked for");
+    // With a short tail, five minutes; shorter on request, down to a quarter of the tail.
+    let short = |life| Request { tail: Duration::from_secs(400), ..request(life) };
+    for (asked, given) in [(86_400, 300), (120, 120), (60, 100)] {
+        let life = decide(BudgetMode::Strict, figures(0, 0, 1_000_000_000), &short(asked));
+        assert_eq!(life, Ok(Duration::from_secs(given)), "{asked}");
+    }
 }
 
 #[test]
-fn a_strict_grant_is_refused_when_five_minutes_and_the_tail_do_not_fit() {
-    // 7504 s cover 126 minutes.
-    let needed = 126 * 15_000_000;
-    assert_eq!(strict(figures(0, 0, needed), 86_400), Some(300));
+fn a_strict_grant_is_refused_when_the_shortest_life_and_the_tail_do_not_fit() {
+    // 9004 s cover 151 minutes.
+    let needed = 151 * 15_000_000;
+    assert_eq!(strict(figures(0, 0, needed), 86_400), Some(1_800));
     assert_eq!(strict(figures(0, 0, needed - 1), 86_400), None);
     assert_eq!(strict(figures(0, 1, needed), 86_400), None);
 }
@@ -137,21 +143,21 @@ fn a_strict_grant_that_crosses_the_reset_must_fit_into_both_periods() {
         let now = Timestamp::from_millis(figures.period.end.as_millis() - 600_000);
         Figures { now, committed_next: ByteCount::new(committed_next), ..figures }
     };
-    assert_eq!(strict(near_the_end(0, 0), 86_400), Some(300));
+    assert_eq!(strict(near_the_end(0, 0), 86_400), Some(1_800));
     let full = 100_000_000_000;
     assert_eq!(
         strict(near_the_end(full - 10 * 15_000_000, 0), 86_400),
-        Some(300),
+        Some(1_800),
         "this period has room for the last ten minutes only"
     );
     assert_eq!(strict(near_the_end(full - 10 * 15_000_000 + 1, 0), 86_400), None);
-    assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000), 86_400), Some(300));
-    assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000 + 1), 86_400), None, "the next period is full");
+    assert_eq!(strict(near_the_end(0, full - 141 * 15_000_000), 86_400), Some(1_800));
+    assert_eq!(strict(near_the_end(0, full - 141 * 15_000_000 + 1), 86_400), None, "the next period is full");
 }
 
 proptest! {
     #[test]
-    fn a_strict_grant_fits_and_lives_no_longer_than_requested(
+    fn a_strict_grant_fits_and_lives_no_longer_than_requested_and_the_tail_requires(
         used in 0u64..1 << 42, promised in 0u64..1 << 42, next in 0u64..1 << 42, limit in 0u64..1 << 42,
         life in 60u64..200_000, before_end in 0u64..3_000_000_000,
     ) {
@@ -160,8 +166,7 @@ proptest! {
         let now = Timestamp::from_millis(now - i64::try_from(before_end % 2_000_000_000).unwrap());
         let figures = Figures { now, committed_next: ByteCount::new(next), ..figures };
         if let Ok(admitted) = decide(BudgetMode::Strict, figures, &request(life)) {
-            prop_assert!(admitted <= Duration::from_secs(life));
-            prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
+            prop_assert!(admitted <= Duration::from_secs(life.max(1_800)) && admitted >= Duration::from_secs(1_800));
             let into_minute = now.since(Minute::of(now).start());
             prop_assert!(FreeBytes::of(&figures).after(0, request(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
         }

@@ -70,6 +70,7 @@ impl Ledger {
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
+            // Strict mode makes it as long as the tail requires.
             self.admit(&self.request(source.terms.source, STRICT_LIFE_MIN, slack, None)).is_ok()
         };
         let mut metered = self.metered().filter(|source| source.terms.source.issues_credentials()).peekable();

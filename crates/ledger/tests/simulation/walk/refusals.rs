@@ -71,8 +71,9 @@ impl<D: Disk> Broker<D> {
         asked: Duration,
     ) -> Option<String> {
         let (life, time) = (hold.life(), hold.promised());
-        let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN) } else { asked };
         let tail = self.books.ledger().tail(source);
+        let asked = if self.settings.strict { asked.max(tail / 4) } else { asked };
+        let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN.max(tail / 4)) } else { asked };
         let last = before.figures.now.plus(life + MINT_SLACK + before.clock_ahead + tail);
         let is_right = (shortest..=asked).contains(&life)
             && time.from.start() <= before.figures.now
@@ -131,7 +132,9 @@ impl<D: Disk> Broker<D> {
                 let Refusal { user, client_frees_at, .. } = refusal;
                 let is_spent = user.map_or(figures.used >= figures.limit, |user| user.used >= user.limit);
                 let tail = self.books.ledger().long_tail(source);
-                let most = millis(STRICT_LIFE_MIN + MINT_SLACK + before.clock_ahead + tail) / MINUTE + 2;
+                let most = millis(STRICT_LIFE_MIN.max(tail / 4) + MINT_SLACK + before.clock_ahead + tail)
+                    / MINUTE
+                    + 2;
                 let most = most * self.books.ledger().bytes_per_minute(source);
                 let has_room = |committed: u64| committed + most <= figures.limit.get();
                 let is_of_budget = user.is_none() && client_frees_at.is_none();
