@@ -43,7 +43,7 @@ pub enum Fault {
     NotDurable,
     ClockWrong,
     ClockAhead,
-    ClockInDoubt,
+    ClockDisagrees,
     LedgerNew,
     LedgerIncomplete,
     BoundAboveLimit,
@@ -208,8 +208,8 @@ impl Fault {
                 "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.",
             )
             .alerts("clock.ahead", "clock.right"),
-            Self::ClockInDoubt => FaultFacts::hint(
-                "CLOCK_IN_DOUBT",
+            Self::ClockDisagrees => FaultFacts::hint(
+                "CLOCK_DISAGREES",
                 Severity::Warning,
                 "The time is uncertain, so usage can pass the limit by more than the status says.",
                 "Wait, and check the machine's clock.",

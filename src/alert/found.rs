@@ -3,7 +3,8 @@
 use super::{Fault, FoundFault};
 use crate::amounts::Shown;
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, LackCause, MeasuredUsage, Snapshot,
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, LackCause, MeasuredUsage,
+    REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
 };
 
 /// All of them, in a fixed order.
@@ -83,10 +84,16 @@ fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {
     } else if snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED {
         found.push(Fault::ClockWrong.found("It is behind: it was set back, or was ahead before."));
     }
-    if snapshot.clock_in_doubt {
-        found.push(Fault::ClockInDoubt.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."));
+    if snapshot.clock_differs_by > REFERENCE_DIFFERENCE_TOLERATED {
+        let seconds = snapshot.clock_differs_by.as_secs();
+        found.push(
+            Fault::ClockDisagrees
+                .found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s.")),
+        );
+    } else if snapshot.clock_in_doubt {
+        found.push(Fault::ClockDisagrees.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."));
     } else if snapshot.jumped_until > snapshot.figures.now {
-        found.push(Fault::ClockInDoubt.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."));
+        found.push(Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."));
     }
     found
 }

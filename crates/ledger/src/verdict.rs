@@ -277,12 +277,18 @@ impl Request {
 
     /// The lifetime that strict mode gives if there is room.
     fn strict_life(&self) -> Duration {
-        self.life.max(self.tail / TAIL_PARTS)
+        self.life.max(self.part_of_tail())
     }
 
     /// The shortest lifetime that strict mode gives, unless the caller asks for a shorter one that is not too short for the tail.
-    pub(crate) fn shortest_life(&self) -> Duration {
-        STRICT_LIFE_MIN.max(self.tail / TAIL_PARTS)
+    fn shortest_life(&self) -> Duration {
+        STRICT_LIFE_MIN.max(self.part_of_tail())
+    }
+
+    /// A session of the SFU is no credential, and has no chain of renewals.
+    fn part_of_tail(&self) -> Duration {
+        let part = self.tail.checked_div(TAIL_PARTS).filter(|_| self.source.issues_credentials());
+        part.unwrap_or_default()
     }
 
     /// Minutes that the client, its group and its user may still reserve.

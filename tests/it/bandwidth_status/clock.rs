@@ -80,14 +80,14 @@ async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_cloc
         let broker = TestBroker::start_at(&settings, clock).await;
         let status = broker.status().await;
         assert_eq!(status["boundHolds"], false);
-        assert!(hint_codes(&status).contains(&"CLOCK_IN_DOUBT"));
+        assert!(hint_codes(&status).contains(&"CLOCK_DISAGREES"));
         hear(&broker, "2025-01-15T12:10:00Z");
         broker.advance(300);
         let status = broker.status().await;
         assert_eq!(broker.app.account.snapshot().figures.now, timestamp("2025-01-15T12:15:00Z"));
         // Without another clock, the one of before may have been wrong.
         assert_eq!(status["boundHolds"], has_reference);
-        assert_eq!(hint_codes(&status).contains(&"CLOCK_IN_DOUBT"), !has_reference);
+        assert_eq!(hint_codes(&status).contains(&"CLOCK_DISAGREES"), !has_reference);
         broker.advance(2 * 172_800);
         assert_eq!(broker.status().await["boundHolds"], true);
     }

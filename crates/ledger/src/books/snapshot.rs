@@ -15,6 +15,9 @@ use crate::verdict::{BudgetMode, Figures};
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
+/// The provider's clock may differ from the books' time by this much before the bound may not hold.
+pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
+
 /// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent,
 const UNKNOWN_PERCENT: u32 = 5;
 /// and at least one part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was
@@ -65,6 +68,8 @@ pub struct Snapshot {
     pub clock_ahead_for: Duration,
     /// Whether the books may lag behind the true time, because the machine has started again and it is unknown for how long it was off.
     pub clock_in_doubt: bool,
+    /// How far the provider's clock is from the books' time. Zero while it is not known.
+    pub clock_differs_by: Duration,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
     pub jumped_until: Timestamp,
 }
@@ -99,7 +104,10 @@ impl Snapshot {
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now && is_in_period;
+        let is_time_known = !self.clock_in_doubt
+            && self.clock_differs_by <= REFERENCE_DIFFERENCE_TOLERATED
+            && self.jumped_until <= self.figures.now
+            && is_in_period;
         let MeasuredUsage { late_counts, doubted, has_fallen, .. } = self.measured;
         let is_counted = !doubted && !has_fallen && late_counts.is_none_or(|late| !late.grows);
         self.measured.assumption_holds() && is_counted && is_time_known && !self.lacks_grants()
@@ -131,6 +139,7 @@ impl Books {
             clock_ahead: self.clock_ahead(),
             clock_ahead_for: self.moment.ahead_for,
             clock_in_doubt: self.moment.may_lag(),
+            clock_differs_by: self.moment.differs_by,
             jumped_until: self.standing.jumped_until,
         }
     }

@@ -93,25 +93,3 @@ fn a_connection_across_the_reset_is_charged_to_each_period_in_part() {
     let previous = books.ledger().past()[0].1.get();
     assert_eq!((previous, used(&books)), (1_000_000, 3_000_000));
 }
-
-#[test]
-fn the_extension_of_a_grant_by_a_report_survives_a_restart() {
-    let setup = setup(BudgetMode::Estimate);
-    let mut books = setup.open(Some(Stored::default()), at(0));
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, &Requester::default())
-        .unwrap();
-    let grant = minted(at(0), 60);
-    let _ = books.commit(hold, &grant, None, Requester::default()).unwrap();
-    let mut stored = Stored::default();
-    stored.apply(books.take_batch());
-    let caller = Caller::Grant(grant);
-    books.open(caller, "c", Some(true)).unwrap();
-    for seconds in (0..7_400).step_by(20) {
-        let _ = advanced(&mut books, at(seconds * 1_000)).heartbeat(caller, "c", received(seconds)).unwrap();
-    }
-    stored.apply(books.take_batch());
-    let again = setup.open(Some(stored), books.now());
-    assert_eq!(again.snapshot().live_grants, 1);
-    assert_eq!(again.snapshot().figures, books.snapshot().figures);
-}

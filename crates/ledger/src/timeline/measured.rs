@@ -22,7 +22,6 @@ pub struct ExceededRate {
 
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct MeasuredUsage {
     /// The instant up to which every source with readings is counted; `None` without a reading in this period.
     pub as_of: Option<Timestamp>,

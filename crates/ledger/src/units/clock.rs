@@ -44,6 +44,8 @@ pub struct Moment {
     pub in_doubt: bool,
     /// For how long the wall clock has been ahead by a jump that is not accepted. Zero if it is not.
     pub ahead_for: Duration,
+    /// How far the reference clock is from the books' time. Zero without one.
+    pub differs_by: Duration,
     /// Stored with the books' time.
     pub mark: ClockMark,
 }
@@ -66,8 +68,8 @@ impl From<Timestamp> for Moment {
     /// A wall clock that agrees with the books.
     fn from(now: Timestamp) -> Self {
         let mark = ClockMark::default();
-        let (jumped, ahead_for) = (Duration::ZERO, Duration::ZERO);
-        Self { now, wall: now, jumped, may_be_wrong: false, in_doubt: false, ahead_for, mark }
+        let [jumped, ahead_for, differs_by] = [Duration::ZERO; 3];
+        Self { now, wall: now, jumped, may_be_wrong: false, in_doubt: false, ahead_for, differs_by, mark }
     }
 }
 
@@ -152,7 +154,10 @@ impl SteadyTime {
         let may_be_wrong = !is_known && !jumped.is_zero();
         let ahead_for =
             self.ahead_since.map_or(Duration::ZERO, |(since, _)| since_boot.saturating_sub(since));
-        Moment { now, wall, jumped, may_be_wrong, in_doubt, ahead_for, mark: self.mark(now, since_boot) }
+        let differs_by =
+            self.date(since_boot).map_or(Duration::ZERO, |date| date.since(now).max(now.since(date)));
+        let mark = self.mark(now, since_boot);
+        Moment { now, wall, jumped, may_be_wrong, in_doubt, ahead_for, differs_by, mark }
     }
 
     fn mark(&self, now: Timestamp, since_boot: Duration) -> ClockMark {

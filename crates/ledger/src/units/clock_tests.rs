@@ -26,6 +26,18 @@ fn time_continues_at_its_pace_while_the_wall_clock_is_behind() {
     assert_eq!(read(72_000, 2_500_000), 72_000, "a step ahead of a minute is accepted");
 }
 
+#[test]
+fn a_reference_clock_that_differs_is_reported_while_it_is_known() {
+    let mut steady = new(1_000, 0);
+    let mut differs = |wall: i64, since_boot| {
+        steady.set_reference(Timestamp::from_millis(1_300_000), secs(10));
+        steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot)).differs_by
+    };
+    assert_eq!(differs(1_010, 10), secs(290), "the provider's clock is ahead");
+    assert_eq!(differs(1_050, 50), secs(290));
+    assert_eq!(differs(1_110, 3_611), Duration::ZERO, "it was heard too long ago");
+}
+
 const MONTH: i64 = 2_678_400;
 
 /// The books' time in seconds, read at these seconds of the wall clock and since boot.

@@ -124,6 +124,16 @@ fn a_credential_from_a_time_in_doubt_can_be_revoked_until_it_expires_by_either_c
 }
 
 #[test]
+fn no_bound_holds_while_the_clock_of_the_provider_differs_by_more_than_two_minutes() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    for (ahead, holds) in [(120, true), (121, false), (0, true)] {
+        machine.time.set_reference(after_start(machine.wall + ahead), secs(machine.since_boot));
+        machine.pass(1);
+        assert_eq!(machine.books.snapshot().bound_holds(), holds, "{ahead} s");
+    }
+}
+
+#[test]
 fn a_jump_that_is_not_accepted_yet_is_no_doubt_about_a_start_of_the_machine() {
     let mut machine = Machine::new(BudgetMode::Estimate);
     machine.pause(8 * HOUR);

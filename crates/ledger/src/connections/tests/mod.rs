@@ -3,14 +3,11 @@
 mod reporter;
 
 use super::*;
-use crate::grants::row::GrantRow;
 use crate::grants::terms::{Bounds, GrantTerms};
 use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
 use crate::testing;
 use crate::token::Grant;
 use crate::units::period::Period;
-use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount};
 use crate::usage_change::{ChangeKind, UsageChange};
 
