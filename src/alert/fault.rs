@@ -166,7 +166,7 @@ impl Fault {
             Self::PromisedInFull => FaultFacts::hint(
                 "PROMISED_IN_FULL",
                 Severity::Critical,
-                "Strict mode cannot reserve another credential of 5 minutes, because live credentials could use up the limit.",
+                "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
                 "Wait for the next count or the reset, raise the limit, or shorten the tail.",
             ),
             Self::ProxyNotTrusted => FaultFacts::hint(

@@ -87,7 +87,7 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
     assert_eq!(refused.json()["message"], expected);
     assert_eq!(refused.json()["error"], "Address or user has reserved its share");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((7_500..=7_800).contains(&wait), "until the first five minutes and their tail are over: {wait}");
+    assert!((9_000..=9_300).contains(&wait), "until the first half hour and its tail are over: {wait}");
     let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
     assert!((40.0..=50.0).contains(&reserved), "{reserved}");
     assert_eq!(broker.metric("turn_broker_address_refusals_total").await, Some(1));

@@ -25,7 +25,7 @@ async fn a_failed_reading_still_shows_that_the_clock_is_ahead() {
     let (_cloudflare, broker) = with_analytics(&[]).await;
     broker.status().await;
     broker.set_wall("2199-01-15T12:00:00Z");
-    // The fake sends the real time in its `Date` header.
+    // The `Date` of the fake is right.
     assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
     broker.advance(301);
     assert_eq!(broker.status().await["periodStart"], "2025-01-01T00:00:00.000Z");

@@ -16,6 +16,8 @@ pub(crate) struct ManualClock {
 #[derive(Clone, Copy, Debug)]
 struct State {
     wall: Timestamp,
+    /// What a clock shows that nobody sets.
+    right: Timestamp,
     elapsed: Duration,
     slept: Duration,
     boot: u128,
@@ -29,6 +31,7 @@ impl ManualClock {
             start: Instant::now(),
             state: Mutex::new(State {
                 wall: timestamp(wall),
+                right: timestamp(wall),
                 elapsed: Duration::ZERO,
                 slept: Duration::ZERO,
                 boot: 1,
@@ -40,7 +43,7 @@ impl ManualClock {
     /// Advances all kinds of time.
     pub(crate) fn advance(&self, span: Duration) {
         let mut state = self.state.lock().unwrap();
-        state.wall = state.wall.plus(span);
+        (state.wall, state.right) = (state.wall.plus(span), state.right.plus(span));
         state.elapsed += span;
     }
 
@@ -52,7 +55,7 @@ impl ManualClock {
     /// Suspends the machine: the wall clock and the time since boot advance, the monotonic clock does not.
     pub(crate) fn suspend(&self, span: Duration) {
         let mut state = self.state.lock().unwrap();
-        state.wall = state.wall.plus(span);
+        (state.wall, state.right) = (state.wall.plus(span), state.right.plus(span));
         state.slept += span;
     }
 
@@ -64,9 +67,14 @@ impl ManualClock {
     /// Starts the machine again, after it was off for this long.
     pub(crate) fn reboot(&self, off: Duration) {
         let mut state = self.state.lock().unwrap();
-        state.wall = state.wall.plus(off);
+        (state.wall, state.right) = (state.wall.plus(off), state.right.plus(off));
         state.slept = Duration::ZERO;
         state.boot += 1;
+    }
+
+    /// The header `Date` of another machine, whose clock is right.
+    pub(crate) fn http_date(&self) -> String {
+        self.state.lock().unwrap().right.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     /// Sets only the wall clock.

@@ -106,6 +106,8 @@ pub(crate) async fn broker_with(
     all.extend_from_slice(settings);
     let broker = TestBroker::start_at(&all, clock).await;
     cloudflare.analytics().follow(broker.clock());
+    let clock = broker.clock();
+    cloudflare.follow(move || clock.http_date());
     broker
 }
 

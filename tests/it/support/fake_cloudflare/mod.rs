@@ -70,8 +70,8 @@ struct Settings {
     /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
-    /// The header `Date` of each response. `None`: the real time.
-    date: Option<String>,
+    /// Makes the header `Date` of each response. `None`: the real time.
+    date: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
 /// Called when the response of a request is known, before it is sent. The status is `None` if there is no response.
@@ -139,7 +139,13 @@ impl FakeCloudflare {
 
     /// Sets the clock: the header `Date` of each response from now on, such as `Wed, 15 Jan 2025 12:00:00 GMT`.
     pub(crate) fn set_date(&self, date: &str) {
-        self.core.settings().date = Some(date.to_owned());
+        let date = date.to_owned();
+        self.core.settings().date = Some(Arc::new(move || date.clone()));
+    }
+
+    /// The same with this clock, unless one was set before.
+    pub(crate) fn follow(&self, clock: impl Fn() -> String + Send + Sync + 'static) {
+        self.core.settings().date.get_or_insert_with(|| Arc::new(clock));
     }
 
     /// Sets the URLs of correct mint responses.

@@ -72,7 +72,7 @@ async fn exchange(request: Request<Incoming>, core: &Core) -> Result<Response<Wi
                 Delivery::AfterRelease => released.changed().await.map_err(|_| BrokenOnPurpose)?,
                 _ => {}
             }
-            let date = core.settings().date.clone();
+            let date = core.settings().date.clone().map(|date| date());
             Ok(respond(answer, delivery, date.as_deref()))
         }
     }

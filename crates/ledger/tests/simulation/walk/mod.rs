@@ -90,7 +90,7 @@ impl Scenario {
         }
         if dice.below(2) == 0 {
             (settings.user_limit, settings.relays_with_both) = (
-                Some(dice.one_of(&[2_000_000_000, 3_000_000_000, 4_000_000_000])),
+                Some(dice.one_of(&[2_300_000_000, 2_600_000_000, 4_600_000_000])),
                 dice.below(160) == 0 && strict,
             );
             settings.limit = settings.limit.max(100_000_000_000);
