@@ -309,6 +309,6 @@ impl Parts<'_> {
             Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
         };
         let keys = cloudflare.keys.iter().map(key).collect();
-        Provider::new(keys, ice.ttl_max, ice.pool_max, self.clock(), self.metrics())
+        Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
     }
 }

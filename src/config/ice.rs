@@ -33,8 +33,6 @@ pub struct IceConfig {
     pub urls: UrlChoice,
     /// The longest and usual lifetime of a credential, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
-    /// The most Cloudflare credentials minted ahead of callers, 0 (none) to 4,096. `TURN_POOL_MAX`; 256 when unset.
-    pub pool_max: u64,
     /// The degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
@@ -78,7 +76,6 @@ impl IceConfig {
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),
             ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
-            pool_max: settings.get("TURN_POOL_MAX", "256", number(0..=4_096)),
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings),
             coturn: CoturnConfig::read(settings),

@@ -55,12 +55,14 @@ const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_", "_SERVICE_", "_PORT_"];
 const OF_OTHERS: &str = "HTTP_PROXY";
 
 /// Settings of earlier versions, with what to do instead. One that is set is a problem: what it asked for does not happen.
-pub(super) const GONE: [(&str, &str); 5] = [
+pub(super) const GONE: [(&str, &str); 7] = [
     ("CLOUDFLARE_REST_BASE", "set it for deploy/rotate-turn-key.sh"),
     ("COUNTRY_HEADER", NAME_REGION),
     ("COUNTRY_KEYS", NAME_REGION),
     ("KEY_ROTATION_DAYS", "run deploy/rotate-turn-key.sh each day from a timer"),
     ("RELAY_PUBLIC_IP", "use a coturn on public addresses"),
+    ("TURN_POOL_MAX", "the pool has up to 256 credentials, and none without steady demand"),
+    ("WEBHOOK_TIMEOUT_SEC", "let the webhook answer within 5 s"),
 ];
 
 const NAME_REGION: &str = "name the key in ?region= of the mint";

@@ -112,7 +112,6 @@ fn ayame(settings: &mut Settings<'_>) -> AyameConfig {
         pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
         read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
         read_limit: settings.get("READ_LIMIT_BYTES", "1048576", number(1_024..=1_048_576)),
-        webhook_timeout: settings.get("WEBHOOK_TIMEOUT_SEC", "5", seconds(1..=60)),
     }
 }
 

@@ -23,6 +23,8 @@ use turn_base::request::trace::TraceParent;
 use turn_base::throttle::Throttle;
 use turn_ledger::KeyName;
 
+/// The most credentials that are minted ahead of callers.
+const POOL_MAX: u64 = 256;
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
 
@@ -62,18 +64,17 @@ pub struct Filled {
 }
 
 impl Provider {
-    /// A provider with an empty pool of at most `pool_max` credentials, all of the same lifetime.
+    /// A provider with an empty pool, whose credentials all have the same lifetime.
     pub fn new(
         keys: Vec<Arc<TurnKey>>,
         life: Duration,
-        pool_max: u64,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             keys,
             life,
-            pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
+            pool: Mutex::new(Pool::new(life, POOL_MAX, clock.instant())),
             clock,
             metrics,
             failure_log: Throttle::new(),

@@ -22,7 +22,10 @@ use crate::settings::AyameConfig;
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 
-/// The most webhooks and mints in progress. A webhook that does not answer takes `WEBHOOK_TIMEOUT_SEC`, and sockets can be opened
+/// How long a webhook may take.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most webhooks and mints in progress. A webhook that does not answer takes [`WEBHOOK_TIMEOUT`], and sockets can be opened
 /// and closed faster than that.
 const TASKS_MAX: usize = 8_192;
 
@@ -102,7 +105,7 @@ impl Effects {
             Effect::TellDisconnected(webhook) => {
                 let Some(ayame) = &self.ayame else { return };
                 let Some(url) = &ayame.disconnect_webhook else { return };
-                self.post(url, &webhook, ayame.webhook_timeout, |_| true).await;
+                self.post(url, &webhook, |_| true).await;
             }
         }
     }
@@ -118,7 +121,7 @@ impl Effects {
     async fn authorize(&self, webhook: &Webhook) -> Option<Text> {
         let ayame = self.ayame.as_ref()?;
         let is_answer = |status| status == StatusCode::OK;
-        self.post(ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
+        self.post(ayame.authn_webhook.as_ref()?, webhook, is_answer).await
     }
 
     /// The body of a success with a status that `is_answer`.
@@ -126,10 +129,9 @@ impl Effects {
         &self,
         url: &WebhookUrl,
         webhook: &Webhook,
-        timeout: Duration,
         is_answer: fn(StatusCode) -> bool,
     ) -> Option<Text> {
-        let request = self.service.client.post(url.expose().clone()).timeout(timeout);
+        let request = self.service.client.post(url.expose().clone()).timeout(WEBHOOK_TIMEOUT);
         let request = request.headers(headers(webhook)).body(webhook.body.clone());
         let answer = async {
             let response = send(request).await?;

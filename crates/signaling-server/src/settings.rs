@@ -44,8 +44,6 @@ pub struct AyameConfig {
     pub read_timeout: Duration,
     /// The longest message, in bytes. `READ_LIMIT_BYTES`, 1,024 to 1,048,576; 1,048,576 when unset.
     pub read_limit: usize,
-    /// How long a webhook may take. `WEBHOOK_TIMEOUT_SEC`, 1 to 60; 5 when unset.
-    pub webhook_timeout: Duration,
 }
 
 /// P2PCF.

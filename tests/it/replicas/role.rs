@@ -91,7 +91,6 @@ async fn mint_during_a_handover(limit_action: &str) {
         ("CLOUDFLARE_API_BASE", base.as_str()),
         ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
-        ("TURN_POOL_MAX", "0"),
         ("LIMIT_ACTION", limit_action),
     ];
     let (database, leader, standby) = pair(&settings).await;

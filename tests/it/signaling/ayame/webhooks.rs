@@ -72,8 +72,7 @@ async fn a_refusal_and_every_failure_are_a_reject_without_a_mint() {
         Reply::EndlessBody,
         Reply::Hang,
     ];
-    let (cloudflare, broker, authn, _disconnect) =
-        with_webhooks(&plan, &[("WEBHOOK_TIMEOUT_SEC", "1")]).await;
+    let (cloudflare, broker, authn, _disconnect) = with_webhooks(&plan, &[]).await;
     for (n, _) in plan.iter().enumerate() {
         let mut socket = open(&broker).await;
         socket.send_json(&register("r")).await;
@@ -105,7 +104,7 @@ async fn any_success_of_the_webhook_that_is_told_is_good_and_any_other_status_is
 async fn a_drain_ends_after_the_application_has_been_told() {
     let disconnect = FakeWebhook::start(&[Reply::Hang]).await;
     let url = disconnect.url();
-    let settings = [("DISCONNECT_WEBHOOK_URL", &*url), ("WEBHOOK_TIMEOUT_SEC", "1")];
+    let settings = [("DISCONNECT_WEBHOOK_URL", &*url)];
     let (_cloudflare, broker) = with_ayame(&settings).await;
     let mut socket = open(&broker).await;
     let app = Arc::clone(&broker.app);
