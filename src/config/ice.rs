@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::form::{Formed, form, number, one_of, password, seconds, switch};
+use super::form::{Formed, form, one_of, password, seconds, switch};
 use super::settings::Settings;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
