@@ -72,7 +72,8 @@ async fn a_refusal_and_every_failure_are_a_reject_without_a_mint() {
         Reply::EndlessBody,
         Reply::Hang,
     ];
-    let (cloudflare, broker, authn, _disconnect) = with_webhooks(&plan, &[]).await;
+    let (cloudflare, broker, authn, _disconnect) =
+        with_webhooks(&plan, &[("WS_PING_INTERVAL_SEC", "30")]).await;
     for (n, _) in plan.iter().enumerate() {
         let mut socket = open(&broker).await;
         socket.send_json(&register("r")).await;
