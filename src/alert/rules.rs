@@ -54,12 +54,8 @@ pub struct AlertInput {
     pub likely_overshoot: Option<ByteCount>,
     /// The sources.
     pub sources: SourceStates,
-    /// The faults that have alerts.
+    /// The faults that are there.
     pub faults: Vec<FoundFault>,
-    /// Whether an override stops all minting.
-    pub frozen: bool,
-    /// Whether strict mode has no room for another credential although the budget is not spent.
-    pub promised_in_full: bool,
     /// The rate at which the budget is used.
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
@@ -74,11 +70,10 @@ impl AlertInput {
         rate: PresentRate,
         percents: AlertPercents,
     ) -> Self {
-        let Snapshot { figures, frozen, promised_in_full, .. } = *snapshot;
+        let figures = snapshot.figures;
         let is_down = sources.provider == Some(false);
         let mut faults = found_in(snapshot);
         faults.extend(is_down.then(|| Fault::ProviderDown.found("")));
-        faults.retain(|found| found.fault.facts().events.is_some());
         Self {
             now: figures.now,
             period: figures.period,
@@ -89,8 +84,6 @@ impl AlertInput {
             likely_overshoot: snapshot.likely_overshoot,
             sources,
             faults,
-            frozen,
-            promised_in_full,
             rate,
             percents,
         }

@@ -39,7 +39,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if kind == AlertKind::Test {
         return TEST_CALLERS.into();
     }
-    if input.frozen {
+    if input.has(Fault::MintingOff) {
         return "No credentials are issued, because the operator has stopped all minting.".into();
     }
     if input.has(Fault::ClockAhead) {
@@ -52,7 +52,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
             "New callers get no credentials for a metered relay until {end}, or until the limit is raised{calls}."
         );
     }
-    if input.promised_in_full {
+    if input.has(Fault::PromisedInFull) {
         return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
     }
     if input.has(Fault::ProviderDown) {

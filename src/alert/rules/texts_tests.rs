@@ -55,11 +55,11 @@ fn at_rate(input: AlertInput) -> AlertInput {
 
 /// The same with the fault of which the alert says that it has begun.
 fn begun(kind: AlertKind, input: &AlertInput) -> AlertInput {
-    let faults = match kind {
-        AlertKind::Began(fault) => vec![fault.found("")],
-        _ => vec![],
-    };
-    AlertInput { faults, ..input.clone() }
+    let mut begun = input.clone();
+    if let AlertKind::Began(fault) = kind {
+        begun.faults.push(fault.found(""));
+    }
+    begun
 }
 
 fn of_kind(kind: AlertKind) -> String {
@@ -89,9 +89,12 @@ fn every_message_is_as_in_the_file() {
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
-        ("while minting is stopped", AlertInput { frozen: true, ..input() }),
+        ("while minting is stopped", AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() }),
         ("while the limit is reached", AlertInput { limit: ByteCount::new(GB), ..input() }),
-        ("while strict mode has no room", AlertInput { promised_in_full: true, ..input() }),
+        (
+            "while strict mode has no room",
+            AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
+        ),
     ];
     let after_limit = |name, input: AlertInput| {
         let alert =
@@ -201,8 +204,11 @@ fn the_longest_message_fits_into_a_chat() {
     let long = "@".repeat(128);
     let (spending, link) = (spending([&long; 3]), "l".repeat(LINK_MAX));
     let most = ByteCount::new(u64::MAX);
-    let states =
-        [input(), AlertInput { frozen: true, ..input() }, AlertInput { promised_in_full: true, ..input() }];
+    let states = [
+        input(),
+        AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() },
+        AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
+    ];
     for state in states {
         for kind in AlertKind::all() {
             let input = AlertInput {

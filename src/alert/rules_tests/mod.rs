@@ -40,8 +40,6 @@ impl AlertInput {
             likely_overshoot: None,
             sources: SourceStates { provider: Some(true), ..SourceStates::default() },
             faults: vec![],
-            frozen: false,
-            promised_in_full: false,
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),
         }
