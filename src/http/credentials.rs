@@ -20,6 +20,7 @@ use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
 use crate::mint::{DegradedReason, IceResponse};
 use turn_base::error::ApiError;
+use turn_base::request::query::parse_query;
 use turn_base::schema::one_of;
 use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
@@ -120,7 +121,7 @@ pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
     let Recognised { asked, spender, standing } = recognise(app, &request).await?;
-    let minted = match asked {
+    let minted = match asked.and_then(|asked| Ok((asked, parse_query(request.uri.query())?))) {
         Ok((asked, more)) => app.mint.answer(&asked).await.map(|answer| (answer, more)).map_err(refused),
         Err(error) => Err(error),
     };

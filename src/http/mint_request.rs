@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
@@ -72,9 +71,9 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
 /// A request for a credential.
-pub(super) struct Recognised<Q> {
-    /// What the mint is asked for and what else the query says, or why the mint is not asked.
-    pub asked: Result<(MintRequest, Q), ApiError>,
+pub(super) struct Recognised {
+    /// What the mint is asked for, or why it is not asked.
+    pub asked: Result<MintRequest, ApiError>,
     /// Who would spend it, as far as known.
     pub spender: Option<Arc<Spender>>,
     /// What the rate limit has left.
@@ -82,10 +81,7 @@ pub(super) struct Recognised<Q> {
 }
 
 /// Finds out what the request asks for, and takes it out of its allowance.
-pub(super) async fn recognise<Q: DeserializeOwned>(
-    app: &App,
-    request: &Parts,
-) -> Result<Recognised<Q>, ApiError> {
+pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     let proven = proven(app, bearer(&request.headers), address).await;
     app.untrusted_proxies.note(forwarded_unread_from(app, request));
@@ -102,13 +98,12 @@ pub(super) async fn recognise<Q: DeserializeOwned>(
     let asked = match standing {
         Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
             let ttl = accepted_life(ttl, app.ttl_max)?;
-            let more = parse_query(request.uri.query())?;
             if region.is_some_and(|name| app.mint.turn_keys().iter().all(|key| key.name != name)) {
                 return Err(ApiError::invalid("Set `region` to the name of a TURN key of this service."));
             }
             let trace = request.extensions.get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
-            Ok((MintRequest { renewal, trace, ..of_client }, more))
+            Ok(MintRequest { renewal, trace, ..of_client })
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };
