@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use turn_broker::store::file::inspect::LedgerCopy;
 
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, once_free};
 
 const SETTINGS: [(&str, &str); 4] = [COTURN[0], COTURN[1], COTURN[2], ("RATE_LIMIT_REQUESTS", "10000")];
 
@@ -30,7 +30,7 @@ async fn backup(broker: &TestBroker) -> Vec<u8> {
 fn grants_of(bytes: &[u8]) -> BTreeSet<String> {
     let directory = StateDir::new();
     std::fs::write(directory.file(), bytes).unwrap();
-    let mut ledger = LedgerCopy::take(directory.path().as_ref()).unwrap();
+    let mut ledger = once_free(|| LedgerCopy::take(directory.path().as_ref())).unwrap();
     assert_eq!(ledger.findings(), Vec::<String>::new());
     ledger.stored().unwrap().books.grants.keys().map(ToString::to_string).collect()
 }

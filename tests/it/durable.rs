@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::slot_key;
-use crate::support::{REPORTER, StateDir, with_cloudflare_and};
+use crate::support::{REPORTER, StateDir, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
@@ -62,7 +62,7 @@ async fn a_restart_keeps_grants_usage_and_connections() {
 }
 
 fn open(directory: &Path) -> OpenError {
-    FileStorage::open(directory).and_then(Store::open).map(|_| ()).unwrap_err()
+    once_free(|| FileStorage::open(directory)).and_then(Store::open).map(|_| ()).unwrap_err()
 }
 
 #[test]
@@ -86,7 +86,8 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
         let mut content = std::fs::read(state.file()).unwrap();
         content[at] ^= 0xff;
         std::fs::write(state.file(), &content).unwrap();
-        let inspected = LedgerCopy::take(state.path().as_ref()).and_then(|snapshot| snapshot.stored());
+        let inspected =
+            once_free(|| LedgerCopy::take(state.path().as_ref())).and_then(|snapshot| snapshot.stored());
         for error in [inspected.unwrap_err(), open(state.path().as_ref())] {
             let text = error.to_string();
             assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
@@ -142,7 +143,7 @@ fn a_ledger_of_another_format_is_refused() {
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
     for found in [0_u32, FORMAT + 1] {
-        let database = redb::Database::open(state.file()).unwrap();
+        let database = once_free(|| redb::Database::open(state.file())).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction
             .open_table(META)
@@ -151,7 +152,8 @@ fn a_ledger_of_another_format_is_refused() {
             .unwrap();
         transaction.commit().unwrap();
         drop(database);
-        for error in [open(state.path().as_ref()), LedgerCopy::take(state.path().as_ref()).unwrap_err()] {
+        let copied = once_free(|| LedgerCopy::take(state.path().as_ref()));
+        for error in [open(state.path().as_ref()), copied.unwrap_err()] {
             let said = error.to_string();
             let expected =
                 format!("ledger.redb has format {found}, but this version reads format {FORMAT}. Run");
@@ -167,7 +169,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     let noon = 28_949_040;
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
-    let database = redb::Database::open(state.file()).unwrap();
+    let database = once_free(|| redb::Database::open(state.file())).unwrap();
     let transaction = database.begin_write().unwrap();
     {
         let mut flows = transaction.open_table(FLOWS).unwrap();
@@ -186,7 +188,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     drop(database);
     let before = state.file().metadata().unwrap().len();
 
-    let recovered = FileStorage::open(state.path().as_ref()).unwrap().load().unwrap().books;
+    let recovered = once_free(|| FileStorage::open(state.path().as_ref())).unwrap().load().unwrap().books;
     let flows = &recovered.sources[&IceSource::Cloudflare].usage;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));

@@ -10,7 +10,7 @@ use turn_broker::store::rows::FORMAT;
 
 use crate::support::process::{Process, run};
 use crate::support::slot_key;
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client, once_free};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {
@@ -118,7 +118,7 @@ async fn a_ledger_is_sound_after_a_shutdown_and_after_a_kill() {
 
 /// Writes rows (table, key, content) into the file directly.
 fn damage(state: &StateDir, rows: &[(&str, &[u8], &[u8])]) {
-    let database = Database::open(state.file()).unwrap();
+    let database = once_free(|| Database::open(state.file())).unwrap();
     let transaction = database.begin_write().unwrap();
     for (table, key, row) in rows {
         let table = TableDefinition::<&[u8], &[u8]>::new(table);

@@ -11,6 +11,7 @@ use turn_broker::store::file::FileStorage;
 use turn_broker::store::storage::Storage;
 use turn_ledger::{Batch, IceSource, Stored};
 
+use crate::support::once_free;
 use walk::disk::Disk;
 use walk::faults::FAULTS;
 use walk::{Scenario, restored_equals_written};
@@ -23,11 +24,11 @@ impl Disk for LedgerFile {
     }
 
     fn write(&mut self, batch: Batch) {
-        FileStorage::open(self.0.path()).unwrap().write(&batch.into()).unwrap();
+        once_free(|| FileStorage::open(self.0.path())).unwrap().write(&batch.into()).unwrap();
     }
 
     fn read(&self) -> Stored {
-        FileStorage::open(self.0.path()).unwrap().load().unwrap().books
+        once_free(|| FileStorage::open(self.0.path())).unwrap().load().unwrap().books
     }
 }
 

@@ -8,8 +8,7 @@ use crate::support::fake_issuer::{Signer, USERS, sign, user_token};
 use std::path::Path;
 
 use crate::support::{
-    Answer, FakeCloudflare, MANUAL, REPORTER, StateDir, TestBroker, broker_at, eventually,
-    with_cloudflare_and,
+    Answer, FakeCloudflare, MANUAL, REPORTER, StateDir, TestBroker, broker_at, once_free, with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,13 +30,9 @@ async fn mint_at(broker: &TestBroker, path: &str, token: &str) -> Answer {
 
 /// The stored ledger, once its broker has ended.
 async fn stored(directory: &Path) -> Stored {
-    let mut stored = None;
-    eventually("the ledger is free", async || {
-        stored = FileStorage::open(directory).and_then(Store::open).ok().map(|(_, stored)| stored.books);
-        stored.is_some()
-    })
-    .await;
-    stored.unwrap()
+    let directory = directory.to_owned();
+    let opened = tokio::task::spawn_blocking(move || once_free(|| FileStorage::open(&directory)));
+    opened.await.unwrap().and_then(Store::open).unwrap().1.books
 }
 
 /// What is known of it.

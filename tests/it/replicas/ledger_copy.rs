@@ -9,9 +9,9 @@ use turn_broker::store::storage::Storage;
 use turn_ledger::IceSource;
 
 use super::store::{batch, blocking, lead, loaded, replica};
-use crate::support::StateDir;
 use crate::support::postgres::TestDatabase;
 use crate::support::process::run;
+use crate::support::{StateDir, once_free};
 
 fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
     let url = database.url();
@@ -31,7 +31,7 @@ fn assert_says(output: &Output, code: i32, words: &[&str]) {
 async fn ledger_on_disk(state: &StateDir) -> Option<[u8; 64]> {
     let path = state.file();
     blocking(move || {
-        let mut store = FileStorage::open(path.parent().unwrap()).unwrap();
+        let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
         let key = store.load().unwrap().books.key;
         store.release(&batch()).unwrap();
         key
@@ -82,8 +82,10 @@ async fn a_ledger_moves_to_a_database_and_back() {
         "the leader before can write no more"
     );
     let path = back.file();
-    let found =
-        blocking(move || FileStorage::open(path.parent().unwrap()).unwrap().load().unwrap().books).await;
+    let found = blocking(move || {
+        once_free(|| FileStorage::open(path.parent().unwrap())).unwrap().load().unwrap().books
+    })
+    .await;
     assert_eq!((found.key, found.sources.len(), found.is_copy), (key, 1, false));
     assert_eq!(found.head.unwrap().now, batch().books.head.now);
 }
@@ -95,7 +97,7 @@ async fn a_backup_that_moves_to_a_database_still_says_that_it_is_one() {
     ledger_on_disk(&state).await;
     let (from, to) = (state.file(), backup.file());
     blocking(move || {
-        let store = FileStorage::open(from.parent().unwrap()).unwrap();
+        let store = once_free(|| FileStorage::open(from.parent().unwrap())).unwrap();
         let mut copy = store.view().unwrap().copy().unwrap();
         std::io::copy(&mut copy.file, &mut std::fs::File::create(to).unwrap()).unwrap();
     })

@@ -288,7 +288,10 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
         assert!(storage.view().unwrap().copy().is_ok(), "nothing is left behind");
     })
     .await;
-    let mut ledger = turn_broker::store::file::inspect::LedgerCopy::take(directory.path().as_ref()).unwrap();
+    let mut ledger = crate::support::once_free(|| {
+        turn_broker::store::file::inspect::LedgerCopy::take(directory.path().as_ref())
+    })
+    .unwrap();
     let sources = ledger.stored().unwrap().books.sources;
     assert_eq!(sources[&IceSource::Coturn].deltas.len(), 1);
     assert!(ledger.stored().unwrap().books.is_copy);

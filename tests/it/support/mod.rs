@@ -29,7 +29,7 @@ pub(crate) mod wait;
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use held_port::HeldPort;
 use manual_clock::ManualClock;
-pub(crate) use state_dir::StateDir;
+pub(crate) use state_dir::{StateDir, once_free};
 use test_broker::START;
 pub(crate) use test_broker::{Answer, TestBroker};
 pub(crate) use turn_server::TurnServer;

@@ -16,13 +16,12 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::store::changes::Contents;
 use turn_broker::store::file::FileStorage;
-use turn_broker::store::storage::OpenError;
 use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
 use super::manual_clock::ManualClock;
-use super::{OPERATOR, REPORTER, finished};
+use super::{OPERATOR, REPORTER, once_free};
 
 /// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";
@@ -38,16 +37,9 @@ pub(crate) struct TestBroker {
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_store(directory: &Path) -> (Store, Contents) {
-    // Not `eventually`: a future with its closure may not move to another thread.
-    let opened = async {
-        loop {
-            match FileStorage::open(directory) {
-                Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-                opened => break opened.unwrap(),
-            }
-        }
-    };
-    Store::open(finished("the ledger is no longer in use", opened).await).unwrap()
+    let directory = directory.to_owned();
+    let opened = tokio::task::spawn_blocking(move || once_free(|| FileStorage::open(&directory)));
+    Store::open(opened.await.unwrap().unwrap()).unwrap()
 }
 
 /// A complete response.
