@@ -76,15 +76,17 @@ step release 'the archives of a release can be made again, run on x86-64 and arm
 
 # run NAME: runs a step and prints its time, also into the table.
 run() {
-    local begun=$SECONDS result
+    local begun=$SECONDS result computed
     printf '\n== %s: %s\n' "$1" "${purposes[$1]}"
     # Its own shell, because a condition would turn off `set -e`.
     set +e
     (set -e && eval "${commands[$1]}")
     result=$?
     set -e
+    # User and system time of all that the step started and waited for.
+    computed=$(awk '{ print int(($16 + $17) / 100) }' "/proc/$$/stat")
     [ $result = 0 ] || purposes[$1]="FAILED. Again: tests/run.sh $1"
-    printf '%-14s %4d s  %s\n' "$1" $((SECONDS - begun)) "${purposes[$1]}" | tee -a "${TABLE:-/dev/null}"
+    printf '%-14s %4d s, %4d of CPU  %s\n' "$1" $((SECONDS - begun)) "$computed" "${purposes[$1]}" | tee -a "${TABLE:-/dev/null}"
     return $result
 }
 
