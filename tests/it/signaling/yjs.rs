@@ -69,7 +69,9 @@ async fn a_client_that_reads_nothing_is_closed_and_others_go_on() {
             next_text(&mut a).await;
         }
     }
-    assert_eq!(slow.closed().await, (1008, "too slow".into()));
+    // On a busy machine the time for its close frame ends before it reads.
+    let end = slow.end().await;
+    assert!(end == Got::Gone || end == Got::Close(1008, "too slow".into()), "{end:?}");
     synchronize(&mut a).await;
 }
 

@@ -104,11 +104,18 @@ impl SocketClient {
 
     /// The close frame; frames before it are skipped.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
+        match self.end().await {
+            Got::Close(code, reason) => (code, reason),
+            other => panic!("expected a close frame, got {other:?}"),
+        }
+    }
+
+    /// How the connection ends; frames before it are skipped.
+    pub(crate) async fn end(&mut self) -> Got {
         loop {
             match self.next().await {
-                Got::Close(code, reason) => return (code, reason),
-                Got::Gone => panic!("the connection ended without a close frame"),
                 Got::Text(_) | Got::Ping => {}
+                end => return end,
             }
         }
     }
