@@ -34,8 +34,14 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         billed: BilledDirections::Egress,
         estimated_rate: rate,
     };
-    let relay =
-        SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
+    let relay = SourceTerms {
+        source: SOURCE,
+        tail: Duration::ZERO,
+        cut_tail: None,
+        sampling: 0,
+        is_read: true,
+        is_probed: false,
+    };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
     Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))

@@ -34,6 +34,7 @@ pub enum Fault {
     CoturnUnreachable,
     CountsUnknown,
     CountsMissing,
+    NoProbe,
     CountsLate,
     MintingOff,
     PromisedInFull,
@@ -149,6 +150,12 @@ impl Fault {
                 Severity::Warning,
                 "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
                 "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if a count that was too high was believed, raise the limit by the difference.",
+            ),
+            Self::NoProbe => FaultFacts::hint(
+                "NO_PROBE",
+                Severity::Info,
+                "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
+                "Set RELAY_PROBE=on, and allow UDP from the broker to turn.cloudflare.com.",
             ),
             Self::CountsLate => FaultFacts::hint(
                 "COUNTS_LATE",

@@ -3,7 +3,7 @@
 use super::{Fault, FoundFault};
 use crate::amounts::Shown;
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, LackCause, MeasuredUsage,
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, Disbelief, ExceededRate, LackCause, MeasuredUsage,
     REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
 };
 
@@ -44,16 +44,28 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
         let bytes = snapshot.unknown_bytes.gb_nearest();
         found.push(Fault::CountsUnknown.found(format!("They are {bytes} GB.")));
     }
-    if measured.doubted {
-        found.push(Fault::CountsMissing.found("It grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."));
-    } else if measured.has_fallen {
-        found.push(Fault::CountsMissing.found("It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."));
+    if let Some(disbelief) = measured.disbelief {
+        found.push(Fault::CountsMissing.found(about_count(disbelief)));
     }
     if let Some(late) = measured.late_counts.filter(|late| late.grows) {
         let lag = late.lag.as_secs();
         found.push(Fault::CountsLate.found(format!("The broker now waits {lag} s.")));
     }
     found
+}
+
+fn about_count(disbelief: Disbelief) -> &'static str {
+    match disbelief {
+        Disbelief::Absurd => {
+            "It grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."
+        }
+        Disbelief::Fallen => {
+            "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."
+        }
+        Disbelief::Unproven => {
+            "For an hour, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."
+        }
+    }
 }
 
 /// What is relayed that is not assumed.

@@ -235,12 +235,20 @@ impl Parts<'_> {
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
             tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
+            prober: self.prober(),
             billing_day: self.config.budget.billing_day,
             shown: Mutex::default(),
             account: Arc::clone(&self.account),
             clock: self.clock(),
             metrics: self.metrics(),
         })
+    }
+
+    /// Any key that mints.
+    fn prober(&self) -> Option<Cloudflare> {
+        let cloudflare = self.config.ice.cloudflare.as_ref().filter(|_| self.config.meter.probes)?;
+        let key = cloudflare.keys.iter().find(|key| key.weight > 0)?;
+        Some(Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token))
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {

@@ -71,11 +71,11 @@ fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
 
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
-    let terms = SourceTerms { source, tail, cut_tail: None, sampling: 0, is_read: false };
+    let terms = SourceTerms { source, tail, cut_tail: None, sampling: 0, is_read: false, is_probed: false };
     match source {
         IceSource::Cloudflare => {
-            let is_read = config.meter.analytics.is_some();
-            SourceTerms { sampling: config.meter.sampling_percent, is_read, ..terms }
+            let (is_read, is_probed) = (config.meter.analytics.is_some(), probes(config));
+            SourceTerms { sampling: config.meter.sampling_percent, is_read, is_probed, ..terms }
         }
         IceSource::Coturn if config.meter.coturn_cli.is_some() => {
             let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
@@ -89,6 +89,12 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         }
         _ => terms,
     }
+}
+
+/// Whether a probe can be made: with a key that mints.
+fn probes(config: &Config) -> bool {
+    let keys = config.ice.cloudflare.iter().flat_map(|cloudflare| &cloudflare.keys);
+    config.meter.probes && keys.map(|key| key.weight).any(|weight| weight > 0)
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential.
@@ -110,21 +116,22 @@ impl BoundTerms {
     /// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, that rate, which counts for this source.
     /// While the sessions of coturn are not cut, its long tail.
     pub fn in_words(&self, measured: &MeasuredUsage) -> String {
-        let MeasuredUsage { exceeded, uncut, .. } = *measured;
+        let MeasuredUsage { exceeded, uncut, unprobed, .. } = *measured;
         let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
         let Some(until) = in_seconds(&self.terms, tail) else {
             return "no metered source is configured".into();
         };
+        let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
         let assumed = self.assumed;
         match exceeded {
             Some(ExceededRate { observed, source }) if observed > assumed => {
                 let is_only = self.terms.iter().all(|terms| terms.source == source);
                 let place = if is_only { String::new() } else { format!(" at {source}") };
                 format!(
-                    "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry"
+                    "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{believed}"
                 )
             }
-            _ => format!("{assumed} per grant until {until} after expiry"),
+            _ => format!("{assumed} per grant until {until} after expiry{believed}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::form::{IDENTIFIER_MAX, form, identifier, number, parse_number, password, seconds, token};
+use super::form::{IDENTIFIER_MAX, form, identifier, number, parse_number, password, seconds, switch, token};
 use super::settings::Settings;
 
 /// Settings of measured usage.
@@ -15,6 +15,8 @@ pub struct MeterConfig {
     pub analytics: Option<AnalyticsConfig>,
     /// The largest sampling error of the analytics, 0 to 50 %. `ANALYTICS_MARGIN_PERCENT`; 5 when unset.
     pub sampling_percent: u32,
+    /// Whether counts without bytes need the broker's own probe. `RELAY_PROBE`; on when unset.
+    pub probes: bool,
     /// coturn's CLI, which lists and ends sessions; `None` when neither address nor password is set.
     pub coturn_cli: Option<CoturnCliConfig>,
 }
@@ -48,6 +50,7 @@ impl MeterConfig {
         Self {
             analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
+            probes: settings.money().get("RELAY_PROBE", "on", switch),
             coturn_cli: CoturnCliConfig::read(settings),
         }
     }

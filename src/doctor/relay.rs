@@ -38,7 +38,7 @@ async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdi
     };
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     match relay_to_itself(address, &text(&server.username), &text(&server.credential), 1).await {
-        Ok(relayed) => ok(format!("relays at {}", relayed.at)),
+        Ok(relayed) => ok(format!("relays at {relayed}")),
         Err(error) => fail(error.to_string(), remedy(error, url.port(), source)),
     }
 }

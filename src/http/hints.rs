@@ -50,6 +50,9 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     if is_unreported && !is_counted && !is_charged() {
         found.push(Fault::NoReports.found(""));
     }
+    if measured.unprobed && app.cloudflare_meter.as_ref().is_some_and(|meter| meter.api.knows_keys()) {
+        found.push(Fault::NoProbe.found(""));
+    }
     if app.bills_unread {
         found.push(Fault::NoAnalytics.found("It is not read, so usage is estimated from reports only."));
     } else if app.reads_all_keys {

@@ -48,7 +48,7 @@ fn is_worth_a_retry(error: &CallError) -> bool {
 /// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
-        CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, and the firewall (HTTPS_PROXY is ignored)",
+        CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, HTTPS_PROXY and the firewall",
         CallError::Timeout => {
             "try again; if it is still slow, check the route and https://www.cloudflarestatus.com"
         }

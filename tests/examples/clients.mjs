@@ -110,10 +110,10 @@ async function frameworksCall() {
   const env = { 'import.meta.env.VITE_BROKER_URL': VITE_BROKER_URL, 'process.env.NEXT_PUBLIC_BROKER_URL': VITE_BROKER_URL };
   const components = {
     react: [{ 'useWebRTC.tsx': readFileSync(HOOK, 'utf8') }, `import { StrictMode, useEffect } from 'react'; import { createRoot } from 'react-dom/client'; import { useWebRTC } from './useWebRTC';
-      const send = () => {}; let effects = 0; let used = () => {}; globalThis.states = [];
+      globalThis.byes = 0; const send = ({ bye }: { bye?: true }) => { if (bye) globalThis.byes += 1; }; let effects = 0; let used = () => {}; globalThis.states = [];
       function Call() {
-        const { connectionState, start } = useWebRTC(send, true);
-        globalThis.start = start; globalThis.states.push(connectionState);
+        const { connectionState, ...call } = useWebRTC(send, true);
+        Object.assign(globalThis, call); globalThis.states.push(connectionState);
         useEffect(() => { effects += 1; if (effects === 2) used(); }, []);
         return null;
       }
@@ -136,9 +136,9 @@ async function frameworksCall() {
     const minted = (await status()).grants.issued;
     const page = await inBrowser(browser, code, { before: RELAYED, files, env, folder: app });
     assert.equal((await status()).grants.issued, minted, `${name}: nothing is requested before a call`);
-    await page.evaluate(`(async () => { const pc = await globalThis.start(); globalThis.pc = pc; ${OTHER_END} })()`);
-    await until(`${name}: the report`, async () => (await openConnections()).length === 1);
+    await beginsACall(name, page);
     assert.doesNotMatch(await page.evaluate(() => String(globalThis.states)), /closed/);
+    if (name === 'react') await hangsUp(page);
     await page.evaluate(() => globalThis.unmount());
     await until(`${name}: the end`, () => page.evaluate(() => globalThis.pc.signalingState === 'closed'));
     await theConnectionsWereClosed();
@@ -146,6 +146,22 @@ async function frameworksCall() {
     await page.close();
     await goesWhileItWaits(name, await inBrowser(browser, code, { before: RELAYED, files, env, folder: app }));
   }
+}
+
+async function beginsACall(name, page) {
+  await page.evaluate(`(async () => { const pc = await globalThis.start(); globalThis.pc = pc; ${OTHER_END} })()`);
+  await until(`${name}: the report`, async () => (await openConnections()).length === 1);
+}
+
+/** Hanging up tells the other end, and what the other end says ends the call here. */
+async function hangsUp(page) {
+  for (const how of ['hangUp()', 'receive({ bye: true })']) {
+    await page.evaluate(`globalThis.${how}`);
+    assert.equal(await page.evaluate(() => globalThis.pc.signalingState), 'closed', how);
+    await theConnectionsWereClosed();
+    await beginsACall(how, page);
+  }
+  assert.equal(await page.evaluate(() => globalThis.byes), 1);
 }
 
 async function simplePeerCalls() {

@@ -81,9 +81,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The packages that only the composition, the table of routes and the settings know, and of which the doctor uses the client of a relay.
+/// The packages that only the composition, the table of routes and the settings know, and of which doctor and meter use the client of a relay.
 const PACKAGES: [&str; 3] = ["turn_relay", "turn_sfu_proxy", "turn_signaling_server"];
-const MAY_NAME_THEM: [&str; 4] = ["app", "config", "doctor", "router"];
+const MAY_NAME_THEM: [&str; 5] = ["app", "config", "doctor", "meter", "router"];
 
 #[test]
 fn only_the_composition_the_routes_and_the_settings_name_a_package_of_signaling() {

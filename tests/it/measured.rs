@@ -3,6 +3,7 @@
 
 mod lag;
 mod new_ledger;
+pub(crate) mod probe;
 
 use crate::support::{
     AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, TestBroker, broker_at, eventually, hint_codes,

@@ -3,7 +3,7 @@ use crate::minute_usage::Basis;
 use crate::promise::PromisedTime;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::testing;
-use crate::timeline::measured::{ExceededRate, MeasuredUsage};
+use crate::timeline::measured::{Disbelief, ExceededRate, MeasuredUsage};
 use crate::units::BitRate;
 use crate::units::slot::{Day, Minute};
 use crate::verdict::Refusal;
@@ -25,6 +25,7 @@ fn ledger(limit: u64) -> Ledger {
         cut_tail: None,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,
+        is_probed: false,
     };
     let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
     Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new())
@@ -214,9 +215,9 @@ fn a_source_without_a_recent_reading_is_stale_and_a_lower_count_does_not_help() 
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), ReadingOutcome::Fell);
     assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
     assert_eq!(ledger.figures().used, ByteCount::new(1_000));
-    assert!(ledger.measured().has_fallen);
+    assert_eq!(ledger.measured().disbelief, Some(Disbelief::Fallen));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 1_000)), ReadingOutcome::Taken);
-    assert!(!ledger.measured().has_fallen, "the day is counted in full again");
+    assert_eq!(ledger.measured().disbelief, None, "the day is counted in full again");
 }
 
 #[test]
@@ -259,10 +260,10 @@ fn an_absurd_count_is_a_failed_reading_until_the_next_one_confirms_it() {
     let absurd = count(2, 10_000_000_000, 11);
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
     assert_eq!(ledger.figures(), before.0);
-    assert_eq!(ledger.measured(), MeasuredUsage { doubted: true, ..before.1 });
+    assert_eq!(ledger.measured(), MeasuredUsage { disbelief: Some(Disbelief::Absurd), ..before.1 });
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Taken);
     assert_eq!(ledger.figures().used.get(), 10_000_000_011);
-    assert!(!ledger.measured().doubted);
+    assert_eq!(ledger.measured().disbelief, None);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn a_plausible_count_after_an_absurd_one_is_taken_and_ends_the_doubt() {
     let absurd = count(1, u64::MAX, u64::MAX);
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(2, 7, 0)), ReadingOutcome::Taken);
-    assert_eq!((ledger.figures().used.get(), ledger.measured().doubted), (7, false));
+    assert_eq!((ledger.figures().used.get(), ledger.measured().disbelief), (7, None));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Older);
 }
 

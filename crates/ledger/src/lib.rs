@@ -40,6 +40,7 @@ mod minutes;
 mod open;
 mod overrides;
 mod promise;
+mod proof;
 mod rates;
 mod reading;
 mod reports;

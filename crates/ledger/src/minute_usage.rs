@@ -8,6 +8,7 @@ use crate::day::DayCount;
 use crate::dirty::Rows;
 use crate::doubt::CountDoubt;
 use crate::promise::LiveDelta;
+use crate::proof::CountProof;
 use crate::reading::LateCounts;
 use crate::trial::{Assumption, TrialHours};
 use crate::units::period::Period;
@@ -75,6 +76,8 @@ pub struct SourceState {
     pub(crate) fallen: BTreeSet<Day>,
     /// Until when sessions were cut whose grant was over.
     pub(crate) cut_until: Timestamp,
+    /// What is known of the probes.
+    pub(crate) proof: CountProof,
 }
 
 impl SourceRows {

@@ -5,6 +5,7 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::reports::Caller;
 use crate::source::MINT_SLACK;
 use crate::testing;
+use crate::timeline::measured::Disbelief;
 use crate::token::{Grant, GrantId};
 use crate::units::clock::SteadyTime;
 use crate::units::slot::{Day, Minute};
@@ -25,6 +26,7 @@ fn setup(sources: &[IceSource]) -> Setup {
         cut_tail: None,
         sampling: 0,
         is_read: true,
+        is_probed: false,
     };
     Setup { sources: sources.iter().map(terms).collect(), ..testing::setup(BudgetMode::Estimate) }
 }
@@ -189,12 +191,13 @@ fn an_absurd_count_is_neither_forgotten_nor_accepted_because_of_a_restart() {
     assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &absurd(0)), ReadingOutcome::Doubted);
     let mut disk = stored_by(&mut books);
     let mut again = setup.open(Some(disk.clone()), at(601_000));
-    assert!(again.snapshot().measured.doubted && !again.snapshot().bound_holds());
+    assert_eq!(again.snapshot().measured.disbelief, Some(Disbelief::Absurd));
+    assert!(!again.snapshot().bound_holds());
     assert_eq!(again.ledger_mut().take_reading(IceSource::Cloudflare, &absurd(1)), ReadingOutcome::Taken);
     disk.apply(again.take_batch());
     let again = setup.open(Some(disk), at(602_000));
     assert_eq!(again.snapshot().figures.used, absurd(1).granted);
-    assert!(!again.snapshot().measured.doubted);
+    assert_eq!(again.snapshot().measured.disbelief, None);
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub enum ReadingOutcome {
     Fell,
     /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
     Doubted,
+    /// Credentials were live, and it shows neither bytes nor a probe. It is ignored.
+    Unproven,
 }
 
 /// The provider counts bytes later than the lag, so a reading can release room that was used.

@@ -41,6 +41,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             cut_tail: None,
             sampling: 5,
             is_read: true,
+            is_probed: false,
         }],
         rules,
         bounds: Bounds::default(),

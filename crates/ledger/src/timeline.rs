@@ -18,6 +18,7 @@ use crate::doubt::CountDoubt;
 use crate::minute_usage::{Basis, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::promise::{LiveDelta, PromisedTime};
+use crate::proof::CountProof;
 use crate::rates::Rates;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
@@ -59,6 +60,8 @@ pub struct Timeline {
     doubt: CountDoubt,
     /// The days whose latest count was lower than one before it, by more than the margin.
     fallen: BTreeSet<Day>,
+    /// What is known of the probes.
+    pub(crate) proof: CountProof,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub(crate) late_counts: Option<LateCounts>,
 }
@@ -103,6 +106,7 @@ impl Timeline {
             read_at: now,
             doubt: CountDoubt::default(),
             fallen: BTreeSet::new(),
+            proof: CountProof::default(),
             late_counts: None,
         };
         timeline.restore_counts(rates.liability, stored);
@@ -221,7 +225,7 @@ impl Timeline {
 
     /// Charges bytes evenly over a past span. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
     /// bytes count in the current minute.
-    fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+    pub(super) fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
         let share_until = |at: Timestamp| {
             let elapsed = u128::from(at.millis_since(from)).min(span);
@@ -266,6 +270,7 @@ impl Timeline {
         self.trial.begin_period();
         self.flowed = ByteCount::ZERO;
         self.fallen.clear();
+        self.proof.begin_period();
         self.minutes.begin(period, now);
     }
 

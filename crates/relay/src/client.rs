@@ -16,18 +16,9 @@ const STEP: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1_500)];
 /// The payload of a datagram, in bytes. It fits into one packet on every path.
-const PAYLOAD: usize = 1_000;
+const PAYLOAD: u16 = 1_000;
 const ALLOCATION: &str = "the allocation request";
 const PERMISSION: &str = "the permission for itself as a peer";
-
-/// What came back through an allocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Relayed {
-    /// The relayed address.
-    pub at: SocketAddr,
-    /// Payload in bytes.
-    pub bytes: usize,
-}
 
 /// Why a credential does not relay. A step is named as in a sentence. No text is the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,13 +53,13 @@ impl RelayError {
     }
 }
 
-/// Relays at least this many bytes through a new allocation to itself, one datagram after the other.
+/// Relays so many datagrams with [`PAYLOAD`] through a new allocation to itself, one after the other. Returns the relayed address.
 pub async fn relay_to_itself(
     server: SocketAddr,
     username: &str,
     password: &str,
-    bytes: usize,
-) -> Result<Relayed, RelayError> {
+    datagrams: u16,
+) -> Result<SocketAddr, RelayError> {
     let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
     let relayed = match timeout(STEP, client.allocate()).await {
         Err(_) => Err(RelayError::Timeout(ALLOCATION)),
@@ -76,7 +67,7 @@ pub async fn relay_to_itself(
         Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
         Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
         Ok(Ok(allocation)) => {
-            let relayed = through(&allocation, bytes).await;
+            let relayed = through(&allocation, datagrams).await;
             let _ = allocation.close().await;
             relayed
         }
@@ -103,23 +94,23 @@ async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result
     Ok(client)
 }
 
-async fn through(allocation: &impl Conn, bytes: usize) -> Result<Relayed, RelayError> {
-    let at = allocation.local_addr().map_err(|_| RelayError::NoChallenge)?;
-    let mut relayed = Relayed { at, bytes: 0 };
-    while relayed.bytes < bytes {
-        relayed.bytes += there_and_back(allocation, at).await?;
+async fn through(allocation: &impl Conn, datagrams: u16) -> Result<SocketAddr, RelayError> {
+    let itself = allocation.local_addr().map_err(|_| RelayError::NoChallenge)?;
+    for _ in 0..datagrams {
+        there_and_back(allocation, itself).await?;
     }
-    Ok(relayed)
+    Ok(itself)
 }
 
-async fn there_and_back(allocation: &impl Conn, itself: SocketAddr) -> Result<usize, RelayError> {
-    let mut buffer = [0; PAYLOAD];
+async fn there_and_back(allocation: &impl Conn, itself: SocketAddr) -> Result<(), RelayError> {
+    let payload = vec![0; PAYLOAD.into()];
+    let mut received = payload.clone();
     for pause in PAUSES {
-        let sent = timeout(STEP, allocation.send_to(&[0; PAYLOAD], itself)).await;
+        let sent = timeout(STEP, allocation.send_to(&payload, itself)).await;
         let sent = sent.map_err(|_| RelayError::Timeout(PERMISSION))?;
         sent.map_err(|error| RelayError::of(PERMISSION, &error.to_string()))?;
-        if let Ok(Ok((length, _))) = timeout(pause, allocation.recv_from(&mut buffer)).await {
-            return Ok(length);
+        if let Ok(Ok(_)) = timeout(pause, allocation.recv_from(&mut received)).await {
+            return Ok(());
         }
     }
     Err(RelayError::NothingThrough)

@@ -16,14 +16,17 @@ pub mod by_grant;
 pub mod days;
 mod earlier;
 pub mod lateness;
+mod probe;
 mod spans;
 mod tail;
 
 use crate::account::Account;
+use crate::ice::cloudflare::Cloudflare;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
+use probe::ProbeState;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
 use turn_base::random;
@@ -45,6 +48,8 @@ pub struct CloudflareMeter {
     pub sampling: u32,
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
+    /// The key with which probes are made; `None` without `RELAY_PROBE` or without a key.
+    pub prober: Option<Cloudflare>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// What the queries have shown.
@@ -82,6 +87,7 @@ impl Shown {
 pub struct MeterState {
     days: CountedDays<UsageCount>,
     lateness: Lateness,
+    probe: ProbeState,
     /// Consecutive failures of the lag's test.
     untested: u32,
     /// Consecutive failures to count what was relayed before a new ledger began.
@@ -134,6 +140,7 @@ impl CloudflareMeter {
         MeterState {
             days: CountedDays::default(),
             lateness: self.lateness(),
+            probe: ProbeState::default(),
             untested: 0,
             uncounted: 0,
             as_of: Timestamp::default(),
@@ -164,18 +171,10 @@ impl CloudflareMeter {
         let as_of = settled.max(state.as_of);
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
-        let mut taken = ReadingOutcome::Taken;
-        for day in state.days.due(period, as_of) {
-            let until = day.end().min(as_of);
-            let count = self.api.count(day.start(), until, age).await?;
-            let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
-            match self
-                .account
-                .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
-            {
-                ReadingOutcome::Taken => state.days.note(day, until, count),
-                other => taken = other,
-            }
+        self.look_for_probes(as_of, age).await?;
+        let mut taken = self.read_days(state, period, as_of, age).await?;
+        if self.probe_if_due(&mut state.probe).await {
+            taken = self.read_days(state, period, as_of, age).await?;
         }
         state.as_of = as_of;
         let by_name = self.api.named(&state.sum(period));
@@ -194,6 +193,30 @@ impl CloudflareMeter {
             Err(error) => {
                 let what = "Cloudflare's count of the time before this ledger began was not read";
                 state.uncounted = count_failure(what, &error, state.uncounted);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reads the days of a period that are due, and gives them to the account.
+    async fn read_days(
+        &self,
+        state: &mut MeterState,
+        period: Period,
+        as_of: Timestamp,
+        age: Duration,
+    ) -> Result<ReadingOutcome, AnalyticsError> {
+        let mut taken = ReadingOutcome::Taken;
+        for day in state.days.due(period, as_of) {
+            let until = day.end().min(as_of);
+            let count = self.api.count(day.start(), until, age).await?;
+            let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
+            match self
+                .account
+                .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
+            {
+                ReadingOutcome::Taken => state.days.note(day, until, count),
+                other => taken = other,
             }
         }
         Ok(taken)

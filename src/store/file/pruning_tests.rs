@@ -81,6 +81,7 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         cut_tail: None,
         sampling: 0,
         is_read: false,
+        is_probed: false,
     }];
     let stored = BTreeMap::from([(SOURCE, rows.clone())]);
     let mut ledger = Ledger::open(terms, &sources, now, PeriodCounts::default(), &stored);

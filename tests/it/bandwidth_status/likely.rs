@@ -1,7 +1,11 @@
 //! The figure and the hint of what is likely: usage at the rate that counts have shown.
 
+use std::collections::BTreeSet;
+
+use crate::measured::probe::count_probes;
 use crate::measured::{meter, read, with_analytics};
-use crate::support::{StateDir, hint_codes};
+use crate::support::turn_server::RELAYED;
+use crate::support::{StateDir, TurnServer, hint_codes};
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::by_grant::GrantsState;
 
@@ -49,17 +53,22 @@ fn production() -> Vec<(&'static str, &'static str)> {
 #[tokio::test]
 async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
     let state = StateDir::new();
-    let settings = [&production()[..], &[("STATE_DIR", state.path())]].concat();
-    let (_cloudflare, broker) = with_analytics(&settings).await;
+    let settings = [&production()[..], &[("STATE_DIR", state.path()), ("RELAY_PROBE", "on")]].concat();
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
+    cloudflare.relays_at(&[relay.url()]);
+    let mut counted = BTreeSet::new();
     let (mut total, mut by_grant) = (meter(&broker).initial_state(), GrantsState::default());
     // Half a day, in which the first credentials and their tails end.
     for caller in 0..150 {
         let minted = broker.mint().await.json();
         assert_eq!(minted["source"], "cloudflare", "caller {caller}");
+        count_probes(&cloudflare, &mut counted);
         meter(&broker).read(&mut total).await.unwrap();
         meter(&broker).read_by_grant(&mut by_grant).await.unwrap();
         let status = broker.status().await;
         assert_eq!(status["hints"], json!([]), "caller {caller}");
         broker.advance(288);
     }
+    assert!(counted.len() > 20, "one each half hour: {counted:?}");
 }

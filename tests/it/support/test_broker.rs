@@ -63,6 +63,7 @@ impl TestBroker {
             ("REPORTER_TOKEN", REPORTER),
             ("RATE_LIMIT_REQUESTS", "1000"),
             ("TRUSTED_PROXIES", "127.0.0.1"),
+            ("RELAY_PROBE", "off"),
         ];
         let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
         let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();

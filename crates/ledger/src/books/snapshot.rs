@@ -99,7 +99,7 @@ impl Snapshot {
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
-    /// period. They do not while a count is in doubt, settles late or has fallen. If a clock that was ahead ended the period too early, no period
+    /// period. They do not while a count is not believed or settles late. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
@@ -108,8 +108,8 @@ impl Snapshot {
             && self.clock_differs_by <= REFERENCE_DIFFERENCE_TOLERATED
             && self.jumped_until <= self.figures.now
             && is_in_period;
-        let MeasuredUsage { late_counts, doubted, has_fallen, .. } = self.measured;
-        let is_counted = !doubted && !has_fallen && late_counts.is_none_or(|late| !late.grows);
+        let MeasuredUsage { late_counts, disbelief, .. } = self.measured;
+        let is_counted = disbelief.is_none() && late_counts.is_none_or(|late| !late.grows);
         self.measured.assumption_holds() && is_counted && is_time_known && !self.lacks_grants()
     }
 }

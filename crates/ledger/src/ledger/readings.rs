@@ -12,8 +12,9 @@ use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
-use crate::units::slot::Day;
+use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
+use crate::verdict::BudgetMode;
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
@@ -31,6 +32,39 @@ impl Ledger {
         let limit = self.terms.limit;
         self.with(source, |timeline| timeline.take_reading(reading, tests_rate, limit))
             .unwrap_or(ReadingOutcome::Older)
+    }
+
+    /// Whether a probe of this source would help a count to be believed. `bytes`: what it would relay. In strict mode they must fit into the
+    /// limit.
+    pub fn needs_probe(&self, source: IceSource, bytes: ByteCount) -> bool {
+        let figures = self.figures();
+        let fits = self.terms.mode == BudgetMode::Estimate || figures.committed.plus(bytes) <= figures.limit;
+        fits && self.of(source).is_some_and(|source| source.proof.needs_probe())
+    }
+
+    /// Sets whether a count of this source without bytes is believed only if it shows a probe.
+    pub fn set_probed(&mut self, source: IceSource, is_probed: bool) {
+        self.with(source, |timeline| timeline.terms.is_probed = is_probed);
+    }
+
+    /// Counts what a probe is about to relay, until a count replaces it.
+    pub fn charge_probe(&mut self, source: IceSource, bytes: ByteCount) {
+        self.with(source, |timeline| timeline.charge_probe(bytes));
+    }
+
+    /// A probe has relayed in this minute.
+    pub fn note_probe(&mut self, source: IceSource, minute: Minute) {
+        self.with(source, |timeline| timeline.proof.note(minute));
+    }
+
+    /// The minutes of probes that no count has shown.
+    pub fn unshown_probes(&self, source: IceSource) -> Vec<Minute> {
+        self.of(source).map(|source| source.proof.unshown().collect()).unwrap_or_default()
+    }
+
+    /// A count shows the probe of this minute.
+    pub fn show_probe(&mut self, source: IceSource, minute: Minute) {
+        self.with(source, |timeline| timeline.proof.show(minute));
     }
 
     /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.

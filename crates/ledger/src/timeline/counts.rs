@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Timeline;
 use crate::day::DayCount;
-use crate::minute_usage::{SourceRows, SourceState};
+use crate::minute_usage::{Basis, SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::trial::{CONTRADICTED_FOR, Point, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -31,6 +31,7 @@ impl Timeline {
         let before = self.minutes.days.get(reading.day);
         let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
             Ok(taken) if !self.accepts(&taken, &before, limit) => return ReadingOutcome::Doubted,
+            Ok(taken) if !self.is_proven(&taken, &before) => ReadingOutcome::Unproven,
             Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
             Err(why) => why,
         };
@@ -51,6 +52,23 @@ impl Timeline {
         let promised = self.minutes.promised_between(before.as_of, reading.as_of);
         !self.terms.source.is_counted_by_provider()
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
+    }
+
+    /// Whether a count is believed: see [`crate::proof`].
+    fn is_proven(&mut self, reading: &Reading, before: &DayCount) -> bool {
+        if !self.terms.is_probed {
+            return true;
+        }
+        let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
+        let was_live = self.minutes.promised_between(before.as_of, reading.as_of) > 0;
+        // Bytes of a later day are counted, so those of this one are too.
+        let is_shown = shows_bytes || !was_live || self.minutes.days.latest() > reading.as_of;
+        self.proof.believes(reading.as_of, before.as_of, is_shown, self.now)
+    }
+
+    /// Counts what a probe is about to relay.
+    pub(crate) fn charge_probe(&mut self, bytes: ByteCount) {
+        self.add_bytes(Basis::Ungranted, bytes, self.now, self.now);
     }
 
     /// `as_granted`: other bytes of the provider that the reading has under grants.
@@ -131,6 +149,7 @@ impl Timeline {
             (self.late_counts, self.doubt) = (*late, doubt.clone());
             self.cut_until = state.cut_until;
             self.fallen.clone_from(&state.fallen);
+            self.proof.clone_from(&state.proof);
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
@@ -160,6 +179,7 @@ impl Timeline {
             doubt: self.doubt.clone(),
             fallen: self.fallen.clone(),
             cut_until: self.cut_until,
+            proof: self.proof.clone(),
         }
     }
 }

@@ -20,6 +20,17 @@ pub struct ExceededRate {
     pub source: IceSource,
 }
 
+/// Why a count is not believed, so that the bound can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disbelief {
+    /// An absurd count waits for its confirmation.
+    Absurd,
+    /// A day was counted lower than before, by more than the margin. The higher count stays, and later bytes may be missing.
+    Fallen,
+    /// Counts of a time in which credentials were live have shown neither bytes nor a probe for an hour.
+    Unproven,
+}
+
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredUsage {
@@ -39,10 +50,10 @@ pub struct MeasuredUsage {
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
-    /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
-    pub doubted: bool,
-    /// Whether a day was counted lower than before, by more than the margin. The higher count stays, and later bytes may be missing.
-    pub has_fallen: bool,
+    /// Why a count is not believed.
+    pub disbelief: Option<Disbelief>,
+    /// Whether counts without bytes are believed although no probe shows that bytes are counted.
+    pub unprobed: bool,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
@@ -74,6 +85,16 @@ impl Timeline {
         }
     }
 
+    fn disbelief(&self) -> Option<Disbelief> {
+        if self.doubt.is_open(self.minutes.period()) {
+            Some(Disbelief::Absurd)
+        } else if self.has_fallen() {
+            Some(Disbelief::Fallen)
+        } else {
+            Some(Disbelief::Unproven).filter(|_| self.terms.is_probed && self.proof.is_missing(self.now))
+        }
+    }
+
     /// Adds this source's reading to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage) {
         let now = self.now;
@@ -91,8 +112,8 @@ impl Timeline {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        measured.doubted |= self.doubt.is_open(self.minutes.period());
-        measured.has_fallen |= self.has_fallen();
+        measured.disbelief = measured.disbelief.or(self.disbelief());
+        measured.unprobed |= self.terms.is_read && source == IceSource::Cloudflare && !self.terms.is_probed;
         if let Some((as_of, bytes)) = self.counted() {
             measured.highest_hour = measured.highest_hour.max(self.trial.highest_hour());
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));

@@ -21,11 +21,20 @@ pub struct SourceTerms {
     pub sampling: u32,
     /// Whether readings of this source are taken.
     pub is_read: bool,
+    /// Whether a reading without bytes is believed only if it shows a probe. Else it is believed at once.
+    pub is_probed: bool,
 }
 
 impl SourceTerms {
     /// The terms of a source that is stored but no longer configured.
     pub(crate) fn of_a_removed(source: IceSource) -> Self {
-        Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
+        Self {
+            source,
+            tail: source.expiry_tail(),
+            cut_tail: None,
+            sampling: 0,
+            is_read: false,
+            is_probed: false,
+        }
     }
 }

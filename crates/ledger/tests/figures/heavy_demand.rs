@@ -184,6 +184,7 @@ fn at(minute: u64) -> Timestamp {
 }
 
 fn books(tail: Duration) -> Books {
-    let source = SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true };
+    let source =
+        SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true, is_probed: false };
     setup(BudgetMode::Strict, LIMIT, source).open(Some(Stored::default()), at(0))
 }

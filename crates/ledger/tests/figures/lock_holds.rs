@@ -158,7 +158,7 @@ fn in_parts(books: &mut Books, name: &str, mut step: impl FnMut(&mut Books) -> b
 
 fn open(mode: BudgetMode, source: IceSource) -> Books {
     let cut_tail = (source == IceSource::Coturn).then_some(Duration::from_secs(30));
-    let terms = SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true };
+    let terms = SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true, is_probed: false };
     let mut setup = setup(mode, u64::MAX / 2, terms);
     setup.bounds.spenders.user_limit = (mode == BudgetMode::Strict).then_some(ByteCount::new(u64::MAX / 4));
     setup.open(Some(Stored::default()), BEGIN)

@@ -67,7 +67,7 @@ impl CloudflareAnalytics {
         grants: &[GrantId],
         span: Span,
     ) -> Result<BTreeMap<GrantId, BTreeSet<Minute>>, AnalyticsError> {
-        let question = self.minutes_question(grants, span);
+        let question = self.minutes_question(grants.iter().map(ToString::to_string).collect(), span);
         let mut minutes = BTreeMap::<_, BTreeSet<_>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
@@ -77,6 +77,22 @@ impl CloudflareAnalytics {
             }
         }
         Ok(minutes)
+    }
+
+    /// Those of these identifiers under which bytes were counted in a span. Complete if identifiers times minutes is less than
+    /// [`ROWS_MAX`].
+    pub async fn identifiers_with_bytes(
+        &self,
+        identifiers: Vec<String>,
+        span: Span,
+    ) -> Result<BTreeSet<String>, AnalyticsError> {
+        let mut with_bytes = BTreeSet::new();
+        for row in self.rows(span, &self.minutes_question(identifiers, span)).await? {
+            if row.sum.traffic()? != Traffic::ZERO {
+                with_bytes.insert(row.identifier().to_owned());
+            }
+        }
+        Ok(with_bytes)
     }
 
     async fn rows(&self, span: Span, question: &Value) -> Result<Vec<UsageRow>, AnalyticsError> {
@@ -100,12 +116,12 @@ impl CloudflareAnalytics {
         question
     }
 
-    fn minutes_question(&self, grants: &[GrantId], span: Span) -> Value {
+    fn minutes_question(&self, identifiers: Vec<String>, span: Span) -> Value {
         let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
         let dimensions = "customIdentifier datetimeMinute";
         let mut question =
             self.grouped_question(span, &format!("limit: {ROWS_MAX}"), declared, filter, dimensions);
-        question["variables"]["grants"] = grants.iter().map(ToString::to_string).collect();
+        question["variables"]["grants"] = identifiers.into();
         question
     }
 

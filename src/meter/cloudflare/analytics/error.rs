@@ -63,7 +63,7 @@ impl AnalyticsError {
                  changed"
             }
             Self::Call(_) => {
-                "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is ignored"
+                "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, HTTPS_PROXY, firewall, TLS"
             }
             Self::ClockAhead => "set the clock by NTP: until then readings are ignored",
             Self::Unsettled => {

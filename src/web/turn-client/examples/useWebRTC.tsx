@@ -8,6 +8,8 @@ import { createTurnClient, type TurnStatus } from 'turn-broker-client';
 export interface Signal {
   description?: RTCSessionDescriptionInit;
   candidate?: RTCIceCandidateInit;
+  /** The sender has hung up. */
+  bye?: true;
 }
 
 interface Negotiation {
@@ -33,7 +35,7 @@ const turn = createTurnClient({
 });
 
 /**
- * @param send Sends a description or a candidate to the other end.
+ * @param send Sends a message to the other end, which gives it to `receive`.
  * @param isPolite True at one of the two ends, which yields when offers collide.
  */
 export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
@@ -43,9 +45,19 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
   /** An offer that came before `start` had finished, and what followed it. */
   const early = useRef<Signal[]>([]);
 
+  const end = useCallback(() => {
+    negotiation.current = null;
+    early.current = [];
+    return call.end();
+  }, [call]);
+
   /** Handles messages from the other end by "perfect negotiation". Those before `start` wait for it. */
   const receive = useCallback(async (message: Signal) => {
-    const { description, candidate } = message;
+    const { description, candidate, bye } = message;
+    if (bye) {
+      setConnectionState('closed');
+      return end();
+    }
     const current = negotiation.current;
     if (!current) {
       if (description?.type === 'offer') early.current = [message];
@@ -64,7 +76,7 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
     if (description.type !== 'offer') return;
     await pc.setLocalDescription();
     if (pc.localDescription) send({ description: pc.localDescription });
-  }, [send, isPolite]);
+  }, [end, send, isPolite]);
 
   /** Begins a call. Add your tracks or channels to the peer connection that it returns: null if the call was ended meanwhile. */
   const start = useCallback(async () => {
@@ -89,16 +101,12 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
     return pc;
   }, [call, receive, send]);
 
-  const end = useCallback(() => {
-    negotiation.current = null;
-    early.current = [];
-    return call.end();
-  }, [call]);
-
+  /** Ends the call here and at the other end. */
   const hangUp = useCallback(async () => {
+    send({ bye: true });
     setConnectionState('closed');
     await end();
-  }, [end]);
+  }, [end, send]);
 
   // In development, StrictMode runs this once before the component is used, so it changes no state.
   useEffect(() => () => { void end(); }, [end]);

@@ -144,7 +144,8 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     // Before the first listing, coturn's sessions are not cut, so the long tail counts.
     let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
     let source = IceSource::Coturn;
-    setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
+    setup.sources =
+        vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true, is_probed: false }];
     let mut books = setup.open(None, at(0));
     let hold =
         books.reserve(source, Duration::from_secs(300), Duration::ZERO, &Requester::default()).unwrap();

@@ -19,6 +19,7 @@ fn setup() -> Setup {
         cut_tail: None,
         sampling: 0,
         is_read: true,
+        is_probed: false,
     };
     setup
 }

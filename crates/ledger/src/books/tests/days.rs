@@ -32,8 +32,14 @@ impl World {
         let mut setup = setup(mode);
         setup.terms.limit = ByteCount::new(1_000_000_000_000);
         setup.terms.billing_day = BillingDay::new(billing_day).unwrap();
-        setup.sources[0] =
-            SourceTerms { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: true };
+        setup.sources[0] = SourceTerms {
+            source,
+            tail: source.expiry_tail(),
+            cut_tail: None,
+            sampling: 0,
+            is_read: true,
+            is_probed: false,
+        };
         setup.default_source = source;
         setup
     }

@@ -17,8 +17,14 @@ const MINUTE: u64 = 15_000_000;
 fn setup_of(source: IceSource) -> Setup {
     let mut setup = setup(BudgetMode::Strict);
     setup.terms.limit = ByteCount::new(1_000_000_000_000);
-    setup.sources =
-        vec![SourceTerms { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: true }];
+    setup.sources = vec![SourceTerms {
+        source,
+        tail: source.expiry_tail(),
+        cut_tail: None,
+        sampling: 0,
+        is_read: true,
+        is_probed: false,
+    }];
     setup.default_source = source;
     setup
 }

@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     LateGrants,
     /// After a pause or a start, something else than the listing comes first.
     Unlisted,
+    /// Counts without bytes are believed only with a probe, and some providers count nothing.
+    Probes,
 }
 
 /// A setting that a restart can change.
@@ -108,6 +110,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault::Setting(Name::UserLimit),
     Fault::Fast,
     Fault::LateGrants,
+    Fault::Probes,
 ];
 
 impl Dice {
@@ -185,6 +188,7 @@ impl Dice {
             | Fault::SmallTables
             | Fault::Copies
             | Fault::Fast
+            | Fault::Probes
             | Fault::LateGrants
             | Fault::Unlisted => return None,
             Fault::Overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },

@@ -110,6 +110,9 @@ impl Scenario {
         settings.unlisted = dice.has(Fault::Unlisted);
         settings.tells_time = seed.is_multiple_of(2);
         settings.lag = if dice.has(Fault::LateGrants) { 600_000 } else { 0 };
+        settings.probes = dice.has(Fault::Probes);
+        // The SFU's bytes are counted by the same provider, and no probe shows that.
+        settings.counts_nothing = settings.probes && !settings.sfu && dice.below(4) == 0;
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
         settings.clients += u64::from(settings.is_fast);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, Day, GrantCounts, GrantId, IceSource, Reading, ReadingOutcome, Timestamp, Traffic,
+    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading, ReadingOutcome,
+    Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -11,7 +12,7 @@ use super::checks::{Excuse, span};
 use super::disk::Disk;
 use super::settings::{ONE, SOURCE, millis};
 use super::spans::{Spans, spans};
-use super::world::World;
+use super::world::{PROBE_BYTES, World};
 
 /// The books take fewer grants at once.
 const OTHERS: u128 = 300;
@@ -27,6 +28,11 @@ fn others(missed: u64) -> impl Iterator<Item = (GrantId, Traffic)> {
         .into_iter()
         .flat_map(|first| (1..=OTHERS).map(move |nth| GrantId::new((first + nth).to_be_bytes())));
     ids.map(|id| (id, Traffic::new(0, 1)))
+}
+
+/// The start of the minute of an instant in milliseconds. The service counts whole minutes.
+fn whole_minute(at: i64) -> Timestamp {
+    Minute::of(Timestamp::from_millis(at)).start()
 }
 
 /// What the relay has carried for each grant since an instant.
@@ -51,7 +57,8 @@ impl<D: Disk> Broker<D> {
         let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
         // After the lag has grown, the same time is counted again until later minutes have settled.
-        self.asked_until = self.asked_until.max(Timestamp::from_millis(as_of));
+        self.asked_until = self.asked_until.max(whole_minute(as_of));
+        self.look_for_probes(world);
         self.read_days(world, self.asked_until, missed);
         self.read_before(world, lag);
     }
@@ -60,7 +67,8 @@ impl<D: Disk> Broker<D> {
     fn read_before(&mut self, world: &World, lag: u64) {
         let Some((from, until)) = self.books.time_before() else { return };
         let [begin, end] = [from, until].map(|at| at.millis_since(self.begin));
-        let bytes = world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
+        let is_counted = u64::from(!self.settings.counts_nothing);
+        let bytes = is_counted * world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
         let is_final = world.now >= end + lag + 3_600_000;
         self.books.take_count_before(ByteCount::new(bytes), is_final);
         if bytes > 0 {
@@ -70,13 +78,18 @@ impl<D: Disk> Broker<D> {
 
     /// Reads the counts of the days that the service asks for at `as_of`. They miss `missed` thousandths. Notes whether they lack bytes
     /// that arrive later.
-    fn read_days(&mut self, world: &World, as_of: Timestamp, missed: u64) {
+    fn read_days(&mut self, world: &mut World, as_of: Timestamp, missed: u64) {
         let period = self.settings.billing_day().period_at(Day::until(as_of).start());
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
-            if self.books.ledger_mut().take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
-                continue;
+            match self.books.ledger_mut().take_reading(SOURCE, &reading) {
+                ReadingOutcome::Taken => {}
+                ReadingOutcome::Unproven => {
+                    self.probe(world);
+                    continue;
+                }
+                _ => continue,
             }
             self.asked.note(day, until, ());
             if reading.other > ByteCount::ZERO {
@@ -95,6 +108,28 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// Makes a probe like the service does, if that helps.
+    fn probe(&mut self, world: &mut World) {
+        let bytes = ByteCount::new(PROBE_BYTES);
+        if self.books.ledger().needs_probe(SOURCE, bytes) {
+            let ledger = self.books.ledger_mut();
+            ledger.charge_probe(SOURCE, bytes);
+            ledger.note_probe(SOURCE, Minute::of(ledger.now()));
+            self.flush();
+            world.probe();
+        }
+    }
+
+    /// Asks for the probes whose minutes the next count contains.
+    fn look_for_probes(&mut self, world: &World) {
+        for minute in self.books.ledger().unshown_probes(SOURCE) {
+            let is_counted = minute.end().millis_since(self.begin) <= world.visible();
+            if is_counted && minute.end() <= self.asked_until && !self.settings.counts_nothing {
+                self.books.ledger_mut().show_probe(SOURCE, minute);
+            }
+        }
+    }
+
     /// Reads what the provider counted for each grant, up to the end of the span that the service asks for, or up to `back` milliseconds
     /// ago. Some spans are not final, and some lack the grants with odd numbers. Some contain so many others, before ours or after them,
     /// that they are taken in parts. At times the process crashes in between.
@@ -103,7 +138,7 @@ impl<D: Disk> Broker<D> {
         let Some(Spans { open, .. }) = spans(from, self.books.now(), self.lateness.lag()) else { return };
         let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
         let until = open.until.min(Timestamp::from_millis(until));
-        if self.settings.user_limit.is_none() || until < from {
+        if self.settings.user_limit.is_none() || until < from || self.settings.counts_nothing {
             return;
         }
         let (begin, end) = (from.millis_since(self.begin), until.millis_since(self.begin));
@@ -152,6 +187,7 @@ impl<D: Disk> Broker<D> {
         let Some((period, _)) = self.books.ledger().past().first().copied() else { return };
         let (start, end) = span(period, self.begin);
         let is_all = self.settings.sources == ONE
+            && !self.settings.counts_nothing
             && world.bytes_of_cloudflare(start, end) == world.bytes_between(start, end);
         let is_whole = is_all && world.bytes_of_cloudflare(start.max(world.visible()), end) == 0;
         let mut is_taken = true;
@@ -190,7 +226,8 @@ impl<D: Disk> Broker<D> {
     fn test_the_lag(&mut self, world: &World) {
         let Some(window) = self.lateness.due(self.books.now()) else { return };
         let (from, until) = (window.from.millis_since(self.begin), window.until.millis_since(self.begin));
-        let bytes = world.bytes_of_cloudflare(from, until.min(world.visible()));
+        let is_counted = u64::from(!self.settings.counts_nothing);
+        let bytes = is_counted * world.bytes_of_cloudflare(from, until.min(world.visible()));
         self.lateness.take(window, ByteCount::new(bytes));
         if let Some(late) = self.lateness.late() {
             self.books.ledger_mut().set_late_counts(SOURCE, late);
@@ -200,7 +237,8 @@ impl<D: Disk> Broker<D> {
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (day.start().millis_since(self.begin), as_of.millis_since(self.begin));
-        let (end, counted) = (end.min(world.visible()), 1_000 - missed);
+        let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
+        let end = end.min(world.visible());
         let seen =
             |source, from, to| ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000));
         let granted = seen(SOURCE, begin.max(self.key_since), end);
@@ -224,7 +262,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn read_absurd(&mut self, now: Timestamp) {
         let day = Day::until(now);
         // A second one would confirm the first.
-        let is_doubted = self.books.snapshot().measured.doubted;
+        let is_doubted = self.books.snapshot().measured.disbelief == Some(Disbelief::Absurd);
         let count = self.books.ledger().day(SOURCE, day).filter(|_| !is_doubted);
         let Some(count) = count else { return };
         let figures = self.books.snapshot().figures;

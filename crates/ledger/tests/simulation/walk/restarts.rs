@@ -118,15 +118,18 @@ impl<D: Disk> Broker<D> {
         self.set_ahead(0, world);
         (self.offset, self.cli, world.lateness) = (0, Cli::Works, 0);
         let is_read = self.settings.cli || !self.settings.sources.contains(&IceSource::Coturn);
-        let may_be_doubted =
-            self.may_break || self.was_uncut || !is_read || !self.books.snapshot().bound_holds();
+        let may_be_doubted = self.settings.counts_nothing
+            || self.may_break
+            || self.was_uncut
+            || !is_read
+            || !self.books.snapshot().bound_holds();
         self.leave_pages(world);
         // Then the time is not in doubt any more, and a page that has left is seen to be gone.
         self.pass(DOUBT_MAX, 0, world);
         self.watch_sfu(world);
         self.pass(ALL_ENDED, 0, world);
-        for _ in 0..2 {
-            // What was counted too low is counted again.
+        for _ in 0..4 {
+            // What was counted too low is counted again. What was not believed is believed once it shows a probe.
             self.asked = CountedDays::default();
             self.pass(DAY / 24, 0, world);
             self.read(world, 0, 0);

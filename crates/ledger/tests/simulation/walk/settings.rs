@@ -55,6 +55,10 @@ pub(crate) struct Settings {
     pub(crate) unlisted: bool,
     /// `ANALYTICS_LAG_SECONDS` in milliseconds. The provider counts the bytes of each grant half of it late.
     pub(crate) lag: u64,
+    /// `RELAY_PROBE`.
+    pub(crate) probes: bool,
+    /// Whether the analytics are those of another account: they answer zero for ever.
+    pub(crate) counts_nothing: bool,
     /// Some clients relay faster than is assumed.
     pub(crate) is_fast: bool,
     /// Whether the provider answers while the books' time is uncertain.
@@ -118,6 +122,8 @@ impl Settings {
         sfu: false,
         unlisted: false,
         lag: 0,
+        probes: false,
+        counts_nothing: false,
         is_fast: false,
         tells_time: false,
         clients: 0,
@@ -205,7 +211,7 @@ impl Settings {
         let cut_tail = cuts.then(|| self.tail.map_or(CUT_TAIL, Duration::from_secs));
         let is_read = source != IceSource::Coturn || self.cli;
         let tail = if source == IceSource::Sfu { source.expiry_tail() } else { self.tail(source) };
-        SourceTerms { source, tail, cut_tail, sampling, is_read }
+        SourceTerms { source, tail, cut_tail, sampling, is_read, is_probed: self.probes && source == SOURCE }
     }
 
     pub(super) fn change(&mut self, change: Change) {

@@ -62,6 +62,9 @@ struct Flow {
     exceeded: Option<u64>,
 }
 
+/// What a probe relays.
+pub(crate) const PROBE_BYTES: u64 = 300_000;
+
 /// The true bytes, which the broker cannot see. Times are milliseconds since the start of the scenario and never go back.
 #[derive(Default)]
 pub(crate) struct World {
@@ -69,6 +72,8 @@ pub(crate) struct World {
     /// Cloudflare's TURN service, coturn, relay, SFU.
     flows: [Flow; 4],
     numbers: u64,
+    /// When the broker's probes relayed, through Cloudflare.
+    probes: Vec<u64>,
     /// Those that were minted since the wall clock was set ahead, which the books have not accepted.
     in_doubt: Option<Vec<u64>>,
     /// How late the provider counts a byte, in milliseconds.
@@ -134,6 +139,11 @@ impl World {
             minted.push(number);
         }
         number
+    }
+
+    /// The broker's probe relays at once.
+    pub(crate) fn probe(&mut self) {
+        self.probes.push(self.now);
     }
 
     /// How many credentials and sessions have begun.
@@ -327,7 +337,10 @@ impl World {
     pub(crate) fn bytes_of(&self, source: IceSource, from: u64, to: u64) -> u64 {
         let flow = &self.flows[index(source)];
         let to = to.min(self.now);
-        bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
+        let probes =
+            self.probes.iter().filter(|at| source == IceSource::Cloudflare && (from..to).contains(*at));
+        let relayed: u64 = probes.map(|_| PROBE_BYTES).sum();
+        relayed + bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
     }
 
     /// True bytes that Cloudflare counts together in `[from, to)`: those of its TURN service and of its SFU.

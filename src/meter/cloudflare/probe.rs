@@ -1,0 +1,136 @@
+//! The broker's own probe: a credential that nobody else has, with which some bytes are relayed to itself. Where no call relays, only a count
+//! that shows them is believed, because a provider that counts nothing answers zero too ([`turn_ledger::ReadingOutcome::Unproven`]).
+
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::CloudflareMeter;
+use super::analytics::AnalyticsError;
+use super::lateness::Span;
+use crate::ice::cloudflare::{Cloudflare, DEADLINE, OWN_IDENTIFIERS};
+use crate::ice::server::IceServerList;
+use crate::ice::url::{IceUrl, Transport};
+use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
+use turn_relay::client::{RelayError, relay_to_itself};
+
+const SOURCE: IceSource = IceSource::Cloudflare;
+/// What a probe relays: 300 datagrams of 1,000 bytes. Sampling does not hide it while little else is relayed.
+const DATAGRAMS: u16 = 300;
+const BYTES: ByteCount = ByteCount::new(300_000);
+/// The lifetime of its credential: the shortest that Cloudflare is asked for.
+const TTL: Duration = Duration::from_secs(60);
+/// The time limit of what it relays, which takes seconds.
+const RELAY_MAX: Duration = Duration::from_secs(30);
+/// The pause between two probes. With the lag it stays below the hour after which counts are missing.
+const PAUSE: Duration = Duration::from_secs(30 * 60);
+
+/// What the meter remembers of its probes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ProbeState {
+    /// When the latest one was made or failed.
+    tried_at: Option<Timestamp>,
+    /// Whether it found no way.
+    has_no_way: bool,
+}
+
+/// The identifier of the probe of a minute.
+pub(super) fn identifier(minute: Minute) -> String {
+    format!("{OWN_IDENTIFIERS}probe-{}", minute.number())
+}
+
+impl CloudflareMeter {
+    /// Asks whether the probes are counted that the next count, which ends at `as_of`, should contain.
+    pub(super) async fn look_for_probes(
+        &self,
+        as_of: Timestamp,
+        age: Duration,
+    ) -> Result<(), AnalyticsError> {
+        let mut minutes = self.account.read(|books| books.ledger().unshown_probes(SOURCE));
+        // A probe of the end of a minute goes on in the next one.
+        minutes.retain(|minute| minute.next().end() <= as_of);
+        let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return Ok(()) };
+        let span = Span { from: first.start(), until: last.next().end(), age };
+        let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
+        let counted = self.api.identifiers_with_bytes(identifiers, span).await?;
+        minutes.retain(|minute| counted.contains(&identifier(*minute)));
+        self.account.change(|books| {
+            for minute in minutes {
+                books.ledger_mut().show_probe(SOURCE, minute);
+            }
+        });
+        Ok(())
+    }
+
+    /// Makes a probe if counts need one. Returns whether it found no way, so that counts are believed without one.
+    pub(super) async fn probe_if_due(&self, state: &mut ProbeState) -> bool {
+        let Some(key) = &self.prober else { return false };
+        let now = self.clock.now();
+        let is_due = self.account.read(|books| {
+            books.ledger().needs_probe(SOURCE, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
+        });
+        if !is_due || state.tried_at.is_some_and(|at| now.since(at) < PAUSE) {
+            return false;
+        }
+        state.tried_at = Some(now);
+        let charged = self.account.record_change(|books| books.ledger_mut().charge_probe(SOURCE, BYTES));
+        if charged.await.is_err() {
+            return false;
+        }
+        // Without a credential nothing is known about the way.
+        let minute = Minute::of(now);
+        let Some(relayed) = relay(key, minute).await else { return false };
+        self.note_probe(minute, relayed, state.has_no_way);
+        state.has_no_way = relayed.is_err();
+        state.has_no_way
+    }
+
+    /// Notes whether the probe of a minute has relayed. `is_known`: the one before found no way either.
+    fn note_probe(&self, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
+        self.account.change(|books| {
+            books.ledger_mut().set_probed(SOURCE, relayed.is_ok());
+            if relayed.is_ok() {
+                books.ledger_mut().note_probe(SOURCE, minute);
+            }
+        });
+        if let Err(error) = relayed
+            && !is_known
+        {
+            let remedy = "allow UDP from here to turn.cloudflare.com, or set RELAY_PROBE=off";
+            tracing::warn!(remedy, "counts without bytes are believed without a probe: {error}");
+        }
+    }
+}
+
+/// Relays with a new credential. `None` if there is none.
+async fn relay(key: &Cloudflare, minute: Minute) -> Option<Result<(), RelayError>> {
+    let servers = key.mint(TTL, &identifier(minute), DEADLINE, None).await.ok()?;
+    let Some(way) = way(&servers) else { return Some(Err(RelayError::Unreachable)) };
+    let relayed = timeout(RELAY_MAX, relay_over(way)).await;
+    Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
+}
+
+/// Where and as whom a probe relays.
+struct Way {
+    host: String,
+    port: u16,
+    username: String,
+    password: String,
+}
+
+/// The first relay over UDP.
+fn way(servers: &IceServerList) -> Option<Way> {
+    servers.as_slice().iter().find_map(|server| {
+        let is_udp = |url: &&IceUrl| url.relays() && url.transport() == Transport::Udp;
+        let url = server.urls.iter().find(is_udp)?;
+        let (username, password) = (server.username.clone()?, server.credential.clone()?);
+        Some(Way { host: url.host().to_owned(), port: url.port(), username, password })
+    })
+}
+
+async fn relay_over(way: Way) -> Result<(), RelayError> {
+    let found = lookup_host((way.host, way.port)).await;
+    let address = found.ok().and_then(|mut found| found.next()).ok_or(RelayError::Unreachable)?;
+    relay_to_itself(address, &way.username, &way.password, DATAGRAMS).await.map(|_| ())
+}

@@ -1,0 +1,112 @@
+//! The probe: a count without bytes is believed only if it shows what the broker relayed to itself.
+
+use std::collections::BTreeSet;
+
+use crate::support::turn_server::RELAYED;
+use crate::support::{FakeCloudflare, TestBroker, TurnServer, hint_codes};
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+use turn_broker::meter::cloudflare::MeterState;
+use turn_ledger::{Minute, ReadingOutcome};
+
+use super::{meter, with_analytics};
+
+async fn read(broker: &TestBroker, state: &mut MeterState) -> ReadingOutcome {
+    meter(broker).read(state).await.unwrap()
+}
+
+/// A broker with a live credential, whose count has settled twenty minutes later and shows no bytes.
+async fn idle() -> (FakeCloudflare, TestBroker) {
+    let (cloudflare, broker) = with_analytics(&[("RELAY_PROBE", "on")]).await;
+    broker.mint().await;
+    broker.advance(1_200);
+    (cloudflare, broker)
+}
+
+/// The provider counts each probe that was made, once.
+pub(crate) fn count_probes(cloudflare: &FakeCloudflare, counted: &mut BTreeSet<String>) {
+    for request in cloudflare.history().requests() {
+        let Some(identifier) = request.custom_identifier else { continue };
+        let minute = identifier.strip_prefix("turn-broker-probe-").and_then(|minute| minute.parse().ok());
+        if let Some(minute) = minute.filter(|_| !counted.contains(&identifier)) {
+            let at = Minute::new(minute).start().to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
+            cloudflare.analytics().relay_as("key-id", &identifier, &at, 300_000, 300_000);
+            counted.insert(identifier);
+        }
+    }
+}
+
+fn counted_until(status: &Value) -> &str {
+    status["asOf"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
+    let (cloudflare, broker) = idle().await;
+    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
+    cloudflare.relays_at(&[relay.url()]);
+    let mut state = meter(&broker).initial_state();
+    let reserved = broker.status().await["reservedGB"].clone();
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["usedBytes"]), (&reserved, &json!(300_000)));
+    assert_eq!((&status["boundHolds"], &status["stale"]), (&json!(true), &json!(false)));
+    assert!(!hint_codes(&status).contains(&"NO_PROBE"));
+    // 12:20 of that day.
+    let probe = "turn-broker-probe-28949060";
+    let asked = cloudflare.history().requests();
+    assert!(
+        asked.iter().any(|request| request.custom_identifier.as_deref() == Some(probe)),
+        "its credential has its own name"
+    );
+
+    broker.advance(720);
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven, "it is not counted");
+    assert_eq!(cloudflare.history().mints(), 2, "and no second one is made within half an hour");
+    count_probes(&cloudflare, &mut BTreeSet::new());
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
+    let status = broker.status().await;
+    assert_eq!(counted_until(&status), "2025-01-15T12:22:00.000Z");
+    assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(300_000), &json!(true)));
+    assert_eq!(broker.app.account.read(|books| books.grants().unknown_bytes().get()), 0);
+}
+
+#[tokio::test]
+async fn after_an_hour_without_a_counted_probe_counts_are_missing() {
+    let (cloudflare, broker) = idle().await;
+    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
+    cloudflare.relays_at(&[relay.url()]);
+    let mut state = meter(&broker).initial_state();
+    for _ in 0..58 {
+        assert!(!hint_codes(&broker.status().await).contains(&"COUNTS_MISSING"));
+        assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
+        broker.advance(60);
+    }
+    // What calls relay now does not replace the missing probes.
+    cloudflare.analytics().relay("key-id", "2025-01-15T13:05:00Z", 5_000_000, 0);
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven);
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], counted_until(&status)), (&json!(false), "2025-01-15T00:00:00.000Z"));
+    assert!(hint_codes(&status).contains(&"COUNTS_MISSING"), "{status}");
+    assert_eq!(cloudflare.history().mints(), 3, "a credential for the page, and two for probes");
+}
+
+#[tokio::test]
+async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
+    let (cloudflare, broker) = idle().await;
+    cloudflare.relays_at(&["turns:turn.example.com:443?transport=tcp".into()]);
+    let mut state = meter(&broker).initial_state();
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
+    let status = broker.status().await;
+    assert_eq!(counted_until(&status), "2025-01-15T12:10:00.000Z");
+    let assumed = "2 Mbps per grant until 7200 s after expiry, and that counts without bytes are right";
+    assert_eq!((&status["boundAssumes"], &status["boundHolds"]), (&json!(assumed), &json!(true)));
+    assert!(hint_codes(&status).contains(&"NO_PROBE"));
+
+    // Half an hour later there is one.
+    let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
+    cloudflare.relays_at(&[relay.url()]);
+    broker.advance(1_800);
+    read(&broker, &mut state).await;
+    assert!(!hint_codes(&broker.status().await).contains(&"NO_PROBE"));
+}
