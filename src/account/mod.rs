@@ -240,6 +240,16 @@ impl Account {
         }
     }
 
+    /// Reads the books in parts, until `call` returns a result. Others get the lock in between.
+    pub async fn read_in_parts<T>(&self, mut call: impl FnMut(&Books) -> Option<T>) -> T {
+        loop {
+            match self.read(&mut call) {
+                Some(result) => return result,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     /// Ends grants that can have no further effect, and goes on with what changes a few at a time.
     pub async fn tidy(&self) {
         self.change_in_parts(|books| books.tidy().then_some(())).await;

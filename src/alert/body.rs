@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::alert::{Alert, AlertCost, Forecast, TopSpender};
+use crate::alert::{Alert, AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::amounts::Shown;
 use crate::config::PublicUrl;
 use crate::json::plain_number;
@@ -26,6 +26,10 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         let percentage = plain_number(alert.share_of(spender));
         json!({ "key": spender.key, "bytes": spender.bytes.get(), "percentage": percentage })
     };
+    let now = alert.spending.now.as_ref().map(|SpenderNow { by, spender, all }| {
+        let percentage = plain_number(spender.bytes.percent_of(*all));
+        json!({ "by": by.name(), "key": spender.key, "percentage": percentage })
+    });
     json!({
         "text": text,
         "content": text,
@@ -53,6 +57,8 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         // What the spenders are; null if none is known.
         "spendersBy": alert.spending.by.map(SpenderKind::name),
         "spenders": alert.spending.top.iter().map(spender).collect::<Vec<_>>(),
+        // Who spends most of what flows now; null if nothing flows, or nobody is known.
+        "spenderNow": now,
         // Null in an alert that is not about the limit.
         "cost": cost,
     })

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use super::rules::texts::minute;
 use super::size::{size, size_up};
-use super::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
+use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
 use crate::amounts::Shown;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKind};
 
 /// The most characters of a spender's name in a message.
-const NAME_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 52;
+/// The same of the spender of the last minutes: the line of the largest spenders has more of it.
+const NOW_NAME_CHARS_MAX: usize = 16;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
 /// What stands for an at sign, which would mention a user or a channel, and for a dot before a letter, as in a domain, which
@@ -58,6 +60,7 @@ impl Alert {
         }
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
+        lines.extend(self.spending.now.as_ref().map(mostly));
         lines.extend(spenders(&self.spending, self.budget.used));
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
@@ -76,19 +79,30 @@ impl Alert {
 
 fn spenders(spending: &Spending, used: ByteCount) -> Option<String> {
     let (Spending { by, top, .. }, all) = (spending, of_all(spending, used));
-    let (kind, plural) = match (*by)? {
-        SpenderKind::Address => ("address", "addresses"),
-        SpenderKind::User => ("user", "users"),
-        SpenderKind::Label => ("label", "labels"),
-        SpenderKind::Origin => ("origin", "origins"),
-        SpenderKind::Call => ("call", "calls"),
+    let kind = (*by)?;
+    let plural = match kind {
+        SpenderKind::Address => "addresses",
+        SpenderKind::User => "users",
+        SpenderKind::Label => "labels",
+        SpenderKind::Origin => "origins",
+        SpenderKind::Call => "calls",
     };
     let named = top.iter().map(|spender| {
-        let name = spender.key.as_ref().map(|key| format!("\"{}\"", shown(key)));
-        let name = name.unwrap_or_else(|| format!("without a known {kind}"));
-        format!("{name} {} ({:.0} %)", size(spender.bytes), share(spender.bytes, all))
+        let (name, bytes) = (quoted(spender, kind, NAME_CHARS_MAX), spender.bytes);
+        format!("{name} {} ({:.0} %)", size(bytes), share(bytes, all))
     });
     Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
+}
+
+fn mostly(SpenderNow { by, spender, all }: &SpenderNow) -> String {
+    let kind = if spender.key.is_some() { by.name() } else { "bytes" };
+    let (name, part) = (quoted(spender, *by, NOW_NAME_CHARS_MAX), share(spender.bytes, *all));
+    format!("Now mostly: {kind} {name} ({part:.0} % of the last 5 minutes).")
+}
+
+fn quoted(spender: &TopSpender, by: SpenderKind, chars_max: usize) -> String {
+    let name = spender.key.as_ref().map(|key| format!("\"{}\"", shown(key, chars_max)));
+    name.unwrap_or_else(|| format!("without a known {}", by.name()))
 }
 
 /// `17 s`, `12 min`, `3 h 20 min`, `9 d`.
@@ -120,11 +134,11 @@ fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
 }
 
 /// A name that a chat shows as it is: without markup, mentions and links.
-fn shown(name: &str) -> String {
+fn shown(name: &str, chars_max: usize) -> String {
     let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let mut chars = name.chars();
     let plain = |c: char| if c.is_alphanumeric() || NAME_MARKS.contains(c) { c } else { '?' };
-    let mut text: String = chars.by_ref().take(NAME_CHARS_MAX).map(plain).collect();
+    let mut text: String = chars.by_ref().take(chars_max).map(plain).collect();
     for markup in ["://", "//", "||", "__"] {
         text = text.replace(markup, "?");
     }
@@ -171,14 +185,14 @@ mod tests {
             ("**a** ||b|| __c__ `d` ~e~ \"f\"", "??a?? ?b? ?c? ?d? ?e? ?f?"),
             ("a\u{202e}b", "a?b"),
         ] {
-            assert_eq!(shown(name), expected, "{name}");
+            assert_eq!(shown(name, NAME_CHARS_MAX), expected, "{name}");
         }
     }
 
     #[test]
     fn a_long_name_is_cut() {
-        assert_eq!(shown(&"ü".repeat(64)), "ü".repeat(64));
-        assert_eq!(shown(&"ü".repeat(65)), format!("{}…", "ü".repeat(64)));
+        assert_eq!(shown(&"ü".repeat(52), NAME_CHARS_MAX), "ü".repeat(52));
+        assert_eq!(shown(&"ü".repeat(53), NAME_CHARS_MAX), format!("{}…", "ü".repeat(52)));
     }
 
     #[test]

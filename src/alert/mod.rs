@@ -16,4 +16,4 @@ pub mod webhook;
 pub use event::{Alert, AlertKind, BudgetFigures};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::found_in;
-pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};
+pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};

@@ -142,8 +142,7 @@ impl AlertRules {
     /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`]. `spending` is called only if an alert shows
     /// it, because it reads every spender.
     pub fn evaluate(&mut self, input: &AlertInput, spending: impl FnOnce() -> Spending) -> Vec<Alert> {
-        let mut made: Vec<_> = self.threshold(input).into_iter().collect();
-        made.extend(self.failures(input));
+        let mut made = self.due(input);
         if made.iter().any(|alert| alert.kind.shows_spending()) {
             let spending = spending();
             made = made.into_iter().map(|alert| alert.with_spending(&spending)).collect();
@@ -152,6 +151,18 @@ impl AlertRules {
             self.queue(alert.clone());
         }
         made
+    }
+
+    /// Whether [`Self::evaluate`] would make an alert that shows who spends.
+    pub fn will_show_spending(&self, input: &AlertInput) -> bool {
+        let mut rules = Self { sent: self.sent.clone(), faults: self.faults.clone(), ..Self::default() };
+        rules.due(input).iter().any(|alert| alert.kind.shows_spending())
+    }
+
+    fn due(&mut self, input: &AlertInput) -> Vec<Alert> {
+        let mut due: Vec<_> = self.threshold(input).into_iter().collect();
+        due.extend(self.failures(input));
+        due
     }
 
     /// The oldest alert that waits for delivery.

@@ -1,5 +1,7 @@
 //! Who spends, and what it costs, as an alert states it. At most [`TOP_SPENDERS`] names of a bounded length.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::Shown;
@@ -23,9 +25,23 @@ pub struct Spending {
     /// The largest, most bytes first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<TopSpender>,
+    /// Who spends most of what flows now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<SpenderNow>,
     /// What the period costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<AlertCost>,
+}
+
+/// The spender with the most bytes in the last minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpenderNow {
+    /// What the spender is.
+    pub by: SpenderKind,
+    /// Who.
+    pub spender: TopSpender,
+    /// The bytes of all spenders in that time.
+    pub all: ByteCount,
 }
 
 /// One spender.
@@ -33,7 +49,7 @@ pub struct Spending {
 pub struct TopSpender {
     /// Its user, label, origin or address; `None` for the bytes without one.
     pub key: Option<String>,
-    /// Its bytes in this period.
+    /// Its bytes in this period, or in the last minutes.
     pub bytes: ByteCount,
 }
 
@@ -65,25 +81,50 @@ impl Spending {
         used: ByteCount,
         cost: AlertCost,
     ) -> Self {
-        let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
-        let largest = |kind| {
-            let top = rows(kind, TOP_SPENDERS)
-                .into_iter()
-                .map(|row| TopSpender { key: row.key.map(|key| key.to_string()), bytes: row.sums.bytes() });
-            (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
-        };
-        let half = ByteCount::new(used.get() / 2);
-        let explained = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
-            let unnamed = top.iter().find(|spender| spender.key.is_none());
-            used.minus(unnamed.map_or(ByteCount::ZERO, |unnamed| unnamed.bytes)).min(half)
-        };
-        let has_name =
-            |(_, top): &(SpenderKind, Vec<TopSpender>)| top.iter().any(|spender| spender.key.is_some());
-        // Of kinds that explain as much, the last one is found.
-        let found = BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained);
+        let found = explaining(rows, used);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        Self { by, top, cost: Some(cost) }
+        Self { by, top, now: None, cost: Some(cost) }
     }
+}
+
+impl SpenderNow {
+    /// The kinds that are looked at.
+    pub const KINDS: [SpenderKind; 4] = BY;
+    /// The time that is meant by "now".
+    pub const SPAN: Duration = Duration::from_secs(300);
+
+    /// The first row of the kind that [`Spending::new`] would show. `found`: all rows of the last minutes, most bytes first.
+    pub fn of(found: &[(SpenderKind, Vec<SpenderSums>)]) -> Option<Self> {
+        let rows =
+            |kind| found.iter().find(|(of, _)| *of == kind).map(|(_, rows)| &rows[..]).unwrap_or_default();
+        let all =
+            rows(SpenderKind::User).iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
+        let (by, top) = explaining(|kind, limit| rows(kind).iter().take(limit).cloned().collect(), all)?;
+        Some(Self { by, spender: top.into_iter().next()?, all })
+    }
+}
+
+/// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most.
+fn explaining(
+    rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
+    used: ByteCount,
+) -> Option<(SpenderKind, Vec<TopSpender>)> {
+    let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
+    let largest = |kind| {
+        let top = rows(kind, TOP_SPENDERS)
+            .into_iter()
+            .map(|row| TopSpender { key: row.key.map(|key| key.to_string()), bytes: row.sums.bytes() });
+        (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
+    };
+    let half = ByteCount::new(used.get() / 2);
+    let explained = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
+        let unnamed = top.iter().find(|spender| spender.key.is_none());
+        used.minus(unnamed.map_or(ByteCount::ZERO, |unnamed| unnamed.bytes)).min(half)
+    };
+    let has_name =
+        |(_, top): &(SpenderKind, Vec<TopSpender>)| top.iter().any(|spender| spender.key.is_some());
+    // Of kinds that explain as much, the last one is found.
+    BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained)
 }
 
 impl AlertCost {
@@ -106,7 +147,7 @@ mod tests {
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];
         let sums = Sums::of_grant([bytes, 0, 0].map(ByteCount::new), seen);
-        SpenderSums { key: key.map(|key| SpenderKey::parse(kind, key).unwrap()), sums, live: 0 }
+        SpenderSums { key: key.map(|key| SpenderKey::parse(kind, key).unwrap()), sums, live: 0, usable: 0 }
     }
 
     const USED: ByteCount = ByteCount::new(600);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, Spending, TopSpender};
+use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
 use crate::config::{Config, Environment};
 use crate::cost::Money;
 use crate::rate::PresentRate;
@@ -35,7 +35,16 @@ fn alert() -> Alert {
             likely_overshoot: Some(ByteCount::new(1_204_000_000)),
             reset: Timestamp::from_millis(1_738_368_000_000),
         },
-        spending: Spending { by: Some(SpenderKind::User), top: top.into(), cost: Some(cost) },
+        spending: Spending {
+            by: Some(SpenderKind::User),
+            top: top.into(),
+            now: Some(SpenderNow {
+                by: SpenderKind::User,
+                spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000) },
+                all: ByteCount::new(1_545_000_000),
+            }),
+            cost: Some(cost),
+        },
         rate: Some(PresentRate {
             rate: BitRate::new(41_200_000),
             until: Timestamp::from_millis(1_737_000_000_000),
@@ -78,9 +87,13 @@ fn the_body_is_the_example_of_the_page() {
 #[test]
 fn without_a_url_spenders_and_cost_the_fields_are_null_or_empty() {
     let made = body(&Alert { spending: Spending::default(), callers: String::new(), ..alert() }, None);
-    for (name, expected) in
-        [("link", json!(null)), ("spendersBy", json!(null)), ("spenders", json!([])), ("cost", json!(null))]
-    {
+    for (name, expected) in [
+        ("link", json!(null)),
+        ("spendersBy", json!(null)),
+        ("spenders", json!([])),
+        ("spenderNow", json!(null)),
+        ("cost", json!(null)),
+    ] {
         assert_eq!(made[name], expected, "{name}");
     }
 }

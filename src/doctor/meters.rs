@@ -8,7 +8,7 @@ use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
-use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
+use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
 use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
@@ -111,7 +111,9 @@ fn example(config: &Config, now: Timestamp) -> Alert {
         forecast: Some(Forecast { used: at_end, cost: prices.price.of(at_end) }),
     };
     let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
-    let spending = Spending { by: Some(SpenderKind::User), top, cost: Some(cost) };
+    let spends_now =
+        SpenderNow { by: SpenderKind::User, spender: spender(("example-user-2", 3)), all: share(4) };
+    let spending = Spending { by: Some(SpenderKind::User), top, now: Some(spends_now), cost: Some(cost) };
     let reset = budget.billing_day.period_at(now).end;
     let [limit, overshoot_bound] = [budget.limit, share(5)];
     let figures = BudgetFigures {

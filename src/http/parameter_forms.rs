@@ -1,13 +1,15 @@
 //! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this form is accepted. The
 //! exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the same as none.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use turn_base::request::query::form_or_none;
-use turn_ledger::{LABEL_MAX, SpenderKey, SpenderKind, USER_MAX};
+use turn_ledger::{LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX};
 
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;
@@ -24,11 +26,15 @@ pub struct SpendersQuery {
     #[param(inline, value_type = ByOrNone, required = false, example = "label")]
     #[serde(default, deserialize_with = "by")]
     pub(super) by: By,
+    /// Only what was spent in the last minutes, as reported and, where it is young enough, as counted: `1m` to `15m`.
+    #[param(inline, value_type = SinceOrNone, required = false, example = "5m")]
+    #[serde(default, deserialize_with = "since")]
+    pub(super) since: Option<Duration>,
     /// Rows of a page; 100 by default.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[serde(default = "page_size", deserialize_with = "rows")]
     pub(super) limit: usize,
-    /// The `next` of the page before, with the same `by`.
+    /// The `next` of the page before, with the same `by` and `since`.
     #[param(inline, value_type = CursorOrNone, required = false)]
     pub(super) cursor: Option<String>,
 }
@@ -83,6 +89,15 @@ const SHOWN: &str = "one that `GET /api/spenders` shows";
 fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
     let kind = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
     form_or_none(text, kind, &format!("one of {}", BY.join(", "))).map(Option::unwrap_or_default)
+}
+
+fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
+    let span = |text: &str| {
+        let digits = text.strip_suffix('m').filter(|digits| !digits.starts_with(['0', '+']))?;
+        let minutes: u8 = digits.parse().ok()?;
+        Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= RECENT_MAX)
+    };
+    form_or_none(text, span, "1m to 15m")
 }
 
 fn rows<'de, D: Deserializer<'de>>(text: D) -> Result<usize, D::Error> {
@@ -141,6 +156,8 @@ forms! {
     UserOrNone = text().max_length(Some(USER_MAX)).pattern(Some(format!("^({})?$", user_pattern())));
     /// A label.
     LabelOrNone = text().max_length(Some(LABEL_MAX)).pattern(Some("^[A-Za-z0-9._:@/-]*$"));
+    /// The last minutes.
+    SinceOrNone = text().pattern(Some("^(([1-9]|1[0-5])m)?$"));
     /// What to group by.
     ByOrNone = text().enum_values(Some(BY.into_iter().chain([""])));
     /// An address, or a prefix in the form in which prefixes are shown.

@@ -3,6 +3,8 @@
 
 mod page;
 
+use std::time::Duration;
+
 use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,24 +19,27 @@ use turn_base::error::ErrorBody;
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
-    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
-    SpenderKey, SpenderKind, SpenderSums, Timestamp,
+    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place, Spender, SpenderKey,
+    SpenderKind, SpenderSums, Timestamp,
 };
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
 
-/// Sums of this period by who spends.
+/// Sums of this period, or of the last minutes, by who spends.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpendersBody {
     /// What the sums are grouped by.
     #[schema(schema_with = by_schema)]
     by: &'static str,
+    /// Only what was spent in the last minutes, as in the query; null for the whole period.
+    #[schema(required = true, example = "5m")]
+    since: Option<String>,
     /// The instant of these figures.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     as_of: Timestamp,
-    /// Bytes of this period that providers counted under identifiers that this ledger does not know: another broker with the same
+    /// Bytes of this time that providers counted under identifiers that this ledger does not know: another broker with the same
     /// key, an older ledger, or a stolen key.
     #[schema(example = 0)]
     unknown_bytes: u64,
@@ -66,7 +71,7 @@ pub struct SpenderBody {
     /// of keys that have no row because there are too many, and those that no grant explains.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
-    /// Bytes in this period, measured and claimed. The rows of a kind, except by grant, add up to the used bytes.
+    /// Bytes in this time, measured and claimed. The rows of a kind, except by grant, add up to the used bytes of the period.
     #[schema(example = 4_500_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted.
@@ -81,13 +86,13 @@ pub struct SpenderBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = false)]
     blocked: Option<bool>,
-    /// Grants in this period.
+    /// Grants in this period; with `since`, those that relayed something in it.
     #[schema(example = 12)]
     grants: u64,
-    /// Grants that count as alive now.
+    /// How many of them count as alive now.
     #[schema(example = 2)]
     live: u64,
-    /// How many of them were not revoked.
+    /// How many of these were not revoked.
     #[schema(example = 2)]
     usable: u64,
     /// When the first grant was issued.
@@ -177,34 +182,49 @@ fn evidence_schema() -> RefOr<Schema> {
 
 /// Lists who spends.
 ///
-/// The sums cover this period. Without counts by grant, they are what clients claim, and `evidence` says so.
+/// The sums cover this period, or with `since` the last minutes, as this process has heard of them. Without counts by grant, they are
+/// what clients claim, and `evidence` says so.
 #[utoipa::path(
     get, path = "/api/spenders",
     params(SpendersQuery),
     responses(
         (status = 200, description = "A page of sums.", body = SpendersBody),
-        (status = 400, description = "`INVALID_REQUEST`: `by`, `limit` or `cursor` is not one of these.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `by`, `since`, `limit` or `cursor` is not one of these.", body = ErrorBody),
     )
 )]
 pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) -> JsonResult<SpendersBody> {
-    let SpendersQuery { by: By(kind), limit, cursor } = query;
-    let (spenders, next, snapshot) = if let Some(kind) = kind {
+    let SpendersQuery { by: By(kind), since, limit, cursor } = query;
+    let (spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
-        app.account.read(|books| {
-            let rows = books.spenders(kind, limit + 1, after.as_ref());
-            let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
-            (spender_bodies(books, kind, rows), next, books.snapshot())
-        })
+        let rows = match since {
+            Some(span) => {
+                rows_after(app.account.recent_spenders(kind, span).await, limit + 1, after.as_ref())
+            }
+            None => app.account.read(|books| books.spenders(kind, limit + 1, after.as_ref())),
+        };
+        let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
+        (app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect()), next)
     } else {
         let after = place_after(cursor, grant_place)?;
-        let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
-        let (rows, next) = page(rows, limit, grant_cursor);
-        (rows.iter().map(grant_as_spender).collect(), next, snapshot)
+        let (rows, next) =
+            page(grants(&app, GrantFilter::default(), limit + 1, after, since).await, limit, grant_cursor);
+        (rows.iter().map(grant_as_spender).collect(), next)
     };
+    let (as_of, unknown_bytes) = app.account.read(|books| {
+        let (now, grants) = (books.now(), books.grants());
+        (
+            now,
+            since.map_or_else(
+                || grants.unknown_bytes(),
+                |span| grants.recent_unknown_bytes(now.minus(span), now),
+            ),
+        )
+    });
     Ok(Json(SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
-        as_of: snapshot.figures.now,
-        unknown_bytes: snapshot.unknown_bytes.get(),
+        since: since.map(|span| format!("{}m", span.as_secs() / 60)),
+        as_of,
+        unknown_bytes: unknown_bytes.get(),
         blocked_users: blocked_users(&app),
         spenders,
         next,
@@ -235,7 +255,7 @@ pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> Jso
         keys.push(key);
     }
     let filter = GrantFilter { keys, live };
-    let (rows, _) = grants(&app, filter, limit + 1, after).await;
+    let rows = grants(&app, filter, limit + 1, after, None).await;
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
@@ -252,17 +272,23 @@ async fn grants(
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
-) -> (Vec<ListedGrant>, Snapshot) {
-    let mut page = GrantPage::new(filter, limit, after);
-    while !app.account.read(|books| page.look(books.grants(), books.now())) {
-        tokio::task::yield_now().await;
-    }
-    app.account.read(|books| (page.rows(books.grants(), books.now()), books.snapshot()))
+    since: Option<Duration>,
+) -> Vec<ListedGrant> {
+    let since = since.map(|span| app.account.read(Books::now).minus(span));
+    let mut page = GrantPage::new(filter, limit, after, since);
+    app.account.read_in_parts(|books| page.look(books.grants(), books.now()).then_some(())).await;
+    app.account.read(|books| page.rows(books.grants(), books.now()))
 }
 
-fn spender_bodies(books: &Books, kind: SpenderKind, rows: Vec<SpenderSums>) -> Vec<SpenderBody> {
-    let revoked = books.grants().revoked_by(kind);
-    let body = |SpenderSums { key, sums, live, .. }: SpenderSums| SpenderBody {
+/// The first `limit` rows after a place.
+fn rows_after(rows: Vec<SpenderSums>, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
+    let is_after = |row: &SpenderSums| after.is_none_or(|after| row.place().comes_after(after));
+    rows.into_iter().filter(is_after).take(limit).collect()
+}
+
+fn spender_body(books: &Books, row: SpenderSums) -> SpenderBody {
+    let SpenderSums { key, sums, live, usable } = row;
+    SpenderBody {
         bytes: sums.bytes().get(),
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
@@ -273,12 +299,11 @@ fn spender_bodies(books: &Books, kind: SpenderKind, rows: Vec<SpenderSums>) -> V
         },
         grants: sums.grants(),
         live,
-        usable: live.saturating_sub(key.as_ref().and_then(|key| revoked.get(key).copied()).unwrap_or(0)),
+        usable,
         first_seen: sums.first_seen,
         last_seen: sums.last_seen,
         key: key.map(|key| key.to_string()),
-    };
-    rows.into_iter().map(body).collect()
+    }
 }
 
 fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {

@@ -230,7 +230,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             _ = report.tick() => {
                 app.account.report_given_up();
                 let sources = SourceStates { sfu: app.sfu.is_some(), ..app.mint.source_states() };
-                app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, app.dispatcher.is_some());
+                let is_delivered = app.dispatcher.is_some();
+                app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, is_delivered).await;
             }
             _ = flush.tick() => {
                 app.account.note_readings();

@@ -24,6 +24,9 @@ pub enum OperatorCommand {
         /// What to list: users, labels, origins, addresses, calls or single credentials
         #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "grant"])]
         by: String,
+        /// Only the last minutes, 1m to 15m: who spends now
+        #[arg(long, value_name = "MINUTES")]
+        since: Option<String>,
     },
     /// List the live credentials with the most bytes
     Grants {
@@ -117,7 +120,11 @@ impl OperatorCommand {
             Self::Unfreeze => set("freeze", json!({ "frozen": false })),
             Self::Limit { to: NewLimit::Gb(gb) } => set("limit", json!({ "limitGB": gb })),
             Self::Limit { to: NewLimit::Configured } => set("limit", json!({ "limitGB": null })),
-            Self::Spenders { by } => get("spenders", vec![("by", by), ("limit", ROWS_SHOWN)], text::spenders),
+            Self::Spenders { by, since } => {
+                let since = since.iter().map(|since| ("since", since.as_str()));
+                let query = [("by", by.as_str()), ("limit", ROWS_SHOWN)].into_iter().chain(since).collect();
+                get("spenders", query, text::spenders)
+            }
             Self::Grants { user } => {
                 let user = user.iter().map(|user| ("user", user.as_str()));
                 let query = [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect();

@@ -90,8 +90,9 @@ pub(super) fn summary(status: &Value) -> Option<String> {
 pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
+    let time = shown(page, "/since").map_or("this period".to_owned(), |since| format!("the last {since}"));
     let mut text = format!(
-        "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
+        "Spent in {time} by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"
     );
     for row in spenders {
@@ -286,6 +287,10 @@ mod tests {
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );
+        let now = json!({"by": "user", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
+            "blockedUsers": {"count": 0, "names": []}, "spenders": [], "next": null});
+        let first = spenders(&now).unwrap().lines().next().unwrap().to_owned();
+        assert_eq!(first, "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z");
         assert!(spenders(&json!({})).is_none());
     }
 

@@ -336,6 +336,7 @@ export interface SpendersBody {
   blockedUsers: BlockedUsersBody;
   by: "user" | "label" | "origin" | "address" | "call" | "grant";
   next: string | null;
+  since: string | null;
   spenders: Array<SpenderBody>;
   unknownBytes: number;
 }

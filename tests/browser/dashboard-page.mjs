@@ -2,7 +2,7 @@
 // of each state is tested in tests/web, the way from an alert to a blocked user in users.mjs.
 import assert from 'node:assert/strict';
 import { BROKER, operatorToken } from './harness.mjs';
-import { grants, spenders } from './made-up-spenders.mjs';
+import { grants, spenders, spendersNow } from './made-up-spenders.mjs';
 import { month, usage } from './month.mjs';
 import { until } from './processes.mjs';
 import { DESKTOP, PHONE, axeFindsNothing, isNotTooWide, isShown, nothingWentWrong, openPage, picture, text } from './watched-page.mjs';
@@ -27,7 +27,7 @@ async function aMonth(browser, mood, viewport, scheme) {
     if (!path.startsWith('api/')) return request.continue();
     const made = {
       ...answers,
-      'api/spenders': spenders(used),
+      'api/spenders': searchParams.has('since') ? spendersNow() : spenders(used),
       'api/grants': grants(searchParams.get('user')),
       ...(path === 'api/usage' && search && { 'api/usage': usage(Date.parse(searchParams.get('from')), searchParams.get('step') * 1000) }),
     };

@@ -17,7 +17,15 @@ export function spenders(used) {
       grants: 40 - rank * 3, live, usable: live, firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
     };
   });
-  return { by: 'user', asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: 1, names: [BLOCKED] }, spenders: rows, next: null };
+  return { by: 'user', since: null, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: 1, names: [BLOCKED] }, spenders: rows, next: null };
+}
+
+/** Three of them relay now: 12, 3 and 0.4 Mbps. */
+export function spendersNow() {
+  const list = spenders(1e9);
+  const mbps = new Map([['user-77', 12], ['mallory@example.com', 3], [null, 0.4]]);
+  const rows = list.spenders.filter(({ key }) => mbps.has(key)).map((row) => ({ ...row, bytes: mbps.get(row.key) * 37.5e6 }));
+  return { ...list, since: '5m', unknownBytes: 0, spenders: rows };
 }
 
 /** Three grants of this user. @param {string} user */

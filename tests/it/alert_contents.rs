@@ -43,6 +43,10 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
         {"key": "carol", "bytes": 100 * MB, "percentage": 10.42},
     ]);
     assert_eq!(body["spenders"], expected);
+    assert_eq!(body["spenderNow"], json!({"by": "user", "key": "ann", "percentage": 63.54}));
+    assert!(
+        body["text"].as_str().unwrap().contains("Now mostly: user \"ann\" (64 % of the last 5 minutes).")
+    );
     assert_eq!(body["cost"], json!({"currency": "EUR", "soFar": "0.48", "forecast": null}));
     assert_eq!(body["link"], "https://turn.example.com/relay/dashboard#spenders");
     let metrics = broker.operator("/metrics").await.text;

@@ -48,6 +48,8 @@ fn spenders_are_listed() {
     let broker = start(&[]);
     let table = output_of(&broker, &["spenders", "label"]);
     assert!(table.starts_with("Spent in this period by label") && table.contains("Nobody"), "{table}");
+    let now = output_of(&broker, &["spenders", "--since", "5m"]);
+    assert!(now.starts_with("Spent in the last 5m by user"), "{now}");
     let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }

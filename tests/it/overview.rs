@@ -28,9 +28,9 @@ async fn alerts(broker: &TestBroker) -> Vec<Value> {
 }
 
 /// Looks for alerts, while the provider answers or does not, with a webhook or without.
-fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
+async fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
     let app = &broker.app;
-    app.account.evaluate_alerts(sources(Some(is_up)), &app.prices, app.alert_percents, has_webhook);
+    app.account.evaluate_alerts(sources(Some(is_up)), &app.prices, app.alert_percents, has_webhook).await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
             broker.advance(1_200);
         }
-        evaluate(&broker, true, false);
+        evaluate(&broker, true, false).await;
         let listed = alerts(&broker).await;
         broker.finish().await;
         listed
@@ -153,9 +153,9 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
-    evaluate(&broker, false, false);
+    evaluate(&broker, false, false).await;
     count(&broker, 810 * GB);
-    evaluate(&broker, false, false);
+    evaluate(&broker, false, false).await;
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["budget.used_80", "provider.down"]);
@@ -173,7 +173,7 @@ async fn an_undelivered_alert_is_shown_as_waiting() {
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     count(&broker, 500 * GB);
-    evaluate(&broker, true, true);
+    evaluate(&broker, true, true).await;
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
 }

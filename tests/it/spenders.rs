@@ -63,6 +63,37 @@ async fn the_sums_name_who_has_spent_most() {
 }
 
 #[tokio::test]
+async fn the_last_minutes_name_who_spends_now() {
+    let broker = broker(&[]).await;
+    let ann = mint_as(&broker, "ann", "").await.grant();
+    spend(&broker, &ann, 90_000_000).await;
+    broker.advance(600);
+    let bob = mint_as(&broker, "bob", "?label=room-1").await.grant();
+    spend(&broker, &bob, 9_000_000).await;
+    spend(&broker, &mint_as(&broker, "carol", "").await.grant(), 4_000_000).await;
+    let now = broker.operator("/api/spenders?since=5m").await.json();
+    assert_eq!(keys(&now), [("bob".into(), 9_000_000), ("carol".into(), 4_000_000)]);
+    let row = json!({"key": "bob", "bytes": 9_000_000, "measuredBytes": 0, "claimedBytes": 9_000_000, "evidence": "claimed",
+        "grants": 1, "live": 1, "usable": 1, "firstSeen": "2025-01-15T12:10:20.000Z",
+        "lastSeen": "2025-01-15T12:10:40.000Z", "blocked": false});
+    assert_eq!((&now["spenders"][0], &now["since"], &now["unknownBytes"]), (&row, &"5m".into(), &0.into()));
+    let month = broker.operator("/api/spenders?since=").await.json();
+    assert_eq!((&keys(&month)[0], &month["since"]), (&("ann".into(), 97_500_000), &Value::Null));
+    let by_label = broker.operator("/api/spenders?by=label&since=1m").await.json();
+    assert_eq!(keys(&by_label), [("room-1".into(), 9_000_000), (Value::Null, 4_000_000)]);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=grant&since=15m").await.json()).len(), 3);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=grant&since=5m").await.json()).len(), 2);
+    let first = broker.operator("/api/spenders?since=5m&limit=1").await.json();
+    let next = first["next"].as_str().unwrap();
+    let second = broker.operator(&format!("/api/spenders?since=5m&limit=1&cursor={next}")).await.json();
+    assert_eq!((keys(&second), &second["next"]), (vec![("carol".into(), 4_000_000)], &Value::Null));
+    for bad in ["0m", "16m", "5", "05m", "+5m", "5s", "1h", "300", "5M"] {
+        let refused = broker.operator(&format!("/api/spenders?since={bad}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn grants_are_listed_and_filtered() {
     let broker = broker(&[("CLIENT_URL", "https://app.example")]).await;
     let ann = mint_as(&broker, "ann", "?label=room-1&ttl=600").await.grant();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, percent, share, state, whatEnded } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, percent, rateNow, share, state, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -31,6 +31,14 @@ test('a page beyond the last row is the last page', () => {
   const by = { by: ({ name }) => name, isDescending: false };
   assert.deepEqual([names(shown(all, by)), names(shown(all, { ...by, first: 3 })), names(shown(all, { ...by, first: 6 }))], ['abc', 'def', 'g']);
   assert.deepEqual([shown(all, { ...by, first: 90 }).first, shown(all, { ...by, first: -3 }).first], [6, 0]);
+});
+
+test('those who spend now stand beside the month, also those of whom the month is not loaded', () => {
+  const month = [{ key: 'ann', bytes: 9 * GB }, { key: null, bytes: GB }, { key: 'ben', bytes: 5 }];
+  const found = withNow(month, [{ key: 'zoe', bytes: 75e6 }, { key: 'ben', bytes: 3 }, { key: null, bytes: 1 }]);
+  assert.deepEqual(found.map(({ key, bytes, nowBytes, isListed }) => [key, bytes, nowBytes, isListed]), [['ann', 9 * GB, 0, true], [null, GB, 1, true], ['ben', 5, 3, true], ['zoe', 0, 75e6, false]]);
+  assert.deepEqual(found.map(rateNow), ['–', '0 Mbps', '0 Mbps', '2 Mbps']);
+  assert.deepEqual([listPath('label'), listPath('label', 'a='), nowPath('user')], ['api/spenders?by=label&limit=200', 'api/spenders?by=label&limit=200&cursor=a%3D', 'api/spenders?by=user&limit=200&since=5m']);
 });
 
 test('the row without a key says so', () => {

@@ -13,6 +13,7 @@ mod due;
 mod history;
 pub(crate) mod listing;
 pub(crate) mod promises;
+pub(crate) mod recent;
 mod renewals;
 pub(crate) mod requester;
 mod reset;
@@ -20,6 +21,7 @@ pub(crate) mod row;
 pub(crate) mod sfu;
 mod spending;
 pub(crate) mod spent;
+pub(crate) mod summing;
 pub(crate) mod terms;
 mod username;
 
@@ -47,6 +49,7 @@ use crate::usage_rules::UsageRules;
 use counted::{CountedSources, Reset};
 use dropped::Dropped;
 use due::Due;
+use recent::RecentBytes;
 use row::{GrantEnd, GrantRow, GrantState, Revoked};
 use spent::ConnectionCharge;
 use terms::GrantTerms;
@@ -66,6 +69,7 @@ pub struct Grants {
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     pub(crate) spenders: Spenders,
+    recent: RecentBytes,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
@@ -173,6 +177,7 @@ impl Grants {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
+        self.recent.remove(id);
         self.due.remove(row.ends_in(), id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
@@ -346,11 +351,12 @@ impl Grants {
     }
 
     /// Goes on with a reset, ends grants whose promise is over and that are not in use, and forgets sums of old days: at most
-    /// [`ROWS_AT_ONCE`] of each. `false` if there are more.
+    /// [`ROWS_AT_ONCE`] of each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         let is_all = self.begin_rows()
             && self.end_due(now, ROWS_AT_ONCE)
-            && self.spenders.forget_old(now, ROWS_AT_ONCE);
+            && self.spenders.forget_old(now, ROWS_AT_ONCE)
+            && self.recent.forget_old(now);
         if is_all {
             self.key_ends.retain(|_, end| end.start() > now);
         }

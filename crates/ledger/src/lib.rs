@@ -72,7 +72,10 @@ pub use {
     dirty::*,
     doubt::*,
     grant_counts::*,
-    grants::{counted::*, dropped::*, listing::*, requester::*, row::*, sfu::*, spent::*, terms::*, *},
+    grants::{
+        counted::*, dropped::*, listing::*, recent::*, requester::*, row::*, sfu::*, spent::*, summing::*,
+        terms::*, *,
+    },
     key_name::*,
     lacking::*,
     ledger::{admission::*, *},

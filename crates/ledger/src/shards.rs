@@ -45,6 +45,14 @@ impl<K: Eq + Hash, V> Shards<K, V> {
         self.table_mut(key)?.get_mut(key)
     }
 
+    pub(crate) fn get_or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        let part = self.part(&key);
+        self.parts[part].entry(key).or_default()
+    }
+
     pub(crate) fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }

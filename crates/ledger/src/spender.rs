@@ -94,7 +94,7 @@ impl Call {
 }
 
 /// Who spends. What is not known is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spender {
     /// Named by a verified token or by the reporter.
     pub user: Option<User>,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::alert::{AlertCost, Forecast, TopSpender};
+use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
 use turn_ledger::{BillingDay, ByteCount, SpenderKind};
@@ -33,7 +33,9 @@ fn spending(names: [&str; 3]) -> Spending {
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
-    Spending { by: Some(SpenderKind::User), top: top.collect(), cost: Some(cost) }
+    let spender = TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB) };
+    let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB) };
+    Spending { by: Some(SpenderKind::User), top: top.collect(), now: Some(now), cost: Some(cost) }
 }
 
 fn alert(kind: AlertKind, input: &AlertInput, spending: &Spending) -> Alert {
@@ -169,7 +171,7 @@ fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
             key: Some("ann".into()),
             bytes: ByteCount::saturating(input.used.share_up(percent)),
         }];
-        let spent = Spending { by: Some(by), top, cost: None };
+        let spent = Spending { by: Some(by), top, now: None, cost: None };
         let alert = alert(AlertKind::Used(100), &input, &spent);
         (alert.first_step().split(' ').next().unwrap(), alert.section())
     };

@@ -208,7 +208,7 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     let mut rules = AlertRules::default();
     let mut reads = 0;
     let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7) }];
-    let spending = Spending { by: Some(SpenderKind::User), top, cost: None };
+    let spending = Spending { by: Some(SpenderKind::User), top, now: None, cost: None };
     let mut kinds = |input: &AlertInput| {
         let made = rules.evaluate(input, || {
             reads += 1;

@@ -9,7 +9,7 @@ import { Table, buttonIn } from './table.js';
 
 /**
  * @typedef {import('./spending.js').By} By
- * @typedef {import('./spending.js').Spender} Spender
+ * @typedef {import('./spending.js').SpenderNow} Spender
  * @typedef {import('./spending.js').Grant} Grant
  * @typedef {import('./spending.js').Overview} Overview
  */
@@ -24,6 +24,8 @@ let by = 'user';
 let overview = null;
 /** @type {import('./spending.js').Spenders | null} */
 let list = null;
+/** Those who spend now. @type {import('./spending.js').Spenders['spenders']} */
+let recent = [];
 /** Grants of the rows that are open, by the spender's key. @type {Map<string, Opened>} */
 const opened = new Map();
 /** Each load cancels the one before. */
@@ -36,7 +38,7 @@ const now = () => new Date(overview?.at ?? 0);
 
 /** @type {Table<Spender>} */
 const table = new Table($('spenders-panel'), {
-  label: 'Spenders, most bytes first',
+  label: 'Spenders, most bytes of this month first',
   key: ({ key }) => key ?? '',
   words: ({ key }) => words.nameOf({ key }, by),
   search: $('spenders-tools'),
@@ -46,9 +48,10 @@ const table = new Table($('spenders-panel'), {
   more: () => read(true).catch(failed),
   columns: [
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
-    { name: 'Usage', bytes: ({ bytes }) => bytes, fill: fillUsage },
-    { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes }) => words.share(bytes, overview?.bytes.used ?? 0) },
-    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes }) => (overview ? words.cost(bytes, overview) : '') },
+    { name: 'This month', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
+    { name: 'Now', isNumber: true, show: 'on-small', by: ({ nowBytes }) => nowBytes, text: words.rateNow },
+    { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? overview?.bytes.used ?? 0 : 0) },
+    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, overview) : '–') },
     { name: 'Credentials', isNumber: true, show: 'on-medium', by: ({ usable }) => usable, text: words.credentials },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: blockButton },
@@ -67,7 +70,7 @@ function fillName(cell, spender) {
   if (blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
 }
 
-/** @param {Spender | Grant} of @param {string} usage */
+/** @param {import('./spending.js').Spender | Grant} of @param {string} usage */
 function amount(of, usage) {
   const { mark, word } = words.evidence(of);
   return [element('span', { className: 'amount', textContent: usage }), element('span', { className: `evidence small ${mark}`, textContent: word })];
@@ -89,8 +92,8 @@ function blockButton({ key, blocked }) {
 /** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked */
 async function change(user, toBlocked) {
   if (!(await (toBlocked ? actions.block(user) : actions.allow(user)))) return;
-  list?.spenders.filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
-  table.draw();
+  [...(list?.spenders ?? []), ...recent].filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
+  show();
 }
 
 /** @param {string} key */
@@ -158,20 +161,26 @@ export async function refresh(latest) {
 /** @param {boolean} isMore Whether to append the next part of the list. */
 async function read(isMore) {
   const mine = (load += 1);
-  const cursor = isMore && list?.next ? `&cursor=${encodeURIComponent(list.next)}` : '';
-  const part = await ask(`api/spenders?by=${by}&limit=${words.ROWS_ASKED}${cursor}`);
+  const cursor = isMore && list?.next ? list.next : '';
+  const [part, lately] = await Promise.all([ask(words.listPath(by, cursor)), ask(words.nowPath(by))]);
   if (mine !== load) return;
+  recent = lately.spenders;
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
   showBlocked(list.blockedUsers);
-  table.show(list.spenders, list.next !== null);
+  show();
+}
+
+function show() {
+  if (list) table.show(words.withNow(list.spenders, recent), list.next !== null);
 }
 
 /** @param {number} at The tab. */
 function choose(at) {
   by = TABS[at][0];
   list = null;
+  recent = [];
   opened.clear();
   tabs.forEach((tab, index) => {
     tab.setAttribute('aria-selected', String(index === at));

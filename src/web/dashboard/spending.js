@@ -1,5 +1,5 @@
 // Who spends, as texts for the table of spenders and for that of one spender's grants. Pure.
-import { count, money, signed, size, some, span, time } from './format.js';
+import { count, mbps, money, signed, size, some, span, time } from './format.js';
 
 /**
  * @typedef {import('./api.d.ts').OverviewBody} Overview
@@ -11,6 +11,28 @@ import { count, money, signed, size, some, span, time } from './format.js';
 
 /** Spenders, or credentials of one, that are asked for at once. */
 export const ROWS_ASKED = 200;
+
+/** What the column "Now" is of, in minutes. */
+const NOW_MINUTES = 5;
+
+/** @typedef {Spender & {nowBytes: number, isListed: boolean}} SpenderNow With the bytes of the last minutes. Not listed: its bytes of the period are not known. */
+
+/** The query for a list of spenders. @param {By} by @param {string} [cursor] */
+export const listPath = (by, cursor = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+
+/** The query for those who spend now. @param {By} by */
+export const nowPath = (by) => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}&since=${NOW_MINUTES}m`);
+
+/** The spenders of the period with their bytes of the last minutes, and then those who spend now and are not among the loaded ones. @param {Spender[]} listed @param {Spender[]} recent @returns {SpenderNow[]} */
+export function withNow(listed, recent) {
+  const now = new Map(recent.map(({ key, bytes }) => [key, bytes]));
+  const keys = new Set(listed.map(({ key }) => key));
+  const others = recent.filter(({ key }) => !keys.has(key)).map((row) => ({ ...row, nowBytes: row.bytes, bytes: 0, isListed: false }));
+  return [...listed.map((row) => ({ ...row, nowBytes: now.get(row.key) ?? 0, isListed: true })), ...others];
+}
+
+/** The rate of the last minutes. @param {Pick<SpenderNow, 'nowBytes'>} spender */
+export const rateNow = ({ nowBytes }) => (nowBytes > 0 ? mbps((nowBytes * 8) / (NOW_MINUTES * 60e6)) : '–');
 
 /** Without a key: what is spent without one, and by those who have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
 export const nameOf = ({ key }, by) => key ?? `(no ${by})`;

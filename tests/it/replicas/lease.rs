@@ -106,7 +106,7 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     // How many alerts were raised, and whether one can be delivered.
     let raise = async |provider| {
         let sources = SourceStates { provider: Some(provider), ..SourceStates::default() };
-        app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, true);
+        app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, true).await;
         (app.account.recent_alerts().len(), Outbox::next(&*app.account).await.is_some())
     };
     assert_eq!(raise(false).await, (1, true));

@@ -56,7 +56,13 @@ impl Books {
         let figures = self.ledger.figures();
         let seen = [figures.period.start, figures.now];
         let period = PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen };
-        self.grants.spenders().top(kind, limit, after, &period)
+        let revoked = self.grants.revoked_by(kind);
+        let mut rows = self.grants.spenders().top(kind, limit, after, &period);
+        for row in &mut rows {
+            let revoked = row.key.as_ref().and_then(|key| revoked.get(key));
+            row.usable = row.live.saturating_sub(revoked.copied().unwrap_or(0));
+        }
+        rows
     }
 
     /// What a user has used and reserved under the limit for each user; `None` without one.

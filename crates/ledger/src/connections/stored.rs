@@ -33,7 +33,7 @@ impl Connections {
             if let Some((grant, charge)) = self.charge_of(connection) {
                 // All of it: the stored row lacks what it was charged before this period, too.
                 let from = charge.from.max(grants.period.start);
-                grants.charge(grant, &ConnectionCharge { from, ..charge });
+                grants.charge_row(grant, &ConnectionCharge { from, ..charge });
             }
         }
         let rules = &self.rules;

@@ -64,7 +64,8 @@ impl Grants {
                 counts.by_grant.contains_key(&id).then_some(u128::MAX)
             });
         }
-        self.count_unknown(source, unknown, counts.is_final, counts.until);
+        let from = counts.from.max(self.counted.entry(source).or_default().seen_until);
+        self.count_unknown(source, unknown, counts.is_final, [from, counts.until]);
         let counted = self.counted.entry(source).or_default();
         counted.taking = None;
         if counts.is_complete {
@@ -117,7 +118,8 @@ impl Grants {
         let ids: Vec<_> = ids.into_iter().take(ROWS_AT_ONCE).collect();
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
         let (is_final, until) = (counts.is_final, counts.until);
-        taking.unknown = taking.unknown.plus(self.count_grants(source, by_grant, is_final, until));
+        let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);
+        taking.unknown = taking.unknown.plus(unknown);
         for id in &ids {
             self.drop_claim(source, *id, seen_until, until);
         }
@@ -135,9 +137,9 @@ impl Grants {
         now: Timestamp,
     ) {
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
-        let unknown = self.count_grants(source, by_grant, true, now);
-        self.count_unknown(source, unknown, true, now);
-        let from = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
+        let from = self.seen_until(source);
+        let unknown = self.count_grants(source, by_grant, true, [from, now]);
+        self.count_unknown(source, unknown, true, [from, now]);
         for id in self.claiming_after(source, None).collect::<Vec<_>>() {
             self.drop_claim(source, id, from, now);
         }
@@ -159,11 +161,13 @@ impl Grants {
             return;
         }
         let issued_at = self.any(id).map_or(from, |row| row.issued_at);
-        let mut claims = false;
+        let (mut claims, mut claimed_at) = (false, until);
         self.change_spent(id, |spent| {
+            claimed_at = spent.seen_at();
             spent.drop_claims(from.max(issued_at), until);
             claims = spent.claimed() > ByteCount::ZERO;
         });
+        self.recent.drop_claims(id, until, claimed_at);
         if !claims {
             self.claiming.remove(&(source, id));
         }
@@ -221,13 +225,13 @@ impl Grants {
         }
     }
 
-    /// Takes counts by grant. Returns the bytes that belong to none.
+    /// Takes counts by grant. What the last count had not was relayed from one instant to another. Returns the bytes that belong to none.
     fn count_grants(
         &mut self,
         source: IceSource,
         by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
         is_final: bool,
-        at: Timestamp,
+        [from, at]: [Timestamp; 2],
     ) -> ByteCount {
         let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
@@ -235,18 +239,27 @@ impl Grants {
                 unknown = unknown.plus(bytes);
                 continue;
             };
-            let before = row.spent();
+            let (before, from) = (row.spent(), from.max(row.issued_at));
             self.change_spent(id, |spent| spent.count(bytes, is_final, at));
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
+                self.recent.count(id, after.measured().minus(before.measured()), from, at);
                 self.dirty.note(id);
             }
         }
         unknown
     }
 
-    fn count_unknown(&mut self, source: IceSource, unknown: ByteCount, is_final: bool, at: Timestamp) {
-        let counted = self.counted.entry(source).or_default();
-        counted.unknown.count(unknown, is_final, at);
+    fn count_unknown(
+        &mut self,
+        source: IceSource,
+        unknown: ByteCount,
+        is_final: bool,
+        [from, at]: [Timestamp; 2],
+    ) {
+        let of_source = &mut self.counted.entry(source).or_default().unknown;
+        let before = of_source.measured();
+        of_source.count(unknown, is_final, at);
+        self.recent.count_unknown(of_source.measured().minus(before), from, at);
     }
 }

@@ -141,6 +141,7 @@ impl Grants {
         let Some(row) = self.rows.remove(&id) else { return };
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
+        self.recent.remove(id);
         self.drop_row(&row);
         self.dirty.note_removed(id);
     }

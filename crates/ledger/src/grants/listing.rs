@@ -14,7 +14,7 @@ use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
 /// So many rows are looked at in one step.
-const LOOKED_AT_ONCE: usize = 2_000;
+pub(super) const LOOKED_AT_ONCE: usize = 2_000;
 
 /// Which grants are listed. What is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct ListedGrant {
     pub id: GrantId,
     /// Its row.
     pub row: GrantRow,
-    /// What it has spent in this period.
+    /// What it has spent in this period, or since the instant of the list.
     pub spent: Spent,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
@@ -57,6 +57,7 @@ pub struct GrantPage {
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
+    since: Option<Timestamp>,
     walk: Walk<GrantId>,
     places: Vec<GrantPlace>,
 }
@@ -66,18 +67,27 @@ fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
 }
 
 impl GrantPage {
-    /// Nothing is found yet.
-    pub fn new(filter: GrantFilter, limit: usize, after: Option<GrantPlace>) -> Self {
-        Self { filter, limit, after, walk: Walk::default(), places: vec![] }
+    /// Nothing is found yet. `since`: only what was relayed since then, at most [`super::recent::RECENT_MAX`] before now.
+    pub fn new(
+        filter: GrantFilter,
+        limit: usize,
+        after: Option<GrantPlace>,
+        since: Option<Timestamp>,
+    ) -> Self {
+        Self { filter, limit, after, since, walk: Walk::default(), places: vec![] }
     }
 
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let ids = self.walk.next(&grants.rows, LOOKED_AT_ONCE);
+        let ids = match self.since {
+            Some(_) => grants.next_recent(&mut self.walk, LOOKED_AT_ONCE),
+            None => self.walk.next(&grants.rows, LOOKED_AT_ONCE),
+        };
         let is_last = ids.len() < LOOKED_AT_ONCE;
         let metered = ids.into_iter().filter_map(|id| Some((id, grants.any(id)?)));
         let places = metered
-            .map(|(id, row)| (row, (grants.spent_of(row).bytes(), id)))
+            .map(|(id, row)| (row, (grants.spent_since(id, row, self.since, now).bytes(), id)))
+            .filter(|(_, (bytes, _))| self.since.is_none() || *bytes > ByteCount::ZERO)
             .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
             .filter(|(row, _)| row.source.is_metered() && grants.is_listed(row, &self.filter, now));
         self.places.extend(places.map(|(_, place)| place));
@@ -90,7 +100,8 @@ impl GrantPage {
 
     /// The rows that were found, most bytes first.
     pub fn rows(&self, grants: &Grants, now: Timestamp) -> Vec<ListedGrant> {
-        let mut rows: Vec<_> = self.places.iter().filter_map(|(_, id)| grants.listed(*id, now)).collect();
+        let mut rows: Vec<_> =
+            self.places.iter().filter_map(|(_, id)| grants.listed(*id, self.since, now)).collect();
         rows.sort_unstable_by_key(|row| order(row.place()));
         rows
     }
@@ -124,9 +135,19 @@ impl Grants {
         live.is_none_or(|live| row.is_live(now) == live) && (keys.is_empty() || has_keys())
     }
 
-    fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
+    fn spent_since(&self, id: GrantId, row: &GrantRow, since: Option<Timestamp>, now: Timestamp) -> Spent {
+        since.map_or_else(|| self.spent_of(row), |since| self.recent_of(id, since, now))
+    }
+
+    fn listed(&self, id: GrantId, since: Option<Timestamp>, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
         let (address, live) = (self.terms.address(row), row.is_live(now));
-        Some(ListedGrant { id, row: row.clone(), spent: self.spent_of(row), address, live })
+        Some(ListedGrant {
+            id,
+            row: row.clone(),
+            spent: self.spent_since(id, row, since, now),
+            address,
+            live,
+        })
     }
 }

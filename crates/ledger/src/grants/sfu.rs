@@ -160,6 +160,7 @@ impl Grants {
     fn measure(&mut self, id: GrantId, bytes: ByteCount, now: Timestamp) {
         if bytes > ByteCount::ZERO {
             self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
+            self.recent.count(id, bytes, now, now);
             self.dirty.note(id);
         }
     }

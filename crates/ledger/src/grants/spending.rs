@@ -36,9 +36,16 @@ impl Grants {
 
     /// Notes what a connection of a grant was charged.
     pub(crate) fn charge(&mut self, id: GrantId, charge: &ConnectionCharge) {
+        if let Some(source) = self.any(id).map(|row| row.source) {
+            self.recent.claim(id, charge, self.seen_until(source));
+            self.charge_row(id, charge);
+        }
+    }
+
+    /// The same without the last minutes: what a stored connection was charged all in all is not known by minute.
+    pub(crate) fn charge_row(&mut self, id: GrantId, charge: &ConnectionCharge) {
         let Some(source) = self.any(id).map(|row| row.source) else { return };
-        let counted_until =
-            self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
+        let counted_until = self.seen_until(source);
         let (mut claims, start) = (false, self.period.start);
         self.change_spent(id, |spent| {
             spent.charge(charge, start, counted_until);
@@ -51,6 +58,11 @@ impl Grants {
         if charge.is_last || charge.from < self.period.start {
             self.dirty.note(id);
         }
+    }
+
+    /// Until when a source has counted its grants, perhaps not for good.
+    pub(super) fn seen_until(&self, source: IceSource) -> Timestamp {
+        self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
     /// What a user has used and may still use.
@@ -74,6 +86,7 @@ impl Grants {
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         let keys = keys_of(spender.clone(), None);
+        self.recent.claim_ungranted(spender, charge);
         let [more, less] = charge.since(self.period.start);
         let share = Sums::of_charge(less, more, charge.at);
         // Bytes count for the last day in which they may have been relayed, and what is taken back for the first one.

@@ -9,14 +9,16 @@ use super::{SpenderRow, Spenders};
 use crate::units::ByteCount;
 
 /// One row, as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpenderSums {
     /// Who; `None` for the rest.
     pub key: Option<SpenderKey>,
-    /// The sums of this period.
+    /// The sums of this period, or of the last minutes.
     pub sums: Sums,
     /// Live grants.
     pub live: u64,
+    /// How many of them were not revoked.
+    pub usable: u64,
 }
 
 /// A place in the order: rows with more bytes come first, then by key, and the rest before all with as many.
@@ -26,6 +28,13 @@ pub struct Place {
     pub bytes: ByteCount,
     /// Its key.
     pub key: Option<SpenderKey>,
+}
+
+impl Place {
+    /// Whether it comes after another one.
+    pub fn comes_after(&self, other: &Self) -> bool {
+        (Reverse(self.bytes), &self.key) > (Reverse(other.bytes), &other.key)
+    }
 }
 
 type Order<'a> = (Reverse<ByteCount>, Option<&'a SpenderKey>);
@@ -90,6 +99,7 @@ impl Spenders {
 
 impl SpenderRow {
     fn shown(&self, key: Option<&SpenderKey>, sums: Sums) -> SpenderSums {
-        SpenderSums { key: key.cloned(), sums, live: u64::try_from(self.live).unwrap_or(0) }
+        let live = u64::try_from(self.live).unwrap_or(0);
+        SpenderSums { key: key.cloned(), sums, live, usable: live }
     }
 }

@@ -80,7 +80,7 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     let ids = fill(&mut books, IceSource::Cloudflare, grants)?;
     once("batch of all rows", || drop(books.take_batch()));
     counts(&mut books, &ids);
-    let (mut looks, mut page) = (Steps::default(), GrantPage::new(GrantFilter::default(), PAGE, None));
+    let (mut looks, mut page) = (Steps::default(), GrantPage::new(GrantFilter::default(), PAGE, None, None));
     while !looks.time(|| page.look(books.grants(), books.now())) {}
     looks.print("look for a page of grants");
     once("page of grants", || page.rows(books.grants(), books.now()));

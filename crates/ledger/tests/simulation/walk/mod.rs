@@ -250,7 +250,7 @@ fn visible(books: &mut Books) -> Visible {
     snapshot.measured.late_counts = None;
     snapshot.measured.uncut = false;
     // When a spender was seen last may be that of a grant that was undone.
-    let sums = |SpenderSums { key, sums, live }: SpenderSums| {
+    let sums = |SpenderSums { key, sums, live, .. }: SpenderSums| {
         (key, [sums.measured(), sums.claimed(), sums.settled()], sums.grants(), live)
     };
     let users = [0, 1, 2].map(|user| books.user_share(&minting::user_named(user)));

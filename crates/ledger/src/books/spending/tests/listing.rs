@@ -31,7 +31,7 @@ fn a_full_table_moves_its_smallest_idle_row_into_the_others() {
 }
 
 fn page(broker: &Broker, filter: &GrantFilter, limit: usize, after: Option<GrantPlace>) -> Vec<ListedGrant> {
-    let mut page = GrantPage::new(filter.clone(), limit, after);
+    let mut page = GrantPage::new(filter.clone(), limit, after, None);
     while !page.look(broker.books.grants(), broker.books.now()) {}
     page.rows(broker.books.grants(), broker.books.now())
 }
@@ -86,7 +86,7 @@ fn many_counts_and_a_long_list_are_taken_in_parts_and_a_crash_lets_no_part_count
     assert!(broker.count(at(90), false, &[(ids[0], 2)], 0));
     let sum = 3 * MANY + 2;
     assert_eq!(broker.of("ann"), Some((sum, 0, sum)), "every grant counts once");
-    let mut list = GrantPage::new(GrantFilter::default(), 1, None);
+    let mut list = GrantPage::new(GrantFilter::default(), 1, None, None);
     assert!(!list.look(broker.books.grants(), at(0)), "not all are looked at");
     let rows = page(&broker, &GrantFilter::default(), 2, None);
     assert_eq!(rows.iter().map(|row| row.spent.bytes().get()).collect::<Vec<_>>(), [5, 3]);

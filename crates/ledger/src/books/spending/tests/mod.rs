@@ -24,6 +24,7 @@ mod held;
 mod limits;
 mod listing;
 mod parts;
+mod recent;
 mod resets;
 
 const SOURCE: IceSource = IceSource::Cloudflare;

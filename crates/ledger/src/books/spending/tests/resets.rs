@@ -38,7 +38,7 @@ fn the_sums_begin_at_zero_at_once_and_the_rows_in_steps() {
         let (mut broker, first) = at_reset(mode);
         assert_eq!(broker.of("ann"), None, "no grant counts in this period yet");
         let listed = |broker: &Broker| {
-            let mut page = GrantPage::new(GrantFilter::default(), 1_000, None);
+            let mut page = GrantPage::new(GrantFilter::default(), 1_000, None, None);
             while !page.look(broker.books.grants(), at(7_200)) {}
             let rows = page.rows(broker.books.grants(), at(7_200));
             (rows.len(), rows.iter().map(|grant| grant.spent.bytes().get()).sum::<u64>())

@@ -1,0 +1,157 @@
+//! Who spends now: the bytes of the last minutes, as reported and as counted.
+
+use super::*;
+use crate::grants::recent::UNGRANTED_MAX;
+use crate::grants::summing::RecentSpenders;
+
+impl Broker {
+    /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.
+    fn recent(&self, kind: SpenderKind, seconds: u64) -> Vec<(String, u64, u64)> {
+        let now = self.books.now();
+        let since = Timestamp::from_millis(now.as_millis() - i64::try_from(seconds * 1_000).unwrap());
+        let mut walk = RecentSpenders::new(kind, since);
+        while !walk.look(self.books.grants(), now) {}
+        let name = |key: Option<SpenderKey>| key.map_or("-".into(), |key| key.to_string());
+        let row = |row: SpenderSums| (name(row.key), row.sums.measured().get(), row.sums.claimed().get());
+        walk.rows().into_iter().map(row).collect()
+    }
+
+    fn by_user(&self, seconds: u64) -> Vec<(String, u64, u64)> {
+        self.recent(SpenderKind::User, seconds)
+    }
+
+    /// A grant with an open connection.
+    fn caller(&mut self, name: &str) -> Grant {
+        let grant = self.mint(requester(name), 7_200).unwrap();
+        self.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+        grant
+    }
+}
+
+fn row(name: &str, measured: u64, claimed: u64) -> (String, u64, u64) {
+    (name.into(), measured, claimed)
+}
+
+#[test]
+fn the_last_minutes_alone_say_who_spends_now() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
+    for minute in 1..=20 {
+        broker.books.advance(at(60 * minute));
+        broker.beat(ann, 5 * MB * minute.min(10));
+        broker.beat(bob, MB * minute);
+    }
+    assert_eq!(broker.of("ann"), Some((0, 50 * MB, 50 * MB)), "who has spent most of the month");
+    assert_eq!(broker.by_user(300), [row("bob", 0, 5 * MB)]);
+    assert_eq!(broker.by_user(660), [row("bob", 0, 11 * MB), row("ann", 0, 5 * MB)]);
+    assert_eq!(broker.by_user(630), [row("bob", 0, 10_500_000), row("ann", 0, 2_500_000)], "half a minute");
+    assert_eq!(broker.by_user(900), [row("ann", 0, 25 * MB), row("bob", 0, 15 * MB)]);
+    assert_eq!(broker.recent(SpenderKind::Label, 300), [row("room-1", 0, 5 * MB)]);
+    assert_eq!(broker.recent(SpenderKind::Call, 300), [row("-", 0, 5 * MB)], "of no call");
+    let since = at(20 * 60 - 300);
+    let mut page = GrantPage::new(GrantFilter::default(), 9, None, Some(since));
+    assert!(page.look(broker.books.grants(), broker.books.now()));
+    let grants = page.rows(broker.books.grants(), broker.books.now());
+    let grants: Vec<_> = grants.iter().map(|grant| (grant.id, grant.spent.bytes().get())).collect();
+    assert_eq!(grants, [(bob.id, 5 * MB)]);
+    broker.restart();
+    assert_eq!(broker.by_user(900), [], "they are not stored");
+}
+
+#[test]
+fn a_count_replaces_what_was_claimed_for_its_time() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.caller("ann");
+    for minute in 1..=12 {
+        broker.books.advance(at(60 * minute));
+        broker.beat(ann, 5 * MB * minute);
+    }
+    let stranger = GrantId::new([9; 16]);
+    assert!(broker.count(at(120), false, &[(ann.id, 2 * MB), (stranger, 4 * MB)], 0));
+    assert_eq!(broker.by_user(720), [row("ann", 2 * MB, 50 * MB), row("-", 4 * MB, 0)]);
+    assert_eq!(broker.by_user(600), [row("ann", 0, 50 * MB)], "younger than the count");
+    assert!(broker.count(at(180), true, &[(ann.id, 3 * MB), (stranger, 4 * MB)], 0));
+    assert_eq!(broker.by_user(720), [row("ann", 3 * MB, 45 * MB), row("-", 4 * MB, 0)]);
+    let unknown = broker.books.grants().recent_unknown_bytes(at(0), broker.books.now());
+    assert_eq!(unknown.get(), 4 * MB);
+}
+
+#[test]
+fn a_relay_that_is_watched_here_counts_the_last_seconds() {
+    let mut setup = setup(BudgetMode::Estimate, SpenderTerms::default());
+    setup.sources[0].source = IceSource::Relay;
+    let mut books = setup.open(None, at(0));
+    let hold =
+        books.reserve(IceSource::Relay, Duration::from_secs(600), MINT_SLACK, &requester("ann")).unwrap();
+    let id = GrantId::new([1; 16]);
+    let grant = Grant { id, source: IceSource::Relay, issued_at: at(0), expires_at: at(600) };
+    let _ = books.commit(hold, &grant, None, requester("ann")).unwrap();
+    books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+    let mut broker = Broker { setup, books, stored: Stored::default(), minted: 1 };
+    for seconds in (10..=90).step_by(10) {
+        broker.books.advance(at(seconds));
+        broker.beat(grant, seconds * MB);
+        broker.books.add_grant_traffic(IceSource::Relay, &[(id, Traffic::new(0, 3 * MB))].into());
+        assert_eq!(broker.by_user(900), [row("ann", seconds / 10 * 3 * MB, 0)]);
+    }
+    broker.books.advance(at(95));
+    broker.beat(grant, 91 * MB);
+    assert_eq!(broker.by_user(900), [row("ann", 27 * MB, MB)], "claimed since the count");
+}
+
+#[test]
+fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.caller("ann");
+    broker.books.advance(at(20));
+    let silent = Report { relayed: Some(true), ..Report::default() };
+    broker.books.heartbeat(Caller::Grant(ann), "c", silent).unwrap();
+    assert_eq!(broker.by_user(60), [row("ann", 0, MINUTE_BYTES / 3)]);
+    broker.books.advance(at(40));
+    broker.beat(ann, MB);
+    assert_eq!(broker.by_user(60), [row("ann", 0, MB)]);
+}
+
+#[test]
+fn connections_without_a_grant_count_for_those_whom_the_reporter_names() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let report = |broker: &mut Broker, name: String, bytes| {
+        broker.books.open(Caller::Reporter, &name, Some(true)).unwrap();
+        let by_reporter = Spender { user: User::new(&name), ..Spender::default() };
+        broker.books.report_spender(Caller::Reporter, &name, by_reporter);
+        let report = Report { bytes_received: Some(bytes), ..Report::default() };
+        broker.books.heartbeat(Caller::Reporter, &name, report).unwrap();
+    };
+    broker.books.advance(at(30));
+    report(&mut broker, "ann".into(), 0);
+    broker.books.advance(at(59));
+    report(&mut broker, "ann".into(), 9);
+    assert_eq!(broker.by_user(60), [row("ann", 0, 9)]);
+    for number in 1..=UNGRANTED_MAX {
+        report(&mut broker, format!("user-{number}"), 0);
+    }
+    broker.books.advance(at(60));
+    report(&mut broker, format!("user-{UNGRANTED_MAX}"), 7);
+    assert_eq!(broker.by_user(60), [row("ann", 0, 9), row("-", 0, 7)], "the names are bounded");
+}
+
+#[test]
+fn old_minutes_are_forgotten_with_their_grants() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let mut caller = |number: u32| {
+        let spender = requester(&format!("user-{number}")).spender;
+        let by_server = Requester { spender, ..Requester::default() };
+        let grant = broker.mint(by_server, 7_200).unwrap();
+        broker.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+        grant
+    };
+    let grants: Vec<_> = (0..2_100).map(&mut caller).collect();
+    broker.books.advance(at(20));
+    for grant in &grants {
+        broker.beat(*grant, MB);
+    }
+    assert_eq!(broker.recent(SpenderKind::Label, 60), [row("room-1", 0, 2_100 * MB)]);
+    broker.books.advance(at(20 * 60));
+    assert!(!broker.books.tidy() && broker.books.tidy(), "in steps");
+    assert_eq!(broker.by_user(2_000), [], "nothing is kept");
+}

@@ -1,0 +1,207 @@
+//! What grants relayed in the last minutes, as their connections claimed it and as their sources counted it.
+//! Tests: `src/books/spending/tests/recent.rs`.
+//! A count replaces what was claimed for the time that it covers. It is kept in memory, for a grant while it has any.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Grants;
+use super::listing::LOOKED_AT_ONCE;
+use super::spent::{ConnectionCharge, Spent, later_part};
+use crate::shards::{Shards, Walk};
+use crate::sorted;
+use crate::spender::Spender;
+use crate::token::GrantId;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+
+/// The longest time for which the bytes of the last minutes are known.
+pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Most spenders of connections without a grant whose last minutes are known by name.
+pub(crate) const UNGRANTED_MAX: usize = 1_000;
+
+/// The bytes of one minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct MinuteBytes {
+    measured: ByteCount,
+    claimed: ByteCount,
+}
+
+/// The last minutes in which there was something.
+#[derive(Debug, Default)]
+struct RecentMinutes(Vec<(Minute, MinuteBytes)>);
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct RecentBytes {
+    grants: Shards<GrantId, RecentMinutes>,
+    /// Of connections without a grant.
+    ungranted: BTreeMap<Spender, RecentMinutes>,
+    /// Counted under identifiers that the ledger does not know.
+    unknown: RecentMinutes,
+    /// The grants that may have minutes that are too old.
+    old: Walk<GrantId>,
+    /// The minute in which all of these were looked through.
+    forgotten_at: Minute,
+}
+
+impl RecentMinutes {
+    /// Changes the minutes in which these bytes were relayed, evenly from one instant to another.
+    fn spread(
+        &mut self,
+        bytes: ByteCount,
+        from: Timestamp,
+        to: Timestamp,
+        change: impl Fn(&mut MinuteBytes, ByteCount),
+    ) {
+        let last = Minute::of(to);
+        for minute in (Minute::of(from).max(first_minute(to)).number()..=last.number()).map(Minute::new) {
+            let later = later_part(bytes, from, to, minute.end());
+            let part = later_part(bytes, from, to, minute.start()).minus(later);
+            sorted::change(&mut self.0, minute, |of| change(of, part));
+        }
+        self.forget_before(first_minute(to));
+    }
+
+    fn claim(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
+        let ConnectionCharge { before, after, at, .. } = *charge;
+        let from = charge.from.max(counted_until).min(at);
+        let later = |bytes| later_part(bytes, charge.from, at, counted_until);
+        self.spread(later(after.minus(before)), from, at, |of, part| of.claimed = of.claimed.plus(part));
+        self.spread(later(before.minus(after)), from, at, |of, part| of.claimed = of.claimed.minus(part));
+    }
+
+    fn count(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
+        self.spread(bytes, from.min(until), until, |of, part| of.measured = of.measured.plus(part));
+    }
+
+    /// Everything before `until` is counted. The last claim was made at `claimed_at`.
+    fn drop_claims(&mut self, until: Timestamp, claimed_at: Timestamp) {
+        for (minute, of) in &mut self.0 {
+            let end = minute.end().min(claimed_at.max(minute.start()));
+            of.claimed = later_part(of.claimed, minute.start(), end, until);
+        }
+        self.0.retain(|(_, of)| *of != MinuteBytes::default());
+    }
+
+    fn forget_before(&mut self, first: Minute) {
+        self.0.retain(|(minute, _)| *minute >= first);
+    }
+
+    /// What was relayed in `[since, now)`.
+    fn between(&self, since: Timestamp, now: Timestamp) -> MinuteBytes {
+        let part = |minute: Minute, bytes| later_part(bytes, minute.start(), minute.end().min(now), since);
+        let parts = self.0.iter().filter(|(minute, _)| minute.end() > since);
+        parts.fold(MinuteBytes::default(), |sum, (minute, of)| MinuteBytes {
+            measured: sum.measured.plus(part(*minute, of.measured)),
+            claimed: sum.claimed.plus(part(*minute, of.claimed)),
+        })
+    }
+}
+
+impl MinuteBytes {
+    fn as_spent(self, seen_at: Timestamp) -> Spent {
+        Spent { measured: self.measured, claimed: self.claimed, seen_at, ..Spent::default() }
+    }
+}
+
+impl RecentBytes {
+    /// A connection of a grant was charged. Its source has counted everything before `counted_until`.
+    pub(super) fn claim(&mut self, id: GrantId, charge: &ConnectionCharge, counted_until: Timestamp) {
+        self.grants.get_or_default(id).claim(charge, counted_until);
+    }
+
+    /// A connection without a grant was charged.
+    pub(super) fn claim_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
+        let is_named = self.ungranted.len() < UNGRANTED_MAX || self.ungranted.contains_key(spender);
+        let spender = if is_named { spender.clone() } else { Spender::default() };
+        self.ungranted.entry(spender).or_default().claim(charge, Timestamp::default());
+    }
+
+    /// The source of a grant has counted bytes from one instant to another.
+    pub(super) fn count(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) {
+        if bytes > ByteCount::ZERO {
+            self.grants.get_or_default(id).count(bytes, from, until);
+        }
+    }
+
+    /// A source has counted bytes under identifiers that the ledger does not know.
+    pub(super) fn count_unknown(&mut self, bytes: ByteCount, from: Timestamp, until: Timestamp) {
+        self.unknown.count(bytes, from, until);
+    }
+
+    /// See [`RecentMinutes::drop_claims`].
+    pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, claimed_at: Timestamp) {
+        if let Some(minutes) = self.grants.get_mut(&id) {
+            minutes.drop_claims(until, claimed_at);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: GrantId) {
+        self.grants.remove(&id);
+    }
+
+    /// Forgets what is too old, once a minute and of at most [`LOOKED_AT_ONCE`] grants. `false` if there are more.
+    pub(super) fn forget_old(&mut self, now: Timestamp) -> bool {
+        let first = first_minute(now);
+        if self.forgotten_at == Minute::of(now) {
+            return true;
+        }
+        let ids = self.old.next(&self.grants, LOOKED_AT_ONCE);
+        for id in &ids {
+            let Some(minutes) = self.grants.get_mut(id) else { continue };
+            minutes.forget_before(first);
+            if minutes.0.is_empty() {
+                self.grants.remove(id);
+            }
+        }
+        if ids.len() == LOOKED_AT_ONCE {
+            return false;
+        }
+        self.unknown.forget_before(first);
+        self.ungranted.retain(|_, minutes| {
+            minutes.forget_before(first);
+            !minutes.0.is_empty()
+        });
+        (self.old, self.forgotten_at) = (Walk::default(), Minute::of(now));
+        true
+    }
+}
+
+impl Grants {
+    /// What a grant has relayed in `[since, now)`.
+    pub(super) fn recent_of(&self, id: GrantId, since: Timestamp, now: Timestamp) -> Spent {
+        let minutes = self.recent.grants.get(&id);
+        let seen_at = self.any(id).map(|row| row.spent().seen_at()).unwrap_or_default();
+        minutes.map(|minutes| minutes.between(since, now).as_spent(seen_at)).unwrap_or_default()
+    }
+
+    /// The next grants that have relayed something lately.
+    pub(super) fn next_recent(&self, walk: &mut Walk<GrantId>, most: usize) -> Vec<GrantId> {
+        walk.next(&self.recent.grants, most)
+    }
+
+    /// What connections without a grant and unknown identifiers have relayed in `[since, now)`.
+    pub(super) fn recent_others(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Spender, Spent)> {
+        let named = self.recent.ungranted.iter().map(|(spender, minutes)| (spender.clone(), minutes));
+        let all = named.chain([(Spender::default(), &self.recent.unknown)]);
+        all.map(move |(spender, minutes)| (spender, minutes.between(since, now).as_spent(now)))
+    }
+
+    /// Bytes that sources have counted in `[since, now)` under identifiers that the ledger does not know.
+    pub fn recent_unknown_bytes(&self, since: Timestamp, now: Timestamp) -> ByteCount {
+        self.recent.unknown.between(since, now).measured
+    }
+}
+
+/// The first minute that is kept: its end may lie within [`RECENT_MAX`].
+fn first_minute(now: Timestamp) -> Minute {
+    let most = i64::try_from(RECENT_MAX.as_secs() / 60).unwrap_or(0);
+    Minute::new(Minute::of(now).number().saturating_sub(most))
+}
