@@ -18,8 +18,8 @@ pub const RENEW_INTERVAL: Bound = Bound::millis(5_000, 250);
 /// The interval between listings of coturn's sessions. It bounds the bytes that are relayed after the budget is spent, except for
 /// those that coturn does not show yet.
 pub const COTURN_LOOK_INTERVAL: Bound = Bound::millis(2_000, 500);
-/// The longest time between two looks at a session of the SFU. The shortest is a third of it.
-pub const SFU_LOOK_AFTER_MAX: Bound = Bound::millis(45_000, 3_000);
+/// The time between two looks at a session of the SFU. What the SFU is asked for comes into effect within it, or never.
+pub const SFU_LOOK_INTERVAL: Bound = Bound::millis(30_000, 2_000);
 
 /// A time of every program, and the one after [`shorten`].
 #[derive(Clone, Copy, Debug)]

@@ -127,14 +127,10 @@ impl SfuBroker for SignalingBroker {
         self.account.change(|books| {
             let (name, row) = (changed.id.text(), changed.row(books.now()));
             books.set_sfu_session(&name, row.as_ref());
-            for late in changed.late {
-                books.charge_late(&name, (late.kbps, late.span));
+            if changed.is_found {
+                books.extend_sfu_session(&name);
             }
         });
-    }
-
-    fn describe(&self, session: &str, by_page: Spender) {
-        self.account.change(|books| books.describe_session(session, by_page));
     }
 
     fn holds_lease(&self) -> bool {

@@ -11,7 +11,7 @@ use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, path, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, Off, is_of_module};
-use crate::bounds::{SFU_LOOK_AFTER_MAX, TTL_MIN};
+use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
 
 /// The longest `PEERJS_KEY`, in bytes.
 const PEERJS_KEY_MAX: usize = 64;
@@ -142,8 +142,8 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
         settings.refuse("CALLS_APP_ID", expected);
     }
     let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-    let look_after_max = SFU_LOOK_AFTER_MAX.get();
-    Some(SfuConfig { prefixes, app_id, app_secret, api, look_after_max, is_locked, client_rate })
+    let look_interval = SFU_LOOK_INTERVAL.get();
+    Some(SfuConfig { prefixes, app_id, app_secret, api, look_interval, is_locked, client_rate })
 }
 
 fn rooms(settings: &mut Settings<'_>) -> RoomsConfig {

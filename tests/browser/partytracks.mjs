@@ -43,7 +43,7 @@ async function run() {
 
   await startCoturn();
   broker = await start();
-  await part(aCallGoesOnOverARestartOfTheBroker);
+  await part(mediaGoOnOverARestartOfTheBrokerAndPagesOpenNewSessions);
   await browser.close();
   assert.equal(await broker.stop(), 'status 0');
   assert.ok(![operatorToken, APP.secret].some((secret) => broker.log.includes(secret)), 'the log has no secret');
@@ -202,7 +202,7 @@ async function aSpentBudgetEndsWhatPullsUntilTheLimitIsRaised() {
   for (const page of [ann, bob, carl]) await page.close();
 }
 
-async function aCallGoesOnOverARestartOfTheBroker() {
+async function mediaGoOnOverARestartOfTheBrokerAndPagesOpenNewSessions() {
   const [ann, bob] = [await enter('room-5', true), await enter('room-5', true)];
   const sent = await push(ann);
   const pulled = await pull(bob, sent);
@@ -220,12 +220,17 @@ async function aCallGoesOnOverARestartOfTheBroker() {
   console.log(`  a page that was waiting has a session ${((Date.now() - begun) / 1_000).toFixed(1)} s after the start`);
   await flows(bob, pulled);
 
-  await flows(carl, await pull(carl, sent)); // of a session that has made no call since
-  await flows(bob, await pull(bob, await push(ann)));
-  await flows(bob, await pull(bob, await push(carl)));
-  for (const page of [ann, bob]) assert.equal((await look(page)).sessions.length, 1, 'the session of before the restart');
-  for (const page of [ann, bob]) nothingWentWrong(page);
-  for (const page of [ann, bob, carl]) await page.close();
+  await flows(carl, await pull(carl, sent)); // of a session of before the restart
+  const ofCarl = await push(carl);
+  await pull(bob, ofCarl);
+  await isRefused(bob, 410, 'session_gone');
+  assert.equal((await look(bob)).sessions.length, 1, 'the package opens no new session by itself');
+  await flows(bob, pulled);
+  await bob.close();
+  const again = await enter('room-5', true);
+  await flows(again, await pull(again, ofCarl));
+  nothingWentWrong(again);
+  for (const page of [ann, carl, again]) await page.close();
 }
 
 function theSfuSawOnlyWhatItShould() {

@@ -88,7 +88,7 @@ pub struct Grants {
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
-    /// Sessions of the SFU with a promise, by the minute in which it must be renewed.
+    /// Sessions of the SFU with a promise, by the minute in which it is over.
     pulling: BTreeSet<(Minute, GrantId)>,
     dirty: Dirty<GrantId>,
 }

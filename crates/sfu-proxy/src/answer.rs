@@ -8,19 +8,23 @@ use super::name::Name;
 use super::session_id::SessionId;
 use super::track::{Direction, TrackId};
 
-/// A track or a data channel of an answer that succeeded.
+/// A track or a data channel of an answer, or of the state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfirmedTrack {
+pub struct Entry {
     /// What it is.
-    pub id: TrackId,
+    pub id: Option<TrackId>,
+    /// Whether it is a data channel.
+    pub is_channel: bool,
     /// Which way it goes, if the answer says so.
     pub direction: Option<Direction>,
     /// The session that sends it, if it is another one.
     pub session: Option<SessionId>,
     /// The name under which others pull it.
     pub name: Option<Name>,
-    /// Whether media flows. In a data channel that is not closed anything may flow at any time.
-    pub is_active: bool,
+    /// Whether the SFU refuses it.
+    pub is_refused: bool,
+    /// Whether the SFU says that nothing flows.
+    pub is_inactive: bool,
 }
 
 /// What an answer says of the session.
@@ -28,8 +32,8 @@ pub struct ConfirmedTrack {
 pub struct SfuAnswer {
     /// The new session.
     pub session: Option<SessionId>,
-    /// Tracks and data channels that succeeded.
-    pub tracks: Vec<ConfirmedTrack>,
+    /// Its tracks and data channels.
+    pub entries: Vec<Entry>,
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
@@ -39,23 +43,17 @@ pub(crate) fn answered(body: &[u8]) -> Option<SfuAnswer> {
         return None;
     }
     let entries = |list: &str| answer.get(list).and_then(Value::as_array).into_iter().flatten();
-    let tracks = entries("tracks").filter_map(|entry| {
-        let id = TrackId::Mid(Name::new(entry.get("mid")?.as_str()?)?);
-        confirmed(id, entry, entry.get("status").is_none_or(|status| status == "active"))
+    let tracks = entries("tracks").filter(|entry| entry.is_object()).map(|entry| {
+        let mid = entry.get("mid").and_then(Value::as_str).and_then(Name::new);
+        entry_of(entry, mid.map(TrackId::Mid), false)
     });
-    let channels = entries("dataChannels").filter_map(|entry| {
-        let id = TrackId::Channel(entry.get("id")?.as_u64()?);
-        confirmed(id, entry, entry.get("status").is_none_or(|status| status != "inactive"))
-    });
+    let channels = entries("dataChannels")
+        .map(|entry| entry_of(entry, entry.get("id").and_then(Value::as_u64).map(TrackId::Channel), true));
     let session = answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new);
-    Some(SfuAnswer { session, tracks: tracks.chain(channels).collect() })
+    Some(SfuAnswer { session, entries: tracks.chain(channels).collect() })
 }
 
-/// An entry of an answer. `None` if it reports an error.
-fn confirmed(id: TrackId, entry: &Value, is_active: bool) -> Option<ConfirmedTrack> {
-    if is_error(entry.get("errorCode")) {
-        return None;
-    }
+fn entry_of(entry: &Value, id: Option<TrackId>, is_channel: bool) -> Entry {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let session = text("sessionId").and_then(SessionId::new);
     let direction = match text("location") {
@@ -64,7 +62,8 @@ fn confirmed(id: TrackId, entry: &Value, is_active: bool) -> Option<ConfirmedTra
         _ => session.as_ref().map(|_| Direction::Remote),
     };
     let name = text("trackName").or_else(|| text("dataChannelName")).and_then(Name::new);
-    Some(ConfirmedTrack { id, direction, session, name, is_active })
+    let (is_refused, is_inactive) = (is_error(entry.get("errorCode")), text("status") == Some("inactive"));
+    Entry { id, is_channel, direction, session, name, is_refused, is_inactive }
 }
 
 fn is_error(code: Option<&Value>) -> bool {
@@ -75,45 +74,42 @@ fn is_error(code: Option<&Value>) -> bool {
 mod tests {
     use super::*;
 
-    fn directions(answer: &SfuAnswer) -> Vec<(Option<Direction>, bool)> {
-        answer.tracks.iter().map(|track| (track.direction, track.is_active)).collect()
+    /// Direction, and whether it is refused or inactive.
+    fn parts(answer: &SfuAnswer) -> Vec<(Option<Direction>, bool, bool)> {
+        answer.entries.iter().map(|entry| (entry.direction, entry.is_refused, entry.is_inactive)).collect()
     }
 
+    const REMOTE: Option<Direction> = Some(Direction::Remote);
+
     #[test]
-    fn an_answer_names_the_session_and_the_tracks_that_succeeded() {
+    fn an_answer_names_the_session_and_what_it_grants_or_refuses() {
         let new = answered(br#"{"sessionId":"s1","sessionDescription":{"type":"answer","sdp":""}}"#).unwrap();
         assert_eq!(new.session, SessionId::new("s1"));
         let pull = br#"{"requiresImmediateRenegotiation":true,"tracks":[
             {"trackName":"a","mid":"0","sessionId":"s2"},
             {"trackName":"b","mid":"1"},
-            {"trackName":"c","mid":"2","sessionId":"s2","errorCode":"not_found_track_error"},
-            {"trackName":"d"},7]}"#;
+            {"trackName":"c","sessionId":"s2","errorCode":"not_found_track_error"},7]}"#;
         let answer = answered(pull).unwrap();
-        assert_eq!(directions(&answer), [(Some(Direction::Remote), true), (None, true)]);
-        assert_eq!(answer.tracks[0].session, SessionId::new("s2"));
-        assert_eq!(answer.tracks[1].name, Name::new("b"));
+        assert_eq!(parts(&answer), [(REMOTE, false, false), (None, false, false), (REMOTE, true, false)]);
+        assert_eq!((&answer.entries[0].session, &answer.entries[2].id), (&SessionId::new("s2"), &None));
+        assert_eq!(answer.entries[1].name, Name::new("b"));
     }
 
     #[test]
-    fn the_state_of_a_session_says_which_tracks_are_active() {
+    fn the_state_of_a_session_says_what_is_inactive() {
         let state = br#"{"tracks":[
             {"location":"local","mid":"0","trackName":"a","status":"active"},
             {"location":"remote","mid":"1","sessionId":"s2","trackName":"b","status":"inactive"},
             {"location":"remote","mid":"2","sessionId":"s2","trackName":"c","status":"waiting"}],
             "dataChannels":[{"location":"remote","id":3,"sessionId":"s2","status":"initializing"},
-            {"location":"local","id":4,"dataChannelName":"chat"},{"id":5,"errorCode":"not_found"},
-            {"location":"remote","id":6,"sessionId":"s2","status":"inactive"}]}"#;
+            {"location":"local","id":4,"dataChannelName":"chat"},{"id":5,"errorCode":"not_found"}]}"#;
         let answer = answered(state).unwrap();
-        let (local, remote) = (Some(Direction::Local), Some(Direction::Remote));
-        let tracks = [(local, true), (remote, false), (remote, false)];
-        assert_eq!(directions(&answer)[..3], tracks);
-        assert_eq!(
-            directions(&answer)[3..],
-            [(remote, true), (local, true), (remote, false)],
-            "data channels"
-        );
-        assert_eq!(answer.tracks[3].id, TrackId::Channel(3));
-        assert_eq!(answer.tracks[4].name, Name::new("chat"));
+        let local = Some(Direction::Local);
+        let tracks = [(local, false, false), (REMOTE, false, true), (REMOTE, false, false)];
+        assert_eq!(parts(&answer)[..3], tracks);
+        assert_eq!(parts(&answer)[3..], [(REMOTE, false, false), (local, false, false), (None, true, false)]);
+        assert_eq!(answer.entries[3].id, Some(TrackId::Channel(3)));
+        assert_eq!(answer.entries[4].name, Name::new("chat"));
     }
 
     #[test]

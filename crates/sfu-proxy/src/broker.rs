@@ -26,11 +26,8 @@ pub trait SfuBroker: Broker {
     /// Whether every change up to now is on disk. Waits for the write.
     async fn recorded(&self) -> bool;
 
-    /// Charges what a session is and takes now.
+    /// Charges what a session is and takes now. If a look has found it, what it takes is promised for longer.
     fn remember(&self, changed: ChangedSession);
-
-    /// Notes what the page that opened a session says of it: a label, its origin.
-    fn describe(&self, session: &str, by_page: Spender);
 
     /// Whether this broker may still act as the leader. If not, another one may know more of the sessions, and closes them.
     fn holds_lease(&self) -> bool;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use turn_ledger::NotAdmitted;
 
+use crate::answer::SfuAnswer;
 use crate::fault::Fault;
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
-use crate::request::{self, RequestedTracks};
+use crate::request::{self, Pull, RequestedTracks};
 use crate::session_id::SessionId;
-use crate::taken::Demand;
+use crate::sessions::Sessions;
 use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
@@ -26,54 +27,57 @@ impl SfuProxy {
     ) -> Result<SfuResponse, Fault> {
         let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
         passed.body = request.body.into();
-        let wanted = self.with(|sessions, now| {
-            let wanted = match call {
-                SfuCall::UpdateTracks | SfuCall::UpdateDataChannels => {
-                    sessions.check_update(&id, request.wanted)
-                }
-                _ => sessions.check_request(&id, request.wanted),
-            }?;
-            sessions.call_begins(&id, wanted.count(), now)?;
-            Ok(wanted)
-        })?;
-        let underway = CallInProgress { proxy: Arc::clone(self), id, asked: wanted.count(), is_known: false };
-        let called = async move { underway.call(call, wanted, passed).await };
+        let (number, wanted) =
+            self.with(|sessions, now| self.begin_call(sessions, &id, (call, request.wanted), now))?;
+        let underway = CallInProgress { proxy: Arc::clone(self), id, number, is_known: false };
+        let called = async move { underway.call(call, &wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// Promises what sessions take from others then, before the SFU is asked for it: this one what it pulls, those that opened data channels
-    /// the replies on them. Only what is sent to clients is billed, so a spent budget refuses pulls and nothing else.
-    async fn ask(&self, id: &SessionId, wanted: &RequestedTracks) -> Result<Demand, Fault> {
-        let mut asked = Demand::default();
-        if wanted.pulled.is_empty() && wanted.replies.is_empty() {
-            return Ok(asked);
+    /// Checks a call, and promises what sessions take because of it, before the SFU is asked: this one what it pulls, those that opened data
+    /// channels the replies on them. Only what is sent to clients is billed, so a spent budget refuses pulls and nothing else.
+    fn begin_call(
+        &self,
+        sessions: &mut Sessions,
+        id: &SessionId,
+        (call, wanted): (SfuCall, RequestedTracks),
+        now: Duration,
+    ) -> Result<(u64, RequestedTracks), Fault> {
+        let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
+        let wanted =
+            if is_update { sessions.check_update(id, wanted) } else { sessions.check_request(id, wanted) }?;
+        sessions.call_begins(id, now)?;
+        let promised = self.promise(sessions, id, &wanted);
+        let asked = if promised.is_ok() { &wanted } else { &RequestedTracks::default() };
+        let number = sessions.ask(id, asked, now);
+        promised.map(|()| (number, wanted)).inspect_err(|_| sessions.call_ends(id, number, true, now))
+    }
+
+    fn promise(
+        &self,
+        sessions: &mut Sessions,
+        id: &SessionId,
+        wanted: &RequestedTracks,
+    ) -> Result<(), Fault> {
+        if !wanted.takes() {
+            return Ok(());
         }
         if self.service.broker.is_frozen() {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
-        let promised = self.with(|sessions, now| {
-            let more = sessions.demand(id, &wanted.pulled)?;
-            self.service.broker.pull(id.as_str(), more.kbps).map_err(fault_of)?;
-            sessions.ask(id, more, now);
-            asked = more;
+        let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
+            let more = sessions.demand(id, pulled)?;
+            self.service.broker.pull(id.as_str(), more).map_err(fault_of)
+        };
+        let all = |sessions: &mut Sessions| {
+            promise(sessions, id, &wanted.pulled)?;
             for channel in &wanted.replies {
-                let more = sessions.demand(&channel.session, std::slice::from_ref(channel))?;
-                self.service.broker.pull(channel.session.as_str(), more.kbps).map_err(fault_of)?;
-                sessions.set_replies(channel, true, now);
+                promise(sessions, &channel.session, std::slice::from_ref(channel))?;
+                sessions.set_replies(channel, true);
             }
             Ok(())
-        });
-        let is_recorded = promised.is_err() || self.service.broker.recorded().await;
-        let result = promised.and(if is_recorded { Ok(asked) } else { Err(Fault::NotRecorded) });
-        result.inspect_err(|_| self.take_back(id, wanted, asked))
-    }
-
-    /// The SFU has refused this, or was not asked.
-    fn take_back(&self, id: &SessionId, wanted: &RequestedTracks, asked: Demand) {
-        self.with(|sessions, now| {
-            sessions.refused(id, asked, now);
-            wanted.replies.iter().for_each(|channel| sessions.set_replies(channel, false, now));
-        });
+        };
+        all(sessions).inspect_err(|_| sessions.take_back(id, &wanted.replies))
     }
 }
 
@@ -97,8 +101,8 @@ fn fault_of(why: NotAdmitted) -> Fault {
 struct CallInProgress {
     proxy: Arc<SfuProxy>,
     id: SessionId,
-    /// How many tracks and data channels it asks for.
-    asked: usize,
+    /// The number of the call in its session.
+    number: u64,
     is_known: bool,
 }
 
@@ -106,48 +110,39 @@ impl CallInProgress {
     async fn call(
         mut self,
         call: SfuCall,
-        wanted: RequestedTracks,
+        wanted: &RequestedTracks,
         passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        let asked = match self.proxy.ask(&self.id, &wanted).await {
-            Ok(asked) => asked,
-            Err(refused) => {
-                self.is_known = true;
-                return Err(refused);
-            }
-        };
-        if call == SfuCall::CloseTracks {
-            self.proxy.look_before_close(&self.id).await;
+        if wanted.takes() && !self.proxy.service.broker.recorded().await {
+            self.end(wanted, None);
+            return Err(Fault::NotRecorded);
         }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
-        self.is_known = !returned.status.is_server_error();
-        let answered = returned.answered();
-        if answered.is_none() && self.is_known {
-            self.proxy.take_back(&self.id, &wanted, asked);
+        if returned.status.is_server_error() {
+            return Ok(returned);
         }
-        self.proxy.with(|sessions, now| match (call, answered) {
-            (SfuCall::NewTracks | SfuCall::NewDataChannels, Some(answered)) => {
-                sessions.answered(&self.id, &wanted, &answered, now);
-                sessions.replied(&wanted.replies, &answered, now);
-            }
-            (SfuCall::UpdateDataChannels, Some(answered)) => {
-                sessions.replied(&wanted.replies, &answered, now);
-            }
-            (SfuCall::CloseTracks | SfuCall::CloseDataChannels, Some(closed)) => {
-                sessions.closed(&self.id, &closed, now);
-            }
-            // The browser connects with the tracks of the call before.
-            (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id),
+        let answered = returned.answered();
+        self.end(wanted, answered.as_ref());
+        let is_close = matches!(call, SfuCall::CloseTracks | SfuCall::CloseDataChannels);
+        self.proxy.with(|sessions, now| match answered {
+            Some(_) if is_close => sessions.look_now(&self.id, now),
             // A state that comes while a call is in progress is ignored. The end of a session is not.
-            (SfuCall::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
+            None if call == SfuCall::Get && is_gone(returned.status) => sessions.gone(&self.id),
             _ => {}
         });
         Ok(returned)
+    }
+
+    /// The result is known. `answer`: `None` if the SFU has refused the call, or was not asked.
+    fn end(&mut self, wanted: &RequestedTracks, answer: Option<&SfuAnswer>) {
+        self.is_known = true;
+        let (id, number) = (&self.id, self.number);
+        self.proxy.with(|sessions, _| sessions.answered(id, number, &wanted.replies, answer));
     }
 }
 
 impl Drop for CallInProgress {
     fn drop(&mut self) {
-        self.proxy.with(|sessions, _| sessions.call_ends(&self.id, self.asked, self.is_known));
+        self.proxy.with(|sessions, now| sessions.call_ends(&self.id, self.number, self.is_known, now));
     }
 }

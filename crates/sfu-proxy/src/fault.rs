@@ -18,6 +18,8 @@ pub enum Fault {
     Unauthorized,
     /// The session belongs to another browser or to another caller.
     Locked,
+    /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
+    Gone,
     /// The operator has blocked the user.
     Blocked,
     /// A track of another room, or of a session that is not known.
@@ -90,6 +92,9 @@ impl Fault {
                 (404, "no_such_channel", "That session has no open data channel of this dataChannelName.")
             }
             Self::Method => (405, "method_not_allowed", "Use the method in the Allow header."),
+            Self::Gone => {
+                (410, "session_gone", "This session is over, or of before a restart. Open a new session.")
+            }
             Self::TooLarge => (413, "payload_too_large", "The body is too long."),
             Self::TooManySessions { .. } => {
                 (429, "too_many_sessions", "This address opens too many sessions.")
@@ -173,6 +178,7 @@ mod tests {
             (Fault::OtherRoom, 403, "other_room"),
             (Fault::NoChannel, 404, "no_such_channel"),
             (Fault::Method, 405, "method_not_allowed"),
+            (Fault::Gone, 410, "session_gone"),
             (Fault::TooLarge, 413, "payload_too_large"),
             (Fault::TooManySessions { retry_in: SOON }, 429, "too_many_sessions"),
             (Fault::TooFast { retry_in: SOON }, 429, "too_many_requests"),

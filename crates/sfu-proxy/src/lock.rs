@@ -1,11 +1,9 @@
 //! The cookies of the proxy, each a JWT with HS256. The algorithm is not read from the token.
 //!
 //! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name and the form of
-//! partytracks' own server. Ours also expires, and names the room and the user, so that the first call after a restart brings the
-//! session back. The other cookie holds the ICE servers that a browser got: partytracks asks for them again with each attempt to open
-//! a session.
+//! partytracks' own server. Ours also expires. The other cookie holds the ICE servers that a browser got: partytracks asks for them again
+//! with each attempt to open a session.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use turn_ledger::{GrantId, User};
+use turn_ledger::GrantId;
 
 use super::session_id::SessionId;
 use turn_signaling::signing::{self, SigningKey};
@@ -50,12 +48,6 @@ struct Claims {
     iat: u64,
     /// When it expires.
     exp: u64,
-    /// The room of the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    room: Option<String>,
-    /// The user who opened the session, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    user: Option<User>,
 }
 
 /// The claims of a cookie with ICE servers.
@@ -70,38 +62,18 @@ pub(crate) struct GivenServers {
     pub exp: u64,
 }
 
-/// A lock that is valid for its session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unlocked {
-    /// The room of the session.
-    pub room: Option<Arc<str>>,
-    /// The user who opened it, if known.
-    pub user: Option<User>,
-    /// How long the session may still live.
-    pub rest: Duration,
-}
-
 impl LockKey {
     /// The key for locks, derived from a secret of the service.
     pub(crate) fn derived_from(secret: &[u8]) -> Self {
         Self(SigningKey::derived(secret, USE))
     }
 
-    /// The value of `Set-Cookie` for a new session in a room, of a user. `prefix`: the path that the cookie is for. `wall`: the
-    /// time since 1970.
-    pub(crate) fn cookie(
-        &self,
-        session: &SessionId,
-        (room, user): (Option<&str>, Option<&User>),
-        prefix: &str,
-        wall: Duration,
-    ) -> String {
+    /// The value of `Set-Cookie` for a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
+    pub(crate) fn cookie(&self, session: &SessionId, prefix: &str, wall: Duration) -> String {
         let claims = Claims {
             session_id: session.as_str().to_owned(),
-            user: user.cloned(),
             iat: wall.as_secs(),
             exp: wall.saturating_add(LIFE).as_secs(),
-            room: room.map(str::to_owned),
         };
         self.set_cookie(&name_of(session), &claims, prefix, LIFE)
     }
@@ -140,17 +112,15 @@ impl LockKey {
         })
     }
 
-    /// The lock of a session among the cookies of a request. `cookies`: the values of `Cookie`.
-    pub(crate) fn unlock<'a>(
+    /// Whether the lock of a session is among the cookies of a request. `cookies`: the values of `Cookie`.
+    pub(crate) fn unlocks<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
         session: &SessionId,
         wall: Duration,
-    ) -> Option<Unlocked> {
-        let name = name_of(session);
-        let mut tokens = signing::cookies(cookies).filter(|(key, _)| *key == name).map(|(_, token)| token);
+    ) -> bool {
         // A browser can hold several, for paths that contain each other.
-        tokens.find_map(|token| self.verify(token, session, wall))
+        self.unlocked(cookies, wall).any(|unlocked| unlocked == *session)
     }
 
     /// The sessions whose locks are among the cookies of a request.
@@ -161,18 +131,9 @@ impl LockKey {
     ) -> impl Iterator<Item = SessionId> {
         signing::cookies(cookies).filter_map(move |(name, token)| {
             let session = SessionId::new(name.strip_prefix(NAME)?)?;
-            self.verify(token, &session, wall).map(|_| session)
-        })
-    }
-
-    fn verify(&self, token: &str, session: &SessionId, wall: Duration) -> Option<Unlocked> {
-        let claims: Claims = self.verified(token)?;
-        let rest = Duration::from_secs(claims.exp).checked_sub(wall).filter(|rest| !rest.is_zero())?;
-        let is_of_session = claims.session_id == session.as_str();
-        is_of_session.then(|| Unlocked {
-            room: claims.room.map(Arc::from),
-            user: claims.user,
-            rest: rest.min(LIFE),
+            let claims: Claims = self.verified(token)?;
+            let is_valid = claims.session_id == session.as_str() && claims.exp > wall.as_secs();
+            is_valid.then_some(session)
         })
     }
 
@@ -218,16 +179,16 @@ mod tests {
     }
 
     fn cookie() -> String {
-        pair(&key().cookie(&session("s1"), (Some("room"), User::new("ann").as_ref()), "/partytracks", NOON))
+        pair(&key().cookie(&session("s1"), "/partytracks", NOON))
     }
 
-    fn unlock(cookie: &str, of: &str, wall: Duration) -> Option<Unlocked> {
-        key().unlock(std::iter::once(cookie), &session(of), wall)
+    fn unlocks(cookie: &str, of: &str, wall: Duration) -> bool {
+        key().unlocks(std::iter::once(cookie), &session(of), wall)
     }
 
     #[test]
     fn the_cookie_has_the_name_and_attributes_of_partytracks() {
-        let cookie = key().cookie(&session("s1"), (None, None), "/api/calls", NOON);
+        let cookie = key().cookie(&session("s1"), "/api/calls", NOON);
         assert!(cookie.starts_with("partytracks-session-s1=eyJ"), "{cookie}");
         assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/api/calls;"), "{cookie}");
         let token = pair(&cookie).split_once('=').unwrap().1.to_owned();
@@ -238,22 +199,19 @@ mod tests {
 
     #[test]
     fn a_lock_opens_its_own_session_until_it_expires() {
-        let unlocked = Unlocked { room: Some("room".into()), user: User::new("ann"), rest: LIFE };
-        assert_eq!(unlock(&cookie(), "s1", NOON), Some(unlocked));
-        assert_eq!(unlock(&format!("a=b; {}; c", cookie()), "s1", NOON).unwrap().rest, LIFE);
+        assert!(unlocks(&cookie(), "s1", NOON) && unlocks(&format!("a=b; {}; c", cookie()), "s1", NOON));
         let last_second = NOON + Duration::from_secs(48 * 3_600 - 1);
-        assert_eq!(unlock(&cookie(), "s1", last_second).unwrap().rest, Duration::from_secs(1));
-        assert_eq!(unlock(&cookie(), "s1", NOON + LIFE), None);
-        assert_eq!(unlock(&cookie(), "s2", NOON), None);
-        assert_eq!(unlock("", "s1", NOON), None);
+        assert!(unlocks(&cookie(), "s1", last_second));
+        assert!(!unlocks(&cookie(), "s1", NOON + LIFE));
+        assert!(!unlocks(&cookie(), "s2", NOON) && !unlocks("", "s1", NOON));
     }
 
     #[test]
     fn a_lock_under_another_name_or_of_another_key_opens_nothing() {
         let renamed = cookie().replace("session-s1=", "session-s2=");
-        assert_eq!(unlock(&renamed, "s2", NOON), None, "the token is for s1");
-        let other = LockKey::derived_from(b"other").cookie(&session("s1"), (None, None), "/", NOON);
-        assert_eq!(unlock(&pair(&other), "s1", NOON), None);
+        assert!(!unlocks(&renamed, "s2", NOON), "the token is for s1");
+        let other = LockKey::derived_from(b"other").cookie(&session("s1"), "/", NOON);
+        assert!(!unlocks(&pair(&other), "s1", NOON));
     }
 
     #[test]
@@ -264,14 +222,14 @@ mod tests {
             let header = URL_SAFE_NO_PAD.encode(header);
             for signature in ["", "AA", cookie.split('.').nth(2).unwrap()] {
                 let forged = format!("partytracks-session-s1={header}.{claims}.{signature}");
-                assert_eq!(unlock(&forged, "s1", NOON), None);
+                assert!(!unlocks(&forged, "s1", NOON));
             }
         }
     }
 
     #[test]
     fn the_sessions_of_all_valid_locks_are_known() {
-        let lock = |name: &str| pair(&key().cookie(&session(name), (None, None), "/", NOON));
+        let lock = |name: &str| pair(&key().cookie(&session(name), "/", NOON));
         let forged = lock("s3").replace("session-s3=", "session-s4=");
         let lines =
             [format!("a=b; {}", lock("s1")), format!("{}; {forged}; partytracks-session-=x", lock("s2"))];
@@ -284,7 +242,7 @@ mod tests {
     fn the_oldest_locks_and_those_that_are_not_valid_are_removed() {
         let lock = |n: u64| {
             let made_at = NOON + Duration::from_secs(n);
-            pair(&key().cookie(&session(&format!("s{n}")), (Some("room"), None), "/", made_at))
+            pair(&key().cookie(&session(&format!("s{n}")), "/", made_at))
         };
         let many: Vec<_> = (0..60).map(lock).collect();
         let removed = |cookies: &[String]| {
@@ -292,7 +250,7 @@ mod tests {
             removed.map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
         };
         let gone = removed(&many);
-        let kept: usize = many.iter().rev().take(60 - gone.len()).map(String::len).sum();
+        let kept: usize = many.iter().rev().take(60 - gone.len()).map(|pair| pair.len() - "=".len()).sum();
         assert!((LOCKS_BYTES_MAX - 300..LOCKS_BYTES_MAX).contains(&kept), "{kept}");
         assert!(
             gone.iter().all(|name| name[NAME.len() + 1..].parse::<usize>().unwrap() < gone.len()),
@@ -317,7 +275,7 @@ mod tests {
         assert_eq!(servers(&set, NOON + SERVERS_LIFE), None);
         assert_eq!(LockKey::derived_from(b"other").servers(std::iter::once(&*set), NOON), None);
         let (_, token) = set.split_once('=').unwrap();
-        assert_eq!(unlock(&format!("partytracks-session-s1={token}"), "s1", NOON), None);
+        assert!(!unlocks(&format!("partytracks-session-s1={token}"), "s1", NOON));
         let lock = cookie().replace("partytracks-session-s1=", "partytracks-ice-servers=");
         assert_eq!(servers(&lock, NOON), None);
     }
@@ -325,8 +283,8 @@ mod tests {
     #[test]
     fn of_several_cookies_one_must_be_valid() {
         let both = format!("partytracks-session-s1=old; {}", cookie());
-        assert!(unlock(&both, "s1", NOON).is_some());
+        assert!(unlocks(&both, "s1", NOON));
         let long = format!("partytracks-session-s1={}", "a.".repeat(TOKEN_MAX));
-        assert_eq!(unlock(&long, "s1", NOON), None);
+        assert!(!unlocks(&long, "s1", NOON));
     }
 }

@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
-use turn_base::random;
-use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
+use turn_ledger::{Call, GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
+use turn_signaling::call::ProtocolName;
 
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::request;
-use crate::session::{Caller, NewSession};
+use crate::session::{Caller, SessionNow};
 use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
@@ -81,19 +81,19 @@ impl SfuProxy {
         service: Service,
     ) -> Self {
         let terms =
-            SfuTerms { video, client_kbps: kbps(config.client_rate), look_after_max: config.look_after_max };
+            SfuTerms { video, client_kbps: kbps(config.client_rate), look_interval: config.look_interval };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client),
-            sessions: Mutex::new(Sessions::new(terms, random::number())),
+            sessions: Mutex::new(Sessions::new(terms)),
             started: service.clock.instant(),
             service,
         };
-        // The SFU is asked for their tracks as soon as the watch begins.
-        let open = open.into_iter().filter_map(|(id, row)| NewSession::of_row(&id, row, then));
-        proxy.with(|sessions, now| open.for_each(|session| sessions.restore(session, now)));
+        // They are looked at as soon as the watch begins.
+        let open = open.into_iter().filter_map(|(id, row)| SessionNow::of_row(&id, row, then));
+        proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
     }
 
@@ -117,30 +117,24 @@ impl SfuProxy {
         tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// Checks that the caller may use a session. A session that is not known is added if its lock proves it.
+    /// Checks that the caller may use a session.
     pub fn authorize<'a>(
         &self,
         id: &SessionId,
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
     ) -> Result<(), Fault> {
-        match self.lock_key.unlock(cookies, id, self.wall()) {
-            Some(lock) => {
-                let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
-                let (room, life, taken) = (lock.room, lock.rest, Taken::default());
-                let session = NewSession { id: id.clone(), room, owner, life, taken };
-                self.with(|sessions, now| sessions.take_over(session, now))?;
-            }
-            None if self.is_locked => return Err(Fault::Locked),
-            None => self.with(|sessions, _| sessions.check_owner(id, caller))?,
+        let is_unlocked = self.lock_key.unlocks(cookies, id, self.wall());
+        if self.is_locked && !is_unlocked {
+            return Err(Fault::Locked);
         }
         // A lock needs no token, so the user who opened the session counts.
-        let user = self.with(|sessions, _| sessions.user_of(id));
-        if user.is_some_and(|user| self.service.broker.is_blocked(&user)) {
-            Err(Fault::Blocked)
-        } else {
-            Ok(())
-        }
+        let user = self.with(|sessions, _| {
+            sessions.check_owner(id, caller, is_unlocked)?;
+            Ok(sessions.user_of(id))
+        })?;
+        let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
+        if is_blocked { Err(Fault::Blocked) } else { Ok(()) }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
@@ -152,9 +146,9 @@ impl SfuProxy {
         })
     }
 
-    /// Sessions in the table, and the tracks that they take from others.
+    /// Sessions in the table, and the tracks that they are charged for.
     pub fn counts(&self) -> (usize, usize) {
-        self.with(|sessions, _| (sessions.count(), sessions.pulled()))
+        self.with(|sessions, _| (sessions.count(), sessions.charged()))
     }
 
     /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
@@ -235,18 +229,16 @@ impl ReservedPlace {
         };
         let Opening { owner, room, prefix, label, origin, removed } = opening;
         if self.proxy.is_locked {
-            let proves = (room.as_deref(), owner.user.as_ref());
-            let cookie = self.proxy.lock_key.cookie(&id, proves, &prefix, self.proxy.wall());
+            let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.wall());
             for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
                 returned.headers.append(SET_COOKIE, cookie);
             }
         }
         self.holder = None;
-        let name = id.text();
-        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
-        self.proxy.with(|sessions, now| sessions.begin(session, now));
-        let by_page = Spender { label, origin, ..Spender::default() };
-        self.proxy.service.broker.describe(&name, by_page);
+        let call = room.as_ref().map(|room| Call::of(ProtocolName::Sfu.as_str(), room));
+        let spender = Spender { user: owner.user.clone(), label, origin, call }.known();
+        let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };
+        self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)
     }
 }

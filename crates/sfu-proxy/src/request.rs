@@ -12,7 +12,7 @@ use super::description::{Description, kind_of, kinds};
 use super::name::Name;
 use super::path::SfuCall;
 use super::session_id::SessionId;
-use super::track::{Direction, MediaKind, TrackId, TrackKey};
+use super::track::{Direction, MediaKind, TrackId};
 
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl RequestedTracks {
     pub(crate) fn count(&self) -> usize {
         self.pushed.len().saturating_add(self.pulled.len()).saturating_add(self.channels)
     }
+
+    /// Whether sessions take something because of it.
+    pub(crate) fn takes(&self) -> bool {
+        !self.pulled.is_empty() || !self.replies.is_empty()
+    }
 }
 
 /// A track that a session sends.
@@ -54,20 +59,9 @@ pub(crate) struct Push {
     pub kind: MediaKind,
 }
 
-impl Push {
-    /// Whether this entry of an answer is the track.
-    pub(crate) fn is(&self, id: &TrackId, name: Option<&Name>) -> bool {
-        match (&self.mid, id) {
-            (_, TrackId::Channel(_)) => false,
-            (Some(mid), TrackId::Mid(of)) if !mid.is_reference() => mid == of,
-            _ => self.name.is_some() && self.name.as_ref() == name,
-        }
-    }
-}
-
 /// A track or a data channel that a session takes from another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pull {
+pub(crate) struct Pull {
     /// The session that sends it.
     pub session: SessionId,
     /// The name that this session gave it. `None` if the request only has the id of a data channel.
@@ -108,15 +102,14 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnder
 }
 
 /// The calls that close these, each with its body. Tracks are closed without the browser's consent; data channels need none.
-pub(crate) fn closing(tracks: &[TrackKey]) -> Vec<(SfuCall, Value)> {
+pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
     let (mut mids, mut channels) = (vec![], vec![]);
-    for TrackKey { id, direction: _ } in tracks {
+    for id in ids {
         match id {
             TrackId::Mid(mid) => mids.push(json!({ "mid": mid })),
             TrackId::Channel(id) => channels.push(json!({ "id": id })),
         }
     }
-    mids.dedup();
     let mut calls = vec![];
     if !mids.is_empty() {
         calls.push((SfuCall::CloseTracks, json!({ "tracks": mids, "force": true })));

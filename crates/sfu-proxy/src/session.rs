@@ -1,32 +1,27 @@
-//! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time from the look
-//! at which the SFU reports it active, until one at which it does not.
+//! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
+//! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
 
 mod in_call;
-pub(crate) mod look;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::{ClientKey, GrantId, User};
+use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
-use super::answer::{ConfirmedTrack, SfuAnswer};
+use super::answer::{Entry, SfuAnswer};
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
-use super::taken::{Demand, LateTrack, Taken, VideoRates};
-use super::track::{Direction, MediaKind, TrackId, TrackKey};
+use super::taken::{Taken, VideoRates};
+use super::track::{Direction, MediaKind, TrackId};
 use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
-/// After so many looks in a row without an answer, the tracks of a session are closed by force: nobody knows what it takes.
+/// After so many looks in a row without an answer, or without a track that is active, the tracks of a session are closed by force.
 pub const FAILED_LOOKS_MAX: u32 = 3;
-
-/// So many looks at a new track come soon after each other: a page connects within seconds.
-const CONNECTING_LOOKS: u8 = 3;
 
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,18 +50,20 @@ impl Caller {
     }
 }
 
-/// A session to be added.
+/// A session as it is told to the table and to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSession {
+pub struct SessionNow {
     /// Its id.
     pub id: SessionId,
     /// Its room. Without one it can only push.
     pub room: Option<Arc<str>>,
     /// Who opened it.
     pub owner: Caller,
+    /// Who spends what it takes.
+    pub spender: Option<Arc<Spender>>,
     /// How long it may live.
     pub life: Duration,
-    /// What it takes from others. After a restart, what it took before.
+    /// What it takes from others.
     pub taken: Taken,
 }
 
@@ -76,102 +73,135 @@ pub struct ChangedSession {
     /// Its id.
     pub id: SessionId,
     /// As it is now; `None` if it has ended.
-    pub now: Option<NewSession>,
-    /// What it took before the SFU said so, since the last time that this was reported.
-    pub late: Vec<LateTrack>,
+    pub now: Option<SessionNow>,
+    /// Whether a look has found it.
+    pub is_found: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Track {
+/// A track or a data channel of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Track {
+    /// What names it. `None` until the SFU has said so.
+    id: Option<TrackId>,
+    direction: Direction,
     kind: MediaKind,
-    /// The name that a track which the session sends has for others.
+    /// The session that sends it, if it is another one.
+    from: Option<SessionId>,
+    /// The name under which others pull it.
     name: Option<Name>,
     /// Whether another session may reply on it: then a data channel that the session sends brings it something, too.
     takes_replies: bool,
-    is_active: bool,
-    /// How many looks have shown it.
-    looks: u8,
-    /// When it was added.
-    added_at: Duration,
-    /// For how long it was charged since the last look at a random time.
-    charged: Duration,
+    /// The call that asks for it.
+    call: u64,
+    /// A look that begins earlier does not say that it is gone. `None` while its call is in progress.
+    settles_at: Option<Duration>,
 }
 
 impl Track {
-    /// Whether it is a data channel that the session sends.
-    fn is_own_channel(&self) -> bool {
-        self.kind == MediaKind::Data && self.name.is_some()
+    fn pushed(id: Option<TrackId>, name: Option<Name>, kind: MediaKind) -> Self {
+        Self {
+            id,
+            direction: Direction::Local,
+            kind,
+            from: None,
+            name,
+            takes_replies: false,
+            call: 0,
+            settles_at: None,
+        }
+    }
+
+    fn pulled(pull: &Pull) -> Self {
+        let (direction, from) = (Direction::Remote, Some(pull.session.clone()));
+        Self { direction, from, ..Self::pushed(None, pull.name.clone(), pull.kind) }
+    }
+
+    fn is_pulled(&self) -> bool {
+        self.direction == Direction::Remote || self.takes_replies
+    }
+
+    /// Whether it is a data channel of this name that the session sends.
+    fn is_own_channel(&self, name: &Name) -> bool {
+        self.direction == Direction::Local && self.kind == MediaKind::Data && self.name.as_ref() == Some(name)
+    }
+
+    fn has_id_of(&self, entry: &Entry) -> bool {
+        self.id.is_some()
+            && self.id == entry.id
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+    }
+
+    /// Whether an entry can be this track, whose id may not be known yet.
+    fn may_be(&self, entry: &Entry) -> bool {
+        let agree = |a: bool, b: bool, is_same: bool| !a || !b || is_same;
+        (self.kind == MediaKind::Data) == entry.is_channel
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+            && agree(self.from.is_some(), entry.session.is_some(), self.from == entry.session)
+            && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
+    }
+
+    /// The SFU names it so. If that is another track than what was asked for, nobody knows its kind.
+    fn confirm(&mut self, entry: &Entry) {
+        if !self.may_be(entry) && self.kind == MediaKind::Audio {
+            self.kind = MediaKind::Video;
+        }
+        self.id.clone_from(&entry.id);
+        self.name = entry.name.clone().or_else(|| self.name.take());
+        self.from = entry.session.clone().or_else(|| self.from.take());
     }
 }
 
-/// A session, with its tracks as the SFU has confirmed them.
+/// A session, with its tracks as they were asked for and the SFU has not refused them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
     owner: Caller,
-    /// Its tracks and data channels.
-    tracks: BTreeMap<TrackKey, Track>,
+    spender: Option<Arc<Spender>>,
+    tracks: Vec<Track>,
     video: VideoRates,
-    calls: usize,
-    /// Tracks and data channels that calls in progress ask for.
-    coming: usize,
+    /// What a session of before a restart takes, until a look finds no track. A look that begins earlier than this does not say so.
+    before: Option<(Taken, Duration)>,
+    /// Calls in progress, and calls so far.
+    calls: (usize, u64),
     rate: Bucket,
-    /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
-    version: u64,
-    /// Its membership in the call, while it has media.
+    /// Its membership in the call, while it has tracks.
     member: Option<MemberId>,
     /// How often it has become a member.
     joined: u64,
     is_connected: bool,
-    /// Tracks and data channels that the SFU is asked for, or was with an unknown result.
-    asked: Demand,
-    /// What it took before a restart, until the SFU reports its tracks.
-    unseen: Option<Taken>,
-    /// When the SFU was last asked for its state and answered.
-    looked_at: Option<Duration>,
-    /// The same, at a random time.
-    looked_at_random: Duration,
-    /// How many looks have failed since.
     failed_looks: u32,
-    late: Vec<LateTrack>,
 }
 
 impl Session {
-    /// `unseen`: what it took before a restart.
-    pub(super) fn new(
-        room: Option<Arc<str>>,
-        owner: Caller,
-        unseen: Option<Taken>,
-        video: VideoRates,
-    ) -> Self {
+    /// `settles_at`: of one of before a restart, which takes what it took.
+    pub(super) fn new(session: &SessionNow, settles_at: Option<Duration>, video: VideoRates) -> Self {
         Self {
-            room,
-            owner,
-            tracks: BTreeMap::new(),
+            room: session.room.clone(),
+            owner: session.owner.clone(),
+            spender: session.spender.clone(),
+            tracks: vec![],
             video,
-            calls: 0,
-            coming: 0,
+            before: settles_at.map(|at| (session.taken, at)),
+            calls: (0, 0),
             rate: Bucket::default(),
-            version: 0,
             member: None,
             joined: 0,
             is_connected: false,
-            asked: Demand::default(),
-            unseen,
-            looked_at: None,
-            looked_at_random: Duration::ZERO,
             failed_looks: 0,
-            late: vec![],
         }
     }
 
-    /// Whether it may take what the SFU has not reported.
-    pub(super) fn is_unseen(&self) -> bool {
-        self.unseen.is_some() || self.asked.tracks > 0
+    /// Whether it is of before a restart: no page uses it any more.
+    pub(super) fn is_of_before(&self) -> bool {
+        self.before.is_some()
     }
 
     pub(super) fn owner(&self) -> &Caller {
         &self.owner
+    }
+
+    pub(super) fn spender(&self) -> Option<Arc<Spender>> {
+        self.spender.clone()
     }
 
     pub(super) fn holder(&self) -> Holder {
@@ -182,117 +212,72 @@ impl Session {
         self.owner.is_same_as(caller)
     }
 
-    /// What it takes from others. Media may begin to flow on a silent track at any time.
+    /// What it takes from others.
     pub(super) fn taken(&self) -> Taken {
-        let mut taken = self.unseen.unwrap_or_default();
-        taken.kbps = taken.kbps.saturating_add(self.asked.kbps);
-        for track in self.pulled() {
-            taken.kbps = taken.kbps.saturating_add(track.kind.kbps(self.video.assumed));
-            if track.is_active {
-                let kbps = track.kind.kbps(self.video.estimated);
-                taken.active_kbps = taken.active_kbps.saturating_add(kbps);
-            }
+        if let Some((taken, _)) = self.before {
+            return taken;
         }
-        taken
+        self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
+            let charged = if track.id.is_some() { track.kind.kbps(self.video.estimated) } else { 0 };
+            Taken {
+                kbps: taken.kbps.saturating_add(track.kind.kbps(self.video.assumed)),
+                charged_kbps: taken.charged_kbps.saturating_add(charged),
+            }
+        })
     }
 
-    /// Takes what was active before the SFU said so.
-    pub(super) fn take_late(&mut self) -> Vec<LateTrack> {
-        std::mem::take(&mut self.late)
-    }
-
-    /// Whether something was active before the SFU said so.
-    pub(super) fn has_late(&self) -> bool {
-        !self.late.is_empty()
-    }
-
-    /// How many of the tracks and data channels that it takes are active. Those from before a restart count as video.
-    pub(super) fn active(&self) -> usize {
-        let unseen = self.unseen.unwrap_or_default().active_kbps.div_ceil(self.video.estimated.max(1));
-        let seen = self.pulled().filter(|track| track.is_active).count();
-        seen.saturating_add(usize::try_from(unseen).unwrap_or(usize::MAX))
-    }
-
-    fn pulled(&self) -> impl Iterator<Item = &Track> {
-        let is_pulled =
-            |key: &TrackKey, track: &Track| key.direction == Direction::Remote || track.takes_replies;
-        self.tracks.iter().filter(move |(key, track)| is_pulled(key, track)).map(|(_, track)| track)
+    /// How many tracks and data channels it is charged for.
+    pub(super) fn charged(&self) -> usize {
+        self.tracks.iter().filter(|track| track.is_pulled() && track.id.is_some()).count()
     }
 
     /// Whether others may reply on a data channel that it sends. `None` if it sends none of this name.
     pub(super) fn takes_replies(&self, channel: &Name) -> Option<bool> {
-        let is_meant = |track: &&Track| track.is_own_channel() && track.name.as_ref() == Some(channel);
-        self.tracks.values().find(is_meant).map(|track| track.takes_replies)
+        self.tracks.iter().find(|track| track.is_own_channel(channel)).map(|track| track.takes_replies)
     }
 
     /// Others may reply on a data channel that it sends, or may not.
     pub(super) fn set_replies(&mut self, channel: &Name, may_reply: bool) {
-        for track in self.tracks.values_mut().filter(|track| track.is_own_channel()) {
-            if track.name.as_ref() == Some(channel) {
-                track.takes_replies = may_reply;
-            }
+        for track in self.tracks.iter_mut().filter(|track| track.is_own_channel(channel)) {
+            track.takes_replies = may_reply;
         }
-    }
-
-    /// Whether it takes a track that may have just begun to flow: few looks have shown it, and none of them active.
-    pub(super) fn is_connecting(&self) -> bool {
-        self.pulled().any(|track| !track.is_active && track.looks < CONNECTING_LOOKS)
-    }
-
-    /// Whether it takes a track of which no look has said that it is active.
-    pub(super) fn has_silent(&self) -> bool {
-        self.pulled().any(|track| !track.is_active)
     }
 
     /// Whether a track that it takes would be of a kind with a higher rate after this change.
     pub(super) fn would_take_more(&self, change: &Pull) -> bool {
         let Some(mid) = &change.mid else { return false };
-        let mut pulled = self.tracks.iter().filter(|(key, _)| key.direction == Direction::Remote);
-        pulled.any(|(key, known)| {
-            let is_meant = mid.is_reference() || key.id == TrackId::Mid(mid.clone());
+        let mut pulled = self.tracks.iter().filter(|track| track.direction == Direction::Remote);
+        pulled.any(|known| {
+            let is_meant = known.id.is_none()
+                || mid.is_reference()
+                || known.id.as_ref() == Some(&TrackId::Mid(mid.clone()));
             is_meant && known.kind != change.kind && known.kind == MediaKind::Audio
         })
     }
 
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
     pub(super) fn kind_of(&self, name: &Name) -> MediaKind {
-        let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
+        let sent = self.tracks.iter().filter(|track| track.direction == Direction::Local);
+        let sent = sent.filter(|track| track.name.as_ref() == Some(name));
         MediaKind::of_all(sent.map(|track| track.kind).filter(|kind| *kind != MediaKind::Data))
     }
 
     /// Whether it has a track with this mid.
     pub(super) fn has(&self, mid: &Name) -> bool {
-        self.tracks.keys().any(|key| key.id == TrackId::Mid(mid.clone()))
+        self.tracks.iter().any(|track| track.id.as_ref() == Some(&TrackId::Mid(mid.clone())))
     }
 
-    /// The SFU is asked for this of others.
-    pub(super) fn ask(&mut self, more: Demand) {
-        self.asked.tracks = self.asked.tracks.saturating_add(more.tracks);
-        self.asked.kbps = self.asked.kbps.saturating_add(more.kbps);
-    }
-
-    /// The SFU has answered a request for this.
-    pub(super) fn asked(&mut self, answered: Demand) {
-        self.asked.tracks = self.asked.tracks.saturating_sub(answered.tracks);
-        self.asked.kbps = self.asked.kbps.saturating_sub(answered.kbps);
-    }
-
-    /// The number of its tracks and data channels.
-    pub(super) fn size(&self) -> usize {
+    /// The number of its tracks and data channels, with those that are asked for.
+    pub(super) fn places(&self) -> usize {
         self.tracks.len()
     }
 
-    /// The same, with what calls in progress ask for.
-    pub(super) fn places(&self) -> usize {
-        self.size().saturating_add(self.coming)
-    }
-
-    pub(super) fn has_media(&self) -> bool {
-        self.tracks.values().any(|track| track.is_active)
-    }
-
-    pub(super) fn tracks(&self) -> Vec<TrackKey> {
-        self.tracks.keys().cloned().collect()
+    /// What can be closed at the SFU.
+    pub(super) fn ids(&self) -> Vec<TrackId> {
+        let mut ids: Vec<_> = self.tracks.iter().filter_map(|track| track.id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Whether it is a member of its call.
@@ -302,73 +287,113 @@ impl Session {
 
     /// Calls that are on their way to the SFU.
     pub(super) fn calls(&self) -> usize {
-        self.calls
+        self.calls.0
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// `more`: what it asks for.
-    pub(super) fn call_begins(&mut self, more: usize, now: Duration) -> Result<(), Fault> {
+    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
         if !self.rate.take(CALLS, now) {
             return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
         }
-        self.calls = self.calls.saturating_add(1);
-        self.coming = self.coming.saturating_add(more);
+        self.calls.0 = self.calls.0.saturating_add(1);
         Ok(())
     }
 
-    /// `is_known`: whether its result is. If not, a state that was asked for before says nothing of it.
-    pub(super) fn call_ends(&mut self, asked: usize, is_known: bool) {
-        self.calls = self.calls.saturating_sub(1);
-        self.coming = self.coming.saturating_sub(asked);
-        self.version = self.version.saturating_add(u64::from(!is_known));
+    /// What a call asks for counts from now on. Returns the number of the call.
+    pub(super) fn ask(&mut self, wanted: &RequestedTracks) -> u64 {
+        let call = self.calls.1.saturating_add(1);
+        let channel = || Track::pushed(None, None, MediaKind::Data);
+        let pushed = wanted.pushed.iter().map(|push| {
+            let mid = push.mid.clone().filter(|mid| !mid.is_reference());
+            Track::pushed(mid.map(TrackId::Mid), push.name.clone(), push.kind)
+        });
+        let is_new = |new: &Track| {
+            let is_same = |known: &Track| {
+                (&known.id, &known.name, known.kind, known.direction)
+                    == (&new.id, &new.name, new.kind, new.direction)
+            };
+            new.id.is_none() || !self.tracks.iter().any(is_same)
+        };
+        let asked = pushed
+            .filter(is_new)
+            .chain(wanted.pulled.iter().map(Track::pulled))
+            .chain(std::iter::repeat_with(channel).take(wanted.channels));
+        let asked: Vec<_> = asked.map(|track| Track { call, ..track }).collect();
+        self.tracks.extend(asked);
+        self.calls.1 = call;
+        call
     }
 
-    /// Adds the tracks of an answer to a request for new ones. What it takes is active once a look says so, but for data channels.
-    pub(super) fn add(&mut self, wanted: &RequestedTracks, answered: &SfuAnswer, now: Duration) {
-        self.version = self.version.saturating_add(1);
-        self.asked(Demand::of(&wanted.pulled, self.video));
-        for ConfirmedTrack { id, direction, session, name, .. } in &answered.tracks {
-            let is_pulled_too = wanted.pulled.iter().any(|pull| pull.name == *name);
-            let named = name.as_ref().filter(|_| !is_pulled_too);
-            let push = wanted.pushed.iter().find(|push| push.is(id, named));
-            let is_pushed = push.is_some() && *direction != Some(Direction::Remote);
-            let is_local = wanted.pulled.is_empty() || is_pushed;
-            let is_channel = matches!(id, TrackId::Channel(_));
-            let kind = match push {
-                _ if is_channel => MediaKind::Data,
-                _ if !is_local => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
-                push => push.map_or(MediaKind::Video, |push| push.kind),
-            };
-            let of_push = push.and_then(|push| push.name.as_ref());
-            let track = Track {
-                kind,
-                name: of_push.or(name.as_ref()).filter(|_| is_local).cloned(),
-                takes_replies: false,
-                is_active: is_local || is_channel,
-                looks: 0,
-                added_at: now,
-                charged: Duration::ZERO,
-            };
-            let direction = if is_local { Direction::Local } else { Direction::Remote };
-            self.tracks.entry(TrackKey { id: id.clone(), direction }).or_insert(track);
+    /// The SFU has answered a call; `None`: it has refused all of it.
+    pub(super) fn answered(&mut self, call: u64, answer: Option<&SfuAnswer>) {
+        let Some(answer) = answer else {
+            return self.tracks.retain(|track| track.call != call);
+        };
+        for entry in &answer.entries {
+            let is_asked = |track: &Track| track.call == call && track.may_be(entry);
+            if entry.is_refused {
+                let is_refused =
+                    |track: &Track| is_asked(track) && (track.id.is_none() || track.has_id_of(entry));
+                let refused = self.tracks.iter().position(is_refused);
+                refused.map(|nth| self.tracks.remove(nth));
+            } else {
+                let known = |track: &Track| is_asked(track) && track.has_id_of(entry);
+                let new = |track: &Track| is_asked(track) && track.id.is_none();
+                let nth = self.tracks.iter().position(known).or_else(|| self.tracks.iter().position(new));
+                if let Some(mut track) = nth.map(|nth| self.tracks.remove(nth)) {
+                    if track.id.is_none() {
+                        // The track that had this id before is gone.
+                        let is_other =
+                            |other: &Track| other.direction != track.direction || !other.has_id_of(entry);
+                        self.tracks.retain(is_other);
+                    }
+                    track.confirm(entry);
+                    self.tracks.push(track);
+                }
+            }
         }
     }
 
-    /// Removes the tracks of an answer that confirms their end.
-    pub(super) fn remove(&mut self, closed: &SfuAnswer) {
-        self.version = self.version.saturating_add(1);
-        self.tracks.retain(|key, _| !closed.tracks.iter().any(|track| track.id == key.id));
+    /// A call has ended. A look that begins before `settles_at` does not say that what it asked for is gone.
+    pub(super) fn call_ends(&mut self, call: u64, settles_at: Duration) {
+        self.calls.0 = self.calls.0.saturating_sub(1);
+        for track in self.tracks.iter_mut().filter(|track| track.call == call) {
+            track.settles_at = Some(settles_at);
+        }
     }
-}
 
-/// The kind of a track that the SFU has confirmed, among those that a request asks for; video if it cannot be told.
-fn kind_of_pull(wanted: &RequestedTracks, session: Option<&SessionId>, name: Option<&Name>) -> MediaKind {
-    let is_meant = |pull: &&Pull| {
-        session.is_none_or(|session| *session == pull.session)
-            && (name.is_none() || pull.name.as_ref() == name)
-    };
-    MediaKind::of_all(wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind))
+    /// Takes the state that the SFU reports to a look. A track that nobody has asked for counts as video, and so does one that has become
+    /// another one. Returns whether the session may go on.
+    pub(super) fn see(&mut self, state: &SfuAnswer, began: Duration) -> bool {
+        for entry in state.entries.iter().filter(|entry| entry.id.is_some()) {
+            let known = self.tracks.iter().position(|track| track.has_id_of(entry));
+            let asked = || self.tracks.iter().position(|track| track.id.is_none() && track.may_be(entry));
+            let nth = known.or_else(asked).unwrap_or(self.tracks.len());
+            if nth == self.tracks.len() {
+                let kind = if entry.is_channel { MediaKind::Data } else { MediaKind::Video };
+                let direction = entry.direction.unwrap_or(Direction::Local);
+                let settles_at = Some(began);
+                self.tracks.push(Track { direction, settles_at, ..Track::pushed(None, None, kind) });
+            }
+            self.tracks[nth].confirm(entry);
+        }
+        self.tracks.retain(|track| {
+            let is_settled = track.settles_at.is_some_and(|at| at <= began);
+            !is_settled || state.entries.iter().any(|entry| track.has_id_of(entry))
+        });
+        if let Some((taken, at)) = &mut self.before
+            && self.tracks.is_empty()
+            && *at <= began
+        {
+            *taken = Taken::default();
+        }
+        let is_silent = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
+        self.failed_looks = if is_silent { self.failed_looks } else { 0 };
+        !is_silent || self.look_failed()
+    }
+
+    /// A look has failed. Returns whether the session may go on.
+    pub(super) fn look_failed(&mut self) -> bool {
+        self.failed_looks = self.failed_looks.saturating_add(1);
+        self.failed_looks < FAILED_LOOKS_MAX
+    }
 }

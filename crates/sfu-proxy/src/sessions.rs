@@ -1,13 +1,13 @@
 //! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
-//! SFU no longer knows it, or its row is needed for another one while it has no tracks. Every pulled track that the SFU has
-//! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
+//! SFU no longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a session:
+//! each 30 s, while it has tracks or is a member of its call.
 
 mod allowance;
-mod looks;
+pub(crate) mod looks;
 mod restart;
 mod rooms;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use turn_ledger::User;
@@ -16,11 +16,11 @@ use turn_limits::Holder;
 use super::addresses::Addresses;
 use super::answer::SfuAnswer;
 use super::fault::Fault;
-use super::request::RequestedTracks;
-use super::session::{Caller, NewSession, Session};
+use super::request::Pull;
+use super::session::{Caller, Session, SessionNow};
 use super::session_id::SessionId;
-use super::taken::{Demand, Taken, VideoRates};
-use super::track::TrackKey;
+use super::taken::VideoRates;
+use super::track::TrackId;
 use turn_signaling::call::CallEvent;
 use turn_signaling::deadlines::Deadlines;
 
@@ -30,8 +30,6 @@ pub(crate) const SESSIONS_MAX: usize = 8_192;
 pub(crate) const PER_SESSION_MAX: usize = 256;
 /// Calls of one address that are on their way to the SFU. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
-/// A session without media leaves its call after this time. The SFU ends it then.
-pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// The time between two attempts to close a session by force.
 pub(crate) const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
 /// When a client should try again if there is no room for its session.
@@ -44,57 +42,42 @@ pub(crate) struct SfuTerms {
     pub video: VideoRates,
     /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
     pub client_kbps: u32,
-    /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The shortest
-    /// time is a third of it. The time of a look is random, so that no page is silent at each look.
-    pub look_after_max: Duration,
+    /// How often the SFU is asked for the state of a session: no call says that a page was closed. What the SFU is asked for comes into
+    /// effect within this time, or never.
+    pub look_interval: Duration,
 }
 
 /// The table of all sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     terms: SfuTerms,
-    /// The state of the generator of random times.
-    random: u64,
     rows: HashMap<SessionId, Session>,
     addresses: Addresses,
     /// Sessions that are being opened.
     reserved: usize,
-    /// When a session without media leaves its call.
-    idle: Deadlines<SessionId>,
-    /// Since when a session has no media. The one with the earliest time gives way first.
-    since: Deadlines<SessionId>,
-    /// When a session with tracks is looked at. The times are random, and no call of a client makes one later.
+    /// When a session is looked at.
     looks: Deadlines<SessionId>,
-    /// Sessions that are looked at once more at once, because a call may have changed what flows.
-    looks_now: BTreeSet<SessionId>,
     /// When the life of a session is over.
     ends: Deadlines<SessionId>,
-    /// Tracks and data channels that are charged now.
-    pulled: usize,
-    /// Tracks and data channels of all sessions, and those that calls in progress ask for.
+    /// Tracks and data channels of all sessions, with those that are asked for.
     places: usize,
-    /// Sessions that were added or removed, or whose life or tracks have changed.
-    changed: BTreeSet<SessionId>,
+    /// Sessions that have changed, and whether a look has found them.
+    changed: BTreeMap<SessionId, bool>,
     events: Vec<CallEvent>,
 }
 
 impl Sessions {
-    /// An empty table. `random`: where the random times of looks begin.
-    pub(crate) fn new(terms: SfuTerms, random: u64) -> Self {
+    /// An empty table.
+    pub(crate) fn new(terms: SfuTerms) -> Self {
         Self {
             terms,
-            random,
             rows: HashMap::new(),
             addresses: Addresses::default(),
             reserved: 0,
-            idle: Deadlines::default(),
-            since: Deadlines::default(),
             looks: Deadlines::default(),
-            looks_now: BTreeSet::new(),
             ends: Deadlines::default(),
-            pulled: 0,
             places: 0,
-            changed: BTreeSet::new(),
+            changed: BTreeMap::new(),
             events: vec![],
         }
     }
@@ -115,22 +98,10 @@ impl Sessions {
     }
 
     /// The SFU has created the session that was reserved.
-    pub(crate) fn begin(&mut self, session: NewSession, now: Duration) {
+    pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
         self.release(&session.owner.holder());
-        self.changed.insert(session.id.clone());
+        self.change(&session.id, false);
         self.insert(session, None, now);
-    }
-
-    /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
-    pub(crate) fn take_over(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
-        if !self.rows.contains_key(&session.id) {
-            self.make_room(&session.owner.holder())?;
-            let id = session.id.clone();
-            self.changed.insert(id.clone());
-            self.insert(session, None, now);
-            self.looks.set(id, now);
-        }
-        Ok(())
     }
 
     /// The user who opened a session.
@@ -138,37 +109,34 @@ impl Sessions {
         self.rows.get(id)?.owner().user.clone()
     }
 
-    /// Checks that a session which no cookie locks belongs to the caller.
-    pub(crate) fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
-        let is_owner = self.rows.get(id).is_some_and(|session| session.is_owned_by(caller));
-        if is_owner { Ok(()) } else { Err(Fault::Locked) }
+    /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser.
+    pub(crate) fn check_owner(
+        &self,
+        id: &SessionId,
+        caller: &Caller,
+        is_unlocked: bool,
+    ) -> Result<(), Fault> {
+        let session = self.rows.get(id).filter(|session| !session.is_of_before()).ok_or(Fault::Gone)?;
+        if is_unlocked || session.is_owned_by(caller) { Ok(()) } else { Err(Fault::Locked) }
     }
 
-    /// The SFU is asked for this of others. It counts until the answer is known.
-    pub(crate) fn ask(&mut self, id: &SessionId, more: Demand, now: Duration) {
-        self.amend(id, now, |session| session.ask(more));
-    }
-
-    /// The SFU has refused this, or was not asked.
-    pub(crate) fn refused(&mut self, id: &SessionId, more: Demand, now: Duration) {
-        self.amend(id, now, |session| session.asked(more));
-    }
-
-    /// The SFU has answered a request for tracks or data channels.
+    /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
     pub(crate) fn answered(
         &mut self,
         id: &SessionId,
-        wanted: &RequestedTracks,
-        answered: &SfuAnswer,
-        now: Duration,
+        call: u64,
+        replies: &[Pull],
+        answer: Option<&SfuAnswer>,
     ) {
-        self.amend(id, now, |session| session.add(wanted, answered, now));
-    }
-
-    /// The SFU has closed the tracks of this answer. The session is looked at, at once.
-    pub(crate) fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
-        self.amend(id, now, |session| session.remove(closed));
-        self.may_have_changed(id);
+        self.amend(id, |session| session.answered(call, answer));
+        for channel in replies {
+            let is_this = |session: Option<&SessionId>| session.is_none_or(|of| *of == channel.session);
+            let is_granted = answer.into_iter().flat_map(|answer| &answer.entries).any(|entry| {
+                let is_named = entry.name.is_none() || entry.name == channel.name;
+                !entry.is_refused && is_this(entry.session.as_ref()) && is_named
+            });
+            self.set_replies(channel, is_granted);
+        }
     }
 
     /// The SFU no longer knows a session.
@@ -176,43 +144,32 @@ impl Sessions {
         self.remove(id);
     }
 
-    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all of them: they must be closed
-    /// by force, and stay in the table until they are. One whose tracks are not known waits until they are.
-    pub(crate) fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
-        let (mut overdue, mut unseen) = (vec![], vec![]);
+    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks: they must be closed by force, and stay in the
+    /// table until a look finds none. One whose tracks are not known waits until they are.
+    pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
+        let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
-                Some(session) if session.is_unseen() => unseen.push(id),
-                Some(session) if session.size() > 0 => overdue.push((id, session.tracks())),
+                Some(session) if session.places() > 0 || session.is_of_before() => overdue.push(id),
                 _ => self.remove(&id),
             }
         }
-        for id in unseen {
-            self.ends.set(id, now.saturating_add(CLOSE_INTERVAL));
-        }
-        for (id, _) in &overdue {
+        for id in &overdue {
             self.ends.set(id.clone(), now.saturating_add(CLOSE_INTERVAL));
-        }
-        while let Some(id) = self.idle.pop(now) {
-            let event = self.rows.get_mut(&id).and_then(Session::leave);
-            self.events.extend(event);
         }
         self.addresses.sweep(now);
         overdue
     }
 
-    /// These sessions with all their tracks, to be closed by force. Without those that have none.
-    pub(crate) fn with_tracks(
-        &self,
-        ids: impl Iterator<Item = SessionId>,
-    ) -> Vec<(SessionId, Vec<TrackKey>)> {
-        let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.tracks())));
-        sessions.filter(|(_, tracks)| !tracks.is_empty()).collect()
+    /// Those of these sessions that have something to close, with all of it.
+    pub(crate) fn closable(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
+        let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.ids())));
+        sessions.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.
-    pub(crate) fn pulled(&self) -> usize {
-        self.pulled
+    pub(crate) fn charged(&self) -> usize {
+        self.rows.values().map(Session::charged).sum()
     }
 
     /// Sessions in the table.
@@ -225,97 +182,72 @@ impl Sessions {
         std::mem::take(&mut self.events)
     }
 
-    /// `unseen`: what it took before a restart.
-    fn insert(&mut self, session: NewSession, unseen: Option<Taken>, now: Duration) {
-        let NewSession { id, room, owner, life, .. } = session;
-        self.remove(&id);
-        let mut session = Session::new(room, owner, unseen, self.terms.video);
-        self.pulled = self.pulled.saturating_add(session.active());
-        self.events.extend(session.join(&id));
-        self.addresses.insert(&session.holder(), &id);
-        self.ends.set(id.clone(), now.saturating_add(life));
-        self.rows.insert(id.clone(), session);
-        self.rest(&id, now);
+    /// `settles_at`: of a session of before a restart, which takes what it took.
+    fn insert(&mut self, session: &SessionNow, settles_at: Option<Duration>, now: Duration) {
+        let id = &session.id;
+        self.remove(id);
+        let mut row = Session::new(session, settles_at, self.terms.video);
+        self.events.extend(row.join(id));
+        self.addresses.insert(&row.holder(), id);
+        self.ends.set(id.clone(), now.saturating_add(session.life));
+        let first_look = settles_at.map_or(now.saturating_add(self.terms.look_interval), |_| now);
+        self.looks.set(id.clone(), first_look);
+        self.rows.insert(id.clone(), row);
     }
 
     fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
-        self.changed.insert(id.clone());
-        self.pulled = self.pulled.saturating_sub(session.active());
+        self.change(id, false);
         self.places = self.places.saturating_sub(session.places());
         self.addresses.remove(&session.holder(), id);
         self.events.extend(session.leave());
-        self.looks_now.remove(id);
-        for deadlines in [&mut self.idle, &mut self.since, &mut self.looks, &mut self.ends] {
-            deadlines.clear(id);
-        }
+        self.looks.clear(id);
+        self.ends.clear(id);
+    }
+
+    fn change(&mut self, id: &SessionId, is_found: bool) {
+        *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 
     /// The only place where the tracks of a session change.
-    fn amend(&mut self, id: &SessionId, now: Duration, change: impl FnOnce(&mut Session)) {
-        let Some(session) = self.rows.get_mut(id) else { return };
-        let (before, size, was_active) = (session.taken(), session.size(), session.has_media());
-        let places = session.places();
-        let active = session.active();
-        change(session);
+    fn amend<T>(&mut self, id: &SessionId, change: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let session = self.rows.get_mut(id)?;
+        let (before, places) = (session.taken(), session.places());
+        let result = change(session);
         let taken = session.taken();
-        self.pulled = self.pulled.saturating_add(session.active()).saturating_sub(active);
-        if taken != before || session.has_late() {
-            self.changed.insert(id.clone());
-        }
         self.places = self.places.saturating_add(session.places()).saturating_sub(places);
-        let is_active = session.has_media();
-        if is_active {
+        if session.places() > 0 {
             self.events.extend(session.join(id));
         }
-        if taken.active_kbps > 0 {
+        if taken.charged_kbps > 0 {
             self.events.extend(session.connect());
         }
-        // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
-        let needs_look = session.size() > 0 || session.is_unseen();
-        let (due, has_new) = (self.looks.of(id), session.size() > size && session.is_connecting());
-        if needs_look && (due.is_none() || has_new) {
-            let next = now.saturating_add(self.look_after(id));
-            self.looks.set(id.clone(), due.map_or(next, |due| due.min(next)));
+        if taken != before {
+            self.change(id, false);
         }
-        match (was_active, is_active) {
-            (_, true) => {
-                self.idle.clear(id);
-                self.since.clear(id);
-            }
-            (true, false) => self.rest(id, now),
-            (false, false) => {}
-        }
+        Some(result)
     }
 
-    /// The session has no media from now on.
-    fn rest(&mut self, id: &SessionId, now: Duration) {
-        self.idle.set(id.clone(), now.saturating_add(IDLE));
-        self.since.set(id.clone(), now);
-    }
-
-    /// Makes room for one more session of a holder. Of the sessions without tracks, the one that has been without media for
-    /// longest gives way.
+    /// Makes room for one more session of a holder. Of the sessions without tracks, the oldest gives way.
     fn make_room(&mut self, holder: &Holder) -> Result<(), Fault> {
         while let Some(full) = self.addresses.full(holder) {
             let idle = self.addresses.sessions(&full).filter(|id| self.may_give_way(id));
-            let longest = idle.min_by_key(|id| self.since.of(id)).cloned();
-            let Some(id) = longest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
+            let oldest = idle.min_by_key(|id| self.ends.of(id)).cloned();
+            let Some(id) = oldest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
             self.remove(&id);
         }
         while self.rows.len().saturating_add(self.reserved) >= SESSIONS_MAX {
-            let longest = self.since.iter().find(|id| self.may_give_way(id)).cloned();
-            let Some(id) = longest else { return Err(Fault::Full) };
+            let oldest = self.ends.iter().find(|id| self.may_give_way(id)).cloned();
+            let Some(id) = oldest else { return Err(Fault::Full) };
             self.remove(&id);
         }
         Ok(())
     }
 
-    /// Whether a session has left its call, has no tracks and makes no call to the SFU. Media may flow again on silent tracks, and
-    /// nobody would charge for them.
+    /// Whether a session has left its call, has no tracks and makes no call to the SFU.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        let is_free = |row: &Session| row.size() == 0 && row.calls() == 0 && !row.is_unseen();
-        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(is_free)
+        let is_free = |row: &Session| row.places() == 0 && row.calls() == 0 && !row.is_in_call();
+        self.looks.of(id).is_none() && self.rows.get(id).is_some_and(is_free)
     }
 }
 

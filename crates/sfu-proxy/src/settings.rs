@@ -17,8 +17,8 @@ pub struct SfuConfig {
     pub app_secret: SecretString,
     /// The base of the API, with a slash at its end. `CALLS_API_URL`.
     pub api: Url,
-    /// The longest time between two looks at a session with tracks. The shortest is a third of it.
-    pub look_after_max: Duration,
+    /// The time between two looks at a session.
+    pub look_interval: Duration,
     /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
     /// and need `false`.
     pub is_locked: bool,

@@ -1,17 +1,13 @@
-//! What sessions take from others, at assumed rates.
-
-use std::time::Duration;
+//! What sessions take from others, at assumed and at estimated rates.
 
 use turn_ledger::BitRate;
-
-use super::request::Pull;
 
 /// The rates of a track with video, and of a data channel, in kbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoRates {
     /// The most that is assumed. `LIABILITY_MBPS_PER_GRANT`.
     pub assumed: u32,
-    /// What is charged while media flow. `ESTIMATED_MBPS_PER_CONNECTION`.
+    /// What is charged. `ESTIMATED_MBPS_PER_CONNECTION`.
     pub estimated: u32,
 }
 
@@ -30,34 +26,8 @@ pub fn kbps(rate: BitRate) -> u32 {
 /// What a session takes from others with its tracks and data channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// All of them at assumed rates, those that the SFU is being asked for included, in kbit/s.
+    /// What it has asked for and the SFU has not refused, at assumed rates, in kbit/s.
     pub kbps: u32,
-    /// Those on which media flow, at estimated rates, in kbit/s.
-    pub active_kbps: u32,
-}
-
-/// What was active for some time before the SFU said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LateTrack {
-    /// Its estimated rate, in kbit/s.
-    pub kbps: u32,
-    /// For how long, until now.
-    pub span: Duration,
-}
-
-/// Tracks and data channels of others that a request asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// How many.
-    pub tracks: usize,
-    /// Their assumed rates together, in kbit/s.
-    pub kbps: u32,
-}
-
-impl Demand {
-    /// What these ask for.
-    pub fn of(pulled: &[Pull], video: VideoRates) -> Self {
-        let kbps = pulled.iter().fold(0_u32, |sum, pull| sum.saturating_add(pull.kind.kbps(video.assumed)));
-        Self { tracks: pulled.len(), kbps }
-    }
+    /// Those that the SFU has confirmed, at estimated rates, in kbit/s.
+    pub charged_kbps: u32,
 }

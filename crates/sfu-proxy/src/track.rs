@@ -23,18 +23,9 @@ pub enum Direction {
     Remote,
 }
 
-/// A track or a data channel of a session. One mid can have a track in each direction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TrackKey {
-    /// What it is.
-    pub id: TrackId,
-    /// Which way it goes.
-    pub direction: Direction,
-}
-
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaKind {
+pub(crate) enum MediaKind {
     /// Sound: [`AUDIO_KBPS`].
     Audio,
     /// Pictures, or something of which the kind is not known: the rate of a grant.
@@ -48,12 +39,12 @@ pub(crate) const AUDIO_KBPS: u32 = 100;
 
 impl MediaKind {
     /// The kind that all of these have; video if there is none, or if there are several.
-    pub fn of_all(kinds: impl Iterator<Item = Self>) -> Self {
+    pub(crate) fn of_all(kinds: impl Iterator<Item = Self>) -> Self {
         kinds.reduce(|a, b| if a == b { a } else { Self::Video }).unwrap_or(Self::Video)
     }
 
     /// Its rate, in kbit/s. `video`: that of video.
-    pub const fn kbps(self, video: u32) -> u32 {
+    pub(crate) const fn kbps(self, video: u32) -> u32 {
         match self {
             Self::Audio => AUDIO_KBPS,
             Self::Video | Self::Data => video,

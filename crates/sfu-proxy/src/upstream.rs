@@ -169,7 +169,7 @@ mod tests {
             app_secret: "s3cret".into(),
             api: api.parse().unwrap(),
             is_locked: true,
-            look_after_max: Duration::from_secs(45),
+            look_interval: Duration::from_secs(30),
             client_rate: BitRate::new(100_000_000),
         };
         let mut upstream =

@@ -1,5 +1,5 @@
-//! The task that watches sessions. It asks the SFU for the state of each session with tracks at random times, because no call
-//! says that a page was closed. Sessions that must not pull any more it closes by force, every few seconds until they do not, while
+//! The task that watches sessions. It asks the SFU for the state of each session with tracks, because no call says that a page was
+//! closed. Sessions that must not pull any more it closes by force, every few seconds until they do not, while
 //! no other broker leads.
 
 use std::convert::Infallible;
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
 use crate::request;
-use crate::session::look::Look;
 use crate::session_id::SessionId;
+use crate::sessions::looks::Look;
 use crate::sessions::{CLOSE_INTERVAL, Sessions};
-use crate::track::TrackKey;
+use crate::track::TrackId;
 use crate::upstream::{SfuResponse, is_gone};
 
 /// How often deadlines are checked.
@@ -44,6 +44,7 @@ impl SfuProxy {
                     let overdue = self.with(Sessions::elapse);
                     // What is overdue comes up again.
                     if self.service.broker.holds_lease() {
+                        let overdue = self.with(|sessions, _| sessions.closable(overdue.into_iter()));
                         self.close_all(overdue).await;
                         self.close_spent(&mut closed_at).await;
                     }
@@ -55,13 +56,6 @@ impl SfuProxy {
                 let proxy = Arc::clone(self);
                 looks.spawn(async move { proxy.look(&look).await });
             }
-        }
-    }
-
-    /// Before tracks are closed of which it is not known that they are active, the SFU is asked: no later look shows them.
-    pub(crate) async fn look_before_close(&self, id: &SessionId) {
-        if let Some(look) = self.with(|sessions, _| sessions.look_before_close(id)) {
-            self.look(&look).await;
         }
     }
 
@@ -83,7 +77,7 @@ impl SfuProxy {
         }
         let names = self.service.broker.to_close();
         let ids = names.iter().filter_map(|name| SessionId::new(name));
-        let closing = self.with(|sessions, _| sessions.with_tracks(ids));
+        let closing = self.with(|sessions, _| sessions.closable(ids));
         if closing.is_empty() {
             return;
         }
@@ -96,15 +90,15 @@ impl SfuProxy {
         self.close_all(closing).await;
     }
 
-    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackKey>)>) {
+    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackId>)>) {
         let mut closing = JoinSet::new();
-        for (id, tracks) in sessions {
+        for (id, ids) in sessions {
             if closing.len() >= AT_ONCE_MAX {
                 closing.join_next().await;
             }
             let proxy = Arc::clone(self);
             closing.spawn(async move {
-                for (call, body) in request::closing(&tracks) {
+                for (call, body) in request::closing(&ids) {
                     proxy.close(&id, call, &body).await;
                 }
             });
@@ -116,8 +110,8 @@ impl SfuProxy {
         let Ok(returned) = self.upstream.close(id, call, body).await else { return };
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.gone(id));
-        } else if let Some(closed) = returned.answered() {
-            self.with(|sessions, now| sessions.closed(id, &closed, now));
+        } else if returned.answered().is_some() {
+            self.with(|sessions, now| sessions.look_now(id, now));
         } else {
             let status = returned.status.as_u16();
             tracing::warn!(status, "the SFU did not close the tracks of a session");

@@ -184,7 +184,7 @@ impl Books {
             let Some(due) = connection.into_iter().chain(session).min() else { break };
             self.step_to(due);
             if session == Some(due) {
-                self.renew_sessions();
+                self.go_on_with_sessions();
                 continue;
             }
             let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };

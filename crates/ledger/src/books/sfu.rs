@@ -6,44 +6,24 @@ use std::time::Duration;
 
 use super::Books;
 use super::commit::NotAdmitted;
+use crate::grants::row::GrantRow;
 use crate::grants::sfu::SfuSession;
 use crate::promise::PromisedTime;
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
-use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
 
 impl Books {
-    /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room. While it is unknown how
-    /// much time has passed, a session that takes nothing any more stays open: it is charged until it is known.
+    /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much
+    /// time has passed, a session that takes nothing any more stays as it is: it is charged until that is known.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
         let is_over = session.is_none_or(|session| session.kbps == 0);
-        let (id, now) = (GrantId::of_session(name), self.now());
-        if is_over && !self.may_count() && self.grants.get(id).is_some() {
+        if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
             return;
         }
-        let changes = self.grants.note_session(name, session, now);
+        let changes = self.grants.note_session(name, session, self.now());
         self.ledger.apply_all(changes);
-        let per_minute =
-            SFU_UNIT.per_minute().saturating_mul(session.map_or(0, |session| session.kbps.into()));
-        let next = Minute::of(now).next();
-        let is_enough = |time: PromisedTime| time.per_minute >= per_minute && time.until > next;
-        if per_minute > 0 && !self.grants.get(id).and_then(|row| row.promised).is_some_and(is_enough) {
-            let _ = self.promise_session(id, 0);
-        }
-    }
-
-    /// Charges what a session took before the SFU said so: a rate in kbit/s, and for how long until now.
-    pub fn charge_late(&mut self, name: &str, late: (u32, Duration)) {
-        let change = self.grants.charge_late(GrantId::of_session(name), late, self.now());
-        self.ledger.apply_all(change);
-    }
-
-    /// Notes what the page that opened a session says of it: a label, its origin.
-    pub fn describe_session(&mut self, name: &str, by_page: Spender) {
-        let change = self.grants.describe_session(name, by_page);
-        self.ledger.apply_all(change);
     }
 
     /// Promises that a session takes so many kbit/s more. That must be on disk before the SFU is asked for them. Its answer must
@@ -53,7 +33,18 @@ impl Books {
         if self.grants.is_revoked(id) {
             return Err(NotAdmitted::UserBlocked);
         }
-        self.promise_session(id, more)
+        let kbps = self.grants.get(id).ok_or(NotAdmitted::TooManyGrants)?.sfu_kbps().saturating_add(more);
+        self.promise_session(id, kbps)?;
+        self.grants.change_pulls(id, |promised, _| *promised = kbps);
+        Ok(())
+    }
+
+    /// A look has found a session: what it may take is promised for longer. If that does not fit, the session must be closed.
+    pub fn extend_sfu_session(&mut self, name: &str) {
+        let id = GrantId::of_session(name);
+        let Some(kbps) = self.grants.get(id).map(GrantRow::sfu_kbps) else { return };
+        let fits = self.promise_session(id, kbps).is_ok();
+        self.grants.change_pulls(id, |_, has_no_room| *has_no_room = !fits);
     }
 
     /// The open sessions of the SFU.
@@ -71,45 +62,43 @@ impl Books {
         })
     }
 
-    /// Makes all promises for sessions anew that are due, or ends what is over.
-    pub(super) fn renew_sessions(&mut self) {
+    /// Goes on with the sessions whose promise is over. Nobody asks an SFU that is not in the settings any more, so a session of it ends
+    /// with its life.
+    pub(super) fn go_on_with_sessions(&mut self) {
         let now = self.now();
         while let Some(id) = self.grants.take_due_session(now) {
-            match self.grants.unwatched(id, now).filter(|_| self.may_count()) {
-                Some(name) => self.set_sfu_session(&name, None),
-                None => drop(self.promise_session(id, 0)),
+            if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
+                self.set_sfu_session(&name, None);
+            } else {
+                let change = self.grants.go_on(id, now);
+                self.ledger.apply_all(change);
             }
         }
     }
 
-    /// Promises what a session takes, and so many kbit/s more, from this minute on. Without room, what it takes keeps its promise, at
-    /// least through the next minute. Then its tracks must be closed.
-    fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
-        let now = self.now();
+    /// Promises that a session takes so many kbit/s from now on, for as long as its source's tail. Without room, its promise stays as it is.
+    fn promise_session(&mut self, id: GrantId, kbps: u32) -> Result<(), NotAdmitted> {
+        let (now, minute) = (self.now(), Minute::of(self.now()));
         self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
-        let (kbps, before, was_full) = (row.sfu_kbps(), row.promised, row.has_no_room());
-        let requester = row.requester();
-        let released = self.grants.release_session(id, now);
+        let (before, requester) = (row.promised, row.requester());
+        let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
+        // A lower rate counts from the next minute on. What a promise that begins then takes in this one is promised already.
+        let is_later = |time: PromisedTime| (per_minute, time.from <= minute) < (time.per_minute, true);
+        let from = if before.is_some_and(is_later) { minute.next() } else { minute };
+        let released = self.grants.release_session(id, from);
         self.ledger.apply_all(released);
-        let minute = Minute::of(now);
-        // A lower rate counts from the next minute on.
-        let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
-        let per_minute_of = |kbps: u32| SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        let wanted = per_minute_of(kbps.saturating_add(more)).max(least);
-        let none = Duration::ZERO;
-        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some(wanted));
-        let forced = before.map_or(minute, |time| time.until).max(minute.next().next());
-        let (kbps, until, per_minute, has_no_room) = match &admitted {
-            Ok(admission) => (kbps.saturating_add(more), admission.promise.until, wanted, false),
-            // Whether there is room for more says nothing about those that are there.
-            Err(_) => (kbps, forced, per_minute_of(kbps).max(least), was_full || more == 0),
-        };
-        if per_minute > 0 {
-            let time = PromisedTime::new(minute, until, per_minute);
-            let promised = self.grants.promise_session(id, kbps, time, has_no_room);
-            self.ledger.apply_all(promised);
+        if per_minute == 0 {
+            return Ok(());
         }
+        let none = Duration::ZERO;
+        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some(per_minute));
+        let time = match &admitted {
+            Ok(admission) => Some(PromisedTime::new(from, admission.promise.until, per_minute)),
+            Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),
+        };
+        let promised = time.and_then(|time| self.grants.promise_session(id, time));
+        self.ledger.apply_all(promised);
         admitted.map(drop)
     }
 }

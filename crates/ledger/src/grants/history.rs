@@ -48,7 +48,7 @@ impl Grants {
                 self.due.insert(row.ends_in(), *id);
                 self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
-                self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.from.next(), *id)));
+                self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
                 note_key_end(&mut self.key_ends, row);
             }
             if row.spent().claimed() > ByteCount::ZERO {

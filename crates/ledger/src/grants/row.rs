@@ -84,13 +84,13 @@ pub struct GrantExtra {
     pub(super) capacity: Allowance,
 }
 
-/// What only the row of a session has: what it takes, in kbit/s.
+/// What only the row of a session has: what it may take, and what it is charged, in kbit/s.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     pub(super) name: Arc<str>,
     pub(super) opened_by: Option<GrantId>,
     pub(super) kbps: u32,
-    pub(super) active_kbps: u32,
+    pub(super) charged_kbps: u32,
     /// What it took before is in its bytes.
     pub(super) counted_until: Timestamp,
     /// Whether the budget has no room to promise it for longer.

@@ -1,13 +1,12 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
-//! Each is a grant from its first request to its end. What it may take from others is promised from the present minute on, and again at the
-//! start of each minute. What lies behind stays promised at the rate that it had.
+//! Each is a grant with one connection, from its first request until the SFU does not know it any more. What it may take from others is
+//! promised before the SFU is asked for it, and again for 300 s by each look that finds it. Nothing else ends it, so without a look its
+//! promise goes on minute by minute. What lies behind stays promised at the rate that it had.
 //!
-//! A promise rises at once and falls with the next minute: so the rate of a minute is the highest of its instants.
-//! No count names a session, so what the SFU said of its tracks is the measure.
+//! A promise rises at once and falls with the next minute. No count names a session, so what the SFU said of its tracks is the measure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
@@ -35,8 +34,8 @@ pub struct SfuSession {
     pub ends_at: Timestamp,
     /// What it may take from others, in kbit/s.
     pub kbps: u32,
-    /// The part of it on which media flow.
-    pub active_kbps: u32,
+    /// What it is charged: the tracks that the SFU has confirmed, at estimated rates, in kbit/s.
+    pub charged_kbps: u32,
 }
 
 impl GrantRow {
@@ -52,11 +51,6 @@ impl GrantRow {
     pub fn sfu_kbps(&self) -> u32 {
         self.pulls().map_or(0, |pulls| pulls.kbps)
     }
-
-    /// Whether the budget has no room to promise that for longer.
-    pub(crate) fn has_no_room(&self) -> bool {
-        self.pulls().is_some_and(|pulls| pulls.has_no_room)
-    }
 }
 
 impl Grants {
@@ -68,28 +62,28 @@ impl Grants {
             .map(|(_, row)| row)
             .filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
         open.filter_map(|row| {
-            let Pulls { name, opened_by, kbps, active_kbps, .. } = row.pulls()?.clone();
+            let Pulls { name, opened_by, kbps, charged_kbps, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
-            Some((name, SfuSession { spender, opened_by, client, ends_at, kbps, active_kbps }))
+            Some((name, SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps }))
         })
     }
 
-    /// The clocks of all sessions on which media flow.
+    /// The clocks of all sessions.
     pub(crate) fn sfu_clocks(&self) -> Option<UsageChange> {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         clocks(
             0,
-            open.filter_map(|row| Some(u64::from(row.pulls()?.active_kbps))).fold(0, u64::saturating_add),
+            open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps))).fold(0, u64::saturating_add),
         )
     }
 
-    /// The start of this minute, if the promise for some session must be renewed in it.
+    /// The start of this minute, if the promise for some session is over.
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         let minute = Minute::of(now);
         self.pulling.first().filter(|(due, _)| *due <= minute).map(|_| minute.start())
     }
 
-    /// Takes the first session whose promise must be renewed at `now`.
+    /// Takes the first session whose promise is over at `now`.
     pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
         self.next_session(now).and_then(|_| self.pulling.pop_first()).map(|(_, id)| id)
     }
@@ -100,7 +94,7 @@ impl Grants {
         Some(Arc::clone(&row.pulls()?.name))
     }
 
-    /// Notes what the SFU says of a session; `None`: it has ended.
+    /// Notes what a session takes; `None`: it has ended. What is promised for it stays, except for one that has ended.
     #[must_use]
     pub(crate) fn note_session(
         &mut self,
@@ -109,41 +103,47 @@ impl Grants {
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let id = GrantId::of_session(name);
-        self.begin_row(id);
-        match session {
-            Some(session) if self.any(id).is_none() => self.issue(id, row_of(name, session, now)),
-            Some(session) => self.revive(id, Minute::from_end(session.ends_at)),
-            None => {}
+        if let Some(session) = session.filter(|_| self.any(id).is_none()) {
+            let row = self.row_of(name, session, now);
+            self.issue(id, row);
         }
         self.count_session(id, now);
-        let (kbps, active) = session.map_or((0, 0), |session| (session.kbps, session.active_kbps));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
         row.expires_at = session.map_or(ended, |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return vec![] };
-        let changes = clocks(pulls.active_kbps.into(), active.into());
-        (pulls.kbps, pulls.active_kbps) = (kbps, active);
+        let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
+        let changes = clocks(pulls.charged_kbps.into(), charged.into());
+        (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
-        let least = if kbps > 0 { Minute::new(i64::MAX) } else { Minute::of(now).next() };
-        let shorter = |time: PromisedTime| PromisedTime { until: time.until.min(least), ..time };
-        let released = self.change_promise(id, |row| row.promised = row.promised.map(shorter));
+        let released = session.is_none().then(|| self.release_session(id, Minute::of(now).next())).flatten();
         if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
             self.due.insert(earlier, id);
         }
         changes.into_iter().chain(released).collect()
     }
 
-    /// Notes what the page that opened a session says of it. What it does not say is as its grant has it.
-    #[must_use]
-    pub(crate) fn describe_session(&mut self, name: &str, by_page: Spender) -> Option<UsageChange> {
-        let id = GrantId::of_session(name);
-        let row = self.get(id)?;
-        let opened_by = row.pulls()?.opened_by;
-        let by_grant = opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
-        let Spender { label, origin, .. } = by_page.renewing(by_grant.as_ref());
-        let spender =
-            Spender { label, origin, ..row.spender.as_deref().cloned().unwrap_or_default() }.known();
-        self.change_spender(id, |row| row.spender = spender)
+    /// The row of a new session. What its page does not say is as the grant has it that opened it.
+    fn row_of(&self, name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
+        let grant = Grant {
+            id: GrantId::of_session(name),
+            source: IceSource::Sfu,
+            issued_at: now,
+            expires_at: session.ends_at,
+        };
+        let by_page = session.spender.as_deref().cloned().unwrap_or_default();
+        let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
+        let Spender { label, origin, .. } = by_page.clone().renewing(by_grant.as_ref());
+        let (name, opened_by) = (Arc::clone(name), session.opened_by);
+        let pulls =
+            Pulls { name, opened_by, kbps: 0, charged_kbps: 0, counted_until: now, has_no_room: false };
+        GrantRow {
+            state: GrantState::Live,
+            extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
+            client: Some(session.client),
+            spender: Spender { label, origin, ..by_page }.known(),
+            ..GrantRow::new(&grant, None, None)
+        }
     }
 
     /// Adds to the bytes of a session what it took since the last call.
@@ -151,51 +151,30 @@ impl Grants {
         self.begin_row(id);
         let start = self.period.start;
         let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
-        let bytes = bytes_of(pulls.active_kbps, now.millis_since(pulls.counted_until.max(start)));
+        let millis = now.millis_since(pulls.counted_until.max(start));
+        let bytes = SFU_UNIT.over_millis(u128::from(pulls.charged_kbps).saturating_mul(millis.into()));
         pulls.counted_until = now;
-        self.measure(id, bytes, now);
-    }
-
-    /// Adds bytes to what a session took.
-    fn measure(&mut self, id: GrantId, bytes: ByteCount, now: Timestamp) {
-        if bytes > ByteCount::ZERO {
+        if bytes > 0 {
+            let bytes = ByteCount::saturating(bytes);
             self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
             self.recent.count(id, bytes, now, now);
             self.dirty.note(id);
         }
     }
 
-    /// Adds to the bytes of a session what it took before the SFU said so, as far as that is of this period.
-    #[must_use]
-    pub(crate) fn charge_late(
-        &mut self,
-        id: GrantId,
-        (kbps, span): (u32, Duration),
-        now: Timestamp,
-    ) -> Option<UsageChange> {
-        let begun = self.get(id)?.issued_at.max(self.period.start);
-        let from = begun.plus(now.since(begun).saturating_sub(span));
-        let bytes = bytes_of(kbps, now.millis_since(from));
-        self.measure(id, bytes, now);
-        let kind = ChangeKind::AddBytes { bytes, from, to: now };
-        Some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
-    }
-
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
     /// user is charged all of it.
     #[must_use]
-    pub(crate) fn release_session(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+    pub(crate) fn release_session(&mut self, id: GrantId, from: Minute) -> Option<UsageChange> {
         self.begin_row(id);
-        let (minute, start) = (Minute::of(now), Minute::of(self.period.start));
+        let start = Minute::of(self.period.start);
         let row = self.rows.get_mut(&id)?;
         let before = row.promise()?;
         row.promised = None;
-        self.pulling.remove(&(before.time.from.next(), id));
+        self.pulling.remove(&(before.time.until, id));
         self.dirty.note(id);
-        // A session that takes something went on while nothing was promised for it: no process ran, or time jumped.
-        let until = if row.sfu_kbps() > 0 { minute } else { before.time.until.min(minute) };
-        let behind = PromisedTime { until, ..before.time };
-        let behind = (before.time.from < minute).then_some(behind);
+        let behind = PromisedTime { until: before.time.until.min(from), ..before.time };
+        let behind = (before.time.from < behind.until).then_some(behind);
         if let Some(time) = behind
             && self.terms.promises()
         {
@@ -206,22 +185,30 @@ impl Grants {
         self.replace_promise(Some(&before), behind.as_ref())
     }
 
-    /// Promises this rate of a session from this minute on.
+    /// Promises what a session may take.
     #[must_use]
-    pub(crate) fn promise_session(
-        &mut self,
-        id: GrantId,
-        kbps: u32,
-        time: PromisedTime,
-        has_no_room: bool,
-    ) -> Option<UsageChange> {
-        self.pulling.insert((time.from.next(), id));
-        self.change_promise(id, |row| {
-            row.promised = Some(time);
+    pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) -> Option<UsageChange> {
+        self.pulling.insert((time.until, id));
+        self.change_promise(id, |row| row.promised = Some(time))
+    }
+
+    /// Changes what a session may take, or whether the budget has no room to promise that for longer.
+    pub(crate) fn change_pulls(&mut self, id: GrantId, change: impl FnOnce(&mut u32, &mut bool)) {
+        self.change(id, |row| {
             if let Some(pulls) = row.pulls_mut() {
-                (pulls.kbps, pulls.has_no_room) = (kbps, has_no_room);
+                change(&mut pulls.kbps, &mut pulls.has_no_room);
             }
-        })
+        });
+    }
+
+    /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute.
+    #[must_use]
+    pub(crate) fn go_on(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+        self.count_session(id, now);
+        let next = Minute::of(now).next();
+        let row = self.get(id).filter(|row| row.sfu_kbps() > 0)?;
+        let time = row.promised.filter(|time| time.until < next)?;
+        self.promise_session(id, PromisedTime { until: next, ..time })
     }
 
     /// The sessions that take something and must not. `is_over`: of one for which there is room.
@@ -235,31 +222,8 @@ impl Grants {
     }
 }
 
-fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
-    let grant = Grant {
-        id: GrantId::of_session(name),
-        source: IceSource::Sfu,
-        issued_at: now,
-        expires_at: session.ends_at,
-    };
-    let (name, opened_by) = (Arc::clone(name), session.opened_by);
-    let pulls = Pulls { name, opened_by, kbps: 0, active_kbps: 0, counted_until: now, has_no_room: false };
-    GrantRow {
-        state: GrantState::Live,
-        extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
-        client: Some(session.client),
-        spender: session.spender.clone(),
-        ..GrantRow::new(&grant, None, None)
-    }
-}
-
 /// The change of the clocks for what flows.
 fn clocks(before: u64, after: u64) -> Option<UsageChange> {
     let kind = ChangeKind::Clocks { before, after };
     (before != after).then_some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
-}
-
-/// Bytes at this rate in this time.
-fn bytes_of(kbps: u32, millis: u64) -> ByteCount {
-    ByteCount::saturating(SFU_UNIT.over_millis(u128::from(kbps).saturating_mul(millis.into())))
 }

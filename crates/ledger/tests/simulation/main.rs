@@ -15,6 +15,7 @@
 //! - the days of a source add up to what it measured, the sources to what is used, and so do the rows of each kind of spender;
 //! - no more is measured of a user than the user relayed;
 //! - a credential that relays has a live grant, and a promise until it stops working;
+//! - no more may flow to a page of the SFU than is promised for its session;
 //! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
 //! - a refusal has a reason and changes nothing, and nobody is refused if the shortest credential has room;
 //! - a hold that is released leaves nothing, and a grant that is revoked has no connection;

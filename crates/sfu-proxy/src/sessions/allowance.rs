@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use super::{CALLS_PER_ADDRESS_MAX, PER_SESSION_MAX, Sessions};
 use crate::addresses::TRACKS_MAX;
-use crate::answer::{ConfirmedTrack, SfuAnswer};
 use crate::fault::Fault;
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session::Session;
 use crate::session_id::SessionId;
-use crate::taken::Demand;
-use crate::track::{MediaKind, TrackId};
+use crate::track::MediaKind;
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and there is room for it. Returns it with the
@@ -22,7 +20,7 @@ impl Sessions {
         wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
         let mut wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let session = self.rows.get(id).ok_or(Fault::Gone)?;
         let is_new =
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
@@ -48,44 +46,45 @@ impl Sessions {
         wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
         let wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let session = self.rows.get(id).ok_or(Fault::Gone)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
             return Err(Fault::Malformed);
         }
         Ok(RequestedTracks { replies: wanted.replies, ..RequestedTracks::default() })
     }
 
-    /// A call that asks for so many tracks and data channels goes to the SFU, unless there are too many calls. They take their places at
-    /// once, so that calls at the same time do not ask for more than there is room for. [`Self::call_ends`] must follow, however the
-    /// call ends.
-    pub(crate) fn call_begins(&mut self, id: &SessionId, more: usize, now: Duration) -> Result<(), Fault> {
-        for (share, factor) in self.rows.get(id).ok_or(Fault::Locked)?.holder().shares() {
+    /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
+    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+        for (share, factor) in self.rows.get(id).ok_or(Fault::Gone)?.holder().shares() {
             let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
             let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(factor).unwrap_or(1));
             if of_share.map(Session::calls).sum::<usize>() >= max {
                 return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
             }
         }
-        let session = self.rows.get_mut(id).ok_or(Fault::Locked)?;
-        session.call_begins(more, now)?;
-        self.places = self.places.saturating_add(more);
-        Ok(())
+        self.rows.get_mut(id).ok_or(Fault::Gone)?.call_begins(now)
     }
 
-    /// A call that has asked for so many tracks and data channels has ended. `is_known`: its result is known; if not, the session is
-    /// looked at.
-    pub(crate) fn call_ends(&mut self, id: &SessionId, asked: usize, is_known: bool) {
-        let Some(session) = self.rows.get_mut(id) else { return };
-        let before = session.places();
-        session.call_ends(asked, is_known);
-        self.places = self.places.saturating_add(session.places()).saturating_sub(before);
+    /// What a call asks for takes its place and counts from now on, so that calls at the same time do not ask for more than there is room
+    /// for. Returns the number of the call.
+    pub(crate) fn ask(&mut self, id: &SessionId, wanted: &RequestedTracks, now: Duration) -> u64 {
+        if wanted.count() > 0 && self.looks.of(id).is_none() {
+            self.looks.set(id.clone(), now.saturating_add(self.terms.look_interval));
+        }
+        self.amend(id, |session| session.ask(wanted)).unwrap_or_default()
+    }
+
+    /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
+    pub(crate) fn call_ends(&mut self, id: &SessionId, call: u64, is_known: bool, now: Duration) {
+        let settles_at = now.saturating_add(self.terms.look_interval);
+        self.amend(id, |session| session.call_ends(call, settles_at));
         if !is_known {
-            self.looks_now.insert(id.clone());
+            self.look_now(id, now);
         }
     }
 
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
-        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let session = self.rows.get(id).ok_or(Fault::Gone)?;
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
             let sender = self.rows.get(from).filter(|_| session.room.is_some());
             let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
@@ -117,41 +116,32 @@ impl Sessions {
     }
 
     /// Others may reply on this channel, or may not: the session that opened it takes one track more, or one less.
-    pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool, now: Duration) {
+    pub(crate) fn set_replies(&mut self, channel: &Pull, may_reply: bool) {
         let Some(name) = &channel.name else { return };
-        self.amend(&channel.session, now, |session| session.set_replies(name, may_reply));
+        self.amend(&channel.session, |session| session.set_replies(name, may_reply));
     }
 
-    /// The SFU has answered a request for replies on these channels. It has granted those that it names.
-    pub(crate) fn replied(&mut self, channels: &[Pull], answered: &SfuAnswer, now: Duration) {
-        for channel in channels {
-            let is_granted = answered.tracks.iter().any(|track| {
-                track.session.as_ref().is_none_or(|session| *session == channel.session)
-                    && (track.name.is_none() || track.name == channel.name)
-            });
-            self.set_replies(channel, is_granted, now);
-        }
-    }
-
-    /// What these pulls ask for, unless a share of the session's holder takes more then than it may.
-    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
-        let demand = Demand::of(pulled, self.terms.video);
-        for (share, factor) in self.rows.get(id).ok_or(Fault::Locked)?.holder().shares() {
+    /// What these pulls ask for at assumed rates, in kbit/s, unless a share of the session's holder takes more then than it may.
+    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, Fault> {
+        let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
+        let demand = rates.fold(0_u32, u32::saturating_add);
+        for (share, factor) in self.rows.get(id).ok_or(Fault::Gone)?.holder().shares() {
             let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
             let taken: u64 = of_share.map(|session| u64::from(session.taken().kbps)).sum();
             let allowed = u64::from(self.terms.client_kbps).saturating_mul(factor.into());
-            if taken.saturating_add(demand.kbps.into()) > allowed {
+            if taken.saturating_add(demand.into()) > allowed {
                 return Err(Fault::TooMuch);
             }
         }
         Ok(demand)
     }
 
-    /// The kind of a track, as the session that sends it has pushed it. `None` if that session is not known.
-    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> Option<MediaKind> {
-        match track.id {
-            TrackId::Channel(_) => Some(MediaKind::Data),
-            TrackId::Mid(_) => Some(self.rows.get(track.session.as_ref()?)?.kind_of(track.name.as_ref()?)),
+    /// The ledger is told again what these sessions take: nothing came of what was promised.
+    pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
+        for channel in replies {
+            self.set_replies(channel, false);
+            self.change(&channel.session, false);
         }
+        self.change(id, false);
     }
 }

@@ -1,35 +1,36 @@
-//! What survives a restart: the open sessions with their rooms, their owners and what they take. The SFU is asked for their tracks.
+//! What the ledger is told, and what survives a restart: which sessions are open, and what they take.
 
 use std::time::Duration;
 
 use super::Sessions;
-use crate::session::{ChangedSession, NewSession, Session};
+use crate::session::{ChangedSession, SessionNow};
 use crate::session_id::SessionId;
 
 impl Sessions {
-    /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.
-    pub(crate) fn restore(&mut self, session: NewSession, now: Duration) {
-        let id = session.id.clone();
-        let taken = session.taken;
-        self.insert(session, Some(taken), now);
-        self.looks.set(id, now);
+    /// Adds a session that was open before a restart. No page uses it any more. It takes what it took until a look finds no track.
+    pub(crate) fn restore(&mut self, session: &SessionNow, now: Duration) {
+        self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
     }
 
     /// The sessions that have changed since the last call, for the ledger.
     pub(crate) fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
         let changed = std::mem::take(&mut self.changed);
-        let changed = changed.into_iter().map(|id| ChangedSession {
-            now: self.session_now(&id, now),
-            late: self.rows.get_mut(&id).map(Session::take_late).unwrap_or_default(),
-            id,
+        let changed = changed.into_iter().map(|(id, is_found)| {
+            let session = self.session_now(&id, now);
+            ChangedSession { id, now: session, is_found }
         });
         changed.collect()
     }
 
-    fn session_now(&self, id: &SessionId, now: Duration) -> Option<NewSession> {
+    fn session_now(&self, id: &SessionId, now: Duration) -> Option<SessionNow> {
         let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
-        let (room, owner) = (session.room.clone(), session.owner().clone());
-        let (life, taken) = (ends.saturating_sub(now), session.taken());
-        Some(NewSession { id: id.clone(), room, owner, life, taken })
+        Some(SessionNow {
+            id: id.clone(),
+            room: session.room.clone(),
+            owner: session.owner().clone(),
+            spender: session.spender(),
+            life: ends.saturating_sub(now),
+            taken: session.taken(),
+        })
     }
 }

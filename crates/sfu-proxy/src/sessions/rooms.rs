@@ -38,8 +38,7 @@ impl Sessions {
         let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
         let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
         for id in &meant {
-            self.ends.set(id.clone(), now);
-            self.changed.insert(id.clone());
+            self.end(id, now);
         }
         meant.len()
     }

@@ -25,30 +25,11 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
     }
     table.now += secs(1);
     assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
-    table.closed("s5", &[0]);
-    table.wait(secs(29));
-    assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
-    table.wait(secs(1));
+    table.sessions.look_now(&id("s5"), table.now);
+    assert!(table.open("more", Some("r"), caller(1)).is_err(), "nobody has seen that its track is gone");
+    table.see_nothing("s5");
     table.open("more", Some("r"), caller(1)).unwrap();
     assert!(!table.sessions.knows(&id("s5")) && table.sessions.count() == PER_ADDRESS_MAX);
-}
-
-#[test]
-fn a_session_whose_tracks_are_silent_does_not_give_way_because_they_may_flow_again() {
-    let mut table = Table::default();
-    for n in 0..PER_ADDRESS_MAX {
-        table.now += secs(1);
-        table.open(&format!("s{n}"), Some("r"), caller(1)).unwrap();
-        table.add(&format!("s{n}"), &push(1), &[0]);
-    }
-    table.see("s0", &state(&[(0, false)]));
-    table.wait(IDLE);
-    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
-    table.see("s0", &state(&[(0, true)]));
-    assert_eq!(table.sessions.pulled(), 1);
-    table.see("s0", &state(&[]));
-    table.wait(IDLE);
-    table.open("more", Some("r"), caller(1)).unwrap();
 }
 
 #[test]
@@ -69,9 +50,9 @@ fn a_reservation_holds_its_place_until_it_is_released() {
 fn a_session_that_makes_calls_too_fast_is_refused() {
     let mut table = Table::with(&[("a", "r")]);
     let mut call = |now| {
-        let begun = table.sessions.call_begins(&id("a"), 0, now);
+        let begun = table.sessions.call_begins(&id("a"), now);
         if begun.is_ok() {
-            table.sessions.call_ends(&id("a"), 0, true);
+            table.sessions.call_ends(&id("a"), 0, true, now);
         }
         begun
     };
@@ -80,20 +61,20 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
     }
     assert_eq!(call(Duration::ZERO), Err(Fault::TooFast { retry_in: secs(1) }));
     assert_eq!(call(secs(1)), Ok(()));
-    assert_eq!(table.sessions.call_begins(&id("unknown"), 0, secs(1)), Err(Fault::Locked));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Gone));
 }
 
 #[test]
 fn an_address_has_a_number_of_calls_on_their_way() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.open("other", Some("r"), caller(2)).unwrap();
-    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), 0, table.now);
+    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
     for n in 0..CALLS_PER_ADDRESS_MAX {
         begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
     }
     assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
     assert_eq!(begin(&mut table, "other"), Ok(()));
-    table.sessions.call_ends(&id("b"), 0, true);
+    table.sessions.call_ends(&id("b"), 0, true, table.now);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
 }
 
@@ -105,7 +86,7 @@ fn four_48s_leave_calls_for_others() {
         let address = ClientKey::of(format!("2001:db8:{}:{n}::1", n / 16).parse().unwrap());
         let session = format!("s{n}");
         table.open(&session, Some("r"), Caller { address, ..caller(1) }).unwrap();
-        while table.sessions.call_begins(&id(&session), 0, table.now).is_ok() {
+        while table.sessions.call_begins(&id(&session), table.now).is_ok() {
             begun += 1;
         }
     }
@@ -126,18 +107,16 @@ fn a_session_has_a_number_of_tracks() {
 fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     let half = PER_SESSION_MAX / 2;
-    let begin = |table: &mut Table, name: &str, count| {
-        table.sessions.check_request(&id(name), push(count))?;
-        table.sessions.call_begins(&id(name), count, table.now)
-    };
-    assert_eq!((begin(&mut table, "a", half), begin(&mut table, "a", half)), (Ok(()), Ok(())));
-    assert_eq!(begin(&mut table, "a", 1), Err(Fault::TooManyTracks), "the SFU has not answered yet");
-    assert_eq!(begin(&mut table, "b", half), Ok(()), "another session");
-    table.sessions.answered(&id("a"), &push(half), &tracks(&(0..half).collect::<Vec<_>>()), table.now);
-    table.sessions.call_ends(&id("a"), half, true);
-    assert_eq!(begin(&mut table, "a", 1), Err(Fault::TooManyTracks), "one half is there, one is coming");
-    table.sessions.call_ends(&id("a"), half, true);
-    assert_eq!(begin(&mut table, "a", half), Ok(()), "the SFU has refused the other half");
+    let begun = |begun: Result<u64, Fault>| begun.map(drop);
+    let first = table.ask("a", &push(half)).unwrap();
+    let others = RequestedTracks { channels: half, ..push(0) };
+    let second = table.ask("a", &others).unwrap();
+    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TooManyTracks), "the SFU has not answered yet");
+    assert_eq!(begun(table.ask("b", &push(half))), Ok(()), "another session");
+    table.answer("a", first, Some(&tracks(&(0..half).collect::<Vec<_>>())));
+    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TooManyTracks), "one half is there, one is coming");
+    table.sessions.answered(&id("a"), second, &[], None);
+    assert_eq!(begun(table.ask("a", &others)), Ok(()), "the SFU has refused the other half");
     table.sessions.gone(&id("a"));
     table.sessions.gone(&id("b"));
     assert_eq!(table.sessions.places, 0);
@@ -154,7 +133,7 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
     let more = Caller { user: None, grant: None, address: address(SESSIONS_MAX) };
     assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::Full));
     table.add("s0", &push(1), &[0]);
-    table.wait(IDLE);
+    table.see_nothing("s1");
     table.open("more", Some("r"), more).unwrap();
     assert!(table.sessions.knows(&id("s0")) && table.sessions.count() == SESSIONS_MAX);
 }
@@ -168,19 +147,12 @@ fn the_sessions_of_an_address_have_8192_tracks_and_those_of_a_48_four_times_as_m
             let name = format!("{name}{n}");
             table.now += secs(1);
             table.open(&name, Some("r"), owner.clone()).unwrap();
-            let wanted = push(PER_SESSION_MAX);
-            table.sessions.check_request(&id(&name), wanted.clone())?;
-            table.sessions.answered(
-                &id(&name),
-                &wanted,
-                &tracks(&(0..PER_SESSION_MAX).collect::<Vec<_>>()),
-                table.now,
-            );
+            table.ask(&name, &push(PER_SESSION_MAX))?;
         }
         let last = id(&format!("{name}31"));
-        table.sessions.closed(&last, &tracks(&[0]), table.now);
-        assert!(table.sessions.check_request(&last, push(1)).is_ok());
-        table.sessions.answered(&last, &push(1), &tracks(&[0]), table.now);
+        let call = table.sessions.rows[&last].calls();
+        table.sessions.answered(&last, u64::try_from(call).unwrap(), &[], None);
+        table.ask(&format!("{name}31"), &push(PER_SESSION_MAX)).unwrap();
         table.open(&format!("{name}-more"), Some("r"), owner.clone()).unwrap();
         table.sessions.check_request(&id(&format!("{name}-more")), push(1)).map(drop)
     };

@@ -10,17 +10,15 @@ mod restart;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::looks::{LOOK_AGAIN, LOOK_SOON_MAX, LOOK_SOON_MIN};
+use super::looks::Look;
 use super::*;
 use crate::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
-use crate::answer::ConfirmedTrack;
+use crate::answer::Entry;
 use crate::name::Name;
-use crate::request::Pull;
-use crate::request::Push;
-use crate::session::look::Look;
+use crate::request::{Push, RequestedTracks};
 use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
-use crate::taken::{LateTrack, VideoRates};
-use crate::track::{AUDIO_KBPS, Direction, MediaKind, TrackId};
+use crate::taken::Taken;
+use crate::track::{AUDIO_KBPS, Direction, MediaKind};
 use turn_ledger::ClientKey;
 use turn_ledger::GrantId;
 use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
@@ -40,6 +38,10 @@ impl Sessions {
     fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
         self.rows.get(id)?.room.clone()
     }
+
+    fn taken_by(&self, name: &str) -> Taken {
+        self.rows[&id(name)].taken()
+    }
 }
 
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -54,26 +56,24 @@ fn id(text: &str) -> SessionId {
 
 /// The assumed rate of video in these tests, in kbit/s, and the estimated one in most.
 const VIDEO: u32 = 2_000;
-const LOOK_AFTER_MIN: Duration = Duration::from_secs(15);
-const LOOK_AFTER_MAX: Duration = Duration::from_secs(45);
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 const TERMS: SfuTerms = SfuTerms {
     video: VideoRates { assumed: VIDEO, estimated: VIDEO },
     client_kbps: 1_000_000,
-    look_after_max: LOOK_AFTER_MAX,
+    look_interval: LOOK_INTERVAL,
 };
 
 fn name(n: usize) -> Name {
     Name::new(&n.to_string()).unwrap()
 }
 
-/// A track that a session sends.
-fn sent(n: usize) -> TrackKey {
-    TrackKey { id: TrackId::Mid(name(n)), direction: Direction::Local }
+fn mid(n: usize) -> TrackId {
+    TrackId::Mid(name(n))
 }
 
-/// A track that a session takes.
-fn taken(n: usize) -> TrackKey {
-    TrackKey { direction: Direction::Remote, ..sent(n) }
+/// So many tracks with video, of which the SFU has confirmed some.
+const fn videos(asked: u32, confirmed: u32) -> Taken {
+    Taken { kbps: asked * VIDEO, charged_kbps: confirmed * VIDEO }
 }
 
 fn at(last: u8) -> ClientKey {
@@ -96,13 +96,24 @@ fn push(count: usize) -> RequestedTracks {
 }
 
 /// An entry of an answer.
-fn entry(id: TrackId, direction: Option<Direction>, is_active: bool) -> ConfirmedTrack {
-    ConfirmedTrack { id, direction, session: None, name: None, is_active }
+fn entry(id: TrackId, direction: Option<Direction>) -> Entry {
+    let is_channel = matches!(id, TrackId::Channel(_));
+    let (session, name, is_refused, is_inactive) = (None, None, false, false);
+    Entry { id: Some(id), is_channel, direction, session, name, is_refused, is_inactive }
 }
 
+fn answer(entries: Vec<Entry>) -> SfuAnswer {
+    SfuAnswer { entries, ..SfuAnswer::default() }
+}
+
+/// The answer that grants what was asked for, in order.
 fn tracks(mids: &[usize]) -> SfuAnswer {
-    let track = |n: &usize| entry(sent(*n).id, None, true);
-    SfuAnswer { tracks: mids.iter().map(track).collect(), ..SfuAnswer::default() }
+    answer(mids.iter().map(|n| entry(mid(*n), None)).collect())
+}
+
+/// The state of a session that takes these tracks.
+fn state(pulled: &[usize]) -> SfuAnswer {
+    answer(pulled.iter().map(|n| entry(mid(*n), Some(Direction::Remote))).collect())
 }
 
 /// The table with a clock.
@@ -112,27 +123,21 @@ struct Table {
 }
 
 /// A session of one caller in the room `r`.
-fn session(name: &str, life: Duration, taken: Taken) -> NewSession {
-    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken }
+fn session(name: &str, life: Duration, taken: Taken) -> SessionNow {
+    SessionNow { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { sessions: Sessions::new(TERMS, 1), now: Duration::ZERO }
+        Self { sessions: Sessions::new(TERMS), now: Duration::ZERO }
     }
 }
 
 impl Table {
     fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
         self.sessions.reserve(&owner.holder(), self.now)?;
-        let session = NewSession {
-            id: id(name),
-            room: room.map(Arc::from),
-            owner,
-            life: LIFE,
-            taken: Taken::default(),
-        };
-        self.sessions.begin(session, self.now);
+        let new = SessionNow { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
+        self.sessions.begin(&new, self.now);
         Ok(())
     }
 
@@ -145,29 +150,50 @@ impl Table {
         table
     }
 
-    /// A request that the SFU confirms. What it pulls is active at once.
-    fn add(&mut self, name: &str, wanted: &RequestedTracks, mids: &[usize]) {
-        let wanted = self.sessions.check_request(&id(name), wanted.clone()).unwrap();
-        self.sessions.answered(&id(name), &wanted, &tracks(mids), self.now);
-        if !wanted.pulled.is_empty() {
-            let active: Vec<_> = mids.iter().map(|n| (*n, true)).collect();
-            let look = Look { id: id(name), version: u64::MAX, is_random: false };
-            self.sessions.looked(&look, &state(&active), self.now);
-        }
+    /// A request on its way to the SFU. Returns the number of the call.
+    fn ask(&mut self, name: &str, wanted: &RequestedTracks) -> Result<u64, Fault> {
+        let wanted = self.sessions.check_request(&id(name), wanted.clone())?;
+        self.sessions.call_begins(&id(name), self.now)?;
+        Ok(self.sessions.ask(&id(name), &wanted, self.now))
     }
 
-    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
+    /// The SFU answers it; `None`: nobody knows what.
+    fn answer(&mut self, name: &str, call: u64, answer: Option<&SfuAnswer>) {
+        if let Some(answer) = answer {
+            self.sessions.answered(&id(name), call, &[], Some(answer));
+        }
+        self.sessions.call_ends(&id(name), call, answer.is_some(), self.now);
+    }
+
+    /// A request that the SFU grants.
+    fn add(&mut self, name: &str, wanted: &RequestedTracks, mids: &[usize]) {
+        let call = self.ask(name, wanted).unwrap();
+        self.answer(name, call, Some(&tracks(mids)));
+    }
+
+    /// The ids of the sessions that are due for a look.
+    fn due(&mut self) -> Vec<SessionId> {
+        self.sessions.take_looks(9, self.now).into_iter().map(|look| look.id).collect()
+    }
+
+    /// What the SFU has been asked for has come into effect.
+    fn settle(&mut self) {
+        self.now += LOOK_INTERVAL;
+    }
+
+    fn wait(&mut self, span: Duration) -> Vec<SessionId> {
         self.now += span;
         self.sessions.elapse(self.now)
     }
 
     fn see(&mut self, name: &str, state: &SfuAnswer) {
-        let look = self.sessions.look_at(&id(name)).unwrap();
-        self.sessions.looked(&look, state, self.now);
+        self.sessions.looked(&Look { id: id(name), began: self.now }, state, self.now);
     }
 
-    fn closed(&mut self, name: &str, mids: &[usize]) {
-        self.sessions.closed(&id(name), &tracks(mids), self.now);
+    /// A look that finds nothing, some time later.
+    fn see_nothing(&mut self, name: &str) {
+        self.settle();
+        self.see(name, &SfuAnswer::default());
     }
 
     /// What has happened, as short words.
@@ -186,156 +212,178 @@ impl Table {
     }
 }
 
-fn state(pulled: &[(usize, bool)]) -> SfuAnswer {
-    let track = |(n, is_active): &(usize, bool)| entry(sent(*n).id, Some(Direction::Remote), *is_active);
-    SfuAnswer { tracks: pulled.iter().map(track).collect(), ..SfuAnswer::default() }
-}
-
 #[test]
-fn pulled_tracks_count_until_they_are_closed() {
+fn pulled_tracks_count_from_the_request_until_a_look_does_not_find_them() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.add("a", &push(2), &[0, 1]);
-    assert_eq!(table.sessions.pulled(), 0, "what a session sends is not billed");
-    table.add("b", &pull(&["a", "a"]), &[0, 1]);
-    assert_eq!(table.sessions.pulled(), 2);
-    table.closed("b", &[0]);
-    assert_eq!(table.sessions.pulled(), 1, "the SFU has confirmed no more");
-    table.closed("b", &[1, 9]);
-    assert_eq!(table.sessions.pulled(), 0);
+    assert_eq!(table.sessions.taken_by("a"), videos(0, 0), "what a session sends is not billed");
+    let call = table.ask("b", &pull(&["a", "a"])).unwrap();
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 0));
+    table.answer("b", call, Some(&tracks(&[0, 1])));
+    assert_eq!((table.sessions.taken_by("b"), table.sessions.charged()), (videos(2, 2), 2));
+    table.settle();
+    table.see("b", &state(&[1]));
+    assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
+    table.see("b", &SfuAnswer::default());
+    assert_eq!(table.sessions.taken_by("b"), videos(0, 0));
 }
 
 #[test]
-fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
+fn what_the_sfu_refuses_counts_no_more() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let call = table.ask("b", &pull(&["a"; 3])).unwrap();
+    let mid_of = mid;
+    let named = |mid: Option<usize>, is_refused| Entry {
+        id: mid.map(mid_of),
+        session: Some(id("a")),
+        name: Some(name(0)),
+        is_refused,
+        ..entry(mid_of(0), Some(Direction::Remote))
+    };
+    let some = answer(vec![named(Some(4), false), named(None, true), named(Some(5), false)]);
+    table.answer("b", call, Some(&some));
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 2));
+    let call = table.ask("b", &pull(&["a"; 3])).unwrap();
+    assert_eq!(table.sessions.taken_by("b"), videos(5, 2));
+    table.sessions.answered(&id("b"), call, &[], None);
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 2), "all of it");
+}
+
+#[test]
+fn a_pull_whose_answer_is_lost_counts_until_a_look_that_is_late_enough() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let call = table.ask("b", &pull(&["a", "a"])).unwrap();
+    table.settle();
+    table.see("b", &SfuAnswer::default());
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 0), "the call is on its way");
+    table.due();
+    table.answer("b", call, None);
+    assert_eq!(table.due(), [id("b")], "at once");
+    table.now += secs(29);
+    table.see("b", &SfuAnswer::default());
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 0), "it may come into effect late");
+    let seen = Entry { session: Some(id("a")), ..state(&[3]).entries.remove(0) };
+    table.see("b", &answer(vec![seen]));
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 1));
+    table.now += secs(1);
+    table.see("b", &state(&[3]));
+    assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
+}
+
+#[test]
+fn a_mid_that_is_used_again_is_the_new_track() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.add("b", &pull(&["a"]), &[0]);
+    let other = |n| {
+        let of_a = Entry { session: Some(id("a")), name: Some(name(n)), ..state(&[0]).entries.remove(0) };
+        answer(vec![of_a])
+    };
+    let mut wanted = pull(&["a"]);
+    wanted.pulled[0].name = Some(name(1));
+    let call = table.ask("b", &wanted).unwrap();
+    table.answer("b", call, Some(&other(1)));
+    assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
+    table.see("b", &other(1));
+    assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
+    let call = table.ask("b", &pull(&["a"])).unwrap();
+    table.see("b", &other(1));
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 1), "what is asked for is not what was there");
+    table.answer("b", call, Some(&tracks(&[1])));
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 2));
+}
+
+#[test]
+fn a_request_that_pushes_and_pulls_counts_what_it_pulls() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     let both = RequestedTracks { pushed: push(1).pushed, ..pull(&["a"]) };
     table.add("b", &both, &[0, 1]);
-    let keys = |table: &Table| table.sessions.with_tracks(["b"].map(id).into_iter()).remove(0).1;
-    assert_eq!(
-        keys(&table),
-        [sent(0), taken(0), taken(1)],
-        "what a look reports counts beside what was pushed"
-    );
-    table.see("b", &state(&[(1, true)]));
-    assert_eq!(table.sessions.pulled(), 1);
-    let channel = |id, direction| entry(TrackId::Channel(id), Some(direction), true);
-    let tracks = vec![channel(3, Direction::Remote)];
-    let channels = SfuAnswer { tracks, ..SfuAnswer::default() };
-    table.sessions.answered(&id("b"), &pull(&["a"]), &channels, table.now);
-    let own = SfuAnswer { tracks: vec![channel(4, Direction::Local)], ..SfuAnswer::default() };
-    let sends = RequestedTracks { channels: 1, ..RequestedTracks::default() };
-    table.sessions.answered(&id("b"), &sends, &own, table.now);
-    assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
-    let closable = table.sessions.with_tracks(["b"].map(id).into_iter());
-    let channel = |n, direction| TrackKey { id: TrackId::Channel(n), direction };
-    let channels = [channel(3, Direction::Remote), channel(4, Direction::Local)];
-    assert_eq!(closable, [(id("b"), [&[taken(1)], &channels[..]].concat())]);
+    assert_eq!(table.sessions.taken_by("b"), videos(1, 1));
+    let closable = |table: &Table| table.sessions.closable(["b", "gone"].map(id).into_iter());
+    assert_eq!(closable(&table), [(id("b"), vec![mid(0), mid(1)])]);
+    let channel = Pull { kind: MediaKind::Data, ..pull(&["a"]).pulled.remove(0) };
+    let call = table.ask("b", &RequestedTracks { pulled: vec![channel], channels: 1, ..push(0) }).unwrap();
+    let channel = |n, direction| entry(TrackId::Channel(n), Some(direction));
+    let both = answer(vec![channel(3, Direction::Remote), channel(4, Direction::Local)]);
+    table.answer("b", call, Some(&both));
+    assert_eq!(table.sessions.taken_by("b"), videos(2, 2), "a data channel counts as a track");
+    assert_eq!(closable(&table)[0].1[2..], [TrackId::Channel(3), TrackId::Channel(4)]);
 }
 
 #[test]
-fn a_session_without_media_leaves_its_call_after_thirty_seconds() {
+fn a_session_without_tracks_leaves_its_call_at_a_look() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     assert_eq!(table.events(), ["a joins r", "b joins r"]);
     table.add("a", &push(1), &[0]);
-    table.wait(secs(29));
-    assert!(table.events().is_empty());
-    table.wait(secs(1));
-    assert_eq!(table.events(), ["b leaves r"], "a has media");
+    assert_eq!(table.due(), []);
+    table.settle();
+    assert_eq!(table.due(), [id("a"), id("b")]);
+    table.see("a", &tracks(&[0]));
+    table.see("b", &SfuAnswer::default());
+    assert_eq!(table.events(), ["b leaves r"], "a has tracks");
+    table.settle();
+    assert_eq!(table.due(), [id("a")], "what has nothing is not looked at");
     table.add("b", &pull(&["a"]), &[0]);
     assert_eq!(table.events(), ["b#2 joins r", "r connects"]);
     table.add("b", &pull(&["a"]), &[1]);
     assert!(table.events().is_empty(), "a member joins and connects once");
     table.sessions.gone(&id("b"));
     assert_eq!(table.events(), ["b#2 leaves r"]);
-    assert!(!table.sessions.knows(&id("b")) && table.sessions.pulled() == 0);
+    assert!(!table.sessions.knows(&id("b")));
 }
 
 #[test]
-fn a_session_with_tracks_is_looked_at_because_no_call_says_that_a_page_was_closed() {
-    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    table.add("b", &pull(&["a", "a"]), &[0, 1]);
-    assert!(table.sessions.take_looks(9, table.now + secs(1)).is_empty());
-    table.now += LOOK_AFTER_MAX;
-    let looks = table.sessions.take_looks(9, table.now);
-    assert_eq!(looks.iter().map(|look| look.id.as_str()).collect::<Vec<_>>(), ["b"]);
-    table.sessions.looked(&looks[0], &state(&[(0, true), (1, false)]), table.now);
-    assert_eq!(table.sessions.pulled(), 1, "an inactive track is not charged");
-    table.events();
-    table.see("b", &state(&[(0, false)]));
-    table.wait(LOOK_AFTER_MAX);
-    assert!(table.events().contains(&"b leaves r".to_owned()));
-    assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its track may become active again");
-    table.see("b", &state(&[(0, true)]));
-    assert_eq!(
-        (table.sessions.pulled(), table.events()),
-        (1, vec!["b#2 joins r".into(), "r connects".into()])
-    );
-}
-
-#[test]
-fn a_state_older_than_a_change_is_not_believed() {
-    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    let look = table.sessions.look_at(&id("b")).unwrap();
-    table.add("b", &pull(&["a"]), &[0]);
-    table.sessions.looked(&look, &state(&[]), table.now);
-    assert_eq!(table.sessions.pulled(), 1);
-    let look = table.sessions.look_at(&id("b")).unwrap();
-    table.sessions.call_begins(&id("b"), 0, table.now).unwrap();
-    table.sessions.looked(&look, &state(&[]), table.now);
-    assert_eq!(table.sessions.pulled(), 1, "a call is on its way");
-    table.sessions.call_ends(&id("b"), 0, true);
-    table.sessions.looked(&look, &state(&[]), table.now);
-    assert_eq!(table.sessions.pulled(), 0);
-}
-
-#[test]
-fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() {
-    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    table.add("b", &pull(&["a"]), &[0]);
-    table.see("b", &state(&[(0, false)]));
-    assert_eq!(table.sessions.pulled(), 0);
-    table.sessions.call_begins(&id("b"), 0, table.now).unwrap();
-    table.see("b", &state(&[(0, true)]));
-    assert_eq!(table.sessions.pulled(), 1, "a call is always on its way");
-    table.sessions.call_ends(&id("b"), 0, true);
-
-    let look = table.sessions.look_at(&id("b")).unwrap();
-    table.closed("b", &[0]);
-    table.sessions.looked(&look, &state(&[(0, true), (1, true), (2, false)]), table.now);
-    assert_eq!(table.sessions.pulled(), 2, "what the SFU still sends, it has not closed");
-    assert_eq!(table.sessions.take_looks(9, table.now + LOOK_AFTER_MAX).len(), 1, "and it is asked again");
-    table.see("b", &state(&[(1, true)]));
-    assert_eq!(table.sessions.pulled(), 1);
-}
-
-#[test]
-fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
+fn after_a_close_the_session_is_looked_at_at_once() {
     let mut table = Table::with(&[("a", "r")]);
-    table.sessions.call_begins(&id("a"), 0, table.now).unwrap();
-    table.sessions.call_ends(&id("a"), 0, false);
-    assert_eq!(table.sessions.take_looks(9, table.now).len(), 1);
-}
-
-#[test]
-fn sessions_that_pull_are_listed_with_every_mid() {
-    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "r")]);
     table.add("a", &push(1), &[0]);
-    table.add("b", &push(1), &[0]);
-    table.add("b", &pull(&["a"]), &[1]);
-    let closable = |table: &Table| table.sessions.with_tracks(["b", "c", "gone"].map(id).into_iter());
-    assert_eq!(closable(&table), [(id("b"), vec![sent(0), taken(1)])]);
-    table.closed("b", &[0, 1]);
-    assert!(closable(&table).is_empty());
+    table.sessions.look_now(&id("a"), table.now);
+    table.sessions.look_now(&id("unknown"), table.now);
+    assert_eq!(table.due(), [id("a")]);
+    table.settle();
+    assert_eq!(table.due(), [id("a")], "and again after a while");
 }
 
 #[test]
-fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() {
+fn at_the_end_of_its_life_a_session_is_closed_by_force_until_a_look_finds_no_track() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.add("b", &pull(&["a"]), &[0]);
-    assert_eq!(table.wait(LIFE), [(id("b"), vec![taken(0)])]);
+    assert_eq!(table.wait(LIFE), [id("b")]);
     assert!(!table.sessions.knows(&id("a")) && table.sessions.knows(&id("b")));
     assert!(table.wait(secs(4)).is_empty());
-    assert_eq!(table.wait(secs(1)).len(), 1, "the SFU did not answer");
-    table.closed("b", &[0]);
+    assert_eq!(table.wait(secs(1)), [id("b")], "the SFU did not answer");
+    table.see("b", &SfuAnswer::default());
     table.wait(CLOSE_INTERVAL);
     assert!(table.sessions.is_empty());
+}
+
+#[test]
+fn a_session_that_cannot_be_looked_at_three_times_is_closed() {
+    let mut table = Table::with(&[("a", "r")]);
+    table.add("a", &push(1), &[0]);
+    for n in 1..FAILED_LOOKS_MAX {
+        table.sessions.look_failed(&id("a"), table.now);
+        assert_eq!(table.wait(Duration::ZERO), [], "look {n}");
+    }
+    table.see("a", &tracks(&[0]));
+    for _ in 0..FAILED_LOOKS_MAX {
+        assert_eq!(table.wait(Duration::ZERO), [], "an answer in between counts");
+        table.sessions.look_failed(&id("a"), table.now);
+    }
+    assert_eq!(table.wait(Duration::ZERO), [id("a")]);
+}
+
+/// A page that was closed sends nothing and takes nothing.
+#[test]
+fn a_session_on_whose_tracks_nothing_flows_at_three_looks_is_closed() {
+    let mut table = Table::with(&[("a", "r")]);
+    table.add("a", &push(2), &[0, 1]);
+    let seen = |is_inactive: [bool; 2]| {
+        let entries = tracks(&[0, 1]).entries.into_iter().zip(is_inactive);
+        answer(entries.map(|(entry, is_inactive)| Entry { is_inactive, ..entry }).collect())
+    };
+    for silent in [[true, true], [true, true], [true, false], [true, true], [true, true]] {
+        table.see("a", &seen(silent));
+        assert_eq!(table.wait(Duration::ZERO), []);
+    }
+    table.see("a", &seen([true, true]));
+    assert_eq!(table.wait(Duration::ZERO), [id("a")]);
 }

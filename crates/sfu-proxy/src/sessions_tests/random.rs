@@ -1,65 +1,92 @@
-//! Any order of calls keeps the sums and the bounds, and the tables are empty in the end.
+//! Any order of calls keeps the sums and the bounds, no session takes more than it counts for, and the tables are empty in the end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use proptest::prelude::*;
+
+/// What the SFU does with a call.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Granted,
+    Refused,
+    /// Its answer is lost. What it grants comes into effect so many seconds later.
+    Lost(u64),
+}
 
 #[derive(Clone, Debug)]
 enum Op {
     Open { session: usize, room: usize, address: u8 },
     Restore { session: usize, room: usize, address: u8 },
     Reserve { address: u8 },
-    Ask { session: usize, more: usize },
-    Refused { session: usize, more: usize },
-    Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
+    Call { session: usize, from: usize, pulls: usize, pushes: usize, outcome: Outcome },
     OpenChannel { session: usize },
     Replies { session: usize, may_reply: bool },
-    Close { session: usize, mids: Vec<usize> },
-    Call { session: usize, is_known: bool },
-    Look { session: usize, state: SfuAnswer },
+    Close { session: usize, most: usize },
+    Look { session: usize },
+    LookFails { session: usize },
     Gone { session: usize },
     EndRoom { room: usize },
     Wait { seconds: u64 },
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let session = 0..6_usize;
-    let mids = || prop::collection::vec(0..5_usize, 0..4);
-    let state = prop::collection::vec((0..5_usize, any::<bool>()), 0..4).prop_map(|tracks| state(&tracks));
+    let session = || 0..6_usize;
+    let of_room = || (session(), 0..3_usize, 0..3_u8);
+    let outcome =
+        prop_oneof![Just(Outcome::Granted), Just(Outcome::Refused), (0..30_u64).prop_map(Outcome::Lost),];
     prop_oneof![
-        (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Open {
-            session,
-            room,
-            address
-        }),
-        (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Restore {
-            session,
-            room,
-            address
-        }),
-        (0..3_u8).prop_map(|address| Op::Reserve { address }),
-        (session.clone(), 0..3_usize).prop_map(|(session, more)| Op::Ask { session, more }),
-        (session.clone(), 0..3_usize).prop_map(|(session, more)| Op::Refused { session, more }),
-        (session.clone(), 0..3_usize, 0..6_usize, mids()).prop_map(|(session, wanted, from, mids)| Op::Add {
-            session,
-            wanted,
-            from,
-            mids
-        }),
-        session.clone().prop_map(|session| Op::OpenChannel { session }),
-        (session.clone(), any::<bool>()).prop_map(|(session, may_reply)| Op::Replies { session, may_reply }),
-        (session.clone(), mids()).prop_map(|(session, mids)| Op::Close { session, mids }),
-        (session.clone(), any::<bool>()).prop_map(|(session, is_known)| Op::Call { session, is_known }),
-        (session.clone(), state).prop_map(|(session, state)| Op::Look { session, state }),
-        session.prop_map(|session| Op::Gone { session }),
-        (0..3_usize).prop_map(|room| Op::EndRoom { room }),
-        (0..60_u64).prop_map(|seconds| Op::Wait { seconds }),
+        1 => of_room().prop_map(|(session, room, address)| Op::Open { session, room, address }),
+        1 => of_room().prop_map(|(session, room, address)| Op::Restore { session, room, address }),
+        1 => (0..3_u8).prop_map(|address| Op::Reserve { address }),
+        4 => (session(), session(), 0..3_usize, 0..2_usize, outcome).prop_map(
+            |(session, from, pulls, pushes, outcome)| Op::Call { session, from, pulls, pushes, outcome }
+        ),
+        1 => session().prop_map(|session| Op::OpenChannel { session }),
+        1 => (session(), any::<bool>()).prop_map(|(session, may_reply)| Op::Replies { session, may_reply }),
+        1 => (session(), 0..3_usize).prop_map(|(session, most)| Op::Close { session, most }),
+        3 => session().prop_map(|session| Op::Look { session }),
+        1 => session().prop_map(|session| Op::LookFails { session }),
+        1 => session().prop_map(|session| Op::Gone { session }),
+        1 => (0..3_usize).prop_map(|room| Op::EndRoom { room }),
+        2 => (0..40_u64).prop_map(|seconds| Op::Wait { seconds }),
     ]
 }
 
-fn demand(tracks: usize) -> Demand {
-    Demand { tracks, kbps: VIDEO * u32::try_from(tracks).unwrap() }
+/// The tracks at the SFU: since when, by session and by mid, and whether the session takes them.
+#[derive(Default)]
+struct Sfu(BTreeMap<SessionId, BTreeMap<usize, (Duration, bool)>>);
+
+impl Sfu {
+    /// Adds tracks, each with the first mid that is free. Returns their mids.
+    fn add(
+        &mut self,
+        session: &SessionId,
+        since: Duration,
+        is_pulled: impl Iterator<Item = bool>,
+    ) -> Vec<usize> {
+        let tracks = self.0.entry(session.clone()).or_default();
+        let add = |is_pulled| {
+            let mid = (0..999).find(|mid| !tracks.contains_key(mid)).unwrap();
+            tracks.insert(mid, (since, is_pulled));
+            mid
+        };
+        is_pulled.map(add).collect()
+    }
+
+    fn state(&self, session: &SessionId, now: Duration) -> SfuAnswer {
+        let tracks = self.0.get(session).into_iter().flatten().filter(|(_, (since, _))| *since <= now);
+        answer(tracks.map(|(n, (_, is_pulled))| entry(mid(*n), Some(direction(*is_pulled)))).collect())
+    }
+
+    fn pulled(&self, session: &SessionId, now: Duration) -> usize {
+        let tracks = self.0.get(session).into_iter().flat_map(BTreeMap::values);
+        tracks.filter(|(since, is_pulled)| *since <= now && *is_pulled).count()
+    }
+}
+
+const fn direction(is_pulled: bool) -> Direction {
+    if is_pulled { Direction::Remote } else { Direction::Local }
 }
 
 /// What every order of calls keeps.
@@ -73,8 +100,8 @@ struct Invariants {
 }
 
 impl Invariants {
-    fn check(&mut self, sessions: &mut Sessions, now: Duration) {
-        for ChangedSession { id, now, .. } in sessions.take_changed(now) {
+    fn check(&mut self, Table { sessions, now }: &mut Table, sfu: &Sfu) {
+        for ChangedSession { id, now, .. } in sessions.take_changed(*now) {
             match now {
                 Some(session) => self.remembered.insert(id, session.taken),
                 None => self.remembered.remove(&id),
@@ -84,15 +111,13 @@ impl Invariants {
             assert_eq!(sessions.rows[id].taken(), *taken, "the ledger knows what it takes");
         }
         assert_eq!(self.remembered.len(), sessions.count(), "every session is remembered");
-        let pulled: usize = sessions.rows.values().map(Session::active).sum();
-        assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
         let places: usize = sessions.rows.values().map(Session::places).sum();
         assert_eq!(sessions.places, places, "the sum of what there is and what is coming");
-        for id in sessions.rows.keys() {
+        for (id, row) in &sessions.rows {
             assert!(sessions.ends.of(id).is_some(), "every life ends");
-            let row = &sessions.rows[id];
-            assert_eq!(sessions.since.of(id).is_none(), row.has_media(), "who has no media may give way");
-            assert!(row.size() == 0 || sessions.looks.of(id).is_some(), "tracks are looked at");
+            assert!(row.places() == 0 || sessions.looks.of(id).is_some(), "tracks are looked at");
+            let takes = u32::try_from(sfu.pulled(id, *now)).unwrap() * VIDEO;
+            assert!(takes <= row.taken().kbps, "{id:?} takes {takes} of {:?}", row.taken());
         }
         for event in sessions.take_events() {
             match event {
@@ -108,81 +133,97 @@ impl Invariants {
     }
 }
 
+/// A call of a session, and what the SFU does with it.
+fn call(table: &mut Table, sfu: &mut Sfu, name: &str, wanted: &RequestedTracks, outcome: Outcome) {
+    let Ok(call) = table.ask(name, wanted) else { return };
+    for pulled in &wanted.pulled {
+        let room = |id: &SessionId| table.sessions.room_of(id);
+        assert_eq!(room(&pulled.session), room(&id(name)));
+    }
+    let kinds = std::iter::repeat_n(false, wanted.pushed.len());
+    let kinds = kinds.chain(std::iter::repeat_n(true, wanted.pulled.len()));
+    match outcome {
+        Outcome::Granted => {
+            let mids = sfu.add(&id(name), table.now, kinds.clone());
+            let entries =
+                mids.iter().zip(kinds).map(|(n, is_pulled)| entry(mid(*n), Some(direction(is_pulled))));
+            table.answer(name, call, Some(&answer(entries.collect())));
+        }
+        Outcome::Refused => {
+            table.sessions.answered(&id(name), call, &[], None);
+            table.sessions.call_ends(&id(name), call, true, table.now);
+        }
+        Outcome::Lost(late) => {
+            sfu.add(&id(name), table.now + secs(late), kinds);
+            table.answer(name, call, None);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_order_of_calls_keeps_the_sums_and_the_tables_empty_in_the_end(ops in prop::collection::vec(op(), 1..80)) {
-        let (mut table, mut invariants) = (Table::default(), Invariants::default());
-        let mut opened = 0;
+        let (mut table, mut sfu, mut invariants) = (Table::default(), Sfu::default(), Invariants::default());
         let mut names = vec!["none".to_owned(); 6];
         let rooms = ["blue", "red"];
-        let mut calls = VecDeque::new();
-        for op in ops {
+        for (opened, op) in ops.into_iter().enumerate() {
             match op {
                 Op::Open { session, room, address } => {
-                    opened += 1;
                     names[session] = format!("s{opened}");
                     let _ = table.open(&names[session], rooms.get(room).copied(), caller(address));
                 }
-                Op::Restore { session, room, address } => {
-                    opened += 1;
-                    names[session] = format!("s{opened}");
-                    let (id, room) = (id(&names[session]), rooms.get(room).copied().map(Arc::from));
-                    invariants.remembered.insert(id.clone(), Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO });
-                    let taken = Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO };
-                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken };
-                    table.sessions.restore(session, table.now);
+                Op::Restore { session: nth, room, address } => {
+                    names[nth] = format!("s{opened}");
+                    let (taken, owner) = (videos(3, 2), caller(address));
+                    let room = rooms.get(room).copied().map(Arc::from);
+                    let before = SessionNow { room, owner, ..session(&names[nth], LIFE, taken) };
+                    invariants.remembered.insert(before.id.clone(), taken);
+                    sfu.add(&before.id, table.now + secs(29), std::iter::repeat_n(true, 3));
+                    table.sessions.restore(&before, table.now);
                 }
                 Op::Reserve { address } => {
                     if table.sessions.reserve(&at(address).into(), table.now).is_ok() {
                         table.sessions.release(&at(address).into());
                     }
                 }
-                Op::Ask { session, more } => table.sessions.ask(&id(&names[session]), demand(more), table.now),
-                Op::Refused { session, more } => {
-                    table.sessions.refused(&id(&names[session]), demand(more), table.now);
-                }
-                Op::Add { session, wanted, from, mids } => {
-                    let pulled = if wanted == 1 { vec![] } else { vec![names[from].as_str()] };
-                    let wanted = RequestedTracks { pushed: push(wanted.min(1)).pushed, ..pull(&pulled) };
-                    let name = id(&names[session]);
-                    if let Ok(wanted) = table.sessions.check_request(&name, wanted) {
-                        for pulled in &wanted.pulled {
-                            let room = table.sessions.room_of(&pulled.session);
-                            assert_eq!(room, table.sessions.room_of(&name));
-                        }
-                        table.sessions.answered(&name, &wanted, &tracks(&mids), table.now);
+                Op::Call { session, from, pulls, pushes, outcome } => {
+                    let name = |n| Name::new(&format!("{opened}-{n}"));
+                    let pushed = (0..pushes).map(|n| Push { mid: None, name: name(n), kind: MediaKind::Video });
+                    let pulled = pull(&vec![names[from].as_str(); pulls]).pulled;
+                    let wanted = RequestedTracks { pushed: pushed.collect(), pulled, ..push(0) };
+                    // No page uses a session of before a restart.
+                    if table.sessions.check_owner(&id(&names[session]), &caller(0), true).is_ok() {
+                        call(&mut table, &mut sfu, &names[session], &wanted, outcome);
                     }
                 }
                 Op::OpenChannel { session } => {
-                    let channel = entry(TrackId::Channel(1), Some(Direction::Local), true);
-                    let channel = ConfirmedTrack { name: Some(name(0)), ..channel };
-                    let opened = SfuAnswer { tracks: vec![channel], ..SfuAnswer::default() };
-                    let wanted = RequestedTracks { channels: 1, ..RequestedTracks::default() };
-                    table.sessions.answered(&id(&names[session]), &wanted, &opened, table.now);
+                    let channel = entry(TrackId::Channel(1), Some(Direction::Local));
+                    let channel = Entry { name: Some(name(0)), ..channel };
+                    if let Ok(call) = table.ask(&names[session], &RequestedTracks { channels: 1, ..push(0) }) {
+                        table.answer(&names[session], call, Some(&answer(vec![channel])));
+                    }
                 }
                 Op::Replies { session, may_reply } => {
                     let mut channel = pull(&[names[session].as_str()]).pulled.remove(0);
                     channel.kind = MediaKind::Data;
-                    table.sessions.set_replies(&channel, may_reply, table.now);
+                    table.sessions.set_replies(&channel, may_reply);
                 }
-                Op::Close { session, mids } => {
-                    table.closed(&names[session], &mids);
-                }
-                Op::Call { session, is_known } => {
-                    let session = id(&names[session]);
-                    if table.sessions.call_begins(&session, 2, table.now).is_ok() {
-                        calls.push_back((session, is_known));
+                Op::Close { session, most } => {
+                    let tracks = sfu.0.entry(id(&names[session])).or_default();
+                    for _ in 0..most {
+                        tracks.pop_first();
                     }
-                    if calls.len() > 2 && let Some((session, is_known)) = calls.pop_front() {
-                        table.sessions.call_ends(&session, 2, is_known);
-                    }
+                    table.sessions.look_now(&id(&names[session]), table.now);
                 }
-                Op::Look { session, state } => {
-                    if let Some(look) = table.sessions.look_at(&id(&names[session])) {
-                        table.sessions.looked(&look, &state, table.now);
-                    }
+                Op::Look { session } => {
+                    let state = sfu.state(&id(&names[session]), table.now);
+                    table.see(&names[session], &state);
                 }
-                Op::Gone { session } => table.sessions.gone(&id(&names[session])),
+                Op::LookFails { session } => table.sessions.look_failed(&id(&names[session]), table.now),
+                Op::Gone { session } => {
+                    sfu.0.remove(&id(&names[session]));
+                    table.sessions.gone(&id(&names[session]));
+                }
                 Op::EndRoom { room } => {
                     table.sessions.end_room(rooms.get(room).copied().unwrap_or_default(), table.now);
                 }
@@ -190,26 +231,21 @@ proptest! {
                     table.wait(secs(seconds));
                 }
             }
-            invariants.check(&mut table.sessions, table.now);
+            invariants.check(&mut table, &sfu);
         }
-        for (session, is_known) in calls {
-            table.sessions.call_ends(&session, 2, is_known);
+        sfu = Sfu::default();
+        table.settle();
+        for look in table.sessions.take_looks(usize::MAX, table.now) {
+            table.see(look.id.as_str(), &SfuAnswer::default());
         }
-        for look in table.sessions.take_looks(usize::MAX, table.now.saturating_add(LOOK_AFTER_MAX)) {
-            table.sessions.looked(&look, &state(&[]), table.now);
-        }
-        let overdue = table.wait(LIFE);
-        for (id, mids) in overdue {
-            let closed = mids.into_iter().map(|key| entry(key.id, None, true));
-            let closed = SfuAnswer { tracks: closed.collect(), ..SfuAnswer::default() };
-            table.sessions.closed(&id, &closed, table.now);
-        }
+        invariants.check(&mut table, &sfu);
+        table.wait(LIFE);
         table.wait(secs(60));
-        invariants.check(&mut table.sessions, table.now);
+        invariants.check(&mut table, &sfu);
         let sessions = &table.sessions;
-        prop_assert!(sessions.is_empty() && sessions.pulled() == 0 && sessions.places == 0);
-        prop_assert!(sessions.addresses.is_empty() && sessions.idle.next().is_none());
-        prop_assert!(sessions.since.next().is_none() && sessions.looks.next().is_none());
+        prop_assert!(sessions.is_empty() && sessions.charged() == 0 && sessions.places == 0);
+        prop_assert!(sessions.addresses.is_empty());
+        prop_assert!(sessions.ends.next().is_none() && sessions.looks.next().is_none());
         prop_assert!(invariants.present.is_empty(), "every member has left");
     }
 }

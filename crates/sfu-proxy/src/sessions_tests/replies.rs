@@ -5,17 +5,15 @@ use super::*;
 /// `a` sends the data channels 4 (`chat`) and 5 (`game`); `b` and `c` are in its room, `d` is in another one.
 fn channels() -> Table {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "r"), ("d", "other")]);
-    let answer = SfuAnswer { tracks: own_channels(), ..SfuAnswer::default() };
-    let wanted = RequestedTracks { channels: 2, ..RequestedTracks::default() };
-    let wanted = table.sessions.check_request(&id("a"), wanted).unwrap();
-    table.sessions.answered(&id("a"), &wanted, &answer, table.now);
+    let call = table.ask("a", &RequestedTracks { channels: 2, ..push(0) }).unwrap();
+    table.answer("a", call, Some(&answer(own_channels())));
     table
 }
 
-fn own_channels() -> Vec<ConfirmedTrack> {
+fn own_channels() -> Vec<Entry> {
     let channel = |n, name: &str| {
-        let local = entry(TrackId::Channel(n), Some(Direction::Local), true);
-        ConfirmedTrack { name: Name::new(name), ..local }
+        let local = entry(TrackId::Channel(n), Some(Direction::Local));
+        Entry { name: Name::new(name), ..local }
     };
     vec![channel(4, "chat"), channel(5, "game")]
 }
@@ -30,9 +28,8 @@ fn replies(channels: &[Pull]) -> RequestedTracks {
 
 /// The answer that names this channel.
 fn granted(name: &str) -> SfuAnswer {
-    let of_publisher = entry(TrackId::Channel(9), Some(Direction::Remote), true);
-    let channel = ConfirmedTrack { session: Some(id("a")), name: Name::new(name), ..of_publisher };
-    SfuAnswer { tracks: vec![channel], ..SfuAnswer::default() }
+    let of_publisher = entry(TrackId::Channel(9), Some(Direction::Remote));
+    answer(vec![Entry { session: Some(id("a")), name: Name::new(name), ..of_publisher }])
 }
 
 impl Table {
@@ -43,38 +40,39 @@ impl Table {
 
     fn ask_for(&mut self, channels: &[Pull]) {
         for channel in channels {
-            self.sessions.set_replies(channel, true, self.now);
+            self.sessions.set_replies(channel, true);
         }
     }
 
     fn taken_by_a(&self) -> Taken {
-        self.sessions.rows[&id("a")].taken()
+        self.sessions.taken_by("a")
+    }
+
+    fn replied(&mut self, channels: &[Pull], answer: &SfuAnswer) {
+        self.sessions.answered(&id("b"), 99, channels, Some(answer));
     }
 }
 
 /// So many data channels.
 const fn data(count: u32) -> Taken {
-    Taken { kbps: count * VIDEO, active_kbps: count * VIDEO }
+    videos(count, count)
 }
 
 #[test]
 fn the_publisher_takes_one_track_more_once_for_each_channel() {
     let mut table = channels();
-    assert_eq!((table.taken_by_a(), table.sessions.pulled()), (data(0), 0), "what it sends is not billed");
+    assert_eq!((table.taken_by_a(), table.sessions.charged()), (data(0), 0), "what it sends is not billed");
     let (chat, game) = (channel_of("a", "chat"), channel_of("a", "game"));
     let both = [chat.clone(), game.clone(), chat.clone()];
     assert_eq!(table.new_replies("b", &both), Ok(vec![chat.clone(), game.clone()]));
     table.ask_for(std::slice::from_ref(&chat));
     assert_eq!(table.taken_by_a(), data(1), "it counts before the SFU answers");
-    table.sessions.replied(std::slice::from_ref(&chat), &granted("chat"), table.now);
+    table.replied(std::slice::from_ref(&chat), &granted("chat"));
     assert_eq!(table.new_replies("c", &both), Ok(vec![game.clone()]), "nobody pays twice for a channel");
     table.ask_for(&[game]);
-    assert_eq!((table.taken_by_a(), table.sessions.pulled()), (data(2), 2));
+    assert_eq!((table.taken_by_a(), table.sessions.charged()), (data(2), 2));
     let changed = table.sessions.take_changed(table.now).into_iter().find(|changed| changed.id == id("a"));
     assert_eq!(changed.and_then(|changed| changed.now).map(|session| session.taken), Some(data(2)));
-    let closed = SfuAnswer { tracks: own_channels().drain(..1).collect(), ..SfuAnswer::default() };
-    table.sessions.closed(&id("a"), &closed, table.now);
-    assert_eq!(table.taken_by_a(), data(1), "a closed channel takes nothing");
 }
 
 #[test]
@@ -82,7 +80,7 @@ fn what_the_sfu_does_not_grant_is_taken_back() {
     let mut table = channels();
     let (chat, game) = (channel_of("a", "chat"), channel_of("a", "game"));
     table.ask_for(&[chat.clone(), game.clone()]);
-    table.sessions.replied(&[chat, game], &granted("game"), table.now);
+    table.replied(&[chat, game], &granted("game"));
     assert_eq!(table.taken_by_a(), data(1));
     assert_eq!(table.new_replies("b", &[channel_of("a", "chat")]).map(|new| new.len()), Ok(1));
 }
@@ -99,26 +97,12 @@ fn only_a_channel_that_a_session_of_the_room_sends_takes_replies() {
 }
 
 #[test]
-fn a_look_keeps_the_replies_until_the_channel_is_closed() {
+fn a_look_keeps_the_replies_until_the_channel_is_gone() {
     let mut table = channels();
     table.ask_for(&[channel_of("a", "chat")]);
-    let see = |table: &mut Table, tracks| table.see("a", &SfuAnswer { tracks, ..SfuAnswer::default() });
-    table.now += secs(20);
-    see(&mut table, own_channels());
+    table.settle();
+    table.see("a", &answer(own_channels()));
     assert_eq!(table.taken_by_a(), data(1));
-    let late = table.sessions.take_changed(table.now).into_iter().flat_map(|changed| changed.late);
-    assert_eq!(late.count(), 0, "it was charged all the time");
-    see(&mut table, own_channels().drain(1..).collect());
+    table.see("a", &answer(own_channels().drain(1..).collect()));
     assert_eq!(table.taken_by_a(), data(0));
-}
-
-/// No answer of the SFU says on which channels others may reply, so after a restart a session takes at least what it took before.
-#[test]
-fn after_a_restart_a_session_that_took_replies_takes_them_still() {
-    for (took, kept) in [(0, 0), (1, 1), (9, 2)] {
-        let mut table = Table::default();
-        table.sessions.restore(session("a", LIFE, data(took)), table.now);
-        table.see("a", &SfuAnswer { tracks: own_channels(), ..SfuAnswer::default() });
-        assert_eq!(table.taken_by_a(), data(kept));
-    }
 }

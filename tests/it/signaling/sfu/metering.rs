@@ -20,24 +20,27 @@ pub(super) async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
     let (a, b) = (Page::join(broker, "r").await, Page::join(broker, "r").await);
     assert_eq!(a.push().await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
-    eventually("the SFU reports it active", async || pulled(broker).await == 1).await;
+    assert_eq!(pulled(broker).await, 1);
     (a, b)
 }
 
 #[tokio::test]
-async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
+async fn pulled_tracks_are_charged_by_time_until_a_look_does_not_find_them() {
     let (_sfu, broker) = start(&[RATE]).await;
     let (a, b) = call(&broker).await;
     broker.advance(10);
     assert_eq!(broker.used().await, 100 * MB, "what the first page sends is not billed");
     assert_eq!(b.pull(&a).await.status, 200);
-    eventually("both are active", async || pulled(&broker).await == 2).await;
+    assert_eq!(pulled(&broker).await, 2);
     broker.advance(10);
     assert_eq!(broker.used().await, 300 * MB);
     let both = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }] });
     assert_eq!(b.call(Method::PUT, "/tracks/close", &both).await.status, 200);
+    broker.advance(30);
+    eventually("a look", async || pulled(&broker).await == 0).await;
+    assert_eq!(broker.used().await, 900 * MB, "what the SFU was asked for may have come into effect late");
     broker.advance(10);
-    assert_eq!(broker.used().await, 300 * MB);
+    assert_eq!(broker.used().await, 900 * MB);
 }
 
 #[tokio::test]
@@ -51,7 +54,7 @@ async fn once_the_sfu_is_charged_no_hint_says_that_usage_cannot_be_seen() {
 }
 
 #[tokio::test]
-async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
+async fn a_data_channel_is_charged_until_a_look_does_not_find_it() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
     assert_eq!(a.push().await.status, 200);
@@ -65,9 +68,12 @@ async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
     sfu.next(SfuFault::ErrorAt200);
     let this = json!({ "dataChannels": [{ "id": id }] });
     assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
+    let looks = || sfu.requests(&b.session).len();
+    broker.advance(30);
+    eventually("a look", async || looks() > 0).await;
     assert_eq!(pulled(&broker).await, 1, "the SFU has closed nothing");
     assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
-    assert_eq!(pulled(&broker).await, 0);
+    eventually("a look at once", async || pulled(&broker).await == 0).await;
 }
 
 #[tokio::test]
@@ -86,24 +92,30 @@ async fn a_data_channel_of_another_room_cannot_be_changed_to() {
 }
 
 #[tokio::test]
-async fn a_closed_page_is_noticed_by_a_look_at_its_session() {
+async fn a_closed_page_is_charged_until_the_sfu_does_not_know_its_session() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (_a, b) = call(&broker).await;
+    sfu.forget(&b.session);
+    broker.advance(30);
+    let sessions = "turn_broker_sfu_sessions";
+    eventually("its end", async || broker.metric(sessions).await == Some(1)).await;
+    assert_eq!((pulled(&broker).await, broker.used().await), (0, 300 * MB));
+    broker.advance(30);
+    assert_eq!(broker.used().await, 300 * MB);
+}
+
+#[tokio::test]
+async fn a_session_on_which_nothing_flows_at_three_looks_is_closed_by_force() {
     let (sfu, broker) = start(&[RATE]).await;
     let (_a, b) = call(&broker).await;
     sfu.set_status(&b.session, "inactive");
-    assert_eq!(pulled(&broker).await, 1);
-    broker.advance(45);
-    eventually("a look", async || pulled(&broker).await == 0).await;
-    let used = broker.used().await;
-    assert_eq!(used, 450 * MB, "it was active until a look said otherwise");
-    sfu.set_status(&b.session, "active");
-    broker.advance(45);
-    eventually("another look", async || pulled(&broker).await == 1).await;
-    assert_eq!(broker.used().await, 2 * used, "and it is since the look before");
-    sfu.forget(&b.session);
-    broker.advance(45);
-    let sessions = "turn_broker_sfu_sessions";
-    eventually("its end", async || broker.metric(sessions).await == Some(1)).await;
-    assert_eq!(pulled(&broker).await, 0);
+    for look in 1..=3 {
+        assert_eq!(sfu.tracks(&b.session), 1, "look {look}");
+        broker.advance(30);
+        eventually("a look", async || sfu.requests(&b.session).len() == look).await;
+    }
+    eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
+    eventually("it is noticed", async || pulled(&broker).await == 0).await;
 }
 
 #[tokio::test]

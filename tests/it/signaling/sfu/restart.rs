@@ -1,10 +1,10 @@
-//! Sessions of the SFU outlive a restart: they are charged, closed by force and kept in their rooms as before, whether or not their
-//! pages call.
+//! Sessions of the SFU outlive a restart: they are charged until a look does not find them, and closed by force as before. Their pages must
+//! open new ones.
 
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, call, pulled};
-use super::{Page, at};
+use super::{Page, at, error};
 use crate::support::fake_sfu::FakeSfu;
 use crate::support::{StateDir, TestBroker, eventually};
 
@@ -26,7 +26,6 @@ async fn a_session_that_pulls_is_charged_on_and_closed_by_force_once_the_budget_
     let broker = at(&sfu, &settings).await;
     let (a, b) = call(&broker).await;
     assert_eq!(b.pull(&a).await.status, 200);
-    eventually("both are active", async || pulled(&broker).await == 2).await;
     let b = keep(&b);
     broker.advance(10);
     broker.finish().await;
@@ -47,22 +46,24 @@ async fn a_session_that_pulls_is_charged_on_and_closed_by_force_once_the_budget_
 }
 
 #[tokio::test]
-async fn a_session_keeps_its_owner_and_its_room_with_and_without_a_lock() {
+async fn a_page_opens_a_new_session_after_a_restart_and_the_old_one_is_charged_until_it_is_gone() {
     for lock in ["on", "off"] {
         let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
-        let settings = [("STATE_DIR", directory.path()), ("SFU_LOCK", lock)];
+        let settings = [RATE, ("STATE_DIR", directory.path()), ("SFU_LOCK", lock)];
         let broker = at(&sfu, &settings).await;
-        let pages = [Page::join(&broker, "r").await, Page::join(&broker, "r").await];
-        let other = keep(&Page::join(&broker, "other").await);
-        pages[0].push().await;
-        let [a, b] = [keep(&pages[0]), keep(&pages[1])];
+        let (a, b) = call(&broker).await;
+        let [a, b] = [keep(&a), keep(&b)];
         broker.finish().await;
 
         let broker = at(&sfu, &settings).await;
-        let (a, b, other) = (back(&broker, &a), back(&broker, &b), back(&broker, &other));
-        assert_eq!(b.pull(&a).await.status, 200, "the other page has not called yet");
-        assert_eq!(other.pull(&a).await.status, 403);
-        let thief = Page { cookie: None, address: "203.0.113.2", session: b.session.clone(), ..b };
-        assert_eq!(thief.pull(&a).await.status, 401);
+        let (a, b) = (back(&broker, &a), back(&broker, &b));
+        assert_eq!(error(&b.pull(&a).await), (410, "session_gone".into()));
+        let new = Page::join(&broker, "r").await;
+        assert_eq!(new.pull(&a).await.status, 200, "what goes on sending is in its room");
+        assert_eq!(Page::join(&broker, "other").await.pull(&a).await.status, 403);
+        eventually("a look", async || pulled(&broker).await == 2).await;
+        sfu.forget(&b.session);
+        broker.advance(30);
+        eventually("it is gone", async || pulled(&broker).await == 1).await;
     }
 }

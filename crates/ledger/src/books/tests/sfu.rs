@@ -1,4 +1,4 @@
-//! The sessions of the SFU: promised and counted for their owners, also over a restart.
+//! The sessions of the SFU: promised and counted for their owners, until a look does not find them.
 
 mod limits;
 
@@ -19,7 +19,7 @@ const VIDEO: u32 = 2_000;
 const AUDIO: u32 = 100;
 /// What one track with video may take in a minute, and is counted for it.
 const TRACK_MINUTE: u64 = 15_000_000;
-/// Minutes that are promised ahead, the one that has just begun included.
+/// Minutes that a look promises, the one that has just begun included.
 const AHEAD: u64 = 5;
 
 fn setup_of(mode: BudgetMode, user_limit: Option<u64>) -> Setup {
@@ -38,7 +38,7 @@ fn open(mode: BudgetMode) -> Books {
     setup_of(mode, None).open(Some(Stored::default()), at(0))
 }
 
-fn session(tracks: u32, active: u32) -> SfuSession {
+fn session(tracks: u32, charged: u32) -> SfuSession {
     let (user, call) = (User::new("ann"), Some(Call::of("sfu", "r")));
     SfuSession {
         spender: Spender { user, call, ..Spender::default() }.known(),
@@ -46,12 +46,19 @@ fn session(tracks: u32, active: u32) -> SfuSession {
         client: "192.0.2.1".parse().unwrap(),
         ends_at: at(48 * 60 * MINUTE),
         kbps: tracks * VIDEO,
-        active_kbps: active * VIDEO,
+        charged_kbps: charged * VIDEO,
     }
 }
 
-fn set(books: &mut Books, name: &str, tracks: u32, active: u32) {
-    books.set_sfu_session(&name.into(), Some(&session(tracks, active)));
+/// What the SFU has answered.
+fn set(books: &mut Books, name: &str, tracks: u32, charged: u32) {
+    books.set_sfu_session(&name.into(), Some(&session(tracks, charged)));
+}
+
+/// A look has found a session with these tracks.
+fn look(books: &mut Books, name: &str, tracks: u32) {
+    set(books, name, tracks, tracks);
+    books.extend_sfu_session(name);
 }
 
 /// The session `a` asks for tracks with video.
@@ -77,61 +84,56 @@ fn restarted(setup: &Setup, books: &mut Books, now: Timestamp) -> Books {
     setup.open(Some(stored), now)
 }
 
-/// What the session `a` has spent in this period.
-fn spent(books: &Books) -> crate::grants::spent::Spent {
-    books.grants.spent_of(books.grants.get(GrantId::of_session("a")).unwrap())
+#[test]
+fn a_pull_is_promised_before_the_sfu_is_asked_and_charged_from_its_answer() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 0, 0);
+    assert_eq!(pull(&mut books, 2), Ok(()));
+    assert_eq!((used(&books), committed(&books)), (0, 2 * AHEAD * TRACK_MINUTE));
+    books.advance(at(MINUTE));
+    assert_eq!(used(&books), 0, "the SFU has not answered");
+    set(&mut books, "a", 2, 1);
+    books.advance(at(2 * MINUTE));
+    assert_eq!((used(&books), committed(&books)), (TRACK_MINUTE, 2 * AHEAD * TRACK_MINUTE));
+    look(&mut books, "a", 2);
+    assert_eq!(committed(&books), 2 * (2 + AHEAD) * TRACK_MINUTE, "a look promises it for longer");
+    assert_eq!(books.snapshot().live_grants, 1);
 }
 
 #[test]
-fn the_bound_contains_what_a_session_may_take() {
+fn without_a_look_a_session_goes_on_minute_by_minute() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 2, 1);
-    assert_eq!((used(&books), committed(&books)), (0, 2 * AHEAD * TRACK_MINUTE));
-    for minute in [1, 2, 10] {
+    look(&mut books, "a", 2);
+    for minute in [1, 4, 5, 6, 30] {
         books.advance(at(minute * MINUTE));
-        assert_eq!(used(&books), minute * TRACK_MINUTE, "media flow on one track");
-        assert_eq!(committed(&books), 2 * (minute + AHEAD) * TRACK_MINUTE, "and may on the other");
+        assert_eq!(used(&books), 2 * minute * TRACK_MINUTE);
+        assert_eq!(committed(&books), 2 * (minute + 1).max(AHEAD) * TRACK_MINUTE);
+        assert_eq!(to_close(&books), [""; 0].map(Arc::from));
     }
-    assert_eq!(books.snapshot().live_grants, 1);
+    look(&mut books, "a", 2);
+    assert_eq!(committed(&books), 2 * (30 + AHEAD) * TRACK_MINUTE);
 }
 
 #[test]
 fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 1, 1);
+    look(&mut books, "a", 1);
     books.advance(at(MINUTE + MINUTE / 2));
-    set(&mut books, "a", 3, 1);
     let ahead = AHEAD + 1;
+    assert_eq!(pull(&mut books, 2), Ok(()));
     assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
     for _ in 0..9 {
-        set(&mut books, "a", 1, 1);
-        set(&mut books, "a", 3, 1);
-        assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE, "the highest rate of the minute");
+        look(&mut books, "a", 1);
+        assert_eq!(committed(&books), (1 + 3 + ahead - 1) * TRACK_MINUTE, "the highest rate of the minute");
     }
-    set(&mut books, "a", 1, 1);
     assert_eq!(pull(&mut books, 1), Ok(()));
-    assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
+    assert!(committed(&books) >= (1 + 3 + 2 * (ahead - 1)) * TRACK_MINUTE);
     books.advance(at(2 * MINUTE));
-    assert_eq!(committed(&books), (1 + 3 + 2 * AHEAD) * TRACK_MINUTE);
-}
-
-#[test]
-fn what_was_active_before_the_sfu_said_so_is_charged_to_the_session_once() {
-    let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 2, 0);
-    books.advance(at(MINUTE + MINUTE / 2));
-    set(&mut books, "a", 2, 1);
-    let late = [1, 99].map(|minutes| (VIDEO, Duration::from_millis(minutes * MINUTE)));
-    for of_track in late {
-        books.charge_late("a", of_track);
-    }
-    assert_eq!(used(&books), TRACK_MINUTE + TRACK_MINUTE * 3 / 2, "not before the session began");
-    let measured = |books: &Books| spent(books).measured();
-    assert_eq!(measured(&books).get(), used(&books));
-    books.advance(at(2 * MINUTE));
-    assert_eq!(used(&books), 3 * TRACK_MINUTE);
-    books.charge_late("b", late[0]);
-    assert_eq!(used(&books), 3 * TRACK_MINUTE, "an unknown session took nothing");
+    look(&mut books, "a", 0);
+    books.advance(at(3 * MINUTE));
+    let before = committed(&books);
+    books.advance(at(60 * MINUTE));
+    assert_eq!(committed(&books), before, "it takes nothing any more");
 }
 
 /// The estimated and the assumed rate of a grant are those of video.
@@ -142,16 +144,17 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
         (setup.terms.rates.liability, setup.rules.estimated_rate) =
             (BitRate::new(8_000_000), BitRate::new(4_000_000));
         let mut books = setup.open(Some(Stored::default()), at(0));
-        let sound = SfuSession { kbps: 3 * AUDIO, active_kbps: 2 * AUDIO, ..session(0, 0) };
-        books.set_sfu_session(&"a".into(), Some(&SfuSession { kbps: 0, active_kbps: 0, ..sound.clone() }));
+        let sound = SfuSession { kbps: 3 * AUDIO, charged_kbps: 2 * AUDIO, ..session(0, 0) };
+        books.set_sfu_session(&"a".into(), Some(&SfuSession { kbps: 0, charged_kbps: 0, ..sound.clone() }));
         assert_eq!(books.pull("a", 3 * AUDIO), Ok(()));
         books.set_sfu_session(&"a".into(), Some(&sound));
         let minute = TRACK_MINUTE / 20;
         assert_eq!(committed(&books), 3 * AHEAD * minute, "{mode:?}");
         books.advance(at(10 * MINUTE));
+        books.extend_sfu_session("a");
         assert_eq!((used(&books), committed(&books)), (20 * minute, 3 * (10 + AHEAD) * minute), "{mode:?}");
         let mut again = restarted(&setup, &mut books, at(20 * MINUTE));
-        assert_eq!((used(&again), committed(&again)), (40 * minute, 3 * (20 + AHEAD) * minute), "{mode:?}");
+        assert_eq!((used(&again), committed(&again)), (40 * minute, 3 * 21 * minute), "{mode:?}");
         end(&mut again, "a");
         again.advance(at(21 * MINUTE));
         let user = User::new("ann").unwrap();
@@ -163,23 +166,24 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
 #[test]
 fn a_session_that_takes_something_again_is_promised_again() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 2, 2);
-    set(&mut books, "a", 0, 0);
+    look(&mut books, "a", 2);
+    look(&mut books, "a", 0);
     assert_eq!(committed(&books), 2 * TRACK_MINUTE);
-    set(&mut books, "a", 1, 1);
-    assert_eq!(committed(&books), 2 * AHEAD * TRACK_MINUTE, "the highest rate of the minute");
+    books.advance(at(MINUTE));
+    assert_eq!(pull(&mut books, 1), Ok(()));
+    assert_eq!(committed(&books), (2 + AHEAD) * TRACK_MINUTE);
 }
 
 #[test]
 fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
     for ends in [true, false] {
         let mut books = open(BudgetMode::Estimate);
-        set(&mut books, "a", 2, 2);
+        look(&mut books, "a", 2);
         books.advance(at(2 * MINUTE + 1));
         if ends {
             end(&mut books, "a");
         } else {
-            set(&mut books, "a", 0, 0);
+            look(&mut books, "a", 0);
         }
         assert_eq!(committed(&books), 2 * 3 * TRACK_MINUTE, "the minute that has begun stays");
         books.advance(at(60 * MINUTE));
@@ -187,6 +191,8 @@ fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
         let snapshot = books.snapshot();
         assert_eq!((committed(&books), snapshot.live_grants), (2 * 3 * TRACK_MINUTE, 0));
         assert_eq!(books.grants.count(), usize::from(!ends));
+        set(&mut books, "a", 1, 1);
+        assert_eq!(books.grants.count(), usize::from(!ends), "what is over does not come back");
     }
 }
 
@@ -194,11 +200,12 @@ fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
 fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
     let setup = setup_of(BudgetMode::Estimate, None);
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 2, 2);
+    look(&mut books, "a", 2);
     books.advance(at(MINUTE));
     let mut again = restarted(&setup, &mut books, at(50 * MINUTE));
     assert_eq!(used(&again), 100 * TRACK_MINUTE);
-    assert_eq!(committed(&again), 2 * (50 + AHEAD) * TRACK_MINUTE, "also beyond what was promised ahead");
+    assert_eq!(committed(&again), 2 * 51 * TRACK_MINUTE, "also beyond what was promised");
+    assert_eq!(to_close(&again), [""; 0].map(Arc::from), "nobody has looked at it yet");
     end(&mut again, "a");
     again.advance(at(100 * MINUTE));
     assert_eq!((used(&again), committed(&again)), (100 * TRACK_MINUTE, 2 * 51 * TRACK_MINUTE));
@@ -216,6 +223,7 @@ fn without_the_sfu_in_the_settings_a_session_ends_with_its_life() {
         let mut books = with.open(Some(Stored::default()), at(0));
         let open = SfuSession { ends_at: at(life * MINUTE), ..session(2, 2) };
         books.set_sfu_session(&"a".into(), Some(&open));
+        books.extend_sfu_session("a");
         let mut again = restarted(&setup, &mut books, at(MINUTE));
         again.advance(at(life * MINUTE - 1));
         assert_eq!(again.sfu_sessions().count(), 1);
@@ -231,47 +239,31 @@ fn without_the_sfu_in_the_settings_a_session_ends_with_its_life() {
 fn a_restart_knows_the_open_sessions_and_what_is_promised_for_them() {
     let setup = setup_of(BudgetMode::Estimate, None);
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 3, 1);
+    look(&mut books, "a", 3);
     set(&mut books, "b", 0, 0);
-    set(&mut books, "c", 1, 1);
+    look(&mut books, "c", 1);
     end(&mut books, "c");
     let mut again = restarted(&setup, &mut books, at(1));
     assert_eq!(committed(&again), committed(&books));
     let mut known: Vec<_> = again.sfu_sessions().collect();
     known.sort_by(|(a, _), (b, _)| a.cmp(b));
-    assert_eq!(known, [("a".into(), session(3, 1)), ("b".into(), session(0, 0))]);
+    assert_eq!(known, [("a".into(), session(3, 3)), ("b".into(), session(0, 0))]);
     let twice = restarted(&setup, &mut again, at(2));
     assert!(twice.sfu_sessions().count() <= 2);
 }
 
 #[test]
-fn a_session_that_comes_back_goes_on_where_its_row_ended() {
-    let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 1, 1);
-    books.advance(at(MINUTE));
-    end(&mut books, "a");
-    books.advance(at(10 * MINUTE));
-    assert!(books.tidy());
-    assert_eq!(books.grants.count(), 0);
-    set(&mut books, "a", 1, 1);
-    books.advance(at(11 * MINUTE));
-    assert_eq!(spent(&books).bytes().get(), 2 * TRACK_MINUTE);
-    books.advance(at(12 * MINUTE));
-    assert_eq!(spent(&books).bytes().get(), 3 * TRACK_MINUTE);
-    assert_eq!(books.grants.count(), 1);
-}
-
-#[test]
 fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 2, 2);
+    let of = session(2, 2);
     let by_page = Spender {
         label: Label::new("team-1"),
         origin: Some("https://a.example".into()),
-        ..Spender::default()
+        ..of.spender.as_deref().cloned().unwrap()
     };
-    books.describe_session("a", by_page);
+    books.set_sfu_session(&"a".into(), Some(&SfuSession { spender: by_page.known(), ..of }));
     books.advance(at(10 * MINUTE));
+    books.extend_sfu_session("a");
     let names = [
         (SpenderKind::User, "ann"),
         (SpenderKind::Label, "team-1"),
@@ -296,9 +288,11 @@ fn what_is_promised_before_the_sfu_is_asked_is_in_the_same_batch() {
     set(&mut books, "a", 0, 0);
     pull(&mut books, 4).unwrap();
     let mut again = restarted(&setup, &mut books, at(10 * MINUTE));
-    assert_eq!(committed(&again), 4 * (10 + AHEAD) * TRACK_MINUTE);
-    assert_eq!(used(&again), 0, "nobody knows of media");
-    set(&mut again, "a", 0, 0);
+    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
+    assert_eq!(used(&again), 0, "the SFU has not answered");
+    look(&mut again, "a", 0);
+    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
+    again.advance(at(20 * MINUTE));
     assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
 }
 
@@ -310,8 +304,9 @@ fn a_session_of_an_unknown_row_pulls_nothing() {
 #[test]
 fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 1, 1);
+    look(&mut books, "a", 1);
     books.advance(at(10 * MINUTE));
+    look(&mut books, "a", 1);
     let reading = |minutes, other| {
         let (as_of, granted) = (at(minutes * MINUTE), ByteCount::ZERO);
         Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::new(other) }
@@ -332,7 +327,7 @@ fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
     let mut books =
         setup_of(BudgetMode::Estimate, Some(100_000_000_000)).open(Some(Stored::default()), at(0));
     books.advance(at(reset - 10 * MINUTE));
-    set(&mut books, "a", 1, 1);
+    look(&mut books, "a", 1);
     books.advance(at(reset + 5 * MINUTE));
     set(&mut books, "a", 1, 0);
     let share = books.user_share(&User::new("ann").unwrap()).unwrap();
@@ -342,7 +337,7 @@ fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
 #[test]
 fn a_session_that_ends_while_the_time_is_in_doubt_is_charged_until_the_time_is_known() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 1, 1);
+    look(&mut books, "a", 1);
     books.advance(Moment { wall: at(30 * MINUTE), in_doubt: true, ..at(MINUTE).into() });
     end(&mut books, "a");
     assert_eq!(books.sfu_sessions().count(), 1);

@@ -213,6 +213,7 @@ impl<D: Disk> Broker<D> {
             Op::Stream { nth, active } => self.stream(nth, active, world),
             Op::CloseTracks { nth } => self.close_tracks(nth, world),
             Op::LeavePage { nth } => self.leave_page(nth, world),
+            Op::SfuDown { millis } => self.sfu_down_until = world.now + millis,
             Op::Flush => self.tidy(),
             Op::Crash => self.restart(world),
         }

@@ -42,6 +42,8 @@ pub(crate) struct Broker<D> {
     pub(super) lacking: BTreeSet<Day>,
     /// The pages that have used the SFU.
     pub(super) pages: Vec<Page>,
+    /// Until when the SFU does not answer the broker, in the world's milliseconds.
+    pub(super) sfu_down_until: u64,
     /// Changes that could not be written yet.
     pub(super) unwritten: Option<Batch>,
     pub(super) time: SteadyTime,
@@ -134,6 +136,7 @@ impl<D: Disk> Broker<D> {
             asked_until: Timestamp::default(),
             lacking: BTreeSet::new(),
             pages: vec![],
+            sfu_down_until: 0,
             unwritten: None,
             time: SteadyTime::new(begin, std::num::NonZeroU128::new(1), Duration::ZERO),
             boot: 1,

@@ -155,6 +155,7 @@ impl Checks {
         let is_bounded = unchecked.is_none();
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
         let failed = bound.or_else(|| sums::sums(world, broker, &snapshot));
+        let failed = failed.or_else(|| broker.unpromised(world));
         let failed = failed.or_else(|| sums::status(world, broker, &snapshot));
         let failed = failed.or_else(|| sums::rows(world, broker));
         let failed = failed.or_else(|| sums::spenders(world, broker, &snapshot));

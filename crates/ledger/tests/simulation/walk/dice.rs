@@ -118,8 +118,10 @@ impl Dice {
     /// What a page does at the SFU.
     fn of_page(&mut self) -> Op {
         let nth = self.roll();
-        match self.below(10) {
+        match self.below(11) {
             0 | 1 => Op::OpenPage,
+            // What was promised at the last look before covers it.
+            10 => Op::SfuDown { millis: self.below(150_000) },
             2..=4 => Op::Pull { nth, more: self.roll(), is_answered: self.below(4) > 0 },
             5..=7 => Op::Stream { nth, active: self.roll() },
             8 => Op::CloseTracks { nth },

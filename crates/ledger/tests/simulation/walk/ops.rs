@@ -71,14 +71,16 @@ pub(crate) enum Op {
     KeyReturns,
     /// A page opens a session at the SFU.
     OpenPage,
-    /// A page takes more tracks. The SFU's answer may be lost.
+    /// A page asks for more tracks, which come into effect late. The SFU may refuse, and its answer may be lost.
     Pull { nth: u64, more: u64, is_answered: bool },
     /// Media begin or end to flow on tracks of a page.
     Stream { nth: u64, active: u64 },
-    /// A page closes some of its tracks.
+    /// A page closes a track. The SFU may do so late.
     CloseTracks { nth: u64 },
     /// A page leaves.
     LeavePage { nth: u64 },
+    /// The SFU does not answer the broker for a while.
+    SfuDown { millis: u64 },
     /// The provider's count is read up to `back` milliseconds ago. Sampling misses `missed` thousandths of it.
     Read { back: u64, missed: u64 },
     /// The count of the whole previous period is read. Sampling misses `missed` thousandths of it.

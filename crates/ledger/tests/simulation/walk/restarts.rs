@@ -49,6 +49,7 @@ impl<D: Disk> Broker<D> {
         self.relayed_until = world.now;
         (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
         self.admit_again(world);
+        self.take_over_pages(world);
     }
 
     /// The process ends in order.

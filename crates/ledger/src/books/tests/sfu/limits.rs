@@ -12,6 +12,7 @@ fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
     books.advance(at(4 * MINUTE));
     assert_eq!((pull(&mut books, 1), to_close(&books)), (Ok(()), vec![]));
     books.advance(at(5 * MINUTE));
+    books.extend_sfu_session("a");
     assert_eq!(to_close(&books), ["a".into()]);
     let Err(NotAdmitted::Refused(refusal)) = pull(&mut books, 1) else { panic!("the user's limit is spent") };
     assert_eq!(refusal.user.unwrap().used.get(), 10 * TRACK_MINUTE);
@@ -33,6 +34,7 @@ fn strict_mode_promises_a_user_no_more_than_the_limit() {
     let user = User::new("ann").unwrap();
     for minute in 1..=7 {
         books.advance(at(minute * MINUTE));
+        books.extend_sfu_session("a");
         assert!(books.user_share(&user).unwrap().committed.get() <= limit, "after {minute} minutes");
         // 5 minutes are promised ahead until 10 are over.
         assert_eq!(to_close(&books).is_empty(), minute <= 5, "after {minute} minutes");
@@ -56,6 +58,8 @@ fn strict_mode_refuses_a_pull_without_room_and_closes_what_cannot_go_on() {
     assert_eq!((committed(&books), to_close(&books)), (before, vec![]), "what it has goes on");
     set(&mut books, "a", tracks, tracks);
     books.advance(at(MINUTE));
+    assert_eq!(to_close(&books), [""; 0].map(Arc::from), "it is promised for longer");
+    books.extend_sfu_session("a");
     assert_eq!(to_close(&books), ["a".into()], "there is no room for another minute");
     assert!(committed(&books) <= 1_000_000_000, "it is closed before its promise is over");
     end(&mut books, "a");
@@ -87,7 +91,7 @@ fn the_first_track_fits_also_if_the_assumed_rate_is_no_whole_number_of_kbits() {
 #[test]
 fn a_revoked_or_blocked_session_is_closed_and_pulls_nothing() {
     let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 1, 1);
+    look(&mut books, "a", 1);
     let user = User::new("ann").unwrap();
     books.block_user(&user).unwrap();
     assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
