@@ -124,7 +124,14 @@ impl Alert {
 
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub fn section(&self) -> &'static str {
-        if self.has_large_spender() { "spenders" } else { self.urgency().section() }
+        let section = if self.has_large_spender() { "spenders" } else { self.urgency().section() };
+        // The list begins with users. The alert may name others.
+        match self.spending.by {
+            Some(SpenderKind::Label) if section == "spenders" => "by-label",
+            Some(SpenderKind::Origin) if section == "spenders" => "by-origin",
+            Some(SpenderKind::Address) if section == "spenders" => "by-address",
+            _ => section,
+        }
     }
 
     /// Whether the limit is reached and one spender has used much of it.

@@ -177,7 +177,7 @@ fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
     };
     assert_eq!(of(25, SpenderKind::User), ("Raise", "limit-input"));
     assert_eq!(of(26, SpenderKind::User), ("Block", "spenders"));
-    assert_eq!(of(26, SpenderKind::Address), ("Revoke", "spenders"));
+    assert_eq!(of(26, SpenderKind::Address), ("Revoke", "by-address"));
 }
 
 #[test]

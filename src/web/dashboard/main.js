@@ -170,6 +170,7 @@ async function signIn() {
 function goTo(id) {
   const found = id && document.getElementById(id);
   if (!found) return;
+  if (found.matches('[role=tab]')) found.click();
   found.focus({ preventScroll: true });
   found.scrollIntoView({ block: found.matches('section') ? 'start' : 'center' });
 }
