@@ -3,7 +3,7 @@
 use super::{Fault, FoundFault};
 use crate::amounts::Shown;
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, Disbelief, ExceededRate, LackCause, MeasuredUsage,
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, Disbelief, Excess, LackCause,
     REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
 };
 
@@ -34,7 +34,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     if measured.is_stale() {
         found.push(Fault::AnalyticsStale.found(""));
     }
-    if !measured.rate_holds() {
+    if !snapshot.rate_holds() {
         found.push(Fault::AssumptionBroken.found(broken_assumption(snapshot)));
     }
     if measured.uncut {
@@ -70,21 +70,17 @@ fn about_count(disbelief: Disbelief) -> &'static str {
 
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot) -> String {
-    let MeasuredUsage { exceeded, unexplained, .. } = measured;
-    let mut details = vec![];
-    if let Some(ExceededRate { observed, source }) = exceeded {
-        details.push(if observed > assumed {
-            format!("Live credentials of {source} relay {observed} each on average, more than the assumed {assumed}.")
-        } else {
-            format!("Live credentials of {source} relayed {observed} each on average within the last hour, more than was assumed then. Now {assumed} are assumed: an hour without such a count ends this.")
-        });
+    let Excess { bytes, rate } = measured.excess;
+    let bytes = bytes.gb_up();
+    if let Some(source) = measured.unexplained {
+        format!(
+            "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret. In this period {bytes} GB more were counted than credentials could relay."
+        )
+    } else {
+        format!(
+            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more."
+        )
     }
-    if let Some(source) = unexplained {
-        details.push(format!(
-            "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret."
-        ));
-    }
-    details.join(" ")
 }
 
 fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {

@@ -171,13 +171,16 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     broker.advance(600);
     read(&broker).await.unwrap();
     let status = broker.status().await;
-    assert_eq!(status["boundHolds"], false);
     // 3 GB in ten minutes, with a margin of one minute on both sides.
     assert_eq!(status["observedMbpsPerGrant"], 33.333);
+    assert_eq!(status["boundHolds"], true, "it is less than a hundredth of the limit");
+    assert!(!hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
+    let status = broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 200})).await.json();
+    assert_eq!(status["boundHolds"], false);
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
     assert!(hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert!(
-        status["hints"].to_string().contains("credentials of cloudflare relay 33."),
+        status["hints"].to_string().contains("2.67 GB more than live credentials could relay at 2 Mbps each: they relayed up to 33.34 Mbps each."),
         "{}",
         status["hints"]
     );

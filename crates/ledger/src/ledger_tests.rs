@@ -304,7 +304,7 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     assert_eq!(measured.observed, Some(BitRate::new(2_000_000)));
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 3_000_000_000);
-    assert!(!measured.assumption_holds());
+    assert!(!measured.agrees());
     let exceeded = ExceededRate { observed: measured.observed.unwrap(), source: IceSource::Coturn };
     assert_eq!(measured.exceeded, Some(exceeded));
     assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);

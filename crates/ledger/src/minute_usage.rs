@@ -10,7 +10,7 @@ use crate::doubt::CountDoubt;
 use crate::promise::LiveDelta;
 use crate::proof::CountProof;
 use crate::reading::LateCounts;
-use crate::trial::{Assumption, TrialHours};
+use crate::trial::{Assumption, Excess, TrialHours};
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
@@ -68,6 +68,8 @@ pub struct SourceState {
     pub(crate) flowed: ByteCount,
     /// What the counts showed of the assumed rate.
     pub(crate) assumption: Assumption,
+    /// What they showed above the assumed rate.
+    pub(crate) excess: Excess,
     /// How late the provider's counts settle.
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.

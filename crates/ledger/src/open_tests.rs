@@ -68,9 +68,9 @@ fn a_contradiction_at_a_source_that_is_not_read_any_more_ends_after_an_hour() {
         setup.sources[0].is_read = is_read;
         let mut again = setup.open(Some(stored.clone()), at(120_000));
         again.advance(at(119_000 + 3_600_000));
-        assert!(!again.snapshot().measured.rate_holds());
+        assert!(!again.snapshot().measured.agrees());
         again.advance(at(120_000 + 3_600_000));
-        assert_eq!(again.snapshot().measured.rate_holds(), holds, "read: {is_read}");
+        assert_eq!(again.snapshot().measured.agrees(), holds, "read: {is_read}");
     }
 }
 

@@ -31,6 +31,28 @@ impl Default for Assumption {
     }
 }
 
+/// What counts of a period have shown above what live grants could relay at the assumed rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excess {
+    /// The most in one span of time, beyond the margin for sampling.
+    pub bytes: ByteCount,
+    /// The highest rate of one live grant that this showed; zero if no grant was live.
+    pub rate: BitRate,
+}
+
+impl Excess {
+    /// Both at their highest.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { bytes: self.bytes.max(other.bytes), rate: self.rate.max(other.rate) }
+    }
+
+    /// What is left of it if this rate is assumed: nothing once it is as high as what was seen.
+    fn at(self, assumed: BitRate) -> Self {
+        let is_assumed = self.rate > BitRate::default() && assumed >= self.rate;
+        if is_assumed { Self::default() } else { self }
+    }
+}
+
 /// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
 /// span shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
@@ -75,10 +97,12 @@ pub(crate) struct Trial {
     /// The highest average rate of one live grant between two of them.
     highest: Option<BitRate>,
     verdict: Assumption,
+    excess: Excess,
 }
 
 impl Trial {
-    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption) -> Self {
+    /// `verdict` and `excess`: those of the time before.
+    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption, excess: Excess) -> Self {
         Self {
             assumed,
             sampling,
@@ -87,11 +111,17 @@ impl Trial {
             hours: vec![],
             highest: None,
             verdict,
+            excess: excess.at(assumed),
         }
     }
 
     pub(crate) fn verdict(&self) -> Assumption {
         self.verdict
+    }
+
+    /// What counts of this period have shown above the assumed rate.
+    pub(crate) fn excess(&self) -> Excess {
+        self.excess
     }
 
     /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
@@ -131,11 +161,12 @@ impl Trial {
         self.minutes.clear();
         self.hours.clear();
         self.highest = None;
+        self.excess = Excess::default();
     }
 
     /// The assumption holds until a reading contradicts it again.
     pub(crate) fn forget_verdict(&mut self) {
-        self.verdict = Assumption::default();
+        (self.verdict, self.excess) = (Assumption::default(), Excess::default());
         self.minutes.clear();
     }
 
@@ -147,20 +178,21 @@ impl Trial {
             let observed = self.verdict.observed.unwrap_or_default();
             return self.keep(point, (!self.verdict.holds).then_some(observed));
         };
-        self.keep(point, self.contradiction(&first, &point));
+        let contradiction = self.contradiction(&first, &point);
+        self.excess = self.excess.max(contradiction.unwrap_or_default());
+        self.keep(point, contradiction.map(|excess| excess.rate));
         self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
             Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },
             None => Assumption { holds: true, observed: rate(&first, &point, GrantMinutes::default()) },
         };
     }
 
-    /// The highest rate in a span up to `point` that contradicts the assumption. `first`: the first point of the last hour.
-    fn contradiction(&self, first: &Point, point: &Point) -> Option<BitRate> {
+    /// The most bytes and the highest rate in the spans up to `point` that contradict the assumption. `first`: the first point of the last hour.
+    fn contradiction(&self, first: &Point, point: &Point) -> Option<Excess> {
         // An old excess that the last hour no longer shows is over.
-        let hours = if self.is_exceeded(first, point, 0) { self.hours.as_slice() } else { &[] };
+        let hours = if self.excess_of(first, point, 0).is_some() { self.hours.as_slice() } else { &[] };
         let points = hours.iter().chain(self.minutes.iter().map(|(from, _)| from));
-        let exceeded = points.filter(|from| self.is_exceeded(from, point, self.sampling));
-        exceeded.map(|from| rate(from, point, edges(point)).unwrap_or_default()).max()
+        points.filter_map(|from| self.excess_of(from, point, self.sampling)).reduce(Excess::max)
     }
 
     fn keep(&mut self, point: Point, contradiction: Option<BitRate>) {
@@ -183,13 +215,15 @@ impl Trial {
         }
     }
 
-    /// Whether more bytes flowed than the live grants and the sampling margin explain.
-    fn is_exceeded(&self, from: &Point, to: &Point, sampling: u32) -> bool {
+    /// The bytes that flowed beyond what the live grants and the sampling margin explain; `None` if there are none.
+    fn excess_of(&self, from: &Point, to: &Point, sampling: u32) -> Option<Excess> {
         let minutes = to.minutes.minus(from.minutes).plus(edges(to));
         let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
         let promised = minutes.bytes.max(assumed);
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        flowed > promised.saturating_add(self.counted.share_up(sampling))
+        let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(sampling)));
+        let rate = rate(from, to, edges(to)).unwrap_or_default();
+        (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate })
     }
 }
 
@@ -226,7 +260,7 @@ mod tests {
     }
 
     fn trial() -> Trial {
-        Trial::new(BitRate::new(2_000_000), 0, Assumption::default())
+        Trial::new(BitRate::new(2_000_000), 0, Assumption::default(), Excess::default())
     }
 
     #[test]
@@ -260,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn the_excess_is_the_most_of_one_span_until_the_period_ends_or_the_rate_is_assumed() {
+        let mut trial = trial();
+        add(&mut trial, 0, 0, 0, 1);
+        // Ten minutes at 8 Mbps. With the minute at either end twelve are promised at 2 Mbps.
+        add(&mut trial, 10, 600_000_000, 10, 1);
+        let excess = Excess { bytes: ByteCount::new(420_000_000), rate: BitRate::new(6_666_667) };
+        assert_eq!(trial.excess(), excess);
+        for n in 11..130 {
+            add(&mut trial, n, 600_000_000, u128::from(n), 1);
+        }
+        assert_eq!((trial.verdict().holds, trial.excess()), (true, excess));
+        for (mbps, left) in [(2, excess), (6, excess), (7, Excess::default())] {
+            let again = Trial::new(BitRate::new(mbps * 1_000_000), 0, trial.verdict(), trial.excess());
+            assert_eq!(again.excess(), left, "{mbps} Mbps");
+        }
+        let without_grant = Excess { rate: BitRate::default(), ..excess };
+        assert_eq!(without_grant.at(BitRate::new(100_000_000)), without_grant);
+        trial.begin_period();
+        assert_eq!(trial.excess(), Excess::default());
+    }
+
+    #[test]
     fn a_new_grant_does_not_hide_an_excess_that_goes_on() {
         let mut trial = trial();
         // One grant at 8 Mbps. After ten minutes there are a hundred others, which relay nothing.
@@ -274,7 +330,7 @@ mod tests {
     fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
         let broken = Assumption { holds: false, observed: Some(BitRate::new(8_000_000)) };
         for is_reset in [false, true] {
-            let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken);
+            let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken, Excess::default());
             for n in 0..70 {
                 add(&mut trial, n, 0, u128::from(n), 1);
                 assert_eq!(trial.verdict().holds, n >= if is_reset { 66 } else { 61 }, "minute {n}");
@@ -289,7 +345,12 @@ mod tests {
     fn the_greater_of_assumed_and_observed_rate_counts_up_to_what_a_client_reaches() {
         for (observed, assumed, liability) in [(4, 2, 4), (4, 8, 8), (400, 2, 100), (400, 200, 200)] {
             let [observed, assumed] = [observed, assumed].map(|mbps| BitRate::new(mbps * 1_000_000));
-            let trial = Trial::new(assumed, 0, Assumption { holds: false, observed: Some(observed) });
+            let trial = Trial::new(
+                assumed,
+                0,
+                Assumption { holds: false, observed: Some(observed) },
+                Excess::default(),
+            );
             assert_eq!(trial.liability(), BitRate::new(liability * 1_000_000));
         }
     }
@@ -323,7 +384,7 @@ mod tests {
             }
         }
         let period = BillingDay::new(1).unwrap().period_at(minute(0));
-        let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict());
+        let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict(), trial.excess());
         again.restore_hours(&trial.hours(period), period);
         assert_eq!(kbps(&again), 200, "it is stored");
         trial.begin_period();
@@ -341,7 +402,7 @@ mod tests {
 
     #[test]
     fn an_excess_within_the_sampling_margin_is_accepted() {
-        let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default());
+        let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default(), Excess::default());
         add(&mut trial, 0, 1_000_000_000_000, 0, 0);
         add(&mut trial, 1, 1_050_000_000_000, 0, 0);
         assert!(trial.verdict().holds);

@@ -103,7 +103,7 @@ fn what_coturn_has_not_shown_is_charged_and_says_nothing_about_the_rate() {
     }
     let snapshot = broker.books.snapshot();
     assert!(snapshot.figures.used.get() >= 600 * 1_250_000, "{:?}", snapshot.figures.used);
-    assert!(snapshot.measured.assumption_holds(), "{:?}", snapshot.measured);
+    assert!(snapshot.measured.agrees(), "{:?}", snapshot.measured);
 }
 
 /// What coturn shows is evidence: 16 Mbps under one grant are more than is assumed.
@@ -114,7 +114,7 @@ fn what_coturn_has_shown_tests_the_assumed_rate() {
     for seconds in (2..=1_200).step_by(2) {
         broker.list(seconds, &[(1, seconds * 2_000_000)]);
     }
-    assert!(!broker.books.snapshot().measured.assumption_holds());
+    assert!(!broker.books.snapshot().measured.agrees());
 }
 
 /// The machine was paused over the reset while a client relayed. The first listing comes while the jump of the wall clock is in doubt.

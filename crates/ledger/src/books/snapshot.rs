@@ -24,6 +24,9 @@ const UNKNOWN_PERCENT: u32 = 5;
 /// measured, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
+/// The assumed rate holds while what counts have shown above it is at most this share of the limit.
+const EXCESS_PERCENT: u32 = 1;
+
 /// Minting may wait so long for the clock before that is a fault. A reference clock that can be asked answers before.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -98,6 +101,12 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
+    /// Whether what counts of this period have shown above the assumed rates is no more than a hundredth of the limit. A call of several
+    /// streams is no emergency.
+    pub fn rate_holds(&self) -> bool {
+        u128::from(self.measured.excess.bytes.get()) <= self.figures.limit.share_up(EXCESS_PERCENT)
+    }
+
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
     /// period. They do not while a count is not believed or settles late. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.
@@ -110,7 +119,7 @@ impl Snapshot {
             && is_in_period;
         let MeasuredUsage { late_counts, disbelief, .. } = self.measured;
         let is_counted = disbelief.is_none() && late_counts.is_none_or(|late| !late.grows);
-        self.measured.assumption_holds() && is_counted && is_time_known && !self.lacks_grants()
+        self.rate_holds() && !self.measured.uncut && is_counted && is_time_known && !self.lacks_grants()
     }
 }
 

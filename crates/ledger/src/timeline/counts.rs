@@ -144,7 +144,8 @@ impl Timeline {
         let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
         if let Some(state) = &stored.state {
             let SourceState { assumption, late, doubt, .. } = state;
-            self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption);
+            let excess = of_this.map(|state| state.excess).unwrap_or_default();
+            self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption, excess);
             self.minutes.set_liability(self.trial.liability());
             (self.late_counts, self.doubt) = (*late, doubt.clone());
             self.cut_until = state.cut_until;
@@ -175,6 +176,7 @@ impl Timeline {
             period: self.minutes.period(),
             flowed: self.flowed,
             assumption: self.trial.verdict(),
+            excess: self.trial.excess(),
             late: self.late_counts,
             doubt: self.doubt.clone(),
             fallen: self.fallen.clone(),

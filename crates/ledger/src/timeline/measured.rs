@@ -8,7 +8,7 @@ use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
-use crate::trial::Assumption;
+use crate::trial::{Assumption, Excess};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
@@ -44,6 +44,8 @@ pub struct MeasuredUsage {
     pub highest_hour: Option<BitRate>,
     /// The source whose counts show more than the assumed rate, the fastest of several.
     pub exceeded: Option<ExceededRate>,
+    /// What the counts of this period have shown above the assumed rates, of all sources together.
+    pub excess: Excess,
     /// A source that counted bytes while no grant was live.
     pub unexplained: Option<IceSource>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
@@ -59,14 +61,9 @@ pub struct MeasuredUsage {
 }
 
 impl MeasuredUsage {
-    /// Whether no source's counts contradict the assumed rate.
-    pub fn rate_holds(&self) -> bool {
-        self.exceeded.is_none() && self.unexplained.is_none()
-    }
-
-    /// Whether what the bound assumes of rates and tails holds.
-    pub fn assumption_holds(&self) -> bool {
-        self.rate_holds() && !self.uncut
+    /// Whether no source's counts contradict what the bound assumes of rates and tails.
+    pub fn agrees(&self) -> bool {
+        self.exceeded.is_none() && self.unexplained.is_none() && !self.uncut
     }
 
     /// Whether some source has had no good reading for more than 600 s.
@@ -102,6 +99,11 @@ impl Timeline {
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         let source = self.terms.source;
+        let excess = self.trial.excess();
+        measured.excess = Excess {
+            bytes: measured.excess.bytes.plus(excess.bytes),
+            rate: measured.excess.rate.max(excess.rate),
+        };
         if !holds {
             measured.exceeded =
                 measured.exceeded.max(observed.map(|observed| ExceededRate { observed, source }));

@@ -198,7 +198,7 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
             machine.books.ledger_mut().take_reading(IceSource::Cloudflare, &reading),
             ReadingOutcome::Taken
         );
-        machine.books.snapshot().measured.assumption_holds()
+        machine.books.snapshot().measured.agrees()
     };
     assert!(take(&mut machine, 0));
     // Eight hours at 1 Mbps, of which the books do not know yet.

@@ -183,7 +183,7 @@ fn a_longer_tail_does_not_hide_bytes_that_flow_after_a_restart() {
         let reading = Reading { day, as_of, granted: ByteCount::new(granted), other: ByteCount::ZERO };
         let outcome = world.books.ledger_mut().take_reading(CLOUDFLARE, &reading);
         assert_eq!(outcome, ReadingOutcome::Taken);
-        world.books.snapshot().measured.assumption_holds()
+        world.books.snapshot().measured.agrees()
     };
     let hour = 3_600_000;
     assert!(count(&mut world, hour, 0));

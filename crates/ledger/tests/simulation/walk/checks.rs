@@ -127,7 +127,7 @@ impl Checks {
         // A count that lacked bytes has released promises for them.
         let lacked = broker.lacked.then_some(Excuse::Late);
         // What is promised counts at the observed rate while counts contradict the assumed one.
-        let is_fast = broker.settings.is_fast && !snapshot.measured.assumption_holds();
+        let is_fast = broker.settings.is_fast && !snapshot.measured.agrees();
         let observed = is_fast.then_some(Excuse::Exceeded);
         let excuse = unchecked.or(lacked).or(observed).or(signs.excuse);
         let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));

@@ -72,7 +72,7 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
-    let is_broken = !snapshot.measured.assumption_holds() && !broker.may_break && !broker.settings.cli;
+    let is_broken = !snapshot.measured.agrees() && !broker.may_break && !broker.settings.cli;
     is_broken.then(|| "the assumption is broken without a reason".into())
 }
 
