@@ -123,14 +123,15 @@ impl SfuBroker for SignalingBroker {
         self.account.recorded().await.is_ok()
     }
 
-    fn remember(&self, changed: ChangedSession) {
+    fn remember(&self, changed: &ChangedSession) -> bool {
         self.account.change(|books| {
             let (name, row) = (changed.id.text(), changed.row(books.now()));
-            books.set_sfu_session(&name, row.as_ref());
+            let is_noted = books.set_sfu_session(&name, row.as_ref());
             if changed.is_found {
                 books.extend_sfu_session(&name);
             }
-        });
+            is_noted
+        })
     }
 
     fn holds_lease(&self) -> bool {

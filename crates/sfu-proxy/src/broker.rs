@@ -26,8 +26,9 @@ pub trait SfuBroker: Broker {
     /// Whether every change up to now is on disk. Waits for the write.
     async fn recorded(&self) -> bool;
 
-    /// Charges what a session is and takes now. If a look has found it, what it takes is promised for longer.
-    fn remember(&self, changed: ChangedSession);
+    /// Charges what a session is and takes now. If a look has found it, what it takes is promised for longer. `false`: not now, because it
+    /// is unknown how much time has passed.
+    fn remember(&self, changed: &ChangedSession) -> bool;
 
     /// Whether this broker may still act as the leader. If not, another one may know more of the sessions, and closes them.
     fn holds_lease(&self) -> bool;

@@ -209,7 +209,9 @@ impl SfuProxy {
             self.service.broker.call(event);
         }
         for changed in sessions.take_changed(now) {
-            self.service.broker.remember(changed);
+            if !self.service.broker.remember(&changed) {
+                sessions.tell_again(&changed.id);
+            }
         }
         result
     }

@@ -16,14 +16,16 @@ use crate::units::slot::Minute;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much
-    /// time has passed, a session that takes nothing any more stays as it is: it is charged until that is known.
-    pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
+    /// time has passed, a session that takes nothing any more stays as it is: it is charged until that is known, and must be noted again
+    /// (`false`).
+    pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) -> bool {
         let is_over = session.is_none_or(|session| session.kbps == 0);
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
-            return;
+            return false;
         }
         let changes = self.grants.note_session(name, session, self.now());
         self.ledger.apply_all(changes);
+        true
     }
 
     /// Promises that a session takes so many kbit/s more. That must be on disk before the SFU is asked for them. Its answer must

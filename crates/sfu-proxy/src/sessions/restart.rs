@@ -22,6 +22,11 @@ impl Sessions {
         changed.collect()
     }
 
+    /// The ledger could not take this change: it is told of the session again.
+    pub(crate) fn tell_again(&mut self, id: &SessionId) {
+        self.change(id, false);
+    }
+
     fn session_now(&self, id: &SessionId, now: Duration) -> Option<SessionNow> {
         let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
         Some(SessionNow {

@@ -27,6 +27,8 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     table.sessions.gone(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)]);
+    table.sessions.tell_again(&id("a"));
+    assert_eq!(changed(&mut table), [(id("a"), None, false)], "until the ledger has it");
 }
 
 #[test]

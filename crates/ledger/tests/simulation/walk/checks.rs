@@ -246,7 +246,7 @@ impl Checks {
             && broker.lost_until != before.period.end
         {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
-            // What pages take is promised anew in each minute.
+            // What pages take is promised anew at each look.
             let of_pages = before.limit.plus(before.overshoot_bound()).get();
             // More was promised meanwhile if coturn did not answer.
             let last = signs.ended.filter(|last| last.period == before.period);
