@@ -1,15 +1,22 @@
 //! The account's interface for operator alerts. The rules read the books under the same lock, so an alert shows one instant.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, AlertRules, SourceStates};
-use crate::alert::{Alert, AlertCost, SpenderNow, Spending};
+use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::AlertPercents;
 use crate::config::PriceConfig;
 use crate::rate::PresentRate;
-use turn_ledger::{Books, RecentSpenders, SpenderKind, SpenderSums};
+use turn_ledger::{SpenderKind, SpenderSums};
+
+/// The rows of each kind, most bytes first.
+#[derive(Debug, Default)]
+struct FoundSpenders {
+    of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
+    recent: BTreeMap<SpenderKind, Vec<SpenderSums>>,
+}
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `prices`: of the cost that an alert shows.
@@ -24,19 +31,19 @@ impl Account {
         if !self.holds_lease() {
             return;
         }
-        let mut now = None;
+        let mut found: Option<FoundSpenders> = None;
         let (made, dropped) = loop {
             let evaluated = self.with_all(|Guarded { books, alerts, .. }| {
                 let snapshot = books.snapshot();
                 let input = AlertInput::of(&snapshot, sources, PresentRate::of(books), percents);
-                if now.is_none() && alerts.get().will_show_spending(&input) {
+                if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;
                 }
                 let spending = || {
                     let since = books.ledger().used_since();
                     let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures, since);
-                    let rows = |kind, limit| books.spenders(kind, limit, None);
-                    Spending { now: now.take().flatten(), ..Spending::new(rows, snapshot.figures.used, cost) }
+                    let found = found.take().unwrap_or_default();
+                    Spending::new(&found.of_period, &found.recent, snapshot.figures.used, cost)
                 };
                 Some(alerts.change(|rules| {
                     let made = rules.evaluate(&input, spending);
@@ -50,7 +57,7 @@ impl Account {
             });
             match evaluated {
                 Some(evaluated) => break evaluated,
-                None => now = Some(self.spender_now().await),
+                None => found = Some(self.find_spenders().await),
             }
         };
         for (kind, count) in dropped {
@@ -61,20 +68,14 @@ impl Account {
         }
     }
 
-    /// Who has spent what in the last minutes, most bytes first. `span`: at most [`turn_ledger::RECENT_MAX`].
-    pub async fn recent_spenders(&self, kind: SpenderKind, span: Duration) -> Vec<SpenderSums> {
-        let mut walk = RecentSpenders::new(kind, self.read(Books::now).minus(span));
-        self.read_in_parts(|books| walk.look(books.grants(), books.now()).then_some(())).await;
-        walk.rows()
-    }
-
-    /// Who spends most of what flows now.
-    async fn spender_now(&self) -> Option<SpenderNow> {
-        let mut found = vec![];
+    /// Who spends, of the kinds that an alert can name.
+    async fn find_spenders(&self) -> FoundSpenders {
+        let mut found = FoundSpenders::default();
         for kind in SpenderNow::KINDS {
-            found.push((kind, self.recent_spenders(kind, SpenderNow::SPAN).await));
+            found.of_period.insert(kind, self.spenders(kind, None).await.page(TOP_SPENDERS, None));
+            found.recent.insert(kind, self.spenders(kind, Some(SpenderNow::SPAN)).await.rows.clone());
         }
-        SpenderNow::of(&found)
+        found
     }
 
     /// The latest alerts, newest first, and whether each one still waits for delivery.

@@ -24,11 +24,14 @@ mod history;
 mod lead;
 mod members;
 mod reservation;
+mod spenders;
 mod stored_value;
 
 use history::ReadingHistory;
 pub use history::ReadingPoint;
 pub use reservation::{RenewalRight, Reservation};
+use spenders::KeptLists;
+pub use spenders::SpenderList;
 use stored_value::StoredValue;
 
 /// The books, their lock and their clock.
@@ -42,6 +45,7 @@ pub struct Account {
     lead: Option<Arc<Lead>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    lists: KeptLists,
 }
 
 /// What the lock guards. A panic leaves it consistent: each step changes one cell or row together with its sums.
@@ -72,7 +76,14 @@ impl Account {
             alerts: StoredValue::new(alerts),
             readings: ReadingHistory::default(),
         };
-        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics }
+        Self {
+            guarded: Arc::new(Mutex::new(guarded)),
+            store,
+            lead,
+            clock,
+            metrics,
+            lists: KeptLists::default(),
+        }
     }
 
     /// Advances the books to now and reads them under the lock.
@@ -170,6 +181,7 @@ impl Account {
     /// metered grant of this id is known.
     pub fn revoke(&self, id: GrantId) -> Option<GrantRow> {
         let (revoked, snapshot) = self.change(|books| (books.revoke(id), books.snapshot()));
+        self.forget_lists();
         let (grant, closed) = revoked?;
         self.report_ends(closed, &snapshot);
         Some(grant)
@@ -179,6 +191,7 @@ impl Account {
     pub fn revoke_user(&self, user: &User) -> Vec<(GrantId, GrantRow)> {
         let (UserRevoked { grants, closed }, snapshot) =
             self.change(|books| (books.revoke_user(user), books.snapshot()));
+        self.forget_lists();
         self.report_ends(closed, &snapshot);
         grants
     }

@@ -1,5 +1,6 @@
 //! Who spends, and what it costs, as an alert states it. At most [`TOP_SPENDERS`] names of a bounded length.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -75,15 +76,16 @@ pub struct Forecast {
 
 impl Spending {
     /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. The bytes
-    /// without a name are one of the rows. `rows`: the first so many rows of a kind, most bytes first.
+    /// without a name are one of the rows. The rows of a kind have most bytes first; `recent`: all of the last minutes.
     pub fn new(
-        rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
+        of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
+        recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         used: ByteCount,
         cost: AlertCost,
     ) -> Self {
-        let found = explaining(rows, used);
+        let found = explaining(of_period, used);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        Self { by, top, now: None, cost: Some(cost) }
+        Self { by, top, now: SpenderNow::of(recent), cost: Some(cost) }
     }
 }
 
@@ -93,27 +95,26 @@ impl SpenderNow {
     /// The time that is meant by "now".
     pub const SPAN: Duration = Duration::from_secs(300);
 
-    /// The first row of the kind that [`Spending::new`] would show. `found`: all rows of the last minutes, most bytes first.
-    pub fn of(found: &[(SpenderKind, Vec<SpenderSums>)]) -> Option<Self> {
-        let rows =
-            |kind| found.iter().find(|(of, _)| *of == kind).map(|(_, rows)| &rows[..]).unwrap_or_default();
-        let all =
-            rows(SpenderKind::User).iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
-        let (by, top) = explaining(|kind, limit| rows(kind).iter().take(limit).cloned().collect(), all)?;
+    /// The first row of the kind that explains most of the last minutes.
+    fn of(recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>) -> Option<Self> {
+        let rows = recent.values().max_by_key(|rows| rows.len())?;
+        let all = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
+        let (by, top) = explaining(recent, all)?;
         Some(Self { by, spender: top.into_iter().next()?, all })
     }
 }
 
 /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most.
 fn explaining(
-    rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
+    rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
 ) -> Option<(SpenderKind, Vec<TopSpender>)> {
     let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
     let largest = |kind| {
-        let top = rows(kind, TOP_SPENDERS)
-            .into_iter()
-            .map(|row| TopSpender { key: row.key.map(|key| key.to_string()), bytes: row.sums.bytes() });
+        let top = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS).map(|row| TopSpender {
+            key: row.key.as_ref().map(ToString::to_string),
+            bytes: row.sums.bytes(),
+        });
         (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
     };
     let half = ByteCount::new(used.get() / 2);
@@ -156,6 +157,12 @@ mod tests {
         AlertCost { currency: "USD".into(), so_far: Money::default(), forecast: None }
     }
 
+    /// What these rows say of a period, while nothing flows.
+    fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
+        let of_period = BY.map(|kind| (kind, rows(kind))).into();
+        Spending::new(&of_period, &BTreeMap::new(), used, cost())
+    }
+
     fn named(spending: &Spending) -> Vec<(String, u64)> {
         let name = |spender: &TopSpender| spender.key.clone().unwrap_or_else(|| "-".into());
         spending.top.iter().map(|spender| (name(spender), spender.bytes.get())).collect()
@@ -165,42 +172,39 @@ mod tests {
     fn users_come_before_labels_labels_before_origins_and_origins_before_addresses() {
         let keys = ["ann", "room-1", "https://a.example", "203.0.113.9"];
         for first in 0..4 {
-            let rows = |kind: SpenderKind, _| match BY.iter().position(|by| *by == kind) {
+            let rows = |kind: SpenderKind| match BY.iter().position(|by| *by == kind) {
                 Some(at) if at >= first => vec![row(kind, Some(keys[at]), 7)],
                 _ => vec![],
             };
-            let spending = Spending::new(rows, USED, cost());
+            let spending = of_rows(rows, USED);
             assert_eq!(spending.by, Some(BY[first]));
             assert_eq!(named(&spending), [(keys[first].into(), 7)]);
         }
-        assert_eq!(
-            Spending::new(|_, _| vec![], USED, cost()),
-            Spending { cost: Some(cost()), ..Spending::default() }
-        );
+        assert_eq!(of_rows(|_| vec![], USED), Spending { cost: Some(cost()), ..Spending::default() });
     }
 
     #[test]
     fn three_rows_are_shown_and_none_with_few_bytes() {
         let user = SpenderKind::User;
         let many = [(Some("a"), 9), (None, 8), (Some("b"), 7), (Some("c"), 6), (Some("d"), 5)];
-        let rows = |kind, limit: usize| {
-            let all = many.iter().filter(|_| kind == user).take(limit);
+        let rows = |kind| {
+            let all = many.iter().filter(|_| kind == user);
             all.map(|(key, bytes)| row(kind, *key, *bytes)).collect::<Vec<_>>()
         };
         let shown =
             |spending: &Spending| spending.top.iter().map(|spender| spender.bytes.get()).collect::<Vec<_>>();
-        assert_eq!(shown(&Spending::new(rows, USED, cost())), [9, 8, 7]);
-        assert_eq!(shown(&Spending::new(rows, ByteCount::new(750), cost())), [9, 8], "7 is less than 1 %");
-        let idle = |kind, _| if kind == user { vec![row(user, Some("a"), 0)] } else { vec![] };
-        assert_eq!(Spending::new(idle, USED, cost()).by, None);
-        let unnamed = |kind, _| vec![row(kind, None, 600)];
-        assert_eq!(Spending::new(unnamed, USED, cost()).by, None, "nobody is named");
+        assert_eq!(shown(&of_rows(rows, USED)), [9, 8, 7]);
+        assert_eq!(shown(&of_rows(rows, ByteCount::new(750))), [9, 8], "7 is less than 1 %");
+        let idle = |kind| if kind == user { vec![row(user, Some("a"), 0)] } else { vec![] };
+        assert_eq!(of_rows(idle, USED).by, None);
+        let unnamed = |kind| vec![row(kind, None, 600)];
+        assert_eq!(of_rows(unnamed, USED).by, None, "nobody is named");
     }
 
     #[test]
     fn the_kind_is_one_that_explains_half_of_the_bytes_or_else_most() {
         let of = |users: u64, origins: u64| {
-            move |kind, _: usize| {
+            move |kind| {
                 let (key, bytes) = match kind {
                     SpenderKind::User => ("ann", users),
                     SpenderKind::Origin => ("https://a.example", origins),
@@ -211,7 +215,7 @@ mod tests {
                 rows
             }
         };
-        let found = |users, origins| Spending::new(of(users, origins), USED, cost());
+        let found = |users, origins| of_rows(of(users, origins), USED);
         assert_eq!(found(300, 600).by, Some(SpenderKind::User), "users explain half");
         let spending = found(36, 400);
         assert_eq!(spending.by, Some(SpenderKind::Origin));
@@ -222,9 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn who_spends_now_is_the_largest_of_the_last_minutes() {
+        let rows = |bytes: [u64; 2]| {
+            let users =
+                vec![row(SpenderKind::User, Some("bob"), bytes[0]), row(SpenderKind::User, None, bytes[1])];
+            BTreeMap::from([(SpenderKind::User, users)])
+        };
+        let now = |bytes| Spending::new(&BTreeMap::new(), &rows(bytes), USED, cost()).now;
+        let spender = TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30) };
+        assert_eq!(
+            now([30, 10]),
+            Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40) })
+        );
+        assert_eq!(now([0, 0]), None);
+    }
+
+    #[test]
     fn a_spending_is_read_back() {
-        let rows = |kind, _| if kind == SpenderKind::User { vec![row(kind, Some("ann"), 7)] } else { vec![] };
-        let spending = Spending::new(rows, USED, cost());
+        let rows = |kind| if kind == SpenderKind::User { vec![row(kind, Some("ann"), 7)] } else { vec![] };
+        let spending = of_rows(rows, USED);
         let stored = serde_json::to_string(&spending).unwrap();
         assert_eq!(
             stored,

@@ -1,10 +1,12 @@
 //! The operator's view of signaling: the calls that are going on, and the end of a room. Tests: `tests/it/signaling/calls.rs`.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use turn_ledger::{ByteCount, SpenderKey, Timestamp};
+use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
@@ -102,13 +104,13 @@ fn protocol_schema() -> RefOr<Schema> {
 )]
 pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
     let (calls, total) = app.calls.list(LIST_MAX);
-    let calls = app.account.read(|books| {
-        let live = |(name, call): &(CallName, Call)| {
-            let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));
-            live_call(name, call, books.grants().spenders().get(&key).map(|row| row.sums.bytes()))
-        };
-        calls.iter().map(live).collect()
-    });
+    let list = app.account.spenders(SpenderKind::Call, None).await;
+    let bytes: HashMap<_, _> = list.rows.iter().map(|row| (row.key.as_ref(), row.sums.bytes())).collect();
+    let live = |(name, call): &(CallName, Call)| {
+        let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));
+        live_call(name, call, bytes.get(&Some(&key)).copied())
+    };
+    let calls = calls.iter().map(live).collect();
     Json(LiveCallsBody { calls, total })
 }
 

@@ -7,7 +7,7 @@ use super::AppState;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
 use turn_base::error::ApiError;
-use turn_ledger::{SpenderKind, Timestamp};
+use turn_ledger::Timestamp;
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(
@@ -51,17 +51,11 @@ fn figures(app: &App) -> ScrapedFigures {
     );
     gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
     gauge("grants_live", "Live grants, including the tail after their expiry", snapshot.live_grants);
-    let (ended, spenders) = app.account.read(|books| {
-        let grants = books.grants();
-        (grants.ended_count(), SpenderKind::ALL.map(|kind| grants.spenders().counts_of(kind)))
-    });
+    let (ended, (rows, folded)) =
+        app.account.read(|books| (books.grants().ended_count(), books.grants().left().counts()));
     gauge("grants_ended", "Ended grants that are kept until the period ends", from_usize(ended));
-    let (rows, folded) = spenders
-        .into_iter()
-        .fold((0_usize, 0_u64), |(rows, folded), (more, gone)| (rows + more, folded + gone));
-    let rows = from_usize(rows);
-    gauge("spender_rows", "Users, labels, origins, addresses and calls with sums of their own", rows);
-    gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
+    gauge("spender_rows", "Sums by spender of grants that have left the table", from_usize(rows));
+    gauge("spenders_folded", "Of those, since the start, how many joined the row without a name", folded);
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
     gauge("signaling_sockets", "Open signaling sockets", from_usize(app.signaling.sockets()));

@@ -19,7 +19,7 @@ use turn_base::error::ErrorBody;
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
-    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place, Spender, SpenderKey,
+    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Spender, SpenderKey,
     SpenderKind, SpenderSums, Timestamp,
 };
 
@@ -68,7 +68,7 @@ pub struct BlockedUsersBody {
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
     /// The user, label, origin, address, call or grant; null for all other bytes of the period: those without a user (label, …), those
-    /// of keys that have no row because there are too many, and those that no grant explains.
+    /// of small spenders whose grants have ended long ago, and those that no grant explains.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
     /// Bytes in this time, measured and claimed. The rows of a kind, except by grant, add up to the used bytes of the period.
@@ -194,32 +194,24 @@ fn evidence_schema() -> RefOr<Schema> {
 )]
 pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) -> JsonResult<SpendersBody> {
     let SpendersQuery { by: By(kind), since, limit, cursor } = query;
-    let (spenders, next) = if let Some(kind) = kind {
+    let (as_of, unknown_bytes, spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
-        let rows = match since {
-            Some(span) => {
-                rows_after(app.account.recent_spenders(kind, span).await, limit + 1, after.as_ref())
-            }
-            None => app.account.read(|books| books.spenders(kind, limit + 1, after.as_ref())),
-        };
+        let list = app.account.spenders(kind, since).await;
+        let rows = list.page(limit + 1, after.as_ref());
         let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
-        (app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect()), next)
+        let bodies = app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect());
+        (list.as_of, list.unknown_bytes, bodies, next)
     } else {
         let after = place_after(cursor, grant_place)?;
-        let (rows, next) =
-            page(grants(&app, GrantFilter::default(), limit + 1, after, since).await, limit, grant_cursor);
-        (rows.iter().map(grant_as_spender).collect(), next)
+        let rows = grants(&app, GrantFilter::default(), limit + 1, after, since).await;
+        let (rows, next) = page(rows, limit, grant_cursor);
+        let (as_of, unknown_bytes) = app.account.read(|books| {
+            let (now, grants) = (books.now(), books.grants());
+            let recent = since.map(|span| grants.recent_unknown_bytes(now.minus(span), now));
+            (now, recent.unwrap_or_else(|| grants.unknown_bytes()))
+        });
+        (as_of, unknown_bytes, rows.iter().map(grant_as_spender).collect(), next)
     };
-    let (as_of, unknown_bytes) = app.account.read(|books| {
-        let (now, grants) = (books.now(), books.grants());
-        (
-            now,
-            since.map_or_else(
-                || grants.unknown_bytes(),
-                |span| grants.recent_unknown_bytes(now.minus(span), now),
-            ),
-        )
-    });
     Ok(Json(SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
@@ -233,7 +225,7 @@ pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) ->
 
 /// Lists the grants of this period.
 ///
-/// Grants that have ended are kept until the period ends, at most 50000 of them.
+/// Grants that have ended are kept until the period ends: the last 50000 of them, and those whose last bytes are not counted yet.
 #[utoipa::path(
     get, path = "/api/grants",
     params(GrantsQuery),
@@ -278,12 +270,6 @@ async fn grants(
     let mut page = GrantPage::new(filter, limit, after, since);
     app.account.read_in_parts(|books| page.look(books.grants(), books.now()).then_some(())).await;
     app.account.read(|books| page.rows(books.grants(), books.now()))
-}
-
-/// The first `limit` rows after a place.
-fn rows_after(rows: Vec<SpenderSums>, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
-    let is_after = |row: &SpenderSums| after.is_none_or(|after| row.place().comes_after(after));
-    rows.into_iter().filter(is_after).take(limit).collect()
 }
 
 fn spender_body(books: &Books, row: SpenderSums) -> SpenderBody {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_ledger::{SpenderKey, SpenderKind, Timestamp, User};
+use turn_ledger::{Timestamp, User};
 
 /// Ends the sessions of a user at the SFU, also those that only send.
 fn end_sessions_of(app: &App, user: &User) {
@@ -161,18 +161,14 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     end_sessions_of(&app, &user);
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
-    let message = blocked_message(user.as_str(), &issued_message(&app, &user), app.auth.as_deref());
+    let issued = issued_message(&app, &user).await;
+    let message = blocked_message(user.as_str(), &issued, app.auth.as_deref());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
 /// What a block means for the credentials that the user has.
-fn issued_message(app: &App, user: &User) -> String {
-    let key = SpenderKey::User(user.clone());
-    let usable = app.account.read(|books| {
-        let grants = books.grants();
-        let live = grants.spenders().get(&key)?.live;
-        Some(live.saturating_sub(grants.revoked_by(SpenderKind::User).get(&key).copied().unwrap_or(0)))
-    });
+async fn issued_message(app: &App, user: &User) -> String {
+    let usable = app.account.usable_grants_of(user).await;
     let user = user.as_str();
     match usable {
         None => "No credential of this user is known in this period.".to_owned(),

@@ -47,7 +47,7 @@ pub(super) const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kin
 pub(super) const GRANTS: Table = Table { name: "grants", kind: 4 };
 /// Number → session of a coturn.
 pub(super) const SESSIONS: Table = Table { name: "sessions", kind: 5 };
-/// (kind, key, day since 1970) → what a spender has used. The row of others has an empty key.
+/// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. Others have an empty key.
 pub(super) const SPENDERS: Table = Table { name: "spenders", kind: 6 };
 /// (source, minute since 1970) → how the live grants change. A database has columns for them instead of rows.
 pub(super) const MARKS: Table = Table { name: "marks", kind: 7 };
@@ -117,13 +117,13 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
         Ok((id, from_row(row)?))
     })?;
     stored.spenders = values(from, SPENDERS, bad, |key, row| {
-        let (kind, key, day) = from_key::<(&str, &str, [u8; 8])>(key)?;
+        let (day, kind, key) = from_key::<([u8; 8], &str, &str)>(key)?;
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
         let key = match key {
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        Ok(((kind, key, Day::new(number(day))), from_row(row)?))
+        Ok(((Day::new(number(day)), kind, key), from_row(row)?))
     })?;
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
@@ -145,9 +145,9 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
     })?;
     write_rows(to, GRANTS, &batch.grants, |id| to_row(id.as_bytes()))?;
     write_rows(to, SESSIONS, &batch.sessions, |id| to_row(&id.get()))?;
-    write_rows(to, SPENDERS, &batch.spenders, |(kind, key, day)| {
+    write_rows(to, SPENDERS, &batch.spenders, |(day, kind, key)| {
         let key = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
-        to_row(&(kind.name(), key, ordered(day.number())))
+        to_row(&(ordered(day.number()), kind.name(), key))
     })?;
     put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
     replace_named(to, KEY_COPIED, None)?;

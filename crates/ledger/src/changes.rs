@@ -12,7 +12,7 @@ use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::row::SessionRow;
 use crate::dirty::Rows;
-use crate::grants::counted::{CountedSources, Reset};
+use crate::grants::counted::CountedSources;
 use crate::grants::dropped::Dropped;
 use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
@@ -21,7 +21,7 @@ use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
 use crate::source::IceSource;
 use crate::spender::User;
-use crate::spenders::RowKey;
+use crate::spenders::left::LeftKey;
 use crate::spenders::sums::Sums;
 use crate::standing::Standing;
 use crate::token::GrantId;
@@ -48,8 +48,6 @@ pub struct Head {
     pub counted: CountedSources,
     /// The latest grants that have left the table.
     pub dropped: BTreeMap<IceSource, Dropped>,
-    /// The last reset, if not all rows of grants have begun anew.
-    pub reset: Option<Reset>,
 }
 
 /// Changes that are written together. A row replaces the stored one, except for the differences in
@@ -62,8 +60,8 @@ pub struct Batch {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, Box<GrantRow>>,
-    /// Shares of grants that are not in the table any more, by who spent them.
-    pub spenders: Rows<RowKey, Sums>,
+    /// Sums of what left the table of grants, by who spent it.
+    pub spenders: Rows<LeftKey, Sums>,
     /// Blocked users, if they have changed.
     pub blocked: Option<BTreeSet<User>>,
     /// Open connections.
@@ -81,8 +79,8 @@ pub struct Stored {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, Box<GrantRow>>,
-    /// Shares of grants that are not in the table any more, by who spent them.
-    pub spenders: BTreeMap<RowKey, Sums>,
+    /// Sums of what left the table of grants, by who spent it.
+    pub spenders: BTreeMap<LeftKey, Sums>,
     /// Whether it is a copy of a ledger that went on, and no process has opened it yet.
     pub is_copy: bool,
     /// Blocked users.

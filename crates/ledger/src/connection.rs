@@ -249,11 +249,6 @@ impl Connection {
         most.minus(self.claimed).minus(bytes(rules.estimated_rate, self.settled_millis))
     }
 
-    /// Bytes that it was charged as of its last report. They were noted for who spends them.
-    pub(crate) fn noted(&self, rules: &UsageRules) -> ByteCount {
-        self.charged(self.last_seen, rules)
-    }
-
     /// Whether its last report says that it does not use the relay.
     pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)

@@ -238,7 +238,7 @@ impl Connections {
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
-        let charge = ConnectionCharge { before, after, is_last: false, from, at: now };
+        let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(name, due);
         Entry { value: (), changes, clamped }
@@ -295,25 +295,19 @@ impl Connections {
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
-        let after = connection.charged_without(reversible_from(grants, &connection), now, &self.rules);
+        let after = connection.charged_without(grants.period.start, now, &self.rules);
         note_charge(
             grants,
             &connection,
-            &ConnectionCharge { before, after, is_last: true, from: connection.last_seen, at: now },
+            &ConnectionCharge { before, after, from: connection.last_seen, at: now },
         );
         Some(Closed { id: connection.name.id().into(), charged, given_up })
     }
 }
 
-/// What was charged for time before this instant stays with its spender. For a grant it is 1970, because the charges in its own row may
-/// fall below zero.
-fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
-    if connection.name.grant().is_some() { Timestamp::default() } else { grants.period.start }
-}
-
-/// What a connection was charged as of its last report.
+/// What a connection was charged as of its last report. What was charged for the time before this period stays with its spender.
 fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
-    connection.charged_without(reversible_from(grants, connection), connection.last_seen, rules)
+    connection.charged_without(grants.period.start, connection.last_seen, rules)
 }
 
 /// Notes a charge for who spends it.

@@ -35,23 +35,23 @@ use crate::dirty::{Dirty, Rows};
 use crate::key_name::KeyName;
 use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::shards::{Shards, Walk};
+use crate::shards::Shards;
 use crate::source::IceSource;
+use crate::spenders::left::{LeftKey, LeftSums};
+use crate::spenders::limited::LimitedSums;
 use crate::spenders::sums::Sums;
-use crate::spenders::{RowKey, Spenders};
 use crate::token::{Grant, GrantId};
 use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
+use crate::units::slot::Minute;
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::UsageRules;
 
-use counted::{CountedSources, Reset};
+use counted::CountedSources;
 use dropped::Dropped;
 use due::Due;
 use recent::RecentBytes;
 use row::{GrantEnd, GrantRow, GrantState, Revoked};
-use spent::ConnectionCharge;
 use terms::GrantTerms;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
@@ -68,17 +68,16 @@ pub struct Grants {
     ended: BTreeSet<(Minute, GrantId)>,
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
-    pub(crate) spenders: Spenders,
+    /// What left the table in this period, and connections without a grant.
+    pub(crate) left: LeftSums,
+    /// The users, if each of them has a limit.
+    limited: LimitedSums,
     recent: RecentBytes,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
     claiming: BTreeSet<(IceSource, GrantId)>,
     pub(crate) period: Period,
-    /// The last reset, until all rows have begun anew.
-    pub(crate) reset: Option<Reset>,
-    /// The rows that may not have.
-    old: Walk<GrantId>,
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
@@ -98,7 +97,8 @@ impl Grants {
     pub fn new(terms: GrantTerms, period: Period) -> Self {
         Self {
             clients: Clients::new(terms.bounds.client),
-            spenders: Spenders::new(&terms.bounds.spenders),
+            left: LeftSums::new(terms.bounds.spenders.left_max, terms.bounds.spenders.user_limit.is_some()),
+            limited: LimitedSums::new(terms.bounds.spenders.users_max),
             terms,
             period,
             claim_rate: RELAY_RATE_MAX,
@@ -106,21 +106,16 @@ impl Grants {
         }
     }
 
-    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the period of the last write. `reset`: the last one,
-    /// if not all rows had begun anew. `open`: what their open connections were charged.
+    /// Restores the stored rows and sums. From here on, changes are recorded.
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
-        sums: BTreeMap<RowKey, Sums>,
-        (of, reset): (Period, Option<Reset>),
-        open: &[(GrantId, ConnectionCharge)],
+        left: BTreeMap<LeftKey, Sums>,
     ) {
-        (self.period, self.reset) = (of, reset);
         self.rows = rows.into_iter().collect();
         self.dirty = Dirty::default();
-        self.spenders.restore(sums, of.start);
-        self.restore_spending();
-        self.complete_reset(open);
+        self.left.restore(left);
+        self.restore_rows();
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -140,7 +135,6 @@ impl Grants {
     }
 
     fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
-        self.begin_row(id);
         self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
     }
 
@@ -159,8 +153,7 @@ impl Grants {
         note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
             self.due.insert(row.ends_in(), id);
-            row.figures_since = Day::of(self.period.start);
-            self.terms.count(&mut self.spenders, &mut row);
+            row.begin(self.period);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
@@ -173,7 +166,6 @@ impl Grants {
 
     /// Removes a grant whose credential was not handed out, with its promise.
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
-        self.begin_row(id);
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
@@ -181,8 +173,8 @@ impl Grants {
         self.due.remove(row.ends_in(), id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
-        let (share, live) = (self.terms.share(&row), i64::from(!row.has_ended()));
-        self.terms.tally(&mut self.spenders, &row, |sums| sums.remove(&share, live));
+        let share = self.share_of(&row);
+        self.change_limited(row.user(), &share, &Sums::default());
         self.replace_promise(row.promise().as_ref(), None)
     }
 
@@ -309,7 +301,6 @@ impl Grants {
         now: Timestamp,
         rules: &UsageRules,
     ) -> Allowances<'_> {
-        // Allowances go on over a reset, so the row need not begin anew.
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
@@ -341,7 +332,7 @@ impl Grants {
         }
         let row = self.get(grant.id).filter(|row| row.client.is_none())?;
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
-        let change = self.change_spender(grant.id, |row| row.client = Some(client));
+        let change = self.change_promise(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref() };
         // The user's allowance has counted its connections before.
         let [client, group, _] = self.clients.scopes(holder, rules);
@@ -350,12 +341,12 @@ impl Grants {
         change
     }
 
-    /// Goes on with a reset, ends grants whose promise is over and that are not in use, and forgets sums of old days: at most
-    /// [`ROWS_AT_ONCE`] of each. Forgets old minutes too. `false` if there are more.
+    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most [`ROWS_AT_ONCE`] of
+    /// each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        let is_all = self.begin_rows()
+        let is_all = self.forget_past()
             && self.end_due(now, ROWS_AT_ONCE)
-            && self.spenders.forget_old(now, ROWS_AT_ONCE)
+            && self.leave_oldest()
             && self.recent.forget_old(now);
         if is_all {
             self.key_ends.retain(|_, end| end.start() > now);
@@ -378,7 +369,6 @@ impl Grants {
 
     /// The row of a grant, added if the table has room: for a grant that costs nothing.
     fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
-        self.begin_row(grant.id);
         if !self.rows.contains_key(&grant.id) {
             self.issue(grant.id, GrantRow::new(grant, None, None));
         }

@@ -88,7 +88,7 @@ pub use {
     reports::*,
     source::*,
     spender::*,
-    spenders::{key::*, listing::*, sums::*, terms::*, user::*, *},
+    spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},
     standing::*,
     timeline::{measured::*, terms::*, *},
     token::*,

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use crate::books::Books;
+use crate::grants::summing::SpenderWalk;
 use crate::grants::terms::Bounds;
 use crate::ledger::Terms;
 use crate::open::Setup;
 use crate::rates::Rates;
 use crate::source::IceSource;
+use crate::spenders::key::SpenderKind;
+use crate::spenders::listing::SpenderSums;
 use crate::timeline::terms::SourceTerms;
 use crate::units::period::BillingDay;
 use crate::units::{BitRate, ByteCount};
@@ -47,4 +51,16 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
         bounds: Bounds::default(),
         default_source: source,
     }
+}
+
+/// Who has spent in this period, looked at in one step.
+pub(crate) fn walk(books: &Books, kind: SpenderKind) -> SpenderWalk {
+    let mut walk = SpenderWalk::new(kind, None);
+    while !walk.look(books.grants(), books.now()) {}
+    walk
+}
+
+/// The rows of who spends, most bytes first.
+pub(crate) fn spenders(books: &Books, kind: SpenderKind) -> Vec<SpenderSums> {
+    walk(books, kind).rows(&books.period_bytes())
 }

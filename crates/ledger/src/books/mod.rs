@@ -87,19 +87,12 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        let is_other_period = head.counts.0 != ledger.period();
-        let open = if is_other_period || head.reset.is_some() {
-            connections.charges_of(&stored.connections)
-        } else {
-            vec![]
-        };
-        grants.restore(stored.grants, stored.spenders, (head.counts.0, head.reset), &open);
+        grants.restore(stored.grants, stored.spenders);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
-        if is_other_period {
-            grants.begin_period(ledger.period());
-            grants.complete_reset(&open);
+        if head.counts.0.start != ledger.period().start {
+            grants.forget_unknown();
         }
         let restored = connections.restore(&mut grants, stored.connections, then);
         ledger.apply_all(restored.into_iter().chain(grants.sfu_clocks()));
@@ -160,11 +153,10 @@ impl Books {
                 coturn_at: self.coturn.complete_at,
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
-                reset: self.grants.reset.clone(),
             },
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
-            spenders: self.grants.spenders.take_changes(),
+            spenders: self.grants.left.take_changes(),
             blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.sessions.take_changes(),

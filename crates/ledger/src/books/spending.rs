@@ -9,8 +9,6 @@ use crate::grants::row::GrantRow;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::User;
-use crate::spenders::key::SpenderKind;
-use crate::spenders::listing::{Place, SpenderSums};
 use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
@@ -51,18 +49,11 @@ impl Books {
         self.grants.add_counts(source, &added, now);
     }
 
-    /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.
-    pub fn spenders(&self, kind: SpenderKind, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
+    /// What the rows of who spends add up to.
+    pub fn period_bytes(&self) -> PeriodBytes {
         let figures = self.ledger.figures();
         let seen = [figures.period.start, figures.now];
-        let period = PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen };
-        let revoked = self.grants.revoked_by(kind);
-        let mut rows = self.grants.spenders().top(kind, limit, after, &period);
-        for row in &mut rows {
-            let revoked = row.key.as_ref().and_then(|key| revoked.get(key));
-            row.usable = row.live.saturating_sub(revoked.copied().unwrap_or(0));
-        }
-        rows
+        PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen }
     }
 
     /// What a user has used and reserved under the limit for each user; `None` without one.

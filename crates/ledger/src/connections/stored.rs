@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use super::Connections;
 use crate::connection::{Connection, Name};
 use crate::grants::Grants;
-use crate::grants::spent::ConnectionCharge;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::Timestamp;
 use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Connections {
@@ -30,11 +28,6 @@ impl Connections {
                 allowances.count_clock();
                 changes.extend(connection.charges([ChangeKind::START_CLOCK]));
             }
-            if let Some((grant, charge)) = self.charge_of(connection) {
-                // All of it: the stored row lacks what it was charged before this period, too.
-                let from = charge.from.max(grants.period.start);
-                grants.charge_row(grant, &ConnectionCharge { from, ..charge });
-            }
         }
         let rules = &self.rules;
         // Built at once: a search for each row would take most of a start.
@@ -42,20 +35,6 @@ impl Connections {
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         self.rows = connections;
         changes
-    }
-
-    /// What the stored connections of grants were charged, all in one.
-    pub(crate) fn charges_of(
-        &self,
-        connections: &BTreeMap<Name, Box<Connection>>,
-    ) -> Vec<(GrantId, ConnectionCharge)> {
-        connections.values().filter_map(|connection| self.charge_of(connection)).collect()
-    }
-
-    fn charge_of(&self, connection: &Connection) -> Option<(GrantId, ConnectionCharge)> {
-        let (before, after) = (ByteCount::ZERO, connection.noted(&self.rules));
-        let (from, at) = (connection.opened_at, connection.last_seen);
-        Some((connection.name.grant()?, ConnectionCharge { before, after, is_last: false, from, at }))
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.

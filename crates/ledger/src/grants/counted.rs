@@ -10,7 +10,6 @@ use super::spent::Spent;
 use crate::grant_counts::GrantCounts;
 use crate::source::IceSource;
 use crate::token::GrantId;
-use crate::units::period::Period;
 use crate::units::{ByteCount, Timestamp};
 
 /// The state of each source's counts by grant.
@@ -62,21 +61,5 @@ impl CountedSource {
     /// Bytes of this period under identifiers that the ledger does not know.
     pub fn unknown(&self) -> ByteCount {
         self.unknown.measured()
-    }
-}
-
-/// What rows need that have not begun anew since the last reset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reset {
-    /// The period of their figures.
-    pub(super) was: Period,
-    /// Until when each source had counted its grants for good at the reset.
-    pub(super) counted_until: BTreeMap<IceSource, Timestamp>,
-}
-
-impl Reset {
-    /// When the figures of these rows end. `period`: the one that has begun.
-    pub(super) fn end(&self, period: Period) -> Timestamp {
-        period.start.min(self.was.end)
     }
 }

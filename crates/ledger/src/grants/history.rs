@@ -1,20 +1,21 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
-//! A grant that has ended stays in the table as history. Each row is in the sums of who spends for as long as it is in the table. What it
-//! spent is kept in them by day when it leaves the table, and after the period ends. All of it counts for the day of its last count or
-//! claim, so never for one before it was relayed.
+//! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
+//! bytes: a later count would be of an unknown identifier. A source that never counts its grants holds none, nor does a full table. What
+//! a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::dropped::Dropped;
 use super::row::{GrantRow, GrantState};
-use super::{Grants, note_key_end};
+use super::{Grants, ROWS_AT_ONCE, note_key_end};
 use std::time::Duration;
 
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::User;
+use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::sums::Sums;
 use crate::token::GrantId;
-use crate::units::slot::Minute;
+use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
@@ -34,8 +35,8 @@ impl Grants {
         self.ended.len()
     }
 
-    /// Puts the rows as stored into the sums.
-    pub(super) fn restore_spending(&mut self) {
+    /// Computes from the stored rows and sums what is not stored.
+    pub(super) fn restore_rows(&mut self) {
         let (mut ids, mut ended) = (vec![], vec![]);
         for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
@@ -56,19 +57,19 @@ impl Grants {
             }
         }
         self.ended = ended.into_iter().collect();
-        // A full table has room for users with live grants, then for those whose time was counted last, or was not.
-        ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
+        ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
-            let Some(row) = self.rows.get_mut(&id) else { continue };
-            if row.is_of(self.period) {
-                self.terms.count(&mut self.spenders, row);
-            } else if row.source.is_metered() {
-                // It is in no sum until it begins anew, but its share of the period before is kept under its keys.
-                self.spenders.add(&self.terms.keys(row), row.holder(), &Sums::default(), 0);
-            }
-            let promise = row.promise();
+            let Some(row) = self.rows.get(&id) else { continue };
+            let (promise, user, share) = (row.promise(), row.user().cloned(), self.share_of(row));
+            self.change_limited(user.as_ref(), &Sums::default(), &share);
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
             let _ = self.replace_promise(None, promise.as_ref());
+        }
+        let day = Day::of(self.period.start);
+        for ((_, _, key), sums) in self.left.after(day, SpenderKind::User, None) {
+            if let Some(SpenderKey::User(user)) = key.as_ref().filter(|_| self.terms.limits_users()) {
+                self.limited.change(user, &Sums::default(), sums);
+            }
         }
     }
 
@@ -88,10 +89,8 @@ impl Grants {
     }
 
     fn end(&mut self, id: GrantId, now: Timestamp) {
-        self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id) else { return };
         self.clients.forget_idle(row.holder(), now);
-        self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.
         row.forget_username();
@@ -105,40 +104,51 @@ impl Grants {
             self.rows.remove(&id);
             self.dirty.note_removed(id);
         }
-        while self.ended.len() > self.terms.bounds.spenders.ended_max
-            && let Some((_, first)) = self.ended.pop_first()
-        {
-            self.keep_share(first);
-            self.forget_ended(first);
+    }
+
+    /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`]. `false` if there may be more.
+    pub(super) fn leave_oldest(&mut self) -> bool {
+        for _ in 0..ROWS_AT_ONCE {
+            let Some((end, first)) = self.ended.first().copied() else { return true };
+            let is_one_too_many = self.ended.len() > self.terms.bounds.spenders.ended_max;
+            let may_leave = self.is_counted(first, end.start()) || self.rows.len() > self.terms.bounds.grants;
+            if !is_one_too_many || !may_leave {
+                return true;
+            }
+            self.ended.pop_first();
+            self.leave(first);
         }
+        false
+    }
+
+    /// Whether the source of a grant has counted it until its end for good, or never counts its grants.
+    fn is_counted(&self, id: GrantId, end: Timestamp) -> bool {
+        self.rows.get(&id).is_none_or(|row| {
+            self.seen_until(row.source) == Timestamp::default() || self.counted_until(row.source) >= end
+        })
     }
 
     /// A grant that has ended is live again, because its tail turns out to be longer.
     pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
-        self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
-        self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(1));
         self.revoked.extend(row.extra().revoked_at.map(|at| (at, id)));
         self.releasable.extend(row.may_be_released().then_some(id));
         self.ended.remove(&(row.ends_in(), id));
         self.due.insert(until, id);
     }
 
-    /// Keeps what a grant that has ended has spent in this period, and what nobody has counted of it.
-    fn keep_share(&mut self, id: GrantId) {
-        self.begin_row(id);
-        let Some(row) = self.any(id) else { return };
-        let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
-        self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
-        if let Some(row) = self.rows.get(&id) {
-            self.terms.keep(&mut self.spenders, row, self.period);
+    /// Removes the row of a grant that has ended and is not in the list of these any more. The minutes of its source are over, and stay as they are. What it has spent in this period,
+    /// and what nobody has counted of it, stays in the sums.
+    pub(super) fn leave(&mut self, id: GrantId) {
+        if let Some(row) = self.any(id) {
+            let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
+            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         }
-    }
-
-    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are.
-    pub(super) fn forget_ended(&mut self, id: GrantId) {
         let Some(row) = self.rows.remove(&id) else { return };
+        if !self.is_past(&row) {
+            self.left.add(Day::of(self.period.start), self.terms.keys(&row), &self.share_of(&row));
+        }
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);

@@ -3,13 +3,12 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use super::Grants;
 use super::row::GrantRow;
 use super::spent::Spent;
 use crate::shards::Walk;
-use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::key::SpenderKey;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
@@ -108,18 +107,6 @@ impl GrantPage {
 }
 
 impl Grants {
-    /// How many live grants of each spender of a kind were revoked.
-    pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
-        let mut counts = BTreeMap::new();
-        let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
-        let keys = rows.flat_map(|row| self.terms.keys(row)).flatten();
-        for key in keys.filter(|key| key.kind() == kind) {
-            let count: &mut u64 = counts.entry(key).or_default();
-            *count = count.saturating_add(1);
-        }
-        counts
-    }
-
     /// How many live grants were revoked, and are still promised what they could relay.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
@@ -135,7 +122,13 @@ impl Grants {
         live.is_none_or(|live| row.is_live(now) == live) && (keys.is_empty() || has_keys())
     }
 
-    fn spent_since(&self, id: GrantId, row: &GrantRow, since: Option<Timestamp>, now: Timestamp) -> Spent {
+    pub(super) fn spent_since(
+        &self,
+        id: GrantId,
+        row: &GrantRow,
+        since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Spent {
         since.map_or_else(|| self.spent_of(row), |since| self.recent_of(id, since, now))
     }
 

@@ -47,7 +47,7 @@ impl Grants {
             if let Some(user) = user.as_ref()
                 && self.user_limit().is_some()
             {
-                self.spenders.promise(user, *source, time, is_added);
+                self.limited.promise(user, *source, time, is_added);
             }
             if self.terms.is_strict {
                 let change = if is_added { Clients::reserve } else { Clients::release };
@@ -67,7 +67,6 @@ impl Grants {
         id: GrantId,
         change: impl FnOnce(&mut GrantRow),
     ) -> Option<UsageChange> {
-        self.begin_row(id);
         let row = self.rows.get_mut(&id)?;
         let before = row.promise();
         change(row);
@@ -91,7 +90,7 @@ impl Grants {
         let mut changes = vec![];
         for id in &ids {
             let of_source = |row: &&GrantRow| row.source == source && !row.is_released();
-            let Some(row) = self.any(*id).filter(of_source) else { continue };
+            let Some(row) = self.rows.get(id).map(|row| &**row).filter(of_source) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
             let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
             let per_minute = before.per_minute.max(per_minute);

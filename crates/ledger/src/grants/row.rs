@@ -44,7 +44,7 @@ pub struct GrantRow {
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
-    /// The first day of the period that its figures belong to: this one, or an earlier one until the row begins anew ([`super::reset`]).
+    /// The first day of the period that its figures belong to: this one, or another one until they change ([`super::reset`]).
     pub(super) figures_since: Day,
     /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
@@ -166,8 +166,7 @@ impl GrantRow {
     /// The row as stored: what is on disk is no longer unwritten.
     pub(super) fn stored(&self) -> Self {
         let state = if self.state == GrantState::Unwritten { GrantState::Live } else { self.state };
-        let spent = self.spent.as_ref().map(|spent| Box::new(spent.without_open()));
-        Self { state, spent, ..self.clone() }
+        Self { state, ..self.clone() }
     }
 
     /// Who asks for a credential that continues this one.
@@ -206,29 +205,9 @@ impl GrantRow {
         self.figures_since == Day::of(period.start)
     }
 
-    /// Its figures belong to the period with this first day from now on. `is_before`: so far, to days before it.
-    pub(super) fn begin(&mut self, first_day: Day, is_before: bool) {
-        self.figures_since = first_day;
-        if let Some(spent) = self.spent.as_mut().filter(|_| is_before) {
-            spent.begin();
-        }
-        self.spent.take_if(|spent| spent.is_empty());
-    }
-
-    /// Adds bytes of time that nobody counted.
-    pub(super) fn assume(&mut self, bytes: ByteCount) {
-        if bytes > ByteCount::ZERO {
-            let spent = self.spent.get_or_insert_default();
-            spent.assumed = spent.assumed.plus(bytes);
-        }
-    }
-
-    /// The last day of a period for which something was counted, claimed or assumed.
-    pub(super) fn seen_on(&self, period: Period) -> Day {
-        let spent = self.spent();
-        let assumed_until =
-            if spent.assumed > ByteCount::ZERO { self.ends_in().start() } else { self.issued_at };
-        Day::until(spent.seen_at().max(assumed_until).min(period.end)).max(Day::of(period.start))
+    /// Its figures belong to this period from now on.
+    pub(super) fn begin(&mut self, period: Period) {
+        (self.figures_since, self.spent) = (Day::of(period.start), None);
     }
 
     /// Whether it has ended and is kept for its bytes only.

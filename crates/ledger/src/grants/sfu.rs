@@ -148,7 +148,6 @@ impl Grants {
 
     /// Adds to the bytes of a session what it took since the last call.
     pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
-        self.begin_row(id);
         let start = self.period.start;
         let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
         let millis = now.millis_since(pulls.counted_until.max(start));
@@ -166,7 +165,6 @@ impl Grants {
     /// user is charged all of it.
     #[must_use]
     pub(crate) fn release_session(&mut self, id: GrantId, from: Minute) -> Option<UsageChange> {
-        self.begin_row(id);
         let start = Minute::of(self.period.start);
         let row = self.rows.get_mut(&id)?;
         let before = row.promise()?;

@@ -1,9 +1,6 @@
 //! The bytes of one grant in a period: what its source counted, and what its connections claimed for the time after the count.
 //! Tests: below.
-//! A claim is spread evenly over the time that it covers, so a count takes its part of it.
-//!
-//! What was measured never decreases in a period. The part of the charges that belongs to open connections is not stored. A
-//! start computes it from the connections, so a report rewrites only the row of its connection.
+//! A claim is spread evenly over the time that it covers, so a count takes its part of it. What was measured never decreases in a period.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
@@ -14,13 +11,8 @@ use crate::units::{ByteCount, Timestamp};
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
-    /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
-    pub(super) charged: i64,
-    /// The part of them that was claimed for the time after the count.
+    /// What its connections claimed for the time after the count.
     pub(super) claimed: ByteCount,
-    /// The part of them that belongs to open connections.
-    #[serde(skip)]
-    pub(super) open: i64,
     /// The most that its source has counted so far.
     pub(super) measured: ByteCount,
     /// The part of it that will not be counted again.
@@ -38,8 +30,6 @@ pub(crate) struct ConnectionCharge {
     pub(crate) before: ByteCount,
     /// What is charged now.
     pub(crate) after: ByteCount,
-    /// Whether the connection has ended.
-    pub(crate) is_last: bool,
     /// Since when the difference was relayed.
     pub(crate) from: Timestamp,
     /// When.
@@ -84,14 +74,9 @@ impl Spent {
     /// One of its connections was charged. What was relayed before this period, which began at `start`, belongs to the last one. Its source
     /// has counted everything before `counted_until`.
     pub(super) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
-        let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
-        let (before, after) = (signed(charge.before), signed(charge.after));
         let [more, less] = charge.since(start);
-        self.charged = self.charged.saturating_add(signed(more)).saturating_sub(signed(less));
         let later = |bytes| later_part(bytes, charge.from.max(start), charge.at, counted_until);
-        self.claimed = self.claimed.plus(later(more)).minus(later(less)).min(size(self.charged));
-        let open = if charge.is_last { 0 } else { after };
-        self.open = self.open.saturating_add(open.saturating_sub(before));
+        self.claimed = self.claimed.plus(later(more)).minus(later(less));
         self.seen_at = self.seen_at.max(charge.at);
     }
 
@@ -112,18 +97,6 @@ impl Spent {
         }
     }
 
-    /// The value as stored: the claims of open connections are added again by the connections.
-    pub(super) fn without_open(self) -> Self {
-        let charged = self.charged.saturating_sub(self.open);
-        let claimed = part(self.claimed, size(charged).get(), size(self.charged).get());
-        Self { charged, claimed, open: 0, ..self }
-    }
-
-    /// Begins another period. What open connections were charged so far belongs to the last one.
-    pub(super) fn begin(&mut self) {
-        *self = Self { open: self.open, seen_at: self.seen_at, ..Self::default() };
-    }
-
     /// Whether it says anything.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self { seen_at: self.seen_at, ..Self::default() }
@@ -141,10 +114,6 @@ pub(super) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after
 fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
     let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
     ByteCount::saturating(part)
-}
-
-fn size(bytes: i64) -> ByteCount {
-    ByteCount::new(u64::try_from(bytes).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -180,36 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn the_claims_of_open_connections_are_not_stored() {
-        let mut spent = Spent::default();
-        let charge = |before, after, is_last| ConnectionCharge {
-            before: ByteCount::new(before),
-            after: ByteCount::new(after),
-            is_last,
-            from: at(1),
-            at: at(5),
-        };
-        let never = Timestamp::default();
-        spent.charge(&charge(0, 100, false), at(0), never);
-        spent.charge(&charge(100, 70, false), at(0), never);
-        spent.charge(&charge(0, 9, true), at(0), never);
-        assert_eq!((spent.charged, spent.claimed().get(), spent.open), (79, 79, 70));
-        let stored: Spent =
-            postcard::from_bytes(&postcard::to_allocvec(&spent.without_open()).unwrap()).unwrap();
-        assert_eq!((stored.charged, stored.claimed().get(), stored.open), (9, 9, 0));
-        spent.begin();
-        assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
-        let later = ConnectionCharge { from: at(50), at: at(70), ..charge(70, 90, true) };
-        spent.charge(&later, at(60), never);
-        assert_eq!((spent.charged, spent.claimed().get(), spent.open), (10, 10, 0));
-    }
-
-    #[test]
     fn a_count_takes_the_part_of_the_claims_that_it_covers() {
         let charge = |before, after, [from, to]: [i64; 2]| ConnectionCharge {
             before: ByteCount::new(before),
             after: ByteCount::new(after),
-            is_last: false,
             from: at(from),
             at: at(to),
         };
@@ -219,7 +162,7 @@ mod tests {
         assert_eq!(spent.claimed().get(), 60);
         spent.charge(&charge(100, 140, [10, 14]), at(0), at(4));
         spent.drop_claims(at(4), at(9));
-        assert_eq!((spent.claimed().get(), spent.charged), (50, 140));
+        assert_eq!(spent.claimed().get(), 50);
         spent.charge(&charge(140, 20, [0, 20]), at(0), at(9));
         assert_eq!(spent.claimed().get(), 0, "a count of the client replaces what was charged by time");
         spent.charge(&charge(20, 40, [8, 12]), at(0), at(11));

@@ -1,8 +1,10 @@
-//! Who spends, summed over the grants in parts. Tests: `src/books/spending/tests/recent.rs`.
+//! Who spends, summed over the rows in parts. Tests: `src/books/spending/tests`.
+//! The sums of this period are those of all grants in the table, and of what left it. The row without a key is what the others leave of
+//! the period's bytes, so the rows of a kind add up to these.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
@@ -10,66 +12,116 @@ use super::spent::Spent;
 use super::terms::keys_of;
 use crate::shards::Walk;
 use crate::spenders::key::{Keys, SpenderKey, SpenderKind};
+use crate::spenders::left::LeftKey;
 use crate::spenders::listing::SpenderSums;
-use crate::spenders::sums::Sums;
+use crate::spenders::sums::{PeriodBytes, Sums};
 use crate::token::GrantId;
+use crate::units::slot::Day;
 use crate::units::{ByteCount, Timestamp};
 
-/// What each spender of a kind has spent since an instant in the last minutes, found in parts: [`Self::look`] is called until it returns
-/// true, and others can change the table in between. What changes meanwhile counts as it was or as it is.
+/// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
+/// between. What changes meanwhile counts as it was or as it is.
 #[derive(Debug)]
-pub struct RecentSpenders {
+pub struct SpenderWalk {
     kind: SpenderKind,
-    since: Timestamp,
-    walk: Walk<GrantId>,
-    rows: BTreeMap<Option<SpenderKey>, SpenderSums>,
+    since: Option<Timestamp>,
+    grants: Walk<GrantId>,
+    /// Whether all grants were looked at.
+    is_past_grants: bool,
+    /// The last sum of what left the table that was looked at.
+    last: Option<LeftKey>,
+    rows: HashMap<Option<SpenderKey>, SpenderSums>,
 }
 
-impl RecentSpenders {
-    /// Nothing is found yet. `since`: at most [`super::recent::RECENT_MAX`] before now.
-    pub fn new(kind: SpenderKind, since: Timestamp) -> Self {
-        Self { kind, since, walk: Walk::default(), rows: BTreeMap::new() }
+impl SpenderWalk {
+    /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
+    pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
+        Self { kind, since, grants: Walk::default(), is_past_grants: false, last: None, rows: HashMap::new() }
     }
 
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let ids = grants.next_recent(&mut self.walk, LOOKED_AT_ONCE);
+        if !self.is_past_grants {
+            self.is_past_grants = self.look_at_grants(grants, now);
+            return false;
+        }
+        if let Some(since) = self.since {
+            for (spender, spent) in grants.recent_others(since, now) {
+                self.add(keys_of(spender, None), &share(&spent, [since, now]).of_part(), [false; 2]);
+            }
+            return true;
+        }
+        let day = Day::of(grants.period.start);
+        let sums: Vec<_> =
+            grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
+        for ((_, _, key), sums) in &sums {
+            self.row(key.as_ref()).sums.add(sums);
+        }
+        let is_last = sums.len() < LOOKED_AT_ONCE;
+        self.last = sums.last().map(|(of, _)| (*of).clone());
+        is_last
+    }
+
+    /// `true` if these are all.
+    fn look_at_grants(&mut self, grants: &Grants, now: Timestamp) -> bool {
+        let ids = match self.since {
+            Some(_) => grants.next_recent(&mut self.grants, LOOKED_AT_ONCE),
+            None => self.grants.next(&grants.rows, LOOKED_AT_ONCE),
+        };
         for id in &ids {
-            let Some(row) = grants.any(*id) else { continue };
-            let is_live = row.is_live(now);
-            let spent = grants.recent_of(*id, self.since, now);
+            let Some(row) = grants.any(*id).filter(|row| row.source.is_metered()) else { continue };
+            let spent = grants.spent_since(*id, row, self.since, now);
             let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
+            let is_live = !row.has_ended();
             let live = [is_live, is_live && row.extra().revoked_at.is_none()];
             self.add(grants.terms.keys(row), &share(&spent, seen), live);
         }
-        if ids.len() == LOOKED_AT_ONCE {
-            return false;
-        }
-        for (spender, spent) in grants.recent_others(self.since, now) {
-            self.add(keys_of(spender, None), &share(&spent, [self.since, now]).of_part(), [false; 2]);
-        }
-        true
+        ids.len() < LOOKED_AT_ONCE
     }
 
-    /// The rows that were found, most bytes first.
-    pub fn rows(self) -> Vec<SpenderSums> {
-        let mut rows: Vec<_> = self.rows.into_values().collect();
+    fn add(&mut self, keys: Keys, share: &Sums, [is_live, is_usable]: [bool; 2]) {
+        if self.since.is_some() && share.bytes() == ByteCount::ZERO {
+            return;
+        }
+        let kind = self.kind;
+        let key = keys.into_iter().flatten().find(|key| key.kind() == kind);
+        let row = self.row(key.as_ref());
+        row.sums.add(share);
+        row.live = row.live.saturating_add(is_live.into());
+        row.usable = row.usable.saturating_add(is_usable.into());
+    }
+
+    fn row(&mut self, key: Option<&SpenderKey>) -> &mut SpenderSums {
+        let row = || SpenderSums { key: key.cloned(), ..SpenderSums::default() };
+        self.rows.entry(key.cloned()).or_insert_with(row)
+    }
+
+    /// The rows that were found, most bytes first, then by key. `period`: what the period's rows add up to.
+    pub fn rows(mut self, period: &PeriodBytes) -> Vec<SpenderSums> {
+        if self.since.is_none() {
+            self.fit(period);
+        }
+        let mut rows: Vec<_> = self.rows.into_values().filter(|row| !row.sums.is_empty()).collect();
         rows.sort_unstable_by(|a, b| {
             (Reverse(a.sums.bytes()), &a.key).cmp(&(Reverse(b.sums.bytes()), &b.key))
         });
         rows
     }
 
-    fn add(&mut self, keys: Keys, share: &Sums, [is_live, is_usable]: [bool; 2]) {
-        if share.bytes() == ByteCount::ZERO {
-            return;
+    /// Lets the rows add up to the bytes of the period.
+    fn fit(&mut self, period: &PeriodBytes) {
+        let mut all = Sums::default();
+        self.rows.values().for_each(|row| all.add(&row.sums));
+        let mut rest = self.rows.remove(&None).unwrap_or_default();
+        let mut keyed = [ByteCount::ZERO; 2];
+        for row in self.rows.values_mut() {
+            row.sums = row.sums.within(&all, period);
+            keyed = [keyed[0].plus(row.sums.measured()), keyed[1].plus(row.sums.bytes())];
         }
-        let key = keys.into_iter().flatten().find(|key| key.kind() == self.kind);
-        let row =
-            self.rows.entry(key.clone()).or_insert_with(|| SpenderSums { key, ..SpenderSums::default() });
-        row.sums.add(share);
-        row.live = row.live.saturating_add(is_live.into());
-        row.usable = row.usable.saturating_add(is_usable.into());
+        rest.sums = rest.sums.as_rest(&all, keyed, period);
+        if rest.sums.bytes() > ByteCount::ZERO {
+            self.rows.insert(None, rest);
+        }
     }
 }
 

@@ -4,14 +4,13 @@
 use std::net::IpAddr;
 
 use super::row::GrantRow;
+use super::spent::Spent;
 use crate::clients::ClientTerms;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::spenders::key::{Keys, SpenderKey};
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
-use crate::spenders::{SpenderRow, Spenders};
-use crate::units::period::Period;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
@@ -51,6 +50,11 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
+    /// Whether each user has a limit.
+    pub(super) fn limits_users(&self) -> bool {
+        self.bounds.spenders.user_limit.is_some()
+    }
+
     /// Whether room is taken for each user.
     pub(super) fn promises(&self) -> bool {
         self.is_strict && self.bounds.spenders.user_limit.is_some()
@@ -60,37 +64,11 @@ impl GrantTerms {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// Adds a grant to the sums of those who spend what it relays.
-    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
-        if row.source.is_metered() {
-            sums.add(&self.keys(row), row.holder(), &self.share(row), i64::from(!row.has_ended()));
-            if let Some(spender) = &mut row.spender {
-                sums.share(spender);
-            }
-        }
-    }
-
-    /// Changes the sums of those who spend what a grant relays.
-    pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SpenderRow)) {
-        if row.source.is_metered() {
-            sums.change(&self.keys(row), change);
-        }
-    }
-
     /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for users.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
         let until = row.ends_in().min(Minute::of(end));
         let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
         bytes.unwrap_or_default()
-    }
-
-    /// Keeps the share of a grant in a period that ends, or that the grant leaves.
-    pub(super) fn keep(&self, sums: &mut Spenders, row: &GrantRow, period: Period) {
-        let share = self.share(row);
-        let share = if row.is_over(period.end) { share } else { share.of_part() };
-        if !share.is_empty() {
-            sums.keep(&self.keys(row), row.seen_on(period), &share);
-        }
     }
 
     /// What is kept of a client's address.
@@ -104,8 +82,8 @@ impl GrantTerms {
         }
     }
 
-    pub(super) fn share(&self, row: &GrantRow) -> Sums {
-        let spent = row.spent();
+    /// The share of a grant in its sums, if this is what it has spent.
+    pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
         let sampling = self.sampling.iter().find(|(source, _)| *source == row.source);
         let settled = spent.settled(sampling.map_or(0, |(_, percent)| *percent));
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];

@@ -1,4 +1,4 @@
-//! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests/resets.rs`.
+//! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests`.
 //! They are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -77,15 +77,15 @@ impl Sums {
     }
 
     /// These sums as they are shown: claims that run ahead of what the period used are less in proportion. `all`: the sums of all rows.
-    pub(super) fn within(&self, all: &Self, period: &PeriodBytes) -> Self {
+    pub(crate) fn within(&self, all: &Self, period: &PeriodBytes) -> Self {
         let room = signed(period.used).saturating_sub(all.measured).max(0);
         let claimed = if all.claimed <= room { self.claimed } else { part(self.claimed, room, all.claimed) };
         Self { claimed, ..*self }
     }
 
     /// What the rows with a key leave of the period's bytes, if this is the sum of the others. `keyed`: what those rows show, measured and
-    /// in all. That is more than their sums if one of them is below zero: a grant was counted here before its key got a row.
-    pub(super) fn as_rest(&self, all: &Self, keyed: [ByteCount; 2], period: &PeriodBytes) -> Self {
+    /// in all.
+    pub(crate) fn as_rest(&self, all: &Self, keyed: [ByteCount; 2], period: &PeriodBytes) -> Self {
         let [keyed_measured, keyed_bytes] = keyed;
         let bytes = period.used.max(all.measured()).minus(keyed_bytes);
         let measured = period.measured.max(all.measured()).minus(keyed_measured).min(bytes);
@@ -117,7 +117,7 @@ impl Sums {
     }
 
     /// Takes a share away. The times stay.
-    pub(super) fn remove(&mut self, share: &Self) {
+    pub(crate) fn remove(&mut self, share: &Self) {
         self.join(share, i64::saturating_sub);
     }
 

@@ -2,11 +2,11 @@
 
 use crate::units::ByteCount;
 
-/// Most users with a row of their own.
+/// Most users with a limit.
 pub const USERS_MAX: usize = 100_000;
-/// Most labels with a row of their own, and as many origins, client addresses and calls.
-pub const KEYS_MAX: usize = 20_000;
-/// Most ended grants that are kept.
+/// Most sums of what left the table of grants.
+pub const LEFT_SUMS_MAX: usize = 50_000;
+/// Most ended grants that are kept after their last bytes are counted.
 pub const ENDED_GRANTS_MAX: usize = 50_000;
 
 /// What of a client's address is kept with a grant for the sums. The limits of a client do not depend on it.
@@ -28,11 +28,11 @@ pub struct SpenderTerms {
     pub user_limit: Option<ByteCount>,
     /// What of a client's address is kept.
     pub addresses: KeptAddresses,
-    /// Most users with a row.
+    /// Most users with a limit.
     pub users_max: usize,
-    /// Most labels with a row, and as many origins, client addresses and calls.
-    pub others_max: usize,
-    /// How many ended grants are kept.
+    /// Most sums of what left the table of grants.
+    pub left_max: usize,
+    /// How many ended grants are kept after their last bytes are counted.
     pub ended_max: usize,
 }
 
@@ -42,7 +42,7 @@ impl Default for SpenderTerms {
             user_limit: None,
             addresses: KeptAddresses::default(),
             users_max: USERS_MAX,
-            others_max: KEYS_MAX,
+            left_max: LEFT_SUMS_MAX,
             ended_max: ENDED_GRANTS_MAX,
         }
     }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use turn_ledger::{
     BillingDay, Books, BudgetMode, ByteCount, ClientKey, Grant, GrantCounts, GrantFilter, GrantId, GrantPage,
-    IceSource, Listing, MINT_SLACK, Requester, SourceTerms, Spender, SpenderKind, Stored, Timestamp, Traffic,
-    User, Written,
+    IceSource, Listing, MINT_SLACK, Requester, SourceTerms, Spender, SpenderKind, SpenderWalk, Stored,
+    Timestamp, Traffic, User, Written,
 };
 
 use setup::setup;
@@ -84,11 +84,9 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     while !looks.time(|| page.look(books.grants(), books.now())) {}
     looks.print("look for a page of grants");
     once("page of grants", || page.rows(books.grants(), books.now()));
-    let mut pages = Steps::default();
-    for _ in 0..20 {
-        pages.time(|| books.spenders(SpenderKind::User, PAGE, None));
-    }
-    pages.print("page of users");
+    let (mut looks, mut sums) = (Steps::default(), SpenderWalk::new(SpenderKind::User, None));
+    while !looks.time(|| sums.look(books.grants(), books.now())) {}
+    looks.print("look for the sums of users");
     let user = User::new("user-7").ok_or("a user")?;
     once("revocation of a user", || books.revoke_user(&user));
     once("stop of minting", || books.override_freeze(true));

@@ -225,6 +225,6 @@ fn a_grant_that_has_ended_before_its_write_fails_is_no_live_one_less() {
     books.advance(at(7_560_000));
     assert!(books.tidy());
     assert_eq!(books.note_written(&ended, Written::No), Err(NotRecorded));
-    let rows = books.spenders(SpenderKind::User, 9, None);
+    let rows = crate::testing::spenders(&books, SpenderKind::User);
     assert_eq!(rows.iter().map(|row| row.live).collect::<Vec<_>>(), [1]);
 }

@@ -272,7 +272,7 @@ fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
         (SpenderKind::Call, "sfu/r"),
     ];
     for (kind, name) in names {
-        let rows = books.spenders(kind, 9, None);
+        let rows = crate::testing::spenders(&books, kind);
         let row = rows.iter().find(|row| row.key.is_some()).unwrap();
         assert_eq!(row.key.as_ref().unwrap().to_string(), name);
         assert_eq!(row.sums.bytes().get(), 20 * TRACK_MINUTE, "{name}");

@@ -164,6 +164,11 @@ impl Checks {
             let relayed_until = broker.present(world).plus_millis(LONGEST);
             self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
+        // With another billing day, the sums of users begin anew.
+        let (was, is) = (self.before.figures.period, figures.period);
+        if was.start != is.start && was.end != is.start {
+            self.users_excused_until = is.end;
+        }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
         let failed = broker.wrong.take().or(failed);
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
@@ -206,9 +211,8 @@ impl Checks {
         (0..3).find_map(|user| {
             let truth = broker.truth_of_user(world, user, now.period);
             self.tally.near += u64::from(truth > limit / 100 * 80);
-            // Which users have a row of a full table is not known here.
-            let share = broker.books.user_share(&user_named(user)).filter(|_| broker.settings.users_max >= 3);
-            let committed = share.map_or(limit, |share| share.committed.get());
+            let committed =
+                broker.books.user_share(&user_named(user)).map_or(limit, |share| share.committed.get());
             (truth > committed.min(limit))
                 .then(|| format!("user {user} has relayed {truth} of {limit}, {committed} are committed"))
         })

@@ -34,8 +34,8 @@ pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
-    Books, ByteCount, GrantId, GrantRow, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums, Stored,
-    Timestamp, User, UserShare,
+    Books, ByteCount, GrantId, GrantRow, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums, SpenderWalk,
+    Stored, Timestamp, User, UserShare,
 };
 
 use broker::Broker;
@@ -206,16 +206,10 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
 /// Runs a scenario and compares its books with the restored ones, at the time of the restart and later. Returns what was stored.
 pub(crate) fn restored_equals_written<D: Disk>(scenario: &Scenario) -> Stored {
     let (mut broker, _) = checked::<D>(scenario, false);
-    // A start spreads what an open connection claims over its whole time, so of what was counted by grant it takes another part. It forgets
-    // what a connection may still claim, which is little while minting is stopped.
-    if broker.has_counted_claims() || broker.books.is_frozen() {
+    // A start forgets what a connection may still claim, which is little while minting is stopped.
+    if broker.books.is_frozen() {
         let given_up = broker.books.now().plus_millis(3 * 1_000 * scenario.settings.heartbeat.max(600));
         broker.books.advance(given_up);
-    }
-    // A start completes a reset.
-    broker.flush();
-    if broker.stored().head.is_some_and(|head| head.reset.is_some()) {
-        while !broker.books.tidy() {}
     }
     let mut again = broker.reopened();
     for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
@@ -262,25 +256,26 @@ fn visible(books: &mut Books) -> Visible {
         charged: charged.collect(),
         past: books.ledger().past(),
         grants: books.grants().iter().map(|(id, row)| (*id, stored(row))).collect(),
-        spenders: SpenderKind::ALL
-            .iter()
-            .flat_map(|kind| books.spenders(*kind, 1_000, None))
-            .map(sums)
-            .collect(),
+        spenders: SpenderKind::ALL.iter().flat_map(|kind| spenders(books, *kind)).map(sums).collect(),
         blocked: books.blocked().clone(),
         users: users.into(),
     }
 }
 
+/// The rows of who spends.
+fn spenders(books: &Books, kind: SpenderKind) -> Vec<SpenderSums> {
+    let mut walk = SpenderWalk::new(kind, None);
+    while !walk.look(books.grants(), books.now()) {}
+    walk.rows(&books.period_bytes())
+}
+
 fn stored(row: &GrantRow) -> serde_json::Value {
     let mut row = serde_json::to_value(row).unwrap_or_else(|error| unreachable!("{error}"));
-    // When the claims of open connections were seen last is not stored, nor is the time in which a session took nothing.
-    for (object, field) in [("/spent", "seen_at"), ("/extra/pulls", "counted_until")] {
-        if let Some(object) = row.pointer_mut(object).and_then(serde_json::Value::as_object_mut)
-            && object.get("active").is_none_or(|active| *active == 0)
-        {
-            object.remove(field);
-        }
+    // The time in which a session took nothing is not stored.
+    if let Some(pulls) = row.pointer_mut("/extra/pulls").and_then(serde_json::Value::as_object_mut)
+        && pulls.get("active").is_none_or(|active| *active == 0)
+    {
+        pulls.remove("counted_until");
     }
     row
 }

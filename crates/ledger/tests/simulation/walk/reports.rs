@@ -19,16 +19,6 @@ impl<D: Disk> Broker<D> {
         is_taken
     }
 
-    /// Whether a connection is open on a grant whose source counts it, perhaps not for good.
-    pub(super) fn has_counted_claims(&self) -> bool {
-        let mut grants = self.books.connections().iter().filter_map(|connection| connection.name.grant());
-        let start = self.books.ledger().period().start;
-        let is_counted = |row: &GrantRow| {
-            self.settings.user_limit.is_some() || self.books.grants().counted_until(row.source) > start
-        };
-        grants.any(|id| self.books.grants().get(id).is_some_and(is_counted))
-    }
-
     /// The operator revokes a grant.
     pub(super) fn revoke(&mut self, id: GrantId) {
         if self.books.revoke(id).is_some() {

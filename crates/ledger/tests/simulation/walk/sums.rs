@@ -1,6 +1,8 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
-use turn_ledger::{ByteCount, Day, IceSource, Snapshot, SpenderKey, SpenderKind, Sums};
+use turn_ledger::{
+    ByteCount, Day, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind, SpenderWalk, Sums,
+};
 
 use super::broker::Broker;
 use super::coturn::CUT_FOR;
@@ -106,7 +108,7 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
         return Some(format!("the sources used {used}, and their days have {measured}"));
     }
     for kind in SpenderKind::ALL {
-        let rows = broker.books.spenders(kind, 1_000, None);
+        let rows = super::spenders(&broker.books, kind);
         let sum = |of: fn(&Sums) -> ByteCount| rows.iter().map(|row| of(&row.sums).get()).sum::<u64>();
         let (bytes, measured) = (sum(Sums::bytes), sum(Sums::measured));
         // What is claimed beyond what is used is less in proportion, rounded down in each row.
@@ -115,16 +117,17 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
             return Some(format!("the rows of {kind:?} add up to {bytes}, but {used} are used"));
         }
     }
-    // Which users have a row of a full table is not known here.
-    if broker.settings.users_max < 3 {
-        return None;
-    }
+    // The claims of a row are not less in proportion.
+    let all = PeriodBytes { used: ByteCount::new(u64::MAX), ..broker.books.period_bytes() };
+    let mut walk = SpenderWalk::new(SpenderKind::User, None);
+    while !walk.look(broker.books.grants(), broker.books.now()) {}
+    let rows = walk.rows(&all);
     let is_exact = broker.settings.sources == ONE && broker.pages.is_empty() && !broker.may_break;
     (0..3).find_map(|user| {
         let (relayed, name) = (broker.truth_of_user(world, user, period), user_named(user));
         let share = broker.books.user_share(&name)?;
-        let row = broker.books.grants().spenders().get(&SpenderKey::User(name));
-        let sums = row.map(|row| row.sums).unwrap_or_default();
+        let key = Some(SpenderKey::User(name));
+        let sums = rows.iter().find(|row| row.key == key).map(|row| row.sums).unwrap_or_default();
         let (spent, measured) = (sums.bytes(), sums.measured().get());
         if is_exact && measured > relayed + ROUNDING {
             return Some(format!("{measured} are measured of user {user}, who relayed {relayed}"));

@@ -44,26 +44,6 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
 }
 
-/// All that ann had is counted, and it was nothing. What bob may have relayed since is not.
-#[test]
-fn after_a_start_the_row_of_a_full_table_is_that_of_the_user_whose_bytes_are_not_counted() {
-    let mut broker = Broker::new(BudgetMode::Strict, one_row());
-    broker.mint(requester("ann"), SHORT).unwrap();
-    broker.books.advance(at(600));
-    broker.books.tidy();
-    assert!(broker.count(at(600), true, &[], 0));
-    broker.books.advance(at(660));
-    broker.mint(requester("bob"), SHORT).unwrap();
-    broker.books.advance(at(1_260));
-    broker.books.tidy();
-    // The order of a hash map is another one after each start.
-    for _ in 0..16 {
-        broker.restart();
-        let committed = broker.books.user_share(&user("bob")).map(|share| share.committed.get());
-        assert_eq!(committed, Some(5 * MINUTE_BYTES));
-    }
-}
-
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
 #[test]
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
@@ -78,7 +58,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
         broker.books.release(&ann);
         broker.books.advance(at(200));
         assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
-        let listed = broker.books.spenders(SpenderKind::User, 9, None);
+        let listed = testing::spenders(&broker.books, SpenderKind::User);
         assert_eq!(listed, [], "nobody has a grant");
         broker.books.release(&again);
         // All rows are looked through once a minute.
@@ -125,26 +105,4 @@ fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() 
     broker.books.advance(at(600));
     broker.books.tidy();
     assert!(broker.mint(requester("bob"), SHORT).is_some());
-}
-
-/// What bob's first grant claimed is in the rest, because there was no row for bob. It is taken back from the row that bob has now.
-#[test]
-fn the_rows_add_up_when_a_user_gets_a_row_after_a_grant_without_one() {
-    let terms = SpenderTerms { users_max: 2, ..SpenderTerms::default() };
-    let mut broker = Broker::new(BudgetMode::Estimate, terms);
-    let [zoe, _, bob] = [("zoe", 7_000), ("ann", SHORT), ("bob", 7_000)]
-        .map(|(name, life)| broker.mint(requester(name), life).unwrap());
-    broker.books.open(Caller::Grant(bob), "c", Some(true)).unwrap();
-    broker.books.advance(at(20));
-    broker.beat(bob, 4 * MB);
-    broker.books.advance(at(600));
-    broker.books.tidy();
-    broker.mint(requester("bob"), SHORT).unwrap();
-    assert!(broker.count(at(600), true, &[], 0));
-    broker.books.open(Caller::Grant(zoe), "c", Some(true)).unwrap();
-    broker.books.advance(at(620));
-    broker.beat(zoe, 3 * MB);
-    let rows = broker.books.spenders(SpenderKind::User, 9, None);
-    let sum = rows.iter().map(|row| row.sums.bytes().get()).sum::<u64>();
-    assert_eq!(sum, broker.books.snapshot().figures.used.get(), "{rows:?}");
 }

@@ -2,34 +2,6 @@
 
 use super::*;
 
-#[test]
-fn a_full_table_moves_its_smallest_idle_row_into_the_others() {
-    let mut broker = Broker::new(
-        BudgetMode::Estimate,
-        SpenderTerms { users_max: 2, others_max: 2, ..SpenderTerms::default() },
-    );
-    for (name, bytes) in [("ann", 5), ("bob", 3)] {
-        let grant = broker.mint(requester(name), 60).unwrap();
-        let until = broker.books.now();
-        assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
-    }
-    let eve = broker.mint(requester("eve"), 60).unwrap();
-    assert!(broker.count(at(0), true, &[(eve.id, 7)], 0), "no row is idle");
-    assert_eq!(broker.of("eve"), None);
-    broker.books.advance(at(120));
-    broker.books.tidy();
-    broker.mint(requester("joe"), 60).unwrap();
-    let rows = |broker: &Broker| {
-        let rows = broker.books.spenders(SpenderKind::User, 10, None);
-        let rows = rows.into_iter().map(|row| (row.key.map(|key| key.to_string()), row.sums.bytes().get()));
-        rows.collect::<Vec<_>>()
-    };
-    assert_eq!(rows(&broker), [(None, 10), (Some("ann".into()), 5), (Some("joe".into()), 0)]);
-    assert_eq!(broker.books.grants().spenders().counts_of(SpenderKind::User), (2, 1));
-    broker.restart();
-    assert_eq!(rows(&broker).iter().map(|(_, bytes)| bytes).sum::<u64>(), 15);
-}
-
 fn page(broker: &Broker, filter: &GrantFilter, limit: usize, after: Option<GrantPlace>) -> Vec<ListedGrant> {
     let mut page = GrantPage::new(filter.clone(), limit, after, None);
     while !page.look(broker.books.grants(), broker.books.now()) {}
@@ -123,7 +95,7 @@ fn what_is_kept_of_an_address_is_a_setting() {
             Broker::new(BudgetMode::Estimate, SpenderTerms { addresses, ..SpenderTerms::default() });
         let client = Some(ClientKey::of(std::net::IpAddr::V6(address)));
         broker.mint(Requester { client, address: Some(address), ..requester("ann") }, 600).unwrap();
-        let rows = broker.books.spenders(SpenderKind::Address, 10, None);
+        let rows = testing::spenders(&broker.books, SpenderKind::Address);
         let keys: Vec<_> = rows.iter().filter_map(|row| row.key.as_ref()).map(ToString::to_string).collect();
         assert_eq!(keys.first().map(String::as_str), expected);
         let kept = broker.stored.grants.values().any(|row| row.extra().address.is_some());

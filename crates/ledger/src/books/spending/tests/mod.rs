@@ -9,6 +9,8 @@ use crate::reports::Caller;
 use crate::source::MINT_SLACK;
 use crate::spender::{Call, Label, Spender};
 use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::listing::SpenderSums;
+use crate::spenders::sums::PeriodBytes;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::testing;
 use crate::token::Grant;
@@ -18,9 +20,8 @@ use crate::verdict::BudgetMode;
 use std::time::Duration;
 
 mod counts;
-mod days;
 mod full;
-mod held;
+mod left;
 mod limits;
 mod listing;
 mod parts;
@@ -130,7 +131,14 @@ impl Broker {
 
     /// The row of a user.
     fn row(&self, name: &str) -> SpenderSums {
-        self.books.grants().spenders().get(&SpenderKey::User(user(name))).unwrap()
+        self.find(&SpenderKey::User(user(name))).unwrap()
+    }
+
+    /// The row of a key, whatever the period has used.
+    fn find(&self, key: &SpenderKey) -> Option<SpenderSums> {
+        let period = PeriodBytes { used: ByteCount::new(u64::MAX), ..self.books.period_bytes() };
+        let rows = testing::walk(&self.books, key.kind()).rows(&period);
+        rows.into_iter().find(|row| row.key.as_ref() == Some(key))
     }
 
     /// Measured, claimed and all bytes of a user.
@@ -140,7 +148,7 @@ impl Broker {
 
     /// Measured, claimed and all bytes of a key.
     fn sums(&self, kind: SpenderKind, key: &str) -> Option<(u64, u64, u64)> {
-        let row = self.books.grants().spenders().get(&SpenderKey::parse(kind, key).unwrap())?;
+        let row = self.find(&SpenderKey::parse(kind, key).unwrap())?;
         Some((row.sums.measured().get(), row.sums.claimed().get(), row.sums.bytes().get()))
     }
 }

@@ -2,18 +2,18 @@
 
 use super::*;
 use crate::grants::recent::UNGRANTED_MAX;
-use crate::grants::summing::RecentSpenders;
+use crate::grants::summing::SpenderWalk;
 
 impl Broker {
     /// Key, measured and claimed bytes of each spender in the last seconds, most bytes first.
     fn recent(&self, kind: SpenderKind, seconds: u64) -> Vec<(String, u64, u64)> {
         let now = self.books.now();
         let since = Timestamp::from_millis(now.as_millis() - i64::try_from(seconds * 1_000).unwrap());
-        let mut walk = RecentSpenders::new(kind, since);
+        let mut walk = SpenderWalk::new(kind, Some(since));
         while !walk.look(self.books.grants(), now) {}
         let name = |key: Option<SpenderKey>| key.map_or("-".into(), |key| key.to_string());
         let row = |row: SpenderSums| (name(row.key), row.sums.measured().get(), row.sums.claimed().get());
-        walk.rows().into_iter().map(row).collect()
+        walk.rows(&self.books.period_bytes()).into_iter().map(row).collect()
     }
 
     fn by_user(&self, seconds: u64) -> Vec<(String, u64, u64)> {

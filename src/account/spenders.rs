@@ -1,0 +1,83 @@
+//! Who spends, for an operator. Tests: `tests/it/spenders.rs`.
+//! The sums are made when somebody asks, in steps, and kept for ten seconds. So a dashboard that refreshes costs little.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Account;
+use turn_ledger::{
+    Books, ByteCount, Place, SpenderKey, SpenderKind, SpenderSums, SpenderWalk, Timestamp, User,
+};
+
+/// For so long a list is not made again.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// The sums of one kind.
+#[derive(Debug)]
+pub struct SpenderList {
+    /// The instant of the sums.
+    pub as_of: Timestamp,
+    /// Bytes that providers counted under identifiers that the ledger does not know.
+    pub unknown_bytes: ByteCount,
+    /// All rows, most bytes first.
+    pub rows: Vec<SpenderSums>,
+}
+
+/// The lists of the last seconds, by kind and by span.
+pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, Option<Duration>), Arc<SpenderList>>>;
+
+impl SpenderList {
+    /// The first `limit` rows after a place.
+    pub fn page(&self, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
+        let first = after.map_or(0, |after| self.rows.partition_point(|row| !row.is_after(after)));
+        self.rows.iter().skip(first).take(limit).cloned().collect()
+    }
+}
+
+impl Account {
+    /// Who has spent what in this period, or with a span in the last minutes: at most [`turn_ledger::RECENT_MAX`].
+    pub async fn spenders(&self, kind: SpenderKind, span: Option<Duration>) -> Arc<SpenderList> {
+        let now = self.read(Books::now);
+        let kept = {
+            let mut lists = self.lists.lock();
+            lists.retain(|_, list| now.since(list.as_of) < KEPT_FOR);
+            lists.get(&(kind, span)).cloned()
+        };
+        if let Some(kept) = kept {
+            return kept;
+        }
+        let list = Arc::new(self.list_spenders(kind, span).await);
+        self.lists.lock().insert((kind, span), Arc::clone(&list));
+        list
+    }
+
+    /// The user's live grants that are not revoked. `None`: no grant of this user is known in this period.
+    pub async fn usable_grants_of(&self, user: &User) -> Option<u64> {
+        let key = Some(SpenderKey::User(user.clone()));
+        let list = self.list_spenders(SpenderKind::User, None).await;
+        list.rows.iter().find(|row| row.key == key).map(|row| row.usable)
+    }
+
+    /// The lists are made again: something was revoked.
+    pub(super) fn forget_lists(&self) {
+        self.lists.lock().clear();
+    }
+
+    async fn list_spenders(&self, kind: SpenderKind, span: Option<Duration>) -> SpenderList {
+        let since = span.map(|span| self.read(Books::now).minus(span));
+        let mut walk = SpenderWalk::new(kind, since);
+        let look = |books: &Books| walk.look(books.grants(), books.now()).then(|| books.period_bytes());
+        let period = self.read_in_parts(look).await;
+        let (as_of, unknown_bytes) = self.read(|books| {
+            let (now, grants) = (books.now(), books.grants());
+            (
+                now,
+                since.map_or_else(|| grants.unknown_bytes(), |since| grants.recent_unknown_bytes(since, now)),
+            )
+        });
+        SpenderList { as_of, unknown_bytes, rows: walk.rows(&period) }
+    }
+}
