@@ -47,6 +47,10 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     if let Some(disbelief) = measured.disbelief {
         found.push(Fault::CountsMissing.found(about_count(disbelief)));
     }
+    if measured.disbelief.is_none() && !snapshot.counts_reach_vouched() {
+        let bytes = measured.vouched_above.gb_up();
+        found.push(Fault::CountsMissing.found(format!("App servers reported {bytes} GB more on one day than was counted: the larger figure counts. Check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key, and that the reports are right.")));
+    }
     if let Some(late) = measured.late_counts.filter(|late| late.grows) {
         let lag = late.lag.as_secs();
         found.push(Fault::CountsLate.found(format!("The broker now waits {lag} s.")));

@@ -101,6 +101,25 @@ async fn the_broker_reads_analytics_from_the_start() {
 }
 
 #[tokio::test]
+async fn what_an_app_server_vouches_for_above_the_count_counts_and_breaks_the_bound() {
+    for (reported, holds) in [(11 * GB, true), (12 * GB, false)] {
+        let (cloudflare, broker) = with_analytics(&[("HEARTBEAT_SECONDS", "3600")]).await;
+        broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.advance(1_200);
+        let report = json!({"bytesReceived": reported, "relayed": true});
+        broker.post(REPORTER, "/api/connections/c/heartbeat", report).await;
+        broker.advance(600);
+        cloudflare.analytics().relay("another-key", "2025-01-15T12:05:00Z", GB, 0);
+        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+        let status = broker.status().await;
+        // Everything that was reported is counted, and 5 % of the counted GB may be missing.
+        assert_eq!((&status["usedBytes"], &status["boundHolds"]), (&json!(reported), &json!(holds)));
+        let hints = status["hints"].to_string();
+        assert_eq!(hints.contains("App servers reported 10.95 GB more on one day"), !holds, "{hints}");
+    }
+}
+
+#[tokio::test]
 async fn a_lower_count_is_ignored_and_the_status_becomes_stale() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-15T00:00:00Z", 40 * GB, 0);

@@ -104,7 +104,16 @@ impl Snapshot {
     /// Whether what counts of this period have shown above the assumed rates is no more than a hundredth of the limit. A call of several
     /// streams is no emergency.
     pub fn rate_holds(&self) -> bool {
-        u128::from(self.measured.excess.bytes.get()) <= self.figures.limit.share_up(EXCESS_PERCENT)
+        self.is_small(self.measured.excess.bytes)
+    }
+
+    /// Whether what app servers vouched for is not above the counts of its day, but for the margin and a hundredth of the limit.
+    pub fn counts_reach_vouched(&self) -> bool {
+        self.is_small(self.measured.vouched_above)
+    }
+
+    fn is_small(&self, bytes: ByteCount) -> bool {
+        u128::from(bytes.get()) <= self.figures.limit.share_up(EXCESS_PERCENT)
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
@@ -119,7 +128,12 @@ impl Snapshot {
             && is_in_period;
         let MeasuredUsage { late_counts, disbelief, .. } = self.measured;
         let is_counted = disbelief.is_none() && late_counts.is_none_or(|late| !late.grows);
-        self.rate_holds() && !self.measured.uncut && is_counted && is_time_known && !self.lacks_grants()
+        self.rate_holds()
+            && self.counts_reach_vouched()
+            && !self.measured.uncut
+            && is_counted
+            && is_time_known
+            && !self.lacks_grants()
     }
 }
 

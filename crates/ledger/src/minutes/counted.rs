@@ -21,34 +21,26 @@ pub(crate) struct MinuteFigures {
 impl Minutes {
     /// The worst case of the time that is counted.
     pub(crate) fn settled(&self) -> u128 {
-        let CountedPart { granted, other, unseen, .. } = self.counted;
-        let counted = if self.rates.promises_cap_claims {
-            self.sampled_at_most()
-        } else {
-            granted.saturating_add(other)
-        };
-        counted.saturating_add(unseen)
+        let counted = &self.counted;
+        let used = if self.rates.promises_cap_claims { counted.used_at_most() } else { counted.used() };
+        used.max(counted.used()).saturating_add(counted.unseen)
     }
 
     /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, which includes it.
     pub(crate) fn margin(&self) -> ByteCount {
-        let CountedPart { granted, other, .. } = self.counted;
-        let counted = if self.rates.promises_cap_claims { u128::MAX } else { granted.saturating_add(other) };
-        ByteCount::saturating(self.sampled_at_most().saturating_sub(counted))
-    }
-
-    fn sampled_at_most(&self) -> u128 {
-        self.counted.at_most.saturating_add(self.counted.other_at_most)
+        if self.rates.promises_cap_claims {
+            return ByteCount::ZERO;
+        }
+        ByteCount::saturating(self.counted.used_at_most().saturating_sub(self.counted.used()))
     }
 
     /// What the period will have used if each live grant relays at this rate in the time that is not counted. What has begun of it has at
     /// least its estimate.
     pub(crate) fn used_at(&self, rate: BitRate) -> ByteCount {
         let at_rate = |minutes: GrantMinutes| u128::from(rate.per_minute()).saturating_mul(minutes.count);
-        let CountedPart { granted, other, .. } = self.counted;
         let begun = at_rate(self.sums.begun.minus(self.sums.measured)).max(self.sums.used);
         let later = at_rate(self.sums.until_reset.minus(self.current_cell().promised()));
-        ByteCount::saturating(granted.saturating_add(other).saturating_add(begun).saturating_add(later))
+        ByteCount::saturating(self.counted.used().saturating_add(begun).saturating_add(later))
     }
 
     /// The first instant of this period from which on something was counted, reported or promised.
@@ -192,22 +184,31 @@ impl Minutes {
             }
             if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
+                let vouched = self.vouched.entry(day).or_default();
+                *vouched = vouched.plus(ByteCount::new(cell.usage.ungranted.claimed));
             }
         }
         self.days.set(day, after);
-        self.counted = CountedPart::of(&self.days, self.period);
+        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
     }
 
     /// Keeps the estimates of the minutes before `start` with their days, because the period of these days is over.
     pub(super) fn fold(&mut self, start: Timestamp) {
-        let mut estimates = BTreeMap::<Day, u128>::new();
+        let (mut estimates, mut vouched) = (BTreeMap::<Day, u128>::new(), BTreeMap::<Day, ByteCount>::new());
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
-            let sum = estimates.entry(Day::of(minute.start())).or_default();
-            *sum = sum.saturating_add(self.figures_of(self.counted_until(minute), minute, *cell).used);
+            let (day, until) = (Day::of(minute.start()), self.counted_until(minute));
+            let sum = estimates.entry(day).or_default();
+            *sum = sum.saturating_add(self.figures_of(until, minute, *cell).used);
+            if minute.end() <= until {
+                let sum = vouched.entry(day).or_default();
+                *sum = sum.plus(ByteCount::new(cell.usage.ungranted.claimed));
+            }
         }
         for (day, bytes) in estimates {
             let count = self.days.get(day);
+            let beyond = vouched.get(&day).copied().unwrap_or_default().minus(count.total());
+            let bytes = bytes.saturating_add(beyond.get().into());
             // The ledger may have begun later.
             if bytes > 0 || count != DayCount::none(day) {
                 self.days.set(day, DayCount { estimated: Some(ByteCount::saturating(bytes)), ..count });

@@ -18,7 +18,7 @@ use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage};
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::rates::Rates;
 use crate::units::period::Period;
-use crate::units::slot::Minute;
+use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A minute that has begun.
@@ -79,25 +79,57 @@ pub(crate) struct CountedPart {
     other_at_most: u128,
     /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
     unseen: u128,
+    /// What app servers vouched for beyond what is counted, day by day.
+    vouched: u128,
+    /// The same beyond the most that the counts can really be.
+    vouched_above: u128,
+    /// The most of this on one day.
+    pub(crate) vouched_above_day: ByteCount,
     /// The end of the latest count. Later minutes are not counted.
     pub(crate) as_of: Timestamp,
 }
 
 impl CountedPart {
-    fn of(days: &DayCounts, period: Period) -> Self {
-        let nothing =
-            Self { granted: 0, at_most: 0, other: 0, other_at_most: 0, unseen: 0, as_of: period.start };
-        let plus = |sum: u128, bytes: ByteCount| sum.saturating_add(bytes.get().into());
-        days.of(period).fold(nothing, |sums, (day, count)| Self {
-            granted: plus(sums.granted, count.granted),
-            at_most: plus(sums.at_most, count.at_most),
-            other: plus(sums.other, count.other),
-            other_at_most: sums
-                .other_at_most
-                .saturating_add(at_most(count.other.get().into(), count.sampling)),
-            unseen: plus(sums.unseen, count.unseen),
-            as_of: if count.as_of > day.start() { count.as_of } else { sums.as_of },
-        })
+    /// `vouched`: what app servers vouched for in the counted minutes of each day.
+    fn of(days: &DayCounts, vouched: &BTreeMap<Day, ByteCount>, period: Period) -> Self {
+        let mut sums = Self {
+            granted: 0,
+            at_most: 0,
+            other: 0,
+            other_at_most: 0,
+            unseen: 0,
+            vouched: 0,
+            vouched_above: 0,
+            vouched_above_day: ByteCount::ZERO,
+            as_of: period.start,
+        };
+        for (day, count) in days.of(period) {
+            let other_at_most = at_most(count.other.get().into(), count.sampling);
+            let vouched = vouched.get(&day).copied().unwrap_or_default();
+            let most = ByteCount::saturating(other_at_most).plus(count.at_most);
+            add(&mut sums.granted, count.granted.get());
+            add(&mut sums.at_most, count.at_most.get());
+            add(&mut sums.other, count.other.get());
+            sums.other_at_most = sums.other_at_most.saturating_add(other_at_most);
+            add(&mut sums.unseen, count.unseen.get());
+            add(&mut sums.vouched, vouched.minus(count.total()).get());
+            add(&mut sums.vouched_above, vouched.minus(most).get());
+            sums.vouched_above_day = sums.vouched_above_day.max(vouched.minus(most));
+            if count.as_of > day.start() {
+                sums.as_of = count.as_of;
+            }
+        }
+        sums
+    }
+
+    /// The best figure of the counted time: of each day, the larger of what was counted and what was vouched for.
+    fn used(&self) -> u128 {
+        self.granted.saturating_add(self.other).saturating_add(self.vouched)
+    }
+
+    /// The most that it can really be.
+    fn used_at_most(&self) -> u128 {
+        self.at_most.saturating_add(self.other_at_most).saturating_add(self.vouched_above)
     }
 }
 
@@ -110,6 +142,8 @@ pub(crate) struct Minutes {
     period: Period,
     /// The days of this period and of those before it.
     pub(crate) days: DayCounts,
+    /// What app servers vouched for in the counted minutes of this period.
+    vouched: BTreeMap<Day, ByteCount>,
     /// The sums over the days of this period.
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
@@ -128,8 +162,7 @@ impl Minutes {
 
     /// The best figure so far.
     pub(crate) fn used(&self) -> ByteCount {
-        let CountedPart { granted, other, .. } = self.counted;
-        ByteCount::saturating(granted.saturating_add(other).saturating_add(self.sums.used))
+        ByteCount::saturating(self.counted.used().saturating_add(self.sums.used))
     }
 
     /// The worst case for the whole period.
@@ -196,6 +229,12 @@ impl Minutes {
         if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
+            let [was, is] = [before, after].map(|cell| ByteCount::new(cell.usage.ungranted.claimed));
+            if was != is {
+                let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
+                *vouched = vouched.plus(is).minus(was);
+                self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
+            }
         }
         let is_behind = minute < self.current();
         if !is_behind {
@@ -292,6 +331,10 @@ impl Minutes {
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         Minute::new(self.first().number().saturating_add(index))
     }
+}
+
+fn add(sum: &mut u128, bytes: u64) {
+    *sum = sum.saturating_add(bytes.into());
 }
 
 fn replace(sum: u128, before: u128, after: u128) -> u128 {

@@ -11,9 +11,9 @@ use crate::dirty::Dirty;
 use crate::minute_usage::{Basis, MinuteUsage, SourceRows};
 use crate::promise::LiveDelta;
 use crate::rates::Rates;
-use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
+use crate::units::{ByteCount, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
@@ -32,8 +32,9 @@ impl Minutes {
         let mut minutes = Self {
             rates,
             sampling,
-            counted: CountedPart::of(&days, since),
+            counted: CountedPart::of(&days, &BTreeMap::new(), since),
             days,
+            vouched: BTreeMap::new(),
             period: since,
             begun: vec![],
             differences: BTreeMap::new(),
@@ -90,7 +91,8 @@ impl Minutes {
 
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
-        self.counted = CountedPart::of(&self.days, self.period);
+        self.vouched.clear();
+        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
@@ -102,6 +104,8 @@ impl Minutes {
             sums.used = sums.used.saturating_add(figures.used);
             if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
+                let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
+                *vouched = vouched.plus(ByteCount::new(cell.usage.ungranted.claimed));
             }
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
@@ -120,5 +124,6 @@ impl Minutes {
             from = *until;
         }
         self.sums = sums;
+        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
     }
 }

@@ -46,6 +46,8 @@ pub struct MeasuredUsage {
     pub exceeded: Option<ExceededRate>,
     /// What the counts of this period have shown above the assumed rates, of all sources together.
     pub excess: Excess,
+    /// The most that app servers vouched for on one day beyond what its count can really be.
+    pub vouched_above: ByteCount,
     /// A source that counted bytes while no grant was live.
     pub unexplained: Option<IceSource>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
@@ -98,6 +100,7 @@ impl Timeline {
         let Assumption { holds, observed } = self.trial.verdict();
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
+        measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
         let source = self.terms.source;
         let excess = self.trial.excess();
         measured.excess = Excess {

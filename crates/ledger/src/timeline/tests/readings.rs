@@ -24,6 +24,32 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
 }
 
 #[test]
+fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
+    for (counted, used, committed) in [(200, 1_000, 1_000), (980, 1_000, 1_032), (5_000, 5_000, 5_264)] {
+        let mut timeline = timeline_of(rates(true), START);
+        timeline.advance(at(START + 60 * MINUTE));
+        let vouch = |timeline: &mut Timeline, bytes| {
+            timeline.add_bytes(Basis::Ungranted, ByteCount::new(bytes), at(START), at(START + 10 * MINUTE));
+        };
+        vouch(&mut timeline, 600);
+        assert_eq!(count(&mut timeline, START + 20 * MINUTE, counted, 0), ReadingOutcome::Taken);
+        // A report of that time that comes later.
+        vouch(&mut timeline, 400);
+        let figures =
+            |timeline: &Timeline| (timeline.minutes.used().get(), timeline.minutes.committed().get());
+        assert_eq!(figures(&timeline), (used, committed), "{counted}");
+        let above = timeline.minutes.counted().vouched_above_day.get();
+        assert_eq!(above, 1_000_u64.saturating_sub(counted * 100 / 95 + 1), "{counted}");
+        timeline.minutes.set_liability(BitRate::new(4_000_000));
+        assert_eq!(figures(&timeline), (used, committed), "all sums are computed again");
+        let period = timeline.minutes.period();
+        timeline.advance(period.end);
+        assert_eq!(timeline.minutes.days.used(period).map(ByteCount::get), Some(used), "{counted}");
+        assert_eq!(figures(&timeline), (0, 0), "the next period has nothing of it");
+    }
+}
+
+#[test]
 fn a_reading_releases_promised_bytes_that_were_not_relayed() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
