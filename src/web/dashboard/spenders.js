@@ -52,7 +52,7 @@ const table = new Table($('spenders-panel'), {
     { name: 'Now', isNumber: true, show: 'on-small', by: ({ nowBytes }) => nowBytes, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? overview?.bytes.used ?? 0 : 0) },
     { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, overview) : '–') },
-    { name: 'Credentials', isNumber: true, show: 'on-medium', by: ({ usable }) => usable, text: words.credentials },
+    { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: blockButton },
   ],
