@@ -1,0 +1,187 @@
+//! Tests of the assumed rate against counts.
+
+use super::*;
+use crate::units::period::BillingDay;
+use proptest::prelude::*;
+
+fn minute(n: u64) -> Timestamp {
+    // 2025-01-15T12:00:00Z
+    Timestamp::from_millis(1_736_942_400_000).plus_millis(n * 60_000)
+}
+
+fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) {
+    let granted = ByteCount::new(granted);
+    let minutes = |count| GrantMinutes { count, bytes: 15_000_000 * count };
+    let point =
+        Point { as_of: minute(n), granted, minutes: minutes(grant_minutes), live: minutes(live.into()) };
+    trial.add(point, granted);
+}
+
+fn trial() -> Trial {
+    Trial::new(BitRate::new(2_000_000), 0, Assumption::default(), Excess::default())
+}
+
+#[test]
+fn bytes_that_the_grants_could_relay_fit_and_show_the_rate() {
+    let mut trial = trial();
+    add(&mut trial, 0, 0, 0, 1);
+    assert_eq!(trial.verdict(), Assumption::default(), "one reading shows no rate");
+    // Ten minutes of one grant at 1 Mbps.
+    add(&mut trial, 10, 75_000_000, 10, 1);
+    assert_eq!(trial.verdict(), Assumption { holds: true, observed: Some(BitRate::new(1_000_000)) });
+    assert_eq!(trial.liability(), BitRate::new(2_000_000));
+}
+
+#[test]
+fn too_many_bytes_break_the_assumption_until_the_readings_fit_again() {
+    let mut trial = trial();
+    add(&mut trial, 0, 0, 0, 1);
+    // Ten minutes at 8 Mbps, tested with a minute to spare at either end.
+    add(&mut trial, 10, 600_000_000, 10, 1);
+    let broken = trial.verdict();
+    assert!(!broken.holds);
+    assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
+    assert_eq!(trial.liability(), BitRate::new(6_666_667));
+    // Nothing is relayed any more. The last reading that contradicts the rate is 27 minutes later.
+    for n in 11..130 {
+        assert!(!trial.verdict().holds || n > 98, "minute {n}");
+        add(&mut trial, n, 600_000_000, u128::from(n), 1);
+    }
+    assert!(trial.verdict().holds);
+    assert_eq!(trial.liability(), BitRate::new(2_000_000));
+}
+
+#[test]
+fn the_excess_is_the_most_of_one_span_until_the_period_ends_or_the_rate_is_assumed() {
+    let mut trial = trial();
+    add(&mut trial, 0, 0, 0, 1);
+    // Ten minutes at 8 Mbps. With the minute at either end twelve are promised at 2 Mbps.
+    add(&mut trial, 10, 600_000_000, 10, 1);
+    let excess = Excess { bytes: ByteCount::new(420_000_000), rate: BitRate::new(6_666_667) };
+    assert_eq!(trial.excess(), excess);
+    for n in 11..130 {
+        add(&mut trial, n, 600_000_000, u128::from(n), 1);
+    }
+    assert_eq!((trial.verdict().holds, trial.excess()), (true, excess));
+    for (mbps, left) in [(2, excess), (6, excess), (7, Excess::default())] {
+        let again = Trial::new(BitRate::new(mbps * 1_000_000), 0, trial.verdict(), trial.excess());
+        assert_eq!(again.excess(), left, "{mbps} Mbps");
+    }
+    let without_grant = Excess { rate: BitRate::default(), ..excess };
+    assert_eq!(without_grant.at(BitRate::new(100_000_000)), without_grant);
+    trial.begin_period();
+    assert_eq!(trial.excess(), Excess::default());
+}
+
+#[test]
+fn a_new_grant_does_not_hide_an_excess_that_goes_on() {
+    let mut trial = trial();
+    // One grant at 8 Mbps. After ten minutes there are a hundred others, which relay nothing.
+    for n in 0..120 {
+        let live = if n < 10 { 1 } else { 101 };
+        add(&mut trial, n, 60_000_000 * n, u128::from(n) + 100 * u128::from(n.saturating_sub(10)), live);
+        assert_eq!(trial.verdict().holds, !(1..70).contains(&n), "minute {n}");
+    }
+}
+
+#[test]
+fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
+    let broken = Assumption { holds: false, observed: Some(BitRate::new(8_000_000)) };
+    for is_reset in [false, true] {
+        let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken, Excess::default());
+        for n in 0..70 {
+            add(&mut trial, n, 0, u128::from(n), 1);
+            assert_eq!(trial.verdict().holds, n >= if is_reset { 66 } else { 61 }, "minute {n}");
+            if is_reset && n == 4 {
+                trial.begin_period();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greater_of_assumed_and_observed_rate_counts_up_to_what_a_client_reaches() {
+    for (observed, assumed, liability) in [(4, 2, 4), (4, 8, 8), (400, 2, 100), (400, 200, 200)] {
+        let [observed, assumed] = [observed, assumed].map(|mbps| BitRate::new(mbps * 1_000_000));
+        let trial =
+            Trial::new(assumed, 0, Assumption { holds: false, observed: Some(observed) }, Excess::default());
+        assert_eq!(trial.liability(), BitRate::new(liability * 1_000_000));
+    }
+}
+
+#[test]
+fn a_burst_is_seen_after_a_quiet_hour() {
+    let mut trial = trial();
+    for n in 0..50 {
+        add(&mut trial, n, 0, 10 * u128::from(n), 10);
+    }
+    // Five minutes of ten grants at 4 Mbps: far less than they may relay in an hour.
+    add(&mut trial, 54, 1_500_000_000, 540, 10);
+    assert!(!trial.verdict().holds);
+}
+
+#[test]
+fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
+    let mut trial = trial();
+    assert_eq!(trial.highest_hour(), None);
+    let kbps = |trial: &Trial| trial.highest_hour().unwrap().get() / 1_000;
+    // Ten grants, of which one relays at 2 Mbps in each second minute, then in each minute of one hour.
+    let mut bytes = 0;
+    for n in 0..=240 {
+        bytes += if n % 2 == 0 || (61..=120).contains(&n) { 15_000_000 } else { 0 };
+        add(&mut trial, n, bytes, 10 * u128::from(n), 10);
+        match n {
+            10 => assert_eq!(kbps(&trial), 100, "a part of an hour is better than nothing"),
+            60..=119 => assert_eq!(kbps(&trial), 100, "minute {n}"),
+            120.. => assert_eq!(kbps(&trial), 200, "minute {n}"),
+            _ => {}
+        }
+    }
+    let period = BillingDay::new(1).unwrap().period_at(minute(0));
+    let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict(), trial.excess());
+    again.restore_hours(&trial.hours(period), period);
+    assert_eq!(kbps(&again), 200, "it is stored");
+    trial.begin_period();
+    assert_eq!(trial.highest_hour(), trial.verdict().observed);
+}
+
+#[test]
+fn bytes_without_any_grant_break_the_assumption_without_a_rate() {
+    let mut trial = trial();
+    add(&mut trial, 0, 0, 0, 0);
+    add(&mut trial, 1, 1, 0, 0);
+    assert_eq!(trial.verdict(), Assumption { holds: false, observed: None });
+    assert_eq!(trial.liability(), BitRate::new(2_000_000));
+}
+
+#[test]
+fn an_excess_within_the_sampling_margin_is_accepted() {
+    let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default(), Excess::default());
+    add(&mut trial, 0, 1_000_000_000_000, 0, 0);
+    add(&mut trial, 1, 1_050_000_000_000, 0, 0);
+    assert!(trial.verdict().holds);
+    add(&mut trial, 2, 1_110_000_000_000, 0, 0);
+    assert!(!trial.verdict().holds);
+}
+
+#[test]
+fn the_second_reading_of_a_minute_is_compared_with_the_first() {
+    let mut trial = trial();
+    add(&mut trial, 0, 0, 0, 1);
+    add(&mut trial, 0, 100_000_000_000, 0, 1);
+    assert!(!trial.verdict().holds);
+}
+
+proptest! {
+    #[test]
+    fn grants_within_the_assumed_rate_never_break_the_assumption(steps in prop::collection::vec((0u32..50, 0u64..=60), 1..200)) {
+        let mut trial = trial();
+        let (mut bytes, mut minutes) = (0, 0);
+        for (n, (live, share)) in (0..).zip(steps) {
+            bytes += 15_000_000 * u64::from(live) * share / 60;
+            minutes += u128::from(live);
+            add(&mut trial, n, bytes, minutes, live);
+            prop_assert!(trial.verdict().holds);
+        }
+    }
+}
