@@ -1,5 +1,3 @@
-//! Tests of the assumed rate against counts.
-
 use super::*;
 use crate::units::period::BillingDay;
 use proptest::prelude::*;
