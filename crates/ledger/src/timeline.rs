@@ -225,7 +225,7 @@ impl Timeline {
 
     /// Charges bytes evenly over a past span. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
     /// bytes count in the current minute.
-    pub(super) fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+    fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
         let share_until = |at: Timestamp| {
             let elapsed = u128::from(at.millis_since(from)).min(span);

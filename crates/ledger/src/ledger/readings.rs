@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::Ledger;
 use crate::day::DayCount;
+use crate::minute_usage::Basis;
 use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::BudgetMode;
 
 impl Ledger {
@@ -49,7 +51,8 @@ impl Ledger {
 
     /// Counts what a probe is about to relay, until a count replaces it.
     pub fn charge_probe(&mut self, source: IceSource, bytes: ByteCount) {
-        self.with(source, |timeline| timeline.charge_probe(bytes));
+        let kind = ChangeKind::AddBytes { bytes, from: self.now, to: self.now };
+        self.apply(UsageChange { source, basis: Basis::Ungranted, kind });
     }
 
     /// A probe has relayed in this minute.

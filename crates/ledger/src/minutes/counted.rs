@@ -23,7 +23,7 @@ impl Minutes {
     pub(crate) fn settled(&self) -> u128 {
         let counted = &self.counted;
         let used = if self.rates.promises_cap_claims { counted.used_at_most() } else { counted.used() };
-        used.max(counted.used()).saturating_add(counted.unseen)
+        used.saturating_add(counted.unseen)
     }
 
     /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, which includes it.

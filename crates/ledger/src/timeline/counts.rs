@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Timeline;
 use crate::day::DayCount;
-use crate::minute_usage::{Basis, SourceRows, SourceState};
+use crate::minute_usage::{SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::trial::{CONTRADICTED_FOR, Point, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -64,11 +64,6 @@ impl Timeline {
         // Bytes of a later day are counted, so those of this one are too.
         let is_shown = shows_bytes || !was_live || self.minutes.days.latest() > reading.as_of;
         self.proof.believes(reading.as_of, before.as_of, is_shown, self.now)
-    }
-
-    /// Counts what a probe is about to relay.
-    pub(crate) fn charge_probe(&mut self, bytes: ByteCount) {
-        self.add_bytes(Basis::Ungranted, bytes, self.now, self.now);
     }
 
     /// `as_granted`: other bytes of the provider that the reading has under grants.
