@@ -69,15 +69,15 @@ impl Account {
     async fn list_spenders(&self, kind: SpenderKind, span: Option<Duration>) -> SpenderList {
         let since = span.map(|span| self.read(Books::now).minus(span));
         let mut walk = SpenderWalk::new(kind, since);
-        let look = |books: &Books| walk.look(books.grants(), books.now()).then(|| books.period_bytes());
-        let period = self.read_in_parts(look).await;
-        let (as_of, unknown_bytes) = self.read(|books| {
+        let look = |books: &Books| {
             let (now, grants) = (books.now(), books.grants());
-            (
-                now,
-                since.map_or_else(|| grants.unknown_bytes(), |since| grants.recent_unknown_bytes(since, now)),
-            )
-        });
+            let unknown_bytes = || match since {
+                None => grants.unknown_bytes(),
+                Some(since) => grants.recent_unknown_bytes(since, now),
+            };
+            walk.look(grants, now).then(|| (books.period_bytes(), now, unknown_bytes()))
+        };
+        let (period, as_of, unknown_bytes) = self.read_in_parts(look).await;
         SpenderList { as_of, unknown_bytes, rows: walk.rows(&period) }
     }
 }
