@@ -5,7 +5,7 @@ use super::Examination;
 use super::connect::address;
 use super::report::{Check, Verdict, fail, ok, skipped};
 use crate::ice::server::{IceServer, IceServerList};
-use crate::ice::url::{IceUrl, Transport};
+use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
 use turn_relay::client::{RelayError, relay_to_itself};
 
@@ -14,10 +14,7 @@ const URLS_MAX: usize = 4;
 
 /// Checks the relays of one source.
 pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &mut Examination<'_, '_>) {
-    let relays =
-        servers.as_slice().iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
-    let relays = relays.filter(|(_, url)| url.relays() && url.transport() == Transport::Udp);
-    let mut relays = relays.take(URLS_MAX).peekable();
+    let mut relays = servers.udp_relays().take(URLS_MAX).peekable();
     if relays.peek().is_none() {
         doctor.found(
             Check::Turn,

@@ -153,6 +153,12 @@ impl IceServerList {
         self.urls().any(IceUrl::relays)
     }
 
+    /// The relays over UDP in order, each with its entry.
+    pub fn udp_relays(&self) -> impl Iterator<Item = (&IceServer, &IceUrl)> {
+        let all = self.0.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
+        all.filter(|(_, url)| url.relays() && url.transport() == Transport::Udp)
+    }
+
     /// All URLs in order.
     pub fn urls(&self) -> impl Iterator<Item = &IceUrl> {
         self.0.iter().flat_map(|server| &server.urls)

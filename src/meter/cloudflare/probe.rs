@@ -11,7 +11,6 @@ use super::analytics::AnalyticsError;
 use super::lateness::Span;
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, OWN_IDENTIFIERS};
 use crate::ice::server::IceServerList;
-use crate::ice::url::{IceUrl, Transport};
 use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 
@@ -121,12 +120,9 @@ struct Way {
 
 /// The first relay over UDP.
 fn way(servers: &IceServerList) -> Option<Way> {
-    servers.as_slice().iter().find_map(|server| {
-        let is_udp = |url: &&IceUrl| url.relays() && url.transport() == Transport::Udp;
-        let url = server.urls.iter().find(is_udp)?;
-        let (username, password) = (server.username.clone()?, server.credential.clone()?);
-        Some(Way { host: url.host().to_owned(), port: url.port(), username, password })
-    })
+    let (server, url) = servers.udp_relays().next()?;
+    let (username, password) = (server.username.clone()?, server.credential.clone()?);
+    Some(Way { host: url.host().to_owned(), port: url.port(), username, password })
 }
 
 async fn relay_over(way: Way) -> Result<(), RelayError> {
