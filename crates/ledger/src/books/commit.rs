@@ -167,7 +167,8 @@ impl Books {
         }
         let user = limited_user.and_then(|user| self.user_share(user));
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
-        let per_minute = per_minute.unwrap_or(request.per_minute);
+        let raised = renews.map_or(0, |id| self.grants.judged_rate(source, id));
+        let per_minute = per_minute.unwrap_or(request.per_minute.max(raised));
         self.ledger.admit(&Request { per_minute, clients, user, ..request }).map_err(NotAdmitted::Refused)
     }
 
