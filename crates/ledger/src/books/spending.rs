@@ -56,20 +56,16 @@ impl Books {
         }
     }
 
-    /// Judges the chains of a source that is watched here: its counts are exact.
-    pub(super) fn judge_all(&mut self, source: IceSource) {
-        for suspect in self.grants.suspects(source, usize::MAX) {
-            let counted = self.grants.counted_of(&suspect.grants);
-            self.judge_bytes(source, &suspect, counted);
-        }
-    }
-
     /// Takes what a relay of this process has carried for its grants since the last call.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
         let (now, billed) = (self.now(), self.connections.rules().billed);
         let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.add_counts(source, &added, now);
-        self.judge_all(source);
+        // Its counts are exact.
+        for suspect in self.grants.suspects(source, usize::MAX) {
+            let counted = self.grants.counted_of(&suspect.grants);
+            self.judge_bytes(source, &suspect, counted);
+        }
     }
 
     /// What the rows of who spends add up to.

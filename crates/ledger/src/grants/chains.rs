@@ -88,7 +88,10 @@ impl Grants {
         let counted = self.counted_of(&grants);
         let Some(first) = grants.first().copied() else { return };
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
-        if source.issues_credentials() && has_room && self.excess(&grants, source, counted, until).is_some() {
+        if source.counts_grants_exactly()
+            && has_room
+            && self.excess(&grants, source, counted, until).is_some()
+        {
             self.chains.suspects.insert((source, first), until);
         }
     }

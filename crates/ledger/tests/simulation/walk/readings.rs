@@ -10,6 +10,7 @@ use turn_ledger::{
 use super::broker::Broker;
 use super::checks::{Excuse, span};
 use super::disk::Disk;
+use super::minting::Held;
 use super::settings::{ONE, SOURCE, millis};
 use super::spans::{Spans, spans};
 use super::world::{PROBE_BYTES, World};
@@ -153,7 +154,11 @@ impl<D: Disk> Broker<D> {
             (bytes > 0 && (is_complete || grant.as_bytes()[7].is_multiple_of(2)))
                 .then_some((*grant, Traffic::new(0, bytes)))
         };
-        let mut by_grant: BTreeMap<_, _> = self.users.keys().filter_map(seen).collect();
+        let mut by_grant: BTreeMap<_, _> = world
+            .grants(SOURCE)
+            .filter(|id| self.users.contains_key(id))
+            .filter_map(|id| seen(&id))
+            .collect();
         by_grant.extend(others(missed));
         let counts = GrantCounts {
             from,
@@ -199,13 +204,13 @@ impl<D: Disk> Broker<D> {
         let figures = self.books.snapshot().figures;
         let start = figures.period.start.millis_since(self.begin);
         let rate = self.settings.assumed(SOURCE).rate;
-        let exceeded = |held: &super::minting::Held| {
+        let exceeded = |held: &Held| {
             let from = held.grant.issued_at.millis_since(self.begin).max(start);
             let bytes = world.bytes_of_grant(held.grant.id, from, until) / 100
                 * u64::from(100 - self.settings.sampling);
             bytes.saturating_sub(rate * (until.saturating_sub(from) + 4 * 60_000))
         };
-        let is_known = |held: &&super::minting::Held| {
+        let is_known = |held: &&Held| {
             held.grant.source == SOURCE
                 && self.books.grants().get(held.grant.id).is_some_and(|row| row.extra().renewed)
         };

@@ -148,7 +148,9 @@ impl<D: Disk> Broker<D> {
         let is_time_right = self.step == 0 && self.offset == 0 && self.paused == 0 && self.boot == 1;
         let is_counted = !self.settings.counts_nothing && !self.was_misled && !self.settings.cli;
         let is_broken = self.may_break || self.has_reporter || self.settings.relays_with_both;
-        is_time_right && is_counted && !is_broken && !self.was_restored && !self.lags
+        // Some identifiers of others are counted, with a byte each.
+        let is_little = self.limit.get() >= 1_000_000;
+        is_time_right && is_counted && is_little && !is_broken && !self.was_restored && !self.lags
     }
 
     /// A period has ended with this step, or not. It keeps what was used of it, and no more than was committed. `past`: what the books
