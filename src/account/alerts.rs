@@ -33,9 +33,10 @@ impl Account {
         }
         let mut found: Option<FoundSpenders> = None;
         let (made, dropped) = loop {
-            let evaluated = self.with_all(|Guarded { books, alerts, .. }| {
+            let evaluated = self.with_all(|Guarded { books, alerts, over_limit, .. }| {
                 let snapshot = books.snapshot();
-                let input = AlertInput::of(&snapshot, sources, PresentRate::of(books), percents);
+                let of_books = AlertInput::of(&snapshot, sources, PresentRate::of(books), percents);
+                let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
                 if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;
                 }
@@ -45,6 +46,7 @@ impl Account {
                     let found = found.take().unwrap_or_default();
                     Spending::new(&found.of_period, &found.recent, snapshot.figures.used, cost)
                 };
+                over_limit.clear();
                 Some(alerts.change(|rules| {
                     let made = rules.evaluate(&input, spending);
                     if !is_delivered {

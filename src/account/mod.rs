@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::alert::SpentGrant;
 use crate::alert::rules::AlertRules;
 use crate::lead::Lead;
 use crate::store::changes::{Changes, Contents};
@@ -14,8 +15,8 @@ use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    Books, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded, Requester, Setup, Snapshot,
-    SteadyTime, Timestamp, User, UserRevoked, Written,
+    Books, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded, OverLimit, Requester, Setup,
+    Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
 mod alerts;
@@ -55,7 +56,12 @@ struct Guarded {
     time: SteadyTime,
     alerts: StoredValue<AlertRules>,
     readings: ReadingHistory,
+    /// Grants that were revoked because they relayed too much, for the next alerts.
+    over_limit: Vec<SpentGrant>,
 }
+
+/// Most grants that wait for an alert. More of them at once need no name each.
+const OVER_LIMIT_MAX: usize = 16;
 
 impl Account {
     /// Opens the books with what is stored, and puts them behind the lock. Without a store, they are in memory only.
@@ -75,6 +81,7 @@ impl Account {
             time,
             alerts: StoredValue::new(alerts),
             readings: ReadingHistory::default(),
+            over_limit: vec![],
         };
         Self {
             guarded: Arc::new(Mutex::new(guarded)),
@@ -194,6 +201,45 @@ impl Account {
         self.forget_lists();
         self.report_ends(closed, &snapshot);
         grants
+    }
+
+    /// Revokes the credentials of the chains of renewals that were counted to have relayed more than one may, and closes their connections.
+    /// The next alerts name them. Returns those of them whose source must be asked.
+    pub fn revoke_over_limit(&self) -> Vec<GrantId> {
+        let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
+            let over = books.revoke_over_limit();
+            over_limit.extend(
+                over.iter().map(SpentGrant::of).take(OVER_LIMIT_MAX.saturating_sub(over_limit.len())),
+            );
+            (over, books.snapshot())
+        });
+        if !over.is_empty() {
+            self.forget_lists();
+        }
+        let mut revoked = vec![];
+        for OverLimit { revoked: grants, closed, .. } in over {
+            self.report_ends(closed, &snapshot);
+            revoked.extend(grants.into_iter().map(|(id, _)| id));
+        }
+        revoked
+    }
+
+    /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows of
+    /// all that are live.
+    pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
+        if ids.is_empty() {
+            return vec![];
+        }
+        let (revoked, snapshot) = self.change(|books| {
+            let revoked = ids.iter().filter_map(|id| Some((*id, books.revoke(*id)?)));
+            (revoked.collect::<Vec<_>>(), books.snapshot())
+        });
+        self.forget_lists();
+        let row = |(id, (row, closed))| {
+            self.report_ends(closed, &snapshot);
+            (id, row)
+        };
+        revoked.into_iter().map(row).collect()
     }
 
     /// Promises that a session of the SFU takes so many tracks more. [`Self::recorded`] waits until that is on disk, so that the SFU can

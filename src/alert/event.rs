@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::fault::{Fault, Severity};
 use super::spending::Spending;
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, GrantId, OverLimit, SpenderKey, Timestamp};
 
 /// The names of the alerts about a part of the limit, by percent.
 static USED_NAMES: LazyLock<[String; 101]> =
@@ -69,6 +69,27 @@ pub struct BudgetFigures {
     pub reset: Timestamp,
 }
 
+/// A chain of renewals that was revoked because it relayed more than `GRANT_LIMIT_GB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentGrant {
+    /// Its last grant.
+    pub grant: GrantId,
+    /// Who: user, label and address, as far as they are known.
+    pub who: Vec<SpenderKey>,
+    /// What was counted of it in this period.
+    pub counted: ByteCount,
+}
+
+impl SpentGrant {
+    /// What an alert says of it.
+    pub fn of(OverLimit { grant, row, address, counted, .. }: &OverLimit) -> Self {
+        let spender = row.spender.as_deref().cloned().unwrap_or_default();
+        let (user, label) = (spender.user.map(SpenderKey::User), spender.label.map(SpenderKey::Label));
+        let who = [user, label, address.clone()].into_iter().flatten().collect();
+        Self { grant: *grant, who, counted: *counted }
+    }
+}
+
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertKind {
@@ -78,6 +99,8 @@ pub enum AlertKind {
     Began(Fault),
     /// It is over.
     Ended(Fault),
+    /// A credential relayed more than one may, and was revoked.
+    GrantLimit,
     /// A test message. Never stored.
     Test,
 }
@@ -86,7 +109,7 @@ impl AlertKind {
     /// All of them, with the percents of the default.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_faults = Fault::alerted().flat_map(|fault| [Self::Began(fault), Self::Ended(fault)]);
-        [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::Test])
+        [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::GrantLimit, Self::Test])
     }
 
     /// The name on the wire, in metrics and in logs.
@@ -95,6 +118,7 @@ impl AlertKind {
             Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
             Self::Began(fault) => fault.facts().events.map_or(fault.facts().code, |(begins, _)| begins),
             Self::Ended(fault) => fault.facts().events.map_or(fault.facts().code, |(_, ends)| ends),
+            Self::GrantLimit => "grant.limit",
             Self::Test => "test",
         }
     }
@@ -108,7 +132,7 @@ impl AlertKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::Used(..80) | Self::Ended(_) | Self::Test => Severity::Info,
-            Self::Used(80..95) => Severity::Warning,
+            Self::Used(80..95) | Self::GrantLimit => Severity::Warning,
             Self::Used(95..) => Severity::Critical,
             Self::Began(fault) => fault.facts().severity,
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::rules::texts::minute;
 use super::size::{size, size_up};
-use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
+use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
 use crate::amounts::Shown;
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, SpenderKind};
+use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
 
 /// The most characters of a spender's name in a message.
 const NAME_CHARS_MAX: usize = 52;
@@ -74,6 +74,19 @@ impl Alert {
             ));
         }
         lines
+    }
+}
+
+impl SpentGrant {
+    /// What happened, in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let named = |key: &SpenderKey| {
+            format!("{} \"{}\"", key.kind().name(), shown(&key.to_string(), NAME_CHARS_MAX))
+        };
+        let who: Vec<_> = self.who.iter().map(named).collect();
+        let who = if who.is_empty() { "a client without a name".to_owned() } else { who.join(", ") };
+        let relayed = size(self.counted);
+        format!("A credential relayed {relayed}, more than GRANT_LIMIT_GB, and was revoked: {who}.")
     }
 }
 

@@ -13,7 +13,7 @@ mod size;
 mod spending;
 pub mod webhook;
 
-pub use event::{Alert, AlertKind, BudgetFigures};
+pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::found_in;
 pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, found_in};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, SpentGrant, found_in};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Period, Snapshot, Timestamp};
@@ -33,6 +33,8 @@ pub struct SourceStates {
     pub relay: bool,
     /// Whether sessions of the SFU are.
     pub sfu: bool,
+    /// Whether credentials are revoked at the limit: `AT_LIMIT=revoke`.
+    pub revokes: bool,
 }
 
 /// The input of the rules at one instant.
@@ -60,6 +62,8 @@ pub struct AlertInput {
     pub rate: PresentRate,
     /// The parts of the limit that raise an alert.
     pub percents: AlertPercents,
+    /// What was revoked since the last time because it relayed too much.
+    pub spent_grants: Vec<SpentGrant>,
 }
 
 impl AlertInput {
@@ -86,6 +90,7 @@ impl AlertInput {
             faults,
             rate,
             percents,
+            spent_grants: vec![],
         }
     }
 
@@ -162,6 +167,10 @@ impl AlertRules {
     fn due(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut due: Vec<_> = self.threshold(input).into_iter().collect();
         due.extend(self.failures(input));
+        due.extend(input.spent_grants.iter().map(|spent| Alert {
+            what: spent.sentence(),
+            ..input.alert(AlertKind::GrantLimit, spent.grant, input.now)
+        }));
         due
     }
 

@@ -19,7 +19,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
-use crate::config::{CloudflareConfig, Config, TurnKeyConfig};
+use crate::config::{AtLimit, CloudflareConfig, Config, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
@@ -35,6 +35,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::CredentialSource;
+use crate::mint::ending::Ending;
 use crate::mint::provider::Provider;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
@@ -101,8 +102,16 @@ pub fn build_leading(
         origins: config.access.origins.clone(),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
+    let ending = Ending {
+        mint: Arc::clone(&mint),
+        clock: Arc::clone(clock),
+        at_limit: config.budget.at_limit == AtLimit::Revoke,
+        has_grant_limit: config.budget.grant_limit.is_some(),
+        progress: Mutex::default(),
+    };
     Ok(Arc::new(App {
         mint,
+        ending,
         cloudflare_meter: parts.cloudflare_meter(),
         reference_clock: parts.reference_clock(),
         coturn_meter,

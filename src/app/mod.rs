@@ -86,6 +86,8 @@ pub struct App {
     pub wire_formats: Vec<WireFormat>,
     /// What signaling needs of the service.
     pub broker: Arc<dyn Broker>,
+    /// Ends credentials by itself.
+    pub ending: Ending,
     /// The running calls.
     pub calls: Arc<LiveCalls>,
     /// Signaling: sockets and requests.

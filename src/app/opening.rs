@@ -39,6 +39,7 @@ pub fn setup(config: &Config) -> Setup {
             },
             spenders: SpenderTerms {
                 user_limit: config.budget.user_limit,
+                grant_limit: config.budget.grant_limit,
                 addresses: config.usage.client_addresses,
                 ..SpenderTerms::default()
             },

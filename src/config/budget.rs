@@ -33,6 +33,11 @@ pub struct BudgetConfig {
     /// The bytes that the grants of one user may relay per period, above 0 up to 1,000,000 GB. `USER_LIMIT_GB`; no limit when
     /// unset.
     pub user_limit: Option<ByteCount>,
+    /// The bytes that one credential may relay in a period, together with those that it renewed, above 0 up to 1,000,000 GB.
+    /// `GRANT_LIMIT_GB`; no limit when unset.
+    pub grant_limit: Option<ByteCount>,
+    /// Whether all credentials are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; none when unset.
+    pub at_limit: AtLimit,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
 }
@@ -44,6 +49,15 @@ pub enum LimitAction {
     Refuse,
     /// Use the next unmetered source.
     Fallback,
+}
+
+/// What happens to live credentials when the budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtLimit {
+    /// Nothing.
+    None,
+    /// Those of sources that can revoke are revoked.
+    Revoke,
 }
 
 /// Settings of the usage estimate.
@@ -67,6 +81,7 @@ pub struct UsageConfig {
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
 const ACTIONS: &[(&str, LimitAction)] =
     &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
+const AT_LIMIT: &[(&str, AtLimit)] = &[("none", AtLimit::None), ("revoke", AtLimit::Revoke)];
 const ADDRESSES: &[(&str, KeptAddresses)] =
     &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
 const DIRECTIONS: &[(&str, BilledDirections)] =
@@ -101,6 +116,8 @@ impl BudgetConfig {
                 number(1..=100),
             ),
             user_limit: settings.money().optional("USER_LIMIT_GB", gb_above_zero),
+            grant_limit: settings.money().optional("GRANT_LIMIT_GB", gb_above_zero),
+            at_limit: settings.money().get("AT_LIMIT", "none", one_of(AT_LIMIT)),
             expiry_tail: settings.money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }
     }

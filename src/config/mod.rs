@@ -28,7 +28,7 @@ mod turn_keys;
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
-pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
+pub use budget::{AMOUNT_MAX, AtLimit, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;

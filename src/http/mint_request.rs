@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
-use super::refusals::too_many_mints;
+use super::refusals::{grant_limit_reached, too_many_mints};
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::bounds::TTL_MIN;
@@ -117,6 +117,11 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
         return Ok((Some(auth.verified(token, ClientKey::of(address)).await?.user), None));
     }
     let grant = token.and_then(|token| app.grant_key.verify(token));
+    if let Some(grant) = &grant
+        && app.account.read(|books| books.grants().was_over_limit(grant.id))
+    {
+        return Err(grant_limit_reached());
+    }
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
     let is_allowed = |row: Option<&GrantRow>| match &app.auth {
         None => true,

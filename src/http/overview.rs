@@ -17,6 +17,7 @@ use crate::config::PriceConfig;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::DegradedReason;
+use crate::mint::ending::EndingProgress;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
@@ -66,6 +67,8 @@ pub struct OverviewBody {
     connections: ConnectionCounts,
     /// The latest revocations of credentials that can still relay, newest first; at most 20.
     revoked: Vec<RevokedBody>,
+    /// What the broker revokes by itself: `AT_LIMIT`, `GRANT_LIMIT_GB`.
+    ending: EndingProgress,
     /// The replicas that were seen lately. Empty without `DATABASE_URL`.
     replicas: Vec<ReplicaBody>,
 }
@@ -274,6 +277,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
         revoked,
+        ending: app.ending.progress(),
         replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })
 }

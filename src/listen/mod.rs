@@ -154,11 +154,12 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic in one task ends no other.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         spawn(app, end, maintenance),
         spawn(app, end, |app, end| async move { app.mint.fill_pool(&end).await }),
         spawn(app, end, |app, end| async move { app.mint.probe(&end).await }),
+        spawn(app, end, |app, end| async move { app.ending.run(&end).await }),
         spawn(app, end, |app, end| async move {
             if let Some(dispatcher) = &app.dispatcher {
                 dispatcher.deliver(&*app.account, &end).await;
@@ -229,7 +230,11 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let sources = SourceStates { sfu: app.sfu.is_some(), ..app.mint.source_states() };
+                let sources = SourceStates {
+                    sfu: app.sfu.is_some(),
+                    revokes: app.ending.at_limit,
+                    ..app.mint.source_states()
+                };
                 let is_delivered = app.dispatcher.is_some();
                 app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, is_delivered).await;
             }

@@ -25,6 +25,7 @@ use turn_ledger::{
 
 mod answer;
 pub mod credential_source;
+pub mod ending;
 pub mod pool;
 pub mod provider;
 mod revocation;
@@ -267,6 +268,13 @@ impl Mint {
     /// The state of the provider's breaker.
     pub fn breaker_state(&self) -> BreakerState {
         self.provider().map_or(BreakerState::Closed, |provider| provider.breaker_state())
+    }
+
+    /// Discards what was minted ahead.
+    pub fn drop_pool(&self) {
+        if let Some(provider) = self.provider() {
+            provider.drop_pool();
+        }
     }
 
     /// Counts of the pool.

@@ -141,6 +141,11 @@ impl Provider {
         }
     }
 
+    /// Discards the credentials that were minted ahead.
+    pub fn drop_pool(&self) {
+        self.pool.lock().discard_all();
+    }
+
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
     pub async fn fill(self: &Arc<Self>) -> Filled {
         let mut filled = Filled::default();

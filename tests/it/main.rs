@@ -25,6 +25,7 @@ mod disk_full;
 mod doctor;
 mod doctor_at_coturn;
 mod durable;
+mod ending;
 mod env_file;
 mod error;
 mod head;

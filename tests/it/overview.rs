@@ -9,7 +9,7 @@ use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};
 const GB: u64 = 1_000_000_000;
 
 /// The provider's count of the day.
-fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
+pub(crate) fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
     let now = broker.app.account.snapshot().figures.now;
     let reading =
         Reading { day: Day::of(now), as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };

@@ -11,6 +11,7 @@ pub(crate) mod counted;
 mod counts;
 pub(crate) mod dropped;
 mod due;
+pub(crate) mod ending;
 mod history;
 pub(crate) mod listing;
 pub(crate) mod promises;

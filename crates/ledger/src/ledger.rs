@@ -238,6 +238,11 @@ impl Ledger {
         total
     }
 
+    /// What was counted in this period, and what app servers vouched for, without what pages claimed.
+    pub(crate) fn proven(&self) -> ByteCount {
+        self.sum(Minutes::proven)
+    }
+
     /// The most that is promised at a source in a minute of this period that has begun; zero for any other one.
     pub fn promised_in(&self, source: IceSource, minute: Minute) -> ByteCount {
         let promised = self.of(source).map(|source| source.minutes.promised_in_whole(minute));

@@ -46,6 +46,11 @@ impl Rates {
         granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
     }
 
+    /// Bytes of one minute that app servers vouched for without a grant.
+    pub(crate) fn vouched(&self, usage: &MinuteUsage) -> u128 {
+        self.bytes_of(usage.ungranted)
+    }
+
     fn bytes_of(&self, usage: ClaimedUsage) -> u128 {
         self.bytes_of_time(usage.connection_millis).saturating_add(usage.claimed.into())
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{AlertInput, SourceStates};
 use crate::alert::size::size_of;
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, Spending, TopSpender};
+use crate::alert::{
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, Spending, SpentGrant, TopSpender,
+};
 use turn_ledger::{SpenderKind, Timestamp};
 
 const TEST: &str =
@@ -30,14 +32,20 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         AlertKind::Ended(fault) => {
             format!("This fault of {} is over: {}", minute(since), fault.facts().sentence)
         }
+        AlertKind::GrantLimit => input.spent_grants.first().map(SpentGrant::sentence).unwrap_or_default(),
         AlertKind::Test => TEST.into(),
     }
 }
 
+/// What it means for the callers of a credential that relayed too much.
+const GRANT_LIMIT_CALLERS: &str = "This credential is not renewed, and its source was told to refuse it; a call in progress may go on for a while.";
+
 /// What it means for callers now.
 pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
-    if kind == AlertKind::Test {
-        return TEST_CALLERS.into();
+    match kind {
+        AlertKind::Test => return TEST_CALLERS.into(),
+        AlertKind::GrantLimit => return GRANT_LIMIT_CALLERS.into(),
+        _ => {}
     }
     if input.has(Fault::MintingOff) {
         return "No credentials are issued, because the operator has stopped all minting.".into();
@@ -68,7 +76,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 
 /// What happens at the limit to the calls in progress over each source.
 fn calls_at_limit(input: &AlertInput) -> String {
-    let SourceStates { provider, coturn, relay, sfu } = input.sources;
+    let SourceStates { provider, coturn, relay, sfu, revokes } = input.sources;
     let over_coturn = match coturn {
         _ if input.has(Fault::CoturnUnreachable) => {
             "; calls in progress over coturn continue until its command line answers"
@@ -77,8 +85,15 @@ fn calls_at_limit(input: &AlertInput) -> String {
         Some(true) => "; calls over coturn are ended",
         None => "",
     };
+    let over_cloudflare = match provider {
+        Some(_) if revokes => {
+            "; all credentials at Cloudflare are being revoked, and calls over them may go on for a while and are billed"
+        }
+        Some(_) => "; calls in progress over Cloudflare continue and are billed",
+        None => "",
+    };
     [
-        if provider.is_some() { "; calls in progress over Cloudflare continue and are billed" } else { "" },
+        over_cloudflare,
         over_coturn,
         if relay { "; calls over the built-in relay are ended" } else { "" },
         if sfu { "; sessions of the SFU are ended" } else { "" },
@@ -154,6 +169,9 @@ impl AlertKind {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
             }
             Self::Began(fault) => fault.facts().first_step,
+            Self::GrantLimit => {
+                "Find out whether this credential was leaked, under \"Who spends\" on the dashboard, and block its user; if such calls are normal, raise GRANT_LIMIT_GB."
+            }
             Self::Ended(_) | Self::Test => "Nothing to do.",
         }
     }
@@ -161,7 +179,7 @@ impl AlertKind {
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub const fn section(self) -> &'static str {
         match self {
-            Self::Used(80..100) => "spenders",
+            Self::Used(80..100) | Self::GrantLimit => "spenders",
             Self::Used(100..) => "limit-input",
             Self::Began(fault) => fault.facts().section,
             Self::Used(..80) | Self::Ended(_) | Self::Test => "budget",

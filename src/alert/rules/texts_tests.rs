@@ -2,7 +2,7 @@ use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
-use turn_ledger::{BillingDay, ByteCount, SpenderKind};
+use turn_ledger::{BillingDay, ByteCount, GrantId, SpenderKey, SpenderKind};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
@@ -61,6 +61,12 @@ fn begun(kind: AlertKind, input: &AlertInput) -> AlertInput {
     if let AlertKind::Began(fault) = kind {
         begun.faults.push(fault.found(""));
     }
+    if kind == AlertKind::GrantLimit {
+        let who = [(SpenderKind::User, "ann@example.com"), (SpenderKind::Address, "203.0.113.9")];
+        let who = who.map(|(kind, key)| SpenderKey::parse(kind, key).unwrap()).to_vec();
+        let (grant, counted) = (GrantId::new([7; 16]), ByteCount::new(21 * GB));
+        begun.spent_grants.push(SpentGrant { grant, who, counted });
+    }
     begun
 }
 
@@ -116,6 +122,7 @@ fn every_message_is_as_in_the_file() {
             "with Cloudflare, the built-in relay and the SFU",
             with(SourceStates { relay: true, sfu: true, ..input().sources }),
         ),
+        after_limit("with AT_LIMIT=revoke", with(SourceStates { revokes: true, ..input().sources })),
         after_limit(
             "while coturn does not answer",
             AlertInput {

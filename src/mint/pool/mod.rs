@@ -140,6 +140,12 @@ impl Pool {
         self.wasted += before - self.ready();
     }
 
+    /// Discards all credentials.
+    pub fn discard_all(&mut self) {
+        self.wasted += self.ready();
+        self.credentials.clear();
+    }
+
     /// Discards credentials that are too old to hand out.
     pub fn discard_old(&mut self, now: Moment) {
         let age_max = self.age_max();

@@ -22,6 +22,7 @@ pub enum Code {
     OriginNotAllowed,
     UserBlocked,
     UserLimitReached,
+    GrantLimitReached,
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -48,7 +49,7 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
-            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached => {
+            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached | Self::GrantLimitReached => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::LedgerUnavailable | Self::NoLeader | Self::Overloaded | Self::ShuttingDown => {

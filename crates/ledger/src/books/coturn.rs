@@ -31,6 +31,7 @@ impl Books {
             }
             self.ledger.carry(IceSource::Coturn, &carried);
             self.grants.add_counts(IceSource::Coturn, &by_grant, asked_at);
+            self.judge_all(IceSource::Coturn);
             if self.is_cut(listing, seen_at) {
                 self.ledger.set_cut_until(IceSource::Coturn, now);
                 self.follow_cutting();

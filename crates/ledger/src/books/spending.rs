@@ -6,6 +6,7 @@ use super::Books;
 use crate::grant_counts::GrantCounts;
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
+use crate::grants::ending::OverLimit;
 use crate::grants::row::GrantRow;
 use crate::reports::Closed;
 use crate::source::IceSource;
@@ -61,11 +62,42 @@ impl Books {
         let (now, billed) = (self.now(), self.connections.rules().billed);
         let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.add_counts(source, &added, now);
-        // Its counts are exact.
+        self.judge_all(source);
+    }
+
+    /// Judges the chains of a source that is watched here: what it counts of a grant is not sampled.
+    pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let counted = self.grants.counted_of(&suspect.grants);
             self.judge_bytes(source, &suspect, counted);
         }
+    }
+
+    /// Revokes the chains that were judged to have relayed more than one may.
+    pub fn revoke_over_limit(&mut self) -> Vec<OverLimit> {
+        let over: Vec<_> = self.grants.take_over_limit();
+        over.into_iter().filter_map(|(chain, counted)| self.revoke_chain(&chain, counted)).collect()
+    }
+
+    /// `None` if there is nothing left to revoke.
+    fn revoke_chain(&mut self, chain: &Suspect, counted: ByteCount) -> Option<OverLimit> {
+        let (mut revoked, mut closed) = (vec![], vec![]);
+        for id in
+            chain.grants.iter().copied().filter(|id| self.grants.valid(*id).is_some()).collect::<Vec<_>>()
+        {
+            let Some((row, ended)) = self.revoke(id) else { continue };
+            revoked.push((id, row));
+            closed.extend(ended);
+        }
+        let (grant, row) = revoked.last().cloned()?;
+        let address = self.grants.address_of(&row);
+        Some(OverLimit { grant, row, address, counted, revoked, closed })
+    }
+
+    /// Whether the limit is reached by what was counted and vouched for alone, so that no claim has done it.
+    pub fn is_limit_proven(&self) -> bool {
+        let figures = self.ledger.figures();
+        figures.is_spent() && self.ledger.proven() >= figures.limit
     }
 
     /// What the rows of who spends add up to.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::Grants;
+use super::ending::counts_grants;
 use super::row::GrantRow;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::promise::PromisedTime;
@@ -33,6 +34,8 @@ pub(super) struct Chains {
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// What was counted of each above the assumed rate. A restart forgets it: the sum is stored.
     judged: BTreeMap<(IceSource, GrantId), Excess>,
+    /// Those that have relayed more than one may, since somebody looked.
+    pub(super) over_limit: Vec<(Suspect, ByteCount)>,
 }
 
 /// A chain of renewals of which more was counted than promised. Counts of many grants are sampled, so its grants are asked for alone before
@@ -67,7 +70,7 @@ impl Chains {
 
 impl Grants {
     /// The grants of the chain of this one at its source, as far as they are looked at.
-    fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
+    pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
         let is_of_it = |id: &GrantId| self.any(*id).is_some_and(|row| row.source == source);
         let before = |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
         let first = iter::successors(Some(id), before).take(MEMBERS_MAX).last().unwrap_or(id);
@@ -88,10 +91,8 @@ impl Grants {
         let counted = self.counted_of(&grants);
         let Some(first) = grants.first().copied() else { return };
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
-        if source.counts_grants_exactly()
-            && has_room
-            && self.excess(&grants, source, counted, until).is_some()
-        {
+        let is_fast = || self.excess(&grants, source, counted, until).is_some();
+        if has_room && counts_grants(source) && (self.is_over_limit(&grants, counted) || is_fast()) {
             self.chains.suspects.insert((source, first), until);
         }
     }
@@ -124,6 +125,9 @@ impl Grants {
     ) -> Option<(Excess, Vec<UsageChange>)> {
         let first = *suspect.grants.first()?;
         self.chains.suspects.remove(&(source, first))?;
+        if self.is_over_limit(&suspect.grants, counted) && self.chains.over_limit.len() < CHAINS_MAX {
+            self.chains.over_limit.push((suspect.clone(), counted));
+        }
         let excess = self.excess(&suspect.grants, source, counted, suspect.until)?;
         if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&(source, first)) {
             let judged = self.chains.judged.entry((source, first)).or_default();
@@ -152,6 +156,9 @@ impl Grants {
         counted: ByteCount,
         until: Timestamp,
     ) -> Option<Excess> {
+        if !source.counts_grants_exactly() {
+            return None;
+        }
         let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
         // Nothing before the first one is in the table, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;

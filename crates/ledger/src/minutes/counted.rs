@@ -43,6 +43,14 @@ impl Minutes {
         ByteCount::saturating(self.counted.used().saturating_add(begun).saturating_add(later))
     }
 
+    /// What is counted, and in the minutes that are not, what app servers vouched for without a grant.
+    pub(crate) fn proven(&self) -> ByteCount {
+        let minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
+        let uncounted = minutes.filter(|(minute, _)| minute.start() >= self.counted_until(*minute));
+        let vouched = uncounted.map(|(_, cell)| self.rates.vouched(&cell.usage));
+        ByteCount::saturating(vouched.fold(self.counted.used(), u128::saturating_add))
+    }
+
     /// The first instant of this period from which on something was counted, reported or promised.
     pub(crate) fn used_since(&self) -> Option<Timestamp> {
         let counted = self.days.of(self.period).find(|(_, count)| count.total() > ByteCount::ZERO);

@@ -26,6 +26,8 @@ pub enum KeptAddresses {
 pub struct SpenderTerms {
     /// Bytes that one user may use in a period; `None`: no limit.
     pub user_limit: Option<ByteCount>,
+    /// Bytes that one chain of renewals may relay in a period; `None`: no limit.
+    pub grant_limit: Option<ByteCount>,
     /// What of a client's address is kept.
     pub addresses: KeptAddresses,
     /// Most users with a limit.
@@ -40,6 +42,7 @@ impl Default for SpenderTerms {
     fn default() -> Self {
         Self {
             user_limit: None,
+            grant_limit: None,
             addresses: KeptAddresses::default(),
             users_max: USERS_MAX,
             left_max: LEFT_SUMS_MAX,

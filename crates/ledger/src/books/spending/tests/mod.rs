@@ -21,6 +21,7 @@ use std::time::Duration;
 
 mod chains;
 mod counts;
+mod ending;
 mod full;
 mod left;
 mod limits;

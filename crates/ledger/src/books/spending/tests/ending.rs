@@ -1,0 +1,121 @@
+//! Credentials that the broker ends by itself.
+
+use super::*;
+use crate::grants::ending::{OverLimit, RevocableWalk};
+
+fn with_grant_limit(limit: u64) -> Broker {
+    let grant_limit = Some(ByteCount::new(limit));
+    Broker::new(BudgetMode::Estimate, SpenderTerms { grant_limit, ..SpenderTerms::default() })
+}
+
+/// Counts bytes of grants, and answers what is asked alone with the same.
+fn count_and_judge(broker: &mut Broker, until: Timestamp, bytes: &[(GrantId, u64)]) -> Vec<OverLimit> {
+    assert!(broker.count(until, true, bytes, 0));
+    for suspect in broker.books.grants().suspects(SOURCE, 9) {
+        let is_of_it = |(id, _): &&(GrantId, u64)| suspect.grants.contains(id);
+        let counted = bytes.iter().filter(is_of_it).map(|(_, bytes)| bytes).sum();
+        broker.books.judge(SOURCE, &suspect, Traffic::new(0, counted));
+    }
+    broker.books.revoke_over_limit()
+}
+
+#[test]
+fn a_chain_of_which_more_was_counted_than_one_may_relay_is_revoked_with_its_connections() {
+    let mut broker = with_grant_limit(50 * MB);
+    let (ann, bob) =
+        (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.books.advance(at(20));
+    broker.beat(ann, 900 * MB);
+    assert!(broker.books.revoke_over_limit().is_empty(), "a claim ends nothing");
+    let over = count_and_judge(&mut broker, at(20), &[(ann.id, 51 * MB), (bob.id, 50 * MB)]);
+    let [over] = &over[..] else { panic!("{over:?}") };
+    assert_eq!((over.grant, over.counted, over.closed.len()), (ann.id, ByteCount::new(51 * MB), 1));
+    assert_eq!(over.row.user(), Some(&user("ann")));
+    assert_eq!(over.address, SpenderKey::parse(SpenderKind::Address, "203.0.113.9"));
+    let grants = broker.books.grants();
+    assert!(grants.is_revoked(ann.id) && grants.was_over_limit(ann.id));
+    assert!(!grants.is_revoked(bob.id) && !grants.was_over_limit(bob.id));
+    broker.books.advance(at(40));
+    assert!(count_and_judge(&mut broker, at(40), &[(ann.id, 9 * MB)]).is_empty(), "it was revoked before");
+    broker.restart();
+    assert!(broker.books.grants().was_over_limit(ann.id), "a restart renews nothing either");
+    broker.books.revoke(bob.id).unwrap();
+    assert!(!broker.books.grants().was_over_limit(bob.id), "the operator revoked it");
+}
+
+#[test]
+fn a_chain_counts_as_one_and_is_asked_for_alone() {
+    let mut broker = with_grant_limit(50 * MB);
+    let first = broker.mint(requester("ann"), 1_200).unwrap();
+    broker.books.advance(first.refresh_after());
+    assert!(broker.books.take_renewal(&first));
+    let second = broker.mint(Requester { renews: Some(first.id), ..requester("ann") }, 1_200).unwrap();
+    let until = broker.books.now().plus_millis(60_000);
+    broker.books.advance(until);
+    assert!(broker.count(until, true, &[(first.id, 30 * MB), (second.id, 30 * MB)], 0));
+    let [suspect] = &broker.books.grants().suspects(SOURCE, 9)[..] else { panic!("one chain") };
+    assert_eq!(suspect.grants, [first.id, second.id]);
+    let suspect = suspect.clone();
+    broker.books.judge(SOURCE, &suspect, Traffic::new(0, 40 * MB));
+    assert!(broker.books.revoke_over_limit().is_empty(), "alone it has less");
+    let over = count_and_judge(&mut broker, until, &[]);
+    assert!(over.is_empty());
+    let later = until.plus_millis(60_000);
+    broker.books.advance(later);
+    let over = count_and_judge(&mut broker, later, &[(first.id, 30 * MB), (second.id, 31 * MB)]);
+    let revoked: Vec<_> = over[0].revoked.iter().map(|(id, _)| *id).collect();
+    assert_eq!((over[0].grant, revoked), (second.id, vec![first.id, second.id]));
+}
+
+#[test]
+fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    broker.books.override_limit(Some(ByteCount::new(100 * MB)));
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.books.advance(at(60));
+    broker.beat(ann, 200 * MB);
+    assert!(broker.books.ledger().figures().is_spent() && !broker.books.is_limit_proven(), "a page says so");
+    broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
+    broker.books.advance(at(120));
+    let report = Report { bytes_received: Some(101 * MB), ..Report::default() };
+    broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
+    assert!(broker.books.is_limit_proven(), "an app server says so");
+    broker.books.override_limit(Some(ByteCount::new(150 * MB)));
+    assert!(broker.books.ledger().figures().is_spent() && !broker.books.is_limit_proven());
+    let day = crate::units::slot::Day::of(at(0));
+    let reading = crate::reading::Reading {
+        day,
+        as_of: at(120),
+        granted: ByteCount::new(150 * MB),
+        other: ByteCount::ZERO,
+    };
+    broker.books.ledger_mut().take_reading(SOURCE, &reading);
+    assert!(broker.books.is_limit_proven(), "a count says so");
+    broker.books.override_limit(None);
+    assert!(!broker.books.is_limit_proven(), "the limit was raised");
+}
+
+#[test]
+fn those_that_may_relay_most_are_asked_for_first_until_their_source_has_answered() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let grants = [600, 3_600, 1_200].map(|life| broker.mint(requester("ann"), life).unwrap());
+    let found = |broker: &Broker| {
+        let mut walk = RevocableWalk::default();
+        while !walk.look(broker.books.grants(), broker.books.now()) {}
+        walk.in_order().collect::<Vec<_>>()
+    };
+    let unanswered = |broker: &Broker| broker.books.grants().unanswered(broker.books.now(), 9);
+    assert_eq!(found(&broker), [grants[1].id, grants[2].id, grants[0].id]);
+    assert!(unanswered(&broker).is_empty(), "nobody has revoked one");
+    broker.books.revoke(grants[2].id).unwrap();
+    broker.restart();
+    assert_eq!(unanswered(&broker), [grants[2].id]);
+    broker.books.note_known_to_source(grants[2].id, true);
+    broker.restart();
+    assert!(unanswered(&broker).is_empty());
+    assert_eq!(found(&broker), [grants[1].id, grants[0].id]);
+    broker.books.advance(at(601));
+    assert_eq!(found(&broker), [grants[1].id], "one has expired");
+}
