@@ -22,6 +22,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
+use crate::mint::ending::Ending;
 use crate::mint::token::GrantKey;
 use turn_base::body::BODY_MAX;
 use turn_base::broker::Broker;

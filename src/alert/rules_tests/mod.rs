@@ -42,6 +42,7 @@ impl AlertInput {
             faults: vec![],
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),
+            spent_grants: vec![],
         }
     }
 }
