@@ -38,7 +38,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
 }
 
 /// What it means for the callers of a credential that relayed too much.
-const GRANT_LIMIT_CALLERS: &str = "This credential is not renewed, and its source was told to refuse it; a call in progress may go on for a while.";
+const GRANT_LIMIT_CALLERS: &str = "This credential is not renewed, and its source was asked to refuse it; a call in progress may go on for a while.";
 
 /// What it means for callers now.
 pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
