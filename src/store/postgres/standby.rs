@@ -207,7 +207,7 @@ impl Electorate for Standby {
     }
 }
 
-/// Refuses a pooler in transaction mode.
+/// Refuses a pooler that gives the session of one client to another one. In statement mode nobody may begin a transaction.
 pub(crate) async fn refuse_shared_session(
     database: &Database,
     connection: &Connection,
@@ -215,7 +215,10 @@ pub(crate) async fn refuse_shared_session(
     const BACKEND: &str = "SELECT pg_backend_pid()";
     let other = database.connect(SESSION_NAME).await?;
     let of_one: i32 = connection.one(BACKEND).await?.get(0);
-    other.run("BEGIN").await?;
+    if let Err(error) = other.run("BEGIN").await {
+        let is_there = database.connect(SESSION_NAME).await?.one(BACKEND).await.is_ok();
+        return Err(if is_there { DatabaseError::SharedSession } else { error });
+    }
     let of_other: i32 = other.one(BACKEND).await?.get(0);
     // Others may have got the session meanwhile. A pooler still gives another one the second time, because that one is in use.
     if of_one != of_other && of_one == connection.one(BACKEND).await?.get::<_, i32>(0) {
