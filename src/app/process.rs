@@ -92,6 +92,8 @@ pub struct Standby {
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
     pub warning: watch::Receiver<Option<String>>,
+    /// Why it cannot serve until the operator has done something.
+    pub fault: watch::Receiver<Option<String>>,
 }
 
 impl Deref for Standby {

@@ -156,6 +156,36 @@ async fn a_replica_states_its_address_or_that_of_its_settings() {
     assert_eq!(replica(&config, 3_001).url(), "http://10.0.0.7");
 }
 
+/// One that has started again at its address is alone, although the process before it was seen shortly ago.
+#[tokio::test]
+async fn two_replicas_at_one_address_see_each_other_and_one_that_starts_again_does_not() {
+    let Some(database) = TestDatabase::new() else { return };
+    let url = database.url();
+    let settings = [("DATABASE_URL", &*url), ("ADVERTISE_URL", "http://10.0.0.7"), ("LEASE_SECONDS", "2")];
+    let config = database.config_with(&settings);
+    let (mut one, mut again) = (replica(&config, 1), replica(&config, 1));
+    for _ in 0..2 {
+        one.observe().await.unwrap();
+        again.observe().await.unwrap();
+        assert!(!one.has_twin() && !again.has_twin());
+    }
+    let mut other = replica(&database.config_with(&[("DATABASE_URL", &*url), ("LEASE_SECONDS", "2")]), 1);
+    eventually("each sees the other", async || {
+        one.observe().await.unwrap();
+        again.observe().await.unwrap();
+        other.observe().await.unwrap();
+        one.has_twin() && again.has_twin()
+    })
+    .await;
+    assert!(!other.has_twin());
+    drop(one);
+    eventually("it is alone", async || {
+        again.observe().await.unwrap();
+        !again.has_twin()
+    })
+    .await;
+}
+
 /// A write that reads a whole table becomes slower with each row.
 #[tokio::test]
 async fn a_write_finds_its_rows_by_their_keys() {

@@ -1,0 +1,58 @@
+//! Requests for a leader that takes them and does not answer, whatever the reason.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use tokio::time::timeout;
+use turn_base::clock;
+use turn_broker::forward::{ANSWER_MAX, HELD_PER_CLIENT_MAX};
+
+use super::TestReplica;
+use super::by_hand::FakeLeader;
+use crate::support::fake_database::FakeDatabase;
+use crate::support::Answer;
+
+/// The places of one address while nobody else waits, and some requests more.
+const PLACES: usize = 2 * HELD_PER_CLIENT_MAX;
+const MORE: usize = 12;
+
+/// A leader whose lease lives, which answers no request, and proves itself or not even that.
+async fn answers(is_proven: bool) -> Vec<(Answer, Duration)> {
+    let database = FakeDatabase::new();
+    let leader = FakeLeader::start(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    let asked = (0..PLACES + MORE).map(async |n| {
+        let method = if n % 2 == 0 { Method::GET } else { Method::POST };
+        let request = standby.request(method, "/api/connections").header("x-forwarded-for", "203.0.113.9");
+        let began = clock::deadline(Duration::ZERO);
+        (Answer::of(request).await, began.elapsed())
+    });
+    let hang = async {
+        let mut open = vec![];
+        loop {
+            let socket = leader.accept().await;
+            open.push(if is_proven { leader.prove(socket).await } else { Some(socket) });
+            database.change_row(|row| row.seq += 1);
+        }
+    };
+    tokio::select! {
+        answers = timeout(4 * ANSWER_MAX, join_all(asked)) => answers.expect("none waits for long"),
+        never = hang => never,
+    }
+}
+
+#[tokio::test]
+async fn of_the_requests_for_a_leader_that_does_not_answer_so_many_wait_and_none_for_long() {
+    for is_proven in [false, true] {
+        let answers = answers(is_proven).await;
+        for (answer, _) in &answers {
+            assert_eq!(
+                (answer.error(), answer.header("retry-after")),
+                ((503, "NO_LEADER".into()), Some("1"))
+            );
+        }
+        let at_once = answers.iter().filter(|(_, after)| *after < ANSWER_MAX).count();
+        assert_eq!(at_once, MORE, "proven: {is_proven}");
+    }
+}
