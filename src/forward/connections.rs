@@ -60,7 +60,7 @@ impl Default for Connections {
 impl Connections {
     /// A connection to this leader; `None` if no leader is there. `is_socket`: for a WebSocket, which needs one of its own.
     pub(super) async fn get(&self, leader: &Arc<Leader>, is_socket: bool) -> Option<Connection> {
-        if let Some(idle) = Some(leader).filter(|_| !is_socket).and_then(|leader| self.idle(leader)) {
+        if !is_socket && let Some(idle) = self.idle(leader) {
             return Some(idle);
         }
         let _place = self.connecting.acquire().await.ok()?;
@@ -93,35 +93,31 @@ impl Connections {
 
 /// Opens a connection, and asks for the proof. `None`: nobody is there, or no leader.
 async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Connection> {
-    let url = Uri::try_from(&leader.url).ok()?;
-    let socket = connector(receive_buffer).call(url).await.ok()?;
+    let socket = connector(receive_buffer).call(Uri::try_from(&leader.url).ok()?).await.ok()?;
     let (mut sender, driver) = handshake(socket).await.ok()?;
     tokio::spawn(driver.with_upgrades());
     let challenge = Nonce::random().ok()?;
-    let ask = request(leader, CHALLENGE, challenge.to_string().try_into().ok()?)?;
-    let nonce = leader.key.proven(challenge, &leader.url, &send(&mut sender, ask).await?)?;
+    let answer = ask(leader, &mut sender, CHALLENGE, |_| challenge.to_string().try_into().ok()).await?;
+    let nonce = leader.key.proven(challenge, &leader.url, &answer)?;
     // From this on the leader does not count the connection for one client.
-    let mut own = request(leader, FORWARDED, HeaderValue::from_static(""))?;
-    let signature = leader.key.sign(nonce, Hop::NO_CLIENT, &own)?;
-    own.headers_mut().insert(FORWARDED, signature);
-    send(&mut sender, own).await?;
-    Some(Connection {
-        sender,
-        nonce,
-        leader: Arc::clone(leader),
-        idle_since: clock::deadline(Duration::ZERO),
-    })
+    ask(leader, &mut sender, FORWARDED, |own| leader.key.sign(nonce, Hop::NO_CLIENT, own)).await?;
+    let idle_since = clock::deadline(Duration::ZERO);
+    Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })
 }
 
-/// Sends a request of the replica itself, whose response has no body. The headers of the response.
-async fn send(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Option<HeaderMap> {
+/// Sends a request of the replica itself, whose response has no body, with this header. Returns the headers of the response.
+async fn ask(
+    leader: &Leader,
+    sender: &mut SendRequest<Full<Bytes>>,
+    name: HeaderName,
+    value: impl FnOnce(&Request<Full<Bytes>>) -> Option<HeaderValue>,
+) -> Option<HeaderMap> {
+    let request = Request::head("/leader").header(HOST, leader.address.as_str());
+    let mut request = request.body(Full::default()).ok()?;
+    let value = value(&request)?;
+    request.headers_mut().insert(name, value);
     sender.ready().await.ok()?;
     Some(sender.send_request(request).await.ok()?.into_parts().0.headers)
-}
-
-fn request(leader: &Leader, name: HeaderName, value: HeaderValue) -> Option<Request<Full<Bytes>>> {
-    let request = Request::head("/leader").header(HOST, leader.address.as_str()).header(name, value);
-    request.body(Full::default()).ok()
 }
 
 fn connector(receive_buffer: Option<usize>) -> HttpConnector {

@@ -189,17 +189,17 @@ impl Forwarder {
                         continue;
                     }
                 };
+                // A leader that is silent may be cut off from the database, which this replica reaches.
+                let may_refuse = !is_safe || !*self.is_silent.borrow();
                 match asked {
-                    // It may be cut off from the database, which this replica reaches.
-                    Ok(response) if is_safe && is_unavailable(&response) && *self.is_silent.borrow() => {}
-                    Ok(response) => {
+                    Ok(response) if may_refuse || response.status() != StatusCode::SERVICE_UNAVAILABLE => {
                         self.metrics.forwarded.count("answered");
                         return Ok(Found::Response(response));
                     }
                     Err(Failure::Sent) if !is_safe => return Err("sent"),
                     // A connection may end between two requests. Once more, for each leader.
                     Err(Failure::Sent) if !std::mem::replace(&mut is_lost, true) => continue,
-                    Err(Failure::Sent | Failure::NotDone) => {}
+                    Ok(_) | Err(Failure::Sent | Failure::NotDone) => {}
                 }
             }
             self.look.notify_one();
@@ -231,9 +231,6 @@ impl Forwarder {
             return Err(Failure::NotDone);
         }
         *self.reached.lock() = Some(self.clock.since_boot());
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            self.look.notify_one();
-        }
         Ok(self.incoming(leader, connection, request, response))
     }
 
@@ -295,10 +292,6 @@ fn outgoing(
     }
     headers.insert(FORWARDED, leader.key.sign(connection.nonce, hop, request)?);
     Some(outgoing)
-}
-
-fn is_unavailable(response: &Response) -> bool {
-    response.status() == StatusCode::SERVICE_UNAVAILABLE
 }
 
 async fn here(router: Router, request: Request<Bytes>) -> Response {

@@ -44,11 +44,6 @@ impl Leader {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.epoch, &self.url) == (other.epoch, &other.url)
     }
-
-    /// Where the others reach it.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
 }
 
 impl Target {

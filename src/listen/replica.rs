@@ -74,7 +74,7 @@ impl<E: Electorate> Replica<E> {
             set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
             let Some(mut outlook) = outlook else { return };
             set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
-            set_fault.send_modify(|fault| warn(fault, outlook.fault.take()));
+            set_fault.send_modify(|fault| state(fault, outlook.fault.take()));
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
@@ -117,8 +117,8 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
     target.send_if_modified(|target| {
         let new = leader.map_or(Target::Nobody, |leader| Target::At(Arc::new(leader)));
         let is_other = !target.is_same(&new);
-        if let (true, Target::At(leader)) = (is_other, &new) {
-            tracing::info!(leader = leader.url(), "requests are forwarded to the leader");
+        if let (true, Target::At(_)) = (is_other, &new) {
+            tracing::info!(leader = outlook.leader, "requests are forwarded to the leader");
         }
         if is_other {
             *target = new;
@@ -131,6 +131,14 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
 fn warn(current: &mut Option<String>, new: Option<String>) {
     if let Some(text) = new.as_ref().filter(|_| *current != new) {
         tracing::warn!("{text}");
+    }
+    *current = new;
+}
+
+/// Takes what an operator must do. A new one is logged.
+fn state(current: &mut Option<String>, new: Option<String>) {
+    if let Some(text) = new.as_ref().filter(|_| *current != new) {
+        tracing::error!("{text}");
     }
     *current = new;
 }
@@ -158,7 +166,7 @@ async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, end: Cancella
         {
             lead.set_replicas(replicas);
         }
-        warn(&mut fault, campaign::fault(&electorate));
+        state(&mut fault, campaign::fault(&electorate));
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
             return;
         }
