@@ -147,7 +147,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let guard = || {
         ServiceBuilder::new()
             .layer(origin::cors(&app.origins))
-            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit))
+            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
             .layer(envelope::catch_panic(&app.metrics))
     };
     // Foreign origins are rejected before the handler.
@@ -204,7 +204,7 @@ fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// The protocols with sockets.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
-    let admit = from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit);
+    let admit = from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit);
     let readable =
         ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(&app.metrics));
     routes::sockets(&app.signaling)

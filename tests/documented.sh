@@ -1,12 +1,14 @@
 # shellcheck shell=sh
-# What docs/DEPLOYMENT.md tells people to run, for tests that run it as it stands and source this at the top of the tree.
+# What the documents tell people to run, for tests that run it as it stands and source this at the top of the tree.
 
-# documented SECTION LANGUAGE FILE: writes the section's code blocks of that language into FILE, or ends the script.
+# documented SECTION LANGUAGE FILE [PAGE]: writes the code blocks of that language in the section of the page (docs/DEPLOYMENT.md) into FILE, or
+# ends the script.
 documented() {
+    page=${4:-docs/DEPLOYMENT.md}
     awk -v heading="## $1" -v fence="\`\`\`$2" '
         /^## / { ours = $0 == heading }
         ours && $0 == fence { inside = 1; next }
         /^```$/ { inside = 0 }
-        inside' docs/DEPLOYMENT.md >"$3"
-    [ -s "$3" ] || { echo "docs/DEPLOYMENT.md has no $2 example in \"$1\"" >&2 && exit 1; }
+        inside' "$page" >"$3"
+    [ -s "$3" ] || { echo "$page has no $2 example in \"$1\"" >&2 && exit 1; }
 }

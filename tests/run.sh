@@ -62,6 +62,7 @@ browser replicas 'members at two replicas meet again after the leader was killed
 browser partytracks 'the unmodified partytracks over the SFU proxy, until the budget is spent'
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
+step balancers 'nginx and Caddy as the documents have them, before three replicas that start again and one that hangs' tests/deploy/balancers.sh
 step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
 step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/coturn/deployed.sh
 step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh

@@ -48,7 +48,7 @@ pub struct Process {
     pub lost_lines: LostLines,
     /// Summarizes refusals in the log.
     pub refusal_log: RefusalLog,
-    /// What the bodies in memory have beyond 16 KiB each.
+    /// What the bodies in memory have beyond [`turn_base::body::BODY_OWN`] each.
     pub long_bodies: MemoryQuota,
     /// Makes ids for requests that have none.
     pub request_ids: RequestIds,
@@ -92,6 +92,8 @@ pub struct Standby {
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
     pub warning: watch::Receiver<Option<String>>,
+    /// Why it cannot serve until the operator has done something.
+    pub fault: watch::Receiver<Option<String>>,
 }
 
 impl Deref for Standby {

@@ -7,7 +7,7 @@ use super::connect::judge_clock;
 use super::report::{Check, Verdict, fail, ok, warn};
 use crate::config::DatabaseConfig;
 use crate::store::postgres::connect::{Connection, Database, DatabaseError};
-use crate::store::postgres::standby::refuse_shared_session;
+use crate::store::postgres::standby::{is_shared, refuse_shared_session};
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
@@ -55,6 +55,15 @@ async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Chec
     let mut found: Vec<_> = found.into_iter().map(|verdict| (Check::Database, verdict)).collect();
     found.push((Check::Clock, judge_clock("the database", theirs, ours)));
     Ok(found)
+}
+
+/// What two replicas that run at the same address mean. `url`: the address of this one.
+pub(super) async fn check_address(config: &DatabaseConfig, url: &str) -> Option<Verdict> {
+    let connection = Database::new(config).connect("turn-broker doctor").await.ok()?;
+    // Without the table, no replica has begun.
+    let is_shared = is_shared(&connection, url.trim_end_matches('/'), config.lease).await.unwrap_or(false);
+    let remedy = "set ADVERTISE_URL of each replica to an address of its own: by default, it is the one from which it reaches the database";
+    is_shared.then(|| fail("two replicas run that are reached at this address", remedy))
 }
 
 async fn time_of_commit(connection: &Connection, clock: &dyn Clock) -> Result<Duration, DatabaseError> {

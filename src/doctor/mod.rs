@@ -132,6 +132,9 @@ impl<'a> Examination<'a, '_> {
             Some(url) => url.to_string(),
             None => format!("{}/", Database::new(config).default_url(self.config.server.port).await),
         };
+        if let Some(shared) = database::check_address(config, &url).await {
+            self.found(Check::AdvertiseUrl, &url, shared);
+        }
         let remedy = "start the service, or set ADVERTISE_URL to where the other replicas reach it";
         self.check(Check::AdvertiseUrl, &url, settings::broker_at(&url, remedy, self.client)).await;
     }

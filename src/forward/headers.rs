@@ -3,30 +3,38 @@
 //! A header that the sender names in `Connection` is passed on, unless it is one of these. An intermediary would have to remove it. But all
 //! replicas together are one server, and what a request means must not depend on the replica that it reaches: the leader reads each header
 //! of a request that is sent to it. A client could also remove what a trusted proxy has added, such as the name of its user, if that proxy
-//! passes `Connection` on.
+//! passes `Connection` on. For the same reason `Upgrade` is passed on: the leader refuses one that `Connection` does not name.
 
-use axum::http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 
 /// Headers of one connection, not of a request.
-const OF_CONNECTION: [HeaderName; 7] = [
+const OF_CONNECTION: [HeaderName; 6] = [
     CONNECTION,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
-    UPGRADE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Whether a request asks to switch protocols. hyper sees only `Upgrade`.
+pub(super) fn is_upgrade(request: &Request<Bytes>) -> bool {
+    let named = request.headers().get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
+    let mut named = named.flat_map(|line| line.split(',')).map(str::trim);
+    request.extensions().get::<OnUpgrade>().is_some()
+        && named.any(|name| name.eq_ignore_ascii_case("upgrade"))
+}
+
 /// Removes what concerns one connection. A request to switch protocols concerns both.
 pub(super) fn remove_of_connection(headers: &mut HeaderMap, is_upgrade: bool) {
-    let upgrade = headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
     for name in OF_CONNECTION {
         headers.remove(name);
     }
-    if let Some(upgrade) = upgrade {
-        headers.insert(UPGRADE, upgrade);
+    if is_upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
 }
@@ -62,6 +70,6 @@ mod tests {
             ("upgrade", "h2c"),
             ("x-other", "2"),
         ];
-        assert_eq!(left(&lines), "host: a, x-other: 2, x-user: ann");
+        assert_eq!(left(&lines), "host: a, upgrade: h2c, x-other: 2, x-user: ann");
     }
 }

@@ -1,25 +1,35 @@
-//! Who sent a forwarded request: the client's address and its peer, as the first replica found them, in one header under a code that only
-//! replicas can make. The key comes from the ledger, so there is no secret to configure. The code also covers method, path and minute: a
-//! header that somebody sees is of no use for another request, or later.
+//! How two replicas trust a connection between them. The key comes from the ledger, so there is no secret to configure, and no clock is
+//! compared. The replica that forwards sends a challenge. The leader answers with a nonce for this connection, under a code over the
+//! challenge, the nonce and its own address: whoever has got the address of a leader cannot make it, and what another leader says of itself
+//! proves nothing. Each request then has the addresses of its client and its peer in one header, under a code over them, the nonce, method
+//! and path: a header that somebody sees is of no use for another request, or on another connection.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use turn_base::random::{self, NoRandomness};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::only_line;
-use turn_ledger::{Minute, Timestamp};
 use turn_signaling::signing::SigningKey;
 
-/// The header.
+/// The header of a forwarded request. In a response: the request was refused, and nothing was done.
 pub const FORWARDED: HeaderName = HeaderName::from_static("turn-broker-forwarded");
-/// By how much the clocks of two replicas may differ. A code can be used again for as long.
-const MINUTES_MAX: u64 = 5;
-const PURPOSE: &[u8] = b"turn-broker forwarded request";
+/// The header of a request that asks the leader to prove that it is one.
+pub const CHALLENGE: HeaderName = HeaderName::from_static("turn-broker-challenge");
+/// The header of its answer.
+pub const PROOF: HeaderName = HeaderName::from_static("turn-broker-proof");
+const PURPOSE: &[u8] = b"turn-broker connection of replicas";
 
-/// Makes and checks the header.
+/// Makes and checks the codes.
 #[derive(Clone, Debug)]
 pub struct ForwardKey(SigningKey);
+
+/// A random number that is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonce(u128);
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +40,12 @@ pub struct Hop {
     pub peer: IpAddr,
 }
 
-/// What the header of a request is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forwarded {
-    /// There is none, or no replica made it for this request.
-    No,
-    /// A replica made it.
-    From(Hop),
-    /// A replica made it, whose clock differs by this many minutes.
-    Skewed(u64),
-}
-
 /// The socket of a request, which counts for one client. Among the extensions of the request.
 pub trait CountedSocket: Send + Sync {
     /// Counts the socket for nobody from now on.
     fn exempt(&self);
+    /// That of the connection, once a replica has sent a challenge.
+    fn nonce(&self) -> &OnceLock<Nonce>;
 }
 
 impl ForwardKey {
@@ -53,27 +54,59 @@ impl ForwardKey {
         Self(SigningKey::derived(secret, PURPOSE))
     }
 
-    /// The header for a request.
-    pub fn sign<B>(&self, hop: Hop, request: &Request<B>, now: Timestamp) -> Option<HeaderValue> {
-        let claims = format!("{} {} {}", Minute::of(now).number(), hop.client, hop.peer);
-        let signed = self.0.sign(&signed_text(&claims, request));
-        let (_, code) = signed.rsplit_once('.')?;
-        HeaderValue::from_str(&format!("{claims} {code}")).ok()
+    /// The answer of the leader at this URL to the challenge in a request.
+    pub fn prove<B>(&self, request: &Request<B>, url: &str) -> Option<HeaderValue> {
+        let challenge = Nonce::read(only_line(request.headers(), &CHALLENGE)?.to_str().ok()?)?;
+        let new = Nonce::random().ok()?;
+        let nonce = *socket_of(request)?.nonce().get_or_init(|| new);
+        HeaderValue::from_str(&format!("{nonce} {}", self.code(&proven_text(challenge, nonce, url)))).ok()
     }
 
-    /// What the header of a request says.
-    pub fn check<B>(&self, request: &Request<B>, now: Timestamp) -> Forwarded {
-        self.read(request, now).unwrap_or(Forwarded::No)
+    /// The nonce of the connection, if the answer to a challenge is that of the leader at this URL.
+    pub fn proven(&self, challenge: Nonce, url: &str, answer: &HeaderMap) -> Option<Nonce> {
+        let (nonce, code) = only_line(answer, &PROOF)?.to_str().ok()?.split_once(' ')?;
+        let nonce = Nonce::read(nonce)?;
+        self.is_code(&proven_text(challenge, nonce, url), code).then_some(nonce)
     }
 
-    fn read<B>(&self, request: &Request<B>, now: Timestamp) -> Option<Forwarded> {
-        let (claims, code) = only_line(request.headers(), &FORWARDED)?.to_str().ok()?.rsplit_once(' ')?;
-        self.0.signed(&format!("{}.{code}", signed_text(claims, request)))?;
-        let mut claims = claims.split(' ');
-        let minute: i64 = claims.next()?.parse().ok()?;
-        let (client, peer) = (claims.next()?.parse().ok()?, claims.next()?.parse().ok()?);
-        let skew = minute.abs_diff(Minute::of(now).number());
-        Some(if skew > MINUTES_MAX { Forwarded::Skewed(skew) } else { Forwarded::From(Hop { client, peer }) })
+    /// The header for a request on the connection with this nonce.
+    pub fn sign<B>(&self, nonce: Nonce, hop: Hop, request: &Request<B>) -> Option<HeaderValue> {
+        let code = self.code(&signed_text(nonce, hop, request));
+        HeaderValue::from_str(&format!("{} {} {code}", hop.client, hop.peer)).ok()
+    }
+
+    /// What another replica says of a request. `None`: no replica made its header on this connection.
+    pub fn check<B>(&self, request: &Request<B>) -> Option<Hop> {
+        let nonce = *socket_of(request)?.nonce().get()?;
+        let (hop, code) = only_line(request.headers(), &FORWARDED)?.to_str().ok()?.rsplit_once(' ')?;
+        let (client, peer) = hop.split_once(' ')?;
+        let hop = Hop { client: client.parse().ok()?, peer: peer.parse().ok()? };
+        self.is_code(&signed_text(nonce, hop, request), code).then_some(hop)
+    }
+
+    fn code(&self, text: &str) -> String {
+        self.0.sign(text).split_off(text.len() + 1)
+    }
+
+    fn is_code(&self, text: &str, code: &str) -> bool {
+        self.0.signed(&format!("{text}.{code}")).is_some()
+    }
+}
+
+impl Nonce {
+    /// A new one.
+    pub fn random() -> Result<Self, NoRandomness> {
+        random::bytes().map(u128::from_be_bytes).map(Self)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -89,110 +122,148 @@ impl Hop {
         Some(Self { client, peer: peer.ip() })
     }
 
-    /// Gives the request the peer that it had at the first replica, so that what a trusted proxy says is believed here too.
-    fn restore(self, request: &mut Request) -> ClientAddr {
+    /// Gives the request the peer that it had at the first replica, so that what a trusted proxy says is believed here too. Returns its
+    /// client.
+    pub fn restore(self, request: &mut Request) -> ClientAddr {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 0)));
         ClientAddr(self.client)
     }
 }
 
-impl Forwarded {
-    /// Gives a forwarded request the peer that counts for it. Returns its client. `None`: no replica has forwarded it. `client_header`: the
-    /// one in which proxies name their clients.
-    pub fn restore(self, request: &mut Request, client_header: &HeaderName) -> Option<ClientAddr> {
-        match self {
-            Self::No => None,
-            Self::From(hop) => Some(hop.restore(request)),
-            Self::Skewed(_) => count_as_own(request, client_header),
-        }
-    }
+fn socket_of<B>(request: &Request<B>) -> Option<&Arc<dyn CountedSocket>> {
+    request.extensions().get()
 }
 
-/// Makes a request one of the replica that forwarded it: its clock differs, so its word on the client may be an old one that somebody has seen.
-/// What a proxy says is not believed either, even if this replica trusts the other one as a proxy: it passes on what the client sent.
-fn count_as_own(request: &mut Request, client_header: &HeaderName) -> Option<ClientAddr> {
-    let ConnectInfo(replica) = *request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    // No proxy has this address.
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
-    // Unread, it would look like that of a proxy that `TRUSTED_PROXIES` lacks.
-    request.headers_mut().remove(client_header);
-    Some(ClientAddr(replica.ip().to_canonical()))
+/// No part of the two texts contains a space, and their first words differ. So no two of them are the same.
+fn proven_text(challenge: Nonce, nonce: Nonce, url: &str) -> String {
+    format!("leader {challenge} {nonce} {url}")
 }
 
-/// No part of it contains a space, so two requests never have the same text.
-fn signed_text<B>(claims: &str, request: &Request<B>) -> String {
+fn signed_text<B>(nonce: Nonce, Hop { client, peer }: Hop, request: &Request<B>) -> String {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    format!("{claims} {} {target}", request.method())
+    format!("request {nonce} {client} {peer} {} {target}", request.method())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
+    const URL: &str = "http://10.0.0.7:3001";
     const HOP: Hop = Hop {
         client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         peer: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
     };
 
+    #[derive(Default)]
+    struct Socket(OnceLock<Nonce>);
+
+    impl CountedSocket for Socket {
+        fn exempt(&self) {}
+
+        fn nonce(&self) -> &OnceLock<Nonce> {
+            &self.0
+        }
+    }
+
     fn key() -> ForwardKey {
         ForwardKey::derived_from(&[7; 64])
     }
 
-    fn request(method: &str, target: &str) -> Request<()> {
-        Request::builder().method(method).uri(target).body(()).unwrap()
+    /// A connection at the leader.
+    fn connection() -> Arc<dyn CountedSocket> {
+        Arc::new(Socket::default())
     }
 
-    fn signed() -> Request<()> {
-        let mut request = request("GET", "/api/turn-credentials?ttl=60");
-        let header = key().sign(HOP, &request, NOON).unwrap();
-        request.headers_mut().insert(FORWARDED, header);
-        request
+    fn request(
+        on: &Arc<dyn CountedSocket>,
+        method: &str,
+        target: &str,
+        name: HeaderName,
+        value: &str,
+    ) -> Request<()> {
+        let value = HeaderValue::from_str(value).unwrap();
+        let request = Request::builder().method(method).uri(target).header(name, value);
+        request.extension(Arc::clone(on)).body(()).unwrap()
+    }
+
+    /// The leader's answer to a challenge on a connection.
+    fn answer(on: &Arc<dyn CountedSocket>, challenge: &str) -> HeaderMap {
+        let request = request(on, "GET", "/leader", CHALLENGE, challenge);
+        HeaderMap::from_iter(key().prove(&request, URL).map(|proof| (PROOF, proof)))
+    }
+
+    fn signed(on: &Arc<dyn CountedSocket>) -> Request<()> {
+        let challenge = Nonce::random().unwrap();
+        let nonce = key().proven(challenge, URL, &answer(on, &challenge.to_string())).unwrap();
+        let unsigned = request(on, "GET", "/api/turn-credentials?ttl=60", CHALLENGE, "");
+        let header = key().sign(nonce, HOP, &unsigned).unwrap();
+        request(on, "GET", "/api/turn-credentials?ttl=60", FORWARDED, header.to_str().unwrap())
     }
 
     #[test]
-    fn a_replica_believes_what_another_one_says_of_a_request() {
-        let request = signed();
-        assert_eq!(key().check(&request, NOON), Forwarded::From(HOP));
-        assert_eq!(ForwardKey::derived_from(&[8; 64]).check(&request, NOON), Forwarded::No);
+    fn the_leader_at_an_address_proves_it_to_the_one_that_asked() {
+        let challenge = Nonce::random().unwrap();
+        let on = connection();
+        let proof = answer(&on, &challenge.to_string());
+        let nonce = key().proven(challenge, URL, &proof);
+        assert!(nonce.is_some() && nonce.as_ref() == on.nonce().get());
+        assert_eq!(key().proven(challenge, URL, &answer(&on, &challenge.to_string())), nonce, "it stays");
+        assert_eq!(key().proven(Nonce::random().unwrap(), URL, &proof), None, "an old answer");
+        assert_eq!(key().proven(challenge, "http://10.0.0.8:3001", &proof), None, "that of another leader");
+        assert_eq!(ForwardKey::derived_from(&[8; 64]).proven(challenge, URL, &proof), None);
+        assert_eq!(key().proven(challenge, URL, &HeaderMap::new()), None, "an older version");
+        // Words that the other one would take for its own.
+        for challenge in ["", "x", "1 http://10.0.0.7:3001", &format!("{challenge} {URL}")] {
+            assert!(answer(&on, challenge).is_empty(), "{challenge}");
+        }
         assert_eq!(format!("{:?}", key()), "ForwardKey(SigningKey([redacted]))");
     }
 
     #[test]
-    fn the_code_is_for_one_request_and_some_minutes() {
-        let header = signed().headers()[FORWARDED].clone();
+    fn the_leader_believes_what_a_replica_says_of_a_request_on_its_own_connection() {
+        let on = connection();
+        let request = signed(&on);
+        assert_eq!(key().check(&request), Some(HOP));
+        assert_eq!(ForwardKey::derived_from(&[8; 64]).check(&request), None);
+        let header = request.headers()[FORWARDED].to_str().unwrap();
+        let other = connection();
+        let replayed =
+            |on| super::tests::request(on, "GET", "/api/turn-credentials?ttl=60", FORWARDED, header);
+        assert_eq!(key().check(&replayed(&other)), None, "a connection on which nobody has asked");
+        answer(&other, &Nonce::random().unwrap().to_string());
+        assert_eq!(key().check(&replayed(&other)), None, "another connection");
+        assert_eq!(key().check(&replayed(&on)), Some(HOP));
+    }
+
+    #[test]
+    fn the_code_is_for_one_request() {
+        let on = connection();
+        let header = signed(&on).headers()[FORWARDED].to_str().unwrap().to_owned();
         for (method, target) in [
             ("POST", "/api/turn-credentials?ttl=60"),
             ("GET", "/api/turn-credentials?ttl=61"),
             ("GET", "/api/turn-credentials"),
         ] {
-            let mut other = request(method, target);
-            other.headers_mut().insert(FORWARDED, header.clone());
-            assert_eq!(key().check(&other, NOON), Forwarded::No, "{method} {target}");
-        }
-        for (minutes, expected) in [
-            (5, Forwarded::From(HOP)),
-            (-5, Forwarded::From(HOP)),
-            (6, Forwarded::Skewed(6)),
-            (-6, Forwarded::Skewed(6)),
-        ] {
-            let now = Timestamp::from_millis(NOON.as_millis() + minutes * 60_000);
-            assert_eq!(key().check(&signed(), now), expected, "{minutes}");
+            assert_eq!(
+                key().check(&request(&on, method, target, FORWARDED, &header)),
+                None,
+                "{method} {target}"
+            );
         }
     }
 
     #[test]
     fn a_header_that_was_made_or_changed_by_somebody_else_is_ignored() {
-        let text = signed().headers()[FORWARDED].to_str().unwrap().to_owned();
+        let on = connection();
+        let text = signed(&on).headers()[FORWARDED].to_str().unwrap().to_owned();
         let forged = text.replace("203.0.113.9", "203.0.113.8");
-        for header in ["", " ", "1 2 3 4", "28949040 203.0.113.9 ::1 AAAA", &forged, &text[1..]] {
-            let mut request = request("GET", "/api/turn-credentials?ttl=60");
-            request.headers_mut().insert(FORWARDED, HeaderValue::from_str(header).unwrap());
-            assert_eq!(key().check(&request, NOON), Forwarded::No, "{header}");
+        let with = |header: &str| request(&on, "GET", "/api/turn-credentials?ttl=60", FORWARDED, header);
+        for header in ["", " ", "1 2 3", "203.0.113.9 ::1 AAAA", &forged, &text[1..], &format!("{text} x")] {
+            assert_eq!(key().check(&with(header)), None, "{header}");
         }
-        let mut twice = signed();
+        let mut twice = with(&text);
+        assert_eq!(key().check(&twice), Some(HOP));
         twice.headers_mut().append(FORWARDED, HeaderValue::from_str(&text).unwrap());
-        assert_eq!(key().check(&twice, NOON), Forwarded::No, "two lines");
-        assert_eq!(key().check(&request("GET", "/"), NOON), Forwarded::No);
+        assert_eq!(key().check(&twice), None, "two lines");
     }
 }

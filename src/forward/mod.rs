@@ -1,75 +1,78 @@
-//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads, or the leader that has
-//! it is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe, or if its
-//! method is safe and a leader that cannot write has refused it. A WebSocket ends with the lead of the replica that has it.
+//! How a request reaches the leader from another replica. It goes out on a connection on which a leader has proven itself, so it is
+//! forwarded once at most. Until the head of a response it has one place and one deadline, whatever it waits for: a leader, a connection, or
+//! the response. It is sent again only if that can do no harm: if it was not sent, or if its method is safe and no leader has answered it.
+//! A WebSocket ends with the lead of the replica that has it.
 
-use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::http::uri::{Authority, PathAndQuery};
-use axum::http::{Method, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::telemetry::metrics::Metrics;
 use turn_base::body::BODY_MAX;
-use turn_base::clock::{self, Clock};
+use turn_base::clock::Clock;
 use turn_base::error::ApiError;
-use turn_base::request::client_addr::ClientAddr;
+use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 
-mod client;
+mod connections;
 mod headers;
-mod hold;
 mod mac;
+mod response;
+mod room;
 mod target;
 mod upgrade;
 
-pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
-pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
+pub use connections::CONNECTING_MAX;
+pub use mac::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
+pub use room::HELD_PER_CLIENT_MAX;
 pub use target::{Leader, Target};
 
-use client::{LeaderClient, client, socket_client};
-use headers::remove_of_connection;
-use hold::{Hold, NotHeld, Wait};
+use connections::{Connection, Connections};
+use headers::{is_upgrade, remove_of_connection};
+use response::PROGRESS_MAX;
+use room::Room;
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
-/// The longest time to the head of a response. A leader that is paused has been replaced before: the longest lease is 60 s.
-const ANSWER_MAX: Duration = Duration::from_secs(70);
+/// The longest time until the head of a response.
+pub const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
-/// When a leader is there, the requests that have waited are not sent all at once: so many wait for a response, or have waited for this
-/// time. The leader counts a new connection for one client until it has read its request.
-pub const WOKEN_MAX: usize = 128;
-const WOKEN_TIME: Duration = Duration::from_millis(500);
+/// The pause before a leader that could not be reached, or has refused a request, is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A response that is passed on as it is. Among its extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct PassedOn;
 
+/// Where a response comes from.
+enum Found {
+    /// The leader has responded.
+    Response(Response),
+    /// This replica leads.
+    Here(Router),
+}
+
 /// Why the leader gave no response.
 enum Failure {
-    /// The request cannot be forwarded at all.
-    Invalid,
-    /// The request was not sent.
-    NotSent,
+    /// The request was not sent, or nothing was done.
+    NotDone,
     /// The request may have had its effect.
     Sent,
-    /// The request may not wait any longer: for its turn, or for a leader that has it and is silent.
-    Silent,
-    /// The leader is silent and has refused the request, so it may be cut off from the database, which this replica reaches.
-    Refused,
 }
 
 /// Sends requests to the leader.
@@ -78,12 +81,8 @@ pub struct Forwarder {
     target: watch::Receiver<Target>,
     /// Whether the leader has written nothing lately.
     is_silent: watch::Receiver<bool>,
-    client: LeaderClient,
-    /// For the requests that open sockets.
-    socket_client: LeaderClient,
-    hold: Hold,
-    /// For requests that have waited, while they are sent.
-    woken: Semaphore,
+    connections: Connections,
+    room: Room,
     /// Asks for a look at who leads.
     look: Arc<Notify>,
     /// The sockets that are passed on.
@@ -92,8 +91,10 @@ pub struct Forwarder {
     end: CancellationToken,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// When the leader last responded: milliseconds since boot, and one more. 0: never.
-    reached: AtomicU64,
+    /// A leader that is not reached.
+    unreached: Throttle,
+    /// When the leader last responded, since boot.
+    reached: Mutex<Option<Duration>>,
 }
 
 impl Forwarder {
@@ -106,89 +107,57 @@ impl Forwarder {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self {
-            target,
-            is_silent,
-            client: client(),
-            socket_client: socket_client(),
-            hold: Hold::default(),
-            woken: Semaphore::new(WOKEN_MAX),
-            look,
-            sockets: TaskTracker::new(),
-            end,
-            clock,
-            metrics,
-            reached: AtomicU64::new(0),
-        }
+        let (connections, room, sockets, unreached, reached) = Default::default();
+        Self { target, is_silent, connections, room, look, sockets, end, clock, metrics, unreached, reached }
     }
 
     /// Gets a response from the replica that leads, which may be this one by then.
     pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
-        let ClientAddr(client) = *request.extensions().get().ok_or_else(ApiError::internal)?;
-        let mut wait = self.hold.wait(ClientKey::of(client));
-        let mut may_repeat = request.method().is_safe();
-        loop {
-            let target = self.target.borrow().clone();
-            if target.ends(&request, self.clock.now()) {
-                return Err(self.refuse("hops"));
+        let hop = Hop::of(&request).ok_or_else(ApiError::internal)?;
+        if *request.method() == Method::CONNECT {
+            return Err(ApiError::invalid("Send a path."));
+        }
+        let found = match self.room.enter(ClientKey::of(hop.client)) {
+            Some(_place) => timeout(ANSWER_MAX, self.find(&request, hop)).await.unwrap_or(Err("not_held")),
+            None => Err("not_held"),
+        };
+        match found {
+            Ok(Found::Response(response)) => Ok(response),
+            Ok(Found::Here(router)) => Ok(here(router, request).await),
+            Err(outcome) => {
+                self.metrics.forwarded.count(outcome);
+                Err(ApiError::no_leader())
             }
-            let mut is_refused = false;
-            let address = match target {
-                Target::Here(router) => return Ok(here(router, request).await),
-                Target::At(leader) => {
-                    match self.ask(&leader, &request, &mut wait).await {
-                        Ok(response) => return Ok(response),
-                        Err(Failure::Invalid) => return Err(ApiError::invalid("Send a path.")),
-                        Err(Failure::Sent) if !may_repeat => return Err(self.refuse("sent")),
-                        Err(Failure::Sent) => may_repeat = false,
-                        Err(Failure::Silent) => return Err(self.refuse("not_held")),
-                        Err(Failure::Refused) => is_refused = true,
-                        Err(Failure::NotSent) => {}
-                    }
-                    self.look.notify_one();
-                    Some(leader.address)
-                }
-                Target::Nobody(_) => None,
-            };
-            if !wait.has_begun() {
-                self.metrics.forwarded.count("held");
-            }
-            let has_changed = async {
-                tokio::select! {
-                    () = self.left(address.as_ref()) => {}
-                    () = self.speaks(), if is_refused => {}
-                }
-            };
-            let may_answer = address.is_some() && !is_refused;
-            wait.pause(may_answer, has_changed).await.map_err(|NotHeld| self.refuse("not_held"))?;
         }
     }
 
-    fn refuse(&self, outcome: &'static str) -> ApiError {
-        self.metrics.forwarded.count(outcome);
-        ApiError::no_leader()
-    }
-
-    /// Whether another replica has forwarded this request, although this one does not lead.
-    pub fn ends<B>(&self, request: &Request<B>) -> bool {
-        self.target.borrow().ends(request, self.clock.now())
-    }
-
-    /// Whether the leader serves: the code of its answer, or an error if it cannot be reached. A leader that was reached so shortly ago that
-    /// requests still wait for the next one counts as one that serves.
+    /// Whether the leader serves: an error if it says so, or if it cannot be reached. A leader that was reached so shortly ago that requests
+    /// still wait for the next one counts as one that serves.
     pub async fn probe(&self) -> Result<(), ApiError> {
-        let target = self.target.borrow().clone();
-        let answer = match &target {
+        let leader = match &*self.target.borrow() {
             Target::Here(_) => return Ok(()),
-            Target::At(leader) => {
-                tokio::time::timeout(PROBE_MAX, self.ask_ready(leader)).await.ok().flatten()
-            }
-            Target::Nobody(_) => None,
+            Target::At(leader) => Some(Arc::clone(leader)),
+            Target::Nobody => None,
         };
-        match answer {
-            Some((StatusCode::OK, _)) => Ok(()),
-            Some((_, body)) if is_of_ledger(&body) => Err(ApiError::not_recorded()),
-            _ if self.was_reached() => Ok(()),
+        let answer = match &leader {
+            Some(leader) => timeout(PROBE_MAX, self.ask_ready(leader)).await.ok().flatten(),
+            None => None,
+        };
+        let was_reached =
+            self.reached.lock().is_some_and(|at| self.clock.since_boot().saturating_sub(at) < ANSWER_MAX);
+        match (answer, leader) {
+            (Some((StatusCode::OK, _)), _) => Ok(()),
+            // The code of the error.
+            (Some((_, body)), _) if body.contains("LEDGER_UNAVAILABLE") => Err(ApiError::not_recorded()),
+            _ if was_reached => Ok(()),
+            (None, Some(leader)) => {
+                let remedy =
+                    format!("Check ADVERTISE_URL of the leader: none answers at {} from here.", leader.url);
+                if let Some(held_back) = self.unreached.pass(self.clock.instant()) {
+                    tracing::warn!(held_back, "{remedy}");
+                }
+                Err(ApiError::no_leader().message(remedy))
+            }
             _ => Err(ApiError::no_leader()),
         }
     }
@@ -200,154 +169,129 @@ impl Forwarder {
         self.sockets.wait().await;
     }
 
-    /// `None` also from a replica that does not lead, which the signature stops from asking further.
-    async fn ask_ready(&self, leader: &Leader) -> Option<(StatusCode, Bytes)> {
-        let uri = leader.uri(PathAndQuery::from_static("/ready"))?;
-        let mut request = hyper::Request::get(uri).body(Full::default()).ok()?;
-        let signature = leader.key.sign(Hop::NO_CLIENT, &request, self.clock.now())?;
-        request.headers_mut().insert(FORWARDED, signature);
-        let (head, body) = self.client.request(request).await.ok()?.into_parts();
-        if head.headers.contains_key(FORWARDED) {
-            return None;
-        }
-        self.note_reached();
-        let body = Limited::new(body, BODY_MAX).collect().await.ok()?.to_bytes();
-        Some((head.status, body))
-    }
-
-    async fn ask(
-        &self,
-        leader: &Leader,
-        request: &Request<Bytes>,
-        wait: &mut Wait<'_>,
-    ) -> Result<Response, Failure> {
-        let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
-        let woken = self.turn(leader, wait).await?;
-        let is_sent = async move {
-            if let Some(_place) = woken {
-                tokio::time::sleep(WOKEN_TIME).await;
-            }
-            pending::<Infallible>().await
-        };
-        let client = if is_upgrade(request) { &self.socket_client } else { &self.client };
-        let (mut is_silent, held) = (self.is_silent.clone(), || self.metrics.forwarded.count("held"));
-        let response = tokio::select! {
-            biased;
-            response = client.request(outgoing) => response.map_err(|error| {
-                if error.is_connect() { Failure::NotSent } else { Failure::Sent }
-            })?,
-            never = is_sent => match never {},
-            () = self.replaced(leader, request) => return Err(Failure::Sent),
-            NotHeld = wait.sit_out(&mut is_silent, held) => return Err(Failure::Silent),
-            () = tokio::time::sleep(ANSWER_MAX) => return Err(Failure::Sent),
-        };
-        // It does not lead any more, and has done nothing.
-        if response.headers().contains_key(FORWARDED) {
-            return Err(Failure::NotSent);
-        }
-        self.note_reached();
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            if request.method().is_safe() && *self.is_silent.borrow() {
-                return Err(Failure::Refused);
+    /// The leader's response, or this replica's routes once it leads. An error if the request can no longer be sent.
+    async fn find(&self, request: &Request<Bytes>, hop: Hop) -> Result<Found, &'static str> {
+        let (mut target, is_safe) = (self.target.clone(), request.method().is_safe());
+        let (mut is_held, mut is_lost) = (false, false);
+        loop {
+            let leader = match &*target.borrow_and_update() {
+                Target::Here(router) => return Ok(Found::Here(router.clone())),
+                Target::At(leader) => Some(Arc::clone(leader)),
+                Target::Nobody => None,
+            };
+            if let Some(leader) = &leader {
+                let asked = tokio::select! {
+                    biased;
+                    asked = self.ask(leader, request, hop) => asked,
+                    // A leader that hands the lead over finishes what must not be sent again.
+                    () = changed(&mut target), if is_safe => {
+                        is_lost = false;
+                        continue;
+                    }
+                };
+                // A leader that is silent may be cut off from the database, which this replica reaches.
+                let may_refuse = !is_safe || !*self.is_silent.borrow();
+                match asked {
+                    Ok(response) if may_refuse || response.status() != StatusCode::SERVICE_UNAVAILABLE => {
+                        self.metrics.forwarded.count("answered");
+                        return Ok(Found::Response(response));
+                    }
+                    Err(Failure::Sent) if !is_safe => return Err("sent"),
+                    // A connection may end between two requests. Once more, for each leader.
+                    Err(Failure::Sent) if !std::mem::replace(&mut is_lost, true) => continue,
+                    Ok(_) | Err(Failure::Sent | Failure::NotDone) => {}
+                }
             }
             self.look.notify_one();
+            if !std::mem::replace(&mut is_held, true) {
+                self.metrics.forwarded.count("held");
+            }
+            tokio::select! {
+                () = changed(&mut target) => is_lost = false,
+                () = tokio::time::sleep(RETRY_PAUSE), if leader.is_some() && !is_lost => {}
+            }
         }
-        self.metrics.forwarded.count("answered");
-        Ok(self.incoming(leader, request, response))
     }
 
-    /// The place of a request that has waited among those that are sent to a leader.
-    async fn turn(
+    /// Sends a request once.
+    async fn ask(
         &self,
-        leader: &Leader,
-        wait: &mut Wait<'_>,
-    ) -> Result<Option<SemaphorePermit<'_>>, Failure> {
-        if !wait.has_begun() {
-            return Ok(None);
+        leader: &Arc<Leader>,
+        request: &Request<Bytes>,
+        hop: Hop,
+    ) -> Result<Response, Failure> {
+        let connected = self.connections.get(leader, is_upgrade(request)).await;
+        let mut connection = connected.ok_or(Failure::NotDone)?;
+        let outgoing = outgoing(leader, &connection, request, hop).ok_or(Failure::NotDone)?;
+        connection.sender.ready().await.map_err(|_| Failure::NotDone)?;
+        let response = connection.sender.try_send_request(outgoing).await.map_err(|mut error| {
+            if error.take_message().is_some() { Failure::NotDone } else { Failure::Sent }
+        })?;
+        if response.headers().contains_key(FORWARDED) {
+            return Err(Failure::NotDone);
         }
-        let woken = wait.until_end(self.woken.acquire()).await.map_err(|NotHeld| Failure::Silent)?;
-        if self.target.borrow().has_left(Some(&leader.address)) {
-            Err(Failure::NotSent)
-        } else {
-            Ok(woken.ok())
-        }
+        *self.reached.lock() = Some(self.clock.since_boot());
+        Ok(self.incoming(leader, connection, request, response))
     }
 
-    fn outgoing(&self, leader: &Leader, request: &Request<Bytes>) -> Option<hyper::Request<Full<Bytes>>> {
-        let mut outgoing = hyper::Request::new(Full::new(request.body().clone()));
-        *outgoing.method_mut() = Some(request.method()).filter(|method| *method != Method::CONNECT)?.clone();
-        *outgoing.uri_mut() = leader.uri(request.uri().path_and_query()?.clone())?;
-        let headers = outgoing.headers_mut();
-        headers.clone_from(request.headers());
-        remove_of_connection(headers, is_upgrade(request));
-        for name in [CONTENT_LENGTH, EXPECT] {
-            headers.remove(name);
-        }
-        headers.insert(FORWARDED, leader.key.sign(Hop::of(request)?, request, self.clock.now())?);
-        Some(outgoing)
+    async fn ask_ready(&self, leader: &Arc<Leader>) -> Option<(StatusCode, String)> {
+        let mut request = Request::default();
+        *request.uri_mut() = Uri::from_static("/ready");
+        let (head, body) = self.ask(leader, &request, Hop::NO_CLIENT).await.ok()?.into_parts();
+        let body = to_bytes(body, BODY_MAX).await.ok()?;
+        Some((head.status, String::from_utf8_lossy(&body).into_owned()))
     }
 
     fn incoming(
         &self,
-        leader: &Leader,
+        leader: &Arc<Leader>,
+        connection: Connection,
         request: &Request<Bytes>,
         mut response: hyper::Response<hyper::body::Incoming>,
     ) -> Response {
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(client) = request.extensions().get::<OnUpgrade>().filter(|_| is_upgraded) {
             let (client, leader_side) = (client.clone(), hyper::upgrade::on(&mut response));
-            let (end, mut target) = (self.end.clone(), self.target.clone());
-            let address = leader.address.clone();
+            let (end, target, leader) = (self.end.clone(), self.target.clone(), Arc::clone(leader));
             self.sockets.spawn(async move {
                 let cut = async {
                     tokio::select! {
                         () = end.cancelled() => GOING_AWAY,
-                        () = left(&mut target, Some(&address)) => SERVICE_RESTART,
+                        () = left(target, &leader) => SERVICE_RESTART,
                     }
                 };
                 upgrade::pass_on(client, leader_side, cut).await;
             });
+        } else if !is_upgrade(request) {
+            self.connections.keep(connection);
         }
         remove_of_connection(response.headers_mut(), is_upgraded);
         response.extensions_mut().insert(PassedOn);
-        response.map(Body::new)
-    }
-
-    /// Resolves when the leader was replaced, and its response is not worth waiting for. One that hands the lead over finishes what it has,
-    /// so a request that must not be sent again has the rest of its time.
-    async fn replaced(&self, leader: &Leader, request: &Request<Bytes>) {
-        let end = clock::deadline(HOLD_MAX);
-        self.left(Some(&leader.address)).await;
-        if !request.method().is_safe() {
-            tokio::time::sleep_until(end).await;
-        }
-    }
-
-    async fn left(&self, address: Option<&Authority>) {
-        left(&mut self.target.clone(), address).await;
-    }
-
-    /// Resolves when the leader has written again.
-    async fn speaks(&self) {
-        hold::until(&mut self.is_silent.clone(), false).await;
-    }
-
-    fn note_reached(&self) {
-        self.reached.store(self.millis(), Ordering::Relaxed);
-    }
-
-    fn was_reached(&self) -> bool {
-        let reached = self.reached.load(Ordering::Relaxed);
-        reached > 0 && u128::from(self.millis().saturating_sub(reached)) < HOLD_MAX.as_millis()
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.clock.since_boot().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        response.map(|body| Body::new(response::Response::new(body, PROGRESS_MAX)))
     }
 }
 
-fn is_upgrade(request: &Request<Bytes>) -> bool {
-    request.extensions().get::<OnUpgrade>().is_some()
+/// A request as it goes out on a connection.
+fn outgoing(
+    leader: &Leader,
+    connection: &Connection,
+    request: &Request<Bytes>,
+    hop: Hop,
+) -> Option<hyper::Request<Full<Bytes>>> {
+    let mut outgoing = hyper::Request::new(Full::new(request.body().clone()));
+    outgoing.method_mut().clone_from(request.method());
+    *outgoing.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from)?;
+    let headers = outgoing.headers_mut();
+    headers.clone_from(request.headers());
+    remove_of_connection(headers, is_upgrade(request));
+    for name in [CONTENT_LENGTH, EXPECT] {
+        headers.remove(name);
+    }
+    if !headers.contains_key(HOST) {
+        headers.insert(HOST, HeaderValue::from_str(leader.address.as_str()).ok()?);
+    }
+    headers.insert(FORWARDED, leader.key.sign(connection.nonce, hop, request)?);
+    Some(outgoing)
 }
 
 async fn here(router: Router, request: Request<Bytes>) -> Response {
@@ -356,16 +300,18 @@ async fn here(router: Router, request: Request<Bytes>) -> Response {
     response
 }
 
-/// Resolves when requests do not go to this address any more. `None`: when there is a leader.
-async fn left(target: &mut watch::Receiver<Target>, address: Option<&Authority>) {
-    if target.wait_for(|target| target.has_left(address)).await.is_err() {
+/// Resolves when requests go another way than when it was last looked at.
+async fn changed(target: &mut watch::Receiver<Target>) {
+    if target.changed().await.is_err() {
         // Nobody looks any more: the process ends.
         pending::<()>().await;
     }
 }
 
-/// Whether an error response says that the leader cannot write the ledger.
-fn is_of_ledger(body: &[u8]) -> bool {
-    let code = serde_json::from_slice::<serde_json::Value>(body).ok().map(|body| body["code"].clone());
-    code.is_some_and(|code| code == "LEDGER_UNAVAILABLE")
+/// Resolves when this leader was replaced.
+async fn left(mut target: watch::Receiver<Target>, leader: &Leader) {
+    let has_left = |target: &Target| !matches!(target, Target::At(other) if other.is_same(leader));
+    if target.wait_for(has_left).await.is_err() {
+        pending::<()>().await;
+    }
 }

@@ -1,18 +1,13 @@
 //! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. Only the
-//! frame that closes it can be the standby's own. It never stands within another frame, or after the leader's.
+//! frame that closes it can be the standby's own. It never stands within another frame, or after the leader's: then the socket just ends.
 
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf, copy_buf, sink, split,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink, split};
 use tokio::time::timeout;
 
 /// The buffer of each direction. Bytes.
@@ -21,7 +16,7 @@ const BUFFER: usize = 4 * 1024;
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// The code of a close frame: this replica ends.
 pub(super) const GOING_AWAY: u16 = 1001;
-/// The same: the leader was replaced.
+/// The same: the leader was replaced, or has died.
 pub(super) const SERVICE_RESTART: u16 = 1012;
 
 /// Passes bytes on until one side has closed, or until `cut` says with which code to close.
@@ -36,52 +31,13 @@ pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Futu
     pass_between(TokioIo::new(client), TokioIo::new(leader), cut).await;
 }
 
+/// The two directions end independently: what a leader has sent before it stopped reading still reaches the client.
 async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
-    mut leader: S,
+    leader: S,
     cut: impl Future<Output = u16>,
 ) {
-    let may_close = Arc::new(AtomicBool::new(true));
-    let mut client = Client { socket: client, frames: Frames::default(), may_close: Arc::clone(&may_close) };
-    let code = {
-        let mut passed_on = pin!(both_ways(&mut client, &mut leader, &may_close));
-        let code = tokio::select! {
-            _ = &mut passed_on => return,
-            code = cut => code,
-        };
-        let rest = std::future::poll_fn(|context| {
-            let may_close = || may_close.load(Ordering::Relaxed);
-            let is_over = may_close() || passed_on.as_mut().poll(context).is_ready() || may_close();
-            if is_over { Poll::Ready(()) } else { Poll::Pending }
-        });
-        if timeout(CLOSE_MAX, rest).await.is_err() || !may_close.load(Ordering::Relaxed) {
-            return;
-        }
-        code
-    };
-    let close = async {
-        client.socket.write_all(&close_frame(code)).await?;
-        client.socket.shutdown().await?;
-        // What is unread when a socket is closed can cost the client the frame.
-        while client.socket.read(&mut [0; BUFFER]).await? > 0 {}
-        io::Result::Ok(())
-    };
-    let _ = timeout(CLOSE_MAX, close).await;
-}
-
-fn close_frame(code: u16) -> [u8; 4] {
-    let [high, low] = code.to_be_bytes();
-    [0x88, 2, high, low]
-}
-
-/// Returns when both sides have closed. Once the leader has, nothing bounds the socket any more, so the client has to close it soon. A
-/// leader that died has sent no frame that closes the socket, so the standby sends one.
-async fn both_ways(
-    client: impl AsyncRead + AsyncWrite + Unpin,
-    leader: impl AsyncRead + AsyncWrite + Unpin,
-    may_close: &AtomicBool,
-) -> io::Result<()> {
-    let ((from_client, mut to_client), (from_leader, mut to_leader)) = (split(client), split(leader));
+    let ((from_client, mut to_client), (mut from_leader, mut to_leader)) = (split(client), split(leader));
     let mut up = pin!(async {
         let mut from_client = BufReader::with_capacity(BUFFER, from_client);
         let _ = copy_buf(&mut from_client, &mut to_leader).await;
@@ -90,62 +46,35 @@ async fn both_ways(
         copy_buf(&mut from_client, &mut sink()).await
     });
     let mut down = pin!(async {
-        let _ = copy_buf(&mut BufReader::with_capacity(BUFFER, from_leader), &mut to_client).await;
-        if may_close.load(Ordering::Relaxed) {
-            to_client.write_all(&close_frame(SERVICE_RESTART)).await?;
-        }
-        to_client.shutdown().await
+        let (mut frames, mut may_close, mut buffer) = (Frames::default(), true, [0; BUFFER]);
+        let passed_on = async {
+            while let Ok(length @ 1..) = from_leader.read(&mut buffer).await {
+                may_close = false;
+                to_client.write_all(&buffer[..length]).await?;
+                may_close = frames.pass(&buffer[..length]);
+            }
+            io::Result::Ok(SERVICE_RESTART)
+        };
+        let code = tokio::select! {
+            died = passed_on => died?,
+            code = cut => code,
+        };
+        let close = async {
+            if may_close {
+                let [high, low] = code.to_be_bytes();
+                to_client.write_all(&[0x88, 2, high, low]).await?;
+            }
+            to_client.shutdown().await
+        };
+        timeout(CLOSE_MAX, close).await?
     });
     tokio::select! {
         biased;
-        closed = &mut down => {
-            closed?;
+        // Once the leader has closed, nothing bounds the socket any more, so the client has to close it soon.
+        closed = &mut down => if closed.is_ok() {
             let _ = timeout(CLOSE_MAX, up).await;
-            Ok(())
-        }
-        closed = &mut up => {
-            closed?;
-            down.await
-        }
-    }
-}
-
-/// The client's socket, which knows where the frames are that are written to it.
-struct Client<S> {
-    socket: S,
-    frames: Frames,
-    /// Whether a frame that closes the socket may follow.
-    may_close: Arc<AtomicBool>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
-        self.frames.pass(&bytes[..written]);
-        self.may_close.store(self.frames.may_close(), Ordering::Relaxed);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        },
+        _ = &mut up => drop(down.await),
     }
 }
 
@@ -161,25 +90,20 @@ struct Frames {
 }
 
 impl Frames {
-    fn pass(&mut self, mut bytes: &[u8]) {
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.left > 0 {
-                let passed = self.left.min(bytes.len());
-                self.left -= passed;
-                bytes = &bytes[passed..];
-                continue;
-            }
-            self.header.push(*first);
-            bytes = rest;
+    /// Whether a frame that closes the socket may follow these bytes.
+    fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
+            self.left -= payload.len();
+            let (header, rest) = rest.split_at(rest.len().min(1));
+            self.header.extend_from_slice(header);
             if let Some(length) = payload_length(&self.header) {
                 self.left = length;
                 self.has_closed |= self.header[0] & 0x0f == 8;
                 self.header.clear();
             }
+            bytes = rest;
         }
-    }
-
-    fn may_close(&self) -> bool {
         self.header.is_empty() && self.left == 0 && !self.has_closed
     }
 }
@@ -260,9 +184,9 @@ mod tests {
                 let mut frames = Frames::default();
                 let (mut passed, twice) = (0, frame.repeat(2));
                 for part in twice.chunks(step) {
-                    frames.pass(part);
+                    let may_close = frames.pass(part);
                     passed += part.len();
-                    assert_eq!(frames.may_close(), passed % frame.len() == 0, "{header:?} {passed}");
+                    assert_eq!(may_close, passed % frame.len() == 0, "{header:?} {passed}");
                 }
             }
         }

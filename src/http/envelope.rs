@@ -20,7 +20,7 @@ use super::head;
 use super::request_log::{self, Minted, RequestHead};
 use super::wire_formats;
 use crate::app::App;
-use crate::forward::{CountedSocket, FORWARDED, Forwarded};
+use crate::forward::{CountedSocket, FORWARDED};
 use crate::mint::DegradedReason;
 use crate::telemetry::metrics::{Metrics, RequestLabels};
 use turn_base::body::{self, BodyLimit};
@@ -37,22 +37,22 @@ const SFU_REST: &str = "/{*sfu}";
 pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
-    let forwarded = forwarded(&app, &request);
+    let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
     if app.forward_key.is_some()
-        && forwarded == Forwarded::No
+        && hop.is_none()
         && let Some(refused) = head::refuse_too_large(&request)
     {
         return refused;
     }
-    let is_by_replica = matches!(forwarded, Forwarded::From(_));
+    let is_by_replica = hop.is_some();
     // Now and not after the response: a replica may have many connections that wait for one.
-    let socket = request.extensions_mut().remove::<Arc<dyn CountedSocket>>();
-    if let Some(socket) = socket.filter(|_| is_by_replica) {
+    if let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>().filter(|_| is_by_replica) {
         socket.exempt();
     }
-    let client = forwarded
-        .restore(&mut request, &app.trusted_proxies.client_header)
-        .or_else(|| client_addr(&app, &request));
+    let client = match hop {
+        Some(hop) => Some(hop.restore(&mut request)),
+        None => client_addr(&app, &request),
+    };
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
@@ -168,22 +168,6 @@ fn is_unauthorized(response: &Response) -> bool {
 
 fn is_verbatim(response: &Response) -> bool {
     response.extensions().get::<Verbatim>().is_some()
-}
-
-/// What another replica says of a request. A clock that differs is logged.
-fn forwarded(app: &App, request: &Request) -> Forwarded {
-    let Some(key) = &app.forward_key else { return Forwarded::No };
-    let forwarded = key.check(request, app.clock.now());
-    if let Forwarded::Skewed(minutes) = forwarded
-        && let Some(held_back) = app.refusal_log.pass("SKEWED", app.clock.instant())
-    {
-        tracing::warn!(
-            minutes,
-            held_back,
-            "the clock of another replica differs: correct it, or its clients share one rate limit"
-        );
-    }
-    forwarded
 }
 
 /// Whether nothing was done, or no relay given, because the ledger is released. The replica that has forwarded the request sends it to the

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{AppState, JsonResult};
+use crate::forward::PROOF;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
 
@@ -116,7 +119,14 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         (status = 503, description = "`NO_LEADER`: this replica does not lead, or is not sure that it still leads.", body = ErrorBody),
     )
 )]
-pub async fn get_leader(app: AppState) -> JsonResult<LeaderBody> {
+pub async fn get_leader(
+    app: AppState,
+    request: Request,
+) -> (Option<[(HeaderName, HeaderValue); 1]>, JsonResult<LeaderBody>) {
+    // Whoever has the books, also if it may not write them now, proves it to another replica that asks.
+    let books = app.forward_key.as_ref().zip(app.lead.as_ref());
+    let proof = books.and_then(|(key, lead)| key.prove(&request, &lead.url));
     let leads = !app.draining.load(Ordering::Relaxed) && app.account.holds_lease();
-    if leads { Ok(Json(LeaderBody { role: "leader" })) } else { Err(ApiError::no_leader()) }
+    let body = if leads { Ok(Json(LeaderBody { role: "leader" })) } else { Err(ApiError::no_leader()) };
+    (proof.map(|proof| [(PROOF, proof)]), body)
 }

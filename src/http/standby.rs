@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, ORIGIN};
-use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
@@ -24,7 +24,7 @@ use super::operator::check_operator;
 use super::origin;
 use super::request_log::is_polled;
 use crate::app::process::Standby;
-use crate::forward::{FORWARDED, PassedOn};
+use crate::forward::PassedOn;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
 use turn_base::body::{BodyLimit, read};
 use turn_base::error::{ApiError, ErrorBody};
@@ -94,19 +94,8 @@ pub async fn forward(standby: StandbyState, request: Request) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     match pass_on(&standby, request).await {
         Ok(response) => response,
-        Err(error) => {
-            let is_refused = error.status == StatusCode::SERVICE_UNAVAILABLE;
-            let response = if is_refused { refused(error) } else { error.into_response() };
-            readable(&standby, origin, response).await
-        }
+        Err(error) => readable(&standby, origin, error.into_response()).await,
     }
-}
-
-/// Another replica that asked this one learns that it does not lead, and that nothing was done.
-fn refused(error: ApiError) -> Response {
-    let mut response = error.into_response();
-    response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
-    response
 }
 
 async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiError> {
@@ -121,17 +110,14 @@ pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
     Json(HealthBody::new(uptime, Some("standby")))
 }
 
-/// Requests can be served: the leader is ready. A replica that takes this one for the leader learns that it is not.
-pub async fn get_ready(standby: StandbyState, request: Request) -> Response {
-    if standby.forwarder.ends(&request) {
-        return refused(ApiError::no_leader());
-    }
-    readiness(&standby).await.into_response()
-}
-
-async fn readiness(standby: &Standby) -> JsonResult<ReadyBody> {
+/// Requests can be served: the leader is ready.
+pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     if standby.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
+    }
+    let fault = standby.fault.borrow().clone();
+    if let Some(fault) = fault {
+        return Err(ApiError::no_leader().message(fault));
     }
     standby.forwarder.probe().await?;
     let warning = standby.warning.borrow().clone();

@@ -43,12 +43,16 @@ pub struct Candidate {
 pub struct Outlook<'a> {
     /// The URL of the leader.
     pub leader: Option<&'a str>,
+    /// The number of its lead.
+    pub epoch: i64,
     /// The key of the ledger.
     pub key: Option<&'a [u8; 64]>,
     /// Whether the leader has written nothing lately.
     pub is_silent: bool,
     /// What the operator should know about this replica.
     pub warning: Option<String>,
+    /// Why it cannot serve until the operator has done this.
+    pub fault: Option<String>,
 }
 
 /// The ledger, opened by its new leader.
@@ -129,7 +133,9 @@ impl<E: Electorate> Campaign<E> {
             Action::Wait | Action::Stand | Action::StateLoss(_) => (None, None),
         };
         let is_silent = self.election.is_silent();
-        tell(Some(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), is_silent, warning }));
+        let (epoch, key, fault) =
+            (seen.epoch, self.key.as_ref().map(|(_, key)| key), fault(&self.electorate));
+        tell(Some(Outlook { leader, epoch, key, is_silent, warning, fault }));
         Ok(match action {
             Action::Stand => self.stand(&seen).await,
             Action::StateLoss(seq) => {
@@ -199,6 +205,14 @@ impl<E: Electorate> Campaign<E> {
             "Give all replicas the same settings: those of the leader differ from this one's.".to_owned()
         })
     }
+}
+
+/// What an operator has to do if two replicas say that they are reached at the same address: each would take the other for itself.
+pub fn fault(electorate: &impl Electorate) -> Option<String> {
+    let url = electorate.url();
+    electorate.has_twin().then(|| {
+        format!("Set ADVERTISE_URL of each replica to an address of its own: another one is reached at {url}, too.")
+    })
 }
 
 fn too_new(format: i32) -> String {

@@ -7,15 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::progress::Progress;
 use super::socket::SYSTEM_BYTES;
-use crate::forward::{CountedSocket, WOKEN_MAX};
+use crate::forward::{CONNECTING_MAX, CountedSocket, Nonce};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::request::client_addr::TrustedProxies;
@@ -30,7 +30,7 @@ pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
 // A peer with as many sockets as it may have does not exceed it with the system's buffers alone.
 const _: () = assert!(SOCKETS_PER_PEER_MAX * SYSTEM_BYTES < UNREAD_PER_PEER_MAX);
 // Another replica opens so many at once, and some connections may be new for another reason.
-const _: () = assert!(WOKEN_MAX <= SOCKETS_PER_PEER_MAX / 2);
+const _: () = assert!(CONNECTING_MAX <= SOCKETS_PER_PEER_MAX / 2);
 
 /// The sockets of all peers.
 pub(super) struct Peers {
@@ -48,6 +48,8 @@ pub(super) struct Slot {
     counted: Option<(ClientKey, u64)>,
     /// Whether the peer turned out to be another replica, which forwards for many clients.
     is_of_replica: AtomicBool,
+    /// What a replica signs its requests on this socket with.
+    nonce: OnceLock<Nonce>,
 }
 
 impl Peers {
@@ -78,7 +80,12 @@ impl Peers {
     }
 
     fn slot(self: &Arc<Self>, counted: Option<(ClientKey, u64)>) -> Slot {
-        Slot { peers: Arc::clone(self), counted, is_of_replica: AtomicBool::new(false) }
+        Slot {
+            peers: Arc::clone(self),
+            counted,
+            is_of_replica: AtomicBool::new(false),
+            nonce: OnceLock::new(),
+        }
     }
 
     /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
@@ -125,6 +132,10 @@ impl CountedSocket for Slot {
         if let Some((client, id)) = self.counted.filter(|_| !is_known) {
             self.peers.table.lock().remove(client, id);
         }
+    }
+
+    fn nonce(&self) -> &OnceLock<Nonce> {
+        &self.nonce
     }
 }
 

@@ -17,7 +17,7 @@ use crate::app::{self, App, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader, Target};
 use crate::lead::Lead;
-use crate::lead::campaign::{Campaign, Candidate, Electorate, Outlook, Won};
+use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
 use crate::router;
 use crate::store::changes::Contents;
 use crate::store::writer::Store;
@@ -47,8 +47,9 @@ impl<E: Electorate> Replica<E> {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<Ended, BuildError> {
         // A setting that cannot work ends the process now, and not when it is needed.
         drop(app::build(&self.config, Arc::clone(&self.clock), None, self.lost_lines.clone())?);
-        let (set_target, target) = watch::channel(Target::Nobody(None));
+        let (set_target, target) = watch::channel(Target::Nobody);
         let (set_warning, warning) = watch::channel(None);
+        let (set_fault, fault) = watch::channel(None);
         let (set_silent, is_silent) = watch::channel(false);
         let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
@@ -63,7 +64,7 @@ impl<E: Electorate> Replica<E> {
             Arc::clone(&clock),
             Arc::clone(&metrics),
         );
-        let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning });
+        let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning, fault });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
         let door = Door::open(listener, routes, &process, true, shutdown.soft.clone());
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
@@ -73,6 +74,7 @@ impl<E: Electorate> Replica<E> {
             set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
             let Some(mut outlook) = outlook else { return };
             set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
+            set_fault.send_modify(|fault| state(fault, outlook.fault.take()));
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
@@ -108,17 +110,19 @@ async fn open(
     }
 }
 
-/// Forwards to the leader of the moment. Without the key, nobody would believe what this replica says of a request.
+/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one.
 fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
     let key = outlook.key.map(ForwardKey::derived_from);
-    let leader = outlook.leader.zip(key.clone()).and_then(|(url, key)| Leader::at(url, key));
+    let leader = outlook.leader.zip(key).and_then(|(url, key)| Leader::at(url, outlook.epoch, key));
     target.send_if_modified(|target| {
-        let new = leader.map_or(Target::Nobody(key), Target::At);
+        let new = leader.map_or(Target::Nobody, |leader| Target::At(Arc::new(leader)));
         let is_other = !target.is_same(&new);
-        if let (true, Target::At(leader)) = (is_other, &new) {
-            tracing::info!(leader = %leader.address(), "requests are forwarded to the leader");
+        if let (true, Target::At(_)) = (is_other, &new) {
+            tracing::info!(leader = outlook.leader, "requests are forwarded to the leader");
         }
-        *target = new;
+        if is_other {
+            *target = new;
+        }
         is_other
     });
 }
@@ -127,6 +131,14 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
 fn warn(current: &mut Option<String>, new: Option<String>) {
     if let Some(text) = new.as_ref().filter(|_| *current != new) {
         tracing::warn!("{text}");
+    }
+    *current = new;
+}
+
+/// Takes what an operator must do. A new one is logged.
+fn state(current: &mut Option<String>, new: Option<String>) {
+    if let Some(text) = new.as_ref().filter(|_| *current != new) {
+        tracing::error!("{text}");
     }
     *current = new;
 }
@@ -147,12 +159,14 @@ async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> 
 
 /// Shows the others that the leader is there, and lists them for the overview.
 async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, end: CancellationToken) {
+    let mut fault = None;
     loop {
         if electorate.observe().await.is_ok()
             && let Ok(replicas) = electorate.replicas().await
         {
             lead.set_replicas(replicas);
         }
+        state(&mut fault, campaign::fault(&electorate));
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
             return;
         }

@@ -212,9 +212,8 @@ metrics! {
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
     /// Time to write a batch to the database.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
-    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had
-    /// been forwarded before (`hops`), because nobody knows whether the leader has carried them out (`sent`), or because they could
-    /// not wait (`not_held`).
+    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because nobody
+    /// knows whether the leader has carried them out (`sent`), or because they could not wait, or not any longer (`not_held`).
     pub forwarded: Outcomes = outcomes("forwarded_requests"),
     /// Alerts to the operator that are finished: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
     /// `dropped` because too many waited.

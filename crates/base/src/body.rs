@@ -1,7 +1,7 @@
 //! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes
 //! are copied into one buffer as they arrive, because each part needs more memory than its bytes. The content type is
-//! ignored, because a beacon can only send text/plain. Some routes take longer bodies, within a bound for each client
-//! and one for all together.
+//! ignored, because a beacon can only send text/plain. Some routes take longer bodies. What all of them have in memory has a bound for each
+//! client and one for all together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +24,12 @@ use crate::request::client_addr::ClientAddr;
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. So much of each body counts against no bound on
-/// memory. Bytes.
+/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
+/// So much of each body counts against no bound on memory, so what others send keeps no short report out. Bytes.
+pub const BODY_OWN: usize = 1_024;
+/// So much of a body must have arrived before its announced length has an effect on memory. Bytes.
+const BELIEVED_FROM: usize = 32 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
 
@@ -53,13 +56,18 @@ impl BodyProgress {
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// `None` where no body may be so long.
+    /// `None` for a body that is counted already.
     long_bodies: Option<MemoryQuota>,
 }
 
 impl BodyLimit {
+    /// [`BODY_MAX`], for a body that was gathered before.
+    const GATHERED: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
+
     /// [`BODY_MAX`].
-    pub const SHORT: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
+    pub fn short(long_bodies: &MemoryQuota) -> Self {
+        Self::long(BODY_MAX, long_bodies)
+    }
 
     /// A higher limit.
     pub fn long(bytes_max: usize, long_bodies: &MemoryQuota) -> Self {
@@ -86,7 +94,7 @@ pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Opt
 /// Parses a gathered body. An empty body is `{}`.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
-    let (bytes, _) = read(&parts, body, &BodyLimit::SHORT).await?;
+    let (bytes, _) = read(&parts, body, &BodyLimit::GATHERED).await?;
     parse_json(&bytes)
 }
 
@@ -121,13 +129,15 @@ pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
         return Ok((Bytes::new(), None));
     }
     let bytes_max = limit.bytes_max;
-    if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
+    let announced = announced_length(&parts.headers);
+    if announced.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::payload_too_large(bytes_max));
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let collected =
-        timeout_at(deadline, collect(body, limit.bytes_max, limit.track(parts))).await.unwrap_or_else(|_| {
+    let collected = timeout_at(deadline, collect(body, bytes_max, announced, limit.track(parts)))
+        .await
+        .unwrap_or_else(|_| {
             let seconds = REQUEST_TIMEOUT.as_secs();
             Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
         });
@@ -137,8 +147,13 @@ pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     collected
 }
 
-/// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body, bytes_max: usize, mut long: Option<MemoryUse>) -> Gathered {
+/// Copies the body into one buffer, which grows with the bytes that arrive.
+async fn collect(
+    mut body: Body,
+    bytes_max: usize,
+    announced: Option<usize>,
+    mut long: Option<MemoryUse>,
+) -> Gathered {
     let mut bytes = Vec::new();
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
@@ -152,6 +167,7 @@ async fn collect(mut body: Body, bytes_max: usize, mut long: Option<MemoryUse>) 
         if long.as_mut().is_some_and(|long| !long.try_resize(length)) {
             return Err(ApiError::overloaded());
         }
+        bytes.reserve_exact(capacity(bytes.capacity(), length, bytes_max, announced) - bytes.len());
         parts += 1;
         if parts > PARTS_MAX {
             return Err(ApiError::invalid(format!("Send the body in at most {PARTS_MAX} chunks.")));
@@ -159,6 +175,13 @@ async fn collect(mut body: Body, bytes_max: usize, mut long: Option<MemoryUse>) 
         bytes.extend_from_slice(&part);
     }
     Ok((bytes.into(), long))
+}
+
+/// The capacity of a buffer for `length` bytes. A long one that grew by and by would leave behind a piece of memory of each size, which the
+/// allocator keeps for a while. What nothing is written to occupies none.
+fn capacity(before: usize, length: usize, bytes_max: usize, announced: Option<usize>) -> usize {
+    let believed = announced.filter(|announced| length > BELIEVED_FROM && *announced >= length);
+    if length <= before { before } else { believed.unwrap_or((2 * before).min(bytes_max)).max(length) }
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
@@ -196,6 +219,30 @@ pub(crate) fn remedy(field: &str, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_grows_a_few_times_and_a_long_one_once() {
+        let grow = |announced: Option<usize>| {
+            let (mut before, mut sizes) = (0, vec![]);
+            for length in (8_000..=1_000_000).step_by(8_000) {
+                let size = capacity(before, length, 1_000_000, announced);
+                assert!((length..=1_000_000).contains(&size));
+                if size != before {
+                    sizes.push(size);
+                }
+                before = size;
+            }
+            sizes
+        };
+        assert_eq!(grow(Some(1_000_000)), [8_000, 16_000, 32_000, 1_000_000]);
+        assert_eq!(grow(None).len(), 8, "chunked");
+        assert_eq!(grow(Some(40_000))[..5], [8_000, 16_000, 32_000, 40_000, 80_000], "more than it said");
+        assert_eq!(
+            capacity(0, 300, BODY_MAX, Some(BODY_MAX)),
+            300,
+            "nothing is allocated for what may not come"
+        );
+    }
 
     #[derive(serde::Deserialize)]
     struct Order {

@@ -2,13 +2,14 @@
 //! two writes, which later writes do not change. Another thread copies the view into a new file, so no mint waits for the copy.
 //! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, ReadTransaction, StorageError};
 
-use super::ledger_file::{FILE_NAME, catch_panic, make_file};
+use super::ledger_file::catch_panic;
 use super::tables;
 use crate::store::rows::{self, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile, View};
@@ -50,7 +51,9 @@ pub(in crate::store) fn copy(
 fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {
     let stat = rustix::fs::statvfs(directory).map_err(io::Error::from)?;
     check_space(stat.f_bavail.saturating_mul(stat.f_frsize), bytes)?;
-    let file = nameless_file(directory)?;
+    // It has no name from the beginning, so nobody can have put something in its place.
+    let file = tempfile::tempfile_in(directory)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
     let write = || -> Result<(), StoreError> {
         let copy =
             Builder::new().set_cache_size(CACHE).create_file(file.try_clone().map_err(StorageError::Io)?)?;
@@ -64,18 +67,6 @@ fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File
     Ok(file)
 }
 
-/// Only one copy is made at a time, so an existing file is left from a process that was killed.
-fn nameless_file(directory: &Path) -> io::Result<File> {
-    let path = directory.join(format!("{FILE_NAME}.copy"));
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = make_file(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
-}
-
 fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {
     let needed = ledger.saturating_mul(SPACE_FACTOR);
     if free < needed { Err(BackupError::NoSpace { free, needed }) } else { Ok(()) }
@@ -85,10 +76,10 @@ fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {
 mod tests {
     use super::super::FileStorage;
     use super::super::inspect::LedgerCopy;
+    use super::super::ledger_file::FILE_NAME;
     use super::*;
     use crate::store::storage::Storage;
     use redb::{Database, ReadableDatabase, TableHandle};
-    use std::os::unix::fs::PermissionsExt;
 
     fn table_names(database: &Database) -> Vec<String> {
         let transaction = database.begin_read().unwrap();
@@ -120,13 +111,15 @@ mod tests {
         assert_eq!(table_names(&Database::open(path).unwrap()), table_names(&original));
     }
 
+    /// The directory of temporary files belongs to every local user.
     #[test]
-    fn a_file_that_a_killed_process_left_does_not_prevent_a_copy() {
+    fn what_somebody_else_has_put_beside_the_ledger_prevents_no_copy() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStorage::open(directory.path()).unwrap();
-        std::fs::write(directory.path().join("ledger.redb.copy"), "unfinished").unwrap();
+        // It cannot be removed like a file, as one of another user.
+        std::fs::create_dir(directory.path().join("ledger.redb.copy")).unwrap();
         assert!(store.view().unwrap().copy().unwrap().bytes > 0);
-        assert!(!directory.path().join("ledger.redb.copy").exists());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
     }
 
     #[test]

@@ -68,9 +68,9 @@ pub enum DatabaseError {
     /// The database would lose answered writes.
     #[error("{0}")]
     Unfit(&'static str),
-    /// A pooler in transaction mode. It gives the session of one client to another one, so settings of a session and its name mean nothing.
+    /// A pooler in transaction or statement mode. It gives the session of one client to another one, so settings of a session and its name mean nothing.
     #[error(
-        "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction mode."
+        "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction or statement mode."
     )]
     SharedSession,
     /// Another version wrote the ledger.

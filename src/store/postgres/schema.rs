@@ -1,4 +1,4 @@
-//! The tables. One schema is one ledger. Whoever changes a table changes the format.
+//! The tables. One schema is one ledger. Whoever changes a table of it changes the format. `node` and `process` are about replicas.
 
 use tokio_postgres::types::Type;
 
@@ -26,11 +26,13 @@ const TABLES: &str = "
         source text, minute bigint, live bigint NOT NULL, unreported bigint NOT NULL, PRIMARY KEY (source, minute));
     CREATE TABLE IF NOT EXISTS item (kind smallint, key bytea, row bytea NOT NULL, PRIMARY KEY (kind, key));
     CREATE TABLE IF NOT EXISTS node (
-        url text PRIMARY KEY, version text, settings text, seen_at timestamptz NOT NULL, clock_ms bigint NOT NULL);";
+        url text PRIMARY KEY, version text, settings text, seen_at timestamptz NOT NULL, clock_ms bigint NOT NULL);
+    CREATE TABLE IF NOT EXISTS process (
+        id text PRIMARY KEY, url text NOT NULL, began timestamptz NOT NULL, seen_at timestamptz NOT NULL);";
 
 /// Makes the tables if they are not there.
 pub(super) async fn make(connection: &Connection, schema: &str) -> Result<(), DatabaseError> {
-    let last = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'node'";
+    let last = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'process'";
     if connection.row(last, &[(&schema, Type::TEXT)]).await?.is_some() {
         return Ok(());
     }

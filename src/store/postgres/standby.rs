@@ -17,6 +17,7 @@ use crate::config::DatabaseConfig;
 use crate::store::rows::{KEY_HEAD, KEY_TOKEN_KEY};
 use crate::store::storage::Storage;
 use turn_base::clock::Clock;
+use turn_base::random;
 use turn_ledger::Timestamp;
 
 /// How often a replica shows that it is there.
@@ -28,12 +29,22 @@ const OBSERVE: &str = "SELECT epoch, seq, held, \
     leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions, \
     written_at > pg_postmaster_start_time() \
     FROM shard WHERE id = 1";
-const NOTE: &str = "INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
+/// Also says whether another process was seen at the same address, more than a lease after this one has begun.
+const NOTE: &str = "WITH noted AS (INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
-        seen_at = EXCLUDED.seen_at, clock_ms = EXCLUDED.clock_ms";
+        seen_at = EXCLUDED.seen_at, clock_ms = EXCLUDED.clock_ms), \
+    own AS (INSERT INTO process AS p VALUES ($5, $1, clock_timestamp(), clock_timestamp()) \
+        ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at RETURNING p.began) \
+    SELECT EXISTS (SELECT FROM process, own WHERE url = $1 AND id <> $5 \
+        AND process.seen_at > greatest(own.began + make_interval(secs => $6), clock_timestamp() - interval '5 s'))";
+/// Whether two processes were seen at one address, more than a lease after both have begun.
+const SHARED: &str = "SELECT EXISTS (SELECT FROM process one JOIN process other USING (url) \
+    WHERE url = $1 AND one.id < other.id AND least(one.seen_at, other.seen_at) > greatest( \
+        greatest(one.began, other.began) + make_interval(secs => $2), clock_timestamp() - interval '5 s'))";
 /// Replicas of earlier days, as each container has another address.
-const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 day'";
+const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 day'; \
+    DELETE FROM process WHERE seen_at < now() - interval '1 day'";
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
@@ -50,6 +61,8 @@ pub trait Electorate: Send + 'static {
 
     /// Where the others reach this replica. Known once the database was reached.
     fn url(&self) -> String;
+    /// Whether another replica has lately said that it is reached there.
+    fn has_twin(&self) -> bool;
     /// Looks at the row that says who leads, and shows the others that this replica is there.
     fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
     /// Takes the lead, unless anything has changed since `seen`: then `None`.
@@ -89,6 +102,10 @@ pub struct Standby {
     /// How many there were.
     connections: u64,
     noted_at: Option<Instant>,
+    /// The name of this start.
+    id: Option<String>,
+    lease: Duration,
+    has_twin: bool,
     /// Whether the database, and what is before it, was found fit.
     is_checked: bool,
 }
@@ -100,8 +117,21 @@ impl Standby {
         let database = Arc::new(Database::new(config));
         let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
         let node = Node { url, version: env!("CARGO_PKG_VERSION").into(), settings };
-        let (connection, connections, noted_at, is_checked) = Default::default();
-        Self { database, node, clock, port, connection, connections, noted_at, is_checked }
+        let (connection, connections, noted_at, id, has_twin, is_checked) = Default::default();
+        let lease = config.lease;
+        Self {
+            database,
+            node,
+            clock,
+            port,
+            connection,
+            connections,
+            noted_at,
+            id,
+            lease,
+            has_twin,
+            is_checked,
+        }
     }
 
     /// Takes the connection, so that one whose call is canceled is not used again.
@@ -123,12 +153,24 @@ impl Standby {
         Ok(connection)
     }
 
-    async fn note(&self, connection: &Connection) -> Result<(), DatabaseError> {
+    async fn note(&mut self, connection: &Connection) -> Result<(), DatabaseError> {
+        let id = match self.id.take() {
+            Some(id) => id,
+            None => format!("{:032x}", u128::from_be_bytes(random::bytes()?)),
+        };
+        let id = self.id.insert(id);
         let Node { url, version, settings } = &self.node;
-        let now = self.clock.now().as_millis();
-        let values: Values<'_> =
-            &[(url, Type::TEXT), (version, Type::TEXT), (settings, Type::TEXT), (&now, Type::INT8)];
-        connection.execute(NOTE, values).await.map(drop)
+        let (now, lease) = (self.clock.now().as_millis(), self.lease.as_secs_f64());
+        let values: Values<'_> = &[
+            (url, Type::TEXT),
+            (version, Type::TEXT),
+            (settings, Type::TEXT),
+            (&now, Type::INT8),
+            (id, Type::TEXT),
+            (&lease, Type::FLOAT8),
+        ];
+        self.has_twin = connection.row(NOTE, values).await?.is_some_and(|row| row.get(0));
+        Ok(())
     }
 }
 
@@ -142,6 +184,10 @@ impl Electorate for Standby {
 
     fn url(&self) -> String {
         self.node.url.clone()
+    }
+
+    fn has_twin(&self) -> bool {
+        self.has_twin
     }
 
     /// The others see this at most once a second.
@@ -207,7 +253,7 @@ impl Electorate for Standby {
     }
 }
 
-/// Refuses a pooler in transaction mode.
+/// Refuses a pooler that gives the session of one client to another one. In statement mode nobody may begin a transaction.
 pub(crate) async fn refuse_shared_session(
     database: &Database,
     connection: &Connection,
@@ -215,13 +261,26 @@ pub(crate) async fn refuse_shared_session(
     const BACKEND: &str = "SELECT pg_backend_pid()";
     let other = database.connect(SESSION_NAME).await?;
     let of_one: i32 = connection.one(BACKEND).await?.get(0);
-    other.run("BEGIN").await?;
+    if let Err(error) = other.run("BEGIN").await {
+        let is_there = database.connect(SESSION_NAME).await?.one(BACKEND).await.is_ok();
+        return Err(if is_there { DatabaseError::SharedSession } else { error });
+    }
     let of_other: i32 = other.one(BACKEND).await?.get(0);
     // Others may have got the session meanwhile. A pooler still gives another one the second time, because that one is in use.
     if of_one != of_other && of_one == connection.one(BACKEND).await?.get::<_, i32>(0) {
         return Ok(());
     }
     Err(DatabaseError::SharedSession)
+}
+
+/// Whether two replicas say that they are reached at this URL.
+pub(crate) async fn is_shared(
+    connection: &Connection,
+    url: &str,
+    lease: Duration,
+) -> Result<bool, DatabaseError> {
+    let values: Values<'_> = &[(&url, Type::TEXT), (&lease.as_secs_f64(), Type::FLOAT8)];
+    Ok(connection.row(SHARED, values).await?.is_some_and(|row| row.get(0)))
 }
 
 /// A URL without the slash at its end, to which paths are appended.

@@ -39,6 +39,10 @@ impl Electorate for Scripted {
         self.database.url()
     }
 
+    fn has_twin(&self) -> bool {
+        false
+    }
+
     async fn observe(&mut self) -> Result<Observation, CutOff> {
         let (millis, seen) = self.looks.pop_front().expect("it stands before the script ends");
         self.clock.advance(Duration::from_millis(millis));

@@ -2,7 +2,7 @@
 
 use crate::doctor::{Examined, doctor};
 use crate::support::TestBroker;
-use crate::support::pooler::Pooler;
+use crate::support::pooler::{Pooler, Pooling};
 use crate::support::postgres::{TestDatabase, url_at};
 
 async fn examined(database: &TestDatabase, settings: &[(&str, &str)]) -> Examined {
@@ -36,12 +36,12 @@ async fn a_sound_database_is_ok_and_is_not_changed() {
 #[tokio::test]
 async fn a_database_that_cannot_be_used_is_a_failure_with_a_remedy() {
     let Some(database) = TestDatabase::new() else { return };
-    let pooler = Pooler::start(database.address()).await;
+    let pooler = Pooler::start(database.address(), Pooling::Transaction).await;
     let secure = database.url().replace("?sslmode=disable", "");
     for (url, seen) in [
         (url_at(1), "Connection refused"),
         (secure, "certificate"),
-        (url_at(pooler.port), "a pooler in transaction mode"),
+        (url_at(pooler.port), "a pooler in transaction or statement mode"),
     ] {
         let found =
             examined(&database, &[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://127.0.0.1:1")]).await;

@@ -1,18 +1,21 @@
 //! How a request reaches the leader through another replica.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use turn_broker::forward::FORWARDED;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use turn_broker::forward::{ANSWER_MAX, FORWARDED};
 use turn_broker::listen::UNREAD_PER_PEER_MAX;
 
+use super::by_hand::{ByHand, head};
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
-use crate::support::{Answer, client_builder, eventually, hint_codes};
+use crate::support::proxy::Proxy;
+use crate::support::{Answer, OPERATOR, client_builder, eventually};
 
 #[tokio::test]
 async fn the_rate_of_a_client_is_one_over_all_replicas() {
@@ -109,23 +112,74 @@ async fn what_a_trusted_proxy_of_the_first_replica_says_is_believed() {
     }
 }
 
-/// The leader trusts the address of the standby as a proxy's.
 #[tokio::test]
-async fn a_request_of_a_replica_whose_clock_differs_is_its_own_whatever_the_client_sent() {
-    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms"), ("RATE_LIMIT_REQUESTS", "1")]).await;
-    standby.clock.set_wall("2025-01-15T12:06:00Z");
-    assert_eq!(standby.mint_from("203.0.113.1").await.status, 200);
-    assert_eq!(standby.mint_from("203.0.113.2").await.status, 429, "its clients are one");
-    let client = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let named = client.post(format!("{}/set-username", standby.url));
-    let named =
-        named.header("x-forwarded-proto", "https").header("cf-access-authenticated-user-email", "ann");
-    let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=bob");
-    let answer = Answer::of(named).await;
-    let cookie = answer.header("set-cookie").expect("no proxy has named the user");
-    assert!(!cookie.contains("Secure"), "{cookie}");
-    let status = leader.status().await;
-    assert!(!hint_codes(&status).contains(&"PROXY_NOT_TRUSTED"), "{status}");
+async fn no_clock_decides_whose_request_it_is() {
+    let (_database, _leader, standby) = pair(&[("RATE_LIMIT_REQUESTS", "1")]).await;
+    for wall in ["2025-01-15T11:30:00Z", "2025-01-15T12:30:00Z", "2031-01-15T12:00:00Z"] {
+        standby.clock.set_wall(wall);
+        let client = format!("203.0.113.{}", &wall[11..13]);
+        let first = standby.mint_from(&format!("{client}{}", &wall[3..4])).await;
+        assert_eq!(first.status, 200, "{wall}: each client has its own rate");
+    }
+    assert_eq!(standby.mint_from("203.0.113.111").await.status, 200);
+    assert_eq!(standby.mint_from("203.0.113.111").await.status, 429);
+}
+
+/// Somebody has seen a request between two replicas, and sends its header again.
+#[tokio::test]
+async fn a_header_is_worth_nothing_on_another_connection() {
+    const MINT: &str = "/api/turn-credentials";
+    let (_database, leader, _standby) = pair(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "")]).await;
+    let (mut one, mut other) = (ByHand::open(&leader).await.unwrap(), ByHand::open(&leader).await.unwrap());
+    let seen = one.sign("GET", MINT, "203.0.113.9");
+    assert!(one.send("GET", MINT, &seen).await.starts_with("HTTP/1.1 200 "));
+    assert!(other.send("GET", MINT, &seen).await.starts_with("HTTP/1.1 200 "), "as one of this machine");
+    let third = other.send("GET", MINT, &one.sign("GET", MINT, "203.0.113.8")).await;
+    assert!(third.starts_with("HTTP/1.1 429 "), "again of this machine: {third}");
+    let replayed = leader.request(Method::GET, MINT).header(FORWARDED, one.sign("GET", MINT, "203.0.113.7"));
+    assert_eq!(Answer::of(replayed).await.status, 429, "nobody has asked on this connection");
+    assert!(other.ask("GET", MINT, "203.0.113.6").await.starts_with("HTTP/1.1 200 "));
+}
+
+/// It answers as a leader does, but has no key. Or it passes everything on to the next leader.
+#[tokio::test]
+async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
+    let (database, leader, standby) = pair(&[]).await;
+    let relay = Proxy::start(("127.0.0.1", leader.address.port())).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            loop {
+                let asked = head(&mut socket).await;
+                log.lock().unwrap().push_str(&asked);
+                if asked.is_empty()
+                    || socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err()
+                {
+                    break;
+                }
+            }
+        }
+    });
+    for port in [port, relay.port] {
+        let taken = format!("http://127.0.0.1:{port}");
+        let of_row = taken.clone();
+        // It was reached before.
+        standby.clock.advance(ANSWER_MAX);
+        database.change_row(|row| row.leader = Some(of_row));
+        standby.has_looked().await;
+        let asked = standby.operator("/api/overview").await;
+        assert_eq!(asked.error(), (503, "NO_LEADER".into()));
+        let ready = standby.get("/ready").await;
+        assert!(ready.error() == (503, "NO_LEADER".into()) && ready.text.contains(&taken), "{}", ready.text);
+    }
+    let seen = seen.lock().unwrap();
+    assert!(
+        seen.contains("HEAD /leader") && !seen.contains(OPERATOR) && !seen.contains("overview"),
+        "{seen}"
+    );
 }
 
 /// A client cannot remove what a proxy has added.

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::Request;
 use futures_util::future::join_all;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use turn_base::body::BODY_MAX;
-use turn_base::clock::Clock;
-use turn_broker::forward::{FORWARDED, ForwardKey, HELD_PER_CLIENT_MAX, Hop};
+use turn_broker::forward::{FORWARDED, HELD_PER_CLIENT_MAX};
 use turn_broker::listen::{Ended, SOCKETS_PER_PEER_MAX};
 
+use super::by_hand::{ByHand, FakeLeader, head};
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
+use crate::support::proxy::{Harm, Proxy};
 use crate::support::{Answer, eventually};
 
 #[tokio::test]
@@ -31,19 +31,15 @@ async fn a_request_waits_while_nobody_leads() {
 
 /// A leader that reads requests and ends each connection without an answer. Counts the requests.
 async fn dying_leader(database: &FakeDatabase) -> Arc<AtomicUsize> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    database.change_row(|row| {
-        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(url), 1);
-    });
+    let leader = FakeLeader::start(database).await;
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     tokio::spawn(async move {
         loop {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut head = [0; 64];
-            let length = socket.read(&mut head).await.unwrap();
-            if !head[..length].starts_with(b"GET /ready") {
+            let socket = leader.accept().await;
+            let Some(mut socket) = leader.prove(socket).await else { continue };
+            let asked = head(&mut socket).await;
+            if !asked.is_empty() && !asked.starts_with("GET /ready") {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -74,23 +70,31 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
     assert_eq!(minted.header("x-request-id"), minted.json()["requestId"].as_str());
 }
 
+/// Behind a sidecar, for example, the connection ends with its leader.
+#[tokio::test]
+async fn what_a_leader_has_not_answered_the_next_one_does_if_that_does_no_harm() {
+    let database = FakeDatabase::new();
+    let requests = dying_leader(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    let change = async {
+        eventually("it was sent twice", async || requests.load(Ordering::Relaxed) == 2).await;
+        standby.has_looked().await;
+        database.change_row(|row| row.is_held = false);
+        standby.until_it_leads().await;
+    };
+    let (minted, ()) = tokio::join!(standby.mint(), change);
+    assert_eq!((minted.status.as_u16(), requests.load(Ordering::Relaxed)), (200, 2));
+}
+
 #[tokio::test]
 async fn a_request_is_forwarded_once_at_most() {
     let (_database, leader, standby) = pair(&[]).await;
-    let key = ForwardKey::derived_from(&[7; 64]);
-    let signed = |replica: &TestReplica| {
-        let client = "203.0.113.9".parse().unwrap();
-        let request = Request::builder().uri("/api/turn-credentials").body(()).unwrap();
-        let header = key.sign(Hop { client, peer: client }, &request, replica.clock.now()).unwrap();
-        Answer::of(replica.request(Method::GET, "/api/turn-credentials").header(FORWARDED, header))
-    };
-    assert_eq!(signed(&leader).await.status, 200);
-    let refused = signed(&standby).await;
-    assert_eq!(refused.error(), (503, "NO_LEADER".into()));
-    assert!(refused.header("turn-broker-forwarded").is_some(), "so that the other replica waits");
-    // Nor does it wait there until this replica forwards again.
-    leader.kill().await;
-    assert_eq!(signed(&standby).await.error(), (503, "NO_LEADER".into()));
+    assert!(ByHand::open(&standby).await.is_none(), "another replica sends it none");
+    let mut connection = ByHand::open(&leader).await.unwrap();
+    assert!(connection.ask("GET", "/api/turn-credentials", "203.0.113.9").await.starts_with("HTTP/1.1 200 "));
+    let header = connection.sign("GET", "/api/turn-credentials", "203.0.113.9");
+    let sent = standby.request(Method::GET, "/api/turn-credentials").header(FORWARDED, header);
+    assert_eq!(Answer::of(sent).await.status, 200, "it replaces what a client sends");
 }
 
 /// A leader that hands its lead over finishes what it has. What it has not carried out, the next one does.
@@ -101,15 +105,11 @@ async fn a_request_in_progress_at_a_leader_that_ends_is_answered_by_it_or_by_the
         (b"HTTP/1.1 503 No\r\nturn-broker-forwarded: refused\r\ncontent-length: 0\r\n\r\n", 401),
     ] {
         let database = FakeDatabase::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let former = format!("http://{}", listener.local_addr().unwrap());
-        database.change_row(|row| {
-            (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(former), 1);
-        });
+        let former = FakeLeader::start(&database).await;
         let standby = TestReplica::start(&database, &[]).await;
         let posted = standby.post("any token", "/api/connections", json!({}));
         let change = async {
-            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut socket = former.prove(former.accept().await).await.unwrap();
             let _ = socket.read(&mut [0; 4096]).await.unwrap();
             database.change_row(|row| row.is_held = false);
             standby.until_it_leads().await;
@@ -125,31 +125,18 @@ async fn a_request_in_progress_at_a_leader_that_ends_is_answered_by_it_or_by_the
 #[tokio::test]
 async fn a_leader_that_ends_refuses_what_another_replica_still_sends() {
     let (database, leader, _standby) = pair(&[]).await;
-    let mut socket = TcpStream::connect(leader.address).await.unwrap();
-    let ask = async |socket: &mut TcpStream| {
-        let client = "203.0.113.9".parse().unwrap();
-        let request = Request::builder().method("POST").uri("/api/connections").body(()).unwrap();
-        let key = ForwardKey::derived_from(&[7; 64]);
-        let header = key.sign(Hop { client, peer: client }, &request, leader.clock.now()).unwrap();
-        let head = format!(
-            "POST /api/connections HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{FORWARDED}: {}\r\n\r\n",
-            header.to_str().unwrap()
-        );
-        socket.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = [0; 4096];
-        let length = socket.read(&mut answer).await.unwrap();
-        String::from_utf8_lossy(&answer[..length]).into_owned()
-    };
-    assert!(ask(&mut socket).await.starts_with("HTTP/1.1 401 "));
+    let mut connection = ByHand::open(&leader).await.unwrap();
+    let mut ask = async || connection.ask("POST", "/api/connections", "203.0.113.9").await;
+    assert!(ask().await.starts_with("HTTP/1.1 401 "));
     leader.shutdown.soft.cancel();
     eventually("the ledger is released", async || !database.row().is_held).await;
-    let refused = ask(&mut socket).await;
+    let refused = ask().await;
     assert!(
         refused.contains("turn-broker-forwarded: refused") && refused.contains("SHUTTING_DOWN"),
         "{refused}"
     );
     assert_eq!(leader.ended().await, Ended::Drained);
-    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(connection.socket.read(&mut [0]).await.unwrap(), 0);
 }
 
 /// As after two takeovers: the row still names a replica that leads no longer. Or `ADVERTISE_URL` leads back to the replica itself.
@@ -222,4 +209,29 @@ async fn the_requests_that_waited_for_a_leader_are_all_answered() {
     assert_eq!(answers, expected.map(|((status, code), count)| ((status, code.to_owned()), count)).into());
     let metrics = leader.operator("/metrics").await.text;
     assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
+}
+
+/// As behind a sidecar, which goes on accepting connections.
+#[tokio::test]
+async fn requests_to_a_dead_leader_behind_a_proxy_wait_for_the_next_one() {
+    let database = FakeDatabase::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = Proxy::start(("127.0.0.1", listener.local_addr().unwrap().port())).await;
+    let url = format!("http://127.0.0.1:{}", way.port);
+    let leader = TestReplica::start_as(&url, listener, &database, &[]);
+    leader.until_it_leads().await;
+    eventually("the leader writes", async || database.row().seq > 1).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    standby.until_it_forwards().await;
+    assert_eq!(standby.mint().await.status, 200);
+    way.harm_all(Harm::Cut);
+    leader.kill().await;
+    let held = async || standby.metric("turn_broker_forwarded_requests_total{outcome=\"held\"}").await;
+    let take_over = async {
+        eventually("both wait", async || held().await >= Some(2)).await;
+        standby.takes_over().await;
+    };
+    let post = standby.post("any", "/api/connections", json!({}));
+    let (minted, posted, ()) = tokio::join!(standby.mint(), post, take_over);
+    assert_eq!((minted.status.as_u16(), posted.status.as_u16()), (200, 401));
 }

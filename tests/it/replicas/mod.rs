@@ -1,10 +1,12 @@
 //! Several replicas on one ledger, in this process: who leads, and how requests reach the leader.
 
+mod by_hand;
 mod campaign;
 mod doctor;
 mod failover;
 mod forward;
 mod forward_wait;
+mod hung;
 mod lease;
 mod ledger_copy;
 mod processes;
@@ -66,6 +68,17 @@ impl TestReplica {
     }
 
     fn start_at(listener: TcpListener, database: &FakeDatabase, settings: &[(&str, &str)]) -> Self {
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::start_as(&url, listener, database, settings)
+    }
+
+    /// One that the others reach at this URL.
+    fn start_as(
+        advertised: &str,
+        listener: TcpListener,
+        database: &FakeDatabase,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let base = [
             ("OPERATOR_TOKEN", OPERATOR),
             ("REPORTER_TOKEN", REPORTER),
@@ -82,7 +95,7 @@ impl TestReplica {
         let replica = Replica {
             config,
             lease: LEASE,
-            electorate: database.electorate(&url),
+            electorate: database.electorate(advertised),
             clock: clock.clone(),
             lost_lines: LostLines::default(),
         };

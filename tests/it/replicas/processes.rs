@@ -5,6 +5,7 @@ use turn_broker::lead::campaign::Electorate;
 use serde_json::Value;
 
 use super::store::replica;
+use crate::doctor::doctor;
 use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
@@ -129,4 +130,30 @@ async fn a_leader_that_is_told_to_end_hands_over() {
     first.signal("-TERM");
     leads(&second).await;
     assert_eq!((first.finish().1, issued(&second).await), (Some(0), 1.into()));
+}
+
+/// As on machines of which each reaches the database at its own 127.0.0.1.
+#[tokio::test]
+async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (schema, url) = (database.schema.as_str(), database.url());
+    let one_address = ("ADVERTISE_URL", "http://127.0.0.1:3001");
+    let own =
+        [("DATABASE_URL", url.as_str()), ("DATABASE_SCHEMA", schema), ("LEASE_SECONDS", SHORT), one_address];
+    let settings = [&own[..], &[("RUST_LOG", "info")], &COTURN[..]].concat();
+    let first = Process::start(&settings);
+    leads(&first).await;
+    let mut second = Process::start(&settings);
+    let says_so = async || {
+        let answer = get(&second, "/ready").await;
+        let text = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+        answer.error() == (503, "NO_LEADER".into())
+            && text.starts_with("Set ADVERTISE_URL")
+            && text.contains(one_address.1)
+    };
+    eventually("it says so", says_so).await;
+    assert_eq!(get(&first, "/api/bandwidth-status").await.status, 200, "the leader serves");
+    let found = doctor(&["--json"], &[&own[..], &COTURN[..]].concat()).await;
+    assert!(found.states("advertise-url").contains(&"fail".to_owned()), "{}", found.text);
+    assert!(second.read_until("Set ADVERTISE_URL").contains(one_address.1));
 }

@@ -1,5 +1,8 @@
 //! Sockets of signaling through a standby: the leader has them, and how they end is what the client sees.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{TestReplica, pair};
 use crate::support::eventually;
 use crate::support::fake_database::FakeDatabase;
@@ -75,5 +78,24 @@ async fn a_close_frame_of_the_client_is_answered_at_every_replica() {
     let (_database, leader, standby) = pair(&SOCKETS).await;
     for replica in [&leader, &standby] {
         socket(replica, "203.0.113.1").await.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_client_did_not_ask_for_is_refused_at_every_replica() {
+    let (_database, leader, standby) = pair(&SOCKETS).await;
+    let handshake = "GET /yjs HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (connection, status) in
+        [("", 426), ("Connection: keep-alive\r\n", 426), ("Connection: x, Upgrade\r\n", 101)]
+    {
+        for replica in [&leader, &standby] {
+            let mut socket = TcpStream::connect(replica.address).await.unwrap();
+            socket.write_all(format!("{handshake}{connection}\r\n").as_bytes()).await.unwrap();
+            let mut answer = [0; 4096];
+            let length = socket.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..length]);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{connection:?}: {answer}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! How the database is reached: TLS, poolers, and what a replica is told of the address of others.
 
-use crate::support::pooler::Pooler;
+use crate::support::pooler::{Pooler, Pooling};
 use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
@@ -39,26 +39,33 @@ async fn the_certificate_and_its_name_are_verified_unless_the_url_turns_tls_off(
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_refused_and_any_other_proxy_is_not() {
+async fn a_pooler_that_shares_sessions_is_refused_and_any_other_proxy_is_not() {
     let Some(database) = TestDatabase::new() else { return };
-    let pooler = Pooler::start(database.address()).await;
-    let error =
-        replica(&database.config_at(&url_at(pooler.port)), 1).observe().await.unwrap_err().to_string();
-    assert!(error.contains("a pooler in transaction mode") && error.starts_with("Connect to"), "{error}");
+    for pooling in [Pooling::Transaction, Pooling::Statement] {
+        let pooler = Pooler::start(database.address(), pooling).await;
+        let error = replica(&database.config_at(&url_at(pooler.port)), 1).observe().await.unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("a pooler in transaction or statement mode") && error.starts_with("Connect to"),
+            "{pooling:?}: {error}"
+        );
+    }
     let proxy = Proxy::start(database.address()).await;
     replica(&database.config_at(&url_at(proxy.port)), 1).observe().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_replica_behind_a_pooler_in_transaction_mode_ends_and_says_what_to_do() {
+async fn a_replica_behind_a_pooler_that_shares_sessions_ends_and_says_what_to_do() {
     let Some(database) = TestDatabase::new() else { return };
-    let url = url_at(Pooler::start(database.address()).await.port);
-    let own = [("DATABASE_URL", url.as_str()), ("DATABASE_SCHEMA", database.schema.as_str())];
-    let mut process = Process::start(&[&own[..], &COTURN[..]].concat());
-    eventually("it ends", async || process.has_ended()).await;
-    let (_, told, code) = process.finish_apart();
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.starts_with("turn-broker: Connect to PostgreSQL directly"), "{told}");
+    for pooling in [Pooling::Transaction, Pooling::Statement] {
+        let url = url_at(Pooler::start(database.address(), pooling).await.port);
+        let own = [("DATABASE_URL", url.as_str()), ("DATABASE_SCHEMA", database.schema.as_str())];
+        let mut process = Process::start(&[&own[..], &COTURN[..]].concat());
+        eventually("it ends", async || process.has_ended()).await;
+        let (_, told, code) = process.finish_apart();
+        assert_eq!(code, Some(1), "{pooling:?}: {told}");
+        assert!(told.starts_with("turn-broker: Connect to PostgreSQL directly"), "{told}");
+    }
 }
 
 #[tokio::test]
@@ -147,6 +154,36 @@ async fn a_replica_states_its_address_or_that_of_its_settings() {
     let url = database.url();
     let config = database.config_with(&[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://10.0.0.7:80")]);
     assert_eq!(replica(&config, 3_001).url(), "http://10.0.0.7");
+}
+
+/// One that has started again at its address is alone, although the process before it was seen shortly ago.
+#[tokio::test]
+async fn two_replicas_at_one_address_see_each_other_and_one_that_starts_again_does_not() {
+    let Some(database) = TestDatabase::new() else { return };
+    let url = database.url();
+    let settings = [("DATABASE_URL", &*url), ("ADVERTISE_URL", "http://10.0.0.7"), ("LEASE_SECONDS", "2")];
+    let config = database.config_with(&settings);
+    let (mut one, mut again) = (replica(&config, 1), replica(&config, 1));
+    for _ in 0..2 {
+        one.observe().await.unwrap();
+        again.observe().await.unwrap();
+        assert!(!one.has_twin() && !again.has_twin());
+    }
+    let mut other = replica(&database.config_with(&[("DATABASE_URL", &*url), ("LEASE_SECONDS", "2")]), 1);
+    eventually("each sees the other", async || {
+        one.observe().await.unwrap();
+        again.observe().await.unwrap();
+        other.observe().await.unwrap();
+        one.has_twin() && again.has_twin()
+    })
+    .await;
+    assert!(!other.has_twin());
+    drop(one);
+    eventually("it is alone", async || {
+        again.observe().await.unwrap();
+        !again.has_twin()
+    })
+    .await;
 }
 
 /// A write that reads a whole table becomes slower with each row.

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_base::body::BODY_MAX;
+use turn_base::body::BODY_OWN;
 use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 
@@ -184,17 +184,18 @@ async fn a_body_may_have_256_kib_here_and_16_kib_elsewhere() {
     assert_readable(&too_long);
     assert_eq!(send("/api/connections", 16 * 1024 + 1).await.error(), (413, "PAYLOAD_TOO_LARGE".to_owned()));
 
-    let taken: Vec<_> = (0..20)
+    let taken: Vec<_> = (0..16)
         .map(|n| {
             let mut taken = broker.app.long_bodies.open(ClientKey::of([192, 0, 2, n].into()));
-            assert!(taken.try_resize(BODY_MAX + LONG_BYTES_PER_CLIENT_MAX));
+            assert!(taken.try_resize(BODY_OWN + LONG_BYTES_PER_CLIENT_MAX));
             taken
         })
         .collect();
-    assert_eq!(send("/p2pcf", 16 * 1024).await.status, 200);
-    let crowded = send("/p2pcf", 16 * 1024 + 1).await;
+    assert_eq!(send("/p2pcf", BODY_OWN).await.status, 200);
+    let crowded = send("/p2pcf", BODY_OWN + 1).await;
     assert_eq!(crowded.error(), (503, "OVERLOADED".to_owned()));
     assert_readable(&crowded);
+    assert_eq!(send("/api/connections", BODY_OWN + 1).await.error(), (503, "OVERLOADED".to_owned()));
     drop(taken);
     assert_eq!(send("/p2pcf", 16 * 1024 + 1).await.status, 200);
 }

@@ -147,6 +147,10 @@ impl Electorate for FakeElectorate {
         self.url.clone()
     }
 
+    fn has_twin(&self) -> bool {
+        false
+    }
+
     async fn observe(&mut self) -> Result<Observation, CutOff> {
         *self.database.lock().looks.entry(self.url.clone()).or_default() += 1;
         let reached = self.database.reach(&self.url);

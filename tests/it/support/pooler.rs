@@ -1,4 +1,4 @@
-//! A pooler in transaction mode, as small as can be: all its clients share one session of the server, one transaction at a time.
+//! A pooler, as small as can be: all its clients share one session of the server, one transaction at a time, or one statement.
 
 use std::sync::Arc;
 
@@ -6,9 +6,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
+/// A statement, as its client sends it.
+const ROLLBACK: &[u8] = b"Q\0\0\0\x0dROLLBACK\0";
+/// What `PgBouncer` says before it closes the connection.
+const REFUSED: &[u8] =
+    b"E\0\0\0\x54SFATAL\0VFATAL\0C08P01\0Mtransaction blocks not allowed in statement pooling mode\0\0";
+
 /// The pooler. It ends with the runtime of the test.
 pub(crate) struct Pooler {
     pub(crate) port: u16,
+}
+
+/// For how long a client has the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooling {
+    Transaction,
+    /// Whoever begins a transaction is disconnected.
+    Statement,
 }
 
 /// The session that all clients share, and what it said when it began.
@@ -19,20 +33,25 @@ struct Session {
 
 impl Pooler {
     /// Starts in front of this server.
-    pub(crate) async fn start(target: (&'static str, u16)) -> Self {
+    pub(crate) async fn start(target: (&'static str, u16), pooling: Pooling) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let session = Arc::new(Mutex::new(None));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, Arc::clone(&session), target));
+                tokio::spawn(serve(client, Arc::clone(&session), target, pooling));
             }
         });
         Self { port }
     }
 }
 
-async fn serve(mut client: TcpStream, session: Arc<Mutex<Option<Session>>>, target: (&'static str, u16)) {
+async fn serve(
+    mut client: TcpStream,
+    session: Arc<Mutex<Option<Session>>>,
+    target: (&'static str, u16),
+    pooling: Pooling,
+) {
     let startup = frame(&mut client, false).await;
     {
         let mut session = session.lock().await;
@@ -57,6 +76,12 @@ async fn serve(mut client: TcpStream, session: Arc<Mutex<Option<Session>>>, targ
             server.write_all(&request).await.unwrap();
             if ends {
                 let (answer, state) = until_ready(server).await;
+                if state != b'I' && pooling == Pooling::Statement {
+                    server.write_all(ROLLBACK).await.unwrap();
+                    until_ready(server).await;
+                    let _ = client.write_all(REFUSED).await;
+                    return;
+                }
                 if client.write_all(&answer).await.is_err() || state == b'I' {
                     break;
                 }

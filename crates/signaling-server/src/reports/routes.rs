@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use turn_base::body::{BodyLimit, parse_json, read_body};
+use turn_base::body::{BODY_MAX, parse_json, read_body};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::parameters;
@@ -157,7 +157,7 @@ async fn call_quality(
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
     let headers = request.headers().clone();
-    let (body, _) = read_body(&BodyLimit::SHORT, request).await?;
+    let (body, _counted) = read_body(&reports.limit(BODY_MAX), request).await?;
     let form = Form::parse(&headers, body).await?;
     let issues = form.field("experiencedIssues");
     let issues = issues.ok_or_else(|| ApiError::invalid("Set `experiencedIssues` to true or false."))?;

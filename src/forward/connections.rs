@@ -1,0 +1,170 @@
+//! The connections to the leader. Each new one proves that a leader is there before a request goes out, and says then that a replica has
+//! opened it. One that is idle is used again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http_body_util::Full;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::client::legacy::connect::HttpConnector;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tower::Service;
+use turn_base::clock;
+
+use super::mac::{CHALLENGE, FORWARDED, Hop, Nonce};
+use super::target::Leader;
+
+/// The longest time until a new connection has proven that a leader is there.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Connections that are opened at the same time. The leader counts each for one client until it knows who opens it.
+pub const CONNECTING_MAX: usize = 128;
+/// Idle connections to the leader.
+const IDLE_MAX: usize = 64;
+/// How long they are used again. The leader closes them later, also one on which there was no request yet.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(8);
+/// A leader whose machine acknowledges nothing for this long is gone. A process that only stands still is not: its machine answers.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
+/// How often a machine of which nothing is heard is asked whether it is there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// The system's buffer for what the leader sends to a WebSocket, in bytes. Linux doubles it. What does not fit there waits at the leader,
+/// which bounds what it keeps for a client that does not read. Long responses would take longer with it.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// A connection on which the leader has proven that it is one.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) nonce: Nonce,
+    leader: Arc<Leader>,
+    idle_since: Instant,
+}
+
+/// Those that are idle, and the places of those that are being opened.
+#[derive(Debug)]
+pub(super) struct Connections {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    connecting: Semaphore,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { idle: Arc::default(), connecting: Semaphore::new(CONNECTING_MAX) }
+    }
+}
+
+impl Connections {
+    /// A connection to this leader; `None` if no leader is there. `is_socket`: for a WebSocket, which needs one of its own.
+    pub(super) async fn get(&self, leader: &Arc<Leader>, is_socket: bool) -> Option<Connection> {
+        if !is_socket && let Some(idle) = self.idle(leader) {
+            return Some(idle);
+        }
+        let _place = self.connecting.acquire().await.ok()?;
+        timeout(CONNECT_MAX, open(leader, is_socket.then_some(RECEIVE_BUFFER))).await.ok()?
+    }
+
+    fn idle(&self, leader: &Leader) -> Option<Connection> {
+        let (mut idle, now) = (self.idle.lock(), clock::deadline(Duration::ZERO));
+        idle.retain(|connection| {
+            let is_young = now.duration_since(connection.idle_since) < IDLE_TIME_MAX;
+            is_young && connection.leader.is_same(leader) && connection.sender.is_ready()
+        });
+        idle.pop()
+    }
+
+    /// Keeps a connection for another request, once its response has been read.
+    pub(super) fn keep(&self, mut connection: Connection) {
+        let idle = Arc::clone(&self.idle);
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok() {
+                connection.idle_since = clock::deadline(Duration::ZERO);
+                let mut idle = idle.lock();
+                if idle.len() < IDLE_MAX {
+                    idle.push(connection);
+                }
+            }
+        });
+    }
+}
+
+/// Opens a connection, and asks for the proof. `None`: nobody is there, or no leader.
+async fn open(leader: &Arc<Leader>, receive_buffer: Option<usize>) -> Option<Connection> {
+    let socket = connector(receive_buffer).call(Uri::try_from(&leader.url).ok()?).await.ok()?;
+    let (mut sender, driver) = handshake(socket).await.ok()?;
+    tokio::spawn(driver.with_upgrades());
+    let challenge = Nonce::random().ok()?;
+    let answer = ask(leader, &mut sender, CHALLENGE, |_| challenge.to_string().try_into().ok()).await?;
+    let nonce = leader.key.proven(challenge, &leader.url, &answer)?;
+    // From this on the leader does not count the connection for one client.
+    ask(leader, &mut sender, FORWARDED, |own| leader.key.sign(nonce, Hop::NO_CLIENT, own)).await?;
+    let idle_since = clock::deadline(Duration::ZERO);
+    Some(Connection { sender, nonce, leader: Arc::clone(leader), idle_since })
+}
+
+/// Sends a request of the replica itself, whose response has no body, with this header. Returns the headers of the response.
+async fn ask(
+    leader: &Leader,
+    sender: &mut SendRequest<Full<Bytes>>,
+    name: HeaderName,
+    value: impl FnOnce(&Request<Full<Bytes>>) -> Option<HeaderValue>,
+) -> Option<HeaderMap> {
+    let request = Request::head("/leader").header(HOST, leader.address.as_str());
+    let mut request = request.body(Full::default()).ok()?;
+    let value = value(&request)?;
+    request.headers_mut().insert(name, value);
+    sender.ready().await.ok()?;
+    Some(sender.send_request(request).await.ok()?.into_parts().0.headers)
+}
+
+fn connector(receive_buffer: Option<usize>) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_MAX));
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(PROBE_INTERVAL));
+    connector.set_keepalive_interval(Some(PROBE_INTERVAL));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    connector.set_recv_buffer_size(receive_buffer);
+    connector
+}
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::{
+        set_socket_send_buffer_size, socket_keepalive, tcp_keepidle, tcp_keepintvl, tcp_user_timeout,
+    };
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+    use tower::Service;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_that_is_gone_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let connection = connector(None).call(url).await.unwrap();
+        let socket = connection.inner();
+        assert!(socket_keepalive(socket).unwrap());
+        assert_eq!(tcp_keepidle(socket).unwrap(), PROBE_INTERVAL);
+        assert_eq!(tcp_keepintvl(socket).unwrap(), PROBE_INTERVAL);
+        assert_eq!(tcp_user_timeout(socket).unwrap(), 5_000);
+    }
+
+    #[tokio::test]
+    async fn what_a_leader_sends_to_a_socket_whose_client_does_not_read_waits_at_the_leader() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let _unread = connector(Some(RECEIVE_BUFFER)).call(url).await.unwrap();
+        let (mut leader, _) = listener.accept().await.unwrap();
+        set_socket_send_buffer_size(&leader, 1).unwrap();
+        let mut sent = 0;
+        while let Ok(written) = timeout(Duration::from_millis(100), leader.write(&[0; 1024])).await {
+            sent += written.unwrap();
+        }
+        assert!(sent < 4 * RECEIVE_BUFFER, "{sent}");
+    }
+}

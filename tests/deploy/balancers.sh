@@ -1,0 +1,138 @@
+#!/bin/sh
+# nginx as docs/REPLICAS.md has it, and Caddy with docs/Caddyfile.replicas, each in front of three replicas with a PostgreSQL, in a network
+# namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader hangs, and
+# none fails but those that it has itself. Takes a minute and a half after the build.
+#   TURN_BROKER_BIN  the binary to test instead of building one
+set -eu
+[ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
+# shellcheck source=tests/documented.sh
+. tests/documented.sh
+
+if [ "${1:-}" != inside ]; then
+    need curl=curl ip=iproute2 unshare=util-linux setpriv=util-linux openssl=openssl /usr/lib/postgresql/*/bin/initdb=postgresql
+    unpack usr/sbin/nginx=nginx usr/bin/caddy=caddy
+    broker .
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    documented 'Other balancers' nginx "$work/nginx.example" docs/REPLICAS.md
+    export TURN_BROKER_BIN work unpacked
+    isolate sh "$here/balancers.sh" inside
+    exit
+fi
+
+# --- in a namespace of its own -------------------------------------------------------------------------------------------
+chmod 0711 "$work"
+server=$(dirname "$(find /usr/lib/postgresql -name initdb | sort -V | tail -n 1)")
+mkfifo "$work/never"
+mkdir "$work/database" "$work/temp"
+sh tests/it/support/postgres.sh "$work/database" "$server" 5432 127.0.0.1 <"$work/never" >"$work/database.log" 2>&1 &
+exec 9>"$work/never"
+until grep -q ready "$work/database.log"; do sleep 0.1; done
+
+token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+# replica NUMBER: one with its supervisor, at port 3000 + NUMBER. The file `pid-NUMBER` has its process.
+replica() {
+    while :; do
+        env -i HOST=127.0.0.1 PORT=$((3000 + $1)) ADVERTISE_URL=http://127.0.0.1:$((3000 + $1)) TRUSTED_PROXIES=127.0.0.1 \
+            DATABASE_URL='postgres://turn@127.0.0.1/postgres?sslmode=disable' CLIENT_URL=https://app.example.com ICE_SOURCES=coturn \
+            COTURN_URLS=turn:turn.example.com COTURN_SECRET=$token OPERATOR_TOKEN=$token RATE_LIMIT_REQUESTS=10000 "$TURN_BROKER_BIN" &
+        echo $! >"$work/pid-$1"
+        wait $! || echo "exit status $?"
+        sleep 0.1
+    done >>"$work/replica-$1" 2>&1
+}
+for n in 1 2 3; do replica $n & done
+
+# The addresses are those of this machine.
+{
+    echo "daemon off; user root; pid $work/nginx.pid; error_log stderr; events {} http { access_log off;"
+    for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $work/temp/$kind;"; done
+    sed -e 's|server 10.0.0.11:3001 \(.*\)|server 127.0.0.1:3001 \1\n  server 127.0.0.1:3002 \1|' -e 's|10.0.0.12:3001|127.0.0.1:3003|' \
+        -e 's|listen 80; *#.*|listen 8081;|' "$work/nginx.example"
+    echo '}'
+} >"$work/nginx.conf"
+sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' docs/Caddyfile.replicas >"$work/Caddyfile"
+
+failed=0
+# check NAME COMMAND...: says how it went, and goes on.
+check() {
+    name=$1
+    shift
+    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
+}
+# soon COMMAND...: within 30 s.
+soon() {
+    for _ in $(seq 300); do
+        "$@" && return
+        sleep 0.1
+    done
+    return 1
+}
+is_at() { curl -sf --max-time 2 -o /dev/null "http://127.0.0.1:$1$2" 2>/dev/null; }
+leads() {
+    for n in 1 2 3; do if is_at $((3000 + n)) /leader; then leader=$n && return; fi; done
+    return 1
+}
+# ask PORT: four clients that mint and read the status until the file `enough` is there. Each line is a status.
+ask() {
+    asking=
+    rm -f "$work/enough"
+    for client in 1 2 3 4; do
+        while [ ! -e "$work/enough" ]; do
+            for path in /api/bandwidth-status /api/turn-credentials; do
+                curl -s --interface 127.0.1.$client --max-time 60 -o /dev/null -w '%{http_code}\n' "http://127.0.0.1:$1$path" || :
+            done
+        done >"$work/codes-$client" 2>/dev/null &
+        asking="$asking $!"
+    done
+}
+# all_answered NAME LOST: ends the clients. So many requests may have got 503.
+all_answered() {
+    touch "$work/enough"
+    # shellcheck disable=SC2086 # a list
+    wait $asking
+    codes=$(cat "$work"/codes-* | sort | uniq -c | sed 's/^ *//' | tr '\n' ' ')
+    other=$(cat "$work"/codes-* | grep -vc '^200$' || :)
+    refused=$(cat "$work"/codes-* | grep -c '^503$' || :)
+    check "$1: $codes" [ "$other" = "$refused" ] && check "$1: no more than $2 refused" [ "$refused" -le "$2" ]
+}
+
+try() {
+    proxy=$1
+    check "$proxy: a client mints" soon is_at "$2" /api/turn-credentials
+    ask "$2"
+    sleep 1
+    for n in 1 2 3; do
+        kill -TERM "$(cat "$work/pid-$n")"
+        sleep 0.5
+        check "$proxy: replica $n is ready again" soon is_at $((3000 + n)) /ready
+    done
+    sleep 1
+    all_answered "$proxy: three replicas start again, one after the other" 0
+    check "$proxy: one leads" soon leads
+    ask "$2"
+    sleep 1
+    hung=$(cat "$work/pid-$leader")
+    kill -STOP "$hung"
+    sleep 12
+    kill -CONT "$hung"
+    sleep 2
+    # One of each client was at the leader, which has lost the lead when it goes on.
+    all_answered "$proxy: the leader hangs for 12 s" 4
+}
+
+for n in 1 2 3; do check "replica $n is ready" soon is_at $((3000 + n)) /ready; done
+"$unpacked/usr/sbin/nginx" -e stderr -c "$work/nginx.conf" 2>"$work/nginx.log" &
+balancer=$!
+try nginx 8081
+kill $balancer
+PUBLIC_URL=http://localhost:8082 XDG_DATA_HOME=$work XDG_CONFIG_HOME=$work \
+    "$unpacked/usr/bin/caddy" run --config "$work/Caddyfile" --adapter caddyfile >"$work/caddy.log" 2>&1 &
+try Caddy 8082
+[ $failed = 0 ] || tail -n 5 "$work"/replica-* "$work"/nginx.log "$work"/caddy.log
+exit $failed
