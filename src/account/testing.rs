@@ -42,8 +42,14 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         is_read: true,
         is_probed: false,
     };
-    let setup =
-        Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
+    let setup = Setup {
+        terms,
+        sources: vec![relay],
+        unseen: vec![],
+        rules,
+        bounds: Bounds::default(),
+        default_source: SOURCE,
+    };
     Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))
 }
 

@@ -19,8 +19,9 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
-use crate::config::{CloudflareConfig, Config, TurnKeyConfig};
+use crate::config::{CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
+use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
@@ -34,7 +35,7 @@ use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::mint::credential_source::CredentialSource;
+use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::provider::Provider;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
@@ -47,7 +48,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, KeyName};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -300,6 +301,7 @@ impl Parts<'_> {
                 let provider = ice.cloudflare.as_ref().map(|cloudflare| self.provider(cloudflare));
                 provider.map(|provider| CredentialSource::Cloudflare(Arc::new(provider)))
             }
+            IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
             IceSource::Coturn => ice.coturn.as_ref().map(|coturn| CredentialSource::Coturn(coturn.server())),
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
@@ -314,9 +316,19 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let key = |key: &TurnKeyConfig| {
             let api = Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token);
+            let api = MintingApi::Cloudflare(api);
             Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
         };
         let keys = cloudflare.keys.iter().map(key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
+    }
+
+    /// Another provider. Its clock is no reference for ours.
+    fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
+        let life = http.life.unwrap_or(self.config.ice.ttl_max);
+        let api = http.api(ProviderClient::without_clock(self.client.clone()));
+        let key = TurnKey::new(KeyName::DEFAULT, 1, MintingApi::Http(api), self.clock());
+        let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
+        HttpSource { provider: Arc::new(provider), life }
     }
 }

@@ -12,6 +12,7 @@ mod env_file;
 mod environment;
 mod form;
 mod host;
+mod http_ice;
 mod ice;
 mod meter;
 mod names;
@@ -33,6 +34,7 @@ pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
+pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig, RelayConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
@@ -94,7 +96,7 @@ impl Config {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
-        config.refuse_uncut(&mut settings);
+        config.refuse_unbounded(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -105,10 +107,21 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Strict mode promises what coturn's sessions relay until they are cut.
-    fn refuse_uncut(&self, settings: &mut Settings<'_>) {
-        let is_strict = self.budget.mode == BudgetMode::Strict;
-        if is_strict && self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
+    /// Strict mode promises what each session may relay until its end. Of coturn's, the broker must end them; of another provider's, the
+    /// settings must say how long they last.
+    fn refuse_unbounded(&self, settings: &mut Settings<'_>) {
+        if self.budget.mode != BudgetMode::Strict {
+            return;
+        }
+        if self.ice.sources.contains(&IceSource::Http) {
+            for name in ["HTTP_ICE_TTL_SECONDS", "TURN_EXPIRY_TAIL_SECONDS"] {
+                if !settings.is_set(name) {
+                    let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has http";
+                    settings.refuse(name, expected);
+                }
+            }
+        }
+        if self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
             let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
             settings.refuse("COTURN_CLI", expected);
         }

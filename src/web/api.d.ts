@@ -22,7 +22,7 @@ export interface AlertsBody {
 export interface AnswersBody {
   count: number;
   reason: string | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
 }
 
 export interface BlockedUsersBody {
@@ -99,7 +99,7 @@ export interface CredentialsBody {
   issuedAt?: string;
   reason?: "NOT_CONFIGURED" | "DISABLED" | "PROVIDER_UNAVAILABLE" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE";
   refreshAfter?: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
   ttl?: number;
 }
 
@@ -155,7 +155,7 @@ export interface GrantBody {
   measuredBytes: number;
   origin: string | null;
   revokedAt: string | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun" | "sfu";
   user: string | null;
 }
 
@@ -236,7 +236,7 @@ export interface OpenConnectionBody {
   lastSeenAt: string;
   openedAt: string;
   relayed: boolean | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
   user: string | null;
 }
 
@@ -307,14 +307,14 @@ export interface RevocationBody {
   reservationReleased: boolean;
   revoked: boolean;
   revokedAt: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun" | "sfu";
 }
 
 export interface RevokedBody {
   expiresAt: string;
   grant: string;
   revokedAt: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
 }
 
 export interface SpenderBody {

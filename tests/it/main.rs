@@ -28,6 +28,7 @@ mod durable;
 mod env_file;
 mod error;
 mod head;
+mod http_source;
 mod key_choice;
 mod key_rotation;
 mod layers;

@@ -66,6 +66,8 @@ pub struct Grants {
     due: Due,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
+    /// The latest expiry of each source's grants that have a row.
+    latest_expiry: BTreeMap<IceSource, Timestamp>,
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     /// What left the table in this period, and connections without a grant.
@@ -113,6 +115,9 @@ impl Grants {
         left: BTreeMap<LeftKey, Sums>,
     ) {
         self.rows = rows.into_iter().collect();
+        for (_, row) in self.rows.iter_mut() {
+            note_expiry(&mut self.latest_expiry, row);
+        }
         self.dirty = Dirty::default();
         self.left.restore(left);
         self.restore_rows();
@@ -152,11 +157,18 @@ impl Grants {
     pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
         note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
+            note_expiry(&mut self.latest_expiry, &row);
             self.due.insert(row.ends_in(), id);
             row.begin(self.period);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
+    }
+
+    /// When the last credential of a source expires that the ledger has had; 1970 if there was none.
+    pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
+        let left = self.dropped.get(&source).map(|dropped| dropped.expiry);
+        self.latest_expiry.get(&source).copied().max(left).unwrap_or_default()
     }
 
     /// Whether a grant of this TURN key may be alive.
@@ -381,6 +393,11 @@ impl Grants {
             self.dirty.note(id);
         }
     }
+}
+
+fn note_expiry(latest: &mut BTreeMap<IceSource, Timestamp>, row: &GrantRow) {
+    let expiry = latest.entry(row.source).or_default();
+    *expiry = row.latest_expiry().max(*expiry);
 }
 
 /// Notes until when a grant keeps the key that minted it. All rows of a key share its name.

@@ -20,6 +20,8 @@ pub struct Setup {
     pub terms: Terms,
     /// Every source that issues grants or whose own count is read.
     pub sources: Vec<SourceTerms>,
+    /// Those whose sessions may outlive every promise, and nobody sees it.
+    pub unseen: Vec<IceSource>,
     /// How connections are charged.
     pub rules: UsageRules,
     /// How large the tables may grow.
@@ -46,7 +48,8 @@ impl Setup {
             per_minute: self.terms.rates.liability.per_minute().into(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        Books::restore(ledger, connections, Grants::new(terms, period), stored, moment)
+        let books = Books::restore(ledger, connections, Grants::new(terms, period), stored, moment);
+        books.with_unseen(&self.unseen)
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             is_read: true,
             is_probed: false,
         }],
+        unseen: vec![],
         rules,
         bounds: Bounds::default(),
         default_source: source,

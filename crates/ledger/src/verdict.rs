@@ -197,7 +197,11 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             let of_user_share = of_user.map_or(u128::MAX, |room| request.minutes_of_user(room, covered));
             let share = share.saturating_add(covered).min(of_user_share);
             let longest = request.longest_life(share, into_minute);
-            let life = request.strict_life().min(longest.max(request.shortest_life()));
+            let life = if request.source.decides_life() {
+                request.life
+            } else {
+                request.strict_life().min(longest.max(request.shortest_life()))
+            };
             let minutes = request.minutes(life, into_minute);
             let fits = room.after(covered, minutes, per_minute).is_some();
             if !fits {
@@ -293,7 +297,9 @@ impl Request {
 
     /// Minutes that the client, its group and its user may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
-        let first = self.minutes(self.strict_life().min(self.shortest_life()), into_minute);
+        let shortest =
+            if self.source.decides_life() { self.life } else { self.strict_life().min(self.shortest_life()) };
+        let first = self.minutes(shortest, into_minute);
         let left =
             self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
         left.min().unwrap_or(u128::MAX)

@@ -19,6 +19,7 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
             rates: Rates { estimated: rate, liability: rate, promises_cap_claims },
         },
         sources: vec![source],
+        unseen: vec![],
         rules: UsageRules {
             heartbeat: Duration::from_secs(30),
             billed: BilledDirections::Egress,

@@ -201,7 +201,7 @@ impl Settings {
         let spenders = SpenderTerms { user_limit, users_max, ended_max, ..SpenderTerms::default() };
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
         let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
-        let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
+        let setup = Setup { terms, sources, unseen: vec![], rules, bounds, default_source: self.sources[0] };
         setup.open(Some(stored), moment)
     }
 
