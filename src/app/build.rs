@@ -19,6 +19,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
+use crate::auth::server_keys::ServerKeys;
 use crate::config::{CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
@@ -88,7 +89,12 @@ pub fn build_leading(
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));
-    let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(clock), Arc::clone(metrics))?);
+    let rate_limit = Arc::new(RateLimit::new(
+        &config.access.rate,
+        config.server_keys.requests,
+        Arc::clone(clock),
+        Arc::clone(metrics),
+    )?);
     let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)));
     let auth = parts.auth().map(Arc::new);
     let broker = Arc::new(SignalingBroker {
@@ -126,6 +132,7 @@ pub fn build_leading(
         stun: parts.stun,
         heartbeat: config.usage.heartbeat,
         grant_key,
+        server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
         prices: config.prices.clone(),
         alert_percents: config.alert_percents,

@@ -21,6 +21,7 @@ mod origin;
 mod problem;
 mod public_url;
 mod server;
+mod server_keys;
 mod settings;
 mod signaling;
 mod signaling_modules;
@@ -41,6 +42,7 @@ pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
+pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
@@ -60,6 +62,8 @@ pub struct Config {
     pub network: Network,
     /// Access: origins, rate limit, proxies, tokens.
     pub access: AccessConfig,
+    /// The programs that mint for their users.
+    pub server_keys: ServerKeysConfig,
     /// How users are known; with `None` every caller is anonymous.
     pub auth: Option<AuthConfig>,
     /// The ICE sources.
@@ -137,11 +141,14 @@ impl Config {
         let network = network::read(settings);
         let database = DatabaseConfig::read(settings, &network.trust);
         let public_url = PublicUrl::read(settings);
+        let access = AccessConfig::read(settings, public_url.as_ref());
+        let server_keys = ServerKeysConfig::read(settings, &access);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
             network,
-            access: AccessConfig::read(settings, public_url.as_ref()),
+            access,
+            server_keys,
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),
             ice: IceConfig::read(settings),

@@ -22,7 +22,7 @@ impl Setting {
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 16] = [
+const OWN_PREFIXES: [&str; 17] = [
     "TURN_",
     "CLOUDFLARE_",
     "RATE_LIMIT_",
@@ -32,6 +32,7 @@ const OWN_PREFIXES: [&str; 16] = [
     "AUTH_",
     "ALERT_",
     "BANDWIDTH_",
+    "SERVER_KEY",
     "SIGNALING_",
     "SFU_",
     "CALLS_",

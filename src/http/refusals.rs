@@ -58,6 +58,15 @@ pub(super) fn too_many_mints(retry_in: Duration) -> ApiError {
     )
 }
 
+/// The server key is over its rate.
+pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
+    let message = format!(
+        "Try again in {} s. Raise SERVER_KEY_REQUESTS if this server needs more.",
+        wait_seconds(retry_in)
+    );
+    ApiError::too_many("Too many requests of this server key", message, retry_in)
+}
+
 /// The budget, or the limit of the user, has no room.
 pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     if let Some(user) = refusal.user {

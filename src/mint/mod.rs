@@ -79,6 +79,19 @@ impl MintRequest {
     }
 }
 
+impl MintRequest {
+    /// A request of a server, for one of its users. It is vouched for, so no allowance of an address applies.
+    pub fn of_server(
+        now: Timestamp,
+        spender: Spender,
+        ttl: Duration,
+        key: Option<KeyName>,
+    ) -> Result<Self, NoRandomness> {
+        let requester = Requester { spender: spender.known(), ..Requester::default() };
+        Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
+    }
+}
+
 /// An id for a grant.
 fn new_id(now: Timestamp) -> Result<GrantId, NoRandomness> {
     Ok(GrantId::at(now, random::bytes()?))

@@ -51,6 +51,7 @@ mod renewal;
 mod replicas;
 mod request_log;
 mod routes;
+mod server_keys;
 mod signaling;
 mod sockets;
 mod sources;

@@ -53,6 +53,7 @@ use due::Due;
 use recent::RecentBytes;
 use row::{GrantEnd, GrantRow, GrantState, Revoked};
 use terms::GrantTerms;
+use username::ByUsername;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;
@@ -85,6 +86,8 @@ pub struct Grants {
     claim_rate: BitRate,
     /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
     key_ends: BTreeMap<Arc<KeyName>, Minute>,
+    /// The grants of server keys by the user name of their credential.
+    by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
@@ -115,8 +118,9 @@ impl Grants {
         left: BTreeMap<LeftKey, Sums>,
     ) {
         self.rows = rows.into_iter().collect();
-        for (_, row) in self.rows.iter_mut() {
+        for (id, row) in self.rows.iter() {
             note_expiry(&mut self.latest_expiry, row);
+            self.by_username.add(*id, row);
         }
         self.dirty = Dirty::default();
         self.left.restore(left);
@@ -158,6 +162,7 @@ impl Grants {
         note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
             note_expiry(&mut self.latest_expiry, &row);
+            self.by_username.add(id, &row);
             self.due.insert(row.ends_in(), id);
             row.begin(self.period);
             self.rows.insert(id, Box::new(row));
@@ -180,6 +185,7 @@ impl Grants {
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
+        self.by_username.remove(&row);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
         self.due.remove(row.ends_in(), id);
@@ -212,6 +218,12 @@ impl Grants {
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
         self.change(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
+    }
+
+    /// The live grant of a server key whose credential has this user name.
+    pub fn with_username(&self, username: &str) -> Option<GrantId> {
+        let id = self.by_username.find(username)?;
+        self.get(id).is_some_and(|row| row.username().as_deref() == Some(username)).then_some(id)
     }
 
     /// Whether a grant was revoked. It stays so after its end.

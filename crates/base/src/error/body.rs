@@ -63,6 +63,17 @@ fn code_schema() -> RefOr<Schema> {
     one_of(Code::VARIANTS.iter().map(<&str>::from), "Stable identifier for programs.")
 }
 
+/// An error as Cloudflare's API lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ProviderError {
+    /// The status of the response.
+    #[schema(example = 429)]
+    pub code: u16,
+    /// What happened, and what to do.
+    #[schema(value_type = String, example = "Try again in 30 s.")]
+    pub message: Cow<'static, str>,
+}
+
 /// The body of every error response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +105,10 @@ pub struct ErrorBody {
     #[serde(rename = "retry_after_ms", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 30_000)]
     pub retry_after_ms: Option<u64>,
+    /// Only for programs that were written for Cloudflare's API: the same as its list has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<ProviderError>,
     /// Stable identifier for programs.
     #[schema(schema_with = code_schema)]
     pub code: &'static str,
