@@ -1,5 +1,6 @@
 //! An account in memory for the tests of other modules: the relay is its only source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         terms,
         sources: vec![relay],
         unseen: vec![],
+        server_limits: BTreeMap::new(),
         rules,
         bounds: Bounds::default(),
         default_source: SOURCE,

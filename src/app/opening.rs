@@ -28,6 +28,7 @@ pub fn setup(config: &Config) -> Setup {
         },
         sources: source_terms(config),
         unseen: unseen_sources(config),
+        server_limits: config.server_keys.limits.clone(),
         rules: UsageRules {
             heartbeat: config.usage.heartbeat,
             billed: config.usage.billed,

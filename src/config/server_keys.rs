@@ -1,17 +1,18 @@
 //! Settings of the programs that mint for their users, each with a key. No message contains an entry of `SERVER_KEYS`, because an entry
 //! contains a key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::access::AccessConfig;
-use super::form::{Formed, number};
+use super::budget::gb_above_zero;
+use super::form::{Formed, form, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
-use turn_ledger::Label;
+use turn_ledger::{ByteCount, Label};
 
 /// The most keys. Each one is a time series.
 const KEYS_MAX: usize = 64;
@@ -25,6 +26,8 @@ pub struct ServerKeysConfig {
     pub keys: Vec<ServerKeyConfig>,
     /// Requests of one key per `RATE_LIMIT_WINDOW_SECONDS`, also as one burst, 1 to 1,000,000. `SERVER_KEY_REQUESTS`; 1,000 when unset.
     pub requests: NonZeroU32,
+    /// Bytes that a key may use in a period, of those with a limit; each above 0. `SERVER_KEY_LIMITS`; none when unset.
+    pub limits: BTreeMap<Label, ByteCount>,
 }
 
 /// One key.
@@ -44,7 +47,15 @@ impl ServerKeysConfig {
         if let Some(expected) = contradiction(&keys, access) {
             settings.refuse("SERVER_KEYS", expected);
         }
-        Self { keys, requests }
+        let listed = settings.money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
+        let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
+        let is_known = |name: &Label| keys.iter().any(|key| key.name == *name);
+        if limits.len() < count {
+            settings.refuse("SERVER_KEY_LIMITS", "expected each name once, found a repeated name");
+        } else if !limits.keys().all(is_known) {
+            settings.refuse("SERVER_KEY_LIMITS", "expected names of SERVER_KEYS, found another name");
+        }
+        Self { keys, requests, limits }
     }
 }
 
@@ -69,6 +80,15 @@ fn contradiction(keys: &[ServerKeyConfig], access: &AccessConfig) -> Option<Stri
         return None;
     };
     Some(expected.to_owned())
+}
+
+/// `NAME=GB`.
+fn parse_limit(text: &str) -> Formed<(Label, ByteCount)> {
+    let parse = |text: &str| {
+        let (name, limit) = text.split_once('=')?;
+        Some((Label::new(name.trim())?, gb_above_zero(limit.trim()).ok()?))
+    };
+    form("NAME=GB with GB above 0, at most 1000000", parse)(text)
 }
 
 /// Entries between commas or on lines of their own.

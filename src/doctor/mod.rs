@@ -109,6 +109,9 @@ impl<'a> Examination<'a, '_> {
         for (check, verdict) in settings::service(config, client).await {
             self.found(check, "", verdict);
         }
+        for verdict in settings::server_keys(config, client).await {
+            self.found(Check::Configuration, "", verdict);
+        }
         if let Some(url) = &config.public_url {
             let remedy =
                 "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too";

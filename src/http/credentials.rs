@@ -140,6 +140,14 @@ pub(super) async fn answer<T: Serialize>(
         Ok(asked) => app.mint.answer(&asked).await.map_err(refused),
         Err(error) => Err(error),
     };
+    if let Some(server) = spender.as_ref().and_then(|spender| spender.server.as_ref()) {
+        let outcome = match &minted {
+            Ok(IceResponse::Minted(_)) => "minted",
+            Ok(IceResponse::Stun(_)) => "stun",
+            Err(_) => "refused",
+        };
+        app.metrics.server_key_mint(server.as_str(), outcome);
+    }
     let mut response = match minted {
         Ok(answer) => {
             let minted = Minted::of(&answer);

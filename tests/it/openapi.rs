@@ -123,7 +123,7 @@ async fn the_form_of_a_parameter_is_described() {
         assert!(user["pattern"].as_str().unwrap().contains(r"\u0000-\u001f"), "{user}");
     }
     let by = parameter(&document, "/api/spenders", "by");
-    assert_eq!(by["enum"], json!(["user", "label", "origin", "address", "call", "grant", ""]));
+    assert_eq!(by["enum"], json!(["user", "label", "origin", "address", "call", "key", "grant", ""]));
     let label = parameter(&document, "/api/grants", "label");
     assert_eq!(label, parameter(&document, "/api/turn-credentials", "label"));
 }

@@ -73,7 +73,7 @@ pub struct Grants {
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     /// What left the table in this period, and connections without a grant.
     pub(crate) left: LeftSums,
-    /// The users, if each of them has a limit.
+    /// The server keys, and the users if each of them has a limit.
     limited: LimitedSums,
     recent: RecentBytes,
     /// The state of each source's counts.
@@ -192,7 +192,7 @@ impl Grants {
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
         let share = self.share_of(&row);
-        self.change_limited(row.user(), &share, &Sums::default());
+        self.change_limited(row.spender.as_deref(), &share, &Sums::default());
         self.replace_promise(row.promise().as_ref(), None)
     }
 
@@ -328,11 +328,11 @@ impl Grants {
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
-        let [client, group, user] = self.clients.scopes(row.holder(), rules);
+        let [client, group, user, server] = self.clients.scopes(row.holder(), rules);
         let extra = row.extra_mut();
         let capacity = (&mut extra.capacity, AllowanceTerms::of_relay(rules));
         let claims = (&mut extra.claims, AllowanceTerms::new(self.claim_rate, rules));
-        Allowances::new([Some(capacity), Some(claims), client, group, user], now)
+        Allowances::new([Some(capacity), Some(claims), client, group, user, server], now)
     }
 
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
@@ -357,10 +357,10 @@ impl Grants {
         let row = self.get(grant.id).filter(|row| row.client.is_none())?;
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         let change = self.change_promise(grant.id, |row| row.client = Some(client));
-        let holder = Holder { client: Some(client), user: user.as_ref() };
-        // The user's allowance has counted its connections before.
-        let [client, group, _] = self.clients.scopes(holder, rules);
-        let mut allowances = Allowances::new([None, None, client, group, None], now);
+        let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
+        // The allowances of the user and of the server key have counted its connections before.
+        let [client, group, ..] = self.clients.scopes(holder, rules);
+        let mut allowances = Allowances::new([None, None, client, group, None, None], now);
         allowances.join(&claims);
         change
     }
@@ -387,7 +387,7 @@ impl Grants {
     #[must_use]
     pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime) -> Option<UsageChange> {
         self.issue(grant.id, GrantRow { state: GrantState::Live, ..GrantRow::new(grant, None, Some(time)) });
-        let promise = Promise { source: grant.source, time, user: None, client: None };
+        let promise = Promise { source: grant.source, time, user: None, server: None, client: None };
         self.replace_promise(None, Some(&promise))
     }
 

@@ -11,13 +11,14 @@ use utoipa::openapi::{Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Typ
 use turn_base::error::Code;
 
 /// The errors of all routes that mint.
-const MINT_ERRORS: [&str; 10] = [
+const MINT_ERRORS: [&str; 11] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
     "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or `key` or `api` of a format that reads them is none of `SERVER_KEYS`.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
+    "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
     "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it.",
@@ -25,10 +26,11 @@ const MINT_ERRORS: [&str; 10] = [
 ];
 
 /// The errors of the routes that mint as at Cloudflare.
-const SERVER_MINT_ERRORS: [&str; 7] = [
+const SERVER_MINT_ERRORS: [&str; 8] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 1 to 172800, or `customIdentifier` is not 1 to 128 characters without control characters.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
+    "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
     "`ORIGIN_NOT_ALLOWED`: the key is wrong, and the request comes from a page of an origin that is not in `CLIENT_URL`.",
@@ -108,7 +110,7 @@ fn describe_operation(group: &str, operation: &mut Operation) {
     let (tokens, errors): (&[&str], &[&str]) = match group {
         "credentials" => (&["user", "grant", "server"], &MINT_ERRORS),
         "cloudflare" if mints => (&["server"], &SERVER_MINT_ERRORS),
-        "cloudflare" => (&["server"], &SERVER_MINT_ERRORS[5..]),
+        "cloudflare" => (&["server"], &SERVER_MINT_ERRORS[6..]),
         "connections" => (&["grant", "reporter", "server"], &REPORT_ERRORS),
         "operator" => (&["operator"], &OPERATOR_ERRORS),
         _ => (&[], &[]),

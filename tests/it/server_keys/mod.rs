@@ -2,6 +2,7 @@
 
 mod cloudflare_door;
 mod hostile;
+mod limits;
 mod reports;
 
 use crate::support::fake_issuer::{USERS, user_token};

@@ -79,3 +79,13 @@ async fn pages_of_named_users_have_the_allowances_of_these() {
     let pages: Vec<_> = granted.iter().map(|grant| ("203.0.113.9".to_owned(), grant)).collect();
     assert_eq!(claimed(&broker, &pages).await, 2 * 10_000_000, "two users");
 }
+
+/// 50 users at as many addresses would have 500 MB.
+#[tokio::test]
+async fn all_pages_of_a_key_together_have_ten_times_the_allowance_of_an_address() {
+    let (_cloudflare, broker) = with_keys(&[SLOW]).await;
+    let granted = grants_for(&broker, (0..50).map(|user| format!("user-{user}"))).await;
+    let pages: Vec<_> =
+        granted.iter().enumerate().map(|(page, grant)| (format!("203.0.113.{page}"), grant)).collect();
+    assert_eq!(claimed(&broker, &pages).await, 10 * 10_000_000);
+}

@@ -22,6 +22,7 @@ pub enum Code {
     OriginNotAllowed,
     UserBlocked,
     UserLimitReached,
+    KeyLimitReached,
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -48,7 +49,7 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
-            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached => {
+            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached | Self::KeyLimitReached => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::LedgerUnavailable | Self::NoLeader | Self::Overloaded | Self::ShuttingDown => {
@@ -85,15 +86,15 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "Close connections that have ended.")]
     pub message: Option<Cow<'static, str>>,
-    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`, and of the user with `USER_LIMIT_REACHED`.
+    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`, of the user with `USER_LIMIT_REACHED`, and of the server key with `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1000.02")]
     pub bandwidth_used: Option<String>,
-    /// The limit in GB. Only with `BUDGET_EXHAUSTED`, and of one user with `USER_LIMIT_REACHED`.
+    /// The limit in GB. Only with `BUDGET_EXHAUSTED`, of one user with `USER_LIMIT_REACHED`, and of the server key with `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = f64, required = false, example = 1000)]
     pub bandwidth_limit: Option<serde_json::Number>,
-    /// When the period ends. Only with `BUDGET_EXHAUSTED` and `USER_LIMIT_REACHED`.
+    /// When the period ends. Only with `BUDGET_EXHAUSTED`, `USER_LIMIT_REACHED` and `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false, example = "2025-02-01T00:00:00Z")]
     pub reset_date: Option<String>,

@@ -28,6 +28,7 @@ use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
+use crate::spenders::limited::Limited;
 use crate::standing::Standing;
 use crate::token::{Grant, GrantId};
 use crate::units::clock::Moment;
@@ -257,7 +258,7 @@ impl Books {
             return;
         }
         let now = self.now();
-        by_reporter.user.take_if(|user| !self.grants.has_room_for(user, now));
+        by_reporter.user.take_if(|user| !self.grants.has_room_for(&Limited::User(user.clone()), now));
         self.connections.report_spender(id, by_reporter);
     }
 
