@@ -117,9 +117,10 @@ export interface EndedRoomBody {
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "KEY_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   errcode?: string;
   error: string;
+  errors?: Array<ProviderError>;
   message?: string;
   requestId: string;
   resetDate?: string;
@@ -252,6 +253,7 @@ export interface OverviewBody {
   rate: RateBody;
   replicas: Array<ReplicaBody>;
   revoked: Array<RevokedBody>;
+  serverKeys: Array<ServerKeyBody>;
   signIn: boolean;
   status: StatusBody;
   uptimeSeconds: number;
@@ -278,6 +280,11 @@ export interface ProviderBody {
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
+}
+
+export interface ProviderError {
+  code: number;
+  message: string;
 }
 
 export interface RateBody {
@@ -317,6 +324,12 @@ export interface RevokedBody {
   source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
 }
 
+export interface ServerKeyBody {
+  limit: number | null;
+  name: string;
+  used: number;
+}
+
 export interface SpenderBody {
   blocked?: boolean;
   bytes: number;
@@ -334,7 +347,7 @@ export interface SpenderBody {
 export interface SpendersBody {
   asOf: string;
   blockedUsers: BlockedUsersBody;
-  by: "user" | "label" | "origin" | "address" | "call" | "grant";
+  by: "user" | "label" | "origin" | "address" | "call" | "key" | "grant";
   next: string | null;
   since: string | null;
   spenders: Array<SpenderBody>;
