@@ -20,8 +20,9 @@ use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::route::{Handlers, Route, route};
 use crate::http::{
-    alerts, backup, bandwidth_status, connections, credentials, envelope, health, live_rooms, metrics,
-    openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
+    alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, envelope, health,
+    live_rooms, metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users,
+    wire_formats,
 };
 use crate::web;
 use crate::web::navigation::{self, Link};
@@ -34,6 +35,8 @@ use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 pub(crate) struct Table {
     /// For pages that mint.
     credentials: Vec<Route>,
+    /// For servers with a key that mint as at Cloudflare.
+    cloudflare: Vec<Route>,
     /// Pages and app servers report here. The handler checks the token.
     connections: Vec<Route>,
     budget: Vec<Route>,
@@ -48,6 +51,7 @@ impl Table {
     pub(crate) fn of(app: &Arc<App>, listed: &[Link]) -> Self {
         Self {
             credentials: mints(app),
+            cloudflare: as_cloudflare(app),
             connections: vec![
                 route!(connections::open_connection),
                 route!(connections::heartbeat_connection),
@@ -62,9 +66,10 @@ impl Table {
     }
 
     /// The groups by their names in the document.
-    pub(crate) fn groups(&self) -> [(&'static str, &[Route]); 6] {
+    pub(crate) fn groups(&self) -> [(&'static str, &[Route]); 7] {
         [
             ("credentials", &self.credentials),
+            ("cloudflare", &self.cloudflare),
             ("connections", &self.connections),
             ("budget", &self.budget),
             ("operator", &self.operator),
@@ -95,9 +100,21 @@ fn mints(app: &App) -> Vec<Route> {
                 routes.extend(older.map(|path| Route::new(path, handlers())));
             }
             WireFormat::Ice => routes.push(route!(wire_formats::get_stunner_ice).map(get_only)),
+            WireFormat::Cloudflare => {}
         }
     }
     routes
+}
+
+fn as_cloudflare(app: &App) -> Vec<Route> {
+    if !app.wire_formats.contains(&WireFormat::Cloudflare) {
+        return vec![];
+    }
+    vec![
+        route!(cloudflare_door::generate_ice_servers),
+        route!(cloudflare_door::generate_ice_server),
+        route!(cloudflare_door::revoke_server_credential),
+    ]
 }
 
 /// Without an `OPERATOR_TOKEN` these routes do not exist.
@@ -155,7 +172,10 @@ pub fn build(app: &Arc<App>) -> Router {
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
     // Health checks are never rejected because of overload.
     router(table.health)
-        .merge(router(table.credentials).layer(ServiceBuilder::new().layer(foreign).layer(guard())))
+        .merge(
+            router(table.credentials.into_iter().chain(table.cloudflare))
+                .layer(ServiceBuilder::new().layer(foreign).layer(guard())),
+        )
         .merge(router(api).layer(guard()))
         .merge(router(table.browser).layer(Extension(document)))
         .route("/", navigation::start(&listed))

@@ -3,7 +3,8 @@
 use super::Account;
 use crate::amounts::Shown;
 use turn_ledger::{
-    Books, Caller, ClientKey, Closed, OpenError, Opened, Report, ReportError, Snapshot, Spender,
+    Books, Caller, ClientKey, Closed, GrantId, Label, OpenError, Opened, Report, ReportError, Snapshot,
+    Spender,
 };
 
 impl Account {
@@ -47,6 +48,16 @@ impl Account {
             self.metrics.connections_opened.inc();
         }
         Ok(opened.value)
+    }
+
+    /// The live grant of a server key by the user name of its credential. The broker's own sources name the grant in it.
+    pub fn minted_by(&self, server: &Label, username: &str) -> Option<GrantId> {
+        self.read(|books| {
+            let named = || username.rsplit_once(':')?.1.parse().ok();
+            let id = books.grants().with_username(username).or_else(named)?;
+            let spender = books.grants().get(id)?.spender.as_ref()?;
+            (spender.server.as_ref() == Some(server)).then_some(id)
+        })
     }
 
     /// Applies a connection's report. `client`: where the call comes from.

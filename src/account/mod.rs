@@ -15,8 +15,8 @@ use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    Books, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded, OverLimit, Requester, Setup,
-    Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
+    Books, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded, OverLimit, Requester,
+    Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
 mod alerts;
@@ -121,8 +121,10 @@ impl Account {
     fn count_refusal(&self, why: &NotAdmitted) {
         if let NotAdmitted::Refused(refusal) = why {
             self.metrics.budget_refusals.inc();
-            if refusal.user.is_some() {
-                self.metrics.user_refusals.inc();
+            match refusal.limited.map(|of| of.kind) {
+                Some(LimitKind::User) => drop(self.metrics.user_refusals.inc()),
+                Some(LimitKind::Server) => drop(self.metrics.key_refusals.inc()),
+                None => {}
             }
             if refusal.client_frees_at.is_some() {
                 self.metrics.address_refusals.inc();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Account;
 use turn_ledger::{
-    Grant, GrantId, Hold, KeyName, Moment, NotAdmitted, Requester, Spender, Timestamp, Written,
+    Grant, GrantId, Hold, IceSource, KeyName, MINT_SLACK, Moment, NotAdmitted, Requester, Spender, Timestamp,
+    Written,
 };
 
 /// Budget reserved for one credential while the provider creates it. Released when dropped.
@@ -77,6 +78,21 @@ impl Reservation {
     /// The lifetime that the credential may have.
     pub fn life(&self) -> Duration {
         self.life
+    }
+
+    /// The same reservation, for a credential of this source that works for so long. One that works longer than was reserved needs room for
+    /// that; without room it must not be handed out.
+    pub fn lasting(mut self, source: IceSource, works_for: Duration) -> Result<Self, NotAdmitted> {
+        if works_for <= self.life {
+            return Ok(self);
+        }
+        if let Some(hold) = self.hold.take() {
+            self.account.change(|books| books.release(&hold));
+        }
+        let (moment, requester) = (self.moment, self.requester.clone());
+        let mut longer = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
+        longer.moment = moment;
+        Ok(longer)
     }
 
     /// The same reservation, for a credential that this TURN key has minted.

@@ -1,5 +1,6 @@
 //! An account in memory for the tests of other modules: the relay is its only source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +43,15 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         is_read: true,
         is_probed: false,
     };
-    let setup =
-        Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
+    let setup = Setup {
+        terms,
+        sources: vec![relay],
+        unseen: vec![],
+        server_limits: BTreeMap::new(),
+        rules,
+        bounds: Bounds::default(),
+        default_source: SOURCE,
+    };
     Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))
 }
 

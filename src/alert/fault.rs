@@ -48,6 +48,7 @@ pub enum Fault {
     LedgerNew,
     LedgerIncomplete,
     BoundAboveLimit,
+    SessionsUnseen,
 }
 
 /// What is said about a fault.
@@ -240,6 +241,12 @@ impl Fault {
                 Severity::Warning,
                 "Usage can pass the limit.",
                 "Wait until some credentials have ended, or raise the limit.",
+            ),
+            Self::SessionsUnseen => FaultFacts::hint(
+                "SESSIONS_UNSEEN",
+                Severity::Warning,
+                "Nobody knows how long sessions of a source last, and nothing counts or ends them, so usage can pass the limit by more than the status says.",
+                "Set HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS to how long the provider's credentials, and sessions after them, last at most, and restart.",
             ),
         }
     }

@@ -26,6 +26,9 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
         found.push(fault.found(format!("This is so until {until}, when the longest of them has ended.")));
     }
     found.extend(above_limit(snapshot));
+    if let Some(source) = snapshot.unseen {
+        found.push(Fault::SessionsUnseen.found(format!("It is {source}.")));
+    }
     found
 }
 

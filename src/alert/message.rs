@@ -99,6 +99,7 @@ fn spenders(spending: &Spending, used: ByteCount) -> Option<String> {
         SpenderKind::Label => "labels",
         SpenderKind::Origin => "origins",
         SpenderKind::Call => "calls",
+        SpenderKind::Key => "server keys",
     };
     let named = top.iter().map(|spender| {
         let (name, bytes) = (quoted(spender, kind, NAME_CHARS_MAX), spender.bytes);

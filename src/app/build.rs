@@ -19,8 +19,10 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
-use crate::config::{AtLimit, CloudflareConfig, Config, TurnKeyConfig};
+use crate::auth::server_keys::ServerKeys;
+use crate::config::{AtLimit, CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
+use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
@@ -34,7 +36,7 @@ use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::mint::credential_source::CredentialSource;
+use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
 use crate::mint::provider::Provider;
 use crate::mint::token::GrantKey;
@@ -48,7 +50,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, KeyName};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -88,7 +90,12 @@ pub fn build_leading(
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));
-    let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(clock), Arc::clone(metrics))?);
+    let rate_limit = Arc::new(RateLimit::new(
+        &config.access.rate,
+        config.server_keys.requests,
+        Arc::clone(clock),
+        Arc::clone(metrics),
+    )?);
     let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)));
     let auth = parts.auth().map(Arc::new);
     let broker = Arc::new(SignalingBroker {
@@ -134,6 +141,7 @@ pub fn build_leading(
         stun: parts.stun,
         heartbeat: config.usage.heartbeat,
         grant_key,
+        server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
         prices: config.prices.clone(),
         alert_percents: config.alert_percents,
@@ -309,6 +317,7 @@ impl Parts<'_> {
                 let provider = ice.cloudflare.as_ref().map(|cloudflare| self.provider(cloudflare));
                 provider.map(|provider| CredentialSource::Cloudflare(Arc::new(provider)))
             }
+            IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
             IceSource::Coturn => ice.coturn.as_ref().map(|coturn| CredentialSource::Coturn(coturn.server())),
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
@@ -323,9 +332,19 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let key = |key: &TurnKeyConfig| {
             let api = Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token);
+            let api = MintingApi::Cloudflare(api);
             Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
         };
         let keys = cloudflare.keys.iter().map(key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
+    }
+
+    /// Another provider. Its clock is no reference for ours.
+    fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
+        let life = http.life.unwrap_or(self.config.ice.ttl_max);
+        let api = http.api(ProviderClient::without_clock(self.client.clone()));
+        let key = TurnKey::new(KeyName::DEFAULT, 1, MintingApi::Http(api), self.clock());
+        let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
+        HttpSource { provider: Arc::new(provider), life }
     }
 }

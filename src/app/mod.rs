@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
+use crate::auth::server_keys::ServerKeys;
 use crate::config::AlertPercents;
 use crate::config::{Off, PriceConfig, WireFormat};
 use crate::forward::ForwardKey;
@@ -32,6 +33,7 @@ use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
 
+mod bearer;
 mod build;
 mod build_error;
 mod opening;
@@ -39,6 +41,7 @@ pub mod process;
 mod relay;
 mod signaling;
 
+pub use bearer::BearerToken;
 pub use build::{build, build_leading};
 pub use build_error::BuildError;
 pub use opening::{BoundTerms, settings_digest, setup};
@@ -79,7 +82,9 @@ pub struct App {
     pub dispatcher: Option<AlertDispatcher>,
     /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
     pub auth: Option<Arc<Auth>>,
-    /// The rate limit of each client address and each user.
+    /// Programs that mint for their users.
+    pub server_keys: ServerKeys,
+    /// The rate limit of each client address, each user and each server key.
     pub rate_limit: Arc<RateLimit>,
     /// Notices a proxy that is not among `trusted_proxies`.
     pub untrusted_proxies: UntrustedProxies,

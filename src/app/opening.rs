@@ -27,6 +27,8 @@ pub fn setup(config: &Config) -> Setup {
             },
         },
         sources: source_terms(config),
+        unseen: unseen_sources(config),
+        server_limits: config.server_keys.limits.clone(),
         rules: UsageRules {
             heartbeat: config.usage.heartbeat,
             billed: config.usage.billed,
@@ -47,6 +49,14 @@ pub fn setup(config: &Config) -> Setup {
         },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
+}
+
+/// The sources whose sessions may outlive every promise, and nobody sees it: a provider of which nothing is known, unless the settings say
+/// how long its credentials and its sessions last.
+fn unseen_sources(config: &Config) -> Vec<IceSource> {
+    let is_known = config.ice.http.as_ref().is_some_and(|http| http.life.is_some())
+        && config.budget.expiry_tail.is_some();
+    if is_known { vec![] } else { vec![IceSource::Http] }
 }
 
 /// A digest of the settings that decide figures, to compare those of replicas. Of use only between processes of one version.

@@ -18,6 +18,7 @@ use turn_base::clock::Clock;
 mod issuer_keys;
 mod jwt;
 mod key_set;
+pub mod server_keys;
 mod signature;
 
 use issuer_keys::{IssuerKeys, NoKey};
@@ -64,6 +65,11 @@ impl Auth {
             keys: keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics))),
             clock,
         }
+    }
+
+    /// Whether users have tokens. Without keys, only server keys sign in.
+    pub const fn has_keys(&self) -> bool {
+        self.secret.is_some() || self.keys.is_some()
     }
 
     /// The user of a token that this client sent, and its room.

@@ -32,7 +32,7 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// `None` without a key.
+    /// `None` without a key, unless only server keys may mint.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
@@ -44,15 +44,14 @@ impl AuthConfig {
             required: settings.money().get("AUTH_REQUIRED", "false", switch),
         };
         auth.check(settings);
-        (auth.secret.is_some() || auth.jwks_url.is_some()).then_some(auth)
+        (auth.secret.is_some() || auth.jwks_url.is_some() || auth.required).then_some(auth)
     }
 
     fn check(&self, settings: &mut Settings<'_>) {
         let is_bound = self.issuer.is_some() || self.audience.is_some();
         let has_key = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");
-        if !has_key && self.required {
-            let expected =
-                "expected AUTH_JWT_SECRET or AUTH_JWKS_URL with it: without a key nobody gets a credential";
+        if !has_key && self.required && !settings.is_set("SERVER_KEYS") {
+            let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL or SERVER_KEYS with it: without a key nobody gets a credential";
             settings.refuse("AUTH_REQUIRED", expected);
         }
         if !has_key && is_bound {

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::form::{Formed, form, one_of, password, seconds, switch};
+use super::http_ice::HttpIceConfig;
 use super::settings::Settings;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
@@ -40,6 +41,8 @@ pub struct IceConfig {
     pub cloudflare: Option<CloudflareConfig>,
     /// The operator's coturn; `None` when neither URLs nor secret are set.
     pub coturn: Option<CoturnConfig>,
+    /// Any other provider; `None` when its URL is not set.
+    pub http: Option<HttpIceConfig>,
     /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
     pub relay: Option<RelayConfig>,
     /// A fixed list. `MANUAL_ICE_SERVERS`, a JSON list of `RTCIceServer`; none when unset.
@@ -79,6 +82,7 @@ impl IceConfig {
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings),
             coturn: CoturnConfig::read(settings),
+            http: HttpIceConfig::read(settings),
             manual: read_manual(settings),
         };
         check_sources(settings, &ice.sources);
@@ -130,13 +134,14 @@ impl CoturnConfig {
 }
 
 /// The settings of each source, and whether it may be named without them.
-const SETTINGS_OF_SOURCES: [(IceSource, &[&str], bool); 4] = [
+const SETTINGS_OF_SOURCES: [(IceSource, &[&str], bool); 5] = [
     (
         IceSource::Cloudflare,
         &["CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN", "CLOUDFLARE_TURN_KEYS"],
         true,
     ),
     (IceSource::Coturn, &["COTURN_URLS", "COTURN_SECRET"], false),
+    (IceSource::Http, &["HTTP_ICE_URL"], false),
     (IceSource::Relay, &["RELAY_LISTEN"], true),
     (IceSource::Manual, &["MANUAL_ICE_SERVERS"], false),
 ];

@@ -12,6 +12,7 @@ mod env_file;
 mod environment;
 mod form;
 mod host;
+mod http_ice;
 mod ice;
 mod meter;
 mod names;
@@ -20,6 +21,7 @@ mod origin;
 mod problem;
 mod public_url;
 mod server;
+mod server_keys;
 mod settings;
 mod signaling;
 mod signaling_modules;
@@ -33,12 +35,14 @@ pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
+pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig, RelayConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
+pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
@@ -58,6 +62,8 @@ pub struct Config {
     pub network: Network,
     /// Access: origins, rate limit, proxies, tokens.
     pub access: AccessConfig,
+    /// The programs that mint for their users.
+    pub server_keys: ServerKeysConfig,
     /// How users are known; with `None` every caller is anonymous.
     pub auth: Option<AuthConfig>,
     /// The ICE sources.
@@ -94,7 +100,7 @@ impl Config {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
-        config.refuse_uncut(&mut settings);
+        config.refuse_unbounded(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -105,10 +111,21 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Strict mode promises what coturn's sessions relay until they are cut.
-    fn refuse_uncut(&self, settings: &mut Settings<'_>) {
-        let is_strict = self.budget.mode == BudgetMode::Strict;
-        if is_strict && self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
+    /// Strict mode promises what each session may relay until its end. Of coturn's, the broker must end them; of another provider's, the
+    /// settings must say how long they last.
+    fn refuse_unbounded(&self, settings: &mut Settings<'_>) {
+        if self.budget.mode != BudgetMode::Strict {
+            return;
+        }
+        if self.ice.sources.contains(&IceSource::Http) {
+            for name in ["HTTP_ICE_TTL_SECONDS", "TURN_EXPIRY_TAIL_SECONDS"] {
+                if !settings.is_set(name) {
+                    let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has http";
+                    settings.refuse(name, expected);
+                }
+            }
+        }
+        if self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
             let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
             settings.refuse("COTURN_CLI", expected);
         }
@@ -124,11 +141,14 @@ impl Config {
         let network = network::read(settings);
         let database = DatabaseConfig::read(settings, &network.trust);
         let public_url = PublicUrl::read(settings);
+        let access = AccessConfig::read(settings, public_url.as_ref());
+        let server_keys = ServerKeysConfig::read(settings, &access);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
             network,
-            access: AccessConfig::read(settings, public_url.as_ref()),
+            access,
+            server_keys,
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),
             ice: IceConfig::read(settings),

@@ -22,15 +22,17 @@ impl Setting {
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 15] = [
+const OWN_PREFIXES: [&str; 17] = [
     "TURN_",
     "CLOUDFLARE_",
     "RATE_LIMIT_",
     "RELAY_",
     "COTURN_",
+    "HTTP_ICE_",
     "AUTH_",
     "ALERT_",
     "BANDWIDTH_",
+    "SERVER_KEY",
     "SIGNALING_",
     "SFU_",
     "CALLS_",
@@ -166,6 +168,7 @@ mod tests {
             ICE_SOURCE: ICE_SOURCES
             AUTH_JWKS: AUTH_JWKS_URL
             COTURN_CLI_HOST: COTURN_CLI
+            HTTP_ICE_TTL: HTTP_ICE_TTL_SECONDS
             SFU_LOCKED: SFU_LOCK"
             .lines()
             .skip(1)

@@ -50,10 +50,16 @@ pub enum WireFormat {
     Matrix,
     /// `GET /ice`, the format of stunner.
     Ice,
+    /// `POST /v1/turn/keys/…`, the API of Cloudflare. For server keys alone.
+    Cloudflare,
 }
 
-const WIRE_FORMATS: &[(&str, WireFormat)] =
-    &[("turn", WireFormat::Turn), ("matrix", WireFormat::Matrix), ("ice", WireFormat::Ice)];
+const WIRE_FORMATS: &[(&str, WireFormat)] = &[
+    ("turn", WireFormat::Turn),
+    ("matrix", WireFormat::Matrix),
+    ("ice", WireFormat::Ice),
+    ("cloudflare", WireFormat::Cloudflare),
+];
 
 impl ServerConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
@@ -96,7 +102,11 @@ impl LogConfig {
 impl WireFormat {
     /// The wire formats that are served, each once. `DOORS`, comma-separated; none when unset.
     pub(super) fn read(settings: &mut Settings<'_>) -> Vec<Self> {
-        settings.words("DOORS", None, WIRE_FORMATS)
+        let formats = settings.words("DOORS", None, WIRE_FORMATS);
+        if formats.contains(&Self::Cloudflare) && !settings.is_set("SERVER_KEYS") {
+            settings.refuse("DOORS", "expected SERVER_KEYS to be set because it names cloudflare");
+        }
+        formats
     }
 }
 

@@ -165,7 +165,7 @@ const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 /// The first parts of the paths of all routes outside signaling.
-const OTHER_ROUTES: [&str; 15] = [
+const OTHER_ROUTES: [&str; 16] = [
     "_matrix",
     "api",
     "dashboard",
@@ -181,6 +181,7 @@ const OTHER_ROUTES: [&str; 15] = [
     "turn-client.d.ts",
     "turn-client.js",
     "turn-client.tgz",
+    "v1",
 ];
 /// The one path below `/api` that a protocol may have. Older versions of Orange use it.
 const OLDER_SFU: &str = "/api/calls";

@@ -85,7 +85,8 @@ const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush
     ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters;
     SIGNALING=ayame,sfu,reports; AUTHN_WEBHOOK_URL=https://a.example/hush?hush; DISCONNECT_WEBHOOK_URL=https://a.example/hush?hush;
     CALLS_APP_ID=app; CALLS_APP_SECRET=hush-app-secret; FEEDBACK_URL=https://a.example/hush?hush;
-    DATABASE_URL=postgres://me:hush-password@db.example/hush"#;
+    DATABASE_URL=postgres://me:hush-password@db.example/hush; HTTP_ICE_URL=https://a.example/hush?hush;
+    HTTP_ICE_AUTHORIZATION=Basic hush; SERVER_KEYS=app=hush-0123456789-0123456789-0123456789"#;
 
 #[test]
 fn no_output_contains_a_secret() {

@@ -54,7 +54,7 @@ pub async fn run(
     progress: Progress<'_>,
 ) -> Result<Report, ClientError> {
     let client = http_client(&config.network)?;
-    let keys = provider::cloudflare(config, &client);
+    let keys = provider::providers(config, &client);
     let mut examination = Examination { config, client: &client, keys: &keys, clock: &clock, progress };
     examination.settings().await;
     examination.apis().await;
@@ -109,6 +109,9 @@ impl<'a> Examination<'a, '_> {
         for (check, verdict) in settings::service(config, client).await {
             self.found(check, "", verdict);
         }
+        for verdict in settings::server_keys(config, client).await {
+            self.found(Check::Configuration, "", verdict);
+        }
         if let Some(url) = &config.public_url {
             let remedy =
                 "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too";
@@ -154,12 +157,10 @@ impl<'a> Examination<'a, '_> {
         self.found(Check::Clock, "", skew.unwrap_or_else(unknown));
     }
 
-    /// The keys of a source; one `None` for a source without keys.
+    /// The clients of a source; one `None` for a source without a provider.
     fn keys_of(&self, source: IceSource) -> Vec<Option<&'a KeyClient>> {
-        match source {
-            IceSource::Cloudflare if !self.keys.is_empty() => self.keys.iter().map(Some).collect(),
-            _ => vec![None],
-        }
+        let keys: Vec<_> = self.keys.iter().filter(|key| key.api.source() == source).map(Some).collect();
+        if keys.is_empty() { vec![None] } else { keys }
     }
 
     /// Mints a credential from each source, tries its relays, and revokes it.
@@ -171,7 +172,9 @@ impl<'a> Examination<'a, '_> {
                 let mint = provider::credential(source, key, config, &**clock);
                 let Some(servers) = self.check_for(Check::Provider, subject, mint).await else { continue };
                 relay::check(source, &servers, self).await;
-                if let Some((key, username)) = key.zip(servers.username()) {
+                if let Some((key, username)) = key.zip(servers.username())
+                    && source.revokes_by_name()
+                {
                     self.check(Check::Revoke, &key.subject, provider::revoke(key, username)).await;
                 }
             }
@@ -213,10 +216,12 @@ impl<'a> Examination<'a, '_> {
 fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let cloudflare = config.ice.cloudflare.as_ref();
     let mint = cloudflare.filter(|_| config.ice.sources.contains(&IceSource::Cloudflare));
+    let http = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http));
     let analytics = config.meter.analytics.as_ref();
     [
         mint.map(|mint| (&mint.api_base, "CLOUDFLARE_API_BASE")),
         analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE")),
+        http.map(|http| (http.url.expose(), "HTTP_ICE_URL")),
     ]
     .into_iter()
     .flatten()

@@ -8,7 +8,10 @@ use reqwest::Client;
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
 use crate::config::{Config, TurnKeyConfig};
-use crate::ice::cloudflare::{Cloudflare, DEADLINE, remedy};
+use crate::ice::api::MintingApi;
+use crate::ice::call::DEADLINE;
+use crate::ice::cloudflare::Cloudflare;
+use crate::ice::http_ice::Listed;
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
@@ -22,22 +25,31 @@ const IDENTIFIER: &str = "turn-broker-doctor";
 /// A verdict about a source, and its servers if it works.
 pub(super) type Given = (Verdict, Option<IceServerList>);
 
-/// A TURN key and the client that uses it.
+/// A provider, with one TURN key if it is Cloudflare, and the client that uses it.
 pub(super) struct KeyClient {
     /// What the findings call it.
     pub(super) subject: String,
-    api: Cloudflare,
+    pub(super) api: MintingApi,
 }
 
-/// The clients of Cloudflare's API, one for each TURN key.
-pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
+/// The clients of all providers.
+pub(super) fn providers(config: &Config, client: &Client) -> Vec<KeyClient> {
+    let http = config.ice.http.as_ref().map(|http| KeyClient {
+        subject: IceSource::Http.name().to_owned(),
+        api: MintingApi::Http(http.api(ProviderClient::without_clock(client.clone()))),
+    });
+    cloudflare(config, client).into_iter().chain(http).collect()
+}
+
+/// One for each TURN key at Cloudflare.
+fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
     let Some(cloudflare) = &config.ice.cloudflare else { return Vec::new() };
     let (is_only, client) = (cloudflare.keys.len() == 1, ProviderClient::without_clock(client.clone()));
     let of = |key: &TurnKeyConfig| {
         let source = IceSource::Cloudflare;
         let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
         let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
-        KeyClient { subject, api }
+        KeyClient { subject, api: MintingApi::Cloudflare(api) }
     };
     cloudflare.keys.iter().map(of).collect()
 }
@@ -63,7 +75,7 @@ pub(super) async fn credential(
             None,
         ),
         IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
-            let seen = format!("computed from COTURN_SECRET; {}", cost(source, config));
+            let seen = format!("computed from COTURN_SECRET; {}", cost(source, TTL, config));
             (ok(seen), Some(coturn.server().credential(IDENTIFIER, clock.now().plus(TTL))))
         }),
         IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
@@ -74,17 +86,20 @@ pub(super) async fn credential(
             skipped("the relay in the process accepts only its own credentials, so doctor cannot test it"),
             None,
         ),
-        IceSource::Stun | IceSource::Sfu => none,
+        IceSource::Http | IceSource::Stun | IceSource::Sfu => none,
     }
 }
 
 async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await {
-        Ok(servers) => {
-            let cost = cost(IceSource::Cloudflare, config);
-            (ok(format!("minted a credential of {} s; {cost}", TTL.as_secs())), Some(servers))
+        Ok(Listed { servers, life }) => {
+            let source = key.api.source();
+            let set = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);
+            let life = if source.decides_life() { set.max(life.unwrap_or_default()) } else { TTL };
+            let cost = cost(source, life, config);
+            (ok(format!("minted a credential of {} s; {cost}", life.as_secs())), Some(servers))
         }
-        Err(error) => (fail(error.to_string(), remedy(&error)), None),
+        Err(error) => (fail(error.to_string(), key.api.remedy(&error)), None),
     }
 }
 
@@ -101,10 +116,10 @@ pub(super) async fn revoke(key: &KeyClient, username: &str) -> Verdict {
 }
 
 /// The most that the credential can relay, tail included.
-fn cost(source: IceSource, config: &Config) -> String {
+fn cost(source: IceSource, life: Duration, config: &Config) -> String {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
     let rate = config.budget.liability_rate;
-    let bytes = ByteCount::saturating(rate.over_millis((TTL + tail).as_millis()));
+    let bytes = ByteCount::saturating(rate.over_millis((life + tail).as_millis()));
     let (gb, tail) = (bytes.gb_up(), tail.as_secs());
     format!("outside the ledger: {gb} GB at worst ({rate} until {tail} s after its expiry)")
 }
@@ -120,10 +135,10 @@ mod tests {
 
     #[test]
     fn the_worst_case_cost_includes_the_tail() {
-        let seen = cost(IceSource::Cloudflare, &config(&[]));
+        let seen = cost(IceSource::Cloudflare, TTL, &config(&[]));
         // 2 Mbps for 7,260 s.
         assert_eq!(seen, "outside the ledger: 1.82 GB at worst (2 Mbps until 7200 s after its expiry)");
         let short = config(&[("LIABILITY_MBPS_PER_GRANT", "100"), ("TURN_EXPIRY_TAIL_SECONDS", "0")]);
-        assert!(cost(IceSource::Cloudflare, &short).contains("0.75 GB at worst (100 Mbps until 0 s"));
+        assert!(cost(IceSource::Cloudflare, TTL, &short).contains("0.75 GB at worst (100 Mbps until 0 s"));
     }
 }

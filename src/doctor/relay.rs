@@ -53,6 +53,7 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
             IceSource::Coturn => {
                 "set COTURN_SECRET to coturn's static-auth-secret, and compare both machines' clocks"
             }
+            IceSource::Http => "compare the credential with what the provider's dashboard gives",
             IceSource::Manual => "set the server's current user name and password in MANUAL_ICE_SERVERS",
             _ => "run doctor again; if the error continues, make a new TURN key",
         },

@@ -4,14 +4,15 @@
 use std::fmt::Display;
 
 use reqwest::Client;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::report::{Check, Verdict, fail, ok, warn};
+use super::report::{Check, Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, ServerKeyConfig};
 use crate::json::plain_number;
 use turn_base::http_client::{body, send};
-use turn_ledger::BudgetMode;
+use turn_ledger::{BudgetMode, ByteCount};
 
 /// Longest response that is read. Real ones have 3 KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -69,6 +70,35 @@ pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client)
     warn(seen, remedy)
 }
 
+/// Each server key, with what it used in this period as the running service says.
+pub(super) async fn server_keys(config: &Config, client: &Client) -> Vec<Verdict> {
+    let keys = &config.server_keys.keys;
+    let Some(token) = config.access.operator_token.as_ref().filter(|_| !keys.is_empty()) else {
+        return keys.iter().map(|key| of_key(key.name.as_str(), None)).collect();
+    };
+    let url = format!("http://{}/api/overview", config.server.reachable());
+    let call =
+        async { body(BODY_MAX, send(client.get(url).bearer_auth(token.expose_secret())).await?).await };
+    let overview = call.await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+    let listed = overview.as_ref().and_then(|overview| overview["serverKeys"].as_array());
+    let of = |key: &ServerKeyConfig| {
+        let name = key.name.as_str();
+        of_key(name, listed.into_iter().flatten().find(|listed| listed["name"] == name))
+    };
+    keys.iter().map(of).collect()
+}
+
+fn of_key(name: &str, listed: Option<&Value>) -> Verdict {
+    let gb = |bytes: &Value| bytes.as_u64().map(|bytes| ByteCount::new(bytes).gb_nearest());
+    let used = listed.and_then(|listed| gb(&listed["used"]));
+    let limit = listed.and_then(|listed| gb(&listed["limit"]));
+    match (used, limit) {
+        (Some(used), Some(limit)) => ok(format!("server key {name}: used {used} GB of {limit} GB")),
+        (Some(used), None) => ok(format!("server key {name}: used {used} GB, no limit of its own")),
+        (None, _) => skipped(format!("server key {name}: no running service here says what it used")),
+    }
+}
+
 /// The findings about a status.
 fn of_status(status: &Value) -> Vec<(Check, Verdict)> {
     let mut found = Vec::new();
@@ -101,6 +131,15 @@ mod tests {
         let seen: Vec<&str> = found[1..].iter().map(|one| &*one.seen).collect();
         assert!(seen[0].contains("TURN_ENABLED") && seen[1].contains("TURN_TTL_SECONDS"));
         assert!(!format!("{found:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_server_key_is_listed_with_what_it_used() {
+        let listed = json!({"name": "app", "used": 1_230_000_000_u64, "limit": 5_000_000_000_u64});
+        assert_eq!(of_key("app", Some(&listed)).seen, "server key app: used 1.23 GB of 5.00 GB");
+        let free = json!({"name": "app", "used": 0, "limit": null});
+        assert_eq!(of_key("app", Some(&free)).seen, "server key app: used 0.00 GB, no limit of its own");
+        assert_eq!(of_key("app", None).state, CheckState::Skipped);
     }
 
     #[test]

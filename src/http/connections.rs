@@ -1,5 +1,5 @@
 //! `/api/connections`: reports of connections, the input of the usage estimate. Tests: `tests/it/connections.rs`.
-//! A grant token authorizes reports about the grant's own connections, the reporter token about any. Every call is idempotent.
+//! A grant token authorizes reports about the grant's own connections, the reporter token and server keys about any. Every call is idempotent.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::mint_request::LABEL_FORM;
 use super::operator::{client_of, wrong_token};
 use super::{AppState, JsonResult};
-use crate::app::App;
+use crate::app::{App, BearerToken};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
@@ -26,7 +26,7 @@ use turn_base::random;
 use turn_base::request::bearer::bearer;
 use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportError, Spender, User};
 
-const TOKEN_EXPECTED: &str = "the `grant` of your credentials, or the REPORTER_TOKEN,";
+const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
 const ID_EXPECTED: &str =
@@ -242,23 +242,28 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let key = client.map(|address| ClientKey::of(address.0));
         let request: ConnectionRequest = read_json(request).await?;
         request.connection_id.as_deref().map(checked_id).transpose()?;
-        let named = named_spender(&request)?;
+        let mut named = named_spender(&request)?;
         let token = in_header
             .as_deref()
             .or(request.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
-        match caller(app, token) {
+        let caller = match app.recognize(token) {
+            BearerToken::Server(key) => {
+                named.label.get_or_insert_with(|| key.name.clone());
+                named.server = Some(key.name.clone());
+                Some(Caller::Reporter)
+            }
+            BearerToken::Reporter => Some(Caller::Reporter),
+            BearerToken::Grant(grant) => Some(Caller::Grant(grant)),
+            BearerToken::Operator | BearerToken::Jwt | BearerToken::Unknown => None,
+        };
+        match caller {
             Some(caller) => Ok(Self { caller, client: key, named, request }),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
             None if GrantToken::has_form(token) => Err(ApiError::invalid_grant()),
             None => Err(wrong_token(&app.wrong_tokens, Role::Reporter, client, ApiError::invalid_grant())),
         }
     }
-}
-
-fn caller(app: &App, token: &str) -> Option<Caller> {
-    let is_reporter = app.reporter_token.as_ref().is_some_and(|reporter| reporter.matches(token));
-    if is_reporter { Some(Caller::Reporter) } else { app.grant_key.verify(token).map(Caller::Grant) }
 }
 
 fn checked_id(id: &str) -> Result<&str, ApiError> {

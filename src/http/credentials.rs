@@ -121,22 +121,45 @@ pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
     let Recognised { asked, spender, standing } = recognise(app, &request).await?;
-    let minted = match asked.and_then(|asked| Ok((asked, parse_query(request.uri.query())?))) {
-        Ok((asked, more)) => app.mint.answer(&asked).await.map(|answer| (answer, more)).map_err(refused),
+    let (asked, more) = match asked.and_then(|asked| Ok((asked, parse_query(request.uri.query())?))) {
+        Ok((asked, more)) => (Ok(asked), more),
+        Err(error) => {
+            return Ok(answer(app, Recognised { asked: Err(error), spender, standing }, |_| ()).await);
+        }
+    };
+    Ok(answer(app, Recognised { asked, spender, standing }, |answer| body(answer, more)).await)
+}
+
+/// The same for a request that is recognised.
+pub(super) async fn answer<T: Serialize>(
+    app: &App,
+    Recognised { asked, spender, standing }: Recognised,
+    body: impl FnOnce(IceResponse) -> T,
+) -> Response {
+    let minted = match asked {
+        Ok(asked) => app.mint.answer(&asked).await.map_err(refused),
         Err(error) => Err(error),
     };
+    if let Some(server) = spender.as_ref().and_then(|spender| spender.server.as_ref()) {
+        let outcome = match &minted {
+            Ok(IceResponse::Minted(_)) => "minted",
+            Ok(IceResponse::Stun(_)) => "stun",
+            Err(_) => "refused",
+        };
+        app.metrics.server_key_mint(server.as_str(), outcome);
+    }
     let mut response = match minted {
-        Ok((answer, more)) => {
+        Ok(answer) => {
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", DegradedReason::code);
             app.metrics.credentials.count([minted.source.name(), reason]);
-            (Extension(minted), Json(body(answer, more))).into_response()
+            (Extension(minted), Json(body(answer))).into_response()
         }
         Err(error) => error.into_response(),
     };
     response.extensions_mut().insert(spender);
     standing.describe(response.headers_mut());
-    Ok(response)
+    response
 }
 
 fn refused(why: NotAdmitted) -> ApiError {

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::AppState;
+use super::cloudflare_door;
 use super::head;
 use super::request_log::{self, Minted, RequestHead};
 use super::wire_formats;
@@ -77,6 +78,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         && let Some(mut error) = error_of(&mut response)
     {
         wire_formats::add_errcode(&mut error, response.status(), response.headers());
+        response.extensions_mut().insert(error);
+    }
+    if cloudflare_door::is_of_cloudflare(route)
+        && let Some(mut error) = error_of(&mut response)
+    {
+        cloudflare_door::add_errors(&mut error, response.status());
         response.extensions_mut().insert(error);
     }
     let mut response = finish(response, &request_id);
@@ -191,7 +198,7 @@ fn kind_of(method: &str, route: &str) -> &'static str {
         (_, "/parties/{party}/{room}") => "rooms",
         (_, route) if route.ends_with(SFU_REST) => "sfu",
         (_, "/api/turn-credentials" | "/turn" | "/ice") => "mint",
-        (_, route) if wire_formats::is_matrix(route) => "mint",
+        (_, route) if wire_formats::is_matrix(route) || cloudflare_door::is_of_cloudflare(route) => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
     }

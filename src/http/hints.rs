@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 use super::schema::severity_schema;
 use crate::alert::{Fault, FoundFault, found_in};
 use crate::app::App;
-use crate::ice::cloudflare::remedy;
 use crate::limit::proxies::Unread;
 use turn_ledger::{ByteCount, IceSource, Snapshot};
 
@@ -77,7 +76,8 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     }
     if app.mint.provider_is_up() == Some(false) {
         let why = app.mint.provider_failure();
-        let why = why.map(|error| format!("Cloudflare: {error}. To fix it, {}.", remedy(&error)));
+        let why = why
+            .map(|failure| format!("{}: {}. To fix it, {}.", failure.provider, failure.what, failure.remedy));
         found.push(Fault::ProviderDown.found(why.unwrap_or_default()));
     }
     if !app.account.holds_lease() {

@@ -21,6 +21,10 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
 
 fn figures(app: &App) -> ScrapedFigures {
     let snapshot = app.account.snapshot();
+    for key in app.server_keys.iter() {
+        let (used, _) = app.account.change(|books| books.server_use(&key.name));
+        app.metrics.server_key_use(key.name.as_str(), used.get());
+    }
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let pool = app.mint.pool_counts();
     let as_of = measured.as_of.map_or(0, seconds);

@@ -1,5 +1,5 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
-//! A bearer token is a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts against the allowance
+//! A bearer token is a server's key, a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts against the allowance
 //! for renewals, and keeps the grant's user. The right to renew is taken before the mint; if the mint fails or is refused, dropping it
 //! gives it back.
 //!
@@ -17,8 +17,9 @@ use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints};
+use super::server_mint::{ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
 use crate::account::RenewalRight;
-use crate::app::App;
+use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::{Allowance, Standing};
 use crate::mint::MintRequest;
@@ -27,7 +28,6 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{form_or_none, parse_query};
-use turn_base::sign_in::is_jwt;
 use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender, User};
 
 /// What a label is.
@@ -83,9 +83,21 @@ pub(super) struct Recognised {
 /// Finds out what the request asks for, and takes it out of its allowance.
 pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
-    let proven = proven(app, bearer(&request.headers), address).await;
     app.untrusted_proxies.note(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
+    match shown_key(app, &request.headers, &request.uri) {
+        ShownKey::None => {}
+        ShownKey::Right(key) => {
+            let named = query.and_then(|query| {
+                let ttl = accepted_life(query.ttl, app.ttl_max)?;
+                let user = named_user(request.uri.query())?;
+                Ok(ServerMint { ttl, user, label: query.label, region: accepted_region(app, query.region)? })
+            });
+            return Ok(for_server(app, key, named, request));
+        }
+        ShownKey::Wrong => return Err(wrong_key(app, request.extensions.get().copied())),
+    }
+    let proven = proven(app, bearer(&request.headers), address).await;
     let (user, renewal) = proven.clone().unwrap_or_default();
     let label = query.as_ref().ok().and_then(|query| query.label.clone());
     let spender = Spender { user, label, origin: page_origin(&request.headers), ..Spender::default() };
@@ -98,9 +110,7 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
     let asked = match standing {
         Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
             let ttl = accepted_life(ttl, app.ttl_max)?;
-            if region.is_some_and(|name| app.mint.turn_keys().iter().all(|key| key.name != name)) {
-                return Err(ApiError::invalid("Set `region` to the name of a TURN key of this service."));
-            }
+            let region = accepted_region(app, region)?;
             let trace = request.extensions.get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
             Ok(MintRequest { renewal, trace, ..of_client })
@@ -111,21 +121,25 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
 }
 
 async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {
-    if let (Some(auth), Some(token)) = (&app.auth, token)
-        && is_jwt(token)
-    {
-        return Ok((Some(auth.verified(token, ClientKey::of(address)).await?.user), None));
-    }
-    let grant = token.and_then(|token| app.grant_key.verify(token));
+    let grant = match (&app.auth, token.map(|token| (token, app.recognize(token)))) {
+        (Some(auth), Some((token, BearerToken::Jwt))) => {
+            return Ok((Some(auth.verified(token, ClientKey::of(address)).await?.user), None));
+        }
+        (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
+        _ => None,
+    };
     if let Some(grant) = &grant
         && app.account.read(|books| books.grants().was_over_limit(grant.id))
     {
         return Err(grant_limit_reached());
     }
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
+    let is_signed_in = |row: &GrantRow| {
+        row.spender.as_ref().is_some_and(|spender| spender.user.is_some() || spender.server.is_some())
+    };
     let is_allowed = |row: Option<&GrantRow>| match &app.auth {
         None => true,
-        Some(auth) => row.is_some_and(|row| !auth.config.required || row.user().is_some()),
+        Some(auth) => row.is_some_and(|row| !auth.config.required || is_signed_in(row)),
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok((None, Some(Arc::new(right)))),
@@ -142,6 +156,14 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     let proxies = &app.trusted_proxies;
     let is_unread = request.headers.contains_key(&proxies.client_header) && !proxies.contain(peer.ip());
     is_unread.then(|| peer.ip().to_canonical())
+}
+
+/// The TURN key that should mint.
+fn accepted_region(app: &App, region: Option<KeyName>) -> Result<Option<KeyName>, ApiError> {
+    if region.is_some_and(|name| app.mint.turn_keys().iter().all(|key| key.name != name)) {
+        return Err(ApiError::invalid("Set `region` to the name of a TURN key of this service."));
+    }
+    Ok(region)
 }
 
 /// The requested lifetime; `ttl_max` without one.

@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod backup;
 pub mod bandwidth_status;
+pub mod cloudflare_door;
 pub mod connections;
 pub mod credentials;
 pub mod envelope;
@@ -23,6 +24,7 @@ mod refusals;
 pub mod request_log;
 pub mod route;
 pub mod schema;
+pub mod server_mint;
 pub mod spenders;
 pub mod standby;
 pub mod unknown;

@@ -1,7 +1,7 @@
 //! The origin rule: which requests may mint. A request with an `Origin` that is not allowed is rejected before anything is minted.
 //! So is a prefetch by a browser. A request without an `Origin` comes from a program (curl, a server, a native app), from a person
 //! who typed the URL, or from a page of this host. It passes, unless the browser reports that another site loads or opens the URL,
-//! because then each visitor of that site would mint. Only allowed origins get CORS headers. The one exception is the response that
+//! because then each visitor of that site would mint. A server with its key passes. Only allowed origins get CORS headers. The one exception is the response that
 //! refuses an origin: its page may read it, so that its developer learns which setting to change.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::refusals::{ForeignRequest, origin_not_allowed};
+use super::server_mint::{ShownKey, shown_key};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::error::ApiError;
@@ -82,6 +83,9 @@ impl IntoResponse for Foreign {
 /// Rejects foreign requests.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = judge(request.headers(), &app.origins) else { return Ok(()) };
+    if let ShownKey::Right(_) = shown_key(app, request.headers(), request.uri()) {
+        return Ok(());
+    }
     app.metrics.origins_refused.inc();
     let origin = match &foreign {
         ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),

@@ -13,6 +13,8 @@ use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
 use crate::alert::{AlertCost, Forecast};
 use crate::amounts::Shown;
+use crate::app::App;
+use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
@@ -69,8 +71,25 @@ pub struct OverviewBody {
     revoked: Vec<RevokedBody>,
     /// What the broker revokes by itself: `AT_LIMIT`, `GRANT_LIMIT_GB`.
     ending: EndingProgress,
+    /// The server keys in the order of `SERVER_KEYS`.
+    server_keys: Vec<ServerKeyBody>,
     /// The replicas that were seen lately. Empty without `DATABASE_URL`.
     replicas: Vec<ReplicaBody>,
+}
+
+/// A program that mints for its users.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerKeyBody {
+    /// The name of its key.
+    #[schema(example = "app")]
+    name: String,
+    /// Billed bytes of its grants and reports in this period.
+    #[schema(example = 12_230_000_000_u64)]
+    used: u64,
+    /// Its limit in bytes; null without one.
+    #[schema(required = true, example = 500_000_000_000_u64)]
+    limit: Option<u64>,
 }
 
 /// One of several replicas on one ledger.
@@ -270,7 +289,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         cost: cost(&app.prices, &snapshot.figures, since),
         usable,
         alert_percents: app.alert_percents.iter().collect(),
-        sign_in: app.auth.is_some(),
+        sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys()),
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
@@ -278,8 +297,18 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         connections: connections(&app.metrics),
         revoked,
         ending: app.ending.progress(),
+        server_keys: server_keys(&app),
         replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })
+}
+
+fn server_keys(app: &App) -> Vec<ServerKeyBody> {
+    let body = |key: &ServerKey| {
+        let (used, limit) = app.account.change(|books| books.server_use(&key.name));
+        let name = key.name.as_str().to_owned();
+        ServerKeyBody { name, used: used.get(), limit: limit.map(ByteCount::get) }
+    };
+    app.server_keys.iter().map(body).collect()
 }
 
 fn replicas(lead: &Lead) -> Vec<ReplicaBody> {

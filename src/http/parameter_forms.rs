@@ -16,7 +16,7 @@ const PAGE_MAX: usize = 1_000;
 /// The value of `by` that is no kind of spender.
 pub(super) const GRANT: &str = "grant";
 /// The values of `by`.
-pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", GRANT];
+pub(super) const BY: [&str; 7] = ["user", "label", "origin", "address", "call", "key", GRANT];
 
 /// The query of the sums by who spends.
 #[derive(Deserialize, IntoParams)]

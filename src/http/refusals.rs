@@ -9,7 +9,7 @@ use crate::auth::{Fault, NoUser};
 use crate::json::plain_number;
 use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
-use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
+use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};
 
 /// Why a request may not mint.
 #[derive(Debug, PartialEq)]
@@ -65,10 +65,21 @@ pub(super) fn grant_limit_reached() -> ApiError {
         .remedy("Raise GRANT_LIMIT_GB if one credential may relay more.")
 }
 
-/// The budget, or the limit of the user, has no room.
+/// The server key is over its rate.
+pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
+    let message = format!(
+        "Try again in {} s. Raise SERVER_KEY_REQUESTS if this server needs more.",
+        wait_seconds(retry_in)
+    );
+    ApiError::too_many("Too many requests of this server key", message, retry_in)
+}
+
+/// The budget, or the limit of the user or of the server key, has no room.
 pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
-    if let Some(user) = refusal.user {
-        return user_limit_reached(refusal, user);
+    match refusal.limited {
+        Some(of) if of.kind == LimitKind::User => return user_limit_reached(refusal, of),
+        Some(of) => return key_limit_reached(refusal, of),
+        None => {}
     }
     let figures = &refusal.figures;
     let limit = plain_number(figures.limit.as_gb());
@@ -97,7 +108,7 @@ pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     with_figures(error, refusal, figures.used, limit)
 }
 
-fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> ApiError {
+fn user_limit_reached(refusal: &Refusal, user: LimitUsage) -> ApiError {
     let limit = plain_number(user.limit.as_gb());
     let state = if user.is_spent() {
         "has been reached. Please wait until next month."
@@ -108,6 +119,19 @@ fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> ApiError {
         .message(format!("Your monthly bandwidth limit of {limit} GB {state}"))
         .remedy("Raise USER_LIMIT_GB if users may spend more.");
     with_figures(error, refusal, user.used, limit)
+}
+
+fn key_limit_reached(refusal: &Refusal, key: LimitUsage) -> ApiError {
+    let limit = plain_number(key.limit.as_gb());
+    let state = if key.is_spent() {
+        "has been reached. Please wait until next month."
+    } else {
+        "is reserved in full by credentials already issued with it. Please try again later."
+    };
+    let error = ApiError::new(Code::KeyLimitReached, "Server key limit reached")
+        .message(format!("Monthly bandwidth limit of {limit} GB of this server key {state}"))
+        .remedy("Raise its limit in SERVER_KEY_LIMITS if this server may spend more.");
+    with_figures(error, refusal, key.used, limit)
 }
 
 /// The same with what was used of a limit in GB, and when to try again.

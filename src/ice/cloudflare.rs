@@ -1,7 +1,6 @@
-//! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends within [`DEADLINE`], with a cleaned
-//! list of servers, or with a [`CallError`]. docs/PROVIDER.md describes the API (shapes, statuses, the 201).
+//! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends in time, with a cleaned list of servers,
+//! or with a [`CallError`] (`call`). docs/PROVIDER.md describes the API (shapes, statuses, the 201).
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -9,22 +8,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::server::{IceServerList, IceServersError, OnBadUrl, OneOrMany, RawIceServer};
-use turn_base::http_client::{Api, CallError, ProviderClient, body};
+use super::call;
+use super::server::{IceServerList, OneOrMany, RawIceServer};
+use turn_base::http_client::{Api, CallError, ProviderClient};
 use turn_base::request::trace::{TRACEPARENT, TraceParent};
 
 /// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
-/// The time limit of one mint: connecting, a retry and the body together.
-pub const DEADLINE: Duration = Duration::from_secs(3);
-
-/// Maximum number of attempts. A retry follows only a failed connect or a 5xx. A gateway can return 5xx although a credential
-/// was minted. Nobody has received that credential, so it is not charged.
-const ATTEMPTS_MAX: u32 = 2;
-/// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// Longest response that is read. Real ones have 0.7 KiB.
-const BODY_MAX: usize = 64 * 1024;
 
 /// A TURN key at Cloudflare, and the client that uses it.
 #[derive(Debug)]
@@ -38,11 +28,6 @@ pub fn says_unknown_key(error: &CallError) -> bool {
 /// Whether another key may work: Cloudflare answered, and refused this one.
 pub fn is_of_the_key(error: &CallError) -> bool {
     says_unknown_key(error) || error.status() == Some(403)
-}
-
-/// Whether a second mint is safe and may help.
-fn is_worth_a_retry(error: &CallError) -> bool {
-    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..=599))
 }
 
 /// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
@@ -90,10 +75,7 @@ impl Cloudflare {
         within: Duration,
         trace: Option<TraceParent>,
     ) -> Result<IceServerList, CallError> {
-        // If the deadline ends the retry, the first failure says more.
-        let mut first = CallError::Timeout;
-        let minted = tokio::time::timeout(within, self.attempts(ttl, identifier, trace, &mut first)).await;
-        minted.unwrap_or(Err(first))
+        call::within(within, || self.attempt(ttl, identifier, trace)).await
     }
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
@@ -106,23 +88,6 @@ impl Cloudflare {
         }
     }
 
-    async fn attempts(
-        &self,
-        ttl: Duration,
-        identifier: &str,
-        trace: Option<TraceParent>,
-        first: &mut CallError,
-    ) -> Result<IceServerList, CallError> {
-        for _ in 1..ATTEMPTS_MAX {
-            match self.attempt(ttl, identifier, trace).await {
-                Err(error) if is_worth_a_retry(&error) => *first = error,
-                result => return result,
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        self.attempt(ttl, identifier, trace).await
-    }
-
     async fn attempt(
         &self,
         ttl: Duration,
@@ -133,7 +98,7 @@ impl Cloudflare {
         let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
         let request = self.0.call(Method::POST, &["generate-ice-servers"]);
         let request = request.headers(trace.into_iter().collect()).json(&asked);
-        parse(&body(BODY_MAX, self.0.send(request).await?).await?)
+        parse(&call::read(self.0.send(request).await?).await?)
     }
 }
 
@@ -146,15 +111,8 @@ struct MintBody {
 /// Parses every shape that Cloudflare has used. A response without a relay is an error, because the broker has its own STUN
 /// servers.
 fn parse(body: &[u8]) -> Result<IceServerList, CallError> {
-    let answer: MintBody =
-        serde_json::from_slice(body).map_err(|_| unusable("it is not a list of ICE servers"))?;
-    let raw = answer.ice_servers.into_list();
-    let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(unusable)?;
-    if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }
-}
-
-fn unusable(why: impl Display) -> CallError {
-    CallError::Unusable(why.to_string())
+    let answer: MintBody = serde_json::from_slice(body).map_err(|_| call::no_list())?;
+    call::with_relay(answer.ice_servers.into_list())
 }
 
 #[cfg(test)]

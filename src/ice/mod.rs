@@ -2,14 +2,15 @@
 
 use turn_ledger::MINT_SLACK;
 
+pub mod api;
 pub mod breaker;
+pub mod call;
 pub mod cloudflare;
+pub mod http_ice;
 pub mod rest;
 pub mod server;
 pub mod turn_keys;
 pub mod url;
 
-const _: () = assert!(
-    cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(),
-    "a reservation covers the deadline of a mint"
-);
+const _: () =
+    assert!(call::DEADLINE.as_secs() < MINT_SLACK.as_secs(), "a reservation covers the deadline of a mint");

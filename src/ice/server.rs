@@ -92,6 +92,15 @@ pub struct RawIceServer {
 }
 
 impl RawIceServer {
+    /// An entry with these texts.
+    pub(crate) const fn new(
+        urls: OneOrMany<String>,
+        username: Option<String>,
+        credential: Option<String>,
+    ) -> Self {
+        Self { urls, username, credential }
+    }
+
     /// The URLs as they are written.
     pub(crate) fn urls(&self) -> &[String] {
         match &self.urls {

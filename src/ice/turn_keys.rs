@@ -1,13 +1,13 @@
 //! The operator's TURN keys at Cloudflare: which one mints, and which ids count as ours. A mint takes a key by weight, or the one
-//! it asks for. [`order`] is pure: randomness is an argument.
+//! it asks for. [`order`] is pure: randomness is an argument. Another provider counts as one key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use super::api::MintingApi;
 use super::breaker::{BreakerState, SharedBreaker};
-use super::cloudflare::Cloudflare;
 use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_ledger::KeyName;
@@ -20,7 +20,7 @@ pub struct TurnKey {
     /// Its share of the mints that ask for no key, relative to the other keys.
     pub weight: u32,
     /// The client that uses it.
-    pub api: Cloudflare,
+    pub api: MintingApi,
     /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
     pub breaker: SharedBreaker,
     has_minted: AtomicBool,
@@ -30,7 +30,7 @@ pub struct TurnKey {
 
 impl TurnKey {
     /// A key that has not been used yet.
-    pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(name: KeyName, weight: u32, api: MintingApi, clock: Arc<dyn Clock>) -> Self {
         let breaker = SharedBreaker::new(clock);
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
         Self { name, weight, api, breaker, has_minted, failure }

@@ -43,6 +43,8 @@ pub enum Allowance {
 pub struct RateLimit {
     mints: Limits,
     renewals: Limits,
+    /// Of each server key. Its row is its place in the setting.
+    server_keys: Limit,
     tables: Mutex<Tables>,
     ipv6_prefix: u8,
     window: Duration,
@@ -124,13 +126,16 @@ impl Standing {
 
 /// The window is so short that the time for one request is zero.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS and RATE_LIMIT_RENEWALS")]
+#[error(
+    "RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS, RATE_LIMIT_RENEWALS and SERVER_KEY_REQUESTS"
+)]
 pub struct QuotaError;
 
 impl RateLimit {
     /// Builds the limiter.
     pub fn new(
         config: &RateLimitConfig,
+        server_key_requests: NonZeroU32,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, QuotaError> {
@@ -138,6 +143,7 @@ impl RateLimit {
         Ok(Self {
             mints: Limits::new(config.requests, window)?,
             renewals: Limits::new(config.renewals, window)?,
+            server_keys: Limit::new(server_key_requests, window)?,
             tables: Mutex::new(Tables {
                 clients: PerAddress::new(rows_max),
                 users: PerUser::new(rows_max.div_ceil(2)),
@@ -179,6 +185,13 @@ impl RateLimit {
             self.metrics.rate_limit_overflow.inc();
         }
         taken.inspect_err(|_| {
+            self.metrics.rate_limited.inc();
+        })
+    }
+
+    /// Takes one out of the allowance of the server key at this place. No address has a part in it.
+    pub fn take_of_server(&self, place: usize) -> Result<Standing, Standing> {
+        self.server_keys.take(Key(u64::try_from(place).unwrap_or(u64::MAX))).inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })
     }

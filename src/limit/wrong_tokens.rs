@@ -1,4 +1,4 @@
-//! The allowance for wrong operator and reporter tokens: 20 for each client, then one a minute, and four times as many for the
+//! The allowance for wrong operator and reporter tokens and wrong server keys: 20 for each client, then one a minute, and four times as many for the
 //! IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::net::IpAddr;
@@ -25,8 +25,10 @@ const CLIENTS_MAX: usize = 8_192;
 pub enum Role {
     /// `OPERATOR_TOKEN`.
     Operator,
-    /// `REPORTER_TOKEN`.
+    /// `REPORTER_TOKEN`, or a server key with a report.
     Reporter,
+    /// One of `SERVER_KEYS`.
+    Server,
 }
 
 impl Role {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::MintRequest;
 use super::pool::PooledCredential;
 use super::provider::{Provider, Unavailable};
+use crate::ice::http_ice::Listed;
 use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, KeyName, Timestamp};
@@ -15,12 +16,23 @@ use turn_ledger::{GrantId, IceSource, KeyName, Timestamp};
 pub enum CredentialSource {
     /// Minted over the API, on request or ahead of it.
     Cloudflare(Arc<Provider>),
+    /// Listed by another provider, on request.
+    Http(HttpSource),
     /// Computed in this process.
     Coturn(RestServer),
     /// Computed in this process for its own relay.
     Relay(RestServer),
     /// A fixed list.
     Manual(IceServerList),
+}
+
+/// Another provider.
+#[derive(Debug)]
+pub struct HttpSource {
+    /// It, as if it were one key.
+    pub provider: Arc<Provider>,
+    /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
+    pub life: Duration,
 }
 
 /// A minted credential.
@@ -34,6 +46,8 @@ pub struct Minted {
     pub key: Option<KeyName>,
     /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
+    /// How long it may work. Longer than its life if the source decides that.
+    pub works_for: Duration,
 }
 
 impl CredentialSource {
@@ -41,10 +55,16 @@ impl CredentialSource {
     pub const fn source(&self) -> IceSource {
         match self {
             Self::Cloudflare(_) => IceSource::Cloudflare,
+            Self::Http(_) => IceSource::Http,
             Self::Coturn(_) => IceSource::Coturn,
             Self::Relay(_) => IceSource::Relay,
             Self::Manual(_) => IceSource::Manual,
         }
+    }
+
+    /// How long a credential works, as far as is known before it is minted, if a life of `ttl` is requested.
+    pub const fn works_for(&self, ttl: Duration) -> Duration {
+        if let Self::Http(source) = self { source.life } else { ttl }
     }
 
     /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted
@@ -63,14 +83,27 @@ impl CredentialSource {
                 let pooled = if request.key.is_none() { provider.take_pooled(life) } else { None };
                 if let Some((PooledCredential { servers, grant, key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: servers, grant, key: Some(key), life });
+                    return Ok(Minted { ice_servers: servers, grant, key: Some(key), life, works_for: life });
                 }
-                let (ice_servers, key) = provider.mint(life, &grant, request.key, request.trace).await?;
-                return Ok(Minted { ice_servers, grant, key: Some(key), life });
+                let (listed, key) = provider.mint(life, &grant, request.key, request.trace).await?;
+                let (ice_servers, key) = (listed.servers, Some(key));
+                return Ok(Minted { ice_servers, grant, key, life, works_for: life });
+            }
+            Self::Http(source) => {
+                let (Listed { servers, life: stated }, _) =
+                    source.provider.mint(source.life, &grant, None, None).await?;
+                let stated = stated.unwrap_or(source.life);
+                return Ok(Minted {
+                    ice_servers: servers,
+                    grant,
+                    key: None,
+                    life: request.ttl.min(source.life).min(stated),
+                    works_for: source.life.max(stated),
+                });
             }
             Self::Coturn(server) | Self::Relay(server) => server.credential(&grant.to_string(), expires_at),
             Self::Manual(list) => list.clone(),
         };
-        Ok(Minted { ice_servers, grant, key: None, life })
+        Ok(Minted { ice_servers, grant, key: None, life, works_for: life })
     }
 }

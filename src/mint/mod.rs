@@ -15,7 +15,6 @@ use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
-use turn_base::http_client::CallError;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::trace::TraceParent;
 use turn_ledger::{
@@ -34,7 +33,7 @@ pub mod token;
 pub use answer::{DegradedReason, IceResponse, IssuedCredential};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
-use provider::{Filled, Provider, Unavailable};
+use provider::{Filled, Provider, ProviderFailure, Unavailable};
 pub use revocation::{Revocation, RevokedAll};
 use token::GrantKey;
 
@@ -77,6 +76,19 @@ impl MintRequest {
             IpAddr::V4(_) => None,
         };
         let requester = Requester { client, address, spender, ..Requester::default() };
+        Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
+    }
+}
+
+impl MintRequest {
+    /// A request of a server, for one of its users. It is vouched for, so no allowance of an address applies.
+    pub fn of_server(
+        now: Timestamp,
+        spender: Spender,
+        ttl: Duration,
+        key: Option<KeyName>,
+    ) -> Result<Self, NoRandomness> {
+        let requester = Requester { spender: spender.known(), ..Requester::default() };
         Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
     }
 }
@@ -238,14 +250,14 @@ impl Mint {
         end.run_until_cancelled(probe).await;
     }
 
-    /// Whether the provider mints, as far as is known. `None` if no provider is configured.
+    /// Whether the providers mint, as far as is known. `None` if no provider is configured.
     pub fn provider_is_up(&self) -> Option<bool> {
-        self.provider().map(|provider| provider.is_up())
+        self.providers().map(|provider| provider.is_up()).reduce(|all, one| all && one)
     }
 
-    /// Why the provider does not mint, as far as is known.
-    pub fn provider_failure(&self) -> Option<CallError> {
-        self.provider()?.failure()
+    /// Why a provider does not mint, as far as is known.
+    pub fn provider_failure(&self) -> Option<ProviderFailure> {
+        self.providers().find_map(|provider| provider.failure())
     }
 
     /// The states of the sources, for alerts.
@@ -265,9 +277,10 @@ impl Mint {
         self.provider().map_or(&[], |provider| provider.keys())
     }
 
-    /// The state of the provider's breaker.
+    /// The state of the breaker that lets fewest calls pass.
     pub fn breaker_state(&self) -> BreakerState {
-        self.provider().map_or(BreakerState::Closed, |provider| provider.breaker_state())
+        let states = self.providers().map(|provider| provider.breaker_state());
+        states.max_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
     /// Discards what was minted ahead.
@@ -282,15 +295,20 @@ impl Mint {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
     }
 
-    /// The provider, if one is configured.
+    /// Cloudflare, if it is configured.
     pub fn provider(&self) -> Option<&Arc<Provider>> {
-        self.sources.iter().find_map(|source| match source {
-            Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),
-            Source::Ready(
-                CredentialSource::Coturn(_) | CredentialSource::Relay(_) | CredentialSource::Manual(_),
-            )
-            | Source::Absent
-            | Source::Stun => None,
+        self.sources.iter().filter_map(Source::ready).find_map(|credentials| match credentials {
+            CredentialSource::Cloudflare(provider) => Some(provider),
+            _ => None,
+        })
+    }
+
+    /// All providers that mint over the network.
+    fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.sources.iter().filter_map(Source::ready).filter_map(|credentials| match credentials {
+            CredentialSource::Cloudflare(provider) => Some(provider),
+            CredentialSource::Http(source) => Some(&source.provider),
+            CredentialSource::Coturn(_) | CredentialSource::Relay(_) | CredentialSource::Manual(_) => None,
         })
     }
 
@@ -307,10 +325,13 @@ impl Mint {
         }
         let renewal = request.renewal.as_deref();
         let requester = Requester { renews: renewal.map(RenewalRight::grant), ..request.requester.clone() };
-        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
+        let works_for = credentials.works_for(request.ttl);
+        let reservation = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;
-        let Minted { ice_servers, grant, key, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
+        let Minted { ice_servers, grant, key, life, works_for } =
+            minted.map_err(|Unavailable| Skipped::Unavailable)?;
+        let reservation = reservation.lasting(source, works_for)?;
         let ice_servers = ice_servers.choose(self.urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };

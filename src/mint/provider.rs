@@ -1,5 +1,5 @@
-//! The provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and a pool of credentials minted
-//! ahead. Every call is counted, every failure is logged, and no caller waits for another caller's request. A key that Cloudflare
+//! A provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and a pool of credentials minted
+//! ahead; or another provider, as if it were one key, without a pool. Every call is counted, every failure is logged, and no caller waits for another caller's request. A key that Cloudflare
 //! refuses costs no mint while another key works.
 
 use std::fmt::Display;
@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
 use crate::ice::breaker::BreakerState;
-use crate::ice::cloudflare::{DEADLINE, is_of_the_key, remedy, says_unknown_key};
-use crate::ice::server::IceServerList;
+use crate::ice::call::DEADLINE;
+use crate::ice::cloudflare::{self, is_of_the_key, says_unknown_key};
+use crate::ice::http_ice::Listed;
 use crate::ice::turn_keys::{TurnKey, order};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -53,6 +54,17 @@ pub struct Provider {
 /// The provider failed, or its breakers are open. The failure has been counted and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
+
+/// Why a provider does not mint.
+#[derive(Clone, Debug)]
+pub struct ProviderFailure {
+    /// What log lines and hints call it.
+    pub provider: &'static str,
+    /// What went wrong.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
 
 /// The results of some calls for the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,14 +109,14 @@ impl Provider {
     }
 
     /// Mints a credential of that lifetime, with the preferred key if that one works. The provider stores `identifier` with it.
-    /// The call belongs to the caller's `trace`. Returns the name of the key too.
+    /// The call belongs to the caller's `trace`. Returns the key too.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
         preferred: Option<KeyName>,
         trace: Option<TraceParent>,
-    ) -> Result<(IceServerList, KeyName), Unavailable> {
+    ) -> Result<(Listed, KeyName), Unavailable> {
         let admitted = in_order(&self.keys, preferred).filter_map(|key| Some((key, key.breaker.admit()?)));
         let started = self.clock.instant();
         let mut tried = 0;
@@ -114,9 +126,9 @@ impl Provider {
             let minted = self.ask(key, life, identifier, left, trace).await;
             call.finish(minted.is_ok());
             match minted {
-                Ok(servers) => {
+                Ok(listed) => {
                     self.pool.lock().minted();
-                    return Ok((servers, key.name));
+                    return Ok((listed, key.name));
                 }
                 Err(error) if is_of_the_key(&error) => {}
                 Err(_) => return Err(Unavailable),
@@ -190,7 +202,7 @@ impl Provider {
                 }
                 Err(error) => {
                     key.note_failed(&error);
-                    self.log_failure(key.name, &error);
+                    self.log_failure(key, &error);
                 }
             }
         }
@@ -202,8 +214,16 @@ impl Provider {
     }
 
     /// Why callers can expect none, by the first key that says so.
-    pub fn failure(&self) -> Option<CallError> {
-        if self.is_up() { None } else { self.keys.iter().find_map(|key| key.failure()) }
+    pub fn failure(&self) -> Option<ProviderFailure> {
+        let failure = |key: &Arc<TurnKey>| {
+            let error = key.failure()?;
+            Some(ProviderFailure {
+                provider: key.api.name(),
+                what: error.to_string(),
+                remedy: key.api.remedy(&error),
+            })
+        };
+        if self.is_up() { None } else { self.keys.iter().find_map(failure) }
     }
 
     /// The state of the breaker that lets most calls pass.
@@ -229,7 +249,7 @@ impl Provider {
         identifier: &impl Display,
         within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<IceServerList, CallError> {
+    ) -> Result<Listed, CallError> {
         let started = self.clock.instant();
         let result = key.api.mint(life, &identifier.to_string(), within, trace).await;
         let took = self.clock.instant().saturating_duration_since(started);
@@ -242,23 +262,23 @@ impl Provider {
                 if says_unknown_key(error) {
                     self.pool.lock().discard_key(key.name);
                 }
-                self.log_failure(key.name, error);
+                self.log_failure(key, error);
             }
         }
         result
     }
 
-    fn log_failure(&self, key: KeyName, error: &CallError) {
+    fn log_failure(&self, key: &TurnKey, error: &CallError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let (outcome, remedy) = (error.outcome(), remedy(error));
-            tracing::warn!(%key, outcome, remedy, held_back, "Cloudflare did not mint: {error}");
+            let (outcome, remedy, provider) = (error.outcome(), key.api.remedy(error), key.api.name());
+            tracing::warn!(key = %key.name, outcome, remedy, held_back, "{provider} did not mint: {error}");
         }
     }
 
     /// Logs that a revocation failed. Those of all credentials of a user often fail together.
     pub(super) fn log_failed_revocation(&self, error: &CallError) {
         if let Some(held_back) = self.revocation_log.pass(self.clock.instant()) {
-            let (outcome, remedy) = (error.outcome(), remedy(error));
+            let (outcome, remedy) = (error.outcome(), cloudflare::remedy(error));
             tracing::warn!(outcome, remedy, held_back, "Cloudflare did not revoke: {error}");
         }
     }
@@ -295,7 +315,7 @@ impl PoolCall {
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
         let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
         let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE, None).await;
-        let servers = minted.map_err(|_| Unavailable)?;
+        let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
         self.minted = Some(PooledCredential { servers, grant, key: key.name, asked });
         Ok(())
     }

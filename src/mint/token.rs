@@ -111,6 +111,7 @@ const fn source_code(source: IceSource) -> u8 {
         IceSource::Manual => 4,
         IceSource::Stun => 5,
         IceSource::Sfu => 6,
+        IceSource::Http => 7,
     }
 }
 

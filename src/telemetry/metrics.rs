@@ -155,6 +155,8 @@ metrics! {
     pub address_refusals: Counter = add("address_refusals"),
     /// Mints that the limit of a user refused.
     pub user_refusals: Counter = add("user_refusals"),
+    /// Mints that the limit of a server key refused.
+    pub key_refusals: Counter = add("key_refusals"),
     /// Requests over the rate limit of their client.
     pub rate_limited: Counter = add("rate_limited"),
     /// Requests whose client shared a row because the limiter's table was full.
@@ -210,6 +212,10 @@ metrics! {
     pub key_fetches: Outcomes = outcomes("key_fetches"),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
+    /// Mints of each server key: `minted`, `stun` or `refused`.
+    pub server_key_mints: Family<[(&'static str, String); 2], Counter> = add("server_key_mints"),
+    /// Used bytes of each server key in this period.
+    server_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("server_key_bytes"),
     /// Time to write a batch to the database.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because nobody
@@ -252,6 +258,17 @@ impl Metrics {
         for (key, bytes) in usage {
             self.turn_key_bytes.get_or_create(&[("key", key.to_owned())]).set(bytes);
         }
+    }
+
+    /// Counts a mint of a server key.
+    pub fn server_key_mint(&self, key: &str, outcome: &'static str) {
+        let labels = [("key", key.to_owned()), ("outcome", outcome.to_owned())];
+        self.server_key_mints.get_or_create(&labels).inc();
+    }
+
+    /// Sets the used bytes of a server key.
+    pub fn server_key_use(&self, key: &str, bytes: u64) {
+        self.server_key_bytes.get_or_create(&[("key", key.to_owned())]).set(bytes);
     }
 
     /// All counters and the scraped figures as text.

@@ -68,6 +68,9 @@ fn report_sources(config: &Config) {
     } else {
         tracing::info!(sources, "Cloudflare TURN not configured");
     }
+    if let Some(http) = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http)) {
+        tracing::info!("Another provider: {} {:?}", http.method, http.url);
+    }
     if !config.ice.enabled {
         tracing::warn!("TURN_ENABLED is false: new callers get STUN only");
     }
@@ -114,11 +117,16 @@ fn report_meters(config: &Config) {
 }
 
 fn report_access(config: &Config) {
+    let servers = config.server_keys.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>();
+    if !servers.is_empty() {
+        tracing::info!("Servers with a key: {}", servers.join(", "));
+    }
     if let Some(auth) = &config.auth {
         let keys = match (&auth.secret, &auth.jwks_url) {
             (Some(_), Some(_)) => "AUTH_JWT_SECRET and AUTH_JWKS_URL",
             (Some(_), None) => "AUTH_JWT_SECRET",
-            _ => "AUTH_JWKS_URL",
+            (None, Some(_)) => "AUTH_JWKS_URL",
+            (None, None) => "SERVER_KEYS",
         };
         let others = if auth.required { "refused" } else { "served" };
         tracing::info!("Users: by tokens of {keys}; callers without one are {others}");

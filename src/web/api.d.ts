@@ -22,7 +22,7 @@ export interface AlertsBody {
 export interface AnswersBody {
   count: number;
   reason: string | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
 }
 
 export interface BlockedUsersBody {
@@ -99,7 +99,7 @@ export interface CredentialsBody {
   issuedAt?: string;
   reason?: "NOT_CONFIGURED" | "DISABLED" | "PROVIDER_UNAVAILABLE" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE";
   refreshAfter?: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
   ttl?: number;
 }
 
@@ -117,9 +117,10 @@ export interface EndedRoomBody {
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "KEY_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   errcode?: string;
   error: string;
+  errors?: Array<ProviderError>;
   message?: string;
   requestId: string;
   resetDate?: string;
@@ -155,7 +156,7 @@ export interface GrantBody {
   measuredBytes: number;
   origin: string | null;
   revokedAt: string | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun" | "sfu";
   user: string | null;
 }
 
@@ -236,7 +237,7 @@ export interface OpenConnectionBody {
   lastSeenAt: string;
   openedAt: string;
   relayed: boolean | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
   user: string | null;
 }
 
@@ -252,6 +253,7 @@ export interface OverviewBody {
   rate: RateBody;
   replicas: Array<ReplicaBody>;
   revoked: Array<RevokedBody>;
+  serverKeys: Array<ServerKeyBody>;
   signIn: boolean;
   status: StatusBody;
   uptimeSeconds: number;
@@ -278,6 +280,11 @@ export interface ProviderBody {
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
+}
+
+export interface ProviderError {
+  code: number;
+  message: string;
 }
 
 export interface RateBody {
@@ -307,14 +314,20 @@ export interface RevocationBody {
   reservationReleased: boolean;
   revoked: boolean;
   revokedAt: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun" | "sfu";
 }
 
 export interface RevokedBody {
   expiresAt: string;
   grant: string;
   revokedAt: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "http" | "relay" | "manual" | "stun";
+}
+
+export interface ServerKeyBody {
+  limit: number | null;
+  name: string;
+  used: number;
 }
 
 export interface SpenderBody {
@@ -334,7 +347,7 @@ export interface SpenderBody {
 export interface SpendersBody {
   asOf: string;
   blockedUsers: BlockedUsersBody;
-  by: "user" | "label" | "origin" | "address" | "call" | "grant";
+  by: "user" | "label" | "origin" | "address" | "call" | "key" | "grant";
   next: string | null;
   since: string | null;
   spenders: Array<SpenderBody>;

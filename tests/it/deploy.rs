@@ -57,6 +57,8 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.grant_count_bytes(1, 0);
     metrics.key_fetches.count("ok");
     metrics.key_usage([("default", 1)].into_iter());
+    metrics.server_key_mint("app", "minted");
+    metrics.server_key_use("app", 1);
     metrics.forwarded.count("held");
     metrics.relay_ends.count("closed");
     metrics.relay_refusals.count("full");

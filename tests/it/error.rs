@@ -117,7 +117,8 @@ async fn allow_names_the_methods_that_are_not_refused() {
         ("CALLS_API_URL", "http://127.0.0.1:1"),
         ("FEEDBACK_URL", "http://127.0.0.1:1"),
         ("REPORTS_DIR", state.path()),
-        ("DOORS", "turn,matrix,ice"),
+        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("SERVER_KEYS", "app=0123456789-0123456789-0123456789"),
     ])
     .await;
     let asked = AtomicU8::new(0);

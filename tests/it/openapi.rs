@@ -6,6 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use crate::support::{Answer, StateDir, TestBroker};
 use serde_json::{Value, json};
 
+/// Every wire format.
+const ALL_DOORS: [(&str, &str); 2] =
+    [("DOORS", "turn,matrix,ice,cloudflare"), ("SERVER_KEYS", "app=0123456789-0123456789-0123456789")];
+
 /// The schema of one parameter of `GET path`, or of the first of its methods.
 fn parameter(document: &Value, path: &str, name: &str) -> Value {
     let operation = document["paths"][path].as_object().unwrap().values().next().unwrap();
@@ -119,7 +123,7 @@ async fn the_form_of_a_parameter_is_described() {
         assert!(user["pattern"].as_str().unwrap().contains(r"\u0000-\u001f"), "{user}");
     }
     let by = parameter(&document, "/api/spenders", "by");
-    assert_eq!(by["enum"], json!(["user", "label", "origin", "address", "call", "grant", ""]));
+    assert_eq!(by["enum"], json!(["user", "label", "origin", "address", "call", "key", "grant", ""]));
     let label = parameter(&document, "/api/grants", "label");
     assert_eq!(label, parameter(&document, "/api/turn-credentials", "label"));
 }
@@ -139,7 +143,7 @@ async fn a_count_is_described_as_it_is_read_and_shown() {
 
 /// The operations of a broker with all wire formats: `operationId` and description.
 async fn described() -> Vec<(String, Value)> {
-    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let broker = TestBroker::start(&ALL_DOORS).await;
     let document = broker.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.values().flat_map(|item| item.as_object().unwrap().values().cloned());
@@ -182,6 +186,7 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
         };
         let group = said["tags"][0].as_str().unwrap();
         let is_guarded = !matches!(group, "health" | "browser");
+        let mints = group == "credentials" || name.starts_with("generateIce");
         assert_eq!(says("503", "OVERLOADED"), is_guarded, "{name}");
         assert_eq!(says("500", "INTERNAL"), is_guarded, "{name}");
         assert_eq!(says("421", "MISDIRECTED_REQUEST"), group != "health", "{name}");
@@ -189,12 +194,12 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
         assert_eq!(says("413", "PAYLOAD_TOO_LARGE"), said["requestBody"].is_object(), "{name}");
         assert_eq!(
             says("401", "UNAUTHORIZED"),
-            matches!(group, "operator" | "connections" | "credentials"),
+            matches!(group, "operator" | "connections" | "credentials" | "cloudflare"),
             "{name}"
         );
-        for code in [("403", "ORIGIN_NOT_ALLOWED"), ("429", "BUDGET_EXHAUSTED")] {
-            assert_eq!(says(code.0, code.1), group == "credentials", "{name}");
-        }
+        let has_origin_rule = matches!(group, "credentials" | "cloudflare");
+        assert_eq!(says("403", "ORIGIN_NOT_ALLOWED"), has_origin_rule, "{name}");
+        assert_eq!(says("429", "BUDGET_EXHAUSTED"), mints, "{name}");
         if group == "operator" {
             assert!(says("404", "NOT_FOUND"), "{name}");
         }
@@ -203,8 +208,8 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
             assert_eq!(answers[status]["headers"]["Retry-After"].is_object(), is_there, "{name}: {status}");
         }
         for header in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
-            let is_there = answers["200"]["headers"][header].is_object();
-            assert_eq!(is_there, group == "credentials", "{name}: {header}");
+            let is_there = |status: &str| answers[status]["headers"][header].is_object();
+            assert_eq!(is_there("200") || is_there("201"), mints, "{name}: {header}");
         }
     }
 }
@@ -229,7 +234,7 @@ async fn the_document_and_errors_md_list_the_same_codes() {
 /// Tools make the example of a response from those of its fields.
 #[tokio::test]
 async fn every_text_and_number_of_a_schema_has_an_example() {
-    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let broker = TestBroker::start(&ALL_DOORS).await;
     let document = broker.get("/openapi.json").await.json();
     let mut without = Vec::new();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {

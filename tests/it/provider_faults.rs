@@ -27,7 +27,7 @@ fn fatal_faults() -> Vec<Fault> {
 
 #[tokio::test]
 async fn every_fault_becomes_a_stun_response_in_time_and_reserves_nothing() {
-    assert!(turn_broker::ice::cloudflare::DEADLINE <= Duration::from_secs(3));
+    assert!(turn_broker::ice::call::DEADLINE <= Duration::from_secs(3));
     let mut checks = vec![];
     for fault in fatal_faults() {
         let (cloudflare, broker) = with_cloudflare().await;

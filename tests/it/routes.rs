@@ -53,7 +53,11 @@ fn routed(source: &str) -> impl Iterator<Item = String> {
 
 /// Every path that is served.
 async fn served() -> BTreeSet<String> {
-    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let broker = TestBroker::start(&[
+        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("SERVER_KEYS", "app=0123456789-0123456789-0123456789"),
+    ])
+    .await;
     let document = broker.get("/openapi.json").await.json();
     let described = document["paths"].as_object().unwrap().keys().cloned();
     let of_signaling: Vec<_> =

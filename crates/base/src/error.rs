@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use crate::random::NoRandomness;
 use turn_ledger::{NotRecorded, TooManyBlocked, wait_seconds};
 
-pub use body::{Code, ErrorBody};
+pub use body::{Code, ErrorBody, ProviderError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,7 +87,7 @@ impl ApiError {
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     pub fn invalid_grant() -> Self {
         Self::new(Code::InvalidGrant, "Invalid grant token").message(
-            "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
+            "Fetch new credentials and send the `grant` in that response. For an app server: check its key, or REPORTER_TOKEN.",
         )
     }
 

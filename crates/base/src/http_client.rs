@@ -131,6 +131,11 @@ impl ProviderClient {
         }
     }
 
+    /// Sends a request. A response is one with a status of success.
+    pub async fn send(&self, request: Request) -> Result<Response, CallError> {
+        successful(self.execute(request).await?)
+    }
+
     /// Executes a request. A response may have any status.
     pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
         let response = self.client.execute(request).await?;
@@ -168,7 +173,7 @@ impl Api {
 
     /// Sends a call. A response is one with a status of success.
     pub async fn send(&self, call: RequestBuilder) -> Result<Response, CallError> {
-        successful(self.execute(call.build()?).await?)
+        self.client.send(call.build()?).await
     }
 
     /// Executes a call of this API. A response may have any status.

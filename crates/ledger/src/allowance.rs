@@ -3,7 +3,7 @@
 //! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
 //! that waits for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48 and a user each have one. A claim must fit into all that apply to it. Everything that is charged
+//! A grant, a client address, an IPv6 /48, a user and a server key each have one. A claim must fit into all that apply to it. Everything that is charged
 //! for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that somebody vouches
 //! for must fit into that only.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -97,7 +97,7 @@ struct AppliedAllowance<'a> {
 /// All allowances that apply to the claims of one connection, at one instant. The default limits nothing.
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
-    scopes: [Option<AppliedAllowance<'a>>; 5],
+    scopes: [Option<AppliedAllowance<'a>>; 6],
     /// Whether somebody vouches for the report. Then only the first scope limits it.
     is_vouched: bool,
     /// Whether less was charged than claimed.
@@ -105,9 +105,9 @@ pub struct Allowances<'a> {
 }
 
 impl<'a> Allowances<'a> {
-    /// The allowances at `now`: of what a relay can carry for the grant, and for claims of the grant, of the client, of its group and of
-    /// the user.
-    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 5], now: Timestamp) -> Self {
+    /// The allowances at `now`: of what a relay can carry for the grant, and for claims of the grant, of the client, of its group, of the
+    /// user and of the server key.
+    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 6], now: Timestamp) -> Self {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
                 allowance.advance(now, &terms);

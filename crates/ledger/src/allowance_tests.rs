@@ -13,13 +13,13 @@ struct Group(Allowance);
 impl Group {
     fn at(&mut self, now: Timestamp) -> Allowances<'_> {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(2_000_000));
-        Allowances::new([None, Some((&mut self.0, terms)), None, None, None], now)
+        Allowances::new([None, Some((&mut self.0, terms)), None, None, None, None], now)
     }
 
     /// A vouched report of a grant's connection.
     fn vouched_at(&mut self, now: Timestamp) -> Allowances<'_> {
         let terms = AllowanceTerms::of_relay(&rules(2_000_000));
-        Allowances::new([Some((&mut self.0, terms)), None, None, None, None], now).vouched(true)
+        Allowances::new([Some((&mut self.0, terms)), None, None, None, None, None], now).vouched(true)
     }
 }
 
@@ -99,8 +99,12 @@ fn only_as_many_clocks_run_as_the_rate_allows() {
 fn one_connection_is_always_charged_by_time() {
     let mut allowance = Allowance::default();
     let terms = AllowanceTerms::new(BitRate::new(1), &rules(200_000_000));
-    assert!(Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
-    assert!(!Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
+    assert!(
+        Allowances::new([None, Some((&mut allowance, terms)), None, None, None, None], at(0)).start_clock()
+    );
+    assert!(
+        !Allowances::new([None, Some((&mut allowance, terms)), None, None, None, None], at(0)).start_clock()
+    );
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn a_claim_must_fit_into_all_allowances() {
     let (mut wide, mut narrow) = (Allowance::default(), Allowance::default());
     let terms = |mbps: u64| AllowanceTerms::new(BitRate::new(mbps * 1_000_000), &rules(2_000_000));
     for (seconds, taken) in [(0, 0), (8, 50_000_000)] {
-        let scopes = [None, Some((&mut wide, terms(100))), Some((&mut narrow, terms(50))), None, None];
+        let scopes = [None, Some((&mut wide, terms(100))), Some((&mut narrow, terms(50))), None, None, None];
         let mut allowances = Allowances::new(scopes, at(seconds));
         allowances.open();
         assert_eq!(allowances.take(HUGE, HUGE), ByteCount::new(taken));
@@ -154,11 +158,11 @@ proptest! {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(estimated));
         let mut allowance = Allowance::default();
         let (mut now, mut clocks, mut charged, mut by_time) = (0_u64, 0_u128, 0_u128, vec![]);
-        Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).open();
+        Allowances::new([None, Some((&mut allowance, terms)), None, None, None, None], at(0)).open();
         for (wait, action, amount) in steps {
             now += wait;
             charged += u128::from(estimated) * clocks * u128::from(wait) * 1_000;
-            let mut allowances = Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(now));
+            let mut allowances = Allowances::new([None, Some((&mut allowance, terms)), None, None, None, None], at(now));
             match action {
                 0 => clocks += u128::from(allowances.start_clock()),
                 1 if clocks > 0 => {

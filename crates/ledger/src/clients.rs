@@ -1,7 +1,8 @@
 //! What each client and each user holds: open connections, an allowance for claims, and in strict mode the bytes that live grants reserve.
 //! Tests: `src/clients_tests.rs`.
 //! A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). What an address holds with
-//! grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. A row exists only while it holds something. Everything
+//! grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. What all pages claim with grants of one server key has an
+//! allowance of as many times. A row exists only while it holds something. Everything
 //! that is held belongs to a grant or to a reservation, so the tables are bounded by those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -11,7 +12,7 @@ use std::collections::btree_map::Entry;
 use crate::allowance::{Allowance, AllowanceTerms};
 use crate::client::ClientKey;
 use crate::sorted;
-use crate::spender::User;
+use crate::spender::{Label, User};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, Timestamp};
 use crate::usage_rules::UsageRules;
@@ -59,6 +60,8 @@ impl ClientRow {
 pub(crate) struct Holder<'a> {
     pub(crate) client: Option<ClientKey>,
     pub(crate) user: Option<&'a User>,
+    /// The server key that asked for the grant. It has an allowance for claims only.
+    pub(crate) server: Option<&'a Label>,
 }
 
 /// An address or a group, and whether the row is for grants of users. A group comes after its clients.
@@ -82,11 +85,12 @@ pub(crate) struct Clients {
     /// Maps that grow and shrink a little at a time.
     addresses: BTreeMap<AddressKey, ClientRow>,
     users: BTreeMap<User, ClientRow>,
+    servers: BTreeMap<Label, ClientRow>,
     terms: ClientTerms,
 }
 
-/// The allowances of a client, of its group and of a user, with their terms.
-pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>; 3];
+/// The allowances of a client, of its group, of a user and of a server key, with their terms.
+pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>; 4];
 
 impl Clients {
     pub(crate) fn new(terms: ClientTerms) -> Self {
@@ -100,15 +104,18 @@ impl Clients {
             |factor: u32| AllowanceTerms::new(BitRate::new(claims.saturating_mul(factor.into())), rules);
         let user =
             holder.user.map(|user| (&mut self.users.entry(user.clone()).or_default().claims, terms(1)));
+        let server = holder
+            .server
+            .map(|name| (&mut self.servers.entry(name.clone()).or_default().claims, terms(USERS_FACTOR)));
         for key in holder.addresses() {
             let _ = self.addresses.entry(key).or_default();
         }
-        let Some(first) = holder.addresses().next() else { return [None, None, user] };
+        let Some(first) = holder.addresses().next() else { return [None, None, user, server] };
         let last = holder.addresses().last().unwrap_or(first);
         let mut rows = self.addresses.range_mut(first..=last);
         let ends = [rows.next(), rows.next_back()];
         let [own, group] = ends.map(|row| row.map(|(key, row)| (&mut row.claims, terms(factor(*key)))));
-        [own, group, user]
+        [own, group, user, server]
     }
 
     /// Whether somebody may open one more connection.
@@ -173,6 +180,9 @@ impl Clients {
         }
         if let Some(user) = holder.user {
             change_row(&mut self.users, user.clone(), &change);
+        }
+        if let Some(server) = holder.server {
+            change_row(&mut self.servers, server.clone(), &change);
         }
     }
 

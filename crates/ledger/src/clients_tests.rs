@@ -14,7 +14,7 @@ fn key(text: &str) -> ClientKey {
 }
 
 fn of(client: ClientKey) -> Holder<'static> {
-    Holder { client: Some(client), user: None }
+    Holder { client: Some(client), user: None, ..Holder::default() }
 }
 
 fn rules() -> UsageRules {
@@ -26,8 +26,8 @@ fn clients() -> Clients {
 }
 
 fn at_once(clients: &mut Clients, client: ClientKey, now: Timestamp) -> Allowances<'_> {
-    let [own, group, _] = clients.scopes(of(client), &rules());
-    Allowances::new([None, None, own, group, None], now)
+    let [own, group, ..] = clients.scopes(of(client), &rules());
+    Allowances::new([None, None, own, group, None, None], now)
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_row_that_holds_nothing_is_removed() {
 fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much() {
     let mut clients = clients();
     let (ann, client) = (User::new("ann").unwrap(), key("203.0.113.9"));
-    let at_home = Holder { client: Some(client), user: Some(&ann) };
-    let elsewhere = Holder { client: Some(key("198.51.100.7")), user: Some(&ann) };
+    let at_home = Holder { client: Some(client), user: Some(&ann), ..Holder::default() };
+    let elsewhere = Holder { client: Some(key("198.51.100.7")), user: Some(&ann), ..Holder::default() };
     clients.reserve(at_home, Minute::new(10), 7);
     let [own, group, user] = clients.shares(elsewhere, at(0));
     let of_share = |share: Option<ClientShare>| share.map(|share| (share.percent, share.reserved));
@@ -126,15 +126,15 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
     assert_eq!(clients.count(), 0);
 
     let mut claim = |holder, seconds| {
-        let [own, _, user] = clients.scopes(holder, &rules());
-        let mut allowances = Allowances::new([None, None, own, None, user], at(seconds));
+        let [own, _, user, _] = clients.scopes(holder, &rules());
+        let mut allowances = Allowances::new([None, None, own, None, user, None], at(seconds));
         if seconds == 0 {
             allowances.open();
         }
         allowances.take(ByteCount::new(u64::MAX), ByteCount::new(u64::MAX)).get()
     };
     let users: Vec<_> = (0..12).map(|n| User::new(&format!("user {n}")).unwrap()).collect();
-    let of_user = |n: usize| Holder { client: Some(client), user: Some(&users[n]) };
+    let of_user = |n: usize| Holder { client: Some(client), user: Some(&users[n]), ..Holder::default() };
     for n in 0..12 {
         claim(of_user(n), 0);
     }
@@ -144,13 +144,16 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
     assert_eq!(claimed[10..], [0; 2], "their address has used up its own");
     assert_eq!(claim(of(client), 8), 50_000_000, "but not that of grants without a user");
     let open = |clients: &mut Clients, holder| {
-        let [own, _, user] = clients.scopes(holder, &rules());
-        Allowances::new([None, None, own, None, user], at(9)).open();
+        let [own, _, user, _] = clients.scopes(holder, &rules());
+        Allowances::new([None, None, own, None, user, None], at(9)).open();
     };
     for _ in 0..255 {
         assert!(clients.may_open(of_user(0)));
         open(&mut clients, of_user(0));
     }
     assert!(!clients.may_open(of_user(0)) && clients.may_open(of_user(1)));
-    assert!(!clients.may_open(Holder { client: None, user: Some(&users[0]) }), "at another address neither");
+    assert!(
+        !clients.may_open(Holder { client: None, user: Some(&users[0]), ..Holder::default() }),
+        "at another address neither"
+    );
 }

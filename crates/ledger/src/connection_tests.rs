@@ -22,7 +22,7 @@ struct Limit(Allowance);
 impl Limit {
     fn at(&mut self, now: Timestamp) -> Allowances<'_> {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules());
-        Allowances::new([None, Some((&mut self.0, terms)), None, None, None], now)
+        Allowances::new([None, Some((&mut self.0, terms)), None, None, None, None], now)
     }
 }
 

@@ -56,6 +56,7 @@ use due::Due;
 use recent::RecentBytes;
 use row::{GrantEnd, GrantRow, GrantState, Revoked};
 use terms::GrantTerms;
+use username::ByUsername;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;
@@ -69,11 +70,13 @@ pub struct Grants {
     due: Due,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
+    /// The latest expiry of each source's grants that have a row.
+    latest_expiry: BTreeMap<IceSource, Timestamp>,
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     /// What left the table in this period, and connections without a grant.
     pub(crate) left: LeftSums,
-    /// The users, if each of them has a limit.
+    /// The server keys, and the users if each of them has a limit.
     limited: LimitedSums,
     recent: RecentBytes,
     chains: Chains,
@@ -87,6 +90,8 @@ pub struct Grants {
     claim_rate: BitRate,
     /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
     key_ends: BTreeMap<Arc<KeyName>, Minute>,
+    /// The grants of server keys by the user name of their credential.
+    by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
@@ -117,6 +122,10 @@ impl Grants {
         left: BTreeMap<LeftKey, Sums>,
     ) {
         self.rows = rows.into_iter().collect();
+        for (id, row) in self.rows.iter() {
+            note_expiry(&mut self.latest_expiry, row);
+            self.by_username.add(*id, row);
+        }
         self.dirty = Dirty::default();
         self.left.restore(left);
         self.restore_rows();
@@ -156,11 +165,19 @@ impl Grants {
     pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
         note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
+            note_expiry(&mut self.latest_expiry, &row);
+            self.by_username.add(id, &row);
             self.due.insert(row.ends_in(), id);
             row.begin(self.period);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
+    }
+
+    /// When the last credential of a source expires that the ledger has had; 1970 if there was none.
+    pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
+        let left = self.dropped.get(&source).map(|dropped| dropped.expiry);
+        self.latest_expiry.get(&source).copied().max(left).unwrap_or_default()
     }
 
     /// Whether a grant of this TURN key may be alive.
@@ -172,6 +189,7 @@ impl Grants {
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
+        self.by_username.remove(&row);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
         self.chains.forget(row.source, id);
@@ -179,7 +197,7 @@ impl Grants {
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
         let share = self.share_of(&row);
-        self.change_limited(row.user(), &share, &Sums::default());
+        self.change_limited(row.spender.as_deref(), &share, &Sums::default());
         self.replace_promise(row.promise().as_ref(), None)
     }
 
@@ -205,6 +223,12 @@ impl Grants {
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
         self.change(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
+    }
+
+    /// The live grant of a server key whose credential has this user name.
+    pub fn with_username(&self, username: &str) -> Option<GrantId> {
+        let id = self.by_username.find(username)?;
+        self.get(id).is_some_and(|row| row.username().as_deref() == Some(username)).then_some(id)
     }
 
     /// Whether a grant was revoked. It stays so after its end.
@@ -309,11 +333,11 @@ impl Grants {
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
-        let [client, group, user] = self.clients.scopes(row.holder(), rules);
+        let [client, group, user, server] = self.clients.scopes(row.holder(), rules);
         let extra = row.extra_mut();
         let capacity = (&mut extra.capacity, AllowanceTerms::of_relay(rules));
         let claims = (&mut extra.claims, AllowanceTerms::new(self.claim_rate, rules));
-        Allowances::new([Some(capacity), Some(claims), client, group, user], now)
+        Allowances::new([Some(capacity), Some(claims), client, group, user, server], now)
     }
 
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
@@ -338,10 +362,10 @@ impl Grants {
         let row = self.get(grant.id).filter(|row| row.client.is_none())?;
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         let change = self.change_promise(grant.id, |row| row.client = Some(client));
-        let holder = Holder { client: Some(client), user: user.as_ref() };
-        // The user's allowance has counted its connections before.
-        let [client, group, _] = self.clients.scopes(holder, rules);
-        let mut allowances = Allowances::new([None, None, client, group, None], now);
+        let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
+        // The allowances of the user and of the server key have counted its connections before.
+        let [client, group, ..] = self.clients.scopes(holder, rules);
+        let mut allowances = Allowances::new([None, None, client, group, None, None], now);
         allowances.join(&claims);
         change
     }
@@ -368,7 +392,7 @@ impl Grants {
     #[must_use]
     pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime) -> Option<UsageChange> {
         self.issue(grant.id, GrantRow { state: GrantState::Live, ..GrantRow::new(grant, None, Some(time)) });
-        let promise = Promise { source: grant.source, time, user: None, client: None };
+        let promise = Promise { source: grant.source, time, user: None, server: None, client: None };
         self.replace_promise(None, Some(&promise))
     }
 
@@ -386,6 +410,11 @@ impl Grants {
             self.dirty.note(id);
         }
     }
+}
+
+fn note_expiry(latest: &mut BTreeMap<IceSource, Timestamp>, row: &GrantRow) {
+    let expiry = latest.entry(row.source).or_default();
+    *expiry = row.latest_expiry().max(*expiry);
 }
 
 /// Notes until when a grant keeps the key that minted it. All rows of a key share its name.

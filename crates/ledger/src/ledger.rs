@@ -127,6 +127,12 @@ impl Ledger {
         self.period
     }
 
+    /// When the period before this one began.
+    pub(crate) fn last_period_start(&self) -> Timestamp {
+        let last = Timestamp::from_millis(self.period.start.as_millis().saturating_sub(1));
+        self.terms.billing_day.period_at(last).start
+    }
+
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.sources.iter().map(|source| source.terms.source)

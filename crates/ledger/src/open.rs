@@ -1,6 +1,8 @@
 //! The construction of the books from the settings and the stored rows. Tests: `src/open_tests.rs`.
 //! The service and the simulation use the same function.
 
+use std::collections::BTreeMap;
+
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::Connections;
@@ -8,7 +10,9 @@ use crate::grants::Grants;
 use crate::grants::terms::{Bounds, GrantTerms};
 use crate::ledger::{Ledger, Terms};
 use crate::source::IceSource;
+use crate::spender::Label;
 use crate::timeline::terms::SourceTerms;
+use crate::units::ByteCount;
 use crate::units::clock::Moment;
 use crate::usage_rules::UsageRules;
 use crate::verdict::BudgetMode;
@@ -20,6 +24,10 @@ pub struct Setup {
     pub terms: Terms,
     /// Every source that issues grants or whose own count is read.
     pub sources: Vec<SourceTerms>,
+    /// Those whose sessions may outlive every promise, and nobody sees it.
+    pub unseen: Vec<IceSource>,
+    /// Bytes that a server key may use in a period, of those with a limit.
+    pub server_limits: BTreeMap<Label, ByteCount>,
     /// How connections are charged.
     pub rules: UsageRules,
     /// How large the tables may grow.
@@ -40,13 +48,15 @@ impl Setup {
             Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
         let terms = GrantTerms {
             bounds: self.bounds,
+            server_limits: self.server_limits.clone(),
             is_strict: self.terms.mode == BudgetMode::Strict,
             watches_sfu: self.sources.iter().any(|terms| terms.source == IceSource::Sfu),
             sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.per_minute().into(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        Books::restore(ledger, connections, Grants::new(terms, period), stored, moment)
+        let books = Books::restore(ledger, connections, Grants::new(terms, period), stored, moment);
+        books.with_unseen(&self.unseen)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::ClientKey;
 use crate::source::IceSource;
-use crate::spender::User;
+use crate::spender::{Label, User};
 use crate::units::slot::Minute;
 
 /// See the module's description.
@@ -22,6 +22,8 @@ pub struct Promise {
     pub time: PromisedTime,
     /// The user whose limit it counts against.
     pub user: Option<User>,
+    /// The server key whose limit it counts against.
+    pub server: Option<Label>,
     /// The client whose share of a strict budget it counts against.
     pub client: Option<ClientKey>,
 }

@@ -40,14 +40,17 @@ pub enum IceSource {
     Stun,
     /// Cloudflare's SFU. It issues no credentials: a session that takes tracks from others is a grant.
     Sfu,
+    /// Any other provider or server that answers an HTTP request with a list of ICE servers. Its credentials live as long as it says.
+    Http,
 }
 
 impl IceSource {
     /// All sources, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun, Self::Sfu];
+    pub const ALL: [Self; 7] =
+        [Self::Cloudflare, Self::Coturn, Self::Http, Self::Relay, Self::Manual, Self::Stun, Self::Sfu];
     /// Those that `ICE_SOURCES` can name.
-    pub const NAMED: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
+    pub const NAMED: [Self; 6] =
+        [Self::Cloudflare, Self::Coturn, Self::Http, Self::Relay, Self::Manual, Self::Stun];
 
     /// The name in settings, answers and logs.
     pub fn name(self) -> &'static str {
@@ -56,11 +59,11 @@ impl IceSource {
 
     /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and
     /// a running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two
-    /// hours (reported by others). Our own relay cuts at expiry. The SFU ends a session only when its page leaves, so the
+    /// hours (reported by others). Of another provider nothing is known. Our own relay cuts at expiry. The SFU ends a session only when its page leaves, so the
     /// broker ends the others: the tail is the longest absence of the broker that a promise covers.
     pub const fn expiry_tail(self) -> Duration {
         match self {
-            Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
+            Self::Cloudflare | Self::Coturn | Self::Http => Duration::from_secs(7_200),
             Self::Sfu => Duration::from_secs(300),
             Self::Relay | Self::Manual | Self::Stun => Duration::ZERO,
         }
@@ -90,7 +93,12 @@ impl IceSource {
 
     /// Whether what it relays is charged to the budget.
     pub const fn is_metered(self) -> bool {
-        matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay | Self::Sfu)
+        matches!(self, Self::Cloudflare | Self::Coturn | Self::Http | Self::Relay | Self::Sfu)
+    }
+
+    /// Whether its credentials live as long as it says, whatever was asked. So strict mode admits them whole or not at all.
+    pub const fn decides_life(self) -> bool {
+        matches!(self, Self::Http)
     }
 
     /// Whether its grants are credentials.

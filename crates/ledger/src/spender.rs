@@ -104,10 +104,12 @@ pub struct Spender {
     pub origin: Option<Arc<str>>,
     /// The call that the credential was minted for.
     pub call: Option<Call>,
+    /// The name of the server key that asked for it.
+    pub server: Option<Label>,
 }
 
 impl Spender {
-    /// The same, with what it does not say taken from the grant that it renews. The user is always the renewed grant's.
+    /// The same, with what it does not say taken from the grant that it renews. The user and the key are always the renewed grant's.
     #[must_use]
     pub fn renewing(self, renewed: Option<&Self>) -> Self {
         let renewed = renewed.cloned().unwrap_or_default();
@@ -116,6 +118,7 @@ impl Spender {
             label: self.label.or(renewed.label),
             origin: self.origin.or(renewed.origin),
             call: self.call.or(renewed.call),
+            server: renewed.server,
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
     fn what_is_unknown_is_not_stored() {
         assert_eq!(Spender::default().known(), None);
         let stored = postcard::to_allocvec(&spender(Some("ann"), None, None)).unwrap();
-        assert_eq!(stored, *b"\x01\x03ann\0\0\0");
+        assert_eq!(stored, *b"\x01\x03ann\0\0\0\0");
         assert_eq!(postcard::from_bytes::<Spender>(&stored).unwrap(), spender(Some("ann"), None, None));
     }
 }

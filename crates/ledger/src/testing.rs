@@ -1,5 +1,6 @@
 //! What many tests begin with.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::books::Books;
@@ -47,6 +48,8 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             is_read: true,
             is_probed: false,
         }],
+        unseen: vec![],
+        server_limits: BTreeMap::new(),
         rules,
         bounds: Bounds::default(),
         default_source: source,

@@ -80,8 +80,8 @@ pub struct Refusal {
     pub awaits_reading: bool,
     /// Set if the budget has room and only the caller's address has reserved its share: when the first of its promises ends.
     pub client_frees_at: Option<Timestamp>,
-    /// Set if the budget has room and only the limit of the user has none.
-    pub user: Option<UserUsage>,
+    /// Set if the budget has room and only the limit of the user, or of the server key, has none.
+    pub limited: Option<LimitUsage>,
 }
 
 /// The time after which a new reading is expected.
@@ -95,7 +95,7 @@ impl Refusal {
             return frees_at.since(self.figures.now).max(Duration::from_secs(1));
         }
         let reset = self.figures.period.end.since(self.figures.now);
-        let is_spent = self.user.map_or(self.figures.is_spent(), |user| user.is_spent());
+        let is_spent = self.limited.map_or(self.figures.is_spent(), |of| of.is_spent());
         let may_ease = self.awaits_reading && !is_spent;
         if may_ease { reset.min(NEXT_READING) } else { reset }
     }
@@ -120,32 +120,43 @@ pub struct Request {
     pub chain_before: u16,
     /// What the caller's address, its group and its user have reserved, in strict mode. `None` without an address or user.
     pub clients: [Option<ClientShare>; 3],
-    /// What the user has used and reserved, if there is a limit for each user.
-    pub user: Option<UserShare>,
+    /// What the user and the server key have used and reserved, as far as they have a limit.
+    pub limits: [Option<LimitShare>; 2],
 }
 
-/// What one user has used and reserved of the limit for each user.
+/// Who has a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UserShare {
+pub enum LimitKind {
+    /// A user. Could relay with each grant of a chain of renewals.
+    User,
+    /// A server key. Of a chain of renewals, one grant relays at a time.
+    Server,
+}
+
+/// What somebody has used and reserved of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitShare {
     /// The limit, and what was used.
-    pub usage: UserUsage,
+    pub usage: LimitUsage,
     /// Worst case for this whole period at the assumed rate. In estimate mode, what was used.
     pub committed: ByteCount,
     /// Worst case for the next period.
     pub committed_next: ByteCount,
 }
 
-/// What one user has used of the limit for each user.
+/// What somebody has used of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UserUsage {
-    /// Bytes that one user may use in a period.
+pub struct LimitUsage {
+    /// Whose limit it is.
+    pub kind: LimitKind,
+    /// Bytes that may be used in a period.
     pub limit: ByteCount,
-    /// Bytes that the user's grants have used in this period, by the best figures.
+    /// Bytes that the grants of this user or key have used in this period, by the best figures.
     pub used: ByteCount,
 }
 
-impl UserUsage {
-    /// Whether the user has used the limit up.
+impl LimitUsage {
+    /// Whether the limit is used up.
     pub fn is_spent(&self) -> bool {
         self.used >= self.limit
     }
@@ -174,14 +185,14 @@ impl ClientShare {
 
 /// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
 pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> Result<Duration, Refusal> {
-    let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, user: None };
+    let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, limited: None };
     let refused = Err(refusal);
-    let refused_to_user = Err(Refusal { user: request.user.map(|user| user.usage), ..refusal });
+    let refused_to = |share: &LimitShare| Err(Refusal { limited: Some(share.usage), ..refusal });
     if figures.is_spent() {
         return refused;
     }
-    if request.user.is_some_and(|user| user.usage.is_spent()) {
-        return refused_to_user;
+    if let Some(spent) = request.limits.iter().flatten().find(|share| share.usage.is_spent()) {
+        return refused_to(spent);
     }
     match mode {
         BudgetMode::Estimate => Ok(request.life),
@@ -192,12 +203,16 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             let of_client = request.client_room(figures.limit, into_minute);
             let share = room.minutes(per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
-            let of_user = request.user.map(|user| FreeBytes::of_user(&figures, &user));
-            // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
-            let of_user_share = of_user.map_or(u128::MAX, |room| request.minutes_of_user(room, covered));
-            let share = share.saturating_add(covered).min(of_user_share);
+            let limits =
+                || request.limits.iter().flatten().map(|share| (share, FreeBytes::of_limit(&figures, share)));
+            let of_limits = limits().map(|(share, room)| request.minutes_of(share.usage.kind, room, covered));
+            let share = share.saturating_add(covered).min(of_limits.min().unwrap_or(u128::MAX));
             let longest = request.longest_life(share, into_minute);
-            let life = request.strict_life().min(longest.max(request.shortest_life()));
+            let life = if request.source.decides_life() {
+                request.life
+            } else {
+                request.strict_life().min(longest.max(request.shortest_life()))
+            };
             let minutes = request.minutes(life, into_minute);
             let fits = room.after(covered, minutes, per_minute).is_some();
             if !fits {
@@ -209,12 +224,18 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
                 return Err(Refusal { client_frees_at, ..refusal });
             }
             let prolonged = per_minute.saturating_mul(request.chain_before.into());
-            let fits_user =
-                |room: FreeBytes| room.after(0, minutes, per_minute)?.after(covered, minutes, prolonged);
-            if of_user.is_some_and(|room| fits_user(room).is_none()) {
-                return refused_to_user;
+            let fits = |(share, room): &(&LimitShare, FreeBytes)| match share.usage.kind {
+                // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
+                LimitKind::User => {
+                    let with_it = room.after(0, minutes, per_minute);
+                    with_it.and_then(|room| room.after(covered, minutes, prolonged)).is_some()
+                }
+                LimitKind::Server => room.after(covered, minutes, per_minute).is_some(),
+            };
+            match limits().find(|limit| !fits(limit)) {
+                Some((share, _)) => refused_to(share),
+                None => Ok(life),
             }
-            Ok(life)
         }
     }
 }
@@ -239,11 +260,11 @@ impl FreeBytes {
         }
     }
 
-    /// The room that the limit of a user leaves.
-    fn of_user(figures: &Figures, user: &UserShare) -> Self {
+    /// The room that a limit leaves.
+    fn of_limit(figures: &Figures, share: &LimitShare) -> Self {
         Self {
-            this: user.usage.limit.minus(user.committed).get().into(),
-            next: user.usage.limit.minus(user.committed_next).get().into(),
+            this: share.usage.limit.minus(share.committed).get().into(),
+            next: share.usage.limit.minus(share.committed_next).get().into(),
             ..Self::of(figures)
         }
     }
@@ -293,14 +314,19 @@ impl Request {
 
     /// Minutes that the client, its group and its user may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
-        let first = self.minutes(self.strict_life().min(self.shortest_life()), into_minute);
+        let shortest =
+            if self.source.decides_life() { self.life } else { self.strict_life().min(self.shortest_life()) };
+        let first = self.minutes(shortest, into_minute);
         let left =
             self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
         left.min().unwrap_or(u128::MAX)
     }
 
-    /// The most minutes that fit into a user's share, with those by which the grants before it are prolonged.
-    fn minutes_of_user(&self, room: FreeBytes, covered: u128) -> u128 {
+    /// The most minutes that fit into the share of a limit; of a user's, with those by which the grants before it are prolonged.
+    fn minutes_of(&self, kind: LimitKind, room: FreeBytes, covered: u128) -> u128 {
+        if kind == LimitKind::Server {
+            return room.minutes(self.per_minute.into(), STRICT_SHARE).saturating_add(covered);
+        }
         let (most, before) =
             (room.minutes(self.per_minute.into(), USER_SHARE), u128::from(self.chain_before));
         if most <= covered {

@@ -30,7 +30,7 @@ fn request(life: u64) -> Request {
         reserved_from: Minute::default(),
         chain_before: 0,
         clients: [None; 3],
-        user: None,
+        limits: [None; 2],
     }
 }
 
@@ -71,7 +71,7 @@ fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
 #[test]
 fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
     let refusal = |used, awaits_reading| {
-        Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None, user: None }
+        Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None, limited: None }
             .retry_in()
             .as_secs()
     };
@@ -81,9 +81,10 @@ fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
     assert_eq!(refusal(50, true), 60);
     assert_eq!(refusal(100, true), reset, "used bytes are not freed");
     let of_user = |used| {
-        let user = Some(UserUsage { limit: ByteCount::new(10), used: ByteCount::new(used) });
+        let (kind, limit) = (LimitKind::User, ByteCount::new(10));
+        let limited = Some(LimitUsage { kind, limit, used: ByteCount::new(used) });
         let figures = figures(50, 100, 100);
-        Refusal { figures, awaits_reading: true, client_frees_at: None, user }.retry_in().as_secs()
+        Refusal { figures, awaits_reading: true, client_frees_at: None, limited }.retry_in().as_secs()
     };
     assert_eq!((of_user(9), of_user(10)), (60, reset));
 }
@@ -93,7 +94,7 @@ fn a_refusal_to_an_address_lasts_until_the_first_of_its_promises_ends_and_a_seco
     let figures = figures(50, 100, 100);
     for (millis, wait) in [(0, 1_000), (400, 1_000), (12_345, 12_345), (7_200_000, 7_200_000)] {
         let client_frees_at = Some(figures.now.plus_millis(millis));
-        let refusal = Refusal { figures, awaits_reading: true, client_frees_at, user: None };
+        let refusal = Refusal { figures, awaits_reading: true, client_frees_at, limited: None };
         assert_eq!(refusal.retry_in(), Duration::from_millis(wait));
     }
 }

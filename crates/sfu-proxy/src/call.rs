@@ -83,7 +83,7 @@ impl SfuProxy {
 
 fn fault_of(why: NotAdmitted) -> Fault {
     match why {
-        NotAdmitted::Refused(refusal) if refusal.user.is_some() => {
+        NotAdmitted::Refused(refusal) if refusal.limited.is_some() => {
             Fault::UserSpent { retry_in: refusal.retry_in() }
         }
         NotAdmitted::Refused(refusal) => Fault::Spent { retry_in: refusal.retry_in() },

@@ -238,7 +238,8 @@ impl ReservedPlace {
         }
         self.holder = None;
         let call = room.as_ref().map(|room| Call::of(ProtocolName::Sfu.as_str(), room));
-        let spender = Spender { user: owner.user.clone(), label, origin, call }.known();
+        let user = owner.user.clone();
+        let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
         let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)

@@ -7,7 +7,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::ice::cloudflare::remedy;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
 use crate::telemetry::provider_calls::CallTimes;
@@ -74,7 +73,7 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
         failure: app
             .mint
             .provider_failure()
-            .map(|error| FailureBody { what: error.to_string(), remedy: remedy(&error) }),
+            .map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times(),
         pool: app.mint.pool_counts(),

@@ -48,7 +48,8 @@ fn pretty(document: &Value) -> String {
     security(()), // the default: no token
     tags(
         (name = "credentials", description = "The mint. Every request counts against the client's rate limit; renewals have one of their own. Every credential reserves a part of the budget."),
-        (name = "connections", description = "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant. An app server reports any connection with the reporter token. Every call is idempotent."),
+        (name = "cloudflare", description = "The mint as Cloudflare's API has it, for programs that hold a server key."),
+        (name = "connections", description = "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant. An app server reports any connection with its server key or the reporter token. Every call is idempotent."),
         (name = "budget", description = "Used and remaining bandwidth. Public; it contains no data about users."),
         (name = "operator", description = "Figures and overrides for the operator of the service. Without an `OPERATOR_TOKEN` these routes do not exist."),
         (name = "health", description = "Health checks for the operator of the container. Never rejected because of overload."),
@@ -57,9 +58,10 @@ fn pretty(document: &Value) -> String {
 )]
 struct Head;
 
-const TOKENS: [(&str, &str); 4] = [
+const TOKENS: [(&str, &str); 5] = [
     ("grant", "The `grant` of your credentials."),
     ("user", "A JWT of your sign-in. Only with `AUTH_JWT_SECRET` or `AUTH_JWKS_URL`."),
+    ("server", "One of `SERVER_KEYS`, for programs that mint for their users."),
     ("reporter", "`REPORTER_TOKEN`, for app servers."),
     ("operator", "`OPERATOR_TOKEN`."),
 ];
@@ -72,7 +74,10 @@ fn generate() -> Value {
         let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description));
         components.add_security_scheme(name, SecurityScheme::Http(token.build()));
     }
-    let settings = Environment::from_pairs([("DOORS", "turn,matrix,ice")]);
+    let settings = Environment::from_pairs([
+        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("SERVER_KEYS", "app=0123456789-0123456789-0123456789"),
+    ]);
     let config = Config::from_env(&settings).unwrap();
     let app = app::build(&config, Arc::new(SystemClock), None, LostLines::default()).unwrap();
     for (group, routes) in Table::of(&app, &[]).groups() {

@@ -11,18 +11,34 @@ use utoipa::openapi::{Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Typ
 use turn_base::error::Code;
 
 /// The errors of all routes that mint.
-const MINT_ERRORS: [&str; 10] = [
+const MINT_ERRORS: [&str; 11] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
-    "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set.",
+    "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or `key` or `api` of a format that reads them is none of `SERVER_KEYS`.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
+    "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
     "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it.",
-    "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it.",
+    "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it; or of this server key.",
 ];
+
+/// The errors of the routes that mint as at Cloudflare.
+const SERVER_MINT_ERRORS: [&str; 8] = [
+    "`INVALID_REQUEST`: `ttl` is not a whole number from 1 to 172800, or `customIdentifier` is not 1 to 128 characters without control characters.",
+    "`USER_BLOCKED`: the operator has blocked the user.",
+    "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
+    "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
+    "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
+    "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
+    "`ORIGIN_NOT_ALLOWED`: the key is wrong, and the request comes from a page of an origin that is not in `CLIENT_URL`.",
+    "`RATE_LIMITED`: more than `SERVER_KEY_REQUESTS` requests of this key, or more than 20 wrong tokens from this client address in a minute.",
+];
+
+/// An error of every route for server keys alone.
+const NO_SERVER_KEY: &str = "`UNAUTHORIZED`: the token is missing, or is none of `SERVER_KEYS`.";
 
 /// The 429 of every route with a fixed token.
 const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
@@ -30,7 +46,7 @@ const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this 
 /// The errors of the routes that report connections.
 const REPORT_ERRORS: [&str; 3] = [
     "`UNAUTHORIZED`: the request has no token.",
-    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. Or the grant was revoked. When a connection is opened, also: the grant has expired or was renewed.",
+    "`INVALID_GRANT`: the token is neither a grant of this ledger, nor one of `SERVER_KEYS`, nor the `REPORTER_TOKEN`. Or the grant was revoked. When a connection is opened, also: the grant has expired or was renewed.",
     WRONG_TOKENS,
 ];
 
@@ -65,7 +81,7 @@ const WAIT: &str =
 const RATE_HEADERS: [(&str, &str); 3] = [
     (
         "RateLimit-Limit",
-        "Size of a burst, as set by `RATE_LIMIT_REQUESTS`, or for a renewal by `RATE_LIMIT_RENEWALS`.",
+        "Size of a burst, as set by `RATE_LIMIT_REQUESTS`, for a renewal by `RATE_LIMIT_RENEWALS`, and for a server by `SERVER_KEY_REQUESTS`.",
     ),
     ("RateLimit-Remaining", "Requests that would be accepted now."),
     (
@@ -90,9 +106,12 @@ pub(super) fn describe(group: &str, document: &mut OpenApi) {
 fn describe_operation(group: &str, operation: &mut Operation) {
     operation.tags = Some(vec![group.to_owned()]);
     operation.operation_id = operation.operation_id.as_deref().map(camel_case);
+    let mints = operation.responses.responses.contains_key("201");
     let (tokens, errors): (&[&str], &[&str]) = match group {
-        "credentials" => (&["user", "grant"], &MINT_ERRORS),
-        "connections" => (&["grant", "reporter"], &REPORT_ERRORS),
+        "credentials" => (&["user", "grant", "server"], &MINT_ERRORS),
+        "cloudflare" if mints => (&["server"], &SERVER_MINT_ERRORS),
+        "cloudflare" => (&["server"], &SERVER_MINT_ERRORS[6..]),
+        "connections" => (&["grant", "reporter", "server"], &REPORT_ERRORS),
         "operator" => (&["operator"], &OPERATOR_ERRORS),
         _ => (&[], &[]),
     };
@@ -103,6 +122,9 @@ fn describe_operation(group: &str, operation: &mut Operation) {
         operation.security.get_or_insert_default().splice(..0, tokens);
     }
     fails(operation, errors);
+    if group == "cloudflare" {
+        fails(operation, &[NO_SERVER_KEY]);
+    }
     if !matches!(group, "health" | "browser") {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             // All fields of a body without its own description are optional.
@@ -121,6 +143,9 @@ fn describe_operation(group: &str, operation: &mut Operation) {
     }
     if group == "credentials" {
         add_headers(operation, &["200", "400", "401", "429"], &RATE_HEADERS, 0);
+    }
+    if group == "cloudflare" && mints {
+        add_headers(operation, &["201", "400", "429"], &RATE_HEADERS, 0);
     }
     add_headers(operation, &["429", "503"], &[("Retry-After", WAIT)], 1);
 }

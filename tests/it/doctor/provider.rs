@@ -3,8 +3,9 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{World, doctor};
+use super::{FakeWebhook, OPERATOR, TestBroker, World, doctor};
 use crate::support::fake_issuer::{FakeIssuer, Signer};
+use crate::support::fake_webhook::Reply;
 use crate::support::{AnalyticsFault, Fault};
 
 #[tokio::test]
@@ -115,4 +116,45 @@ async fn the_keys_of_users_are_fetched_and_counted() {
         "{seen}: {remedy}"
     );
     assert!(world.examine(&[]).await.of("user-keys").is_empty());
+}
+
+#[tokio::test]
+async fn any_other_provider_is_asked_as_its_settings_say() {
+    let list = r#"{"ttl":"900","iceServers":[{"urls":"turns:127.0.0.1:1","username":"u","credential":"c"}]}"#;
+    for (reply, state, says) in [
+        (Reply::Text(list), "ok", "minted a credential of 900 s"),
+        (Reply::Status(401), "fail", "HTTP_ICE_AUTHORIZATION"),
+        (Reply::Text("<html>"), "fail", "docs/SOURCES.md"),
+    ] {
+        let provider = FakeWebhook::start(&[reply]).await;
+        let url = provider.url();
+        let settings =
+            [("ICE_SOURCES", "http"), ("HTTP_ICE_URL", url.as_str()), ("HTTP_ICE_TTL_SECONDS", "600")];
+        let examined = doctor(&["--json"], &settings).await;
+        let (found, seen, remedy) = examined.only("provider");
+        assert_eq!(found, state, "{}", examined.text);
+        assert!(format!("{seen} {remedy}").contains(says), "{}", examined.text);
+        assert!(!examined.text.contains("hush"), "{}", examined.text);
+        assert!(examined.of("revoke").is_empty(), "it takes no revocations");
+    }
+}
+
+#[tokio::test]
+async fn server_keys_are_listed_with_what_each_used() {
+    const KEYS: (&str, &str) =
+        ("SERVER_KEYS", "app=hush-0123456789-0123456789-0123456789,b=hush-b-0123456789-0123456789-01234");
+    let broker = TestBroker::start(&[KEYS, ("SERVER_KEY_LIMITS", "app=5")]).await;
+    let port = broker.address.port().to_string();
+    let settings =
+        [KEYS, ("HOST", "127.0.0.1"), ("PORT", &port), ("OPERATOR_TOKEN", OPERATOR), ("ICE_SOURCES", "stun")];
+    let examined = doctor(&["--json"], &settings).await;
+    for line in ["server key app: used 0.00 GB of 5.00 GB", "server key b: used 0.00 GB, no limit of its own"]
+    {
+        assert!(
+            examined.of("configuration").iter().any(|one| one["seen"] == line),
+            "{line}: {}",
+            examined.text
+        );
+    }
+    assert!(!examined.text.contains("hush"), "{}", examined.text);
 }

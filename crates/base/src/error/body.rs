@@ -23,6 +23,7 @@ pub enum Code {
     UserBlocked,
     UserLimitReached,
     GrantLimitReached,
+    KeyLimitReached,
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -49,9 +50,11 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
-            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached | Self::GrantLimitReached => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::RateLimited
+            | Self::BudgetExhausted
+            | Self::UserLimitReached
+            | Self::GrantLimitReached
+            | Self::KeyLimitReached => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerUnavailable | Self::NoLeader | Self::Overloaded | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -62,6 +65,17 @@ impl Code {
 
 fn code_schema() -> RefOr<Schema> {
     one_of(Code::VARIANTS.iter().map(<&str>::from), "Stable identifier for programs.")
+}
+
+/// An error as Cloudflare's API lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ProviderError {
+    /// The status of the response.
+    #[schema(example = 429)]
+    pub code: u16,
+    /// What happened, and what to do.
+    #[schema(value_type = String, example = "Try again in 30 s.")]
+    pub message: Cow<'static, str>,
 }
 
 /// The body of every error response.
@@ -75,15 +89,15 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "Close connections that have ended.")]
     pub message: Option<Cow<'static, str>>,
-    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`, and of the user with `USER_LIMIT_REACHED`.
+    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`, of the user with `USER_LIMIT_REACHED`, and of the server key with `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1000.02")]
     pub bandwidth_used: Option<String>,
-    /// The limit in GB. Only with `BUDGET_EXHAUSTED`, and of one user with `USER_LIMIT_REACHED`.
+    /// The limit in GB. Only with `BUDGET_EXHAUSTED`, of one user with `USER_LIMIT_REACHED`, and of the server key with `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = f64, required = false, example = 1000)]
     pub bandwidth_limit: Option<serde_json::Number>,
-    /// When the period ends. Only with `BUDGET_EXHAUSTED` and `USER_LIMIT_REACHED`.
+    /// When the period ends. Only with `BUDGET_EXHAUSTED`, `USER_LIMIT_REACHED` and `KEY_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false, example = "2025-02-01T00:00:00Z")]
     pub reset_date: Option<String>,
@@ -95,6 +109,10 @@ pub struct ErrorBody {
     #[serde(rename = "retry_after_ms", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 30_000)]
     pub retry_after_ms: Option<u64>,
+    /// Only for programs that were written for Cloudflare's API: the same as its list has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<ProviderError>,
     /// Stable identifier for programs.
     #[schema(schema_with = code_schema)]
     pub code: &'static str,

@@ -19,9 +19,19 @@ impl TokenDigest {
         Self(digest(token.expose_secret()))
     }
 
+    /// That of a token that somebody has shown.
+    pub fn of_text(token: &str) -> Self {
+        Self(digest(token))
+    }
+
+    /// Whether both are of one token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
     /// Whether `token` is the configured one.
     pub fn matches(&self, token: &str) -> bool {
-        self.0.ct_eq(&digest(token)).into()
+        self.is(&Self::of_text(token))
     }
 }
 

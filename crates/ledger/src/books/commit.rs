@@ -120,10 +120,13 @@ impl Books {
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
-        let user = requester.user().cloned();
-        let (user, client) = if source.is_metered() { (user, requester.client) } else { (None, None) };
+        let metered = Some(requester).filter(|_| source.is_metered());
+        let spender = metered.and_then(|requester| requester.spender.as_deref());
+        let (user, server) =
+            spender.map(|spender| (spender.user.clone(), spender.server.clone())).unwrap_or_default();
+        let client = metered.and_then(|requester| requester.client);
         let Admission { life, expires_by, promise: time } = admission;
-        let promise = Promise { source, time, user, client };
+        let promise = Promise { source, time, user, server, client };
         self.replace_promise(None, Some(&promise));
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
@@ -153,7 +156,11 @@ impl Books {
         if is_strict && source == IceSource::Coturn && self.is_uncut {
             return Err(NotAdmitted::Uncut);
         }
-        let holder = if is_strict { Holder { client, user: metered_user } } else { Holder::default() };
+        let holder = if is_strict {
+            Holder { client, user: metered_user, ..Holder::default() }
+        } else {
+            Holder::default()
+        };
         // Who has reserved nothing gets one credential in any case, but no session of the SFU that takes more than one would. Rates of
         // sessions are whole kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
@@ -161,15 +168,19 @@ impl Books {
         let clients = self.grants.clients.shares(holder, now).map(|share| {
             share.map(|share| ClientShare { reserved: share.reserved.max(reserved_min), ..share })
         });
-        let limited_user = metered_user.filter(|_| self.grants.user_limit().is_some());
-        if limited_user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
+        let spender = requester.spender.as_deref().filter(|_| source.is_metered());
+        let limited: Vec<_> = self.grants.with_limit(spender).collect();
+        if limited.iter().any(|of| !self.grants.has_room_for(of, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
-        let user = limited_user.and_then(|user| self.user_share(user));
+        let mut limits = [None; 2];
+        for (share, of) in limits.iter_mut().zip(&limited) {
+            *share = self.limit_share(of);
+        }
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
         let raised = renews.map_or(0, |id| self.grants.judged_rate(source, id));
         let per_minute = per_minute.unwrap_or(request.per_minute.max(raised));
-        self.ledger.admit(&Request { per_minute, clients, user, ..request }).map_err(NotAdmitted::Refused)
+        self.ledger.admit(&Request { per_minute, clients, limits, ..request }).map_err(NotAdmitted::Refused)
     }
 
     /// Releases a hold whose credential was not handed out.

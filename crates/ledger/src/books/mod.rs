@@ -28,6 +28,7 @@ use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
+use crate::spenders::limited::Limited;
 use crate::standing::Standing;
 use crate::token::{Grant, GrantId};
 use crate::units::clock::Moment;
@@ -51,6 +52,8 @@ pub struct Books {
     blocked: BTreeSet<User>,
     /// Whether the blocked users must be stored.
     has_blocked: bool,
+    /// Sources whose sessions may outlive every promise, and nobody sees it.
+    unseen: Vec<IceSource>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
     /// The latest reading of the clocks.
@@ -107,6 +110,7 @@ impl Books {
             lacking,
             blocked: stored.blocked,
             has_blocked: false,
+            unseen: Vec::new(),
             configured_limit,
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
@@ -127,6 +131,11 @@ impl Books {
             books.lack_grants();
         }
         books
+    }
+
+    /// The same, with these sources whose sessions may outlive every promise, and nobody sees it.
+    pub(crate) fn with_unseen(self, unseen: &[IceSource]) -> Self {
+        Self { unseen: unseen.to_vec(), ..self }
     }
 
     /// Notes that this process ends in order: it relays nothing after the next batch. What waits to be counted counts as after a crash.
@@ -249,7 +258,7 @@ impl Books {
             return;
         }
         let now = self.now();
-        by_reporter.user.take_if(|user| !self.grants.has_room_for(user, now));
+        by_reporter.user.take_if(|user| !self.grants.has_room_for(&Limited::User(user.clone()), now));
         self.connections.report_spender(id, by_reporter);
     }
 

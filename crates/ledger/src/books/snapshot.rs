@@ -7,7 +7,7 @@ use super::Books;
 use super::commit::CLOCK_AHEAD_MAX;
 use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
-use crate::source::MINT_SLACK;
+use crate::source::{IceSource, MINT_SLACK};
 use crate::timeline::measured::MeasuredUsage;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub assumed_rate: BitRate,
     /// Which credentials are admitted.
     pub mode: BudgetMode,
+    /// A source whose credentials of this period or the last one may relay beyond every promise, and nobody sees it.
+    pub unseen: Option<IceSource>,
     /// Until when grants may relay that the ledger does not have.
     pub lacks_until: Timestamp,
     /// Why it does not have them.
@@ -139,6 +141,7 @@ impl Snapshot {
             && self.grants_are_known()
             && self.counts_reach_vouched()
             && !self.measured.uncut
+            && self.unseen.is_none()
             && is_counted
             && is_time_known
             && !self.lacks_grants()
@@ -164,6 +167,7 @@ impl Books {
             unknown_bytes: self.grants.unknown_bytes(),
             assumed_rate: self.ledger.assumed_rate(),
             mode: self.ledger.mode(),
+            unseen: self.unseen_source(),
             lacks_until: self.lacking.until,
             lack_cause: self.lacking.cause,
             clock_behind: figures.now.since(self.moment.wall),
@@ -173,6 +177,11 @@ impl Books {
             clock_differs_by: self.moment.differs_by,
             jumped_until: self.standing.jumped_until,
         }
+    }
+
+    fn unseen_source(&self) -> Option<IceSource> {
+        let since = self.ledger.last_period_start();
+        self.unseen.iter().copied().find(|source| self.grants.latest_expiry_of(*source) >= since)
     }
 
     pub(super) fn clock_ahead(&self) -> Duration {

@@ -10,12 +10,13 @@ use crate::grants::ending::OverLimit;
 use crate::grants::row::GrantRow;
 use crate::reports::Closed;
 use crate::source::IceSource;
-use crate::spender::User;
+use crate::spender::{Label, User};
+use crate::spenders::limited::Limited;
 use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::ByteCount;
-use crate::verdict::{BudgetMode, UserShare, UserUsage};
+use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;
@@ -108,9 +109,14 @@ impl Books {
     }
 
     /// What a user has used and reserved under the limit for each user; `None` without one.
-    pub fn user_share(&mut self, user: &User) -> Option<UserShare> {
-        let limit = self.grants.user_limit()?;
-        let promises = self.grants.promises_of(user, self.now());
+    pub fn user_share(&mut self, user: &User) -> Option<LimitShare> {
+        self.limit_share(&Limited::User(user.clone()))
+    }
+
+    /// What somebody has used and reserved under its limit; `None` without one.
+    pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
+        let limit = self.grants.limit_of(of)?;
+        let promises = self.grants.promises_of(of, self.now());
         let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
         for (source, this_period, next_period) in
             promises.minutes.into_iter().filter(|_| self.ledger.mode() == BudgetMode::Strict)
@@ -119,8 +125,18 @@ impl Books {
             next = next.saturating_add(self.ledger.promised(source, next_period));
         }
         let committed = ByteCount::saturating(committed).max(promises.used);
-        let usage = UserUsage { limit, used: promises.used };
-        Some(UserShare { usage, committed, committed_next: ByteCount::saturating(next) })
+        let kind = match of {
+            Limited::User(_) => LimitKind::User,
+            Limited::Server(_) => LimitKind::Server,
+        };
+        let usage = LimitUsage { kind, limit, used: promises.used };
+        Some(LimitShare { usage, committed, committed_next: ByteCount::saturating(next) })
+    }
+
+    /// What a server key has used in this period, and its limit.
+    pub fn server_use(&mut self, name: &Label) -> (ByteCount, Option<ByteCount>) {
+        let of = Limited::Server(name.clone());
+        (self.grants.promises_of(&of, self.now()).used, self.grants.limit_of(&of))
     }
 
     /// Refuses credentials to a user from now on. Sessions of the SFU must be closed; credentials work until they are revoked.

@@ -16,6 +16,6 @@ pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// The latest of a source's grants that have left the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    pub(super) expiry: Timestamp,
+    pub(crate) expiry: Timestamp,
     pub(super) until: Minute,
 }

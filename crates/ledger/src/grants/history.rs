@@ -13,6 +13,7 @@ use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::limited::Limited;
 use crate::spenders::sums::Sums;
 use crate::token::GrantId;
 use crate::units::slot::{Day, Minute};
@@ -63,15 +64,21 @@ impl Grants {
         ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
-            let (promise, user, share) = (row.promise(), row.user().cloned(), self.share_of(row));
-            self.change_limited(user.as_ref(), &Sums::default(), &share);
-            // The minutes of the sources are stored, so only the sums of users and clients are missing.
+            let (promise, spender, share) = (row.promise(), row.spender.clone(), self.share_of(row));
+            self.change_limited(spender.as_deref(), &Sums::default(), &share);
+            // The minutes of the sources are stored, so only the sums of users, server keys and clients are missing.
             let _ = self.replace_promise(None, promise.as_ref());
         }
         let day = Day::of(self.period.start);
-        for ((_, _, key), sums) in self.left.after(day, SpenderKind::User, None) {
-            if let Some(SpenderKey::User(user)) = key.as_ref().filter(|_| self.terms.limits_users()) {
-                self.limited.change(user, &Sums::default(), sums);
+        let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();
+        for ((_, _, key), sums) in kinds.flat_map(|kind| self.left.after(day, kind, None)) {
+            let of = match key {
+                Some(SpenderKey::User(user)) => Limited::User(user.clone()),
+                Some(SpenderKey::Server(name)) => Limited::Server(name.clone()),
+                _ => continue,
+            };
+            if self.terms.sums(&of) {
+                self.limited.change(of, &Sums::default(), sums);
             }
         }
     }
@@ -96,6 +103,7 @@ impl Grants {
         self.clients.forget_idle(row.holder(), now);
         self.dirty.note(id);
         // Only what a history shows is kept.
+        self.by_username.remove(row);
         row.forget_username();
         row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
         let (revoked_at, until, is_metered) =

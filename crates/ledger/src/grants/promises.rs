@@ -1,6 +1,6 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
-//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the user's sum and the
-//! client's share, and returns the change of the source's minutes.
+//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server key and
+//! the client's share, and returns the change of the source's minutes.
 //!
 //! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
 //! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one
@@ -16,6 +16,7 @@ use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
 use crate::shards::Walk;
 use crate::source::IceSource;
+use crate::spenders::limited::Limited;
 use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -24,8 +25,9 @@ use crate::usage_change::{ChangeKind, UsageChange};
 impl GrantRow {
     /// What is promised for it.
     pub(super) fn promise(&self) -> Option<Promise> {
-        let (user, client) = (self.user().cloned(), self.client);
-        Some(Promise { source: self.source, time: self.promised?, user, client })
+        let (user, server) =
+            (self.user().cloned(), self.spender.as_ref().and_then(|spender| spender.server.clone()));
+        Some(Promise { source: self.source, time: self.promised?, user, server, client: self.client })
     }
 
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
@@ -43,15 +45,17 @@ impl Grants {
         after: Option<&Promise>,
     ) -> Option<UsageChange> {
         for (promise, is_added) in [(before, false), (after, true)] {
-            let Some(Promise { source, time, user, client }) = promise else { continue };
-            if let Some(user) = user.as_ref()
-                && self.user_limit().is_some()
-            {
-                self.limited.promise(user, *source, time, is_added);
+            let Some(Promise { source, time, user, server, client }) = promise else { continue };
+            let limited =
+                user.clone().map(Limited::User).into_iter().chain(server.clone().map(Limited::Server));
+            for of in limited {
+                if self.terms.limit_of(&of).is_some() {
+                    self.limited.promise(&of, *source, time, is_added);
+                }
             }
             if self.terms.is_strict {
                 let change = if is_added { Clients::reserve } else { Clients::release };
-                let holder = Holder { client: *client, user: user.as_ref() };
+                let holder = Holder { client: *client, user: user.as_ref(), ..Holder::default() };
                 change(&mut self.clients, holder, time.until, time.reserved_bytes());
             }
         }

@@ -182,7 +182,8 @@ impl GrantRow {
 
     /// Whose allowances it uses.
     pub(crate) fn holder(&self) -> Holder<'_> {
-        Holder { client: self.client, user: self.user() }
+        let server = self.spender.as_ref().and_then(|spender| spender.server.as_ref());
+        Holder { client: self.client, user: self.user(), server }
     }
 
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.

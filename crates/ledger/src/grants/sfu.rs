@@ -179,7 +179,8 @@ impl Grants {
             let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
         }
-        let behind = behind.map(|time| Promise { time, user: None, client: None, ..before.clone() });
+        let behind =
+            behind.map(|time| Promise { time, user: None, server: None, client: None, ..before.clone() });
         self.replace_promise(Some(&before), behind.as_ref())
     }
 

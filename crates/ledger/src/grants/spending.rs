@@ -1,5 +1,5 @@
 //! What grants have spent. Tests: `src/books/spending/tests`.
-//! With a limit for each user, every change of a row's bytes changes the sum of its user by the same difference.
+//! Every change of a row's bytes changes the sum of its user, if users have a limit, and of its server key by the same difference.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::Grants;
@@ -7,9 +7,9 @@ use super::row::GrantRow;
 use super::spent::{ConnectionCharge, Spent};
 use super::terms::keys_of;
 use crate::source::IceSource;
-use crate::spender::{Spender, User};
+use crate::spender::Spender;
 use crate::spenders::left::LeftSums;
-use crate::spenders::limited::{Uncounted, UserPromises};
+use crate::spenders::limited::{Limited, LimitedPromises, Uncounted};
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::KeptAddresses;
 use crate::token::GrantId;
@@ -17,9 +17,17 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
-    /// Bytes that one user may use in a period.
-    pub(crate) fn user_limit(&self) -> Option<ByteCount> {
-        self.terms.bounds.spenders.user_limit
+    /// Bytes that somebody may use in a period.
+    pub(crate) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
+        self.terms.limit_of(of)
+    }
+
+    /// Who of a spender has a limit.
+    pub(crate) fn with_limit<'a>(
+        &'a self,
+        spender: Option<&'a Spender>,
+    ) -> impl Iterator<Item = Limited> + 'a {
+        Limited::of(spender).filter(|of| self.terms.limit_of(of).is_some())
     }
 
     /// Whether whole addresses are kept.
@@ -49,16 +57,16 @@ impl Grants {
         self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
-    /// What a user has used and may still use.
-    pub(crate) fn promises_of(&mut self, user: &User, now: Timestamp) -> UserPromises {
+    /// What somebody has used and may still use.
+    pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.uncounted(now);
-        self.limited.of_user(user, self.period.end, &uncounted)
+        self.limited.of(of, self.period.end, &uncounted)
     }
 
-    /// Whether a user with a limit has a sum, or can get one.
-    pub(crate) fn has_room_for(&mut self, user: &User, now: Timestamp) -> bool {
+    /// Whether somebody with a limit has a sum, or can get one.
+    pub(crate) fn has_room_for(&mut self, of: &Limited, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
-        self.user_limit().is_none() || self.limited.has_room_for(user, now, self.period.end, &uncounted)
+        self.limit_of(of).is_none() || self.limited.has_room_for(of, now, self.period.end, &uncounted)
     }
 
     /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
@@ -73,10 +81,10 @@ impl Grants {
         let [more, less] = charge.since(self.period.start);
         let share = Sums::of_charge(less, more, charge.at);
         self.left.add(Day::of(self.period.start), keys_of(spender.clone(), None), &share);
-        self.change_limited(spender.user.as_ref(), &Sums::default(), &share);
+        self.change_limited(Some(spender), &Sums::default(), &share);
     }
 
-    /// Changes what a grant has spent, and the sum of its user with it. `false` if it is not in the table.
+    /// Changes what a grant has spent, and the sums of its user and server key with it. `false` if it is not in the table.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) -> bool {
         self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id) else { return false };
@@ -87,17 +95,23 @@ impl Grants {
             None if spent.is_empty() => {}
             none => *none = Some(Box::new(spent)),
         }
-        if let Some(user) = row.user().cloned().filter(|_| before != spent && self.terms.limits_users()) {
+        if before != spent && row.spender.is_some() {
             let [before, after] = [before, spent].map(|spent| self.terms.share(row, &spent));
-            self.limited.change(&user, &before, &after);
+            let spender = row.spender.clone();
+            self.change_limited(spender.as_deref(), &before, &after);
         }
         true
     }
 
-    /// Changes what a user with a limit has spent.
-    pub(super) fn change_limited(&mut self, user: Option<&User>, before: &Sums, after: &Sums) {
-        if let Some(user) = user.filter(|_| self.terms.limits_users() && before != after) {
-            self.limited.change(user, before, after);
+    /// Changes what a user with a limit and a server key have spent.
+    pub(super) fn change_limited(&mut self, spender: Option<&Spender>, before: &Sums, after: &Sums) {
+        if before == after {
+            return;
+        }
+        for of in Limited::of(spender) {
+            if self.terms.sums(&of) {
+                self.limited.change(of, before, after);
+            }
         }
     }
 

@@ -3,12 +3,15 @@
 
 use std::net::IpAddr;
 
+use std::collections::BTreeMap;
+
 use super::row::GrantRow;
 use super::spent::Spent;
 use crate::clients::ClientTerms;
 use crate::source::IceSource;
-use crate::spender::Spender;
+use crate::spender::{Label, Spender};
 use crate::spenders::key::{Keys, SpenderKey};
+use crate::spenders::limited::Limited;
 use crate::spenders::sums::Sums;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::units::slot::Minute;
@@ -39,6 +42,8 @@ impl Default for Bounds {
 pub struct GrantTerms {
     /// Limits and bounds.
     pub bounds: Bounds,
+    /// Bytes that a server key may use in a period, of those with a limit.
+    pub server_limits: BTreeMap<Label, ByteCount>,
     /// Whether the budget is strict. Then room is taken for what a user's grants may still relay.
     pub is_strict: bool,
     /// Whether sessions of the SFU are watched: it is in the settings.
@@ -60,16 +65,29 @@ impl GrantTerms {
         self.bounds.spenders.user_limit.is_some()
     }
 
-    /// Whether room is taken for each user.
+    /// The limit of somebody.
+    pub(super) fn limit_of(&self, of: &Limited) -> Option<ByteCount> {
+        match of {
+            Limited::User(_) => self.bounds.spenders.user_limit,
+            Limited::Server(name) => self.server_limits.get(name).copied(),
+        }
+    }
+
+    /// Whether what somebody spends is summed: of users only if they have a limit, of server keys, which are few, always.
+    pub(super) fn sums(&self, of: &Limited) -> bool {
+        matches!(of, Limited::Server(_)) || self.limits_users()
+    }
+
+    /// Whether room is taken for those who have a limit.
     pub(super) fn promises(&self) -> bool {
-        self.is_strict && self.bounds.spenders.user_limit.is_some()
+        self.is_strict && (self.limits_users() || !self.server_limits.is_empty())
     }
 
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for users.
+    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have a limit.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
         let until = row.ends_in().min(Minute::of(end));
         let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
@@ -96,9 +114,10 @@ impl GrantTerms {
 }
 
 pub(super) fn keys_of(
-    Spender { user, label, origin, call, .. }: Spender,
+    Spender { user, label, origin, call, server }: Spender,
     address: Option<SpenderKey>,
 ) -> Keys {
     let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
-    [user, label, origin.map(SpenderKey::Origin), address, call.map(SpenderKey::Call)]
+    let (origin, call) = (origin.map(SpenderKey::Origin), call.map(SpenderKey::Call));
+    [user, label, origin, address, call, server.map(SpenderKey::Server)]
 }

@@ -46,7 +46,7 @@ impl Ledger {
             reserved_from: renewed.map_or(now, |time| time.chain_until().max(now)),
             chain_before: prolonged.map_or(0, |time| time.chain_before.saturating_add(1)),
             clients: [None; 3],
-            user: None,
+            limits: [None; 2],
         }
     }
 

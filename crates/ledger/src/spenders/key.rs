@@ -1,4 +1,4 @@
-//! The keys of the sums: who spends, as a user, a label, an origin, an address or a call. Tests: below.
+//! The keys of the sums: who spends, as a user, a label, an origin, an address, a call or a server key. Tests: below.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -35,11 +35,13 @@ pub enum SpenderKind {
     Address,
     /// By call of the broker's own signaling.
     Call,
+    /// By server key.
+    Key,
 }
 
 impl SpenderKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call];
+    pub const ALL: [Self; 6] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
 
     /// The name in queries, responses and stored rows.
     pub fn name(self) -> &'static str {
@@ -65,6 +67,8 @@ pub enum SpenderKey {
     Address(IpAddr),
     /// A call.
     Call(Call),
+    /// The name of a server key.
+    Server(Label),
 }
 
 impl SpenderKey {
@@ -76,6 +80,7 @@ impl SpenderKey {
             Self::Origin(_) => SpenderKind::Origin,
             Self::Client(_) | Self::Address(_) => SpenderKind::Address,
             Self::Call(_) => SpenderKind::Call,
+            Self::Server(_) => SpenderKind::Key,
         }
     }
 
@@ -90,6 +95,7 @@ impl SpenderKey {
                 Err(_) => text.parse().ok().map(Self::Address),
             },
             SpenderKind::Call => Call::new(text).map(Self::Call),
+            SpenderKind::Key => Label::new(text).map(Self::Server),
         }
     }
 }
@@ -103,6 +109,7 @@ impl fmt::Display for SpenderKey {
             Self::Client(client) => client.fmt(f),
             Self::Address(address) => address.fmt(f),
             Self::Call(call) => f.write_str(call.as_str()),
+            Self::Server(name) => f.write_str(name.as_str()),
         }
     }
 }
@@ -121,6 +128,7 @@ mod tests {
             SpenderKey::Client("2001:db8:1:2::/64".parse().unwrap()),
             SpenderKey::Address("2001:db8::1".parse().unwrap()),
             SpenderKey::Call(Call::of("ayame", "room-1")),
+            SpenderKey::Server(Label::new("app").unwrap()),
         ];
         for key in keys {
             assert_eq!(SpenderKey::parse(key.kind(), &key.to_string()), Some(key));

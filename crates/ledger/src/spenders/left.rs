@@ -1,7 +1,7 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
 //! They are sums of one period, whose first day is in their keys. Those of an earlier one are forgotten in steps. When the map is full, the
-//! smallest sums join those without a key. With a limit for each user, the sums of users stay, because each of them counts.
+//! smallest sums join those without a key. The sums of server keys stay, because each of them counts, and with a limit for each user those of users.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ impl LeftSums {
 
     /// Lets the smallest sums join those without a key.
     fn make_room(&mut self) {
-        let may_fold =
-            |kind, key: &Option<_>| key.is_some() && !(self.keeps_users && kind == SpenderKind::User);
+        let stays = |kind| kind == SpenderKind::Key || self.keeps_users && kind == SpenderKind::User;
+        let may_fold = |kind, key: &Option<_>| key.is_some() && !stays(kind);
         let keyed = self.rows.iter().filter(|((_, kind, key), _)| may_fold(*kind, key));
         let mut smallest: Vec<_> = keyed.map(|(of, sums)| (sums.bytes(), of.clone())).collect();
         let count = self.most.checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1);

@@ -1,24 +1,45 @@
-//! What each user has spent in this period and may still relay, for a limit of each user. Tests: `src/books/spending/tests/limits.rs`.
+//! What each user and each server key has spent in this period and may still relay, for their limits.
+//! Tests: `src/books/spending/tests/limits.rs`.
 //! Who has spent something keeps the sum until the period ends, so nobody uses a limit twice. A new user is refused when the table is full.
-//! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place.
+//! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place. Server keys are few, and always have a place.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::ops::Range;
 
 use super::promised::PromisedMinutes;
 use super::sums::Sums;
-use crate::promise::{GrantMinutes, PromisedTime};
+use crate::promise::{GrantMinutes, LiveDelta, PromisedTime};
 use crate::shards::Shards;
 use crate::source::IceSource;
-use crate::spender::User;
+use crate::spender::{Label, Spender, User};
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];
 
-/// What one user has used in this period, and what may come.
+/// Who can have a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Limited {
+    /// A user.
+    User(User),
+    /// The name of a server key.
+    Server(Label),
+}
+
+impl Limited {
+    /// Who of a spender can have one.
+    pub fn of(spender: Option<&Spender>) -> impl Iterator<Item = Self> + '_ {
+        let user = spender.and_then(|spender| spender.user.clone());
+        let server = spender.and_then(|spender| spender.server.clone());
+        user.map(Self::User).into_iter().chain(server.map(Self::Server))
+    }
+}
+
+/// What one of them has used in this period, and what may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserPromises {
-    /// The bytes of the user's grants, and those of the user without a grant.
+pub struct LimitedPromises {
+    /// The bytes of its grants, and those without a grant.
     pub used: ByteCount,
     /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
@@ -29,16 +50,17 @@ pub struct UserPromises {
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct LimitedSums {
-    users: Shards<User, LimitedSum>,
+    sums: Shards<Limited, LimitedSum>,
+    /// Of users.
     most: usize,
-    /// When the promises of all users were last looked through.
+    /// When all promises were last looked through.
     swept_at: Minute,
 }
 
 #[derive(Debug, Default)]
 struct LimitedSum {
     total: Sums,
-    /// Where this user's grants may relay.
+    /// Where its grants may relay.
     promised: PromisedMinutes,
 }
 
@@ -50,53 +72,59 @@ impl LimitedSums {
 
     /// Begins a period: nothing has been spent in it. What was promised stays.
     pub(crate) fn begin(&mut self) {
-        self.users.iter_mut().for_each(|(_, of)| of.total = Sums::default());
-        self.users.retain(|of| !of.is_idle());
+        self.sums.iter_mut().for_each(|(_, of)| of.total = Sums::default());
+        self.sums.retain(|of| !of.is_idle());
     }
 
-    /// Changes what a user has spent.
-    pub(crate) fn change(&mut self, user: &User, before: &Sums, after: &Sums) {
-        let of = self.users.get_or_default(user.clone());
-        of.total.remove(before);
-        of.total.add(after);
+    /// Changes what one of them has spent.
+    pub(crate) fn change(&mut self, of: Limited, before: &Sums, after: &Sums) {
+        let sum = self.sums.get_or_default(of);
+        sum.total.remove(before);
+        sum.total.add(after);
     }
 
-    /// What a user has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
-    pub(crate) fn of_user(&mut self, user: &User, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
-        self.users.get_mut(user).map(|of| of.promises(end, uncounted)).unwrap_or_default()
+    /// What one of them has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
+    pub(crate) fn of(&mut self, of: &Limited, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
+        self.sums.get_mut(of).map(|sum| sum.promises(end, uncounted)).unwrap_or_default()
     }
 
-    /// Whether a user has a sum, or can get one.
+    /// Whether one of them has a sum, or can get one.
     pub(crate) fn has_room_for(
         &mut self,
-        user: &User,
+        of: &Limited,
         now: Timestamp,
         end: Timestamp,
         uncounted: &Uncounted,
     ) -> bool {
-        if self.users.contains_key(user) || self.users.len() < self.most {
+        let is_server = matches!(of, Limited::Server(_));
+        if is_server || self.sums.contains_key(of) || self.sums.len() < self.most {
             return true;
         }
         // Promises that were counted in the meantime hold no place. Looking at all of them is done once a minute.
         if self.swept_at < Minute::of(now) {
             self.swept_at = Minute::of(now);
-            for (_, of) in self.users.iter_mut() {
+            for (_, of) in self.sums.iter_mut() {
                 let _ = of.promises(end, uncounted);
             }
-            self.users.retain(|of| !of.is_idle());
+            self.sums.retain(|of| !of.is_idle());
         }
-        self.users.len() < self.most
+        self.sums.len() < self.most
     }
 
-    /// Changes the number of grants of this user that may relay in the minutes of a promise: by 1 or -1.
-    pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
-        let of =
-            if is_added { Some(self.users.get_or_default(user.clone())) } else { self.users.get_mut(user) };
+    /// Changes the number of grants that may relay in the minutes of a promise: by 1 or -1. A user could relay with each grant of a chain of
+    /// renewals; for a server key the chain counts once.
+    pub(crate) fn promise(&mut self, of: &Limited, source: IceSource, time: &PromisedTime, is_added: bool) {
+        let sum = if is_added { Some(self.sums.get_or_default(of.clone())) } else { self.sums.get_mut(of) };
         // What was counted in the meantime is not there any more.
-        if let Some(LimitedSum { promised, .. }) = of.filter(|of| is_added || !of.promised.is_empty()) {
-            for (minutes, level) in time.of_user() {
-                promised.change(source, &minutes, if is_added { level } else { level.negated() });
-            }
+        let Some(LimitedSum { promised, .. }) = sum.filter(|sum| is_added || !sum.promised.is_empty()) else {
+            return;
+        };
+        let change = |(minutes, level): (Range<Minute>, LiveDelta)| {
+            promised.change(source, &minutes, if is_added { level } else { level.negated() });
+        };
+        match of {
+            Limited::User(_) => time.of_user().into_iter().for_each(change),
+            Limited::Server(_) => std::iter::once((time.reserved(), time.level())).for_each(change),
         }
     }
 }
@@ -107,7 +135,7 @@ impl LimitedSum {
     }
 
     /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
-    fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
+    fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
         let (mut minutes, end) = (vec![], Minute::of(end));
         for (source, from) in *uncounted {
             self.promised.forget_before(source, from);
@@ -117,6 +145,6 @@ impl LimitedSum {
                 minutes.push((source, this, next));
             }
         }
-        UserPromises { used: self.total.bytes(), settled: self.total.settled(), minutes }
+        LimitedPromises { used: self.total.bytes(), settled: self.total.settled(), minutes }
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of the books that the models share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{
@@ -19,6 +20,8 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
             rates: Rates { estimated: rate, liability: rate, promises_cap_claims },
         },
         sources: vec![source],
+        unseen: vec![],
+        server_limits: BTreeMap::new(),
         rules: UsageRules {
             heartbeat: Duration::from_secs(30),
             billed: BilledDirections::Egress,

@@ -231,7 +231,7 @@ fn the_share_of_an_address_and_of_a_user_is_released_too() {
         let share = world.books.user_share(&ann).unwrap();
         share.committed.plus(share.committed_next).get()
     };
-    let holder = Holder { client: Some(client), user: Some(&ann) };
+    let holder = Holder { client: Some(client), user: Some(&ann), ..Holder::default() };
     let of_client = |world: &mut World| {
         world.books.grants.clients.shares(holder, at(0)).map(|share| share.map_or(0, |share| share.reserved))
     };

@@ -35,8 +35,8 @@ pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
-    Books, ByteCount, GrantId, GrantRow, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums, SpenderWalk,
-    Stored, Timestamp, User, UserShare,
+    Books, ByteCount, GrantId, GrantRow, LimitShare, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums,
+    SpenderWalk, Stored, Timestamp, User,
 };
 
 use broker::Broker;
@@ -234,7 +234,7 @@ struct Visible {
     /// Key, bytes that were measured, claimed and settled, grants, and live grants of each row.
     spenders: Vec<(Option<SpenderKey>, [ByteCount; 3], u64, u64)>,
     blocked: BTreeSet<User>,
-    users: Vec<Option<UserShare>>,
+    users: Vec<Option<LimitShare>>,
 }
 
 /// Reads everything that a caller can see of the books.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    ByteCount, Hold, IceSource, MINT_SLACK, NotAdmitted, Refusal, Requester, STRICT_LIFE_MIN, Snapshot,
-    UserShare,
+    ByteCount, Hold, IceSource, LimitShare, MINT_SLACK, NotAdmitted, Refusal, Requester, STRICT_LIFE_MIN,
+    Snapshot,
 };
 
 use super::broker::Broker;
@@ -40,7 +40,7 @@ impl<D: Disk> Broker<D> {
     fn wrongly_admitted(
         &self,
         before: &Snapshot,
-        of_user: Option<UserShare>,
+        of_user: Option<LimitShare>,
         requester: &Requester,
     ) -> Option<String> {
         let is_blocked = requester.user().is_some_and(|user| self.books.blocked().contains(user));
@@ -89,12 +89,12 @@ impl<D: Disk> Broker<D> {
         &mut self,
         before: &Snapshot,
         after: &Snapshot,
-        of_user: Option<UserShare>,
+        of_user: Option<LimitShare>,
         requester: &Requester,
     ) -> Option<String> {
         let of_all = |of: &Snapshot| [of.figures.committed, of.figures.committed_next];
         let of_one =
-            |of: Option<UserShare>| of.map_or_else(Default::default, |of| [of.committed, of.committed_next]);
+            |of: Option<LimitShare>| of.map_or_else(Default::default, |of| [of.committed, of.committed_next]);
         let is_over = |was: [ByteCount; 2], is: [ByteCount; 2], limit: ByteCount| {
             was.iter().zip(is).any(|(was, is)| is > limit.max(*was))
         };
@@ -129,7 +129,7 @@ impl<D: Disk> Broker<D> {
             // Only a commit ends so.
             NotAdmitted::NotRecorded | NotAdmitted::Stopped => false,
             NotAdmitted::Refused(refusal) => {
-                let Refusal { user, client_frees_at, .. } = refusal;
+                let Refusal { limited: user, client_frees_at, .. } = refusal;
                 let is_spent = user.map_or(figures.used >= figures.limit, |user| user.used >= user.limit);
                 let tail = self.books.ledger().long_tail(source);
                 let most = millis(STRICT_LIFE_MIN.max(tail / 4) + MINT_SLACK + before.clock_ahead + tail)

@@ -1,5 +1,6 @@
 //! The settings of a simulated broker, and how it opens its books with them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{
@@ -207,7 +208,15 @@ impl Settings {
         let spenders = SpenderTerms { user_limit, users_max, ended_max, ..SpenderTerms::default() };
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
         let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
-        let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
+        let setup = Setup {
+            terms,
+            sources,
+            unseen: vec![],
+            server_limits: BTreeMap::new(),
+            rules,
+            bounds,
+            default_source: self.sources[0],
+        };
         setup.open(Some(stored), moment)
     }
 

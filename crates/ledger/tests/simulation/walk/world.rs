@@ -94,7 +94,7 @@ fn index(source: IceSource) -> usize {
     match source {
         IceSource::Cloudflare => 0,
         IceSource::Coturn => 1,
-        IceSource::Relay | IceSource::Manual | IceSource::Stun => 2,
+        IceSource::Relay | IceSource::Manual | IceSource::Stun | IceSource::Http => 2,
         IceSource::Sfu => 3,
     }
 }

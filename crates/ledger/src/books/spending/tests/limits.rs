@@ -8,7 +8,7 @@ use crate::coturn::listing::Listing;
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {
     let life = Duration::from_secs(600);
     match broker.books.reserve(SOURCE, life, MINT_SLACK, &requester(name)) {
-        Err(NotAdmitted::Refused(refusal)) => refusal.user.map(|user| user.used.get()),
+        Err(NotAdmitted::Refused(refusal)) => refusal.limited.map(|user| user.used.get()),
         Ok(hold) => {
             broker.books.release(&hold);
             None

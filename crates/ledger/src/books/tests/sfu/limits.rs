@@ -15,7 +15,7 @@ fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
     books.extend_sfu_session("a");
     assert_eq!(to_close(&books), ["a".into()]);
     let Err(NotAdmitted::Refused(refusal)) = pull(&mut books, 1) else { panic!("the user's limit is spent") };
-    assert_eq!(refusal.user.unwrap().used.get(), 10 * TRACK_MINUTE);
+    assert_eq!(refusal.limited.unwrap().used.get(), 10 * TRACK_MINUTE);
     assert_eq!(to_close(&books), ["a".into()], "a refusal does not open it again");
     let client = "192.0.2.1".parse().ok();
     let spender = session(0, 0).spender;

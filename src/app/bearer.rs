@@ -1,0 +1,40 @@
+//! What a bearer token is. This is the one place that says so: each token is of one kind, whatever the route.
+
+use super::App;
+use crate::auth::server_keys::ServerKey;
+use turn_base::sign_in::is_jwt;
+use turn_ledger::Grant;
+
+/// What a bearer token proves.
+#[derive(Debug)]
+pub enum BearerToken<'a> {
+    /// One of `SERVER_KEYS`.
+    Server(&'a ServerKey),
+    /// `REPORTER_TOKEN`.
+    Reporter,
+    /// `OPERATOR_TOKEN`.
+    Operator,
+    /// It has the form of a JWT, and users have some. Nothing of it is verified.
+    Jwt,
+    /// A grant that was signed here.
+    Grant(Grant),
+    /// Nothing.
+    Unknown,
+}
+
+impl App {
+    /// Recognizes a bearer token. Secrets are compared first, because one of them could have the form of a JWT.
+    pub fn recognize(&self, token: &str) -> BearerToken<'_> {
+        if let Some(key) = self.server_keys.find(token) {
+            BearerToken::Server(key)
+        } else if self.reporter_token.as_ref().is_some_and(|reporter| reporter.matches(token)) {
+            BearerToken::Reporter
+        } else if self.operator_token.as_ref().is_some_and(|operator| operator.matches(token)) {
+            BearerToken::Operator
+        } else if self.auth.as_ref().is_some_and(|auth| auth.has_keys()) && is_jwt(token) {
+            BearerToken::Jwt
+        } else {
+            self.grant_key.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)
+        }
+    }
+}

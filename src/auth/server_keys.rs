@@ -1,0 +1,82 @@
+//! Server keys: programs that mint for their users. Only digests of the keys are in memory, and each is compared in constant time.
+
+use std::fmt;
+
+use turn_base::request::bearer::TokenDigest;
+use turn_ledger::Label;
+
+use crate::config::ServerKeyConfig;
+
+/// A program that has a key.
+pub struct ServerKey {
+    /// Its name, which is the label of its credentials if it sends none.
+    pub name: Label,
+    /// Its place among all keys.
+    pub index: usize,
+    digest: TokenDigest,
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerKey({})", self.name.as_str())
+    }
+}
+
+/// All keys.
+#[derive(Debug, Default)]
+pub struct ServerKeys(Vec<ServerKey>);
+
+impl ServerKeys {
+    /// Those of `SERVER_KEYS`.
+    pub fn new(keys: &[ServerKeyConfig]) -> Self {
+        let key = |(index, key): (usize, &ServerKeyConfig)| ServerKey {
+            name: key.name.clone(),
+            index,
+            digest: TokenDigest::of(&key.key),
+        };
+        Self(keys.iter().enumerate().map(key).collect())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The keys, in the order of the setting.
+    pub fn iter(&self) -> impl Iterator<Item = &ServerKey> {
+        self.0.iter()
+    }
+
+    /// The key with this text. All are compared, so the duration does not say which one it is.
+    pub fn find(&self, shown: &str) -> Option<&ServerKey> {
+        let shown = TokenDigest::of_text(shown);
+        let mut found = None;
+        for key in &self.0 {
+            if key.digest.is(&shown) {
+                found = Some(key);
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_its_whole_text_and_shows_nothing_of_it() {
+        let config = |name: &str, key: &str| ServerKeyConfig {
+            name: Label::new(name).unwrap(),
+            key: key.repeat(32).into(),
+        };
+        let keys = ServerKeys::new(&[config("app", "a"), config("janus", "b")]);
+        let found = |shown: &str| keys.find(shown).map(|key| (key.name.as_str(), key.index));
+        assert_eq!(found(&"a".repeat(32)), Some(("app", 0)));
+        assert_eq!(found(&"b".repeat(32)), Some(("janus", 1)));
+        for wrong in ["", "app", &"a".repeat(31), &"a".repeat(33), &"A".repeat(32)] {
+            assert_eq!(found(wrong), None, "{wrong}");
+        }
+        assert_eq!(format!("{keys:?}"), "ServerKeys([ServerKey(app), ServerKey(janus)])");
+    }
+}

@@ -1,0 +1,67 @@
+//! Settings of the source `http`: any other provider or server that answers a request with a list of ICE servers.
+
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use reqwest::Method;
+
+use super::form::{form, is_plain, one_of, seconds};
+use super::settings::Settings;
+use crate::ice::http_ice::HttpIce;
+use turn_base::http_client::ProviderClient;
+use turn_base::web_url::WebhookUrl;
+
+/// The methods of known providers.
+const METHODS: &[(&str, Verb)] = &[("GET", Verb::Get), ("POST", Verb::Post), ("PUT", Verb::Put)];
+/// The longest value of the header, in bytes.
+const AUTHORIZATION_MAX: usize = 4_096;
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Get,
+    Post,
+    Put,
+}
+
+/// The request, and how long the credentials live. Its `Debug` form shows only method and host of the request.
+#[derive(Clone, Debug)]
+pub struct HttpIceConfig {
+    /// Where the list is. The whole URL is a secret, because that of some providers has a key. `HTTP_ICE_URL`.
+    pub url: WebhookUrl,
+    /// GET, POST or PUT. `HTTP_ICE_METHOD`; GET when unset.
+    pub method: Method,
+    /// The value of the header `Authorization`, marked as a secret. `HTTP_ICE_AUTHORIZATION`; none when unset.
+    pub authorization: Option<HeaderValue>,
+    /// How long a credential works at most, 60 s to 48 h. `HTTP_ICE_TTL_SECONDS`; `TURN_TTL_SECONDS` when unset.
+    pub life: Option<Duration>,
+}
+
+impl HttpIceConfig {
+    /// `None` without a URL.
+    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let url = settings.webhook("HTTP_ICE_URL", "the credentials");
+        let method = match settings.get("HTTP_ICE_METHOD", "GET", one_of(METHODS)) {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Put => Method::PUT,
+        };
+        let authorization =
+            settings.secret("HTTP_ICE_AUTHORIZATION", form(AUTHORIZATION, parse_authorization));
+        let life = settings.money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));
+        Some(Self { url: url?, method, authorization, life })
+    }
+
+    /// The client that makes the request.
+    pub fn api(&self, client: ProviderClient) -> HttpIce {
+        HttpIce::new(client, self.url.clone(), self.method.clone(), self.authorization.clone())
+    }
+}
+
+const AUTHORIZATION: &str = "the value of a header, such as Basic dXNlcjpwYXNzd29yZA== or Bearer TOKEN";
+
+fn parse_authorization(text: &str) -> Option<HeaderValue> {
+    let is_good = text.is_ascii() && is_plain(text) && text.len() <= AUTHORIZATION_MAX;
+    let mut value = HeaderValue::from_str(text).ok().filter(|_| is_good)?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,112 @@
+//! Settings of the programs that mint for their users, each with a key. No message contains an entry of `SERVER_KEYS`, because an entry
+//! contains a key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::access::AccessConfig;
+use super::budget::gb_above_zero;
+use super::form::{Formed, form, number};
+use super::settings::Settings;
+use turn_base::web_url::is_visible_ascii;
+use turn_ledger::{ByteCount, Label};
+
+/// The most keys. Each one is a time series.
+const KEYS_MAX: usize = 64;
+/// The lengths of a key: it is a secret that nobody types.
+const KEY_CHARS: RangeInclusive<usize> = 32..=1_024;
+
+/// The keys, and what each may do.
+#[derive(Clone, Debug)]
+pub struct ServerKeysConfig {
+    /// At most 64, each name and each key once. `SERVER_KEYS`; none when unset.
+    pub keys: Vec<ServerKeyConfig>,
+    /// Requests of one key per `RATE_LIMIT_WINDOW_SECONDS`, also as one burst, 1 to 1,000,000. `SERVER_KEY_REQUESTS`; 1,000 when unset.
+    pub requests: NonZeroU32,
+    /// Bytes that a key may use in a period, of those with a limit; each above 0. `SERVER_KEY_LIMITS`; none when unset.
+    pub limits: BTreeMap<Label, ByteCount>,
+}
+
+/// One key.
+#[derive(Clone, Debug)]
+pub struct ServerKeyConfig {
+    /// The name, in the form of a label.
+    pub name: Label,
+    /// 32 to 1,024 visible ASCII characters.
+    pub key: SecretString,
+}
+
+impl ServerKeysConfig {
+    /// `access`: the other tokens, which no key may repeat.
+    pub(super) fn read(settings: &mut Settings<'_>, access: &AccessConfig) -> Self {
+        let keys = settings.secret("SERVER_KEYS", parse_list).unwrap_or_default();
+        let requests = settings.get("SERVER_KEY_REQUESTS", "1000", number(1..=1_000_000));
+        if let Some(expected) = contradiction(&keys, access) {
+            settings.refuse("SERVER_KEYS", expected);
+        }
+        let listed = settings.money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
+        let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
+        let is_known = |name: &Label| keys.iter().any(|key| key.name == *name);
+        if limits.len() < count {
+            settings.refuse("SERVER_KEY_LIMITS", "expected each name once, found a repeated name");
+        } else if !limits.keys().all(is_known) {
+            settings.refuse("SERVER_KEY_LIMITS", "expected names of SERVER_KEYS, found another name");
+        }
+        Self { keys, requests, limits }
+    }
+}
+
+/// What is wrong with the keys together.
+fn contradiction(keys: &[ServerKeyConfig], access: &AccessConfig) -> Option<String> {
+    let count = keys.len();
+    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    let texts: BTreeSet<&str> = keys.iter().map(|key| key.key.expose_secret()).collect();
+    let others = [&access.operator_token, &access.reporter_token];
+    let is_other = |token: &&Option<SecretString>| {
+        token.as_ref().is_some_and(|token| texts.contains(token.expose_secret()))
+    };
+    let expected = if count > KEYS_MAX {
+        return Some(format!("expected at most {KEYS_MAX} keys, found {count}"));
+    } else if names.len() < count {
+        "expected each name once, found a repeated name"
+    } else if texts.len() < count {
+        "expected another key for each name, found a repeated key"
+    } else if others.iter().any(is_other) {
+        "expected keys other than OPERATOR_TOKEN and REPORTER_TOKEN"
+    } else {
+        return None;
+    };
+    Some(expected.to_owned())
+}
+
+/// `NAME=GB`.
+fn parse_limit(text: &str) -> Formed<(Label, ByteCount)> {
+    let parse = |text: &str| {
+        let (name, limit) = text.split_once('=')?;
+        Some((Label::new(name.trim())?, gb_above_zero(limit.trim()).ok()?))
+    };
+    form("NAME=GB with GB above 0, at most 1000000", parse)(text)
+}
+
+/// Entries between commas or on lines of their own.
+fn parse_list(text: &str) -> Formed<Vec<ServerKeyConfig>> {
+    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+    let parse = |(entry, number): (&str, u32)| {
+        parse_key(entry).ok_or_else(|| format!("expected {ENTRY}, found another form in entry {number}"))
+    };
+    entries.zip(1..).map(parse).collect()
+}
+
+/// What an entry looks like.
+const ENTRY: &str = "NAME=KEY with a name of 1 to 64 characters of A-Z a-z 0-9 . _ : @ / - and a key of 32 to 1024 visible ASCII \
+    characters without commas";
+
+fn parse_key(entry: &str) -> Option<ServerKeyConfig> {
+    let (name, key) = entry.split_once('=')?;
+    let (name, key) = (Label::new(name.trim())?, key.trim());
+    let is_key = KEY_CHARS.contains(&key.len()) && is_visible_ascii(key);
+    is_key.then(|| ServerKeyConfig { name, key: key.into() })
+}

@@ -1,0 +1,215 @@
+//! The mint as Cloudflare's API has it, for programs that were written for it. Tests: `tests/it/server_keys/cloudflare_door.rs`.
+//! A program gets users, a budget and a limit by another base URL and token: the token is a server key. Bodies and statuses are Cloudflare's.
+//! An error has Cloudflare's `errors` beside our own fields.
+
+use std::time::Duration;
+
+use axum::extract::{Path, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::AppState;
+use super::credentials::answer;
+use super::mint_request::Recognised;
+use super::refusals::too_many_of_server;
+use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
+use crate::app::App;
+use crate::auth::server_keys::ServerKey;
+use crate::ice::server::{IceServer, IceServerList};
+use crate::ice::url::IceUrl;
+use crate::mint::{IceResponse, Revocation};
+use turn_base::body::read_json;
+use turn_base::error::{ApiError, ErrorBody, ProviderError};
+
+/// How the paths begin.
+const PREFIX: &str = "/v1/turn/keys/";
+/// The longest life that Cloudflare accepts, in seconds.
+const TTL_MAX: u64 = 172_800;
+/// The longest user name that is looked for. Those of providers have under 200 bytes.
+const USERNAME_MAX: usize = 512;
+
+/// What Cloudflare's API is asked for.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CloudflareMintRequest {
+    /// The lifetime in seconds. A longer one than `TURN_TTL_SECONDS` is shortened to that, which is also the default.
+    #[schema(minimum = 1, maximum = 172_800, example = 86_400)]
+    ttl: Option<u64>,
+    /// The user that the credential is for. No control characters.
+    #[schema(max_length = 128, example = "user-7")]
+    custom_identifier: Option<String>,
+}
+
+/// The credential in a path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct CloudflareCredentialPath {
+    /// Any text, as in Cloudflare's API.
+    #[serde(rename = "key")]
+    #[param(value_type = String, example = "any")]
+    _key: IgnoredAny,
+    /// The `username` of the credential.
+    #[param(example = "g0c8")]
+    username: String,
+}
+
+/// ICE servers as Cloudflare returns them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudflareServersBody {
+    /// For `new RTCPeerConnection({iceServers})`.
+    #[schema(value_type = Vec<IceServer>)]
+    ice_servers: IceServerList,
+}
+
+/// ICE servers as Cloudflare's older call returns them: one entry with all URLs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudflareServerBody {
+    /// For `new RTCPeerConnection({iceServers: [iceServers]})`.
+    ice_servers: IceServer,
+}
+
+/// Returns ICE servers in Cloudflare's format.
+///
+/// The same mint as `/api/turn-credentials`, for a program that holds a server key. Only with `cloudflare` in `DOORS`.
+#[utoipa::path(
+    post, path = "/v1/turn/keys/{key}/credentials/generate-ice-servers",
+    params(("key" = String, Path, description = "Any text, as in Cloudflare's API.")),
+    request_body = CloudflareMintRequest,
+    responses((status = 201, description = "ICE servers. If no source can mint: public STUN servers.", body = CloudflareServersBody))
+)]
+pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, |answer| CloudflareServersBody { ice_servers: servers(&app, answer) }).await
+}
+
+/// Returns one ICE server in Cloudflare's older format.
+///
+/// The same as `generate-ice-servers`, with all URLs in one entry.
+#[utoipa::path(
+    post, path = "/v1/turn/keys/{key}/credentials/generate",
+    params(("key" = String, Path, description = "Any text, as in Cloudflare's API.")),
+    request_body = CloudflareMintRequest,
+    responses((status = 201, description = "An ICE server. If no source can mint: public STUN servers, without credential.", body = CloudflareServerBody))
+)]
+pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, |answer| CloudflareServerBody { ice_servers: in_one(&servers(&app, answer)) }).await
+}
+
+/// Revokes a credential that this server key has minted.
+///
+/// The credential cannot be renewed, its open connections are closed, and the source is asked to revoke it. The bytes reserved for it stay
+/// reserved.
+#[utoipa::path(
+    post, path = "/v1/turn/keys/{key}/credentials/{username}/revoke",
+    params(CloudflareCredentialPath),
+    responses(
+        (status = 204, description = "The credential is revoked."),
+        (status = 404, description = "`NOT_FOUND`: this server key has no such credential. It has expired, another key has minted it, or its source does not tell user names apart.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the source could not be reached. The credential cannot be renewed, but it works until it expires, unless a later call reaches the source.", body = ErrorBody),
+    )
+)]
+pub async fn revoke_server_credential(
+    app: AppState,
+    Path(path): Path<CloudflareCredentialPath>,
+    request: Request,
+) -> Result<StatusCode, ApiError> {
+    let (parts, _) = request.into_parts();
+    let key = server_key(&app, &parts)?;
+    app.rate_limit.take_of_server(key.index).map_err(|over| too_many_of_server(over.reset))?;
+    let unknown = || ApiError::not_found("Check the user name: this key has no live credential with it.");
+    let username = path.username;
+    let is_name = !username.is_empty() && username.len() <= USERNAME_MAX;
+    let found = if is_name { app.account.minted_by(&key.name, &username) } else { None };
+    let id = found.ok_or_else(unknown)?;
+    let row = app.account.revoke(id).ok_or_else(unknown)?;
+    let recorded = app.account.recorded().await;
+    let revocation = app.mint.revoke(id, &row).await;
+    tracing::info!(grant.id = %id, server = key.name.as_str(), provider = revocation.name(), "a server has revoked a credential");
+    recorded?;
+    match revocation {
+        Revocation::Failed => Err(ApiError::full("Try again: the source could not be reached.")),
+        Revocation::Done | Revocation::Unknown | Revocation::Cut | Revocation::Unsupported => {
+            Ok(StatusCode::NO_CONTENT)
+        }
+    }
+}
+
+/// The key in the header. There is no other way in.
+fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiError> {
+    if !request.headers.contains_key("authorization") {
+        return Err(ApiError::no_token("a server key"));
+    }
+    match shown_key(app, &request.headers, &request.uri) {
+        ShownKey::Right(key) => Ok(key),
+        ShownKey::None | ShownKey::Wrong => Err(wrong_key(app, request.extensions.get().copied())),
+    }
+}
+
+async fn mint<T: Serialize>(
+    app: &App,
+    request: Request,
+    body: impl FnOnce(IceResponse) -> T,
+) -> Result<Response, ApiError> {
+    let (parts, sent) = request.into_parts();
+    let key = server_key(app, &parts)?;
+    let request = Request::from_parts(parts.clone(), sent);
+    let asked =
+        read_json::<CloudflareMintRequest>(request).await.and_then(|asked| asked.checked(app.ttl_max));
+    let recognised: Recognised = for_server(app, key, asked, &parts);
+    let mut response = answer(app, recognised, body).await;
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+impl CloudflareMintRequest {
+    fn checked(self, ttl_max: Duration) -> Result<ServerMint, ApiError> {
+        let ttl = match self.ttl {
+            None => ttl_max,
+            Some(ttl @ 1..=TTL_MAX) => Duration::from_secs(ttl).min(ttl_max),
+            Some(_) => {
+                let expected = format!("Set `ttl` to a whole number of seconds from 1 to {TTL_MAX}.");
+                return Err(ApiError::invalid(expected));
+            }
+        };
+        let named = self.custom_identifier.filter(|name| !name.is_empty());
+        let user = named.map(|name| checked_user(&name)).transpose()?;
+        Ok(ServerMint { ttl, user, label: None, region: None })
+    }
+}
+
+fn servers(app: &App, answer: IceResponse) -> IceServerList {
+    match answer {
+        IceResponse::Minted(minted) => minted.ice_servers,
+        IceResponse::Stun(_) => app.stun.clone(),
+    }
+}
+
+/// One entry: the first credential, with its URLs and those that need none.
+fn in_one(servers: &IceServerList) -> IceServer {
+    let username = servers.username();
+    let usable = servers
+        .as_slice()
+        .iter()
+        .filter(|server| server.username.is_none() || server.username.as_deref() == username);
+    let urls: Vec<IceUrl> = usable.clone().flat_map(|server| server.urls.clone()).collect();
+    let credential = usable.clone().find_map(|server| server.credential.clone());
+    IceServer { urls, username: username.map(str::to_owned), credential }
+}
+
+/// Whether the route is one of Cloudflare's API.
+pub(super) fn is_of_cloudflare(route: &str) -> bool {
+    route.starts_with(PREFIX)
+}
+
+/// Adds what programs read that were written for Cloudflare.
+pub(super) fn add_errors(error: &mut ErrorBody, status: StatusCode) {
+    let message = error.message.clone().unwrap_or_else(|| error.error.into());
+    error.errors = vec![ProviderError { code: status.as_u16(), message }];
+}

@@ -1,0 +1,118 @@
+//! A mint that a server asks for, with its key: for which user, and at which rate. Tests: `tests/it/server_keys`.
+//! The key is the bearer token, or `key` or `api` in the formats in which programs such as Janus ask. Without `SERVER_KEYS` neither is
+//! read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+
+use super::mint_request::Recognised;
+use super::operator::wrong_token;
+use super::refusals::too_many_of_server;
+use crate::app::{App, BearerToken};
+use crate::auth::server_keys::ServerKey;
+use crate::limit::wrong_tokens::Role;
+use crate::mint::MintRequest;
+use turn_base::error::ApiError;
+use turn_base::request::bearer::bearer;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::header::page_origin;
+use turn_base::request::query::parameters;
+use turn_ledger::{KeyName, Label, Spender, User};
+
+/// The paths of the formats with a key in the query.
+const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
+/// Its names there.
+const KEY_PARAMETERS: [&str; 2] = ["key", "api"];
+/// The parameters that name a user, the first that is set.
+const USER_PARAMETERS: [&str; 3] = ["user", "username", "customIdentifier"];
+
+/// The server key of a request.
+pub(super) enum ShownKey<'a> {
+    /// There is none. A bearer token that is no key may be something else.
+    None,
+    /// One of `SERVER_KEYS`.
+    Right(&'a ServerKey),
+    /// Another text where only a key can be.
+    Wrong,
+}
+
+/// Which server key a request has.
+pub(super) fn shown_key<'a>(app: &'a App, headers: &HeaderMap, uri: &Uri) -> ShownKey<'a> {
+    if app.server_keys.is_empty() {
+        return ShownKey::None;
+    }
+    let of_bearer = bearer(headers).map(|token| app.recognize(token));
+    let mut found = match of_bearer {
+        Some(BearerToken::Server(key)) => ShownKey::Right(key),
+        _ => ShownKey::None,
+    };
+    if WITH_KEY.contains(&uri.path()) {
+        let shown = KEY_PARAMETERS.into_iter().flat_map(|name| parameters(uri.query(), name));
+        // Programs without a key send an empty one.
+        for text in shown.filter(|text| !text.is_empty()) {
+            found = match app.server_keys.find(&text) {
+                Some(key) => ShownKey::Right(key),
+                None => return ShownKey::Wrong,
+            };
+        }
+    }
+    found
+}
+
+/// A key that is none, counted.
+pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
+    let refusal = ApiError::unauthorized("Check the key: it is none of the SERVER_KEYS of this service.");
+    wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
+}
+
+/// What a server asks for.
+pub(super) struct ServerMint {
+    pub(super) ttl: Duration,
+    /// For whom.
+    pub(super) user: Option<User>,
+    pub(super) label: Option<Label>,
+    pub(super) region: Option<KeyName>,
+}
+
+/// The user that a query names.
+pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
+    let named = USER_PARAMETERS.into_iter().flat_map(|name| parameters(query, name));
+    let first = named.into_iter().find(|user| !user.is_empty());
+    first.map(|user| checked_user(&user)).transpose()
+}
+
+/// A user by the name that a server gives.
+pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
+    let wrong = "Name a user of 1 to 128 characters, none of them a control character, and not `.` or `..`.";
+    User::new(text).ok_or_else(|| ApiError::invalid(wrong))
+}
+
+/// The request of a server, which is taken out of the allowance of its key. No origin and no address matters.
+pub(super) fn for_server(
+    app: &App,
+    key: &ServerKey,
+    asked: Result<ServerMint, ApiError>,
+    request: &Parts,
+) -> Recognised {
+    let standing = app.rate_limit.take_of_server(key.index);
+    let named = asked.as_ref().ok();
+    let spender = Spender {
+        user: named.and_then(|asked| asked.user.clone()),
+        label: named.and_then(|asked| asked.label.clone()).or_else(|| Some(key.name.clone())),
+        origin: page_origin(&request.headers),
+        server: Some(key.name.clone()),
+        ..Spender::default()
+    };
+    let asked = match standing {
+        Ok(_) => asked.and_then(|ServerMint { ttl, region, .. }| {
+            let trace = request.extensions.get().copied();
+            let of_server = MintRequest::of_server(app.clock.now(), spender.clone(), ttl, region)?;
+            Ok(MintRequest { trace, ..of_server })
+        }),
+        Err(over) => Err(too_many_of_server(over.reset)),
+    };
+    Recognised { asked, spender: Some(Arc::new(spender)), standing: standing.unwrap_or_else(|over| over) }
+}

@@ -1,0 +1,70 @@
+//! The providers that mint over the network, with one interface.
+
+use std::time::Duration;
+
+use super::cloudflare::{self, Cloudflare};
+use super::http_ice::{self, HttpIce, Listed};
+use turn_base::http_client::CallError;
+use turn_base::request::trace::TraceParent;
+use turn_ledger::IceSource;
+
+/// A provider's API.
+#[derive(Debug)]
+pub enum MintingApi {
+    /// Cloudflare, with one TURN key.
+    Cloudflare(Cloudflare),
+    /// Any other provider.
+    Http(HttpIce),
+}
+
+impl MintingApi {
+    /// The source that it serves.
+    pub const fn source(&self) -> IceSource {
+        match self {
+            Self::Cloudflare(_) => IceSource::Cloudflare,
+            Self::Http(_) => IceSource::Http,
+        }
+    }
+
+    /// Mints one credential. Only Cloudflare takes a lifetime, an `identifier` that it stores with the credential, and the caller's `trace`.
+    /// The call ends `within` this time.
+    pub async fn mint(
+        &self,
+        ttl: Duration,
+        identifier: &str,
+        within: Duration,
+        trace: Option<TraceParent>,
+    ) -> Result<Listed, CallError> {
+        match self {
+            Self::Cloudflare(api) => {
+                let servers = api.mint(ttl, identifier, within, trace).await?;
+                Ok(Listed { servers, life: None })
+            }
+            Self::Http(api) => api.mint(within).await,
+        }
+    }
+
+    /// Revokes the credential with this user name. `false` if the provider does not know it, or takes no revocations.
+    pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
+        match self {
+            Self::Cloudflare(api) => api.revoke(username).await,
+            Self::Http(_) => Ok(false),
+        }
+    }
+
+    /// What log lines and hints call the provider.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Cloudflare(_) => "Cloudflare",
+            Self::Http(_) => "The provider at HTTP_ICE_URL",
+        }
+    }
+
+    /// What to do about an error of it.
+    pub fn remedy(&self, error: &CallError) -> &'static str {
+        match self {
+            Self::Cloudflare(_) => cloudflare::remedy(error),
+            Self::Http(_) => http_ice::remedy(error),
+        }
+    }
+}

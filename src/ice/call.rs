@@ -1,0 +1,68 @@
+//! A mint over the network, the same for every provider: one deadline, one retry, a bounded body, and a list of servers with a relay. Only the
+//! request and the shape of the response differ.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use reqwest::Response;
+
+use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
+use turn_base::http_client::{CallError, body};
+
+/// The time limit of one mint: connecting, a retry and the body together.
+pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Maximum number of attempts. A retry follows only a failed connect or a 5xx. A gateway can return 5xx although a credential
+/// was minted. Nobody has received that credential, so it is not charged.
+const ATTEMPTS_MAX: u32 = 2;
+/// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest response that is read. Real ones have 0.7 KiB.
+const BODY_MAX: usize = 64 * 1024;
+
+/// Makes the call, and once more if that is safe and may help. It ends `within` this time.
+pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
+    limit: Duration,
+    attempt: impl Fn() -> F,
+) -> Result<T, CallError> {
+    // If the deadline ends the retry, the first failure says more.
+    let mut first = CallError::Timeout;
+    let attempts = async {
+        for _ in 1..ATTEMPTS_MAX {
+            match attempt().await {
+                Err(error) if is_worth_a_retry(&error) => first = error,
+                result => return result,
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        attempt().await
+    };
+    let answer = tokio::time::timeout(limit, attempts).await;
+    answer.unwrap_or(Err(first))
+}
+
+/// Whether a second mint is safe and may help.
+fn is_worth_a_retry(error: &CallError) -> bool {
+    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..=599))
+}
+
+/// The body of a response.
+pub async fn read(response: Response) -> Result<Vec<u8>, CallError> {
+    body(BODY_MAX, response).await
+}
+
+/// The cleaned list. One without a relay is an error, because the broker has its own STUN servers.
+pub fn with_relay(raw: Vec<RawIceServer>) -> Result<IceServerList, CallError> {
+    let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(unusable)?;
+    if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }
+}
+
+/// The body has no list.
+pub fn no_list() -> CallError {
+    unusable("it is not a list of ICE servers")
+}
+
+/// The response cannot be used.
+pub fn unusable(why: impl Display) -> CallError {
+    CallError::Unusable(why.to_string())
+}

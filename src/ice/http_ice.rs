@@ -1,0 +1,285 @@
+//! The client of any other provider: one HTTP request, whose response has a list of ICE servers. Nothing of it is assumed but the list. A
+//! credential lives as long as the provider says, or as the setting says if it says nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use reqwest::{Method, Request};
+use serde::Deserialize;
+
+use super::call;
+use super::server::{IceServerList, OneOrMany, RawIceServer};
+use turn_base::http_client::{CallError, ProviderClient};
+use turn_base::web_url::WebhookUrl;
+
+/// The longest life that a provider may state. No promise covers a longer one.
+const LIFE_MAX: Duration = Duration::from_secs(172_800);
+
+/// The request.
+#[derive(Clone)]
+pub struct HttpIce {
+    client: ProviderClient,
+    url: WebhookUrl,
+    method: Method,
+    /// Marked as a secret, so that `Debug` does not show it.
+    authorization: Option<HeaderValue>,
+}
+
+/// What a provider has answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The servers, with a credential.
+    pub servers: IceServerList,
+    /// The life that it states.
+    pub life: Option<Duration>,
+}
+
+impl HttpIce {
+    /// `authorization`: the value of the header.
+    pub fn new(
+        client: ProviderClient,
+        url: WebhookUrl,
+        method: Method,
+        authorization: Option<HeaderValue>,
+    ) -> Self {
+        Self { client, url, method, authorization }
+    }
+
+    /// Asks for a list. The call ends `within` this time.
+    pub async fn mint(&self, within: Duration) -> Result<Listed, CallError> {
+        call::within(within, || self.attempt()).await
+    }
+
+    async fn attempt(&self) -> Result<Listed, CallError> {
+        parse(&call::read(self.client.send(self.request()).await?).await?)
+    }
+
+    fn request(&self) -> Request {
+        let mut request = Request::new(self.method.clone(), self.url.expose().clone());
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if self.method != Method::GET {
+            // Some servers refuse a POST that does not say that it has no body.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        request
+    }
+}
+
+impl fmt::Debug for HttpIce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpIce({} {:?})", self.method, self.url)
+    }
+}
+
+/// What to do.
+pub fn remedy(error: &CallError) -> &'static str {
+    match error {
+        CallError::Connect(_) => "check HTTP_ICE_URL, DNS, HTTPS_PROXY and the firewall",
+        CallError::Timeout => {
+            "try again; if it is still slow, check the route and the provider's status page"
+        }
+        CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
+        CallError::TooLong(_) | CallError::Unusable(_) => {
+            "check that HTTP_ICE_URL answers with ICE servers as JSON: docs/SOURCES.md lists the forms"
+        }
+        CallError::Status { status, .. } => match status.as_u16() {
+            401 | 403 => "compare HTTP_ICE_AUTHORIZATION, or the key in HTTP_ICE_URL, with the provider's",
+            404 | 405 => "check HTTP_ICE_URL and HTTP_ICE_METHOD",
+            429 => "wait, and find out who mints too fast",
+            300..=399 => "set HTTP_ICE_URL to where the redirect leads: redirects are not followed",
+            500..=599 => "wait; if the error continues, see the provider's status page",
+            _ => "check HTTP_ICE_URL, HTTP_ICE_METHOD and HTTP_ICE_AUTHORIZATION",
+        },
+    }
+}
+
+/// The forms of a response: the list itself, or an object that has it. Twilio names it `ice_servers`, Xirsys puts it into `v`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    List(Vec<Entry>),
+    Object(Box<Fields>),
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(rename = "iceServers")]
+    ice_servers: Option<OneOrMany<Entry>>,
+    #[serde(rename = "ice_servers")]
+    snake_case: Option<OneOrMany<Entry>>,
+    v: Option<Inner>,
+    ttl: Option<Life>,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    #[serde(rename = "iceServers")]
+    ice_servers: OneOrMany<Entry>,
+}
+
+/// An entry of a list. Old providers write `url`, and some write both.
+#[derive(Deserialize)]
+struct Entry {
+    urls: Option<OneOrMany<String>>,
+    url: Option<OneOrMany<String>>,
+    username: Option<String>,
+    credential: Option<String>,
+}
+
+/// A number of seconds. Twilio writes it as a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Life {
+    Number(f64),
+    Text(String),
+}
+
+impl Life {
+    /// Whole seconds, rounded up: a promise must not be shorter than the life.
+    fn seconds(self) -> Option<Duration> {
+        let seconds = match self {
+            Self::Number(number) => number,
+            Self::Text(text) => text.trim().parse().ok()?,
+        };
+        let life = Duration::try_from_secs_f64(seconds).ok()?;
+        let whole = Duration::from_secs(life.as_secs() + u64::from(life.subsec_nanos() > 0));
+        (Duration::from_secs(1)..=LIFE_MAX).contains(&whole).then_some(whole)
+    }
+}
+
+impl Entry {
+    fn raw(self) -> Option<RawIceServer> {
+        let urls = self.urls.or(self.url)?;
+        Some(RawIceServer::new(urls, self.username, self.credential))
+    }
+}
+
+/// Parses every form. A response without a relay is an error, because the broker has its own STUN servers.
+fn parse(body: &[u8]) -> Result<Listed, CallError> {
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| call::no_list())?;
+    let (entries, life) = match answer {
+        Answer::List(entries) => (Some(entries), None),
+        Answer::Object(fields) => {
+            let Fields { ice_servers, snake_case, v, ttl } = *fields;
+            let listed = ice_servers.or(snake_case).or(v.map(|inner| inner.ice_servers));
+            (listed.map(OneOrMany::into_list), ttl)
+        }
+    };
+    let entries = entries.ok_or_else(call::no_list)?;
+    let servers = call::with_relay(entries.into_iter().filter_map(Entry::raw).collect())?;
+    let wrong =
+        || call::unusable(format!("its `ttl` is not a number of seconds from 1 to {}", LIFE_MAX.as_secs()));
+    let life = life.map(|life| life.seconds().ok_or_else(wrong)).transpose()?;
+    Ok(Listed { servers, life })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use turn_base::http_client::{Network, http_client};
+
+    fn urls(body: &str) -> Vec<String> {
+        let listed = parse(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));
+        listed.servers.urls().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_forms_of_known_providers_are_read() {
+        for (name, body) in [
+            (
+                "Twilio",
+                r#"{"username":"u","password":"p","ttl":"86400","date_created":"x","ice_servers":[
+                {"url":"stun:a:3478","urls":"stun:a:3478"},
+                {"url":"turn:a:3478?transport=udp","username":"u","urls":"turn:a:3478?transport=udp","credential":"p"}]}"#,
+            ),
+            (
+                "Metered",
+                r#"[{"urls":"stun:a:3478"},{"urls":"turn:a:3478?transport=udp","username":"u","credential":"p"}]"#,
+            ),
+            (
+                "Xirsys",
+                r#"{"s":"ok","v":{"iceServers":[{"url":"stun:a:3478"},
+                {"username":"u","url":"turn:a:3478?transport=udp","credential":"p"}]}}"#,
+            ),
+            (
+                "Xirsys with format=urls",
+                r#"{"s":"ok","v":{"iceServers":{"username":"u","urls":["stun:a:3478",
+                "turn:a:3478?transport=udp"],"credential":"p"}}}"#,
+            ),
+            (
+                "stunner",
+                r#"{"iceServers":[{"urls":["stun:a:3478"]},
+                {"username":"u","credential":"p","urls":["turn:a:3478?transport=udp"]}],"iceTransportPolicy":"all"}"#,
+            ),
+        ] {
+            assert_eq!(urls(body), ["stun:a:3478", "turn:a:3478?transport=udp"], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_life_is_a_number_or_a_text_of_at_most_two_days() {
+        let life = |ttl: &str| {
+            let relay = r#"[{"urls":"turn:a","username":"u","credential":"p"}]"#;
+            let body = format!(r#"{{"ttl":{ttl},"iceServers":{relay}}}"#);
+            parse(body.as_bytes()).map(|listed| listed.life.map(|life| life.as_secs()))
+        };
+        for (ttl, seconds) in [
+            ("null", None),
+            ("1", Some(1)),
+            ("\"86400\"", Some(86_400)),
+            ("59.5", Some(60)),
+            ("172800", Some(172_800)),
+        ] {
+            assert_eq!(life(ttl), Ok(seconds), "{ttl}");
+        }
+        for ttl in ["0", "-1", "172801", "\"soon\"", "\"\"", "1e300", "\"NaN\""] {
+            assert_eq!(life(ttl).unwrap_err().outcome(), "bad_body", "{ttl}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_relay_is_an_error() {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "7",
+            r#"{"iceServers":null}"#,
+            r#"{"v":{}}"#,
+            r#"[{"urls":"stun:a"}]"#,
+            r#"[{"urls":"turn:a"}]"#,
+            r#"[{"username":"u","credential":"p"}]"#,
+            r#"{"s":"error","v":"unauthorized"}"#,
+        ] {
+            assert_eq!(parse(body.as_bytes()).unwrap_err().outcome(), "bad_body", "{body}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_neither_the_path_nor_the_authorization() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = WebhookUrl::parse("https://a.example/hush?apiKey=hush").unwrap();
+        let mut authorization = HeaderValue::from_static("Basic hush");
+        authorization.set_sensitive(true);
+        let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
+        let api = HttpIce::new(client, url, Method::POST, Some(authorization));
+        assert_eq!(format!("{api:?}"), "HttpIce(POST https://a.example/[redacted])");
+        let request = api.request();
+        assert_eq!(request.headers()[AUTHORIZATION], "Basic hush");
+        assert_eq!(request.headers()[CONTENT_LENGTH], "0");
+        assert!(!format!("{:?}", request.headers()).contains("hush"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_parser_panic(body: Vec<u8>, text in "[{}\\[\\]\",:a-zA-Z0-9 ]{0,80}") {
+            let _ = (parse(&body), parse(text.as_bytes()));
+        }
+    }
+}

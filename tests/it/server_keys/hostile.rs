@@ -1,0 +1,94 @@
+//! Hostile requests at the doors that take a server key: whatever is sent, the answer is no fault of the service, and no key is in a log
+//! line or in a response.
+
+use super::{KEY, with_keys};
+use crate::support::log::Log;
+use crate::support::{Answer, TestBroker};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use reqwest::{Method, RequestBuilder};
+
+const PATHS: [&str; 9] = [
+    "/v1/turn/keys/x/credentials/generate-ice-servers",
+    "/v1/turn/keys/x/credentials/generate",
+    "/v1/turn/keys/x/credentials/name/revoke",
+    "/v1/turn/keys/%00/credentials/%ff/revoke",
+    "/turn",
+    "/ice",
+    "/_matrix/client/v3/voip/turnServer",
+    "/api/turn-credentials",
+    "/api/connections",
+];
+
+/// A request, as its parts.
+type Parts = (usize, bool, String, Option<String>, Option<String>, Vec<u8>);
+
+fn any_request() -> impl Strategy<Value = Parts> {
+    let token = prop_oneof![
+        Just(format!("Bearer {KEY}")),
+        Just(format!("bearer  {KEY} ")),
+        Just(format!("Basic {KEY}")),
+        Just(format!("Bearer {KEY}x")),
+        "Bearer [!-~]{0,300}",
+        "[ -~]{0,60}",
+    ];
+    let query = prop_oneof![
+        Just(String::new()),
+        Just(format!("service=turn&key={KEY}")),
+        Just(format!("service=turn&api={KEY}&key={KEY}x&username=a")),
+        "service=turn&(key|api|user|username|label|ttl|customIdentifier)=[!-~]{0,40}(&[a-z]{1,9}=%[0-9a-f]{0,2})?",
+        "[!-~]{0,80}",
+    ];
+    let json = r#"\{"(ttl|customIdentifier|user|label|connectionId|token)":("[ -~]{0,40}"|-?[0-9]{1,20}(\.[0-9])?|null|\[\]|\{\}|true)\}"#;
+    let body = prop_oneof![
+        Just(vec![]),
+        json.prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..200),
+        Just(format!("service=turn&key={KEY}&username=ann").into_bytes()),
+        Just(vec![b'['; 20_000]),
+    ];
+    let header = proptest::option::of("[ -~]{0,60}");
+    (0..PATHS.len(), any::<bool>(), query, proptest::option::of(token), header, body)
+}
+
+fn built(broker: &TestBroker, (path, is_post, query, token, origin, body): Parts) -> Option<RequestBuilder> {
+    let target = if query.is_empty() { PATHS[path].to_owned() } else { format!("{}?{query}", PATHS[path]) };
+    let url = format!("http://{}{target}", broker.address);
+    url.parse::<reqwest::Url>().ok()?;
+    let method = if is_post { Method::POST } else { Method::GET };
+    let mut request = broker.request(method, &target);
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    if let Some(origin) = origin {
+        request = request.header("origin", origin);
+    }
+    Some(if is_post { request.body(body) } else { request })
+}
+
+#[tokio::test]
+async fn no_request_is_a_fault_and_no_key_is_repeated() {
+    let (log, _logging) = Log::of_this_thread();
+    let settings = [("SERVER_KEY_REQUESTS", "100000"), ("RATE_LIMIT_REQUESTS", "10000")];
+    let (_cloudflare, broker) = with_keys(&settings).await;
+    let mut runner = TestRunner::new(Config::default());
+    let (mut answered, mut minted) = (0, 0);
+    for case in 0..1_500 {
+        let parts = any_request().new_tree(&mut runner).unwrap().current();
+        let shown = format!("{case}: {parts:?}");
+        let Some(request) = built(&broker, parts) else { continue };
+        // Nobody is refused only because of its many wrong tokens.
+        let from = format!("10.{}.{}.1", case / 250, case % 250);
+        let answer = Answer::of(request.header("x-forwarded-for", from)).await;
+        assert!(answer.status.as_u16() < 500, "{} {} to {shown}", answer.status, answer.text);
+        assert!(!answer.text.contains(KEY), "{} to {shown}", answer.text);
+        answered += 1;
+        minted += u32::from(answer.status.is_success());
+    }
+    assert!(answered > 1_000 && minted > 100, "{minted} of {answered}");
+    let text = log.text();
+    let ours: Vec<_> = text.lines().filter(|line| line.contains(" turn_")).collect();
+    assert!(ours.len() > 100, "{}", ours.len());
+    assert!(ours.iter().all(|line| !line.contains(KEY)), "a key is in the log");
+}

@@ -1,0 +1,113 @@
+//! The limit of a server key: its share of the period, with reservation in strict mode.
+
+use super::{KEY, OTHER_KEY, with_keys};
+use crate::support::{Answer, StateDir, TestBroker};
+use reqwest::Method;
+use serde_json::json;
+
+/// A mint of the key for this user.
+async fn mint(broker: &TestBroker, user: &str) -> Answer {
+    let path = format!("/api/turn-credentials?user={user}");
+    Answer::of(broker.request(Method::GET, &path).bearer_auth(KEY)).await
+}
+
+/// Bytes of a page with this grant.
+async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
+    broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(1);
+    let body = json!({"bytesReceived": bytes});
+    assert_eq!(broker.post(grant, "/api/connections/c/heartbeat", body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_has_used_its_limit_gets_429_with_the_figures_and_nobody_else() {
+    let state = StateDir::new();
+    let settings = [("SERVER_KEY_LIMITS", "app=0.001"), ("STATE_DIR", state.path())];
+    let (_cloudflare, broker) = with_keys(&settings).await;
+    let grant = mint(&broker, "ann").await.grant();
+    spend(&broker, &grant, 2_000_000).await;
+    let refused = mint(&broker, "bob").await;
+    assert_eq!(refused.error(), (429, "KEY_LIMIT_REACHED".into()));
+    let body = refused.json();
+    assert_eq!((&body["bandwidthUsed"], &body["bandwidthLimit"]), (&json!("0.00"), &json!(0.001)));
+    assert_eq!(body["resetDate"], "2025-02-01T00:00:00.000Z");
+    assert!(refused.header("retry-after").is_some() && refused.header("ratelimit-limit").is_some());
+    for (other, status) in [(broker.mint_with(OTHER_KEY).await, 200), (broker.mint().await, 200)] {
+        assert_eq!(other.status, status, "{}", other.text);
+    }
+    let door = "/v1/turn/keys/x/credentials/generate";
+    let refused = Answer::of(broker.request(Method::POST, door).bearer_auth(KEY)).await;
+    assert_eq!(refused.error(), (429, "KEY_LIMIT_REACHED".into()));
+    assert_eq!(broker.metric("turn_broker_key_refusals_total").await, Some(2));
+    broker.finish().await;
+
+    // After a restart it is still spent; in the next period it is not.
+    let (_cloudflare, broker) = with_keys(&settings).await;
+    assert_eq!(mint(&broker, "bob").await.error(), (429, "KEY_LIMIT_REACHED".into()));
+    let keys = broker.overview().await["serverKeys"].clone();
+    let expected = json!([
+        {"name": "app", "used": 2_000_000, "limit": 1_000_000},
+        {"name": "janus", "used": 0, "limit": null},
+    ]);
+    assert_eq!(keys, expected);
+    let line = "turn_broker_server_key_bytes{key=\"app\"}";
+    assert_eq!(broker.metric(line).await, Some(2_000_000));
+    let rows = broker.operator("/api/spenders?by=key").await.json();
+    assert_eq!(
+        (&rows["spenders"][0]["key"], &rows["spenders"][0]["bytes"]),
+        (&json!("app"), &json!(2_000_000))
+    );
+    broker.advance_to("2025-02-01T00:00:01Z");
+    assert_eq!(mint(&broker, "bob").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_server_reports_counts_for_its_key() {
+    let (_cloudflare, broker) = with_keys(&[("SERVER_KEY_LIMITS", "app=0.001")]).await;
+    broker.post(KEY, "/api/connections", json!({"connectionId": "call-1", "user": "ann"})).await;
+    broker.advance(1);
+    broker.post(KEY, "/api/connections/call-1/heartbeat", json!({"bytesReceived": 3_000_000})).await;
+    assert_eq!(mint(&broker, "ann").await.error(), (429, "KEY_LIMIT_REACHED".into()));
+}
+
+/// Strict mode: lives of 1,800 s, each promised 151 minutes of 15 MB, 2.265 GB.
+const STRICT: [(&str, &str); 3] =
+    [("BUDGET_MODE", "strict"), ("TURN_TTL_SECONDS", "1800"), ("SERVER_KEY_REQUESTS", "100000")];
+
+#[tokio::test]
+async fn in_strict_mode_a_stolen_key_reserves_no_more_than_its_limit() {
+    let settings = [&STRICT[..], &[("SERVER_KEY_LIMITS", "app=5")]].concat();
+    let (cloudflare, broker) = with_keys(&settings).await;
+    let mut minted = 0;
+    for user in 0..50 {
+        let answer = mint(&broker, &format!("user-{user}")).await;
+        if answer.status == 200 {
+            minted += 1;
+        } else {
+            assert_eq!(answer.error(), (429, "KEY_LIMIT_REACHED".into()));
+            assert!(
+                answer.json()["message"].as_str().unwrap().contains("reserved in full"),
+                "{}",
+                answer.text
+            );
+        }
+    }
+    assert_eq!((minted, cloudflare.history().mints()), (2, 2));
+    assert_eq!(broker.status().await["reservedGB"], "4.53");
+    assert_eq!(broker.mint_with(OTHER_KEY).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_chain_of_renewals_counts_once_for_its_key() {
+    let settings = [&STRICT[..], &[("SERVER_KEY_LIMITS", "app=3")]].concat();
+    let (_cloudflare, broker) = with_keys(&settings).await;
+    let mut grant = mint(&broker, "ann").await.grant();
+    for renewal in 0..2 {
+        broker.advance(1_350);
+        let renewed = broker.mint_with(&grant).await;
+        // Twice 2.265 GB would not fit into 3 GB, and 22.5 minutes more do.
+        assert_eq!(renewed.json()["source"], "cloudflare", "{renewal}: {}", renewed.text);
+        grant = renewed.grant();
+    }
+    assert_eq!(mint(&broker, "bob").await.error(), (429, "KEY_LIMIT_REACHED".into()));
+}

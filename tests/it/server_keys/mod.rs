@@ -1,0 +1,211 @@
+//! Servers with a key: they mint for their users without an origin rule and an allowance of an address, within a rate of their own.
+
+mod cloudflare_door;
+mod hostile;
+mod limits;
+mod reports;
+
+use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::{Answer, COTURN, FakeCloudflare, OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+pub(super) const KEY: &str = "app-fixture-key-0123456789-0123456789";
+pub(super) const OTHER_KEY: &str = "janus-fixture-key-0123456789-012345678";
+pub(super) const KEYS: (&str, &str) =
+    ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789,janus=janus-fixture-key-0123456789-012345678");
+const DOORS: (&str, &str) = ("DOORS", "turn,matrix,ice,cloudflare");
+
+/// A broker at Cloudflare with two server keys, all doors, and ten mints for an address.
+pub(super) async fn with_keys(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+    let base = [KEYS, DOORS, ("RATE_LIMIT_REQUESTS", "10")];
+    let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name)).copied();
+    with_cloudflare_and(&kept.chain(settings.iter().copied()).collect::<Vec<_>>()).await
+}
+
+fn get(broker: &TestBroker, path: &str) -> RequestBuilder {
+    broker.request(Method::GET, path)
+}
+
+async fn grants(broker: &TestBroker) -> Vec<Value> {
+    let body = broker.operator("/api/grants?limit=1000").await.json();
+    body["grants"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn one_address_mints_for_300_users_while_a_page_of_it_keeps_its_ten() {
+    let (cloudflare, broker) = with_keys(&[]).await;
+    for user in 0..300 {
+        let path = format!("/api/turn-credentials?user=user-{user}");
+        let answer = Answer::of(get(&broker, &path).bearer_auth(KEY)).await;
+        assert_eq!(answer.json()["source"], "cloudflare", "{user}");
+        assert_eq!(answer.header("ratelimit-limit"), Some("1000"));
+    }
+    for _ in 0..10 {
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    }
+    assert_eq!(broker.mint().await.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(cloudflare.history().mints(), 310);
+    let of_key = grants(&broker).await.into_iter().filter(|grant| grant["label"] == "app");
+    let users: std::collections::BTreeSet<_> = of_key.map(|grant| grant["user"].to_string()).collect();
+    assert_eq!(users.len(), 300, "each credential is of its user, with the key's name as its label");
+}
+
+#[tokio::test]
+async fn a_stolen_key_is_bounded_by_its_own_rate_and_another_key_is_not_touched() {
+    let (cloudflare, broker) = with_keys(&[("SERVER_KEY_REQUESTS", "20")]).await;
+    let (mut minted, mut refused) = (0, 0);
+    for request in 0..60 {
+        // Neither another address nor another route or user gives it more.
+        let path = ["/api/turn-credentials", "/ice?service=turn", "/turn?service=turn"][request % 3];
+        let from = format!("203.0.113.{request}");
+        let answer = Answer::of(get(&broker, path).bearer_auth(KEY).header("x-forwarded-for", from)).await;
+        match answer.status.as_u16() {
+            200 => minted += 1,
+            429 => refused += 1,
+            other => panic!("{other}: {}", answer.text),
+        }
+    }
+    assert_eq!((minted, refused, cloudflare.history().mints()), (20, 40, 20));
+    let over = Answer::of(get(&broker, "/api/turn-credentials").bearer_auth(KEY)).await;
+    assert_eq!(over.error(), (429, "RATE_LIMITED".into()));
+    assert!(over.json()["message"].as_str().unwrap().contains("SERVER_KEY_REQUESTS"), "{}", over.text);
+    assert!(over.header("retry-after").is_some());
+    assert_eq!(broker.mint_with(OTHER_KEY).await.json()["source"], "cloudflare");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
+    let (cloudflare, broker) = with_keys(&[("RATE_LIMIT_REQUESTS", "1")]).await;
+    let foreign = |request: RequestBuilder| request.header("origin", "https://foreign.example");
+    for path in [
+        "/api/turn-credentials",
+        "/turn?service=turn",
+        "/ice?service=turn",
+        "/_matrix/client/v3/voip/turnServer",
+    ] {
+        assert_eq!(Answer::of(foreign(get(&broker, path)).bearer_auth(KEY)).await.status, 200, "{path}");
+    }
+    for path in ["/turn?service=turn", "/ice?service=turn"] {
+        for name in ["key", "api"] {
+            let request = foreign(get(&broker, &format!("{path}&username=ann&{name}={KEY}")));
+            assert_eq!(Answer::of(request).await.status, 200, "{path} {name}");
+        }
+    }
+    let form = broker.request(Method::POST, "/turn").body(format!("service=turn&api={KEY}&username=bob"));
+    assert_eq!(Answer::of(form).await.status, 200, "as Janus sends it");
+    assert_eq!(cloudflare.history().mints(), 9);
+    let users: Vec<_> = grants(&broker).await.iter().map(|grant| grant["user"].clone()).collect();
+    assert_eq!(users.iter().filter(|user| **user == "ann").count(), 4);
+    assert!(users.contains(&json!("bob")), "{users:?}");
+    // A key in the query of another route is not read.
+    let other = get(&broker, &format!("/api/turn-credentials?key={KEY}"));
+    assert_eq!(Answer::of(foreign(other)).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be() {
+    let (cloudflare, broker) = with_keys(&[]).await;
+    let wrong = KEY.replace('0', "1");
+    for path in ["/turn?service=turn", "/ice?service=turn"] {
+        for name in ["key", "api"] {
+            let answer = broker.get(&format!("{path}&{name}={wrong}")).await;
+            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path} {name}");
+            assert!(!answer.text.contains(&wrong), "{}", answer.text);
+        }
+    }
+    let both = broker.get(&format!("/turn?service=turn&key={KEY}&api={wrong}")).await;
+    assert_eq!(both.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(5));
+    assert_eq!(cloudflare.history().mints(), 0);
+    // An empty one is none, and a wrong bearer token is none, as ever.
+    assert_eq!(broker.get("/turn?service=turn&key=&api=").await.status, 200);
+    assert_eq!(broker.mint_with(&wrong).await.status, 200);
+    for _ in 0..20 {
+        broker.get(&format!("/ice?service=turn&key={wrong}")).await;
+    }
+    let answer = broker.get(&format!("/ice?service=turn&key={wrong}")).await;
+    assert_eq!(answer.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(
+        broker.get(&format!("/ice?service=turn&key={KEY}")).await.status,
+        200,
+        "the right one is served"
+    );
+}
+
+#[tokio::test]
+async fn without_server_keys_key_and_api_are_not_read() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("DOORS", "turn,ice")]).await;
+    for path in ["/turn?service=turn&key=x&api=y", "/ice?service=turn&key=x"] {
+        assert_eq!(broker.get(path).await.status, 200, "{path}");
+    }
+    let named = broker.get("/turn?service=turn&username=ann").await;
+    assert_eq!(named.status, 200);
+    assert!(grants(&broker).await.iter().all(|grant| grant["user"].is_null()), "nobody may name a user");
+}
+
+#[tokio::test]
+async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
+    let (_cloudflare, broker) = with_keys(&[("CLIENT_ADDRESSES", "full")]).await;
+    let path = "/api/turn-credentials?user=ann&label=room-1&ttl=600";
+    assert_eq!(Answer::of(get(&broker, path).bearer_auth(KEY)).await.json()["ttl"], 600);
+    let [grant] = &grants(&broker).await[..] else { panic!("one grant") };
+    assert_eq!((&grant["user"], &grant["label"]), (&json!("ann"), &json!("room-1")));
+    assert_eq!(grant["address"], Value::Null, "the server's address is nobody's");
+    broker.order(Method::POST, "/api/users/ann/block").await;
+    let blocked = Answer::of(get(&broker, path).bearer_auth(KEY)).await;
+    assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
+    let long = "u".repeat(129);
+    for query in ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"] {
+        let request = get(&broker, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
+        assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_a_user_holds_for_those_of_a_key() {
+    let (_cloudflare, broker) = with_keys(&[("USER_LIMIT_GB", "0.001")]).await;
+    let mint = |user: &str| get(&broker, &format!("/api/turn-credentials?user={user}")).bearer_auth(KEY);
+    let grant = Answer::of(mint("ann")).await.grant();
+    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(1);
+    broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 2_000_000})).await;
+    assert_eq!(Answer::of(mint("ann")).await.error(), (429, "USER_LIMIT_REACHED".into()));
+    assert_eq!(Answer::of(mint("bob")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_is_a_sign_in() {
+    let (_cloudflare, broker) = with_keys(&[USERS, ("AUTH_REQUIRED", "true")]).await;
+    assert_eq!(broker.mint().await.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200);
+    let minted = broker.mint_with(KEY).await;
+    assert_eq!(minted.status, 200);
+    // A page renews what the server has fetched for it.
+    broker.advance(80_000);
+    let renewed = broker.mint_with(&minted.grant()).await;
+    assert_eq!(renewed.json()["source"], "cloudflare");
+    let of_key = grants(&broker).await.into_iter().filter(|grant| grant["label"] == "app").count();
+    assert_eq!(of_key, 2);
+
+    let settings = [&COTURN[..], &[KEYS, ("AUTH_REQUIRED", "true")]].concat();
+    let only_keys = TestBroker::start(&settings).await;
+    assert_eq!(only_keys.mint().await.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(only_keys.mint_with(KEY).await.status, 200);
+}
+
+#[tokio::test]
+async fn each_token_is_of_one_kind() {
+    let (_cloudflare, broker) = with_keys(&[USERS]).await;
+    assert_eq!(broker.operator("/metrics").await.status, 200);
+    for token in [KEY, REPORTER] {
+        let answer = Answer::of(get(&broker, "/metrics").bearer_auth(token)).await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "no operator");
+    }
+    for token in [REPORTER, OPERATOR] {
+        let answer = broker.get(&format!("/turn?service=turn&key={token}")).await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "no server key");
+        assert_eq!(broker.mint_with(token).await.header("ratelimit-limit"), Some("10"), "an anonymous mint");
+    }
+}
