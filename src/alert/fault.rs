@@ -141,7 +141,7 @@ impl Fault {
             Self::CountsUnknown => FaultFacts::hint(
                 "UNKNOWN_BYTES",
                 Severity::Warning,
-                "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.",
+                "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
                 "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
             )
             .alerts("counts.unknown", "counts.known")

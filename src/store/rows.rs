@@ -24,7 +24,7 @@ pub(super) use sources::slot_key;
 use sources::{read_sources, slot_of, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: u32 = 10;
+pub const FORMAT: u32 = 11;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

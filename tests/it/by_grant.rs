@@ -68,6 +68,50 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
     );
 }
 
+#[tokio::test]
+async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_breaks_the_bound() {
+    let settings = [("RATE_LIMIT_REQUESTS", "200"), ("BANDWIDTH_LIMIT_GB", "100")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let fast = mint(&cloudflare, &broker).await;
+    for _ in 0..100 {
+        mint(&cloudflare, &broker).await;
+    }
+    for minute in 0..10 {
+        let at = format!("2025-01-15T12:{minute:02}:00Z");
+        cloudflare.analytics().relay_as("key-id", &fast.to_string(), &at, 750 * MB, 0);
+    }
+    broker.advance(600 + 600);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.status().await["boundHolds"], true, "all together relay less than is assumed");
+    poll(&broker, &mut GrantsState::default()).await;
+
+    let asked: Vec<_> = cloudflare.analytics().queries().into_iter().map(|asked| asked.body).collect();
+    let alone = json!([fast.to_string()]);
+    assert!(asked.iter().any(|body| body["variables"]["grants"] == alone), "{asked:?}");
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], false);
+    let hints = status["hints"].to_string();
+    assert!(
+        hints.contains("ASSUMPTION_BROKEN") && hints.contains("they relayed up to 100 Mbps each"),
+        "{hints}"
+    );
+}
+
+#[tokio::test]
+async fn bytes_under_identifiers_of_others_break_the_bound_above_a_hundredth_of_the_limit() {
+    let (cloudflare, broker) = with_analytics(&[("BANDWIDTH_LIMIT_GB", "100")]).await;
+    mint(&cloudflare, &broker).await;
+    for (minute, holds) in [(1, true), (2, false)] {
+        let at = format!("2025-01-15T12:{minute:02}:00Z");
+        cloudflare.analytics().relay_as("key-id", "a-guest", &at, 600 * MB, 0);
+        broker.advance(if minute == 1 { 600 + 120 } else { 60 });
+        poll(&broker, &mut GrantsState::default()).await;
+        let status = broker.status().await;
+        assert_eq!((&status["boundHolds"], minute), (&json!(holds), minute), "{}", status["hints"]);
+        assert!(status["hints"].to_string().contains("UNKNOWN_BYTES"), "{}", status["hints"]);
+    }
+}
+
 /// Bytes of each minute that these users relay.
 const PER_MINUTE: [(&str, u64); 2] = [("mallory", 7 * MB), ("ann", 3 * MB)];
 const MB: u64 = 1_000_000;

@@ -6,6 +6,7 @@
 //! state: it stays for what it spent, and for a tail that turns out to be longer.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub(crate) mod chains;
 pub(crate) mod counted;
 mod counts;
 pub(crate) mod dropped;
@@ -47,6 +48,7 @@ use crate::units::{BitRate, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::UsageRules;
 
+use chains::Chains;
 use counted::CountedSources;
 use dropped::Dropped;
 use due::Due;
@@ -76,6 +78,7 @@ pub struct Grants {
     /// The server keys, and the users if each of them has a limit.
     limited: LimitedSums,
     recent: RecentBytes,
+    chains: Chains,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
@@ -188,6 +191,7 @@ impl Grants {
         self.by_username.remove(&row);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
+        self.chains.forget(row.source, id);
         self.due.remove(row.ends_in(), id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);

@@ -14,6 +14,7 @@ use crate::source::IceSource;
 use crate::timeline::terms::SourceTerms;
 use crate::timeline::{Slice, Timeline};
 use crate::units::period::{BillingDay, Period};
+use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures};
@@ -241,6 +242,12 @@ impl Ledger {
             total.live = total.live.saturating_add(slice.live);
         }
         total
+    }
+
+    /// The most that is promised at a source in a minute of this period that has begun; zero for any other one.
+    pub fn promised_in(&self, source: IceSource, minute: Minute) -> ByteCount {
+        let promised = self.of(source).map(|source| source.minutes.promised_in_whole(minute));
+        ByteCount::saturating(promised.unwrap_or(0))
     }
 
     fn sum(&self, figure: impl Fn(&Minutes) -> ByteCount) -> ByteCount {

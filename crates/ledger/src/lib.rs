@@ -73,8 +73,8 @@ pub use {
     doubt::*,
     grant_counts::*,
     grants::{
-        counted::*, dropped::*, listing::*, recent::*, requester::*, row::*, sfu::*, spent::*, summing::*,
-        terms::*, *,
+        chains::*, counted::*, dropped::*, listing::*, recent::*, requester::*, row::*, sfu::*, spent::*,
+        summing::*, terms::*, *,
     },
     key_name::*,
     lacking::*,

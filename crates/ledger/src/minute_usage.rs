@@ -68,8 +68,8 @@ pub struct SourceState {
     pub(crate) flowed: ByteCount,
     /// What the counts showed of the assumed rate.
     pub(crate) assumption: Assumption,
-    /// What they showed above the assumed rate.
-    pub(crate) excess: Excess,
+    /// What they showed above the assumed rate: of all grants together, and of chains of renewals.
+    pub(crate) excess: [Excess; 2],
     /// How late the provider's counts settle.
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.

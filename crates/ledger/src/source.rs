@@ -74,6 +74,12 @@ impl IceSource {
         matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
+    /// Whether what it counts of a grant are relayed bytes alone. coturn's counts are late by many packets, which are estimated; a session of
+    /// the SFU has a rate of its own.
+    pub const fn counts_grants_exactly(self) -> bool {
+        matches!(self, Self::Cloudflare | Self::Relay)
+    }
+
     /// Whether it refuses the credential of a revoked grant from then on, and ends what runs with it. coturn and Cloudflare accept
     /// a credential until it expires: a session that was ended can begin again.
     pub const fn refuses_revoked(self) -> bool {

@@ -22,7 +22,7 @@ use crate::proof::CountProof;
 use crate::rates::Rates;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
-use crate::trial::{Assumption, Excess, Trial};
+use crate::trial::{Assumption, Trial};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
@@ -94,7 +94,7 @@ impl Timeline {
             terms,
             billing_day,
             minutes: Minutes::open(billing_day.period_at(now), rates, terms.sampling, now, stored),
-            trial: Trial::new(rates.liability, terms.sampling, Assumption::default(), Excess::default()),
+            trial: Trial::new(rates.liability, terms.sampling, Assumption::default(), Default::default()),
             flowed: ByteCount::ZERO,
             now,
             running: Running::default(),

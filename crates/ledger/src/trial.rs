@@ -97,12 +97,13 @@ pub(crate) struct Trial {
     /// The highest average rate of one live grant between two of them.
     highest: Option<BitRate>,
     verdict: Assumption,
-    excess: Excess,
+    /// Of all grants together, and of chains of renewals, each for itself.
+    excess: [Excess; 2],
 }
 
 impl Trial {
     /// `verdict` and `excess`: those of the time before.
-    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption, excess: Excess) -> Self {
+    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption, excess: [Excess; 2]) -> Self {
         Self {
             assumed,
             sampling,
@@ -111,7 +112,7 @@ impl Trial {
             hours: vec![],
             highest: None,
             verdict,
-            excess: excess.at(assumed),
+            excess: excess.map(|excess| excess.at(assumed)),
         }
     }
 
@@ -119,9 +120,20 @@ impl Trial {
         self.verdict
     }
 
-    /// What counts of this period have shown above the assumed rate.
+    /// What counts of this period have shown above the assumed rate: the two ways to see it may see the same bytes.
     pub(crate) fn excess(&self) -> Excess {
+        let [of_all, of_chains] = self.excess;
+        of_all.max(of_chains)
+    }
+
+    /// The same, as stored.
+    pub(crate) fn stored_excess(&self) -> [Excess; 2] {
         self.excess
+    }
+
+    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
+    pub(crate) fn note_of_chains(&mut self, excess: Excess) {
+        self.excess[1] = self.excess[1].max(excess);
     }
 
     /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
@@ -161,12 +173,12 @@ impl Trial {
         self.minutes.clear();
         self.hours.clear();
         self.highest = None;
-        self.excess = Excess::default();
+        self.excess = Default::default();
     }
 
     /// The assumption holds until a reading contradicts it again.
     pub(crate) fn forget_verdict(&mut self) {
-        (self.verdict, self.excess) = (Assumption::default(), Excess::default());
+        (self.verdict, self.excess) = Default::default();
         self.minutes.clear();
     }
 
@@ -179,7 +191,7 @@ impl Trial {
             return self.keep(point, (!self.verdict.holds).then_some(observed));
         };
         let contradiction = self.contradiction(&first, &point);
-        self.excess = self.excess.max(contradiction.unwrap_or_default());
+        self.excess[0] = self.excess[0].max(contradiction.unwrap_or_default());
         self.keep(point, contradiction.map(|excess| excess.rate));
         self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
             Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },

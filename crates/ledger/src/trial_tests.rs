@@ -16,7 +16,7 @@ fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) 
 }
 
 fn trial() -> Trial {
-    Trial::new(BitRate::new(2_000_000), 0, Assumption::default(), Excess::default())
+    Trial::new(BitRate::new(2_000_000), 0, Assumption::default(), [Excess::default(); 2])
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_excess_is_the_most_of_one_span_until_the_period_ends_or_the_rate_is_assum
     }
     assert_eq!((trial.verdict().holds, trial.excess()), (true, excess));
     for (mbps, left) in [(2, excess), (6, excess), (7, Excess::default())] {
-        let again = Trial::new(BitRate::new(mbps * 1_000_000), 0, trial.verdict(), trial.excess());
+        let again = Trial::new(BitRate::new(mbps * 1_000_000), 0, trial.verdict(), trial.stored_excess());
         assert_eq!(again.excess(), left, "{mbps} Mbps");
     }
     let without_grant = Excess { rate: BitRate::default(), ..excess };
@@ -86,7 +86,7 @@ fn a_new_grant_does_not_hide_an_excess_that_goes_on() {
 fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
     let broken = Assumption { holds: false, observed: Some(BitRate::new(8_000_000)) };
     for is_reset in [false, true] {
-        let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken, Excess::default());
+        let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken, [Excess::default(); 2]);
         for n in 0..70 {
             add(&mut trial, n, 0, u128::from(n), 1);
             assert_eq!(trial.verdict().holds, n >= if is_reset { 66 } else { 61 }, "minute {n}");
@@ -101,8 +101,12 @@ fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
 fn the_greater_of_assumed_and_observed_rate_counts_up_to_what_a_client_reaches() {
     for (observed, assumed, liability) in [(4, 2, 4), (4, 8, 8), (400, 2, 100), (400, 200, 200)] {
         let [observed, assumed] = [observed, assumed].map(|mbps| BitRate::new(mbps * 1_000_000));
-        let trial =
-            Trial::new(assumed, 0, Assumption { holds: false, observed: Some(observed) }, Excess::default());
+        let trial = Trial::new(
+            assumed,
+            0,
+            Assumption { holds: false, observed: Some(observed) },
+            [Excess::default(); 2],
+        );
         assert_eq!(trial.liability(), BitRate::new(liability * 1_000_000));
     }
 }
@@ -136,7 +140,7 @@ fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
         }
     }
     let period = BillingDay::new(1).unwrap().period_at(minute(0));
-    let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict(), trial.excess());
+    let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict(), trial.stored_excess());
     again.restore_hours(&trial.hours(period), period);
     assert_eq!(kbps(&again), 200, "it is stored");
     trial.begin_period();
@@ -154,7 +158,7 @@ fn bytes_without_any_grant_break_the_assumption_without_a_rate() {
 
 #[test]
 fn an_excess_within_the_sampling_margin_is_accepted() {
-    let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default(), Excess::default());
+    let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default(), [Excess::default(); 2]);
     add(&mut trial, 0, 1_000_000_000_000, 0, 0);
     add(&mut trial, 1, 1_050_000_000_000, 0, 0);
     assert!(trial.verdict().holds);

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
+use super::lateness::Span;
 use super::spans::{final_after, spans};
 use super::tail::TailWatch;
 use super::{CloudflareMeter, count_failure, pause_after};
-use turn_ledger::{GrantCounts, IceSource, Timestamp, Traffic};
+use turn_ledger::{GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
 /// query of tails: in 5 minutes 105 of the 300 queries that Cloudflare allows.
@@ -25,6 +26,8 @@ const INTERVAL_MIN: Duration = Duration::from_secs(60);
 const EXPIRES_SOON: Duration = Duration::from_secs(600);
 /// How many grants are looked up at once, because the books are locked meanwhile.
 const LOOK_UP_MAX: usize = 1_000;
+/// How many chains of renewals are asked for alone in one poll.
+const SUSPECTS_MAX: usize = 4;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
 /// What is remembered from poll to poll.
@@ -80,8 +83,20 @@ impl CloudflareMeter {
         if let Some(error) = failed {
             return Err(error);
         }
+        self.judge_suspects().await?;
         self.look_at_tails(&taken, spans.open.until, &mut state.tail).await?;
         Ok(taken)
+    }
+
+    /// Asks for each chain of renewals of which more was counted than promised, alone, and passes the answer to the books.
+    async fn judge_suspects(&self) -> Result<(), AnalyticsError> {
+        for suspect in self.account.read(|books| books.grants().suspects(SOURCE, SUSPECTS_MAX)) {
+            let from = Minute::of(suspect.from).start();
+            let span = Span { from, until: suspect.until, age: Duration::ZERO };
+            let counted = self.api.bytes_of(&suspect.grants, span).await?;
+            self.account.change(|books| books.judge(SOURCE, &suspect, counted));
+        }
+        Ok(())
     }
 
     /// Notes the grants that relayed about the time of their expiry, and asks for the minutes of those whose minutes are final.

@@ -178,7 +178,8 @@ impl Books {
             *share = self.limit_share(of);
         }
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
-        let per_minute = per_minute.unwrap_or(request.per_minute);
+        let raised = renews.map_or(0, |id| self.grants.judged_rate(source, id));
+        let per_minute = per_minute.unwrap_or(request.per_minute.max(raised));
         self.ledger.admit(&Request { per_minute, clients, limits, ..request }).map_err(NotAdmitted::Refused)
     }
 

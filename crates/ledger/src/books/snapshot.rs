@@ -80,12 +80,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was used, and at least a
-    /// thousandth of the limit.
+    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was used and at least a
+    /// thousandth of the limit, or so many that the bound does not hold.
     pub fn has_unknown_bytes(&self) -> bool {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.figures.used.share_up(UNKNOWN_PERCENT);
-        u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART)
+        let is_much = u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART);
+        is_much || !self.grants_are_known()
+    }
+
+    /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit. No
+    /// promise covers such bytes.
+    pub fn grants_are_known(&self) -> bool {
+        self.is_small(self.unknown_bytes)
     }
 
     /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time.
@@ -131,6 +138,7 @@ impl Snapshot {
         let MeasuredUsage { late_counts, disbelief, .. } = self.measured;
         let is_counted = disbelief.is_none() && late_counts.is_none_or(|late| !late.grows);
         self.rate_holds()
+            && self.grants_are_known()
             && self.counts_reach_vouched()
             && !self.measured.uncut
             && self.unseen.is_none()

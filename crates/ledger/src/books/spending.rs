@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Books;
 use crate::grant_counts::GrantCounts;
 use crate::grants::Grants;
+use crate::grants::chains::Suspect;
 use crate::grants::row::GrantRow;
 use crate::reports::Closed;
 use crate::source::IceSource;
@@ -43,11 +44,29 @@ impl Books {
         self.grants.take_counts(source, counts, self.connections.rules().billed, limit)
     }
 
+    /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
+    pub fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: Traffic) {
+        let counted = counted.billed(self.connections.rules().billed);
+        self.judge_bytes(source, suspect, counted);
+    }
+
+    fn judge_bytes(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
+        if let Some((excess, raised)) = self.grants.judge(source, suspect, counted) {
+            self.ledger.apply_all(raised);
+            self.ledger.note_excess(source, excess);
+        }
+    }
+
     /// Takes what a relay of this process has carried for its grants since the last call.
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
         let (now, billed) = (self.now(), self.connections.rules().billed);
         let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.add_counts(source, &added, now);
+        // Its counts are exact.
+        for suspect in self.grants.suspects(source, usize::MAX) {
+            let counted = self.grants.counted_of(&suspect.grants);
+            self.judge_bytes(source, &suspect, counted);
+        }
     }
 
     /// What the rows of who spends add up to.

@@ -245,6 +245,7 @@ impl Grants {
             if after != before {
                 self.recent.count(id, after.measured().minus(before.measured()), from, at);
                 self.dirty.note(id);
+                self.suspect(id, source, at);
             }
         }
         unknown

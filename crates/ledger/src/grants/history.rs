@@ -53,6 +53,9 @@ impl Grants {
                 self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
                 note_key_end(&mut self.key_ends, row);
             }
+            if let Some(by) = row.extra().renewed_by {
+                self.chains.note(*id, by);
+            }
             if row.spent().claimed() > ByteCount::ZERO {
                 self.claiming.insert((row.source, *id));
             }
@@ -160,6 +163,7 @@ impl Grants {
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
+        self.chains.forget(row.source, id);
         self.drop_row(&row);
         self.dirty.note_removed(id);
     }

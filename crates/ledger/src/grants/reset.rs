@@ -19,6 +19,7 @@ impl Grants {
         if !is_same {
             self.limited.begin();
             self.forget_unknown();
+            self.chains.begin_period();
         }
     }
 

@@ -55,6 +55,11 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
+    /// The margin of error of a source's count, in percent.
+    pub(super) fn sampling(&self, source: IceSource) -> u32 {
+        self.sampling.iter().find(|(of, _)| *of == source).map_or(0, |(_, percent)| *percent)
+    }
+
     /// Whether each user has a limit.
     pub(super) fn limits_users(&self) -> bool {
         self.bounds.spenders.user_limit.is_some()
@@ -102,8 +107,7 @@ impl GrantTerms {
 
     /// The share of a grant in its sums, if this is what it has spent.
     pub(super) fn share(&self, row: &GrantRow, spent: &Spent) -> Sums {
-        let sampling = self.sampling.iter().find(|(source, _)| *source == row.source);
-        let settled = spent.settled(sampling.map_or(0, |(_, percent)| *percent));
+        let settled = spent.settled(self.sampling(row.source));
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
         Sums::of_grant([spent.measured(), spent.claimed(), settled], seen)
     }

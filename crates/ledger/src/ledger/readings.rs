@@ -13,6 +13,7 @@ use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
+use crate::trial::Excess;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -95,6 +96,11 @@ impl Ledger {
     /// Until when sessions of this source were cut whose grant was over; 1970 if never.
     pub(crate) fn cut_until(&self, source: IceSource) -> Timestamp {
         self.of(source).map_or(Timestamp::default(), |timeline| timeline.cut_until)
+    }
+
+    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
+    pub(crate) fn note_excess(&mut self, source: IceSource, excess: Excess) {
+        self.with(source, |timeline| timeline.note_excess(excess));
     }
 
     /// Sets how late this source's counts settle.

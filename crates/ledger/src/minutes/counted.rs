@@ -246,6 +246,11 @@ impl Minutes {
         parts.fold(0, u128::saturating_add)
     }
 
+    /// The most that the grants alive in a minute that has begun may relay in it.
+    pub(crate) fn promised_in_whole(&self, minute: Minute) -> u128 {
+        self.get(minute).map_or(0, |cell| self.rates.promised(cell.promised()))
+    }
+
     /// The most that the grants alive in a minute may relay in `millis` of it. Rounded down, so the parts of a minute
     /// add up to no more than the minute.
     fn promised_in(&self, cell: Cell, millis: u64) -> u128 {

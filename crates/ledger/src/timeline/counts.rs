@@ -10,7 +10,7 @@ use super::Timeline;
 use crate::day::DayCount;
 use crate::minute_usage::{SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{CONTRADICTED_FOR, Point, Trial};
+use crate::trial::{CONTRADICTED_FOR, Excess, Point, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -120,6 +120,11 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
+    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
+    pub(crate) fn note_excess(&mut self, excess: Excess) {
+        self.trial.note_of_chains(excess);
+    }
+
     /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
     pub(crate) fn end_unread_trial(&mut self) {
         let is_over = !self.terms.is_read && self.now.since(self.began_at) >= CONTRADICTED_FOR;
@@ -171,7 +176,7 @@ impl Timeline {
             period: self.minutes.period(),
             flowed: self.flowed,
             assumption: self.trial.verdict(),
-            excess: self.trial.excess(),
+            excess: self.trial.stored_excess(),
             late: self.late_counts,
             doubt: self.doubt.clone(),
             fallen: self.fallen.clone(),

@@ -14,6 +14,8 @@
 //! - in strict mode with a limit for each user, no user's true bytes exceed it;
 //! - the days of a source add up to what it measured, the sources to what is used, and so do the rows of each kind of spender;
 //! - no more is measured of a user than the user relayed;
+//! - what relays at a source is promised for its minute, also in past minutes that nobody has counted;
+//! - where no assumption is broken and nobody whose word counts has said anything wrong, the bound is said to hold, whatever pages claim;
 //! - a credential that relays has a live grant, and a promise until it stops working;
 //! - no more may flow to a page of the SFU than is promised for its session;
 //! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
@@ -74,6 +76,7 @@ fn check_seeds(strict: bool) {
     if only == u64::MAX {
         assert!(part(&tally.unchecked) <= tally.steps, "too little is checked: {tally:?}");
         assert!(part(&tally.excused) <= tally.strict, "too little is checked: {tally:?}");
+        assert!(tally.undisturbed * 20 > tally.steps, "the bound rarely has to hold: {tally:?}");
         assert!(!strict || tally.users * 12 > tally.strict, "too little is checked: {tally:?}");
         assert!(!strict || tally.near * 20 > tally.users, "the limit of a user is rarely near: {tally:?}");
     }

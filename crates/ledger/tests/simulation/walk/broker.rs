@@ -96,6 +96,8 @@ pub(crate) struct Broker<D> {
     pub(crate) lacked: bool,
     /// Whether the app server has reported a connection. What it reports can exceed the limit.
     pub(super) has_reporter: bool,
+    /// Whether the provider has answered a count that no byte explains: a lower, an absurd or a future one.
+    pub(super) was_misled: bool,
     /// Whether something has happened that may contradict the assumed rate.
     pub(crate) may_break: bool,
     /// The ended period whose whole count was read last.
@@ -164,6 +166,7 @@ impl<D: Disk> Broker<D> {
             lacks: false,
             lacked: false,
             has_reporter: false,
+            was_misled: false,
             may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,

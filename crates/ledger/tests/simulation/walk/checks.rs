@@ -10,6 +10,7 @@ use super::broker::{Broker, Signs};
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
 use super::minting::user_named;
+use super::promised::Relayed;
 use super::sums;
 use super::world::{METERED, World};
 
@@ -58,6 +59,8 @@ pub(crate) struct Tally {
     pub(crate) users: u64,
     /// Times that a user had used most of it.
     pub(crate) near: u64,
+    /// Steps after which the bound had to be said to hold.
+    pub(crate) undisturbed: u64,
 }
 
 impl Tally {
@@ -66,6 +69,7 @@ impl Tally {
         self.strict += other.strict;
         self.users += other.users;
         self.near += other.near;
+        self.undisturbed += other.undisturbed;
         for (excuses, of) in [(&mut self.unchecked, other.unchecked), (&mut self.excused, other.excused)] {
             for (excuse, steps) in of {
                 *excuses.entry(excuse).or_default() += steps;
@@ -97,6 +101,8 @@ pub(crate) struct Checks {
     wrong_until: u64,
     /// A clock that was behind has hidden the start of the period that ends then.
     missed_until: Timestamp,
+    /// What relayed in each minute.
+    relayed: Relayed,
     pub(crate) tally: Tally,
 }
 
@@ -112,6 +118,7 @@ impl Checks {
             is_set_wrong: false,
             wrong_until: 0,
             missed_until: Timestamp::default(),
+            relayed: Relayed::default(),
             tally: Tally::default(),
         }
     }
@@ -141,6 +148,7 @@ impl Checks {
             self.ceiling = self.highest_limit;
         }
         self.tally.steps += 1;
+        self.tally.undisturbed += u64::from(broker.is_undisturbed());
         if let Some(unchecked) = unchecked {
             *self.tally.unchecked.entry(unchecked).or_default() += 1;
         }
@@ -156,6 +164,7 @@ impl Checks {
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
         let failed = bound.or_else(|| sums::sums(world, broker, &snapshot));
         let failed = failed.or_else(|| broker.unpromised(world));
+        let failed = failed.or_else(|| self.unpromised(world, broker));
         let failed = failed.or_else(|| sums::status(world, broker, &snapshot));
         let failed = failed.or_else(|| sums::rows(world, broker));
         let failed = failed.or_else(|| sums::spenders(world, broker, &snapshot));
@@ -200,6 +209,19 @@ impl Checks {
             (Excuse::Both, broker.settings.relays_with_both),
         ];
         reasons.into_iter().find(|(_, is_so)| *is_so).map(|(excuse, _)| excuse)
+    }
+
+    /// What relays is promised for its minute, unless the books do not have the world's time, lost grants, or a client relays with two
+    /// credentials of one chain.
+    fn unpromised(&mut self, world: &World, broker: &Broker<impl Disk>) -> Option<String> {
+        if self.is_set_wrong || broker.was_restored || broker.settings.relays_with_both {
+            self.relayed.clear();
+            return None;
+        }
+        self.relayed.note(world, broker);
+        // The minutes before change at a start, and with the period.
+        let is_due = self.tally.steps.is_multiple_of(8);
+        is_due.then(|| self.relayed.unpromised(broker)).flatten()
     }
 
     /// No user has relayed more than the limit of a user, in strict mode.

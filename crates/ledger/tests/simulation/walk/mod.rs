@@ -20,6 +20,7 @@ pub(crate) mod faults;
 mod lateness;
 mod minting;
 pub(crate) mod ops;
+mod promised;
 mod readings;
 mod refusals;
 mod reports;

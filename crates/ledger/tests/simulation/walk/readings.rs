@@ -10,6 +10,7 @@ use turn_ledger::{
 use super::broker::Broker;
 use super::checks::{Excuse, span};
 use super::disk::Disk;
+use super::minting::Held;
 use super::settings::{ONE, SOURCE, millis};
 use super::spans::{Spans, spans};
 use super::world::{PROBE_BYTES, World};
@@ -153,7 +154,11 @@ impl<D: Disk> Broker<D> {
             (bytes > 0 && (is_complete || grant.as_bytes()[7].is_multiple_of(2)))
                 .then_some((*grant, Traffic::new(0, bytes)))
         };
-        let mut by_grant: BTreeMap<_, _> = self.users.keys().filter_map(seen).collect();
+        let mut by_grant: BTreeMap<_, _> = world
+            .grants(SOURCE)
+            .filter(|id| self.users.contains_key(id))
+            .filter_map(|id| seen(&id))
+            .collect();
         by_grant.extend(others(missed));
         let counts = GrantCounts {
             from,
@@ -179,6 +184,41 @@ impl<D: Disk> Broker<D> {
             self.flush();
         }
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
+        self.judge_suspects(world);
+        if is_complete && missed == 0 {
+            self.expect_excess(world, end);
+        }
+    }
+
+    /// Asks for each chain of which more was counted than promised, alone.
+    fn judge_suspects(&mut self, world: &World) {
+        for suspect in self.books.grants().suspects(SOURCE, usize::MAX) {
+            let [from, until] = [suspect.from, suspect.until].map(|at| at.millis_since(self.begin));
+            let bytes: u64 = suspect.grants.iter().map(|id| world.bytes_of_grant(*id, from, until)).sum();
+            self.books.judge(SOURCE, &suspect, Traffic::new(0, bytes));
+        }
+    }
+
+    /// Each grant was counted up to an instant: if some relayed so much more than is assumed, the bound is not said to hold.
+    fn expect_excess(&mut self, world: &World, until: u64) {
+        let figures = self.books.snapshot().figures;
+        let start = figures.period.start.millis_since(self.begin);
+        let rate = self.settings.assumed(SOURCE).rate;
+        let exceeded = |held: &Held| {
+            let from = held.grant.issued_at.millis_since(self.begin).max(start);
+            let bytes = world.bytes_of_grant(held.grant.id, from, until) / 100
+                * u64::from(100 - self.settings.sampling);
+            bytes.saturating_sub(rate * (until.saturating_sub(from) + 4 * 60_000))
+        };
+        let is_known = |held: &&Held| {
+            held.grant.source == SOURCE
+                && self.books.grants().get(held.grant.id).is_some_and(|row| row.extra().renewed)
+        };
+        let exceeded: u64 = self.grants.iter().filter(|held| !is_known(held)).map(exceeded).sum();
+        let is_said = !self.books.snapshot().rate_holds();
+        self.expect(exceeded <= figures.limit.get() / 50 || is_said, || {
+            format!("grants have relayed {exceeded} more than is assumed, and the bound is said to hold")
+        });
     }
 
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
@@ -249,6 +289,7 @@ impl<D: Disk> Broker<D> {
 
     /// Reads a count of the day that is half of the previous one.
     pub(super) fn read_fallen(&mut self, now: Timestamp) {
+        self.was_misled = true;
         let day = Day::until(now);
         let granted = self.books.ledger().day(SOURCE, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
@@ -260,6 +301,7 @@ impl<D: Disk> Broker<D> {
 
     /// Reads a count of the day that grew by more than ten times what was promised, and by more than a tenth of the limit.
     pub(super) fn read_absurd(&mut self, now: Timestamp) {
+        self.was_misled = true;
         let day = Day::until(now);
         // A second one would confirm the first.
         let is_doubted = self.books.snapshot().measured.disbelief == Some(Disbelief::Absurd);
@@ -278,6 +320,7 @@ impl<D: Disk> Broker<D> {
 
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.
     pub(super) fn read_ahead(&mut self, world: &mut World, ahead: u64) {
+        self.was_misled = true;
         self.set_reference(world);
         let now = self.books.now();
         let period = self.books.snapshot().figures.period;

@@ -148,6 +148,12 @@ impl Settings {
         self.tail.map_or(source.expiry_tail(), Duration::from_secs)
     }
 
+    /// How long a session may go on after its credential, in milliseconds: until it is cut, where that is so.
+    pub(super) fn tail_of_session(&self, source: IceSource) -> u64 {
+        let tail = self.tail(source);
+        millis(if self.cli && source == IceSource::Coturn { tail.min(CUT_TAIL) } else { tail })
+    }
+
     /// What is assumed of a credential of this source. Those of a coturn that is cut are promised the long tail as soon as it is not.
     pub(crate) fn assumed(&self, source: IceSource) -> Relaying {
         Relaying { rate: self.mbps * BYTES_PER_MILLI, tail: millis(self.tail(source)) }

@@ -74,6 +74,11 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
+    if broker.is_undisturbed() && !snapshot.bound_holds() {
+        return Some(format!(
+            "nothing but pages has said anything, and the bound is said not to hold: {snapshot:?}"
+        ));
+    }
     let is_broken = !snapshot.measured.agrees() && !broker.may_break && !broker.settings.cli;
     is_broken.then(|| "the assumption is broken without a reason".into())
 }
@@ -138,6 +143,16 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
 }
 
 impl<D: Disk> Broker<D> {
+    /// Whether no assumption was broken, no clock was wrong, and nobody whose word counts has said anything wrong. Pages may have.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        let is_time_right = self.step == 0 && self.offset == 0 && self.paused == 0 && self.boot == 1;
+        let is_counted = !self.settings.counts_nothing && !self.was_misled && !self.settings.cli;
+        let is_broken = self.may_break || self.has_reporter || self.settings.relays_with_both;
+        // Some identifiers of others are counted, with a byte each.
+        let is_little = self.limit.get() >= 1_000_000;
+        is_time_right && is_counted && is_little && !is_broken && !self.was_restored && !self.lags
+    }
+
     /// A period has ended with this step, or not. It keeps what was used of it, and no more than was committed. `past`: what the books
     /// said before.
     pub(super) fn check_past(&mut self, past: &Snapshot) {

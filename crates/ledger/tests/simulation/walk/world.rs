@@ -238,6 +238,16 @@ impl World {
         }
     }
 
+    /// What those relay at most who keep to what was assumed of them, in bytes per millisecond. `tail`: what is assumed for now.
+    pub(crate) fn rate_within(&self, source: IceSource, tail: u64) -> u64 {
+        let relay = self.flows[index(source)].holders.iter().filter(|holder| {
+            let Relaying { rate, tail: assumed } = holder.assumed;
+            let is_in_time = self.now < holder.end.min(holder.expires.saturating_add(tail.min(assumed)));
+            is_in_time && holder.rate <= rate && !holder.is_unknown
+        });
+        relay.map(|holder| holder.rate).sum()
+    }
+
     /// Whether somebody can relay with a credential that the books do not know.
     pub(crate) fn has_unknown(&self) -> bool {
         let mut holders = self.flows.iter().flat_map(|flow| &flow.holders);

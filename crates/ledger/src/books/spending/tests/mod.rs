@@ -19,6 +19,7 @@ use crate::units::period::BillingDay;
 use crate::verdict::BudgetMode;
 use std::time::Duration;
 
+mod chains;
 mod counts;
 mod full;
 mod left;

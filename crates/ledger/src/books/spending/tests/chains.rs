@@ -1,0 +1,113 @@
+//! What counts show of a chain of renewals above its promise.
+
+use super::*;
+use crate::grants::chains::Suspect;
+use crate::trial::Excess;
+use crate::units::BitRate;
+
+/// Books with a limit of 1,000 GB and thirty idle grants, ten minutes later.
+fn among_idle_ones() -> (Broker, Grant) {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    for _ in 0..30 {
+        broker.mint(requester("idle"), 20_000).unwrap();
+    }
+    let ann = broker.mint(requester("ann"), 20_000).unwrap();
+    broker.books.advance(at(600));
+    (broker, ann)
+}
+
+fn suspects(broker: &Broker) -> Vec<Suspect> {
+    broker.books.grants().suspects(SOURCE, 9)
+}
+
+fn per_minute(broker: &Broker, grant: Grant) -> u64 {
+    broker.books.grants().get(grant.id).unwrap().promised.unwrap().per_minute
+}
+
+fn excess(broker: &Broker) -> Excess {
+    broker.books.snapshot().measured.excess
+}
+
+#[test]
+fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own_promise() {
+    let (mut broker, ann) = among_idle_ones();
+    // 150 Mbps for ten minutes: 1.1 % of the limit.
+    let fast = 750 * MINUTE_BYTES;
+    assert!(broker.count(at(600), false, &[(ann.id, fast)], 0));
+    assert!(broker.books.snapshot().rate_holds(), "it was not asked for alone");
+    let found = suspects(&broker);
+    assert_eq!(found, [Suspect { grants: vec![ann.id], from: at(0), until: at(600) }]);
+    let committed = broker.books.snapshot().figures.committed.get();
+    broker.books.judge(SOURCE, &found[0], Traffic::new(0, fast));
+    // Ten minutes and the two edges were promised.
+    let bytes = ByteCount::new(738 * MINUTE_BYTES);
+    assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(150_000_000) });
+    assert!(!broker.books.snapshot().rate_holds() && suspects(&broker).is_empty());
+    let highest = 100_000_000 / 8 * 60;
+    assert_eq!(per_minute(&broker, ann), highest, "no relay carries more for one grant");
+    let others: Vec<_> = broker.books.grants().iter().filter(|(id, _)| **id != ann.id).collect();
+    assert!(others.iter().all(|(_, row)| row.promised.unwrap().per_minute == MINUTE_BYTES));
+    assert!(broker.books.snapshot().figures.committed.get() > committed);
+    broker.restart();
+    assert_eq!(excess(&broker).bytes, bytes);
+    assert_eq!(per_minute(&broker, ann), highest);
+    broker.setup.terms.rates.liability = BitRate::new(150_000_000);
+    broker.restart();
+    assert_eq!(excess(&broker), Excess::default(), "this rate is assumed now");
+}
+
+#[test]
+fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
+    let (mut broker, ann) = among_idle_ones();
+    assert!(broker.count(at(600), false, &[(ann.id, 100 * MINUTE_BYTES)], 0));
+    let found = suspects(&broker);
+    broker.books.judge(SOURCE, &found[0], Traffic::new(0, 12 * MINUTE_BYTES));
+    assert_eq!((excess(&broker), per_minute(&broker, ann)), (Excess::default(), MINUTE_BYTES));
+    assert!(suspects(&broker).is_empty(), "until more is counted");
+    assert!(broker.count(at(600), false, &[(ann.id, 101 * MINUTE_BYTES)], 0));
+    assert_eq!(suspects(&broker), found);
+    broker.books.advance(at(7_200));
+    assert!(suspects(&broker).is_empty(), "a new period");
+}
+
+#[test]
+fn a_raised_promise_hides_nothing_that_comes_later() {
+    let (mut broker, ann) = among_idle_ones();
+    for (minutes, counted, exceeded) in [(10, 52, 40), (10, 104, 92), (20, 160, 138), (60, 160, 138)] {
+        broker.books.advance(at(minutes * 60));
+        assert!(broker.count(at(minutes * 60), false, &[(ann.id, counted * MINUTE_BYTES)], 0));
+        for suspect in suspects(&broker) {
+            broker.books.judge(SOURCE, &suspect, Traffic::new(0, counted * MINUTE_BYTES));
+        }
+        assert_eq!(excess(&broker).bytes.get(), exceeded * MINUTE_BYTES, "after {minutes} minutes");
+    }
+}
+
+#[test]
+fn the_credentials_of_a_chain_stay_within_one_rate_together() {
+    let (mut broker, first) = among_idle_ones();
+    broker.books.advance(first.refresh_after());
+    assert!(broker.books.take_renewal(&first));
+    let renews = |renewed: Grant| Requester { renews: Some(renewed.id), ..requester("ann") };
+    let second = broker.mint(renews(first), 20_000).unwrap();
+    let minutes = second.issued_at.millis_since(first.issued_at) / 60_000 + 60;
+    let until = first.issued_at.plus_millis(minutes * 60_000);
+    broker.books.advance(until);
+    broker.books.advance(at(7_199).max(until));
+    let period = broker.books.ledger().period();
+    // Each stays within the rate, so only their sum shows it.
+    let since = until.millis_since(first.issued_at.max(period.start)) / 60_000;
+    let of_second = until.millis_since(second.issued_at.max(period.start)) / 60_000;
+    let counts = [(first.id, since * MINUTE_BYTES), (second.id, of_second * MINUTE_BYTES)];
+    assert!(broker.count(until, false, &counts, 0));
+    let found = suspects(&broker);
+    assert_eq!(found.iter().map(|it| it.grants.clone()).collect::<Vec<_>>(), [vec![first.id, second.id]]);
+    broker.books.judge(SOURCE, &found[0], Traffic::new(0, (since + of_second) * MINUTE_BYTES));
+    assert_eq!(excess(&broker).bytes.get(), (of_second - 2) * MINUTE_BYTES);
+    let raised = per_minute(&broker, second);
+    assert!(raised > MINUTE_BYTES && per_minute(&broker, first) == raised);
+    broker.books.advance(second.refresh_after());
+    assert!(broker.books.take_renewal(&second));
+    let third = broker.mint(renews(second), 20_000).unwrap();
+    assert_eq!(per_minute(&broker, third), raised, "a renewal goes on at the rate of its chain");
+}

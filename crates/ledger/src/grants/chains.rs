@@ -1,0 +1,181 @@
+//! What counts show of a chain of renewals above its promise. Tests: `src/books/spending/tests/chains.rs`.
+//! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
+//! chain that relays more beside idle ones. Its promises are raised to the rate that its counts show, and no others.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+use std::iter;
+
+use super::Grants;
+use super::row::GrantRow;
+use crate::allowance::RELAY_RATE_MAX;
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::trial::Excess;
+use crate::units::slot::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::UsageChange;
+
+/// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
+const MEMBERS_MAX: usize = 100;
+/// The most chains that wait to be asked for, and the most whose raised rate is remembered for their renewals.
+const CHAINS_MAX: usize = 1_000;
+/// The provider's minutes may differ from ours by one at each end.
+const EDGES: u64 = 2;
+
+/// Chains of renewals, by the first grant that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// The grant that each renewal renews, of those in the table.
+    renewed: BTreeMap<GrantId, GrantId>,
+    /// Those of which more was counted than promised, with the end of the count.
+    suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
+    /// What was counted of each above the assumed rate. A restart forgets it: the sum is stored.
+    judged: BTreeMap<(IceSource, GrantId), Excess>,
+}
+
+/// A chain of renewals of which more was counted than promised. Counts of many grants are sampled, so its grants are asked for alone before
+/// they are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its grants in this period, in the order of their renewals.
+    pub grants: Vec<GrantId>,
+    /// When its first one was issued, or when the period began.
+    pub from: Timestamp,
+    /// The end of the count.
+    pub until: Timestamp,
+}
+
+impl Chains {
+    pub(super) fn note(&mut self, renewed: GrantId, by: GrantId) {
+        self.renewed.insert(by, renewed);
+    }
+
+    /// A grant leaves the table.
+    pub(super) fn forget(&mut self, source: IceSource, id: GrantId) {
+        self.renewed.remove(&id);
+        self.suspects.remove(&(source, id));
+        self.judged.remove(&(source, id));
+    }
+
+    /// Counts of another period say nothing about these.
+    pub(super) fn begin_period(&mut self) {
+        (self.suspects, self.judged) = Default::default();
+    }
+}
+
+impl Grants {
+    /// The grants of the chain of this one at its source, as far as they are looked at.
+    fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
+        let is_of_it = |id: &GrantId| self.any(*id).is_some_and(|row| row.source == source);
+        let before = |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
+        let first = iter::successors(Some(id), before).take(MEMBERS_MAX).last().unwrap_or(id);
+        self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
+    }
+
+    /// The rate that counts have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the assumed one.
+    pub(crate) fn judged_rate(&self, source: IceSource, renewed: GrantId) -> u64 {
+        let first = || self.chain_of(renewed, source).first().copied();
+        let first = if self.chains.judged.is_empty() { None } else { first() };
+        let judged = first.and_then(|first| self.chains.judged.get(&(source, first)));
+        judged.map_or(0, |excess| promised_at(excess.rate))
+    }
+
+    /// A grant was counted until an instant: notes its chain if that is more than is promised.
+    pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
+        let grants = self.chain_of(id, source);
+        let counted = self.counted_of(&grants);
+        let Some(first) = grants.first().copied() else { return };
+        let has_room = self.chains.suspects.len() < CHAINS_MAX;
+        if source.counts_grants_exactly()
+            && has_room
+            && self.excess(&grants, source, counted, until).is_some()
+        {
+            self.chains.suspects.insert((source, first), until);
+        }
+    }
+
+    /// What was counted for these grants in this period.
+    pub(crate) fn counted_of(&self, grants: &[GrantId]) -> ByteCount {
+        let rows = grants.iter().filter_map(|id| self.any(*id));
+        rows.map(|row| self.spent_of(row).measured()).fold(ByteCount::ZERO, ByteCount::plus)
+    }
+
+    /// At most `most` chains of a source of which more was counted than promised. Those come first that were not judged before.
+    pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
+        let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
+        let mut suspects: Vec<_> = of_source.map(|((_, first), until)| (*first, *until)).collect();
+        suspects.sort_by_key(|(first, _)| self.chains.judged.contains_key(&(source, *first)));
+        let of_chain = |(first, until): (GrantId, Timestamp)| {
+            let from = self.any(first).map(|row| row.issued_at.max(self.period.start))?;
+            Some(Suspect { grants: self.chain_of(first, source), from, until })
+        };
+        suspects.into_iter().take(most).filter_map(of_chain).collect()
+    }
+
+    /// So many bytes of a chain were counted when it was asked for alone. Returns what all chains of the source exceed the assumed rate by,
+    /// and the changes that raise the promises of this one; `None` if it does not.
+    pub(crate) fn judge(
+        &mut self,
+        source: IceSource,
+        suspect: &Suspect,
+        counted: ByteCount,
+    ) -> Option<(Excess, Vec<UsageChange>)> {
+        let first = *suspect.grants.first()?;
+        self.chains.suspects.remove(&(source, first))?;
+        let excess = self.excess(&suspect.grants, source, counted, suspect.until)?;
+        if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&(source, first)) {
+            let judged = self.chains.judged.entry((source, first)).or_default();
+            *judged = judged.max(excess);
+        }
+        let per_minute = promised_at(excess.rate);
+        let raise = |row: &mut GrantRow| {
+            let raised = |time: PromisedTime| time.per_minute.max(per_minute);
+            row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
+        };
+        let changes = suspect.grants.iter().filter_map(|id| self.change_promise(*id, raise)).collect();
+        let of_source = self.chains.judged.iter().filter(|((of, _), _)| *of == source);
+        let sum = |sum: Excess, (_, excess): (_, &Excess)| Excess {
+            bytes: sum.bytes.plus(excess.bytes),
+            rate: sum.rate.max(excess.rate),
+        };
+        Some((of_source.fold(Excess::default(), sum), changes))
+    }
+
+    /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond the margin of the count, and
+    /// the average rate that they show.
+    fn excess(
+        &self,
+        grants: &[GrantId],
+        source: IceSource,
+        counted: ByteCount,
+        until: Timestamp,
+    ) -> Option<Excess> {
+        let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
+        // Nothing before the first one is in the table, so all its minutes are its own.
+        let first = self.any(*grants.first()?)?;
+        let begin = first.promised?.from.min(Minute::of(first.issued_at));
+        let own = |(nth, id): (usize, &GrantId)| {
+            let time = self.any(*id)?.promised?;
+            Some((if nth == 0 { begin } else { time.reserved().start }, time))
+        };
+        let times: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
+        let minutes = |(from, time): &(Minute, PromisedTime)| time.until.min(until).since((*from).max(start));
+        let promised = times.iter().map(minutes).fold(EDGES, u64::saturating_add);
+        let most = self.terms.per_minute.saturating_mul(promised.into());
+        let margin = counted.share_up(self.terms.sampling(source));
+        let bytes = u128::from(counted.get()).checked_sub(most.saturating_add(margin));
+        let bytes = bytes.filter(|bytes| *bytes > 0)?;
+        let end = times.iter().map(|(_, time)| time.until).max()?;
+        let seconds = u128::from(end.min(until).since(begin.max(start)).max(1)).saturating_mul(60);
+        let bits = u128::from(counted.get()).saturating_mul(8).div_ceil(seconds);
+        let rate = BitRate::new(u64::try_from(bits).unwrap_or(u64::MAX));
+        Some(Excess { bytes: ByteCount::saturating(bytes), rate })
+    }
+}
+
+/// What is promised of a chain of which counts have shown this rate, in bytes per minute.
+fn promised_at(rate: BitRate) -> u64 {
+    rate.min(RELAY_RATE_MAX).per_minute()
+}

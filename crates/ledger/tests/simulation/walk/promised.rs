@@ -1,0 +1,53 @@
+//! The local check: what relays at an instant is promised for its minute, at its source. The bound is one sum over all sources and minutes,
+//! so there an unused promise hides a missing one.
+
+use std::collections::BTreeMap;
+
+use turn_ledger::{Day, IceSource, Minute};
+
+use super::broker::Broker;
+use super::disk::Disk;
+use super::world::{METERED, World};
+
+/// What relayed at a source in a minute, as far as it kept to what was assumed of it: the most that was seen, in bytes in the minute.
+#[derive(Default)]
+pub(super) struct Relayed(BTreeMap<(IceSource, Minute), u64>);
+
+impl Relayed {
+    /// Notes what relays now.
+    pub(super) fn note(&mut self, world: &World, broker: &Broker<impl Disk>) {
+        let minute = Minute::of(broker.books.now());
+        for source in METERED {
+            let rate = world.rate_within(source, broker.settings.tail_of_session(source));
+            let seen = self.0.entry((source, minute)).or_default();
+            *seen = (*seen).max(rate * 60_000);
+        }
+    }
+
+    /// Begins anew: the books have lost grants, or do not have the world's time.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// A minute of this period in which more relayed than is promised, and which its source has not counted.
+    pub(super) fn unpromised(&self, broker: &Broker<impl Disk>) -> Option<String> {
+        let (ledger, period) = (broker.books.ledger(), broker.books.ledger().period());
+        // A crash can undo a jump of the time that was accepted.
+        let is_of_period =
+            |minute: &Minute| period.contains(minute.start()) && minute.start() <= ledger.now();
+        let seen = self.0.iter().filter(|((_, minute), relayed)| is_of_period(minute) && **relayed > 0);
+        seen.filter(|((source, minute), _)| {
+            let counted = ledger.day(*source, Day::of(minute.start()));
+            counted.is_none_or(|count| count.as_of <= minute.start())
+        })
+        .find_map(|((source, minute), relayed)| {
+            let promised = ledger.promised_in(*source, *minute).get();
+            (*relayed > promised).then(|| {
+                format!(
+                    "{relayed} bytes a minute relayed at {source} at {}, {promised} are promised",
+                    minute.start()
+                )
+            })
+        })
+    }
+}
