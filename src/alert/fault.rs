@@ -246,7 +246,7 @@ impl Fault {
                 "SESSIONS_UNSEEN",
                 Severity::Warning,
                 "Nobody knows how long sessions of a source last, and nothing counts or ends them, so usage can pass the limit by more than the status says.",
-                "Set HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS to how long the provider's credentials, and sessions after them, last at most, and restart.",
+                "Set COTURN_CLI, or for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS: how long its credentials, and sessions after them, last at most. Then restart.",
             ),
         }
     }

@@ -51,12 +51,14 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// The sources whose sessions may outlive every promise, and nobody sees it: a provider of which nothing is known, unless the settings say
-/// how long its credentials and its sessions last.
+/// The sources whose sessions may outlive every promise, and nobody sees it: a coturn without its command line, and a provider of which
+/// nothing is known, unless the settings say how long its credentials and its sessions last.
 fn unseen_sources(config: &Config) -> Vec<IceSource> {
     let is_known = config.ice.http.as_ref().is_some_and(|http| http.life.is_some())
         && config.budget.expiry_tail.is_some();
-    if is_known { vec![] } else { vec![IceSource::Http] }
+    let http = (!is_known).then_some(IceSource::Http);
+    let coturn = config.meter.coturn_cli.is_none().then_some(IceSource::Coturn);
+    http.into_iter().chain(coturn).collect()
 }
 
 /// A digest of the settings that decide figures, to compare those of replicas. Of use only between processes of one version.

@@ -21,7 +21,12 @@ fn settings<'a>(parts: &[&[(&'a str, &'a str)]]) -> Vec<(&'a str, &'a str)> {
 async fn coturn_credentials_name_their_expiry_and_their_grant() {
     let settings = settings(&[&COTURN, &[("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")]]);
     let broker = TestBroker::start(&settings).await;
+    assert_eq!(broker.status().await["boundHolds"], true, "it has not minted");
     let body = broker.mint().await.json();
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], false, "nobody sees or ends its sessions");
+    let hints = status["hints"].to_string();
+    assert!(hints.contains("SESSIONS_UNSEEN") && hints.contains("COTURN_CLI"), "{hints}");
     assert_eq!((&body["source"], &body["degraded"]), (&json!("coturn"), &json!(false)));
     let server = &body["iceServers"][0];
     let urls = json!(["turn:relay.example:3478?transport=udp", "turns:relay.example:443?transport=tcp"]);

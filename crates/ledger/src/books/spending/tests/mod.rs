@@ -29,6 +29,7 @@ mod listing;
 mod parts;
 mod recent;
 mod resets;
+mod servers;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.

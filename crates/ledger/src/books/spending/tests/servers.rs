@@ -1,0 +1,67 @@
+//! The sums and limits of server keys.
+
+use super::*;
+
+const LIMIT: u64 = 10 * MINUTE_BYTES;
+
+/// A broker at which the key `app` may use as much as ten minutes of a grant relay.
+fn broker(mode: BudgetMode, spenders: SpenderTerms) -> Broker {
+    let mut broker = Broker::new(mode, spenders);
+    broker.setup.server_limits.insert(Label::new("app").unwrap(), ByteCount::new(LIMIT));
+    broker.restart();
+    broker
+}
+
+fn of_key(name: &str) -> Requester {
+    let spender = Spender { server: Label::new(name), ..Spender::default() };
+    Requester { spender: spender.known(), ..Requester::default() }
+}
+
+fn used(broker: &mut Broker, name: &str) -> u64 {
+    broker.books.server_use(&Label::new(name).unwrap()).0.get()
+}
+
+#[test]
+fn what_a_key_has_used_outlives_its_grants_and_a_restart_even_in_a_full_map() {
+    let spenders = SpenderTerms { ended_max: 0, left_max: 4, ..SpenderTerms::default() };
+    let mut broker = broker(BudgetMode::Estimate, spenders);
+    for (name, bytes) in [("app", LIMIT), ("other", 2 * LIMIT), ("app", 7), ("third", 5)] {
+        let grant = broker.mint(of_key(name), 60);
+        let until = broker.books.now().plus_millis(180_000);
+        broker.books.advance(until);
+        let counted: Vec<_> = grant.iter().map(|grant| (grant.id, bytes)).collect();
+        assert!(broker.count(until, true, &counted, 0));
+        while !broker.books.tidy() {}
+    }
+    assert_eq!(broker.books.grants().iter().count(), 0);
+    for _ in 0..2 {
+        assert_eq!(["app", "other", "third"].map(|name| used(&mut broker, name)), [LIMIT, 2 * LIMIT, 5]);
+        assert!(broker.mint(of_key("app"), 60).is_none(), "it has used its limit");
+        assert!(broker.mint(of_key("other"), 60).is_some(), "this one has none");
+        broker.restart();
+    }
+    broker.books.advance(at(7_200));
+    assert_eq!(used(&mut broker, "app"), 0, "another period");
+    assert!(broker.mint(of_key("app"), 60).is_some());
+}
+
+#[test]
+fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_once() {
+    let mut broker = broker(BudgetMode::Strict, SpenderTerms::default());
+    let committed = |books: &mut Books| {
+        let of = Limited::Server(Label::new("app").unwrap());
+        books.limit_share(&of).unwrap().committed.get()
+    };
+    let first = broker.mint(of_key("app"), SHORT).unwrap();
+    assert_eq!(committed(&mut broker.books), 5 * MINUTE_BYTES);
+    broker.restart();
+    assert_eq!(committed(&mut broker.books), 5 * MINUTE_BYTES, "also after a restart");
+    broker.books.advance(at(240));
+    let renewal = Requester { renews: Some(first.id), ..of_key("app") };
+    broker.mint(renewal, SHORT).unwrap();
+    assert_eq!(committed(&mut broker.books), 9 * MINUTE_BYTES, "of the two, one relays at a time");
+    let refused = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, &of_key("app"));
+    let Err(crate::books::commit::NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.limited.unwrap().kind, crate::verdict::LimitKind::Server);
+    assert!(broker.mint(of_key("other"), SHORT).is_some());
+}
