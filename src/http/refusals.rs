@@ -61,7 +61,7 @@ pub(super) fn too_many_mints(retry_in: Duration) -> ApiError {
 /// The credential that asks to be renewed has relayed more than one may.
 pub(super) fn grant_limit_reached() -> ApiError {
     ApiError::new(Code::GrantLimitReached, "Credential limit reached")
-        .message("Begin a new call without this grant: its credentials have relayed more than one may, so they are not renewed.")
+        .message("Call again without this grant: its credentials have relayed more than one may, so they are not renewed.")
         .remedy("Raise GRANT_LIMIT_GB if one credential may relay more.")
 }
 

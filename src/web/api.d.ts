@@ -114,10 +114,16 @@ export interface EndedRoomBody {
   room: string;
 }
 
+export interface EndingBody {
+  isAtLimit: boolean;
+  left: number;
+  revoked: number;
+}
+
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "KEY_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "GRANT_LIMIT_REACHED" | "KEY_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   errcode?: string;
   error: string;
   errors?: Array<ProviderError>;
@@ -248,6 +254,7 @@ export interface OverviewBody {
   callers: CallersBody;
   connections: ConnectionCounts;
   cost: CostBody;
+  ending: EndingBody;
   ledgerFailing: boolean;
   provider: ProviderBody | null;
   rate: RateBody;
