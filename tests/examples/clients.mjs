@@ -41,6 +41,14 @@ async function run() {
   await withBroker(CLOUDFLARE, aGrantIsRenewed);
   const signIn = { ...settings(clients.block('AUTH_JWT_SECRET=…')), AUTH_JWT_SECRET: jwtSecret, AUTH_REQUIRED: 'true' };
   await withBroker({ ...CLOUDFLARE, ...signIn }, usersAreKnown);
+  const keys = (await inShell(`${clients.block('SERVER_KEYS=app')}\necho "$SERVER_KEYS"`)).trim();
+  await withBroker({ ...CLOUDFLARE, SERVER_KEYS: keys }, async function aServerMintsForItsUsers() {
+    const [, key] = keys.split(',')[0].split('=');
+    const minted = await inShell(clients.block('Bearer $KEY'), { KEY: key });
+    assert.match(minted, /"source":"cloudflare"/);
+    const { grants } = await (await operator('/api/grants?user=ann')).json();
+    assert.deepEqual(grants.map((grant) => grant.label), ['room-1']);
+  });
 
   clients.allNamed();
   await browser.close();
