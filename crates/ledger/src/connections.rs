@@ -240,6 +240,9 @@ impl Connections {
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
+        if caller.is_vouched() && report.bytes_received.is_some() {
+            grants.vouch(grant, &charge);
+        }
         self.schedule(name, due);
         Entry { value: (), changes, clamped }
     }

@@ -21,7 +21,7 @@ use crate::usage_change::UsageChange;
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
 const MEMBERS_MAX: usize = 100;
 /// The most chains that wait to be asked for, and the most whose raised rate is remembered for their renewals.
-const CHAINS_MAX: usize = 1_000;
+pub(super) const CHAINS_MAX: usize = 1_000;
 /// The provider's minutes may differ from ours by one at each end.
 const EDGES: u64 = 2;
 

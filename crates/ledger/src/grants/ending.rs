@@ -1,14 +1,16 @@
 //! Which credentials the broker ends by itself: those of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
 //! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
-//! Claims never end one: only what was counted, and asked for alone where counts are sampled. Nothing is released by it.
+//! Claims of pages never end one: only what was counted, and asked for alone where counts are sampled, or what an app server has said.
+//! Nothing is released by it.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
 
 use super::Grants;
-use super::chains::Suspect;
+use super::chains::{CHAINS_MAX, Suspect};
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
+use super::spent::ConnectionCharge;
 use crate::reports::Closed;
 use crate::shards::Walk;
 use crate::source::IceSource;
@@ -26,7 +28,7 @@ pub struct OverLimit {
     pub row: GrantRow,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
-    /// What was counted of the chain in this period.
+    /// What was counted of the chain in this period, or vouched for.
     pub counted: ByteCount,
     /// The grants that were revoked because of it.
     pub revoked: Vec<(GrantId, GrantRow)>,
@@ -41,13 +43,40 @@ impl Grants {
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
     }
 
-    /// Whether a grant was revoked because its chain had relayed too much, as far as was counted in this period.
+    /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it.
+    pub(crate) fn vouch(&mut self, id: Option<GrantId>, charge: &ConnectionCharge) {
+        let start = self.period.start;
+        let known = id.and_then(|id| Some((id, self.get(id)?.source)));
+        let Some((id, source)) = known.filter(|_| self.terms.bounds.spenders.grant_limit.is_some()) else {
+            return;
+        };
+        let [more, _] = charge.since(start);
+        self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
+        self.dirty.note(id);
+        let grants = self.chain_of(id, source);
+        let vouched = self.vouched_of(&grants);
+        if self.is_over_limit(&grants, vouched) && self.chains.over_limit.len() < CHAINS_MAX {
+            let chain = Suspect { grants, from: start, until: charge.at };
+            self.chains.over_limit.push((chain, vouched));
+        }
+    }
+
+    /// What app servers have said of these grants in this period.
+    fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
+        let rows = grants.iter().filter_map(|id| self.any(*id));
+        rows.map(|row| self.spent_of(row).vouched).fold(ByteCount::ZERO, ByteCount::plus)
+    }
+
+    /// Whether a grant was revoked because its chain had relayed too much, as far as was counted or vouched for in this period.
     pub fn was_over_limit(&self, id: GrantId) -> bool {
         let Some(limit) = self.terms.bounds.spenders.grant_limit.filter(|_| self.is_revoked(id)) else {
             return false;
         };
         let source = self.any(id).map(|row| row.source);
-        source.is_some_and(|source| self.counted_of(&self.chain_of(id, source)) > limit)
+        source.is_some_and(|source| {
+            let chain = self.chain_of(id, source);
+            self.counted_of(&chain).max(self.vouched_of(&chain)) > limit
+        })
     }
 
     /// The chains that were judged to be over the limit since the last call, and what was counted of each.

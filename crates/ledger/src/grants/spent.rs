@@ -19,6 +19,8 @@ pub struct Spent {
     pub(super) closed: ByteCount,
     /// Bytes of time that nobody counted, at the assumed rate.
     pub(super) assumed: ByteCount,
+    /// What app servers have said of it. Its claims contain it, until they are counted.
+    pub(super) vouched: ByteCount,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,
 }

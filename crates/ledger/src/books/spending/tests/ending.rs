@@ -69,6 +69,24 @@ fn a_chain_counts_as_one_and_is_asked_for_alone() {
 }
 
 #[test]
+fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
+    let mut broker = with_grant_limit(50 * MB);
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    let vouch = |broker: &mut Broker, seconds: u64, bytes: u64| {
+        broker.books.advance(at(seconds));
+        let report = Report { bytes_received: Some(bytes), ..Report::default() };
+        broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        broker.books.revoke_over_limit()
+    };
+    assert!(vouch(&mut broker, 10, 50 * MB).is_empty());
+    broker.restart();
+    let over = vouch(&mut broker, 20, 50 * MB + 1);
+    assert_eq!((over.len(), over[0].grant, over[0].counted.get()), (1, ann.id, 50 * MB + 1));
+    assert!(broker.books.grants().was_over_limit(ann.id));
+}
+
+#[test]
 fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     broker.books.override_limit(Some(ByteCount::new(100 * MB)));
