@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::answer;
-use super::mint_request::Recognised;
+use super::recognised::Recognised;
 use super::refusals::too_many_of_server;
 use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
 use crate::app::App;

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::mint_request::{MintQuery, Recognised, recognise};
+use super::mint_request::{MintQuery, recognise};
+use super::recognised::Recognised;
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;

@@ -16,12 +16,13 @@ use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
+use super::recognised::Recognised;
 use super::refusals::{grant_limit_reached, too_many_mints};
 use super::server_mint::{ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
-use crate::limit::{Allowance, Standing};
+use crate::limit::Allowance;
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
@@ -69,16 +70,6 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
-
-/// A request for a credential.
-pub(super) struct Recognised {
-    /// What the mint is asked for, or why it is not asked.
-    pub asked: Result<MintRequest, ApiError>,
-    /// Who would spend it, as far as known.
-    pub spender: Option<Arc<Spender>>,
-    /// What the rate limit has left.
-    pub standing: Standing,
-}
 
 /// Finds out what the request asks for, and takes it out of its allowance.
 pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {

@@ -20,6 +20,7 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 mod parameter_forms;
+mod recognised;
 mod refusals;
 pub mod request_log;
 pub mod route;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 
-use super::mint_request::Recognised;
 use super::operator::wrong_token;
+use super::recognised::Recognised;
 use super::refusals::too_many_of_server;
 use crate::app::{App, BearerToken};
 use crate::auth::server_keys::ServerKey;
@@ -77,6 +77,10 @@ pub(super) struct ServerMint {
     pub(super) region: Option<KeyName>,
 }
 
+/// What a user's name looks like.
+pub(super) const USER_FORM: &str =
+    "1 to 128 characters, none of them a control character, and not `.` or `..`";
+
 /// The user that a query names.
 pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
     let named = USER_PARAMETERS.into_iter().flat_map(|name| parameters(query, name));
@@ -86,8 +90,7 @@ pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> 
 
 /// A user by the name that a server gives.
 pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
-    let wrong = "Name a user of 1 to 128 characters, none of them a control character, and not `.` or `..`.";
-    User::new(text).ok_or_else(|| ApiError::invalid(wrong))
+    User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
 }
 
 /// The request of a server, which is taken out of the allowance of its key. No origin and no address matters.

@@ -15,12 +15,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::credentials::mint;
 use super::mint_request::MintQuery;
+use super::parameter_forms::UserOrNone;
+use super::server_mint::USER_FORM;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::IceResponse;
 use turn_base::body::BODY_MAX;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::form;
+use turn_base::request::query::{form, form_or_none};
+use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
@@ -31,14 +34,18 @@ pub const OLDER_MATRIX_PATHS: [&str; 3] = [
     "/_matrix/client/api/v1/voip/turnServer",
 ];
 
-/// The query parameter of the TURN REST draft and of stunner.
+/// The query parameters of the TURN REST draft.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct ServiceQuery {
+pub struct TurnRestQuery {
     /// Always `turn`.
     #[param(value_type = String, pattern = "^turn$", example = "turn")]
     #[serde(rename = "service", deserialize_with = "turn_alone")]
     _service: (),
+    /// With a server key, the user. Otherwise ignored: the service chooses the user name.
+    #[param(inline, value_type = UserOrNone, required = false)]
+    #[serde(rename = "username", default, deserialize_with = "user_name")]
+    _username: (),
 }
 
 /// The query parameters of stunner.
@@ -66,6 +73,10 @@ enum TransportPolicy {
 
 fn turn_alone<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
     form(text, |text| (text == "turn").then_some(()), "`turn`")
+}
+
+fn user_name<'de, D: Deserializer<'de>>(text: D) -> Result<(), D::Error> {
+    form_or_none(text, User::new, USER_FORM).map(|_| ())
 }
 
 /// One credential, in the format of the TURN REST draft and of Matrix.
@@ -103,8 +114,7 @@ pub struct StunnerBody {
 #[utoipa::path(
     get, path = "/turn",
     params(
-        ServiceQuery,
-        ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
+        TurnRestQuery,
         MintQuery,
     ),
     responses(
@@ -113,7 +123,7 @@ pub struct StunnerBody {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, _: ServiceQuery| turn_rest(&app, &answer)).await
+    mint(&app, request, |answer, _: TurnRestQuery| turn_rest(&app, &answer)).await
 }
 
 /// Returns a credential in the format of the TURN REST draft, as Janus asks for it.
@@ -121,7 +131,7 @@ pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Resul
 /// The same as `GET /turn`. The parameters may also be in a form.
 #[utoipa::path(
     post, path = "/turn",
-    params(ServiceQuery, MintQuery),
+    params(TurnRestQuery, MintQuery),
     responses(
         (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or the body is not a form.", body = ErrorBody),

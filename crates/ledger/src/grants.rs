@@ -6,6 +6,7 @@
 //! state: it stays for what it spent, and for a tail that turns out to be longer.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod by_username;
 pub(crate) mod chains;
 pub(crate) mod counted;
 mod counts;
@@ -49,6 +50,7 @@ use crate::units::{BitRate, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::UsageRules;
 
+use by_username::ByUsername;
 use chains::Chains;
 use counted::CountedSources;
 use dropped::Dropped;
@@ -56,7 +58,6 @@ use due::Due;
 use recent::RecentBytes;
 use row::{GrantEnd, GrantRow, GrantState, Revoked};
 use terms::GrantTerms;
-use username::ByUsername;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

@@ -74,6 +74,11 @@ impl IceSource {
         matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
+    /// Whether it counts each grant. Where such counts are sampled, a grant is asked for alone before it is judged.
+    pub const fn counts_grants(self) -> bool {
+        matches!(self, Self::Cloudflare | Self::Relay | Self::Coturn)
+    }
+
     /// Whether what it counts of a grant are relayed bytes alone. coturn's counts are late by many packets, which are estimated; a session of
     /// the SFU has a rate of its own.
     pub const fn counts_grants_exactly(self) -> bool {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::Grants;
-use super::ending::counts_grants;
 use super::row::GrantRow;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::promise::PromisedTime;
@@ -92,7 +91,7 @@ impl Grants {
         let Some(first) = grants.first().copied() else { return };
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
         let is_fast = || self.excess(&grants, source, counted, until).is_some();
-        if has_room && counts_grants(source) && (self.is_over_limit(&grants, counted) || is_fast()) {
+        if has_room && source.counts_grants() && (self.is_over_limit(&grants, counted) || is_fast()) {
             self.chains.suspects.insert((source, first), until);
         }
     }

@@ -13,7 +13,6 @@ use super::row::GrantRow;
 use super::spent::ConnectionCharge;
 use crate::reports::Closed;
 use crate::shards::Walk;
-use crate::source::IceSource;
 use crate::spenders::key::SpenderKey;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
@@ -132,9 +131,4 @@ fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
 fn left_of(row: &GrantRow, now: Timestamp) -> ByteCount {
     let left = row.promised.map(|time| time.per_minute.saturating_mul(time.until.since(Minute::of(now))));
     ByteCount::new(left.unwrap_or(0))
-}
-
-/// Whether the counts of a source's grants can end one: where they are sampled, the chain is asked for alone.
-pub(super) const fn counts_grants(source: IceSource) -> bool {
-    source.counts_grants_exactly() || matches!(source, IceSource::Coturn)
 }
