@@ -1,4 +1,4 @@
-//! The grants of server keys by the user name of their credential. Tests: `tests/it/server_keys/cloudflare_door.rs`.
+//! The grants of server keys by the user name of their credential. Tests: `src/books/spending/tests/servers.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

@@ -65,3 +65,20 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
     assert_eq!(refusal.limited.unwrap().kind, crate::verdict::LimitKind::Server);
     assert!(broker.mint(of_key("other"), SHORT).is_some());
 }
+
+#[test]
+fn only_the_credential_of_a_key_is_found_by_its_user_name_and_only_while_it_lives() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    broker.mint(requester("ann"), 60).unwrap();
+    let found = |broker: &Broker| broker.books.grants().with_username("name");
+    assert_eq!(found(&broker), None, "a page asked for it");
+    let of_server = broker.mint(of_key("app"), 60).unwrap();
+    for _ in 0..2 {
+        assert_eq!(found(&broker), Some(of_server.id));
+        assert_eq!(broker.books.grants().with_username("another"), None);
+        broker.restart();
+    }
+    broker.books.advance(at(600));
+    broker.books.tidy();
+    assert_eq!(found(&broker), None);
+}
