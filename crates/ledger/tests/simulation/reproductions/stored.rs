@@ -80,3 +80,20 @@ fn a_new_ledger_lacks_the_credentials_that_the_provider_has_counted_before_it_be
     ops.extend([Wait { millis: HOUR, share: 256 }; 50]);
     check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
 }
+
+/// With another billing day, days that nobody has counted belong to this period again. What was promised for their minutes must come back
+/// with them: what the page has reported is nearly nothing.
+#[test]
+fn days_that_come_back_keep_what_is_promised_for_their_minutes() {
+    let ops = vec![
+        Mint { life: 86_400, delay: 0 },
+        Open { nth: 0, relayed: Some(true) },
+        Wait { millis: MINUTE, share: 256 },
+        Beat { nth: 0, bytes: Some(1_000), relayed: Some(true) },
+        Wait { millis: HOUR, share: 256 },
+        Wait { millis: 4 * HOUR, share: 256 },
+        Change(settings::Change::BillingDay(15)),
+        Wait { millis: 1_000, share: 256 },
+    ];
+    check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
+}

@@ -220,7 +220,8 @@ impl Checks {
         }
         self.relayed.note(world, broker);
         // The minutes before change at a start, and with the period.
-        let is_due = self.tally.steps.is_multiple_of(8);
+        let is_due = self.tally.steps.is_multiple_of(8)
+            || self.before.figures.period != broker.books.ledger().period();
         is_due.then(|| self.relayed.unpromised(broker)).flatten()
     }
 
