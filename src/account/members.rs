@@ -45,17 +45,10 @@ impl Account {
     /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
     /// is on disk. Returns those that are metered and that nobody has revoked before.
     pub fn cut(&self, id: GrantId) -> Vec<(GrantId, GrantRow)> {
-        let (revoked, snapshot) = self.change(|books| {
-            let all: Vec<_> = books.grants().with_renewals(id).collect();
-            let valid = all.into_iter().filter(|id| !books.grants().is_revoked(*id)).collect::<Vec<_>>();
-            let revoked = valid.into_iter().filter_map(|id| Some((id, books.revoke(id)?)));
-            (revoked.collect::<Vec<_>>(), books.snapshot())
-        });
-        let cut = |(id, (row, closed)): (GrantId, (GrantRow, Vec<_>))| {
-            self.report_ends(closed, &snapshot);
-            (id, row)
-        };
-        revoked.into_iter().map(cut).collect()
+        self.revoke_found(|books| {
+            let grants = books.grants();
+            grants.with_renewals(id).filter(|id| !grants.is_revoked(*id)).collect()
+        })
     }
 }
 

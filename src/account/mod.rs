@@ -189,11 +189,9 @@ impl Account {
     /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None` if no
     /// metered grant of this id is known.
     pub fn revoke(&self, id: GrantId) -> Option<GrantRow> {
-        let (revoked, snapshot) = self.change(|books| (books.revoke(id), books.snapshot()));
+        let revoked = self.revoke_found(|_| vec![id]).pop();
         self.forget_lists();
-        let (grant, closed) = revoked?;
-        self.report_ends(closed, &snapshot);
-        Some(grant)
+        revoked.map(|(_, grant)| grant)
     }
 
     /// Revokes all live grants of a user, and closes their connections. Takes effect at once, as above.
@@ -229,14 +227,19 @@ impl Account {
     /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows of
     /// all that are live.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
-        if ids.is_empty() {
-            return vec![];
+        let revoked = self.revoke_found(|_| ids.to_vec());
+        if !revoked.is_empty() {
+            self.forget_lists();
         }
+        revoked
+    }
+
+    /// Revokes the credentials that `find` names, as far as they are live, and closes their connections.
+    fn revoke_found(&self, find: impl FnOnce(&Books) -> Vec<GrantId>) -> Vec<(GrantId, GrantRow)> {
         let (revoked, snapshot) = self.change(|books| {
-            let revoked = ids.iter().filter_map(|id| Some((*id, books.revoke(*id)?)));
+            let revoked = find(books).into_iter().filter_map(|id| Some((id, books.revoke(id)?)));
             (revoked.collect::<Vec<_>>(), books.snapshot())
         });
-        self.forget_lists();
         let row = |(id, (row, closed))| {
             self.report_ends(closed, &snapshot);
             (id, row)
