@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::mint_request::LABEL_FORM;
 use super::operator::{client_of, wrong_token};
+use super::server_mint::USER_FORM;
 use super::{AppState, JsonResult};
 use crate::app::{App, BearerToken};
 use crate::json::count;
@@ -203,11 +204,7 @@ pub async fn delete_connection(
 
 /// Who spends, as the body says. Only an app server's word counts.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
-    let invalid = || {
-        ApiError::invalid(
-            "Set `user` to 1 to 128 characters, none of them a control character, and not `.` or `..`.",
-        )
-    };
+    let invalid = || ApiError::invalid(format!("Set `user` to {USER_FORM}."));
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let wrong_label = || ApiError::invalid(format!("Set `label` to {LABEL_FORM}."));
     let label = request.label.as_deref().filter(|label| !label.is_empty());

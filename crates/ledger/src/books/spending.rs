@@ -77,18 +77,19 @@ impl Books {
     /// Revokes the chains that were judged to have relayed more than one may.
     pub fn revoke_over_limit(&mut self) -> Vec<OverLimit> {
         let over: Vec<_> = self.grants.take_over_limit();
-        over.into_iter().filter_map(|(chain, counted)| self.revoke_chain(&chain, counted)).collect()
+        over.into_iter().filter_map(|(grants, counted)| self.revoke_chain(grants, counted)).collect()
     }
 
     /// `None` if there is nothing left to revoke.
-    fn revoke_chain(&mut self, chain: &Suspect, counted: ByteCount) -> Option<OverLimit> {
+    fn revoke_chain(&mut self, grants: Vec<GrantId>, counted: ByteCount) -> Option<OverLimit> {
         let (mut revoked, mut closed) = (vec![], vec![]);
-        for id in
-            chain.grants.iter().copied().filter(|id| self.grants.valid(*id).is_some()).collect::<Vec<_>>()
-        {
-            let Some((row, ended)) = self.revoke(id) else { continue };
-            revoked.push((id, row));
-            closed.extend(ended);
+        for id in grants {
+            if self.grants.valid(id).is_some()
+                && let Some((row, ended)) = self.revoke(id)
+            {
+                revoked.push((id, row));
+                closed.extend(ended);
+            }
         }
         let (grant, row) = revoked.last().cloned()?;
         let address = self.grants.address_of(&row);

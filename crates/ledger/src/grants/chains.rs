@@ -33,8 +33,8 @@ pub(super) struct Chains {
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// What was counted of each above the assumed rate. A restart forgets it: the sum is stored.
     judged: BTreeMap<(IceSource, GrantId), Excess>,
-    /// Those that have relayed more than one may, since somebody looked.
-    pub(super) over_limit: Vec<(Suspect, ByteCount)>,
+    /// The grants of those that have relayed more than one may since somebody looked, and how much.
+    pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
 
 /// A chain of renewals of which more was counted than promised. Counts of many grants are sampled, so its grants are asked for alone before
@@ -86,12 +86,17 @@ impl Grants {
 
     /// A grant was counted until an instant: notes its chain if that is more than is promised.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
+        // coturn is counted every two seconds, and its counts test only the limit of a credential.
+        let is_judged = source.counts_grants_exactly() || (source.counts_grants() && self.has_grant_limit());
+        if !is_judged {
+            return;
+        }
         let grants = self.chain_of(id, source);
         let counted = self.counted_of(&grants);
         let Some(first) = grants.first().copied() else { return };
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
         let is_fast = || self.excess(&grants, source, counted, until).is_some();
-        if has_room && source.counts_grants() && (self.is_over_limit(&grants, counted) || is_fast()) {
+        if has_room && (self.is_over_limit(&grants, counted) || is_fast()) {
             self.chains.suspects.insert((source, first), until);
         }
     }
@@ -124,9 +129,7 @@ impl Grants {
     ) -> Option<(Excess, Vec<UsageChange>)> {
         let first = *suspect.grants.first()?;
         self.chains.suspects.remove(&(source, first))?;
-        if self.is_over_limit(&suspect.grants, counted) && self.chains.over_limit.len() < CHAINS_MAX {
-            self.chains.over_limit.push((suspect.clone(), counted));
-        }
+        self.note_over_limit(&suspect.grants, counted);
         let excess = self.excess(&suspect.grants, source, counted, suspect.until)?;
         if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&(source, first)) {
             let judged = self.chains.judged.entry((source, first)).or_default();

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use super::Grants;
-use super::chains::{CHAINS_MAX, Suspect};
+use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::ConnectionCharge;
@@ -42,22 +42,29 @@ impl Grants {
         is_over && grants.iter().any(|id| self.valid(*id).is_some())
     }
 
+    /// Whether a credential has a limit.
+    pub(super) fn has_grant_limit(&self) -> bool {
+        self.terms.bounds.spenders.grant_limit.is_some()
+    }
+
+    /// Notes that these grants are to be revoked, if they have relayed more than one chain may.
+    pub(super) fn note_over_limit(&mut self, grants: &[GrantId], relayed: ByteCount) {
+        if self.is_over_limit(grants, relayed) && self.chains.over_limit.len() < CHAINS_MAX {
+            self.chains.over_limit.push((grants.to_vec(), relayed));
+        }
+    }
+
     /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it.
     pub(crate) fn vouch(&mut self, id: Option<GrantId>, charge: &ConnectionCharge) {
-        let start = self.period.start;
         let known = id.and_then(|id| Some((id, self.get(id)?.source)));
-        let Some((id, source)) = known.filter(|_| self.terms.bounds.spenders.grant_limit.is_some()) else {
+        let Some((id, source)) = known.filter(|_| self.has_grant_limit()) else {
             return;
         };
-        let [more, _] = charge.since(start);
+        let [more, _] = charge.since(self.period.start);
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
         let grants = self.chain_of(id, source);
-        let vouched = self.vouched_of(&grants);
-        if self.is_over_limit(&grants, vouched) && self.chains.over_limit.len() < CHAINS_MAX {
-            let chain = Suspect { grants, from: start, until: charge.at };
-            self.chains.over_limit.push((chain, vouched));
-        }
+        self.note_over_limit(&grants, self.vouched_of(&grants));
     }
 
     /// What app servers have said of these grants in this period.
@@ -78,8 +85,8 @@ impl Grants {
         })
     }
 
-    /// The chains that were judged to be over the limit since the last call, and what was counted of each.
-    pub(crate) fn take_over_limit(&mut self) -> Vec<(Suspect, ByteCount)> {
+    /// The grants of the chains that were noted to be over the limit since the last call, and what each relayed.
+    pub(crate) fn take_over_limit(&mut self) -> Vec<(Vec<GrantId>, ByteCount)> {
         std::mem::take(&mut self.chains.over_limit)
     }
 
