@@ -34,6 +34,8 @@ pub struct Carried {
     pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
+    /// Bytes of the period before this one, ours and others, if the last count was before the reset.
+    pub before: ByteCount,
     /// Whether the time since the last count was not observed, so that bytes may be missing.
     pub is_after_gap: bool,
 }

@@ -11,6 +11,7 @@ use crate::shards::Walk;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
+use crate::units::slot::Minute;
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
@@ -24,7 +25,16 @@ impl Books {
         listing.is_complete &= self.may_count();
         let listing = &listing;
         let seen_at = self.coturn.complete_at;
-        if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, self.connections.rules()) {
+        if listing.is_complete && self.coturn.has_gap(asked_at) {
+            // coturn lets a session go on as long as its client refreshes it. One that ended meanwhile is not shown any more.
+            for grant in self.coturn.sessions.grants() {
+                let change = self.grants.extend_promise(grant, Minute::from_end(asked_at));
+                self.ledger.apply_all(change);
+            }
+        }
+        let reset = self.ledger.period().start;
+        let rules = self.connections.rules();
+        if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, rules, reset) {
             if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, asked_at, counted);

@@ -119,7 +119,7 @@ fn what_coturn_has_shown_tests_the_assumed_rate() {
 
 /// The machine was paused over the reset while a client relayed. The first listing comes while the jump of the wall clock is in doubt.
 #[test]
-fn what_was_relayed_in_a_pause_over_a_reset_counts_in_the_new_period() {
+fn what_was_relayed_in_a_pause_over_a_reset_is_divided_there() {
     let reset = 11 * 24 * HOUR + 12 * HOUR;
     let mut broker = strict();
     broker.list(reset - 300, &[(1, 1_000)]);
@@ -129,8 +129,9 @@ fn what_was_relayed_in_a_pause_over_a_reset_counts_in_the_new_period() {
     assert_eq!(broker.books.snapshot().figures.used.get(), 1_000);
     let mut broker = broker.reopened(&setup(BudgetMode::Strict), reset + 6 * HOUR + 300);
     broker.list(reset + 6 * HOUR + 300, &[(1, 5_000_000_000)]);
-    assert_eq!(broker.books.snapshot().figures.used.get(), 4_999_999_000);
-    assert_eq!(broker.books.ledger().past()[0].1.get(), 1_000);
+    let used = broker.books.snapshot().figures.used.get();
+    assert!(used.abs_diff(4_999_999_000 / 22_200 * 21_900) < 10_000, "{used}");
+    assert_eq!(broker.books.ledger().past()[0].1.get() + used, 5_000_000_000);
 }
 
 /// Nobody lists a session any more once coturn's command line is removed.
@@ -156,6 +157,43 @@ fn a_gap_keeps_only_what_its_bytes_leave_of_the_promise() {
     let (used, after) = (broker.books.snapshot().figures.used.get(), broker.committed());
     let raised = whole + 120 * MINUTE_BYTES;
     assert!(used >= 400_000_000 && after.abs_diff(raised) <= MINUTE_BYTES, "{used}, {raised}, {after}");
+}
+
+/// coturn lets a session go on as long as its client refreshes it, and does not show one that has ended.
+#[test]
+fn a_gap_promises_all_of_it_to_the_sessions_of_the_last_listing() {
+    for (sessions, minutes) in [(vec![(1, 1_000)], 600), (vec![], 130)] {
+        let mut broker = Broker::open(&setup(BudgetMode::Estimate));
+        broker.list(0, &[]);
+        broker.mint(1, 600);
+        broker.list(2, &sessions);
+        broker.list(10 * HOUR, &[]);
+        let promised = broker.committed() / MINUTE_BYTES;
+        assert!(promised.abs_diff(minutes) <= 4, "{promised} minutes of {minutes}");
+    }
+}
+
+/// Of an hour without a listing, 20 s lie in the new period.
+#[test]
+fn what_was_relayed_in_a_gap_is_divided_at_the_reset() {
+    // 2025-02-01T00:00Z
+    let reset = 993_600;
+    let mut broker = Broker::open(&setup(BudgetMode::Estimate));
+    broker.list(reset - 3_600, &[]);
+    broker.mint(1, 2 * HOUR);
+    broker.list(reset - 3_580, &[(1, 1_000)]);
+    broker.list(reset + 20, &[(1, 900_000_000), (2, 7_000)]);
+    let figures = broker.books.snapshot().figures;
+    assert_eq!(figures.period.start, at(reset));
+    let used = figures.used.get();
+    // Session 2 is one second old.
+    assert!((5_006_000..5_100_000).contains(&used), "{used}");
+    let (_, before) = broker.books.ledger().past()[0];
+    assert!(before.get().abs_diff(895_000_000) < 100_000, "{before:?}");
+    let row = broker.books.grants().get(id(1)).unwrap();
+    assert_eq!(broker.books.grants().spent_of(row).measured().get(), used);
+    assert!(broker.books.snapshot().bound_holds());
+    assert!(broker.committed() >= used + 60 * MINUTE_BYTES, "what it may relay later stays promised");
 }
 
 /// A stranger can keep a listing from being complete: with more sessions than fit, or with a line in its origin.

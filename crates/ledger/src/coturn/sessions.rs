@@ -20,6 +20,7 @@
 pub(crate) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::listing::{Listing, Session, SessionId};
@@ -28,7 +29,7 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, Timestamp};
 
-use row::SessionRow;
+use row::{SessionRow, UNWATCHED_MAX};
 
 /// coturn's sessions that are not known to have ended.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,10 @@ pub struct SessionDelta {
     pub added: BTreeMap<Option<GrantId>, Traffic>,
     /// What coturn has newly shown of our sessions. The rest of the charges is estimated.
     pub shown: Traffic,
+    /// The charges before `reset`, of all sessions.
+    pub before: Traffic,
+    /// The reset since the listing before.
+    reset: Option<Timestamp>,
 }
 
 impl Sessions {
@@ -64,9 +69,16 @@ impl Sessions {
     }
 
     /// Takes the complete listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
-    /// start. `default_rate` is the rate in each direction of a session without a measured rate.
-    pub fn take(&mut self, listing: &Listing, at: Timestamp, default_rate: BitRate) -> SessionDelta {
-        let mut delta = SessionDelta::default();
+    /// start. `default_rate` is the rate in each direction of a session without a measured rate. `reset`: each session's charges are divided
+    /// there, by the time.
+    pub fn take(
+        &mut self,
+        listing: &Listing,
+        at: Timestamp,
+        default_rate: BitRate,
+        reset: Option<Timestamp>,
+    ) -> SessionDelta {
+        let mut delta = SessionDelta { reset, ..SessionDelta::default() };
         let mut listed = BTreeSet::new();
         for session in &listing.sessions {
             listed.insert(session.id);
@@ -78,8 +90,7 @@ impl Sessions {
             if session.grant.is_some() {
                 delta.shown = delta.shown.plus(session.traffic.minus(before));
             }
-            let added = self.update(session, at, default_rate);
-            delta.add(session.grant, added);
+            self.update(session, at, default_rate, &mut delta);
         }
         let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
         for id in missing {
@@ -114,10 +125,16 @@ impl Sessions {
         }
     }
 
-    /// Takes one listed session. Returns its new charges.
-    fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate) -> Traffic {
+    /// The grants of the sessions that the last listing showed.
+    pub(crate) fn grants(&self) -> BTreeSet<GrantId> {
+        self.rows.values().filter_map(|row| row.grant).collect()
+    }
+
+    /// Takes one listed session.
+    fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
         let stored = self.rows.get(&session.id).cloned();
         let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
+        let since = row.seen_at;
         row.update(session, at);
         let added = row.charge(row.traffic.plus(row.hidden(at, default_rate)));
         match stored {
@@ -125,7 +142,7 @@ impl Sessions {
             Some(before) if row.has_changed_since(&before) => self.dirty.note(session.id),
             Some(_) => {}
         }
-        added
+        delta.add(session.grant, added, since..at);
     }
 
     fn end(&mut self, id: SessionId, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
@@ -133,12 +150,19 @@ impl Sessions {
         self.dirty.note_removed(id);
         let at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(at, default_rate));
-        delta.add(row.grant, added);
+        delta.add(row.grant, added, row.seen_at..at.min(row.seen_at.plus(UNWATCHED_MAX)));
     }
 }
 
 impl SessionDelta {
-    fn add(&mut self, grant: Option<GrantId>, added: Traffic) {
+    fn add(&mut self, grant: Option<GrantId>, charged: Traffic, span: Range<Timestamp>) {
+        let before = match self.reset {
+            Some(reset) if span.start < reset => charged
+                .scaled(span.end.min(reset).millis_since(span.start), span.end.millis_since(span.start)),
+            _ => Traffic::ZERO,
+        };
+        self.before = self.before.plus(before);
+        let added = charged.minus(before);
         if added != Traffic::ZERO {
             let sum = self.added.entry(grant).or_default();
             *sum = sum.plus(added);

@@ -54,7 +54,7 @@ struct Taken {
 
 impl Book {
     fn take(&mut self, listing: &Listing, at: Timestamp, default_rate: BitRate) -> Taken {
-        let SessionDelta { added, .. } = self.sessions.take(listing, at, default_rate);
+        let SessionDelta { added, .. } = self.sessions.take(listing, at, default_rate, None);
         self.total = added.values().fold(self.total, |sum, added| sum.plus(*added));
         if listing.is_complete {
             self.complete_at = at;
@@ -354,7 +354,7 @@ fn a_restored_session_was_last_seen_in_the_last_complete_listing() {
     let _ = book.take(&listing([session(1, 3_600, 4_096)]), at(3_600_000), DEFAULT_RATE);
     let rows = stored.into_iter().filter_map(|(id, row)| Some((id, row?))).collect();
     let mut sessions = Sessions::restore(book.complete_at, rows);
-    let ended = sessions.take(&listing([]), at(3_601_000), DEFAULT_RATE);
+    let ended = sessions.take(&listing([]), at(3_601_000), DEFAULT_RATE, None);
     let added = ended.added.values().map(|added| added.sent.get()).sum::<u64>();
     assert!(added < 1_000, "it was idle: {added} bytes for one second, not those of ten minutes");
 }

@@ -12,8 +12,9 @@ use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
-/// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
-const LISTING_GAP: Duration = Duration::from_secs(5);
+/// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
+/// seconds at most.
+const LISTING_GAP: Duration = Duration::from_secs(8);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
@@ -29,21 +30,32 @@ impl CoturnUsage {
         Self { sessions: Sessions::restore(complete_at, sessions), complete_at }
     }
 
-    /// Takes the listing at `now`. Returns what the sessions have carried since the last one, and the billed bytes of each grant. `None`:
+    /// Whether a listing at `now` would follow a gap.
+    pub(crate) fn has_gap(&self, now: Timestamp) -> bool {
+        now.since(self.complete_at) > LISTING_GAP
+    }
+
+    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the billed bytes of each grant. `None`:
     /// it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
     pub fn take(
         &mut self,
         listing: &Listing,
         now: Timestamp,
         rules: &UsageRules,
+        reset: Timestamp,
     ) -> Option<(Carried, BTreeMap<GrantId, ByteCount>)> {
         if !listing.is_complete {
             return None;
         }
-        let SessionDelta { added, shown } = self.sessions.take(listing, now, rules.estimated_rate);
-        let is_after_gap = now.since(std::mem::replace(&mut self.complete_at, now)) > LISTING_GAP;
-        let shown = shown.billed(rules.billed);
-        let mut carried = Carried { as_of: now, shown, is_after_gap, ..Carried::default() };
+        let is_after_gap = self.has_gap(now);
+        let divided = Some(reset).filter(|reset| is_after_gap && self.complete_at < *reset);
+        let SessionDelta { added, shown, before, .. } =
+            self.sessions.take(listing, now, rules.estimated_rate, divided);
+        self.complete_at = now;
+        // Nobody knows at which rate the parts of a divided span were relayed.
+        let shown = if divided.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
+        let before = before.billed(rules.billed);
+        let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };
         let mut by_grant = BTreeMap::new();
         for (grant, traffic) in added {
             let bytes = traffic.billed(rules.billed);
@@ -83,7 +95,7 @@ mod tests {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete, forger: None };
-        let (carried, _) = book.take(&listing, at(seconds), &testing::rules(2_000_000))?;
+        let (carried, _) = book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }

@@ -97,17 +97,29 @@ impl Grants {
             let Some(row) = self.rows.get(id).map(|row| &**row).filter(of_source) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
             let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
-            let per_minute = before.per_minute.max(per_minute);
-            if (until, per_minute) == (before.until, before.per_minute) {
-                continue;
-            }
-            self.revive(*id, until);
-            // Where it begins to count may have changed with the grant that it renews.
-            changes.extend(self.change_promise(*id, |row| {
-                row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
-            }));
+            changes.extend(self.raise_promise(*id, until, before.per_minute.max(per_minute)));
         }
         (!ids.is_empty()).then_some(changes)
+    }
+
+    /// Sets the end and the rate of a promise, neither of them lower than before.
+    fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) -> Option<UsageChange> {
+        let before = self.rows.get(&id)?.promised?;
+        if (until, per_minute) == (before.until, before.per_minute) {
+            return None;
+        }
+        self.revive(id, until);
+        // Where it begins to count may have changed with the grant that it renews.
+        self.change_promise(id, |row| {
+            row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
+        })
+    }
+
+    /// Extends the promise of a grant until then, because its session may have gone on. One that was released stays so.
+    pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) -> Option<UsageChange> {
+        let row = self.rows.get(&id).filter(|row| !row.is_released())?;
+        let before = row.promised.filter(|time| time.until < until)?;
+        self.raise_promise(id, until, before.per_minute)
     }
 
     /// Until when the last grant counts as alive.

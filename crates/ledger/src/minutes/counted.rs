@@ -8,6 +8,7 @@ use super::{Cell, CountedPart, Minutes, replace};
 use crate::day::{DayCount, at_most};
 use crate::promise::GrantMinutes;
 use crate::reading::{Carried, Reading};
+use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -142,6 +143,7 @@ impl Minutes {
     /// greater of count and estimate is used, and the rest of the promise stays.
     pub(crate) fn carry(&mut self, carried: &Carried) {
         let last = self.days.latest();
+        self.carry_before(carried.before);
         let mut left = u128::from(carried.granted.get());
         for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
             let before = self.days.get(day);
@@ -176,6 +178,20 @@ impl Minutes {
                 ..before
             };
             self.count(day, after);
+        }
+    }
+
+    /// Adds what was carried between the last count of an earlier period and its end, as far as the estimates of that time do not explain it,
+    /// to the last day of that period.
+    fn carry_before(&mut self, bytes: ByteCount) {
+        let (latest, end) = (self.days.latest(), self.period.start);
+        let uncounted = Period { start: latest.min(end), end };
+        let estimates = self.days.of(uncounted).filter_map(|(_, count)| count.estimated);
+        let unexplained = bytes.minus(estimates.fold(ByteCount::ZERO, ByteCount::plus));
+        if unexplained > ByteCount::ZERO {
+            let day = Day::of(Timestamp::from_millis(self.period.start.as_millis().saturating_sub(1)));
+            let before = self.days.get(day);
+            self.days.set(day, DayCount { other: before.other.plus(unexplained), ..before });
         }
     }
 

@@ -103,6 +103,7 @@ fn the_first_half_of_a_month_belongs_to_the_period_when_the_billing_day_moves_be
         let mut world = World::new(source, BudgetMode::Estimate, 15, on(3, 0));
         world.relay(on(8, 12), 700, 700);
         world.relay(on(14, 23), 30, 730);
+        world.relay(on(15, 0), 0, 730);
         world.relay(on(20, 12), 5, 735);
         assert_eq!(world.usage(), (5, vec![730]), "{source}");
         world.restart(1);

@@ -19,7 +19,7 @@ pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
 
 /// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
 /// allocation that is not refreshed after 10 minutes.
-const UNWATCHED_MAX: Duration = Duration::from_secs(600);
+pub(super) const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 
 /// Bytes of a packet if none was measured: a full packet of video or of a data channel.
 pub(super) const PACKET_BYTES: u64 = 1_200;
