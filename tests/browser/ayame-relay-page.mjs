@@ -1,6 +1,6 @@
 // Runs in the browser: one end of a video call over Ayame, as a page writes it with the SDK. Everything is relayed.
 import { createConnection } from '/ayame.mjs';
-import { sceneTrack } from '/scene.js';
+import { restlessVideo } from '/picture.mjs';
 
 const ON = { direction: 'sendrecv', enabled: true };
 const OFF = { direction: 'sendrecv', enabled: false };
@@ -21,7 +21,7 @@ globalThis.call = {
 
   /** Resolves with the result of the SDK's `connect()`. */
   async connect({ url, room, standalone = false }) {
-    this.stream = new MediaStream([sceneTrack(room, 212)]);
+    this.stream = new MediaStream([restlessVideo()]);
     const options = { audio: OFF, video: ON, iceServers: [], clientId: crypto.randomUUID(), standalone, signalingKey: null };
     const connection = createConnection(url, room, options, false, true);
     connection.on('open', async () => {

@@ -10,14 +10,14 @@ import { launchBrowser, serveSite, until } from './processes.mjs';
 import { openPage, part } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 1_200;
-const MODULES = ['node_modules/@open-ayame/ayame-web-sdk/dist/ayame.mjs', '../../src/web/demo/scene.js'];
+const MODULES = ['node_modules/@open-ayame/ayame-web-sdk/dist/ayame.mjs', 'picture.mjs'];
 const SIGNALING = `${BROKER.replace('http', 'ws')}/signaling`;
 const CLI_PORT = 5766;
 const LIMIT_GB = 1;
 /** No grant relays more, even with framing and resent packets. */
 const LIABILITY_MBPS = 24;
-/** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 4 % of this. */
-const COTURN_BYTES_EACH_WAY = 30_000_000;
+/** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 6 % of this. */
+const COTURN_BYTES_EACH_WAY = 20_000_000;
 const COTURN_MBPS = 16;
 const RELAY_BYTES_EACH_WAY = 4_000_000;
 const RELAY_MBPS = 4;

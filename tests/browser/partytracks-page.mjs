@@ -1,13 +1,11 @@
 // Runs in the browser: a page in a room of the SFU, with the partytracks package from npm. The package has no option for the path of
 // its connections, so the page forces it: with a relay, or without one.
 import { of } from 'rxjs';
+import { restlessVideo } from '/picture.mjs';
 
 globalThis.process = { env: { NODE_ENV: 'production' } }; // the package leaves this to a bundler
 const { PartyTracks } = await import('partytracks/client');
 
-const SIZE = { width: 320, height: 240 };
-const FRAME_MS = 50;
-const BLOCK = 16;
 let isRelayed = true;
 /** Every connection that the package has made. @type {RTCPeerConnection[]} */
 const connections = [];
@@ -35,7 +33,7 @@ globalThis.room = {
   },
 
   push() {
-    this.tracks.push(of(picture())).subscribe((metadata) => this.pushed.push(metadata));
+    this.tracks.push(of(restlessVideo())).subscribe((metadata) => this.pushed.push(metadata));
   },
 
   /** Returns the number of the pull. @param {object} metadata */
@@ -91,19 +89,4 @@ function show(pull, track) {
     video.requestVideoFrameCallback(count);
   };
   video.requestVideoFrameCallback(count);
-}
-
-/** A restless video, so that an encoder uses the rate that it has. */
-function picture() {
-  const canvas = Object.assign(document.createElement('canvas'), SIZE);
-  const context = canvas.getContext('2d');
-  setInterval(() => {
-    for (let x = 0; x < SIZE.width; x += BLOCK) {
-      for (let y = 0; y < SIZE.height; y += BLOCK) {
-        context.fillStyle = `hsl(${Math.random() * 360} 100% 50%)`;
-        context.fillRect(x, y, BLOCK, BLOCK);
-      }
-    }
-  }, FRAME_MS);
-  return canvas.captureStream().getVideoTracks()[0];
 }

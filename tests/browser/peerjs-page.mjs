@@ -1,5 +1,6 @@
 // Runs in the browser: a peer with the PeerJS package from npm. What happens is in `peer.events`.
 import '/peerjs.min.js';
+import { restlessVideo } from '/picture.mjs';
 
 globalThis.peer = {
   /** @type {string[]} Names of events, with what they say. */
@@ -20,7 +21,7 @@ globalThis.peer = {
     for (const name of ['open', 'disconnected', 'close']) this.it.on(name, () => this.events.push(name));
     this.it.on('error', ({ type }) => this.events.push(`error ${type}`));
     this.it.on('connection', (connection) => this.use(connection));
-    this.it.on('call', (call) => { call.answer(picture()); this.show(call); });
+    this.it.on('call', (call) => { call.answer(new MediaStream([restlessVideo()])); this.show(call); });
   },
 
   async config(broker) {
@@ -35,7 +36,7 @@ globalThis.peer = {
   },
 
   connect(id, metadata) { this.use(this.it.connect(id, { metadata, reliable: true })); },
-  call(id) { this.show(this.it.call(id, picture())); },
+  call(id) { this.show(this.it.call(id, new MediaStream([restlessVideo()]))); },
 
   use(connection) {
     this.connections.push(connection);
@@ -74,14 +75,3 @@ const summary = (data) => {
   const bytes = new Uint8Array(data);
   return { bytes: bytes.length, isWhole: bytes.every((byte, index) => byte === index % 251) };
 };
-
-/** A video that changes, from a canvas instead of a camera. */
-function picture() {
-  const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 });
-  const context = canvas.getContext('2d');
-  setInterval(() => {
-    context.fillStyle = `hsl(${Date.now() % 360} 100% 50%)`;
-    context.fillRect(0, 0, 64, 64);
-  }, 50);
-  return canvas.captureStream();
-}

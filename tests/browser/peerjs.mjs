@@ -16,7 +16,7 @@ let broker;
 let browser;
 
 async function run() {
-  site = await serveSite(5173, 'peerjs-page.mjs', ['node_modules/peerjs/dist/peerjs.min.js']);
+  site = await serveSite(5173, 'peerjs-page.mjs', ['node_modules/peerjs/dist/peerjs.min.js', 'picture.mjs']);
   await startCoturn();
   broker = await start();
   browser = await launchBrowser(directory);
