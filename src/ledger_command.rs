@@ -207,15 +207,17 @@ fn document(contents: &Contents) -> Value {
 fn source_document(stored: &SourceRows) -> Value {
     let flow =
         |flow: &ClaimedUsage| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
-    let marks =
-        stored.deltas.iter().map(|(minute, mark)| json!({ "minute": minute.start(), "live": mark.live }));
-    let flows = stored.usage.iter().map(|(minute, flows)| {
-        json!({ "minute": minute.start(), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
+    let minutes = stored.minutes.iter().map(|(minute, row)| {
+        json!({
+            "minute": minute.start(),
+            "live": row.live,
+            "granted": flow(&row.granted),
+            "ungranted": flow(&row.ungranted),
+        })
     });
     let days = stored.days.iter().map(|(day, count)| json!({ "day": day.start(), "count": count }));
     json!({
-        "marks": marks.collect::<Vec<_>>(),
-        "flows": flows.collect::<Vec<_>>(),
+        "minutes": minutes.collect::<Vec<_>>(),
         "days": days.collect::<Vec<_>>(),
         "late_counts": stored.state.as_ref().and_then(|state| state.late),
     })

@@ -7,7 +7,6 @@ use turn_ledger::{Head, IceSource, SourceRows, Stored, Timestamp};
 pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
     for (source, rows) in &stored.sources {
-        found.extend(deltas(*source, rows));
         found.extend(days(*source, rows));
         if let Some(now) = stored.now() {
             found.extend(future(*source, rows, now));
@@ -30,18 +29,6 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     found
 }
 
-/// Checks that as many grants end as begin, and that none ends before it begins.
-fn deltas(source: IceSource, rows: &SourceRows) -> Option<String> {
-    let mut live: i64 = 0;
-    for (minute, delta) in &rows.deltas {
-        live = live.saturating_add(delta.live);
-        if live < 0 {
-            return Some(format!("{source}: more grants end before {} than began", minute.start()));
-        }
-    }
-    (live != 0).then(|| format!("{source}: {live} grants begin and never end"))
-}
-
 /// Checks that no count ends outside its day.
 fn days(source: IceSource, rows: &SourceRows) -> Option<String> {
     let days = rows.days.iter().filter_map(|(day, count)| Some((*day, count.as_ref()?.as_of)));
@@ -51,7 +38,7 @@ fn days(source: IceSource, rows: &SourceRows) -> Option<String> {
 
 /// Checks that no usage lies in a minute that had not begun at the last write.
 fn future(source: IceSource, rows: &SourceRows, now: Timestamp) -> Option<String> {
-    let (last, _) = rows.usage.last_key_value()?;
+    let (last, _) = rows.minutes.last_key_value()?;
     let at = last.start();
     (at > now).then(|| format!("{source}: bytes at {at}, after the last write, {now}"))
 }
@@ -67,7 +54,7 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{BillingDay, Day, DayCount, LiveDelta, Minute, MinuteUsage, PeriodCounts};
+    use turn_ledger::{BillingDay, Day, DayCount, Minute, MinuteRow, PeriodCounts};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
@@ -78,9 +65,7 @@ mod tests {
 
     fn consistent() -> Stored {
         let mut rows = SourceRows::default();
-        rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, ..LiveDelta::default() });
-        rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, per_minute: 0 });
-        rows.usage.insert(Minute::new(NOON), MinuteUsage::default());
+        rows.minutes.insert(Minute::new(NOON), MinuteRow::default());
         let counts = (BillingDay::new(1).unwrap().period_at(minute_at(NOON)), PeriodCounts::default());
         Stored {
             head: Some(Head { now: minute_at(NOON), counts, ..Head::default() }),
@@ -111,13 +96,10 @@ mod tests {
             let day = Day::of(minute_at(NOON));
             rows.days.insert(day, Some(DayCount { as_of, ..DayCount::none(day) }));
         };
-        let early_end = LiveDelta { live: -1, ..LiveDelta::default() };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
-            (broken(|_, rows| _ = rows.deltas.insert(Minute::new(NOON - 5), early_end)), "than began"),
-            (broken(|_, rows| _ = rows.deltas.remove(&Minute::new(NOON + 60))), "never end"),
             (
-                broken(|_, rows| _ = rows.usage.insert(Minute::new(NOON + 1), MinuteUsage::default())),
+                broken(|_, rows| _ = rows.minutes.insert(Minute::new(NOON + 1), MinuteRow::default())),
                 "after the last write",
             ),
             (broken(|_, rows| outside(rows)), "outside its day"),

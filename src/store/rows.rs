@@ -14,17 +14,15 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{
-    Connection, Day, GrantId, IceSource, LiveDelta, Minute, Name, Rows, SessionId, SpenderKey, SpenderKind,
-};
+use turn_ledger::{Connection, Day, GrantId, Name, Rows, SessionId, SpenderKey, SpenderKind};
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
 pub(super) use sources::slot_key;
-use sources::{read_sources, slot_of, write_source};
+use sources::{read_sources, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: u32 = 11;
+pub const FORMAT: u32 = 12;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +35,8 @@ pub(super) struct Table {
 
 /// Name → JSON or bytes.
 pub(super) const META: Table = Table { name: "meta", kind: 0 };
-/// (source, minute since 1970) → what was relayed in it.
-pub(super) const FLOWS: Table = Table { name: "flows", kind: 1 };
+/// (source, minute since 1970) → what was promised and relayed in it.
+pub(super) const MINUTES: Table = Table { name: "minutes", kind: 1 };
 /// (source, day since 1970) → its count.
 pub(super) const DAYS: Table = Table { name: "days", kind: 2 };
 /// (id, grant if it is not the reporter's) → connection.
@@ -49,12 +47,9 @@ pub(super) const GRANTS: Table = Table { name: "grants", kind: 4 };
 pub(super) const SESSIONS: Table = Table { name: "sessions", kind: 5 };
 /// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. Others have an empty key.
 pub(super) const SPENDERS: Table = Table { name: "spenders", kind: 6 };
-/// (source, minute since 1970) → how the live grants change. A database has columns for them instead of rows.
-pub(super) const MARKS: Table = Table { name: "marks", kind: 7 };
 
 /// All tables.
-pub(super) const TABLES: [Table; 8] =
-    [META, FLOWS, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS, MARKS];
+pub(super) const TABLES: [Table; 7] = [META, MINUTES, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS];
 
 pub(super) const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
@@ -77,8 +72,6 @@ pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Stor
 pub(super) type Replaced<'a> = &'a mut dyn Iterator<Item = Result<Row, StoreError>>;
 /// See [`Replaced`].
 pub(super) type Row = (Vec<u8>, Option<Vec<u8>>);
-/// How the live grants of a source change in a minute.
-pub(super) type Marks<'a> = &'a mut dyn Iterator<Item = (Minute, LiveDelta)>;
 
 /// Stored rows.
 pub(super) trait ReadRows {
@@ -90,9 +83,6 @@ pub(super) trait ReadRows {
 pub(super) trait WriteRows {
     /// Replaces the rows with these keys.
     fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError>;
-
-    /// Adds differences to the marks of a source.
-    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError>;
 }
 
 /// Reads everything that is stored.
@@ -133,7 +123,7 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     Ok(contents)
 }
 
-/// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
+/// Writes a batch.
 pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), StoreError> {
     let Changes { books: batch, alerts } = changes;
     put(to, KEY_ALERTS, alerts.as_ref())?;
@@ -156,7 +146,7 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
 
 /// Copies every table into a new ledger, the key of grant tokens included.
 pub(super) fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
-    for table in TABLES.into_iter().filter(|table| *table != MARKS) {
+    for table in TABLES {
         let mut rows: Vec<Row> = vec![];
         from.each(table, &mut |key, row| {
             // Each store states its own format.
@@ -167,10 +157,7 @@ pub(super) fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), 
         })?;
         to.replace(table, &mut rows.into_iter().map(Ok))?;
     }
-    from.each(MARKS, &mut |key, row| {
-        let (source, minute, mark) = mark_of(key, row)?;
-        to.add_marks(source, &mut std::iter::once((minute, mark)))
-    })
+    Ok(())
 }
 
 /// Writes rows in their binary form. `key`: the bytes of a key.
@@ -208,15 +195,6 @@ fn rows(
     from.each(table, &mut |key, row| {
         take(key, row).or_else(|what| bad(BadRow::new(table, key, what))).map_err(StoreError::from)
     })
-}
-
-/// A row of the marks.
-pub(super) fn mark_of(key: &[u8], row: &[u8]) -> Result<(IceSource, Minute, LiveDelta), BadRow> {
-    let mark = || {
-        let (source, minute) = slot_of(key)?;
-        Ok((source, Minute::new(minute), from_row(row)?))
-    };
-    mark().map_err(|what| BadRow::new(MARKS, key, what))
 }
 
 /// Writes a value under this name. `None` leaves the stored value.

@@ -164,7 +164,7 @@ fn a_ledger_of_another_format_is_refused() {
 
 #[test]
 fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
-    const FLOWS: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("flows");
+    const MINUTES: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("minutes");
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
     let state = StateDir::new();
@@ -172,10 +172,10 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     let database = once_free(|| redb::Database::open(state.file())).unwrap();
     let transaction = database.begin_write().unwrap();
     {
-        let mut flows = transaction.open_table(FLOWS).unwrap();
-        let row = postcard::to_allocvec(&((1_u64, 2_u64), (3_u64, 4_u64), 0_u64)).unwrap();
+        let mut minutes = transaction.open_table(MINUTES).unwrap();
+        let row = postcard::to_allocvec(&((0_u64, 0_u64), (1_u64, 2_u64), (3_u64, 4_u64), 0_u64)).unwrap();
         for minute in noon - 150_000..=noon {
-            flows.insert(&*slot_key("cloudflare", minute), &*row).unwrap();
+            minutes.insert(&*slot_key("cloudflare", minute), &*row).unwrap();
         }
         let mut meta = transaction.open_table(META).unwrap();
         let head = turn_ledger::Head {
@@ -189,7 +189,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     let before = state.file().metadata().unwrap().len();
 
     let recovered = once_free(|| FileStorage::open(state.path().as_ref())).unwrap().load().unwrap().books;
-    let flows = &recovered.sources[&IceSource::Cloudflare].usage;
+    let flows = &recovered.sources[&IceSource::Cloudflare].minutes;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));
     let after = state.file().metadata().unwrap().len();

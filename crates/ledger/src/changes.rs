@@ -50,8 +50,7 @@ pub struct Head {
     pub dropped: BTreeMap<IceSource, Dropped>,
 }
 
-/// Changes that are written together. A row replaces the stored one, except for the differences in
-/// [`SourceRows::deltas`], which are added.
+/// Changes that are written together. A row replaces the stored one.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// What is written with each batch. A ledger that has it is no copy any more.

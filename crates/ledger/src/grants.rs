@@ -121,6 +121,7 @@ impl Grants {
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
         left: BTreeMap<LeftKey, Sums>,
+        promise: impl FnMut(UsageChange),
     ) {
         self.rows = rows.into_iter().collect();
         for (id, row) in self.rows.iter() {
@@ -129,7 +130,7 @@ impl Grants {
         }
         self.dirty = Dirty::default();
         self.left.restore(left);
-        self.restore_rows();
+        self.restore_rows(promise);
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.

@@ -114,6 +114,13 @@ impl Ledger {
         }
     }
 
+    /// Adds a stored promise. The minutes that have begun have it already.
+    pub(crate) fn restore_promise(&mut self, UsageChange { source, kind, .. }: UsageChange) {
+        let ChangeKind::Promise { after: Some(time), .. } = kind else { return };
+        let rest = time.reserved().start.max(Minute::of(self.now).next())..time.until;
+        self.with(source, |timeline| timeline.minutes.change_live(rest, time.level()));
+    }
+
     /// Applies one change of the reported usage.
     pub(crate) fn apply(&mut self, change: UsageChange) {
         if let ChangeKind::GrantReported = change.kind {

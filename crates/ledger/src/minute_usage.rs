@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::day::DayCount;
 use crate::dirty::Rows;
 use crate::doubt::CountDoubt;
-use crate::promise::LiveDelta;
+use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
 use crate::reading::LateCounts;
 use crate::trial::{Assumption, Excess, TrialHours};
@@ -33,9 +33,13 @@ pub struct ClaimedUsage {
     pub claimed: u64,
 }
 
-/// Usage of one minute.
+/// One minute of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinuteUsage {
+pub struct MinuteRow {
+    /// Grants whose credential or its tail covers some part of this minute.
+    pub live: u64,
+    /// The bytes that the live grants may relay, at the rates that were assumed for each.
+    pub per_minute: u64,
     /// Under grants.
     pub granted: ClaimedUsage,
     /// Without a grant.
@@ -44,18 +48,41 @@ pub struct MinuteUsage {
     pub counted: u64,
 }
 
-/// The stored rows of one source, or changes of them.
+impl MinuteRow {
+    pub(crate) fn usage(&mut self, basis: Basis) -> &mut ClaimedUsage {
+        match basis {
+            Basis::Granted => &mut self.granted,
+            Basis::Ungranted => &mut self.ungranted,
+        }
+    }
+
+    /// This minute of its live grants.
+    pub(crate) fn promised(&self) -> GrantMinutes {
+        GrantMinutes { count: self.live.into(), bytes: self.per_minute.into() }
+    }
+
+    /// The same, as a change.
+    pub(crate) fn level(&self) -> LiveDelta {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        LiveDelta { live: signed(self.live), per_minute: signed(self.per_minute) }
+    }
+
+    pub(crate) fn change_live(&mut self, by: LiveDelta) {
+        self.live = self.live.saturating_add_signed(by.live);
+        self.per_minute = self.per_minute.saturating_add_signed(by.per_minute);
+    }
+}
+
+/// The stored rows of one source, or changes of them. A change replaces the stored row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceRows {
-    /// Changes of the number of grants. They are added to the stored rows.
-    pub deltas: BTreeMap<Minute, LiveDelta>,
-    /// Usage by the minute. It replaces the stored row.
-    pub usage: BTreeMap<Minute, MinuteUsage>,
-    /// Counts by the day. They replace the stored rows.
+    /// The minutes that have begun.
+    pub minutes: BTreeMap<Minute, MinuteRow>,
+    /// Counts by the day.
     pub days: Rows<Day, DayCount>,
-    /// What is known of the counts besides their days. It replaces the stored row.
+    /// What is known of the counts besides their days.
     pub state: Option<SourceState>,
-    /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
+    /// The hourly points of the trial of the assumed rate.
     pub trial: Option<TrialHours>,
 }
 
@@ -90,11 +117,7 @@ impl SourceRows {
 
     /// Adds later changes.
     pub fn apply(&mut self, later: Self) {
-        for (minute, change) in later.deltas {
-            let delta = self.deltas.entry(minute).or_default();
-            *delta = delta.plus(change);
-        }
-        self.usage.extend(later.usage);
+        self.minutes.extend(later.minutes);
         self.days.extend(later.days);
         self.state = later.state.or(self.state.take());
         self.trial = later.trial.or(self.trial.take());

@@ -44,8 +44,6 @@ pub struct PromisedTime {
     pub until: Minute,
     /// The most bytes that are relayed in a minute.
     pub per_minute: u64,
-    /// Whether its credential does not exist yet. Such a promise is not stored.
-    pub is_held: bool,
 }
 
 /// The stored form: `from`, the minutes from it to `reserved_from`, `chain_before`, the minutes from `from` to `until`, `per_minute`.
@@ -55,7 +53,7 @@ impl From<StoredTime> for PromisedTime {
     fn from((from, reserved_from, chain_before, until, per_minute): StoredTime) -> Self {
         let after = |minutes: i64| Minute::new(from.number().saturating_add(minutes));
         let (reserved_from, until) = (after(reserved_from), after(until));
-        Self { from, reserved_from, chain_before, until, per_minute, is_held: false }
+        Self { from, reserved_from, chain_before, until, per_minute }
     }
 }
 
@@ -69,7 +67,7 @@ impl From<PromisedTime> for StoredTime {
 impl PromisedTime {
     /// That of a grant that renews none.
     pub const fn new(from: Minute, until: Minute, per_minute: u64) -> Self {
-        Self { from, reserved_from: from, chain_before: 0, until, per_minute, is_held: false }
+        Self { from, reserved_from: from, chain_before: 0, until, per_minute }
     }
 
     /// The minutes in which its holder may relay.
@@ -109,7 +107,7 @@ impl PromisedTime {
 }
 
 /// The change of the number of grants at one minute, and of what they may relay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveDelta {
     /// Change of the number of grants that are alive from this minute on.
     pub live: i64,
@@ -191,7 +189,6 @@ mod tests {
             chain_before: 2,
             until: minute(until),
             per_minute: 5,
-            is_held: false,
         }
     }
 
@@ -207,7 +204,7 @@ mod tests {
 
     #[test]
     fn it_is_stored_as_five_numbers() {
-        let stored = postcard::to_allocvec(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
+        let stored = postcard::to_allocvec(&time(30, 40)).unwrap();
         assert_eq!(stored, [20, 40, 2, 60, 5], "10, 20, 2, 30 and 5; those with a sign are doubled");
         assert_eq!(postcard::from_bytes::<PromisedTime>(&stored).unwrap(), time(30, 40));
     }

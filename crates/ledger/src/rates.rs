@@ -1,7 +1,7 @@
 //! The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::minute_usage::{ClaimedUsage, MinuteUsage};
+use crate::minute_usage::{ClaimedUsage, MinuteRow};
 use crate::promise::GrantMinutes;
 use crate::source::IceSource;
 use crate::units::BitRate;
@@ -39,16 +39,16 @@ impl Rates {
         self.estimated.over_millis(connection_millis.into())
     }
 
-    /// Bytes of one minute by its reported usage, with these grants alive.
-    pub(crate) fn estimate(&self, usage: &MinuteUsage, live: GrantMinutes) -> u128 {
-        let granted = self.bytes_of(usage.granted);
-        let cap = if self.promises_cap_claims { self.promised(live) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
+    /// Bytes of one minute by its reported usage.
+    pub(crate) fn estimate(&self, minute: &MinuteRow) -> u128 {
+        let granted = self.bytes_of(minute.granted);
+        let cap = if self.promises_cap_claims { self.promised(minute.promised()) } else { u128::MAX };
+        granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
     }
 
     /// Bytes of one minute that app servers vouched for without a grant.
-    pub(crate) fn vouched(&self, usage: &MinuteUsage) -> u128 {
-        self.bytes_of(usage.ungranted)
+    pub(crate) fn vouched(&self, minute: &MinuteRow) -> u128 {
+        self.bytes_of(minute.ungranted)
     }
 
     fn bytes_of(&self, usage: ClaimedUsage) -> u128 {

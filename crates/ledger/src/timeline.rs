@@ -2,8 +2,7 @@
 //! Tests: `src/timeline/tests`.
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
-//! exactly one period. Every addition can be reversed exactly. The number of live grants is stored as differences per
-//! minute, which are added up. A thousand grants that begin in one minute need one row.
+//! exactly one period. Every addition can be reversed exactly.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counts;
@@ -13,11 +12,10 @@ pub(crate) mod terms;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::dirty::Dirty;
 use crate::doubt::CountDoubt;
 use crate::minute_usage::{Basis, SourceRows, SourceState};
 use crate::minutes::Minutes;
-use crate::promise::{LiveDelta, PromisedTime};
+use crate::promise::PromisedTime;
 use crate::proof::CountProof;
 use crate::rates::Rates;
 use crate::reading::LateCounts;
@@ -43,8 +41,6 @@ pub struct Timeline {
     now: Timestamp,
     /// What is charged by time at `now`: connections, or kbit/s of the SFU.
     running: Running,
-    /// Differences of the promises that must be stored.
-    deltas: Dirty<Minute, LiveDelta>,
     /// What is known of the counts besides their days, as stored.
     stored_state: Option<SourceState>,
     /// How many hourly points of the trial are stored.
@@ -98,7 +94,6 @@ impl Timeline {
             flowed: ByteCount::ZERO,
             now,
             running: Running::default(),
-            deltas: Dirty::default(),
             stored_state: None,
             stored_hours: 0,
             cut_until: Timestamp::default(),
@@ -120,8 +115,7 @@ impl Timeline {
         let hours = self.trial.hour_count();
         let is_stored = std::mem::replace(&mut self.stored_hours, hours) == hours;
         SourceRows {
-            deltas: self.deltas.take(),
-            usage: self.minutes.take_changes(),
+            minutes: self.minutes.take_changes(),
             days: self.minutes.days.take_changes(),
             state,
             trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
@@ -173,14 +167,13 @@ impl Timeline {
                 self.minutes.change_live(end(after)..end(before), before.level().negated());
             }
             _ => {
-                for (time, level) in signed(before, after) {
-                    self.minutes.change_live(time.reserved(), level);
+                if let Some(before) = before {
+                    self.minutes.change_live(before.reserved(), before.level().negated());
+                }
+                if let Some(after) = after {
+                    self.minutes.change_live(after.reserved(), after.level());
                 }
             }
-        }
-        for (time, level) in signed(before, after).filter(|(time, _)| !time.is_held) {
-            self.record(time.reserved().start, level);
-            self.record(time.reserved().end, level.negated());
         }
     }
 
@@ -194,10 +187,6 @@ impl Timeline {
             ChangeKind::Promise { before, after } => self.replace(before, after),
             ChangeKind::GrantReported => {}
         }
-    }
-
-    fn record(&mut self, minute: Minute, change: LiveDelta) {
-        self.deltas.change(minute, |delta| *delta = delta.plus(change));
     }
 
     /// Charges `after` by time from `now` on, instead of `before`.
@@ -295,15 +284,6 @@ impl Running {
             Basis::Ungranted => &mut self.ungranted,
         }
     }
-}
-
-/// The promises that are taken back and added, each with its change of the level.
-fn signed(
-    before: Option<PromisedTime>,
-    after: Option<PromisedTime>,
-) -> impl Iterator<Item = (PromisedTime, LiveDelta)> {
-    let before = before.map(|time| (time, time.level().negated()));
-    before.into_iter().chain(after.map(|time| (time, time.level())))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::super::tables;
 use super::*;
 use crate::store::rows;
 use turn_ledger::{
-    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, MinuteUsage,
+    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, MinuteRow,
     PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Terms,
 };
 
@@ -23,21 +23,13 @@ fn at(minute: i64) -> Timestamp {
     Timestamp::from_millis(minute * 60_000)
 }
 
-/// Rows of grants (begin and length in minutes) and of bytes (minute and count).
-fn source_rows(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
-    let mut rows = SourceRows::default();
-    for (begin, length) in grants {
-        for (minute, live) in [(*begin, 1), (begin + length, -1)] {
-            let mark = rows.deltas.entry(Minute::new(minute)).or_default();
-            mark.live += live;
-            mark.per_minute += 5 * live;
-        }
-    }
-    for (minute, claimed) in flows {
-        let granted = ClaimedUsage { connection_millis: 0, claimed: *claimed };
-        rows.usage.insert(Minute::new(*minute), MinuteUsage { granted, ..MinuteUsage::default() });
-    }
-    rows
+/// Rows of minutes: number, live grants and claimed bytes.
+fn source_rows(minutes: &[(i64, u64, u64)]) -> SourceRows {
+    let row = |&(minute, live, claimed): &(i64, u64, u64)| {
+        let granted = ClaimedUsage { connection_millis: 0, claimed };
+        (Minute::new(minute), MinuteRow { live, per_minute: 5 * live, granted, ..MinuteRow::default() })
+    };
+    SourceRows { minutes: minutes.iter().map(row).collect(), ..SourceRows::default() }
 }
 
 struct File(Database);
@@ -98,41 +90,13 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
     figures_then
 }
 
-fn rows_before(rows: &SourceRows, minute: i64) -> (usize, usize) {
-    (rows.deltas.range(..Minute::new(minute)).count(), rows.usage.range(..Minute::new(minute)).count())
-}
-
-#[test]
-fn old_rows_are_replaced_by_one_mark_if_a_grant_is_still_alive() {
-    let (old, kept_from) = (MARCH - 90 * 1_440, MARCH - MINUTES_KEPT);
-    // One grant has ended, one is alive, and one begins in the first minute that is kept.
-    let grants = [(old, 100), (old + 10, MINUTES_KEPT * 4), (kept_from, 10)];
-    let file = File::of(&source_rows(&grants, &[(old, 7), (kept_from - 1, 7), (kept_from, 7)]));
-    file.forget(at(MARCH));
-    let after = file.rows();
-    assert_eq!(rows_before(&after, kept_from), (1, 0));
-    assert_eq!(
-        after.deltas.first_key_value(),
-        Some((&Minute::new(old + 100), &LiveDelta { live: 1, per_minute: 5 }))
-    );
-    assert!(
-        after.usage.contains_key(&Minute::new(kept_from))
-            && after.deltas.contains_key(&Minute::new(kept_from))
-    );
-    file.forget(at(MARCH));
-    assert_eq!(file.rows().deltas, after.deltas, "a second run changes nothing");
-}
-
-#[test]
-fn no_row_of_an_ended_grant_remains() {
-    let file = File::of(&source_rows(&[(MARCH - 90 * 1_440, 100)], &[]));
-    file.forget(at(MARCH));
-    assert!(file.rows().deltas.is_empty());
+fn rows_before(rows: &SourceRows, minute: i64) -> usize {
+    rows.minutes.range(..Minute::new(minute)).count()
 }
 
 #[test]
 fn the_first_minute_of_a_31_day_period_counts_until_its_last_minute() {
-    let whole = source_rows(&[(MARCH, 2)], &[(MARCH, 1_000_000_000)]);
+    let whole = source_rows(&[(MARCH, 1, 1_000_000_000)]);
     let file = File::of(&whole);
     let last_minute = at(MARCH + 31 * 1_440 - 1);
     file.forget(last_minute);
@@ -145,17 +109,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn removing_old_rows_changes_no_figure_after_a_restart(
-        grants in prop::collection::vec((-120i64 * 1_440..1_440, 1i64..100_000), 0..20),
-        flows in prop::collection::vec((-120i64 * 1_440..=0, 1u64..1 << 40), 0..20),
+        minutes in prop::collection::vec((-120i64 * 1_440..=0, 0u64..5, 1u64..1 << 40), 0..40),
         forgets in prop::collection::vec(-100i64 * 1_440..=0, 1..4),
         billing_day in 1u32..=31,
         days in 0i64..60,
         later in 0u64..50_000,
     ) {
         let now = MARCH + days * 1_440 + 17;
-        let grants: Vec<_> = grants.into_iter().map(|(begin, length)| (now + begin, length)).collect();
-        let flows: Vec<_> = flows.into_iter().map(|(minute, bytes)| (now + minute, bytes)).collect();
-        let whole = source_rows(&grants, &flows);
+        let minutes: Vec<_> =
+            minutes.into_iter().map(|(minute, live, bytes)| (now + minute, live, bytes)).collect();
+        let whole = source_rows(&minutes);
         let file = File::of(&whole);
         let mut forgets = forgets;
         forgets.sort_unstable();
@@ -167,7 +130,6 @@ proptest! {
         file.forget(at(now));
         let pruned = file.rows();
         prop_assert_eq!(figures_of(&pruned, billing_day, at(now), later), figures_of(&whole, billing_day, at(now), later));
-        let (marks, flows) = rows_before(&pruned, now - MINUTES_KEPT);
-        prop_assert!(marks <= 1 && flows == 0, "{marks} marks and {flows} flows are left");
+        prop_assert_eq!(rows_before(&pruned, now - MINUTES_KEPT), 0);
     }
 }

@@ -2,12 +2,12 @@
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
-use turn_ledger::{Head, IceSource, LiveDelta, Timestamp};
+use turn_ledger::{Head, Timestamp};
 
 use crate::store::changes::Changes;
 use crate::store::rows::{
-    self, FORMAT, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, Meta, ReadRows,
-    Replaced, StoreError, TABLES, Table, TakeRow, WriteRows,
+    self, FORMAT, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, META, Meta, ReadRows, Replaced,
+    StoreError, TABLES, Table, TakeRow, WriteRows,
 };
 
 /// A table in the file.
@@ -82,21 +82,6 @@ impl WriteRows for &WriteTransaction {
             match row? {
                 (key, Some(row)) => drop(table.insert(&*key, &*row)?),
                 (key, None) => drop(table.remove(&*key)?),
-            }
-        }
-        Ok(())
-    }
-
-    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
-        let mut table = self.open_table(in_file(MARKS))?;
-        for (minute, change) in marks {
-            let key = rows::slot_key(source.name(), minute.number())?;
-            let before = table.get(&*key)?.map(|row| rows::mark_of(&key, row.value())).transpose()?;
-            let after = before.map_or(change, |(_, _, before)| change.plus(before));
-            if after == LiveDelta::default() {
-                table.remove(&*key)?;
-            } else {
-                table.insert(&*key, &*rows::to_row(&after)?)?;
             }
         }
         Ok(())

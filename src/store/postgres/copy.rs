@@ -28,8 +28,6 @@ const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, hel
  AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
     AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1])";
 const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[])";
-const PUT_MARKS: &str =
-    "INSERT INTO mark SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])";
 
 /// Why a ledger was not copied. Neither place has changed.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +67,7 @@ impl ReadSession {
 
     /// About as long as a file with the same rows.
     fn bytes(&self) -> Result<u64, DatabaseError> {
-        let size = "SELECT pg_total_relation_size('item') + pg_total_relation_size('mark')";
+        let size = "SELECT pg_total_relation_size('item')";
         let row = self.runtime.get().block_on(self.connection.one(size))?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
@@ -84,7 +82,7 @@ impl ReadSession {
     }
 
     async fn put(&self, batch: &RowBatch) -> Result<(), DatabaseError> {
-        let RowBatch { kinds, keys, rows, sources, minutes, live, per_minute, .. } = batch;
+        let RowBatch { kinds, keys, rows, .. } = batch;
         let items =
             kinds.chunks(ROWS_TOGETHER).zip(keys.chunks(ROWS_TOGETHER)).zip(rows.chunks(ROWS_TOGETHER));
         for ((kinds, keys), rows) in items {
@@ -92,13 +90,7 @@ impl ReadSession {
                 &[(&kinds, Type::INT2_ARRAY), (&keys, Type::BYTEA_ARRAY), (&rows, Type::BYTEA_ARRAY)];
             self.connection.execute(PUT_ITEMS, values).await?;
         }
-        let values: Values<'_> = &[
-            (sources, Type::TEXT_ARRAY),
-            (minutes, Type::INT8_ARRAY),
-            (live, Type::INT8_ARRAY),
-            (per_minute, Type::INT8_ARRAY),
-        ];
-        self.connection.execute(PUT_MARKS, values).await.map(drop)
+        Ok(())
     }
 }
 
@@ -128,7 +120,7 @@ pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, Co
         session.put(&batch).await?;
         Ok(session.commit().await?)
     })?;
-    Ok(batch.rows.len() + batch.live.len())
+    Ok(batch.rows.len())
 }
 
 /// Copies the ledger of a database that no replica uses into a new file in this directory.

@@ -17,7 +17,7 @@ use super::observation::Observation;
 use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::RowBatch;
 use super::takeovers::Takeovers;
-use crate::store::rows::{FLOWS, FORMAT, StoreError, slot_key};
+use crate::store::rows::{FORMAT, MINUTES, StoreError, slot_key};
 use crate::store::storage::{Lost, WriteError};
 use turn_ledger::IceSource;
 
@@ -40,22 +40,15 @@ const WRITE: &str = "
      put AS (INSERT INTO item SELECT * FROM unnest($5::smallint[], $6::bytea[], $7::bytea[]) WHERE EXISTS (TABLE fence)
                 ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row),
      gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
-                WHERE item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence)),
-     marks AS (INSERT INTO mark SELECT * FROM unnest($10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
-                    WHERE EXISTS (TABLE fence)
-                ON CONFLICT (source, minute) DO UPDATE
-                    SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
+                WHERE item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence))
     SELECT count(*) FROM fence";
 /// The lock waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
-/// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
+/// Removes minutes that no figure uses. It has the same effect twice as once.
 const TIDY: &str = "
-    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE),
-     gone AS (DELETE FROM item USING unnest($4::bytea[], $5::bytea[]) AS old (first, kept)
-                WHERE item.kind = $3 AND item.key >= old.first AND item.key < old.kept AND EXISTS (TABLE fence)),
-     old AS (DELETE FROM mark WHERE minute < $6 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
-    INSERT INTO mark SELECT source, max(minute), sum(live)::bigint, sum(unreported)::bigint FROM old
-        GROUP BY source HAVING sum(live) <> 0 OR sum(unreported) <> 0";
+    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE)
+    DELETE FROM item USING unnest($4::bytea[], $5::bytea[]) AS old (first, kept)
+        WHERE item.kind = $3 AND item.key >= old.first AND item.key < old.kept AND EXISTS (TABLE fence)";
 
 /// This replica.
 #[derive(Clone, Debug)]
@@ -144,7 +137,7 @@ impl Leader {
         }
     }
 
-    /// Removes the minutes from `from` up to `to`, and the marks before `to`.
+    /// Removes the minutes from `from` up to `to`.
     pub(super) async fn tidy(&mut self, from: i64, to: i64) -> Result<(), StoreError> {
         let keys = |minute| -> Result<Vec<_>, _> {
             IceSource::ALL.into_iter().map(|source| slot_key(source.name(), minute)).collect()
@@ -155,10 +148,9 @@ impl Leader {
         let values: Values<'_> = &[
             (&epoch, Type::INT8),
             (&session, Type::TEXT),
-            (&FLOWS.kind, Type::INT2),
+            (&MINUTES.kind, Type::INT2),
             (&first, Type::BYTEA_ARRAY),
             (&kept, Type::BYTEA_ARRAY),
-            (&to, Type::INT8),
         ];
         let tidied = connection.execute(TIDY, values).await;
         if tidied.is_err() {
@@ -222,10 +214,6 @@ impl Leader {
             &batch.rows,
             &batch.gone_kinds,
             &batch.gone_keys,
-            &batch.sources,
-            &batch.minutes,
-            &batch.live,
-            &batch.per_minute,
         ];
         let row = within(connection.client.query_one(write, values)).await?;
         Ok((row.get(0), connection.take_warned()))

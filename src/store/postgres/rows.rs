@@ -10,10 +10,7 @@ use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
 use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
-use crate::store::rows::{
-    MARKS, Marks, ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows, slot_key, to_row,
-};
-use turn_ledger::{IceSource, LiveDelta};
+use crate::store::rows::{ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows};
 
 /// The columns of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,10 +20,6 @@ pub(super) struct RowBatch {
     pub(super) rows: Vec<Vec<u8>>,
     pub(super) gone_kinds: Vec<i16>,
     pub(super) gone_keys: Vec<Vec<u8>>,
-    pub(super) sources: Vec<&'static str>,
-    pub(super) minutes: Vec<i64>,
-    pub(super) live: Vec<i64>,
-    pub(super) per_minute: Vec<i64>,
 }
 
 impl WriteRows for RowBatch {
@@ -41,16 +34,6 @@ impl WriteRows for RowBatch {
                 self.gone_kinds.push(table.kind);
                 self.gone_keys.push(key);
             }
-        }
-        Ok(())
-    }
-
-    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
-        for (minute, delta) in marks {
-            self.sources.push(source.name());
-            self.minutes.push(minute.number());
-            self.live.push(delta.live);
-            self.per_minute.push(delta.per_minute);
         }
         Ok(())
     }
@@ -85,22 +68,10 @@ impl<'a> Snapshot<'a> {
         }
         Ok(())
     }
-
-    async fn each_mark(&self, take: TakeRow<'_>) -> Result<(), StoreError> {
-        let marks = "SELECT source, minute, live, unreported FROM mark WHERE live <> 0 OR unreported <> 0 ORDER BY 1, 2";
-        for row in within_time(READ_TIMEOUT, self.client.query_typed(marks, &[])).await? {
-            let mark = LiveDelta { live: row.get(2), per_minute: row.get(3) };
-            take(&slot_key(row.get(0), row.get(1))?, &to_row(&mark)?)?;
-        }
-        Ok(())
-    }
 }
 
 impl ReadRows for Snapshot<'_> {
     fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError> {
-        if table == MARKS {
-            return self.runtime.block_on(self.each_mark(take));
-        }
         self.runtime.block_on(self.each_item(table.kind, take))
     }
 }

@@ -22,8 +22,6 @@ const TABLES: &str = "
         written_at timestamptz NOT NULL,
         began bigint[] NOT NULL,
         sessions text[] NOT NULL);
-    CREATE TABLE IF NOT EXISTS mark (
-        source text, minute bigint, live bigint NOT NULL, unreported bigint NOT NULL, PRIMARY KEY (source, minute));
     CREATE TABLE IF NOT EXISTS item (kind smallint, key bytea, row bytea NOT NULL, PRIMARY KEY (kind, key));
     CREATE TABLE IF NOT EXISTS node (
         url text PRIMARY KEY, version text, settings text, seen_at timestamptz NOT NULL, clock_ms bigint NOT NULL);

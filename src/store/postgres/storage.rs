@@ -146,7 +146,7 @@ fn kept_from(now: Timestamp) -> i64 {
 
 /// The first minute whose usage may be stored.
 fn first_minute(stored: &Stored) -> i64 {
-    let first = stored.sources.values().filter_map(|rows| rows.usage.keys().next());
+    let first = stored.sources.values().filter_map(|rows| rows.minutes.keys().next());
     let kept_from = stored.now().map_or(i64::MAX, kept_from);
     first.map(|minute| minute.number()).chain([kept_from]).min().unwrap_or(kept_from)
 }

@@ -1,12 +1,12 @@
-//! The rows of each source: what it counted, and its minutes. The rows of live grants are differences, which add up. Those of a
-//! source that this version does not know are an error, so that its usage is not lost.
+//! The rows of each source: what it counted, and its minutes. Those of a source that this version does not know are an error, so that its
+//! usage is not lost.
 
 use std::collections::BTreeMap;
 
 use turn_ledger::{Day, IceSource, Minute, SourceRows, Stored};
 
 use super::{
-    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, Table, WriteRows, from_key, from_row, number,
+    DAYS, MINUTES, Meta, OnBadRow, ReadRows, StoreError, Table, WriteRows, from_key, from_row, number,
     ordered, put, rows, to_row, write_rows,
 };
 
@@ -16,11 +16,8 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    for (source, deltas) in by_source(from, MARKS, bad, Minute::new, |row| from_row(row))? {
-        rows_of(stored, source).deltas = deltas;
-    }
-    for (source, usage) in by_source(from, FLOWS, bad, Minute::new, |row| from_row(row))? {
-        rows_of(stored, source).usage = usage;
+    for (source, minutes) in by_source(from, MINUTES, bad, Minute::new, |row| from_row(row))? {
+        rows_of(stored, source).minutes = minutes;
     }
     for (source, days) in by_source(from, DAYS, bad, Day::new, |row| Ok(Some(from_row(row)?)))? {
         rows_of(stored, source).days = days;
@@ -59,11 +56,10 @@ pub(super) fn write_source(
     source: IceSource,
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
-    to.add_marks(source, &mut rows.deltas.iter().map(|(minute, delta)| (*minute, *delta)))?;
     to.replace(
-        FLOWS,
+        MINUTES,
         &mut rows
-            .usage
+            .minutes
             .iter()
             .map(|(minute, row)| Ok((slot_key(source.name(), minute.number())?, Some(to_row(row)?)))),
     )?;
@@ -86,7 +82,7 @@ pub(in crate::store) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, pos
 }
 
 /// The minute or the day of such a key.
-pub(super) fn slot_of(key: &[u8]) -> Result<(IceSource, i64), String> {
+fn slot_of(key: &[u8]) -> Result<(IceSource, i64), String> {
     let (source, slot) = from_key::<(&str, [u8; 8])>(key)?;
     let source = source.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
     Ok((source, number(slot)))

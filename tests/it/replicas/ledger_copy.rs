@@ -60,7 +60,7 @@ async fn a_ledger_moves_to_a_database_and_back() {
     let mut one = replica(&database.config(), 1);
     let (storage, found) = loaded(lead(&mut one).await).await;
     assert_eq!(found.books.key, key);
-    assert_eq!(found.books.sources[&IceSource::Coturn].deltas.len(), 1);
+    assert_eq!(found.books.sources[&IceSource::Coturn].minutes.len(), 1);
     assert!(!found.books.is_copy, "nothing was lost on the way");
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     drop(storage);
@@ -129,7 +129,7 @@ async fn a_database_that_this_version_cannot_read_is_not_copied() {
     ledger_on_disk(&state).await;
     assert_says(&copy("--to-database", &state, &database), 0, &["rows of"]);
     database.run("INSERT INTO item VALUES (1, '\\x09', '\\x00')").await;
-    assert_says(&copy("--from-database", &back, &database), 1, &[r#"row "?" of "flows" has a broken key"#]);
+    assert_says(&copy("--from-database", &back, &database), 1, &[r#"row "?" of "minutes" has a broken key"#]);
     database.run("UPDATE shard SET format = format + 1").await;
     assert_says(&copy("--from-database", &back, &database), 1, &[format!("format {FORMAT}").as_str()]);
     assert!(!back.file().exists());

@@ -1,6 +1,7 @@
 //! The ledger in a real `PostgreSQL`: what is written is read back, who leads, and what a lost lead may do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use turn_base::clock::SystemClock;
 use turn_broker::config::DatabaseConfig;
@@ -10,9 +11,7 @@ use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::standby::Standby;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
-use turn_ledger::{
-    Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
-};
+use turn_ledger::{Batch, ClaimedUsage, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp, User};
 
 use crate::support::postgres::TestDatabase;
 
@@ -76,12 +75,12 @@ pub(super) async fn stored(
     storage
 }
 
-/// A batch with one grant in the marks of this minute, and one blocked user.
+/// A batch with this minute and one blocked user.
 pub(super) fn batch_at(minute: i64) -> Changes {
     let mut rows = SourceRows::default();
-    rows.deltas.insert(Minute::new(minute), LiveDelta { live: 1, per_minute: 5 });
     let granted = ClaimedUsage { connection_millis: 1, claimed: 2 };
-    rows.usage.insert(Minute::new(minute), MinuteUsage { granted, ..MinuteUsage::default() });
+    let row = MinuteRow { live: 1, per_minute: 5, granted, ..MinuteRow::default() };
+    rows.minutes.insert(Minute::new(minute), row);
     Batch {
         head: Head { now: Minute::new(minute).start(), ..Head::default() },
         sources: [(IceSource::Coturn, rows)].into(),
@@ -91,13 +90,15 @@ pub(super) fn batch_at(minute: i64) -> Changes {
     .into()
 }
 
+/// Each call is of another minute.
 pub(super) fn batch() -> Changes {
-    batch_at(NOON)
+    static NEXT: AtomicI64 = AtomicI64::new(NOON);
+    batch_at(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// How often [`batch`] is stored.
+/// How many batches are stored.
 pub(super) async fn stored_batches(database: &TestDatabase) -> i64 {
-    database.number("SELECT coalesce(sum(live), 0) FROM mark").await
+    database.number("SELECT count(*) FROM item WHERE kind = 1").await
 }
 
 pub(super) async fn seq(database: &TestDatabase) -> i64 {
@@ -119,7 +120,7 @@ async fn the_next_leader_has_everything_that_was_written() {
     let before = one.observe().await.unwrap();
     assert_eq!((before.epoch, before.seq, before.is_held, before.has_session), (0, 0, false, false));
     let (storage, new) = loaded(one.stand(&before).await.unwrap().unwrap()).await;
-    let storage = stored(storage, [batch()]).await;
+    let storage = stored(storage, [batch_at(NOON)]).await;
     let seen = one.observe().await.unwrap();
     let expected = Observation {
         epoch: 1,
@@ -150,9 +151,8 @@ async fn the_next_leader_has_everything_that_was_written() {
     assert_eq!(found.books.key, new.books.key);
     assert!(new.books.key.is_some() && two.key().await.unwrap() == new.books.key);
     let rows = &found.books.sources[&IceSource::Coturn];
-    let marks: Vec<_> = rows.deltas.iter().map(|(minute, mark)| (minute.number(), mark.live)).collect();
-    assert_eq!(marks, [(NOON, 1), (NOON + 1, 1)]);
-    assert_eq!(rows.usage.len(), 2);
+    let minutes: Vec<_> = rows.minutes.iter().map(|(minute, row)| (minute.number(), row.live)).collect();
+    assert_eq!(minutes, [(NOON, 1), (NOON + 1, 1)]);
     assert!(found.books.blocked.iter().eq([&User::new("eve").unwrap()]) && !found.books.is_copy);
     let replicas = two.replicas().await.unwrap();
     let urls: Vec<_> = replicas.iter().map(|replica| replica.url.as_str()).collect();
@@ -171,7 +171,7 @@ async fn a_row_of_a_large_ledger_may_come_later_than_the_answer_to_a_statement()
         CREATE VIEW item AS SELECT kind, key, row FROM stored WHERE kind <> 1 OR pg_sleep(4.5) IS NOT NULL";
     database.run(slow).await;
     let (_storage, found) = loaded(storage).await;
-    assert_eq!(found.books.sources[&IceSource::Coturn].usage.len(), 1);
+    assert_eq!(found.books.sources[&IceSource::Coturn].minutes.len(), 1);
 }
 
 #[tokio::test]
@@ -214,13 +214,13 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     let takeover = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq || began, sessions = 'new'::text || sessions;
         INSERT INTO item VALUES (0, 'copy', '')";
     database.run(takeover).await;
-    let counts = "SELECT (SELECT count(*) FROM item) * 1000000 + (SELECT sum(live) FROM mark) * 1000 + (SELECT seq FROM shard)";
+    let counts = "SELECT (SELECT count(*) FROM item) * 1000 + (SELECT seq FROM shard)";
     let before = database.number(counts).await;
     let mut far = batch_at(NOON + 7);
     far.books.blocked = Some([User::new("mallory").unwrap()].into());
     let (old, result) = written(old, far.clone()).await;
     assert_lost(result, Lost::Fenced);
-    assert_eq!(database.number(counts).await, before, "neither rows nor marks nor the number");
+    assert_eq!(database.number(counts).await, before, "neither rows nor the number");
     let (new, _) = loaded(lead(&mut two).await).await;
     let _new = stored(new, [batch()]).await;
     assert_lost(written(old, far).await.1, Lost::Fenced);
@@ -240,7 +240,7 @@ async fn the_number_of_an_epoch_alone_does_not_let_anybody_write() {
 }
 
 #[tokio::test]
-async fn old_minutes_are_removed_and_their_marks_folded_as_in_a_file() {
+async fn old_minutes_are_removed_as_in_a_file() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
@@ -249,14 +249,9 @@ async fn old_minutes_are_removed_and_their_marks_folded_as_in_a_file() {
     drop(storage);
     let (storage, _) = loaded(lead(&mut one).await).await;
     written(storage, batch_at(end + 90)).await.1.unwrap();
-    let marks =
-        database.client().await.query("SELECT minute, live, unreported FROM mark ORDER BY 1", &[]).await;
-    let marks: Vec<(i64, i64, i64)> =
-        marks.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    assert_eq!(marks, [(NOON + 2, 3, 15), (end + 1, 1, 5), (end + 90, 2, 10)]);
     let (_storage, found) = loaded(lead(&mut one).await).await;
-    let usage = found.books.sources[&IceSource::Coturn].usage.keys().map(|minute| minute.number());
-    assert_eq!(usage.collect::<Vec<_>>(), [end + 1, end + 90]);
+    let minutes = found.books.sources[&IceSource::Coturn].minutes.keys().map(|minute| minute.number());
+    assert_eq!(minutes.collect::<Vec<_>>(), [end + 1, end + 90]);
 }
 
 #[tokio::test]
@@ -293,7 +288,7 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     })
     .unwrap();
     let sources = ledger.stored().unwrap().books.sources;
-    assert_eq!(sources[&IceSource::Coturn].deltas.len(), 1);
+    assert_eq!(sources[&IceSource::Coturn].minutes.len(), 1);
     assert!(ledger.stored().unwrap().books.is_copy);
     assert_eq!(ledger.stored().unwrap().books.now(), Some(Timestamp::from_millis(NOON * 60_000)));
     assert_eq!(ledger.findings().len(), 2, "as it was written: {:?}", ledger.findings());

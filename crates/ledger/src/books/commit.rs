@@ -219,7 +219,7 @@ impl Books {
         }
         // The tail of its source may have changed since the credential was reserved.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));
-        let time = PromisedTime { until, is_held: false, ..hold.promise.time };
+        let time = PromisedTime { until, ..hold.promise.time };
         let promise = Promise { time, ..hold.promise.clone() };
         if is_metered {
             let mut row = GrantRow::new(grant, username, Some(promise.time));

@@ -90,7 +90,7 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.restore(stored.grants, stored.spenders);
+        grants.restore(stored.grants, stored.spenders, |change| ledger.restore_promise(change));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);

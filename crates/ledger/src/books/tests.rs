@@ -3,7 +3,6 @@
 use super::*;
 use crate::grants::requester::Requester;
 use crate::open::Setup;
-use crate::promise::LiveDelta;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::testing::setup;
 use crate::timeline::terms::SourceTerms;

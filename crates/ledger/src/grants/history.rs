@@ -18,6 +18,7 @@ use crate::spenders::sums::Sums;
 use crate::token::GrantId;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::UsageChange;
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -36,8 +37,8 @@ impl Grants {
         self.ended.len()
     }
 
-    /// Computes from the stored rows and sums what is not stored.
-    pub(super) fn restore_rows(&mut self) {
+    /// Computes from the stored rows and sums what is not stored. `promise` takes what is promised at the sources.
+    pub(super) fn restore_rows(&mut self, mut promise: impl FnMut(UsageChange)) {
         let (mut ids, mut ended) = (vec![], vec![]);
         for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
@@ -64,10 +65,11 @@ impl Grants {
         ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
-            let (promise, spender, share) = (row.promise(), row.spender.clone(), self.share_of(row));
+            let (promised, spender, share) = (row.promise(), row.spender.clone(), self.share_of(row));
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
-            // The minutes of the sources are stored, so only the sums of users, server keys and clients are missing.
-            let _ = self.replace_promise(None, promise.as_ref());
+            if let Some(change) = self.replace_promise(None, promised.as_ref()) {
+                promise(change);
+            }
         }
         let day = Day::of(self.period.start);
         let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();

@@ -63,7 +63,7 @@ impl Ledger {
         let expires_by = self.now.plus(life).plus(request.slack);
         let until = Minute::from_end(expires_by.plus(request.tail));
         let from = Minute::of(self.now);
-        let promise = PromisedTime { from, reserved_from, chain_before, until, per_minute, is_held: true };
+        let promise = PromisedTime { from, reserved_from, chain_before, until, per_minute };
         Ok(Admission { life, expires_by, promise })
     }
 

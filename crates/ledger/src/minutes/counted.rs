@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, CountedPart, Minutes, replace};
+use super::{CountedPart, MinuteRow, Minutes, replace};
 use crate::day::{DayCount, at_most};
 use crate::promise::GrantMinutes;
 use crate::reading::{Carried, Reading};
@@ -48,7 +48,7 @@ impl Minutes {
     pub(crate) fn proven(&self) -> ByteCount {
         let minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
         let uncounted = minutes.filter(|(minute, _)| minute.start() >= self.counted_until(*minute));
-        let vouched = uncounted.map(|(_, cell)| self.rates.vouched(&cell.usage));
+        let vouched = uncounted.map(|(_, cell)| self.rates.vouched(cell));
         ByteCount::saturating(vouched.fold(self.counted.used(), u128::saturating_add))
     }
 
@@ -80,12 +80,8 @@ impl Minutes {
     }
 
     /// What is known of one minute: the share of a count that covers it, or else its estimate.
-    pub(crate) fn best_of(&self, minute: Minute, cell: Cell) -> u128 {
-        if minute.start() < self.counted_until(minute) {
-            cell.usage.counted.into()
-        } else {
-            self.estimate_of(cell)
-        }
+    pub(crate) fn best_of(&self, minute: Minute, cell: MinuteRow) -> u128 {
+        if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
     }
 
     /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
@@ -95,8 +91,8 @@ impl Minutes {
         let until = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
         for (nth, minute) in (0_u128..).zip(minutes) {
             let share = until(nth.saturating_add(1)).saturating_sub(until(nth));
-            self.amend(minute, |Cell { usage, .. }| {
-                usage.counted = usage.counted.saturating_add(ByteCount::saturating(share).get());
+            self.amend(minute, |cell| {
+                cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
             });
         }
     }
@@ -209,7 +205,7 @@ impl Minutes {
             if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
                 let vouched = self.vouched.entry(day).or_default();
-                *vouched = vouched.plus(ByteCount::new(cell.usage.ungranted.claimed));
+                *vouched = vouched.plus(ByteCount::new(cell.ungranted.claimed));
             }
         }
         self.days.set(day, after);
@@ -226,7 +222,7 @@ impl Minutes {
             *sum = sum.saturating_add(self.figures_of(until, minute, *cell).used);
             if minute.end() <= until {
                 let sum = vouched.entry(day).or_default();
-                *sum = sum.plus(ByteCount::new(cell.usage.ungranted.claimed));
+                *sum = sum.plus(ByteCount::new(cell.ungranted.claimed));
             }
         }
         for (day, bytes) in estimates {
@@ -277,7 +273,7 @@ impl Minutes {
 
     /// The most that the grants alive in a minute may relay in `millis` of it. Rounded down, so the parts of a minute
     /// add up to no more than the minute.
-    fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
+    fn promised_in(&self, cell: MinuteRow, millis: u64) -> u128 {
         let minute = self.rates.promised(cell.promised());
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
@@ -288,13 +284,13 @@ impl Minutes {
     }
 
     /// What a minute adds to the figures.
-    pub(super) fn figures_at(&self, minute: Minute, cell: Cell) -> MinuteFigures {
+    pub(super) fn figures_at(&self, minute: Minute, cell: MinuteRow) -> MinuteFigures {
         self.figures_of(self.counted_until(minute), minute, cell)
     }
 
     /// The same if its day is counted until `until`. The time that is counted adds nothing. Nobody knows in which part of a minute its
     /// claims flowed, so one that is counted in part has none.
-    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: Cell) -> MinuteFigures {
+    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
         let rest = minute.end().millis_since(until).min(Minute::MILLIS);
         let used = if rest == Minute::MILLIS { self.estimate_of(cell) } else { 0 };
         MinuteFigures { used, worst: used.max(self.promised_in(cell, rest)) }

@@ -1,8 +1,8 @@
 //! The minutes of one period, with running sums over them. Tests: `src/timeline/tests`.
-//! A minute that has begun is a cell with its number of live grants. Later minutes are stored as differences of that number. So a grant
-//! changes few rows however long it lives, and reading a figure takes constant time.
+//! A minute that has begun is a row with its number of live grants. Later minutes are differences of that number, and not stored: the rows
+//! of the grants say what is promised. So a grant changes few values however long it lives, and reading a figure takes constant time.
 //!
-//! Cells change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
+//! Rows change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
 //! `used <= committed` holds because it holds in each minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -14,41 +14,12 @@ mod stored;
 
 use crate::day::{DayCounts, at_most};
 use crate::dirty::Dirty;
-use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage};
+use crate::minute_usage::{Basis, MinuteRow};
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::rates::Rates;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
-
-/// A minute that has begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cell {
-    /// Grants whose credential or its tail covers some part of this minute.
-    pub(crate) live: u64,
-    /// The bytes that the live grants may relay, at the rates that were assumed for each.
-    per_minute: u64,
-    usage: MinuteUsage,
-}
-
-impl Cell {
-    pub(crate) fn usage(&mut self, basis: Basis) -> &mut ClaimedUsage {
-        match basis {
-            Basis::Granted => &mut self.usage.granted,
-            Basis::Ungranted => &mut self.usage.ungranted,
-        }
-    }
-
-    /// This minute of its live grants.
-    pub(crate) fn promised(&self) -> GrantMinutes {
-        GrantMinutes { count: self.live.into(), bytes: self.per_minute.into() }
-    }
-
-    fn change_live(&mut self, by: LiveDelta) {
-        self.live = self.live.saturating_add_signed(by.live);
-        self.per_minute = self.per_minute.saturating_add_signed(by.per_minute);
-    }
-}
 
 /// Sums over the period's minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,12 +118,12 @@ pub(crate) struct Minutes {
     /// The sums over the days of this period.
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
-    begun: Vec<Cell>,
+    begun: Vec<MinuteRow>,
     /// Differences after the current minute. No row is zero.
     pub(crate) differences: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
-    /// Minutes whose usage must be stored.
-    dirty: Dirty<Minute, MinuteUsage>,
+    /// Minutes that must be stored.
+    dirty: Dirty<Minute, MinuteRow>,
 }
 
 impl Minutes {
@@ -190,8 +161,8 @@ impl Minutes {
     }
 
     /// Bytes of one minute, by the estimate.
-    pub(crate) fn estimate_of(&self, cell: Cell) -> u128 {
-        self.rates.estimate(&cell.usage, cell.promised())
+    pub(crate) fn estimate_of(&self, cell: MinuteRow) -> u128 {
+        self.rates.estimate(&cell)
     }
 
     /// The current minute.
@@ -199,12 +170,12 @@ impl Minutes {
         self.minute(self.begun.len().saturating_sub(1))
     }
 
-    pub(crate) fn current_cell(&self) -> Cell {
+    pub(crate) fn current_cell(&self) -> MinuteRow {
         self.begun.last().copied().unwrap_or_default()
     }
 
     /// The cell of a minute that has begun.
-    pub(crate) fn get(&self, minute: Minute) -> Option<Cell> {
+    pub(crate) fn get(&self, minute: Minute) -> Option<MinuteRow> {
         self.begun.get(self.index(minute)?).copied()
     }
 
@@ -216,27 +187,27 @@ impl Minutes {
     }
 
     /// The only place where a minute that has begun changes.
-    pub(crate) fn amend(&mut self, minute: Minute, change: impl FnOnce(&mut Cell)) {
+    pub(crate) fn amend(&mut self, minute: Minute, change: impl FnOnce(&mut MinuteRow)) {
         let Some(cell) = self.index(minute).and_then(|index| self.begun.get_mut(index)) else { return };
         let before = *cell;
         change(cell);
         let after = *cell;
-        if before.usage != after.usage {
-            self.dirty.change(minute, |row| *row = after.usage);
+        let is_behind = minute < self.current();
+        if before != after {
+            self.dirty.change(minute, |row| *row = after);
         }
         self.sums.begun = self.sums.begun.plus(after.promised()).minus(before.promised());
         let until = self.counted_until(minute);
         if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
-            let [was, is] = [before, after].map(|cell| ByteCount::new(cell.usage.ungranted.claimed));
+            let [was, is] = [before, after].map(|cell| ByteCount::new(cell.ungranted.claimed));
             if was != is {
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
                 *vouched = vouched.plus(is).minus(was);
                 self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
             }
         }
-        let is_behind = minute < self.current();
         if !is_behind {
             self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
         }
@@ -298,9 +269,12 @@ impl Minutes {
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
         self.sums.until_reset = self.sums.until_reset.minus(ended.promised());
         let delta = self.differences.remove(&current.next()).unwrap_or_default();
-        let Cell { live, per_minute, .. } = ended;
-        let mut next = Cell { live, per_minute, ..Cell::default() };
+        let MinuteRow { live, per_minute, .. } = ended;
+        let mut next = MinuteRow { live, per_minute, ..MinuteRow::default() };
         next.change_live(delta);
+        if next != MinuteRow::default() {
+            self.dirty.change(current.next(), |row| *row = next);
+        }
         self.sums.begun = self.sums.begun.plus(next.promised());
         self.begun.push(next);
     }
@@ -313,7 +287,7 @@ impl Minutes {
         self.days.forget_old(now);
         self.period = period;
         self.begun.clear();
-        self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), Cell::default());
+        self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), MinuteRow::default());
         self.begun.push(current);
         self.recount();
     }

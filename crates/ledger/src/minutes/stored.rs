@@ -1,15 +1,15 @@
 //! The minutes from stored rows, and the rows that must be stored. Tests: `src/timeline/tests`.
+//! What is promised after the current minute is not in these rows: the rows of the grants are read after them.
 //!
 //! After a restart every sum is computed from all minutes, so it equals the sum that was kept minute by minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
-use super::{Cell, CountedPart, Minutes, Sums};
+use super::{CountedPart, Minutes, Sums};
 use crate::day::{DayCount, DayCounts};
 use crate::dirty::Dirty;
-use crate::minute_usage::{Basis, MinuteUsage, SourceRows};
-use crate::promise::LiveDelta;
+use crate::minute_usage::{Basis, MinuteRow, SourceRows};
 use crate::rates::Rates;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
@@ -26,7 +26,7 @@ impl Minutes {
         stored: &SourceRows,
     ) -> Self {
         let days = DayCounts::restore(&stored.days, sampling);
-        let mut used = stored.usage.keys().map(|minute| Day::of(minute.start()));
+        let mut used = stored.minutes.keys().map(|minute| Day::of(minute.start()));
         let open = used.find(|day| days.get(*day).estimated.is_none()).map_or(period.start, Day::start);
         let since = Period { start: open.min(period.start), ..period };
         let mut minutes = Self {
@@ -42,24 +42,15 @@ impl Minutes {
             dirty: Dirty::default(),
         };
         let before = minutes.index(Minute::of(now)).unwrap_or(0);
-        minutes.begun.resize(before.saturating_add(1), Cell::default());
+        minutes.begun.resize(before.saturating_add(1), MinuteRow::default());
         let (first, current) = (minutes.first(), minutes.current());
-        let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
-        // There are tens of thousands of minutes: a search for the rows of each would take longer than all else.
-        let mut deltas = stored.deltas.range(first..).peekable();
-        let mut usage = stored.usage.range(first..).peekable();
-        for (number, cell) in (first.number()..).zip(&mut minutes.begun) {
-            let is_of_it = |minute: &Minute| minute.number() == number;
-            if let Some((_, delta)) = deltas.next_if(|(minute, _)| is_of_it(minute)) {
-                live = live.plus(*delta);
-            }
-            cell.change_live(live);
-            if let Some((_, of_it)) = usage.next_if(|(minute, _)| is_of_it(minute)) {
-                cell.usage = *of_it;
+        for (minute, row) in stored.minutes.range(first..=current) {
+            if let Some(cell) = minutes.index(*minute).and_then(|index| minutes.begun.get_mut(index)) {
+                *cell = *row;
             }
         }
-        minutes.differences =
-            stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
+        let level = minutes.current_cell().level();
+        minutes.change_difference(current.next(), level.negated());
         minutes.fold(period.start);
         let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
         minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));
@@ -84,8 +75,8 @@ impl Minutes {
         }
     }
 
-    /// The minutes whose usage has changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> BTreeMap<Minute, MinuteUsage> {
+    /// The minutes that must be stored since the last call.
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<Minute, MinuteRow> {
         self.dirty.take()
     }
 
@@ -105,7 +96,7 @@ impl Minutes {
             if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
-                *vouched = vouched.plus(ByteCount::new(cell.usage.ungranted.claimed));
+                *vouched = vouched.plus(ByteCount::new(cell.ungranted.claimed));
             }
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
@@ -113,8 +104,8 @@ impl Minutes {
                 sums.until_reset = sums.until_reset.plus(live);
             }
         }
-        let Cell { live, per_minute, .. } = self.current_cell();
-        let mut level = Cell { live, per_minute, ..Cell::default() };
+        let MinuteRow { live, per_minute, .. } = self.current_cell();
+        let mut level = MinuteRow { live, per_minute, ..MinuteRow::default() };
         let mut from = current.next();
         for (until, delta) in &self.differences {
             let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));

@@ -114,17 +114,23 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     batch.append(books.take_batch());
     stored.apply(batch);
     assert!(stored.grants.is_empty());
-    let deltas = stored.sources.into_values().flat_map(|rows| rows.deltas.into_values());
-    assert!(deltas.into_iter().all(|delta| delta == LiveDelta::default()), "no budget is reserved for it");
 }
 
 #[test]
-fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
+fn of_what_is_held_a_crash_leaves_the_minutes_that_had_begun() {
     let mut books = stored_books(BudgetMode::Estimate);
+    let mut stored = Stored::default();
     let hold = held(&mut books);
-    assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
+    let committed = |stored: &Stored, seconds: u64| {
+        let books = setup(BudgetMode::Estimate).open(Some(stored.clone()), at(seconds * 1_000));
+        books.snapshot().figures.committed.get()
+    };
+    stored.apply(books.take_batch());
+    assert_eq!(committed(&stored, 0), 15_000_000);
+    books.advance(at(90_000));
     books.release(&hold);
-    assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
+    stored.apply(books.take_batch());
+    assert_eq!(committed(&stored, 90), 0);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
     let alive = minutes(at(begin), at(begin + 10 * 24 * HOUR));
     timeline.minutes.change_live(alive.clone(), ONE);
     let mut total = Total::default();
-    let deltas = BTreeMap::from([(alive.start, ONE), (alive.end, ONE.negated())]);
+    let mut stored = BTreeMap::new();
     // 3 Mbps are promised, 22.5 MB a minute. A fifth more flows.
     for minute in (1..9 * 24 * 60).step_by(10) {
         let now = begin + minute * MINUTE;
@@ -146,8 +146,7 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
         let bytes = u64::try_from(minute).unwrap() * 27_000_000;
         total.count(&mut timeline, now, bytes);
         if minute % 120 == 1 {
-            let stored = SourceRows { deltas: deltas.clone(), ..counts_of(&timeline) };
-            timeline = Timeline::open(terms(SAMPLING), day(), rates(false), timeline.now, &stored);
+            timeline = restarted(&mut timeline, &mut stored, alive.end, true);
         }
     }
     assert!(timeline.trial.hour_count() > 24, "{}", timeline.trial.hour_count());

@@ -9,6 +9,8 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use super::*;
+use crate::minute_usage::MinuteRow;
+use crate::promise::LiveDelta;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::units::BitRate;
@@ -77,6 +79,23 @@ fn counts_of(timeline: &Timeline) -> SourceRows {
     let days = timeline.minutes.days.of(all).map(|(day, count)| (day, Some(*count))).collect();
     let (state, trial) = (Some(timeline.state()), Some(timeline.trial.hours(timeline.minutes.period())));
     SourceRows { days, state, trial, ..SourceRows::default() }
+}
+
+/// The same timeline after a restart, with the minutes that were stored so far, and a grant that is promised until then.
+fn restarted(
+    timeline: &mut Timeline,
+    minutes: &mut BTreeMap<Minute, MinuteRow>,
+    until: Minute,
+    keeps_trial: bool,
+) -> Timeline {
+    minutes.extend(timeline.minutes.take_changes());
+    let counts = counts_of(timeline);
+    let trial = counts.trial.clone().filter(|_| keeps_trial);
+    let stored = SourceRows { minutes: minutes.clone(), trial, ..counts };
+    let day = BillingDay::new(1).unwrap();
+    let mut again = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
+    again.minutes.change_live(Minute::of(timeline.now).next()..until, ONE);
+    again
 }
 
 /// The period before the current one.

@@ -158,18 +158,14 @@ fn bytes_of_a_replaced_key_are_not_counted_twice() {
 #[test]
 fn restarts_between_readings_hide_no_excess() {
     let mut timeline = timeline(START);
-    timeline.minutes.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
-    let day = BillingDay::new(1).unwrap();
-    let live = |minute: i64, live| {
-        (Minute::new(START / MINUTE + minute), LiveDelta { live, per_minute: ONE.per_minute * live })
-    };
-    let deltas = BTreeMap::from([live(0, 1), live(600, -1)]);
+    let alive = minutes(at(START), at(START + 600 * MINUTE));
+    timeline.minutes.change_live(alive.clone(), ONE);
+    let mut stored = BTreeMap::new();
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;
         timeline.advance(at(now));
         let _ = count(&mut timeline, now, u64::from(minute) * 1_000_000_000, 0);
-        let stored = SourceRows { deltas: deltas.clone(), trial: None, ..counts_of(&timeline) };
-        timeline = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
+        timeline = restarted(&mut timeline, &mut stored, alive.end, false);
         timeline.begin_readings();
     }
     assert!(!timeline.trial.verdict().holds, "a GB a minute is more than 3 Mbps");

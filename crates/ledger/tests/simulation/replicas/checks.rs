@@ -166,7 +166,7 @@ impl Checks {
         let missing = self.live(cluster, books_now).find(|id| !rows.has_grant(*id));
         self.expect(missing.is_none(), || format!("answered, and not stored: {missing:?}"));
         let stored = rows.read();
-        let wrong = contradictions(&stored).pop().or_else(|| doubled(&stored));
+        let wrong = contradictions(&stored).pop();
         self.expect(wrong.is_none(), || wrong.unwrap_or_default());
         let is_stated = lacks(&stored) || rows.is_copy();
         for loss in &mut self.losses {
@@ -267,22 +267,4 @@ impl Checks {
 /// Whether the ledger says that grants are missing.
 fn lacks(stored: &Stored) -> bool {
     stored.is_copy || stored.head.as_ref().is_some_and(|head| head.lacking.until > head.now)
-}
-
-/// Whether more or fewer grants are promised in a minute from now on than have a row.
-fn doubled(stored: &Stored) -> Option<String> {
-    let now = stored.now()?;
-    stored.sources.iter().find_map(|(source, rows)| {
-        let (mut live, mut per_minute) = (0, 0);
-        rows.deltas.iter().find_map(|(minute, delta)| {
-            (live, per_minute) = (live + delta.live, per_minute + delta.per_minute);
-            let promised =
-                stored.grants.values().filter(|row| row.source == *source).filter_map(|row| row.promised);
-            let there: Vec<_> = promised.filter(|time| (time.from..time.until).contains(minute)).collect();
-            let rates: u64 = there.iter().map(|time| time.per_minute).sum();
-            let found = (usize::try_from(live).ok(), u64::try_from(per_minute).ok());
-            let is_right = minute.start() <= now || found == (Some(there.len()), Some(rates));
-            (!is_right).then(|| format!("{live} grants count in {minute:?}, and {} have a row", there.len()))
-        })
-    })
 }

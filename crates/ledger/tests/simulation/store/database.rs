@@ -1,13 +1,13 @@
-//! The rows of a ledger in a database, in memory: the service's own rows, whose marks are differences.
+//! The rows of a ledger in a database, in memory.
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{Batch, GrantId, IceSource, LiveDelta, Stored, Timestamp};
+use turn_ledger::{Batch, GrantId, Stored, Timestamp};
 
 use super::postgres::observation::books_now;
 use super::rows::{
-    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, ReadRows, Replaced, StoreError,
-    Table, TakeRow, WriteRows, slot_key, to_row,
+    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, META, ReadRows, Replaced, StoreError, Table, TakeRow,
+    WriteRows,
 };
 
 /// A table and a key.
@@ -17,14 +17,12 @@ type Name = (Table, Vec<u8>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     items: BTreeMap<Name, Vec<u8>>,
-    marks: BTreeMap<(&'static str, i64), LiveDelta>,
 }
 
 /// What one statement writes.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     items: Vec<(Name, Option<Vec<u8>>)>,
-    marks: Vec<((&'static str, i64), LiveDelta)>,
 }
 
 fn named(key: &str) -> Name {
@@ -48,18 +46,13 @@ impl WriteRows for Change {
         }
         Ok(())
     }
-
-    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
-        self.marks.extend(marks.map(|(minute, delta)| ((source.name(), minute.number()), delta)));
-        Ok(())
-    }
 }
 
 impl Rows {
     /// Those of a new ledger.
     pub(crate) fn new() -> Self {
         let items = [(named(KEY_TOKEN_KEY), vec![0; 64])].into();
-        Self { items, ..Self::default() }
+        Self { items }
     }
 
     pub(crate) fn apply(&mut self, change: &Change) {
@@ -68,10 +61,6 @@ impl Rows {
                 Some(row) => self.items.insert(name.clone(), row.clone()),
                 None => self.items.remove(name),
             };
-        }
-        for (at, delta) in &change.marks {
-            let sum = self.marks.entry(*at).or_default();
-            *sum = sum.plus(*delta);
         }
     }
 
@@ -100,11 +89,6 @@ impl Rows {
 
 impl ReadRows for Rows {
     fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError> {
-        if table == MARKS {
-            for ((source, minute), mark) in &self.marks {
-                take(&slot_key(source, *minute)?, &to_row(mark)?)?;
-            }
-        }
         for ((_, key), row) in self.items.iter().filter(|((of, _), _)| *of == table) {
             take(key, row)?;
         }

@@ -201,7 +201,7 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("open sessions of the SFU", broker.books.sfu_sessions().count()),
         ("stored sessions", stored.sessions.len()),
         ("stored sums of spenders", stored.spenders.len()),
-        ("stored minutes", stored.sources.values().map(|rows| rows.usage.len() + rows.deltas.len()).sum()),
+        ("stored minutes", stored.sources.values().map(|rows| rows.minutes.len()).sum()),
     ];
     let left = rows.into_iter().find(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))
