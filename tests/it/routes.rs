@@ -1,4 +1,4 @@
-//! Every route has a line in docs/RELIABILITY.md that says what a stranger could take there, and which attack or test shows the bound.
+//! Every route has a line in routes.txt that says what a stranger could take there, and which attack or test shows the bound.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,11 @@ use turn_broker::config::{Config, Environment};
 
 use crate::support::TestBroker;
 
-const PAGE: &str = include_str!("../../docs/RELIABILITY.md");
+const TABLE: &str = include_str!("routes.txt");
 
 /// The cells of the table of routes.
 fn rows() -> Vec<[&'static str; 3]> {
-    let (_, section) = PAGE.split_once("\n## What a stranger can take at each route\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let lines = section.lines().filter(|line| line.starts_with("| `"));
+    let lines = TABLE.lines().filter(|line| line.starts_with("| `"));
     lines.map(|line| line.split('|').skip(1).take(3).collect::<Vec<_>>().try_into().unwrap()).collect()
 }
 
@@ -92,7 +90,7 @@ async fn every_route_has_a_line_about_what_a_stranger_may_take() {
     assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");
     let listed: BTreeSet<_> = rows().into_iter().flat_map(|[route, ..]| in_backticks(route)).collect();
     let served: BTreeSet<_> = served.iter().map(String::as_str).collect();
-    assert_eq!(listed, served, "docs/RELIABILITY.md, beside the routes that are served");
+    assert_eq!(listed, served, "tests/it/routes.txt, beside the routes that are served");
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     drop(attackers);
     let verified = broker.stop_and_verify(&program)?;
     let report = Report { minutes, samples, tally: tally.counts(), refusals, attacks, verified };
-    println!("{}", report.table());
+    println!("{}\n{}", report.table(), report.counts());
     if let Some(docs) = docs {
         report.write(&docs)?;
     }

@@ -115,30 +115,32 @@ impl Report {
         self.rules().iter().all(|(_, _, kept)| *kept)
     }
 
-    /// The whole result as Markdown.
+    /// Each rule with its result, as Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text =
             format!("{} minutes.\n\n| rule | measured | kept |\n| --- | --- | --- |\n", self.minutes);
         for (rule, measured, kept) in self.rules() {
             let _ = writeln!(text, "| {rule} | {measured} | {} |", if kept { "yes" } else { "**no**" });
         }
-        text.push_str("\n| honest callers | |\n| --- | --- |\n");
-        for (outcome, count) in &self.tally {
-            let _ = writeln!(text, "| {outcome} | {count} |");
-        }
-        text.push_str("\n| attack | attempts |\n| --- | --- |\n");
-        for (attack, attempts) in &self.attacks {
-            let _ = writeln!(text, "| {attack} | {attempts} |");
-        }
         let used = self.samples.last().map_or(0.0, |sample| sample.used_gb);
         let _ = writeln!(text, "\nUsed at the end, with all that was claimed: {used:.2} GB.");
         text
     }
 
-    /// Writes the table into RELIABILITY.md and the plot beside it.
+    /// The calls of honest callers, and the attempts of each attack.
+    pub(crate) fn counts(&self) -> String {
+        let mut text = String::new();
+        let attacks = self.attacks.iter().map(|(attack, count)| (*attack, count));
+        for (what, count) in self.tally.iter().map(|(call, count)| (call.as_str(), count)).chain(attacks) {
+            let _ = writeln!(text, "{what}: {count}");
+        }
+        text
+    }
+
+    /// Writes the table into PERFORMANCE.md and the plot beside it.
     pub(crate) fn write(&self, docs: &Path) -> Result<(), Box<dyn Error>> {
         std::fs::write(docs.join("soak.svg"), self.plot())?;
-        let path = docs.join("RELIABILITY.md");
+        let path = docs.join("PERFORMANCE.md");
         let document = std::fs::read_to_string(&path)?;
         let (before, rest) = document.split_once(MARKS.0).ok_or("the first mark is missing")?;
         let (_, after) = rest.split_once(MARKS.1).ok_or("the second mark is missing")?;
