@@ -28,7 +28,7 @@ use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 
-/// A mint makes about 140 allocations, five of them large. Those of the C library take a quarter of its CPU time (ADR 32).
+/// A mint makes about 140 allocations, five of them large. Those of the C library take a quarter of its CPU time (ADR 12).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

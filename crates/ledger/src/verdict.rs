@@ -32,7 +32,7 @@ const STRICT_SHARE: u128 = 100;
 /// address all get some.
 const CLIENT_SHARE: u128 = 10;
 /// A strict grant takes at most one part in this many of the room that its user has left, so that a user may have several devices.
-/// It is not smaller, because each renewal reserves a tail, and shorter lives mean more renewals (ADR 23).
+/// It is not smaller, because each renewal reserves a tail, and shorter lives mean more renewals (ADR 11).
 const USER_SHARE: u128 = 3;
 
 /// The ledger's sums over the metered sources at one instant. `used <= committed` always holds.

@@ -1,5 +1,5 @@
 //! A model of heavy demand in strict mode: how many calls are refused in a month, with and without renewals that extend
-//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md), with a shorter tail, and when only the calls that need a relay mint
+//! a promise (docs/adr/0004-promises.md), with a shorter tail, and when only the calls that need a relay mint
 //! (docs/BUDGET.md). Runs the books that ship, in simulated time, and prints one table row for each case:
 //! `cargo run --release -p turn-ledger --example heavy_demand`. All cases relay the same bytes if nothing is refused, unless their calls
 //! are shorter. So they differ only in what is promised.

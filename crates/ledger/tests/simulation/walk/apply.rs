@@ -29,7 +29,7 @@ impl<D: Disk> Broker<D> {
                 // The flush of every second.
                 self.tidy();
             }
-            // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
+            // A second fault of a clock in doubt loses what the first one promised, so a scenario has none.
             Op::ClockBack { .. } if self.step > 0 => self.set_ahead(0, world),
             Op::ClockBack { .. } | Op::ClockGlitch { .. } | Op::ClockStep { .. } if self.is_in_doubt() => {}
             Op::ClockStep { millis } => {
