@@ -1,43 +1,29 @@
-//! The test of docs/ARCHITECTURE.md and docs/BOUNDS.md: what they name is in the code. And of the ledger: its imports show what is below
-//! what, and its modules say where their tests are.
+//! The test of docs/ARCHITECTURE.md: the files that it names are in the code. And of the ledger: its imports show what is below what, and its
+//! modules say where their tests are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
-const BOUNDS: &str = include_str!("../../docs/BOUNDS.md");
-const SETTINGS: &str = include_str!("../../.env.example");
 
+/// A walk has no more steps.
+const STEPS_MAX: usize = 12;
 /// A walk names no more files.
-const FILES_MAX: usize = 12;
+const FILES_MAX: usize = 30;
 
 #[test]
 fn each_walk_names_a_few_files_that_exist() {
     let sections: Vec<_> = PAGE.split("\n## ").skip(1).collect();
     for section in &sections {
-        let files: Vec<_> = in_backticks(section).filter(|text| is_file(text)).collect();
-        let missing: Vec<_> = files.iter().filter(|file| !root().join(file).is_file()).collect();
+        let missing: Vec<_> = files(section).filter(|file| !root().join(file).is_file()).collect();
         assert!(missing.is_empty(), "docs/ARCHITECTURE.md names {missing:?}");
     }
-    let walks = sections.iter().take_while(|section| !section.starts_with("Packages"));
-    let counts: Vec<_> = walks.map(|walk| walk.lines().filter(|line| line.contains(". `")).count()).collect();
-    assert_eq!(counts.len(), 6);
-    assert!(counts.iter().all(|count| (5..=FILES_MAX).contains(count)), "{counts:?}");
-}
-
-#[test]
-fn each_bound_is_a_setting_or_a_constant_of_its_module() {
-    let rows = BOUNDS.lines().filter(|line| line.starts_with('|')).skip(2);
-    let problems: Vec<_> = rows.filter_map(|row| row.split('|').nth(2)).flat_map(problems).collect();
-    assert!(problems.is_empty(), "docs/BOUNDS.md:\n{}", problems.join("\n"));
-}
-
-#[test]
-fn a_bound_that_does_not_exist_is_reported() {
-    assert_eq!(problems(" `BODY_MAX` (`turn_base::body`), or `RATE_LIMIT_REQUESTS` "), Vec::<String>::new());
-    assert_eq!(problems("`BODY_MAX`"), ["`BODY_MAX` is no setting; write `BODY_MAX` (`module`)"]);
-    assert_eq!(problems("`BODY` (`turn_base::body`)"), ["`turn_base::body` has no constant `BODY`"]);
-    assert_eq!(problems("`BODY_MAX` (`http::nowhere`)"), ["`http::nowhere` has no constant `BODY_MAX`"]);
+    let walks: Vec<_> = sections.iter().take_while(|section| !section.starts_with("Packages")).collect();
+    assert_eq!(walks.len(), 5);
+    for walk in walks {
+        let steps = walk.lines().filter(|line| line.contains(". `")).count();
+        assert!((5..=STEPS_MAX).contains(&steps) && files(walk).count() <= FILES_MAX, "{walk}");
+    }
 }
 
 #[test]
@@ -91,50 +77,13 @@ fn is_test(file: &Path) -> bool {
     file.with_extension("").iter().filter_map(|part| part.to_str()).any(is_of_tests)
 }
 
-/// What is wrong with the names in a cell of the table.
-fn problems(bound: &str) -> Vec<String> {
-    let pieces: Vec<_> = bound.split('`').collect();
-    let named = pieces.iter().enumerate().skip(1).step_by(2);
-    let wrong = named.filter(|(_, name)| is_constant(name) && !is_setting(name)).filter_map(|(at, name)| {
-        let module = pieces.get(at + 2).filter(|_| pieces.get(at + 1) == Some(&" ("));
-        let Some(module) = module else {
-            return Some(format!("`{name}` is no setting; write `{name}` (`module`)"));
-        };
-        let forms = [":", " ="].map(|after| format!("const {name}{after}"));
-        let is_declared =
-            source_of(module).is_some_and(|source| forms.iter().any(|form| source.contains(form)));
-        (!is_declared).then(|| format!("`{module}` has no constant `{name}`"))
-    });
-    wrong.collect()
-}
-
-fn is_constant(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_uppercase())
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-}
-
-fn is_setting(name: &str) -> bool {
-    let names = SETTINGS.lines().filter_map(|line| line.trim_start_matches("# ").split_once('='));
-    names.into_iter().any(|(setting, _)| setting == name)
-}
-
-/// The source text of a module, or of a file for browsers.
-fn source_of(module: &str) -> Option<String> {
-    let package = module.strip_prefix("turn_").map(|rest| rest.split_once("::").unwrap_or((rest, "lib")));
-    let (folder, path) = package.map_or(("src".to_owned(), module), |(name, path)| {
-        (format!("crates/{}/src", name.replace('_', "-")), path)
-    });
-    let path = path.replace("::", "/");
-    let files = [format!("{path}.rs"), format!("{path}/mod.rs"), path];
-    files.iter().find_map(|file| fs::read_to_string(root().join(&folder).join(file)).ok())
-}
-
 fn is_file(text: &str) -> bool {
     text.contains('/') && Path::new(text).extension().is_some_and(|extension| extension == "rs")
 }
 
-fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
+/// The files that a text names in backticks.
+fn files(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|text| is_file(text))
 }
 
 fn root() -> PathBuf {
