@@ -1,4 +1,5 @@
-// The code of docs/CLIENTS.md, with a broker whose relay is in the process, and one with the fake Cloudflare.
+// The code of docs/CLIENTS.md, with a broker whose relay is in the process, and one with the fake Cloudflare; of the module's README the
+// calls that mint only when needed.
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -13,6 +14,7 @@ const SECONDS_MAX = 240;
 const reporterToken = randomBytes(24).toString('hex');
 const jwtSecret = randomBytes(32).toString('hex');
 const clients = new Document('docs/CLIENTS.md');
+const module = new Document('src/web/turn-client/README.md');
 let browser;
 
 /** What every broker of this test has in common. */
@@ -239,7 +241,7 @@ async function thePageReportsByHand() {
 }
 
 async function theCallMintsOnlyWhenNeeded() {
-  const page = await inBrowser(browser, clients.block("when: 'needed'"), {
+  const page = await inBrowser(browser, module.block("when: 'needed'"), {
     before: `${RELAYED} const { createTurnClient } = await import('${BROKER}/turn-client.js'); const turn = createTurnClient({ baseUrl: '${BROKER}', stunUrls: [] });`,
     after: `globalThis.call = call;${OTHER_END}`,
   });
