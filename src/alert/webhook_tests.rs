@@ -6,8 +6,8 @@ use crate::rate::PresentRate;
 use serde_json::{Value, json};
 use turn_ledger::{BitRate, ByteCount, SpenderKind};
 
-/// The page that shows this alert as an example.
-const ALERTS: &str = include_str!("../../docs/ALERTS.md");
+/// The body that docs/REFERENCE.md shows as an example.
+const EXAMPLE: &str = include_str!("webhook_example.json");
 
 /// 95 % of 1,000 GB.
 fn alert() -> Alert {
@@ -76,12 +76,10 @@ fn the_signature_equals_that_of_the_reference_libraries_and_openssl() {
 }
 
 #[test]
-fn the_body_is_the_example_of_the_page() {
-    let (_, example) = ALERTS.split_once("```json\n").unwrap();
-    let (example, _) = example.split_once("```").unwrap();
+fn the_body_is_the_example() {
     let made = body(&alert(), Some("https://turn.example.com"));
-    let shown = serde_json::from_str::<Value>(example).ok();
-    assert_eq!(shown.as_ref(), Some(&made), "the page should have\n{made:#}");
+    let shown: Value = serde_json::from_str(EXAMPLE).unwrap();
+    assert_eq!(shown, made, "the example should be\n{made:#}");
 }
 
 #[test]

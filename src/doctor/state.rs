@@ -57,7 +57,7 @@ fn judge_ledger(read: &Result<u64, OpenError>) -> Verdict {
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
             warn("this user may not read the ledger", "run doctor as the service's user")
         }
-        Err(error) => fail(error.to_string(), "follow docs/LEDGER.md, which says how to restore a backup"),
+        Err(error) => fail(error.to_string(), "follow docs/OPERATE.md, which says how to restore a backup"),
     }
 }
 

@@ -134,7 +134,7 @@ pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Resp
     check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
     let mut now = ScrapedFigures::default();
     now.process_start(u64::try_from(standby.started_at.as_secs()).unwrap_or(0));
-    now.gauge("leads", "1 while this replica leads", 0);
+    now.gauge("leads", "1 while this replica leads, and without `DATABASE_URL`", 0);
     now.gauge(
         "log_lines_lost",
         "Log lines dropped because the reader was too slow",

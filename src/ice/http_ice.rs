@@ -85,7 +85,7 @@ pub fn remedy(error: &CallError) -> &'static str {
         }
         CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
         CallError::TooLong(_) | CallError::Unusable(_) => {
-            "check that HTTP_ICE_URL answers with ICE servers as JSON: docs/SOURCES.md lists the forms"
+            "check that HTTP_ICE_URL answers with ICE servers as JSON: docs/OPERATE.md lists the forms"
         }
         CallError::Status { status, .. } => match status.as_u16() {
             401 | 403 => "compare HTTP_ICE_AUTHORIZATION, or the key in HTTP_ICE_URL, with the provider's",

@@ -130,7 +130,7 @@ macro_rules! metrics {
         impl Default for Metrics {
             fn default() -> Self {
                 let mut registry = Registry::with_prefix(PREFIX);
-                registry.register("build", "The program", Info::new(build_labels()));
+                registry.register("build", "The program; `revision` if its build was told", Info::new(build_labels()));
                 $(let $field = $make(&mut registry, $name, concat!($($help),+) $(, $labels)?);)*
                 Self { registry, provider_latest: ProviderCalls::default(), $($field,)* }
             }
@@ -139,90 +139,92 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// HTTP responses.
+    /// Responses; `route` is `unmatched` for an unknown path.
     requests: Family<RequestLabels, Counter> = add("http_requests"),
-    /// Time to respond.
+    /// Time to respond, all routes together.
     request_seconds: Histogram = seconds("http_request_duration_seconds"),
-    /// Responses with ICE servers, by source and reason.
+    /// Responses with ICE servers; `reason` is `none` if the first source served.
     pub credentials: Counts<2> = counts("credentials", ["source", "reason"]),
-    /// Mint calls to the provider.
+    /// Mints that a provider was asked for: `minted`, `connect`, `timeout`, `broken`, `status_4xx`, `status_5xx`, `status_other`,
+    /// `bad_body`, `breaker_open`.
     provider_calls: Outcomes = outcomes("provider_requests"),
-    /// Time of a mint.
+    /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
-    /// Mints that the budget refused.
+    /// Mints that the budget refused; also with `LIMIT_ACTION=fallback`.
     pub budget_refusals: Counter = add("budget_refusals"),
-    /// Mints that the budget refused because credentials of their client address reserve its whole share.
+    /// Mints of an address or user that has reserved its share: many people behind one address, or a loop.
     pub address_refusals: Counter = add("address_refusals"),
-    /// Mints that the limit of a user refused.
+    /// Mints that `USER_LIMIT_GB` refused.
     pub user_refusals: Counter = add("user_refusals"),
-    /// Mints that the limit of a server key refused.
+    /// Mints that `SERVER_KEY_LIMITS` refused.
     pub key_refusals: Counter = add("key_refusals"),
-    /// Requests over the rate limit of their client.
+    /// Mints, and requests to P2PCF, over the rate of their client. A jump: `TRUSTED_PROXIES` is missing, or the rate is too low.
     pub rate_limited: Counter = add("rate_limited"),
-    /// Requests whose client shared a row because the limiter's table was full.
+    /// Requests whose client shared a row, because the table of `RATE_LIMIT_MAX_CLIENTS` was full.
     pub rate_limit_overflow: Counter = add("rate_limit_overflow"),
-    /// Requests from an origin that is not allowed.
+    /// Mints, and requests to P2PCF, of a page whose origin is not in `CLIENT_URL`.
     pub origins_refused: Counter = add("origins_refused"),
-    /// Wrong operator and reporter tokens.
+    /// Wrong tokens of an `operator`, `reporter` or `server`; the log names the client.
     pub wrong_tokens: Counts<1> = counts("wrong_tokens", ["role"]),
-    /// Responses with status 401, by the kind of route: `mint`, `connections` or `operator`.
+    /// Responses with status 401, by the kind of route: `mint`, `connections`, `rooms`, `sfu`, `operator`.
     pub unauthorized: Counts<1> = counts("unauthorized", ["kind"]),
-    /// Requests refused because too many were in progress.
+    /// Requests refused because 1,024 were in progress.
     pub shed: Counter = add("requests_shed"),
-    /// Sockets of a peer that holds too many: the idle one that was closed, or the new one that was refused.
+    /// Sockets of an address that has 256: an idle one `closed_idle`, or the new one `refused`; `closed_unread`: 8 MB of responses were
+    /// not read.
     pub sockets_limited: Outcomes = outcomes("sockets_limited"),
-    /// Connections whose first bytes were not HTTP.
+    /// Connections that do not speak HTTP/1.1: `proxy_header`, `tls`, `http2`, `unknown`.
     pub not_http: Counts<1> = counts("not_http", ["kind"]),
-    /// Bytes of request bodies that were read after the response and thrown away.
+    /// Bytes of request bodies that came after the response and were thrown away.
     pub discarded_bytes: Counter = add("discarded_bytes"),
-    /// Panics caught in request handlers.
+    /// Panics in request handlers.
     pub panics: Counter = add("panics"),
     /// Connections opened.
     pub connections_opened: Counter = add("connections_opened"),
-    /// Connections ended: `closed` by a call, `given_up` after three missed heartbeats.
+    /// Connections `closed` by a call, or `given_up` after three missed heartbeats.
     pub connections_ended: Outcomes = outcomes("connections_ended"),
-    /// Connections that were not opened: the `grant`, the `address` or the `table` has too many.
+    /// Connections not opened: the `grant` has 64, the `address` 256, or the `table` is full.
     pub connections_refused: Outcomes = outcomes("connections_refused"),
-    /// Signaling sockets that were refused, or closed because the client reads too slowly or does not finish a message, and grants
-    /// whose source was not asked to end them.
+    /// Signaling sockets that were `refused`, or closed as `too_slow` or `unfinished`; webhooks and mints that had `no_task`; credentials
+    /// of members that left, which were `not_asked` to end.
     pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
-    /// What bounds of signaling have cost clients.
+    /// What bounds of signaling have dropped. Sockets: `flood`, `too_long`, `subscription`, `old_socket`. Messages: `not_kept`,
+    /// `expired`, `fan_out`. Newcomers: `no_place`. Requests: `quota`. Rows: `forgotten`.
     pub signaling_dropped: Counts<2> = counts("signaling_dropped", ["protocol", "reason"]),
-    /// Reports of Orange's page that were written, posted or lost.
+    /// Reports of Orange's page: `written`, `posted`, `dropped` (the file is full), `failed`.
     pub page_reports: Outcomes = outcomes("page_reports"),
-    /// Reports clamped to an allowance.
+    /// Reports of bytes that were clamped to an allowance: false ones, or many people behind one address.
     pub claims_clamped: Counter = add("claims_clamped"),
-    /// Sessions ended at coturn.
+    /// Sessions that the broker ended at coturn.
     pub sessions_cut: Counter = add("sessions_cut"),
-    /// Allocations of the relay in this process.
+    /// Allocations of the built-in relay, 1,280 at most.
     pub relay_allocations: Gauge<u64, AtomicU64> = add("relay_allocations"),
-    /// Allocations of the relay that ended.
+    /// Allocations that were `closed` by their client, or ended by the relay: `expired`, `revoked`, `spent`, `shutdown`.
     pub relay_ends: Outcomes = outcomes("relay_allocations_ended"),
-    /// Allocation requests that the relay refused.
+    /// Allocations refused: `unknown`, `expired`, `revoked`, `spent`, `grant_full`, `full`.
     pub relay_refusals: Outcomes = outcomes("relay_refusals"),
-    /// Packets that the relay dropped.
+    /// Packets dropped: `peer` (not an allowed one), `spent`.
     pub relay_drops: Outcomes = outcomes("relay_dropped"),
-    /// Requests for a provider's own count.
+    /// Requests for a source's own count: `taken`, not believed (`older`, `fell`, `doubted`, `unproven`), or how they failed.
     pub readings: Counts<2> = counts("readings", ["source", "outcome"]),
-    /// Counts of the bytes of each grant.
+    /// Counts of the bytes of each grant: `open` (counted again later), `final`, `incomplete` (some bytes have no grant), `skipped` (more
+    /// than a week ago), `unwatched` (too many wait), `ignored` (absurd, or the period has ended), or how they failed.
     pub grant_counts: Counts<2> = counts("grant_counts", ["source", "outcome"]),
-    /// Egress bytes in final counts by grant.
+    /// Egress bytes in final counts: of a `grant`, or `other`: another program uses the TURN key.
     grant_count_bytes: Outcomes = outcomes("grant_count_bytes"),
-    /// Calls for the keys of users' tokens.
+    /// Calls for the keys of `AUTH_JWKS_URL`: `ok`, or how they failed.
     pub key_fetches: Outcomes = outcomes("key_fetches"),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
-    /// Mints of each server key: `minted`, `stun` or `refused`.
+    /// Mints of each server key: `minted`, `stun`, `refused`.
     pub server_key_mints: Family<[(&'static str, String); 2], Counter> = add("server_key_mints"),
     /// Used bytes of each server key in this period.
     server_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("server_key_bytes"),
-    /// Time to write a batch to the database.
+    /// Time to write a batch to the database. Mints fail from 2 s on.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
-    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because nobody
-    /// knows whether the leader has carried them out (`sent`), or because they could not wait, or not any longer (`not_held`).
+    /// Requests for the leader: `answered`; `held` until it could be reached; refused as `not_held` or `sent` (`NO_LEADER`).
     pub forwarded: Outcomes = outcomes("forwarded_requests"),
-    /// Alerts to the operator that are finished: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
-    /// `dropped` because too many waited.
+    /// Alerts `delivered`, `failed` (refused), `given_up` (too many attempts) or `dropped` (too many waited).
     pub alerts: Counts<2> = counts("alerts", ["event", "outcome"]),
 }
 

@@ -24,6 +24,7 @@ mod deploy;
 mod disk_full;
 mod doctor;
 mod doctor_at_coturn;
+mod documents;
 mod durable;
 mod ending;
 mod env_file;

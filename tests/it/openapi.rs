@@ -214,23 +214,6 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
     }
 }
 
-#[tokio::test]
-async fn the_document_and_errors_md_list_the_same_codes() {
-    let broker = TestBroker::start(&[]).await;
-    let document = broker.get("/openapi.json").await.json();
-    let code = &document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
-    let mut named: Vec<_> =
-        code["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
-    named.sort_unstable();
-    let explained =
-        include_str!("../../docs/ERRORS.md").split("\n## ").find(|part| part.starts_with("Codes"));
-    let rows = explained.unwrap().lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let mut explained: Vec<_> = rows.collect();
-    explained.sort_unstable();
-    explained.dedup();
-    assert_eq!(named, explained);
-}
-
 /// Tools make the example of a response from those of its fields.
 #[tokio::test]
 async fn every_text_and_number_of_a_schema_has_an_example() {

@@ -1,16 +1,10 @@
 // Links between the documents lead to existing files and headings.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const below = (folder) => readdirSync(join(root, folder), { withFileTypes: true })
-  .flatMap((entry) => (entry.isDirectory() ? below(join(folder, entry.name)) : [join(folder, entry.name)]));
-const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', ...below('docs'), ...below('src/web')].filter((path) => path.endsWith('.md'));
-const text = (path) => readFileSync(join(root, path), 'utf8');
+import { documents, root, text } from './pages.mjs';
 
 /** The anchors of a document's headings, as on GitHub: a repeated heading ends in -1. */
 function anchors(path) {
@@ -41,7 +35,7 @@ test('links between documents lead to existing files and headings', () => {
 
 test('a broken link is reported', () => {
   assert.equal(fault('README.md', 'docs/NONE.md'), 'README.md: there is no docs/NONE.md');
-  assert.equal(fault('docs/BUDGET.md', 'ERRORS.md#none'), 'docs/BUDGET.md: docs/ERRORS.md has no #none');
+  assert.equal(fault('docs/BUDGET.md', 'REFERENCE.md#none'), 'docs/BUDGET.md: docs/REFERENCE.md has no #none');
   assert.equal(fault('docs/BUDGET.md', '#two-modes'), undefined);
 });
 

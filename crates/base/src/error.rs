@@ -70,7 +70,7 @@ impl ApiError {
     /// A WebSocket's request without the `Upgrade` that its client has sent.
     pub fn upgrade_dropped() -> Self {
         Self::new(Code::UpgradeRequired, "Upgrade required").message(
-            "Set the proxy to pass WebSockets on, as docs/DEPLOYMENT.md does for nginx and Caddy: a proxy in between dropped the Upgrade header.",
+            "Set the proxy to pass WebSockets on, as docs/OPERATE.md does for nginx and Caddy: a proxy in between dropped the Upgrade header.",
         )
     }
 

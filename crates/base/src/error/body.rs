@@ -13,7 +13,7 @@ use crate::schema::one_of;
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "docs/ERRORS.md explains each")]
+#[expect(missing_docs, reason = "docs/REFERENCE.md explains each")]
 pub enum Code {
     InvalidRequest,
     Unauthorized,

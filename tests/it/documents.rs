@@ -1,0 +1,142 @@
+//! Tables of the documents that are made from the code. After a change of what they say, write them again:
+//! `UPDATE_DOCUMENTS=1 cargo test --locked -p turn-broker --test it documents`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use clap::{Arg, Command, CommandFactory};
+use strum::VariantArray;
+use turn_base::error::Code;
+use turn_broker::alert::{AlertKind, Fault, FaultFacts};
+use turn_broker::cli::CommandLine;
+use turn_broker::mint::DegradedReason;
+
+use crate::deploy::metrics_of_a_broker;
+use crate::support::TestBroker;
+
+const REFERENCE: &str = include_str!("../../docs/REFERENCE.md");
+const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
+
+#[test]
+fn the_runbook_has_the_row_of_each_hint_with_its_alerts() {
+    let rows = Fault::VARIANTS.iter().map(|fault| {
+        let FaultFacts { code, events, severity, sentence, first_step, .. } = fault.facts();
+        let events = events.map(|(begins, ends)| format!(", `{begins}`, `{ends}`")).unwrap_or_default();
+        format!("| `{code}`{events} | {} | {sentence} | {first_step} |", severity.name())
+    });
+    assert_table("RUNBOOK.md", "By hint", rows);
+}
+
+#[test]
+fn the_runbook_says_what_to_do_first_for_each_threshold() {
+    let rows = rows_of(RUNBOOK, "By alert");
+    for kind in [50, 80, 95, 100].map(AlertKind::Used) {
+        let row =
+            rows.iter().find(|row| row.starts_with(&format!("| `{}` |", kind.name()))).unwrap().trim_end();
+        assert!(row.contains(&format!(" | {} | ", kind.severity().name())), "{row}");
+        assert!(row.ends_with(&format!("| {} |", kind.first_step())), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn the_reference_has_the_row_of_each_metric() {
+    let text = metrics_of_a_broker().await;
+    let names = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+    let rows = names.map(|(name, help)| {
+        let series = ["", "_total", "_info", "_sum"].map(|suffix| format!("{name}{suffix}"));
+        let (series, labels) =
+            series.iter().find_map(|series| Some((series, labels_of(&text, series)?))).unwrap();
+        let series = series.trim_start_matches("turn_broker_").trim_end_matches("_sum");
+        format!("| `{series}{labels}` | {help} |")
+    });
+    assert_table("REFERENCE.md", "Metrics", rows);
+}
+
+#[test]
+fn the_reference_has_the_row_of_each_command() {
+    let all = CommandLine::command();
+    let rows = all.get_subcommands().flat_map(|command| {
+        let below: Vec<_> = command.get_subcommands().collect();
+        let prefix = if below.is_empty() { String::new() } else { format!("{} ", command.get_name()) };
+        let named = if below.is_empty() { vec![command] } else { below };
+        named.into_iter().map(move |command| row_of_command(&prefix, command))
+    });
+    assert_table("REFERENCE.md", "Commands", rows);
+}
+
+#[tokio::test]
+async fn the_reference_has_a_row_of_each_error_with_its_status() {
+    let document = TestBroker::start(&[]).await.get("/openapi.json").await.json();
+    let codes = &document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"];
+    let expected = codes.as_array().unwrap().iter().map(|code| {
+        let code = code.as_str().unwrap();
+        format!("| `{code}` | {} |", code.parse::<Code>().unwrap().status().as_u16())
+    });
+    let rows = rows_of(REFERENCE, "Errors");
+    let rows = rows.iter().map(|row| row.split_inclusive('|').take(3).collect::<String>());
+    assert_eq!(rows.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_reference_explains_each_reason_of_a_degraded_response() {
+    let (_, section) = REFERENCE.split_once("\n## Degraded responses\n").unwrap();
+    let named: Vec<_> =
+        section.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).collect();
+    assert_eq!(named, DegradedReason::VARIANTS.iter().map(|reason| reason.code()).collect::<Vec<_>>());
+}
+
+/// The names of the labels of a series, in braces; empty without labels. `None`: no such series.
+fn labels_of(text: &str, series: &str) -> Option<String> {
+    let samples = text.lines().filter_map(|line| line.strip_prefix(series));
+    let sample = samples.into_iter().find(|sample| sample.starts_with(['{', ' ']))?;
+    let (labels, _) = sample.strip_prefix('{').unwrap_or_default().rsplit_once('}').unwrap_or_default();
+    let names: Vec<_> = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).collect();
+    Some(if names.is_empty() { String::new() } else { format!("{{{}}}", names.join(",")) })
+}
+
+/// The name with its arguments, and what it does.
+fn row_of_command(prefix: &str, command: &Command) -> String {
+    let arguments: String = command.get_arguments().map(shown).collect();
+    let about = command.get_about().unwrap();
+    format!("| `{prefix}{}{arguments}` | {about} |", command.get_name())
+}
+
+fn shown(argument: &Arg) -> String {
+    let value = argument.get_value_names().unwrap_or_default().join(" ");
+    match argument.get_long() {
+        None if argument.is_required_set() => format!(" {value}"),
+        None => format!(" [{value}]"),
+        Some(name) if argument.get_action().takes_values() => format!(" [--{name} {value}]"),
+        Some(name) => format!(" [--{name}]"),
+    }
+}
+
+/// Two tests may write one page.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// The only table of the section has these rows.
+fn assert_table(page: &str, section: &str, rows: impl Iterator<Item = String>) {
+    let rows: Vec<_> = rows.collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let _guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = fs::read_to_string(&path).unwrap();
+    let found = rows_of(&text, section);
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        let (before, after) = text.split_once(&found.concat()).unwrap();
+        fs::write(path, [before, &(rows.join("\n") + "\n"), after].concat()).unwrap();
+        return;
+    }
+    let found: Vec<_> = found.iter().map(|row| row.trim_end()).collect();
+    assert_eq!(
+        found, rows,
+        "docs/{page} is old: UPDATE_DOCUMENTS=1 cargo test --locked -p turn-broker --test it documents"
+    );
+}
+
+/// The rows below the head of the first table of a section, each with its line break.
+fn rows_of<'a>(page: &'a str, section: &str) -> Vec<&'a str> {
+    let (_, text) = page.split_once(&format!("\n## {section}\n")).unwrap();
+    let (_, table) = text.split_once("---|\n").unwrap();
+    table.split_inclusive('\n').take_while(|line| line.starts_with('|')).collect()
+}

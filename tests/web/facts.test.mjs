@@ -1,0 +1,80 @@
+// Every fact stands in one document: a setting in .env.example, a hint or alert in the runbook, an error or metric in the reference. And
+// no document is longer than its readers read.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { documents, text } from './pages.mjs';
+
+/** The most words of these documents together, as `wc -w` counts. */
+const WORDS_MAX = [
+  [['README.md'], 900],
+  [['docs/CLIENTS.md', 'src/web/turn-client/README.md'], 3_500],
+  [['docs/SIGNALING.md'], 3_000],
+  [['docs/OPERATE.md'], 4_500],
+  [['docs/COTURN.md'], 1_500],
+  [['docs/PROVIDER.md'], 1_500],
+  [['docs/BUDGET.md'], 2_500],
+  [['docs/RUNBOOK.md'], 2_500],
+  [['docs/REFERENCE.md'], 3_500],
+  [['docs/ARCHITECTURE.md'], 2_200],
+  [['docs/PERFORMANCE.md'], 1_200],
+  [['CONTRIBUTING.md', 'SECURITY.md'], 1_300],
+  [['CHANGELOG.md'], 800],
+];
+const DECISION_WORDS_MAX = 350;
+
+const words = (path) => text(path).split(/\s+/).filter(Boolean).length;
+const isDecision = (path) => path.startsWith('docs/adr/');
+const ours = documents.filter((path) => !path.startsWith('src/web/vendor/'));
+
+test('no document exceeds its figure of words', () => {
+  const figures = [...WORDS_MAX, ...ours.filter(isDecision).map((path) => [[path], DECISION_WORDS_MAX])];
+  assert.deepEqual(figures.flatMap(([paths]) => paths).sort(), [...ours].sort(), 'each document has a figure');
+  for (const [paths, most] of figures) {
+    const count = paths.map(words).reduce((sum, one) => sum + one);
+    assert.ok(count <= most, `${paths.join(' and ')}: ${count} words, ${most} at most`);
+  }
+});
+
+const all = (path, pattern) => [...text(path).matchAll(pattern)].flatMap(([, ...names]) => names);
+const unique = (names) => [...new Set(names)];
+
+/** The names in backticks with which the rows of a document's tables begin, without the heads. A metric is without its labels. */
+function described(path) {
+  const lines = text(path).split('\n');
+  const rows = lines.filter((line, at) => line.startsWith('| `') && !lines[at + 1]?.startsWith('|---'));
+  const heads = rows.map((row) => row.match(/^\| ((`[^`]+`,? ?)+)/)[1]);
+  return new Set(heads.flatMap((head) => [...head.matchAll(/`([^`{]+)[^`]*`/g)].map(([, name]) => name)));
+}
+
+const pages = new Map(documents.map((path) => [path, described(path)]));
+const describing = (name) => documents.filter((path) => pages.get(path).has(name));
+
+const settings = all('.env.example', /^(?:# )?([A-Z][A-Z0-9_]+)=/gm);
+const hints = all('src/alert/fault.rs', /FaultFacts::hint\(\s*"(\w+)"/g);
+const alerts = [
+  ...all('src/alert/fault.rs', /\.alerts\("([\w.]+)", "([\w.]+)"\)/g),
+  ...all('src/alert/event.rs', /Self::\w+ => "([a-z.]+)"/g),
+  ...[50, 80, 95, 100].map((percent) => `budget.used_${percent}`),
+];
+const errors = JSON.parse(text('src/http/openapi/openapi.json')).components.schemas.ErrorBody.properties.code.enum;
+/** A test of Rust compares this table with `/metrics`. A name of one word can be that of a field, too. */
+const metrics = [...text('docs/REFERENCE.md').split('\n## Metrics\n')[1].split('\n## ')[0].matchAll(/^\| `([a-z]+_[a-z_]+)/gm)].map(([, name]) => name);
+
+for (const [kind, names, least, place] of [
+  ['hint', unique(hints), 20, 'docs/RUNBOOK.md'],
+  ['alert', alerts, 20, 'docs/RUNBOOK.md'],
+  ['error', errors, 20, 'docs/REFERENCE.md'],
+  ['metric', metrics, 70, 'docs/REFERENCE.md'],
+]) {
+  test(`each ${kind} is described in ${place} alone`, () => {
+    assert.ok(names.length >= least, `${names.length}`);
+    for (const name of names) assert.deepEqual(describing(name), [place], name);
+  });
+}
+
+test('each setting is described in .env.example alone', () => {
+  assert.ok(settings.length > 100, `${settings.length}`);
+  assert.deepEqual(settings, unique(settings));
+  for (const name of settings) assert.deepEqual(describing(name), [], name);
+});
