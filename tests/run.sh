@@ -64,8 +64,8 @@ step api 'the API does what /openapi.json says' tests/api/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
 step balancers 'nginx and Caddy as the documents have them, before three replicas that start again and one that hangs' tests/deploy/balancers.sh
 step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
-step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/coturn/deployed.sh
-step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
+step deployed 'broker and coturn as docs/OPERATE.md sets them up' tests/coturn/deployed.sh
+step proxy 'nginx and Caddy as docs/OPERATE.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step coturn 'doctor examines a real coturn' tests/coturn/run.sh
 # These draw a lot, so they run when the image is built.

@@ -138,5 +138,19 @@ kill -USR2 $coturn
 renewed() { [ "$(served)" = serial=02 ]; }
 until_it renewed
 is 'coturn serves the next certificate after SIGUSR2' serial=02 "$(served)"
+
+# --- a new secret ------------------------------------------------------------------------------------------------------------
+NEW=$(openssl rand -hex 32)
+sed "s|=the output of.*|=$NEW|" new-secret >line
+sed -i '/^static-auth-secret=/r line' here.conf
+kill $coturn
+wait $coturn || :
+turnserver -c "$WORK_DIR/here.conf" >coturn.log 2>&1 &
+until_it served
+OLD=$(sed -n 's/^COTURN_SECRET=//p' .env)
+# accepts SECRET: whether coturn relays with a credential of that secret.
+accepts() { if timeout 60 turnutils_uclient -c -y -m 1 -n 2 -u user -W "$1" $ADDRESS 2>&1 | grep -q 'tot_recv_bytes ~ [1-9]'; then echo yes; else echo no; fi; }
+is 'coturn accepts credentials of the old and of the new secret, and of no other' 'yes yes no' \
+    "$(accepts "$OLD") $(accepts "$NEW") $(accepts another)"
 [ $failed = 0 ] || tail -n 40 coturn.log broker.log doctor.log
 exit $failed

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests "With a coturn of your own" in docs/DEPLOYMENT.md. Runs the commands of that section, then Debian's coturn with the
+# Tests "With a coturn of your own" in docs/OPERATE.md. Runs the commands of that section, then Debian's coturn with the
 # configuration that they create, and the broker with the settings that they create, in a network namespace with one made-up
 # public address. Takes half a minute after the build. Prints each check with its result. The exit status is 0 or 1.
 #   TURN_BROKER_BIN  the binary to test instead of building one
@@ -23,4 +23,5 @@ mkdir "$WORK_DIR/docs" "$WORK_DIR/letsencrypt"
 cp .env.example "$WORK_DIR"
 cp docs/turnserver.conf "$WORK_DIR/docs"
 documented 'With a coturn of your own' sh "$WORK_DIR/lines.sh"
+documented 'With a coturn of your own' conf "$WORK_DIR/new-secret"
 isolate sh "$here/deployed-checks.sh"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# nginx as docs/REPLICAS.md has it, and Caddy with docs/Caddyfile.replicas, each in front of three replicas with a PostgreSQL, in a network
-# namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader hangs, and
+# nginx as docs/OPERATE.md has it, without TLS, and Caddy with docs/Caddyfile.replicas, each in front of three replicas with a PostgreSQL, in a
+# network namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader hangs, and
 # none fails but those that it has itself. Takes a minute and a half after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
@@ -19,7 +19,7 @@ if [ "${1:-}" != inside ]; then
     broker .
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    documented 'Other balancers' nginx "$work/nginx.example" docs/REPLICAS.md
+    documented 'Behind a proxy' nginx "$work/nginx.example"
     export TURN_BROKER_BIN work unpacked
     isolate sh "$here/balancers.sh" inside
     exit
@@ -48,12 +48,12 @@ replica() {
 }
 for n in 1 2 3; do replica $n & done
 
-# The addresses are those of this machine.
+# The addresses are those of this machine, and there is no certificate.
 {
     echo "daemon off; user root; pid $work/nginx.pid; error_log stderr; events {} http { access_log off;"
     for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $work/temp/$kind;"; done
-    sed -e 's|server 10.0.0.11:3001 \(.*\)|server 127.0.0.1:3001 \1\n  server 127.0.0.1:3002 \1|' -e 's|10.0.0.12:3001|127.0.0.1:3003|' \
-        -e 's|listen 80; *#.*|listen 8081;|' "$work/nginx.example"
+    sed -e 's|^ *server 127.0.0.1:3001 \(.*\)|  server 127.0.0.1:3001 \1\n  server 127.0.0.1:3002 \1\n  server 127.0.0.1:3003 \1|' \
+        -e 's|listen 443 ssl;|listen 8081;|' -e '/listen \[::\]\|ssl_certificate/d' "$work/nginx.example"
     echo '}'
 } >"$work/nginx.conf"
 sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' docs/Caddyfile.replicas >"$work/Caddyfile"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets two replicas up on two machines, as docs/REPLICAS.md says, behind Debian's Caddy with docs/Caddyfile.replicas and with a PostgreSQL. The
+# Sets two replicas up on two machines, as docs/OPERATE.md says, behind Debian's Caddy with docs/Caddyfile.replicas and with a PostgreSQL. The
 # machines are network namespaces. The one that leads is lost while a client mints through Caddy, and comes back. Needs root. Takes a minute
 # after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one

@@ -191,7 +191,68 @@ check() {
 # The number of the broker's sockets, including those that closed in the last minute.
 sockets() { ss -Htan 'sport = :3001' | wc -l; }
 
+# broker_with SETTING...: the broker with the settings of the file $proxy.env, and these.
+broker_with() {
+    sed "s|the output of: openssl rand -hex 32|$KEY|" "$proxy.env" >"$proxy.filled"
+    env -i LOG_FORMAT=json "$@" "$TURN_BROKER_BIN" serve --env-file "$proxy.filled" >"$proxy.log" 2>&1 &
+    broker=$!
+    until_it curl -sfo /dev/null http://127.0.0.1:3001/health
+    is 'each of its settings exists' 0 "$(grep -c 'is not a setting' "$proxy.log" || :)"
+}
+
+check_app_server() {
+    proxy=app
+    KEY=$(openssl rand -hex 32)
+    broker_with AUTH_REQUIRED=true
+    mint() { curl -s --max-time 20 -D headers -o body -w '%{http_code}' "$@" 'http://127.0.0.1:3001/api/turn-credentials?user=ann&label=room-1'; }
+    is 'without the key nobody mints' '401 UNAUTHORIZED' "$(mint) $(code)"
+    is 'with the key it mints' 200 "$(mint -H "Authorization: Bearer $KEY")"
+    is 'what it passes on has the address of the page' '200 203.0.113.9' \
+        "$(mint -H "Authorization: Bearer $KEY" -H 'X-Forwarded-For: 203.0.113.9') $(seen)"
+    kill "$broker"
+    wait "$broker" || :
+}
+
+# A homeserver that knows one token, and says which path was asked for.
+HOMESERVER='require("node:http").createServer((request, response) => {
+    const isKnown = request.headers.authorization === "Bearer good";
+    const isWho = request.method === "GET" && request.url === "/_matrix/client/v3/account/whoami";
+    response.writeHead(isWho && !isKnown ? 401 : 200, { "Content-Type": "application/json" });
+    response.end(JSON.stringify(isWho && !isKnown ? { errcode: "M_UNKNOWN_TOKEN" } : { homeserver: request.url }));
+}).listen(8008, "127.0.0.1")'
+
+check_matrix() {
+    proxy=matrix
+    KEY=
+    broker_with
+    node -e "$HOMESERVER" &
+    homeserver=$!
+    run_caddy caddyfile-of-matrix
+    matrix() {
+        path=$1
+        shift
+        curl -s --resolve matrix.example.com:443:127.0.0.1 --cacert matrix.pem --max-time 20 -D headers -o body -w '%{http_code}' "$@" \
+            "https://matrix.example.com$path" || :
+    }
+    up() { [ "$(matrix /_matrix/client/versions)" = 200 ]; }
+    until_it up
+    is 'other paths go to the homeserver' '{"homeserver":"/_matrix/client/versions"}' "$(cat body)"
+    for version in v3 r0 unstable api/v1; do
+        turn=/_matrix/client/$version/voip/turnServer
+        is "$version: a user of the homeserver gets servers" '200 1' "$(matrix $turn -H 'Authorization: Bearer good') $(grep -c '"uris":\[' body)"
+        is "$version: others get the answer of the homeserver" '401 1' "$(matrix $turn -H 'Authorization: Bearer bad') $(grep -c M_UNKNOWN_TOKEN body)"
+    done
+    is 'nor does a HEAD or a POST mint without a token' '401 401' "$(matrix $turn -I) $(matrix $turn -X POST)"
+    is 'a preflight needs no token' 'https://app.element.io' "$(matrix $turn -X OPTIONS -H 'Origin: https://app.element.io' \
+        -H 'Access-Control-Request-Method: GET' -H 'Access-Control-Request-Headers: authorization' >/dev/null && header access-control-allow-origin)"
+    is 'no other path leads to the broker' 1 "$(matrix /api/turn-credentials >/dev/null && grep -c homeserver body)"
+    kill "$server" "$broker" "$homeserver"
+    wait "$server" "$broker" "$homeserver" || :
+}
+
 check nginx
 check caddy
 check caddy_of_compose
+check_app_server
+check_matrix
 exit $failed

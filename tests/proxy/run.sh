@@ -1,7 +1,7 @@
 #!/bin/sh
-# Tests the nginx and Caddy examples of docs/DEPLOYMENT.md and docs/Caddyfile, each in front of a broker, in a network namespace with
-# only `lo`: HTTP, and a WebSocket of each signaling protocol.
-# Takes six seconds after the build. Prints each check with its result. The exit status is 0 or 1.
+# Tests the nginx and Caddy examples of docs/OPERATE.md and docs/Caddyfile, each in front of a broker, in a network namespace with
+# only `lo`: HTTP, and a WebSocket of each signaling protocol. Also its settings for an app server, and those for a Matrix homeserver with Caddy.
+# Takes ten seconds after the build. Prints each check with its result. The exit status is 0 or 1.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -25,6 +25,9 @@ trap 'rm -rf "$WORK_DIR"' EXIT
 
 for example in nginx caddyfile; do documented 'Behind a proxy' $example "$WORK_DIR/$example"; done
 cp docs/Caddyfile "$WORK_DIR/caddyfile-of-compose"
+documented 'A Matrix homeserver' caddyfile "$WORK_DIR/caddyfile-of-matrix"
+documented 'A Matrix homeserver' ini "$WORK_DIR/matrix.env"
+documented 'An app server with a key' ini "$WORK_DIR/app.env"
 # The broker trusts the network that Caddy is in, and no other.
 subnet=$(sed -n 's/.*subnet: \([0-9./]*\).*/\1/p' docs/compose.caddy.yaml)
 grep -qF "TRUSTED_PROXIES: $subnet" docs/compose.caddy.yaml || {

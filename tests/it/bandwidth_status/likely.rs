@@ -40,9 +40,9 @@ async fn the_likely_overshoot_continues_the_highest_hourly_average() {
     assert_eq!(message["message"], expected);
 }
 
-/// The settings of docs/DEPLOYMENT.md without those whose value the reader has to find.
+/// The settings of docs/OPERATE.md without those whose value the reader has to find.
 fn production() -> Vec<(&'static str, &'static str)> {
-    const PAGE: &str = include_str!("../../../docs/DEPLOYMENT.md");
+    const PAGE: &str = include_str!("../../../docs/OPERATE.md");
     let (_, block) = PAGE.split_once("```ini\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let settings: Vec<_> = block.lines().filter_map(|line| line.trim().split_once('=')).collect();

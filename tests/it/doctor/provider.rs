@@ -124,7 +124,7 @@ async fn any_other_provider_is_asked_as_its_settings_say() {
     for (reply, state, says) in [
         (Reply::Text(list), "ok", "minted a credential of 900 s"),
         (Reply::Status(401), "fail", "HTTP_ICE_AUTHORIZATION"),
-        (Reply::Text("<html>"), "fail", "docs/SOURCES.md"),
+        (Reply::Text("<html>"), "fail", "docs/OPERATE.md"),
     ] {
         let provider = FakeWebhook::start(&[reply]).await;
         let url = provider.url();

@@ -69,14 +69,14 @@ async fn an_emptied_database_has_lost_everything() {
     assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
 }
 
-/// The statement of docs/LEDGER.md, for operators.
+/// The statement of docs/OPERATE.md, for operators.
 #[tokio::test]
 async fn a_restored_database_that_was_marked_lacks_grants() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let (storage, _) = loaded(lead(&mut one).await).await;
     written(storage, batch()).await.1.unwrap();
-    let (_, mark) = include_str!("../../../docs/LEDGER.md").split_once("-c \"INSERT").unwrap();
+    let (_, mark) = include_str!("../../../docs/OPERATE.md").split_once("-c \"INSERT").unwrap();
     let mark = format!("INSERT{}", mark.split_once('"').unwrap().0);
     for _ in 0..2 {
         database.run(&mark.replace("turn_broker.", "")).await;
