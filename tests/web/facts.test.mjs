@@ -39,12 +39,12 @@ test('no document exceeds its figure of words', () => {
 const all = (path, pattern) => [...text(path).matchAll(pattern)].flatMap(([, ...names]) => names);
 const unique = (names) => [...new Set(names)];
 
-/** The names in backticks with which the rows of a document's tables begin, without the heads. A metric is without its labels. */
+/** The names that are the first cell of a row of a document's tables, without the heads. A metric is without its labels. */
 function described(path) {
   const lines = text(path).split('\n');
-  const rows = lines.filter((line, at) => line.startsWith('| `') && !lines[at + 1]?.startsWith('|---'));
-  const heads = rows.map((row) => row.match(/^\| ((`[^`]+`,? ?)+)/)[1]);
-  return new Set(heads.flatMap((head) => [...head.matchAll(/`([^`{]+)[^`]*`/g)].map(([, name]) => name)));
+  const rows = lines.filter((line, at) => !lines[at + 1]?.startsWith('|---'));
+  const cells = rows.flatMap((row) => row.match(/^\| (?:`[^`]+`,? )+\|/) ?? []);
+  return new Set(cells.flatMap((cell) => [...cell.matchAll(/`([^`{]+)[^`]*`/g)].map(([, name]) => name)));
 }
 
 const pages = new Map(documents.map((path) => [path, described(path)]));
