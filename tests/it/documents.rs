@@ -103,7 +103,9 @@ fn row_of_command(prefix: &str, command: &Command) -> String {
 }
 
 fn shown(argument: &Arg) -> String {
-    let value = argument.get_value_names().unwrap_or_default().join(" ");
+    let values: Vec<_> =
+        argument.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let value = values.join(" ");
     match argument.get_long() {
         None if argument.is_required_set() => format!(" {value}"),
         None => format!(" [{value}]"),
