@@ -95,7 +95,8 @@ mod tests {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete, forger: None };
-        let (carried, _) = book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
+        let (carried, _) =
+            book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }
