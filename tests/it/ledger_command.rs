@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use turn_broker::store::rows::FORMAT;
+use turn_ledger::MinuteRow;
 
 use crate::support::process::{Process, run};
 use crate::support::slot_key;
@@ -137,7 +138,6 @@ async fn verify_names_every_wrong_row_without_its_content() {
         &state,
         &[
             ("minutes", &slot_key("carrier-pigeon", 5), &minute),
-            ("minutes", &slot_key("coturn", i64::MAX / 60_000_000), &minute),
             ("grants", &id, br#"{"allowance":"hush"}"#),
             ("meta", b"head", b"not JSON: hush"),
         ],
@@ -145,7 +145,7 @@ async fn verify_names_every_wrong_row_without_its_content() {
     let output = ledger(&state, "verify");
     let found = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{found}");
-    for expected in ["carrier-pigeon", "after the last write", "AQIDBAUGBwgJCgsMDQ4PEA", "\"head\""] {
+    for expected in ["carrier-pigeon", "AQIDBAUGBwgJCgsMDQ4PEA", "\"head\""] {
         assert_eq!(found.matches(expected).count(), 1, "{expected} in\n{found}");
     }
     assert!(!found.contains("hush"), "{found}");

@@ -8,7 +8,7 @@ use turn_broker::store::rows::FORMAT;
 use turn_broker::store::storage::Storage;
 use turn_ledger::IceSource;
 
-use super::store::{batch, blocking, lead, loaded, replica};
+use super::store::{NOON, batch_at, blocking, lead, loaded, replica};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::run;
 use crate::support::{StateDir, once_free};
@@ -33,7 +33,7 @@ async fn ledger_on_disk(state: &StateDir) -> Option<[u8; 64]> {
     blocking(move || {
         let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
         let key = store.load().unwrap().books.key;
-        store.release(&batch()).unwrap();
+        store.release(&batch_at(NOON)).unwrap();
         key
     })
     .await
@@ -87,7 +87,7 @@ async fn a_ledger_moves_to_a_database_and_back() {
     })
     .await;
     assert_eq!((found.key, found.sources.len(), found.is_copy), (key, 1, false));
-    assert_eq!(found.head.unwrap().now, batch().books.head.now);
+    assert_eq!(found.head.unwrap().now, batch_at(NOON).books.head.now);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_copy_that_fails_leaves_both_places_as_they_are() {
     assert_says(&copy("--to-database", &state, &database), 1, &["is not there"]);
     ledger_on_disk(&state).await;
     replica(&database.config(), 1).observe().await.unwrap();
-    database.run("ALTER TABLE mark ADD CHECK (live = 0)").await;
+    database.run("ALTER TABLE item ADD CHECK (kind <> 1)").await;
     assert_says(&copy("--to-database", &state, &database), 1, &["the database: "]);
     let counts = "SELECT (SELECT count(*) FROM item) + (SELECT epoch FROM shard)";
     assert_eq!(database.number(counts).await, 0);
