@@ -16,8 +16,13 @@ need() {
     fi
 }
 
-# packages COMMAND: runs it with the present lists of packages, and not while another script does.
-packages() { flock /var/lib/dpkg sh -c "$(as_root) apt-get -q update && $1"; }
+# packages COMMAND: runs it with the present lists of packages, and not while another script does. The check fetches the lists once.
+packages() {
+    lists=${TABLE:+$TABLE-lists}
+    flock /var/lib/dpkg sh -c "
+        [ -e '${lists:-/nowhere}' ] || { $(as_root) apt-get -q update && touch '${lists:-/dev/null}'; }
+        $1"
+}
 as_root() { [ "$(id -u)" = 0 ] || echo 'sudo -n'; }
 
 # unpack PROGRAM=PACKAGE...: fetches Debian packages and unpacks them into the directory `unpacked`. It does not install them, because an
