@@ -45,9 +45,12 @@ export async function theDashboardOfAMonth(browser) {
   await axeFindsNothing(page, 'dashboard, calm');
   await theTableSortsAndOpens(page);
   await theTablesFitOnEveryScreen(page);
+  assert.equal(await isShown(page, 'ending'), false);
   nothingWentWrong(page);
   await page.close();
   const phone = await aMonth(browser, 'trouble', PHONE, 'dark');
+  assert.match(await text(phone, 'ending'), /are being revoked \(AT_LIMIT\), 28 left, 20 done/);
+  assert.ok(await isShown(phone, 'ending'));
   await axeFindsNothing(phone, 'dashboard, trouble, dark, phone');
   await isNotTooWide(phone, 'phone');
   await picture(phone, 'dashboard-trouble-dark-phone');

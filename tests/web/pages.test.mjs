@@ -99,6 +99,14 @@ const overview = (status = {}, more = {}) => ({
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 
+test('what the broker ends by itself is one sentence with the count left', () => {
+  const said = (isAtLimit, left, revoked) => verdicts.ending({ ending: { isAtLimit, left, revoked } });
+  assert.equal(said(false, 0, 7), '', 'it is over');
+  assert.equal(said(true, 1280, 20), 'The limit is reached by counted and vouched bytes: all live credentials are being revoked (AT_LIMIT), 1,280 left, 20 done since the start.');
+  assert.match(said(true, 0, 1300), /0 left, 1,300 done/);
+  assert.match(said(false, 2, 1), /^Credentials over GRANT_LIMIT_GB are being revoked, 2 left/);
+});
+
 test('several replicas are listed, with the one that leads', () => {
   assert.equal(verdicts.replicas({ replicas: [] }), '');
   const replicas = [{ url: 'http://a', leads: true }, { url: 'http://b', leads: false }];

@@ -24,6 +24,13 @@ export function minting(overview) {
   return mark === 'bad' ? verdict(mark, `${word}: responses are degraded`) : verdict('good', 'Minting');
 }
 
+/** What the broker ends by itself now; empty if nothing. @param {Pick<Overview, 'ending'>} overview */
+export function ending({ ending: { isAtLimit, left, revoked } }) {
+  if (!isAtLimit && left === 0) return '';
+  const why = isAtLimit ? 'The limit is reached by counted and vouched bytes: all live credentials are being revoked (AT_LIMIT)' : 'Credentials over GRANT_LIMIT_GB are being revoked';
+  return `${why}, ${count(left)} left, ${count(revoked)} done since the start.`;
+}
+
 /** @param {Pick<Overview, 'replicas'>} overview */
 export const replicas = (overview) => overview.replicas.map(({ url, leads }) => `${url}${leads ? ' (leads)' : ''} · `).join('');
 

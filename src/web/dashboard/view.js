@@ -45,6 +45,9 @@ function showBudget(overview) {
   put('reserved', figures.reserved);
   for (const unit of document.querySelectorAll('[data-unit]')) unit.textContent = figures.unit;
   mark('minting', verdicts.minting(overview));
+  const ending = verdicts.ending(overview);
+  put('ending', ending);
+  $('ending').hidden = !ending;
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
   $('freeze').classList.toggle('danger', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));
