@@ -80,6 +80,11 @@ impl IntoResponse for Foreign {
     }
 }
 
+/// Whether another site causes the request, as far as the browser says.
+pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
+    judge(request.headers(), &app.origins).is_some()
+}
+
 /// Rejects foreign requests.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = judge(request.headers(), &app.origins) else { return Ok(()) };

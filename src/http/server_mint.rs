@@ -22,7 +22,7 @@ use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_ledger::{KeyName, Label, Spender, User};
 
-/// The paths of the formats with a key in the query.
+/// The paths of the formats with a key in the query, or in a form that is read as one.
 const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
 /// Its names there.
 const KEY_PARAMETERS: [&str; 2] = ["key", "api"];

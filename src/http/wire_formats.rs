@@ -1,13 +1,15 @@
 //! The mint in other wire formats: TURN REST draft, Matrix, stunner. Tests: `tests/it/wire_formats.rs`.
 //! The same origin rule, rate limit and budget apply as on `/api/turn-credentials`. A format is not served until `DOORS` names it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,18 +17,21 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::credentials::mint;
 use super::mint_request::MintQuery;
+use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
 use super::server_mint::USER_FORM;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::IceResponse;
-use turn_base::body::BODY_MAX;
+use turn_base::body::{BODY_MAX, BodyLimit, gather};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::{form, form_or_none};
 use turn_ledger::User;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
+/// The path of the TURN REST draft.
+pub const TURN_REST_PATH: &str = "/turn";
 /// The paths at which Matrix clients look, besides the one of `OpenAPI`.
 pub const OLDER_MATRIX_PATHS: [&str; 3] = [
     "/_matrix/client/r0/voip/turnServer",
@@ -178,7 +183,27 @@ pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response
     mint(&app, request, body).await
 }
 
-/// The request with the parameters of its form in the query. Janus sends them so.
+/// The origin rule of the TURN REST draft. The key of a server may be in the form, so the form of a foreign request is read first.
+pub async fn refuse_foreign_form(app: AppState, mut request: Request, next: Next) -> Response {
+    let may_have_key = request.method() == Method::POST && !app.server_keys.is_empty();
+    if may_have_key && is_foreign(&app, &request) {
+        let (head, body) = request.into_parts();
+        let whole = Request::from_parts(head.clone(), body);
+        let gathered = gather(&BodyLimit::short(&app.long_bodies), whole).await;
+        let with_form = match gathered {
+            Ok((whole, _long)) => with_form(whole).await,
+            Err(error) => Err(error),
+        };
+        // What cannot be read has no key.
+        request = with_form.unwrap_or_else(|_| Request::from_parts(head, Body::empty()));
+    }
+    match refuse_foreign(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(foreign) => foreign.into_response(),
+    }
+}
+
+/// The request with the parameters of its form in the query. Janus sends each of them in both.
 async fn with_form(request: Request) -> Result<Request, ApiError> {
     let wrong = || {
         ApiError::invalid(
@@ -188,10 +213,17 @@ async fn with_form(request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
     let form = to_bytes(body, BODY_MAX).await.map_err(|_| wrong())?;
     let form = std::str::from_utf8(&form).map_err(|_| wrong())?;
-    let query = [parts.uri.query().unwrap_or_default(), form].into_iter().filter(|part| !part.is_empty());
-    let target = format!("{}?{}", parts.uri.path(), query.collect::<Vec<_>>().join("&"));
-    parts.uri = target.parse::<Uri>().map_err(|_| wrong())?;
+    parts.uri = joined(&parts.uri, form).parse::<Uri>().map_err(|_| wrong())?;
     Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// A path with a query and a form. What is in both is there once.
+fn joined(uri: &Uri, form: &str) -> String {
+    let query = uri.query().unwrap_or_default();
+    let asked: HashSet<&str> = query.split('&').collect();
+    let more = form.split('&').filter(|pair| !asked.contains(pair));
+    let pairs = [query].into_iter().chain(more).filter(|pair| !pair.is_empty());
+    format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// Whether the route is one for Matrix clients.

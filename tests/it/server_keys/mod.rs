@@ -93,15 +93,45 @@ async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
             assert_eq!(Answer::of(request).await.status, 200, "{path} {name}");
         }
     }
-    let form = broker.request(Method::POST, "/turn").body(format!("service=turn&api={KEY}&username=bob"));
-    assert_eq!(Answer::of(form).await.status, 200, "as Janus sends it");
-    assert_eq!(cloudflare.history().mints(), 9);
+    for form in
+        [format!("service=turn&api={KEY}&username=bob"), format!("username=bob&key={KEY}&service=turn")]
+    {
+        let request = foreign(broker.request(Method::POST, "/turn")).body(form);
+        assert_eq!(Answer::of(request).await.status, 200, "only in the form");
+    }
+    assert_eq!(cloudflare.history().mints(), 10);
     let users: Vec<_> = grants(&broker).await.iter().map(|grant| grant["user"].clone()).collect();
     assert_eq!(users.iter().filter(|user| **user == "ann").count(), 4);
     assert!(users.contains(&json!("bob")), "{users:?}");
+    for form in ["service=turn&username=bob", "service=turn&key=", "\u{0}\u{fffd}", &"x".repeat(20_000)] {
+        let request = foreign(broker.request(Method::POST, "/turn")).body(form.to_owned());
+        let refused = Answer::of(request).await;
+        assert_eq!(refused.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{form}");
+        assert_eq!(refused.header("access-control-allow-origin"), Some("https://foreign.example"));
+        assert_eq!(refused.header("access-control-allow-credentials"), None);
+    }
+    assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(4));
     // A key in the query of another route is not read.
     let other = get(&broker, &format!("/api/turn-credentials?key={KEY}"));
     assert_eq!(Answer::of(foreign(other)).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+}
+
+#[tokio::test]
+async fn parameters_that_janus_sends_in_query_and_form_count_once() {
+    let (_cloudflare, broker) = with_keys(&[]).await;
+    let sent = format!("service=turn&api={KEY}&key={KEY}&username=ann");
+    let post = |query: &str, form: &str| {
+        let path = format!("/turn?{query}");
+        let request = broker.request(Method::POST, &path).body(form.to_owned());
+        Answer::of(request.header("content-type", "application/x-www-form-urlencoded"))
+    };
+    assert_eq!(post(&sent, &sent).await.json()["ttl"], 86_400);
+    assert_eq!(grants(&broker).await[0]["user"], "ann");
+    assert_eq!(post(&sent, "&username=ann&&ttl=600&").await.json()["ttl"], 600);
+    for form in ["username=bob", "service=turn%20", "ttl=600&ttl=600"] {
+        assert_eq!(post(&sent, form).await.error(), (400, "INVALID_REQUEST".into()), "{form}");
+    }
+    assert_eq!(post(&sent, &format!("key={KEY}x")).await.error(), (401, "UNAUTHORIZED".into()));
 }
 
 #[tokio::test]
