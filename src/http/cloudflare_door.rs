@@ -103,13 +103,13 @@ pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Resp
 /// Revokes a credential that this server key has minted.
 ///
 /// The credential cannot be renewed, its open connections are closed, and the source is asked to revoke it. The bytes reserved for it stay
-/// reserved.
+/// reserved. A source that cannot revoke goes on accepting the credential until it expires.
 #[utoipa::path(
     post, path = "/v1/turn/keys/{key}/credentials/{username}/revoke",
     params(CloudflareCredentialPath),
     responses(
         (status = 204, description = "The credential is revoked."),
-        (status = 404, description = "`NOT_FOUND`: this server key has no such credential. It has expired, another key has minted it, or its source does not tell user names apart.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: this server key has no such credential. It has expired, or another key has minted it.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the source could not be reached. The credential cannot be renewed, but it works until it expires, unless a later call reaches the source.", body = ErrorBody),
     )
 )]

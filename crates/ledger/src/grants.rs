@@ -191,7 +191,7 @@ impl Grants {
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
-        self.by_username.remove(&row);
+        self.by_username.remove(id, &row);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
         self.chains.forget(row.source, id);

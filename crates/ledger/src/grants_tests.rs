@@ -363,7 +363,7 @@ fn what_a_row_says_of_a_grant_is_stored() {
 }
 
 #[test]
-fn a_user_name_comes_back_as_it_was_if_its_source_revokes_by_it() {
+fn a_user_name_comes_back_as_it_was_if_its_source_chooses_it() {
     for name in ["user", &format!("g0{}", "3f".repeat(31)), &"F".repeat(64)] {
         let mut row = GrantRow::new(&grant(1), Some(name), None);
         assert_eq!(row.username().as_deref(), Some(name));

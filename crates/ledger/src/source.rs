@@ -91,9 +91,14 @@ impl IceSource {
         matches!(self, Self::Relay)
     }
 
-    /// Whether it is asked to revoke a credential by its user name. Of the others, the user name is not kept.
+    /// Whether it is asked to revoke a credential by its user name.
     pub const fn revokes_by_name(self) -> bool {
         matches!(self, Self::Cloudflare)
+    }
+
+    /// Whether another party chooses the user names of its credentials. The broker's own names say which grant they are of.
+    pub const fn chooses_names(self) -> bool {
+        matches!(self, Self::Cloudflare | Self::Http)
     }
 
     /// Whether what it relays is charged to the budget.

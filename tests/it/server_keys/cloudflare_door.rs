@@ -1,6 +1,7 @@
 //! `DOORS=cloudflare`: the bodies and statuses of Cloudflare's API.
 
 use super::{KEY, OTHER_KEY, grants, with_keys};
+use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::{API_TOKEN, Answer, COTURN, Fault, TestBroker, with_cloudflare_and};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -186,4 +187,29 @@ async fn a_credential_is_found_again_after_a_restart_and_at_a_coturn() {
     let name = minted["iceServers"]["username"].as_str().unwrap().to_owned();
     assert_eq!(revoke(&coturn, OTHER_KEY, &name).await.status, 404);
     assert_eq!(revoke(&coturn, KEY, &name).await.status, 204);
+}
+
+/// Nobody can ask such a provider to revoke, so the credential works on. Its grant ends here.
+#[tokio::test]
+async fn a_credential_of_another_provider_is_revoked_here() {
+    let list = Reply::Text(r#"[{"urls":"turn:a.example:3478","username":"a-name","credential":"c"}]"#);
+    let provider = FakeWebhook::start(&[list; 3]).await;
+    let (url, state) = (provider.url(), crate::support::StateDir::new());
+    let source = [("ICE_SOURCES", "http"), ("HTTP_ICE_URL", url.as_str()), ("STATE_DIR", state.path())];
+    let settings = [&source[..], &[super::KEYS, ("DOORS", "cloudflare")]].concat();
+    let broker = TestBroker::start(&settings).await;
+    assert_eq!(broker.mint().await.status, 200, "that of a page has the same name");
+    assert_eq!(revoke(&broker, KEY, "a-name").await.status, 404, "it is no key's");
+    assert_eq!(mint(&broker, LIST, json!({})).await.status, 201);
+    broker.finish().await;
+
+    let broker = TestBroker::start(&settings).await;
+    for (key, name) in [(OTHER_KEY, "a-name"), (KEY, "another")] {
+        assert_eq!(revoke(&broker, key, name).await.error(), (404, "NOT_FOUND".into()), "{name}");
+    }
+    assert_eq!(revoke(&broker, KEY, "a-name").await.status, 204);
+    let all = grants(&broker).await;
+    let revoked: Vec<_> =
+        all.iter().map(|grant| (grant["label"] == "app", grant["revokedAt"].is_string())).collect();
+    assert!(revoked.iter().all(|(is_of_key, is_revoked)| is_of_key == is_revoked), "{all:?}");
 }

@@ -222,6 +222,8 @@ impl Books {
         let time = PromisedTime { until, ..hold.promise.time };
         let promise = Promise { time, ..hold.promise.clone() };
         if is_metered {
+            let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
+            let username = username.filter(|_| is_of_server || grant.source.revokes_by_name());
             let mut row = GrantRow::new(grant, username, Some(promise.time));
             (row.client, row.spender, row.key) = (client, spender, key.map(Arc::new));
             if address.is_some() || hold.clock_ahead > Duration::ZERO {

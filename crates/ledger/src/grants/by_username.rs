@@ -22,9 +22,11 @@ impl ByUsername {
         }
     }
 
-    /// Removes a grant whose credential is over.
-    pub(super) fn remove(&mut self, row: &GrantRow) {
-        if let Some(hash) = self.hash_of(row) {
+    /// Removes a grant whose credential is over. Some providers give one user name to all, which then names the last grant.
+    pub(super) fn remove(&mut self, id: GrantId, row: &GrantRow) {
+        if let Some(hash) = self.hash_of(row)
+            && self.ids.get(&hash) == Some(&id)
+        {
             self.ids.remove(&hash);
         }
     }

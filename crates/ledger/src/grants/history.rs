@@ -105,7 +105,7 @@ impl Grants {
         self.clients.forget_idle(row.holder(), now);
         self.dirty.note(id);
         // Only what a history shows is kept.
-        self.by_username.remove(row);
+        self.by_username.remove(id, row);
         row.forget_username();
         row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
         let (revoked_at, until, is_metered) =

@@ -115,9 +115,9 @@ pub enum GrantState {
 }
 
 impl GrantRow {
-    /// A grant that has just been issued.
+    /// A grant that has just been issued. A user name that says which grant it is of is not kept.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
-        let username = username.filter(|_| grant.source.revokes_by_name());
+        let username = username.filter(|_| grant.source.chooses_names());
         let hex_name = username.and_then(|text| text.parse().ok());
         let mut row = Self {
             source: grant.source,
@@ -151,7 +151,7 @@ impl GrantRow {
         self.extra.get_or_insert_default()
     }
 
-    /// The TURN user name, if its source is asked to revoke it by that.
+    /// The TURN user name, if its source or a server key may revoke it by that.
     pub fn username(&self) -> Option<Box<str>> {
         self.hex_name.map(|name| name.to_string().into()).or_else(|| self.extra().username.clone())
     }

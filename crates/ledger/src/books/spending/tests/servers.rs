@@ -82,3 +82,18 @@ fn only_the_credential_of_a_key_is_found_by_its_user_name_and_only_while_it_live
     broker.books.tidy();
     assert_eq!(found(&broker), None);
 }
+
+#[test]
+fn a_user_name_that_a_provider_gives_to_all_names_the_last_credential_until_that_is_over() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let found = |broker: &Broker| broker.books.grants().with_username("name");
+    broker.mint(of_key("app"), 60).unwrap();
+    broker.books.advance(at(120));
+    let last = broker.mint(of_key("app"), 60).unwrap();
+    broker.books.advance(at(180 - 1));
+    broker.books.tidy();
+    assert_eq!(found(&broker), Some(last.id), "the first is over");
+    broker.books.advance(at(600));
+    broker.books.tidy();
+    assert_eq!(found(&broker), None);
+}
