@@ -57,6 +57,20 @@ async fn the_reports_of_a_key_are_vouched_and_name_its_label() {
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"reporter\"}").await, Some(1));
 }
 
+/// Each call sends one every `HEARTBEAT_SECONDS`, so a rate for mints would end the reports of a server with a hundred calls.
+#[tokio::test]
+async fn reports_of_a_server_are_not_taken_out_of_the_rate_of_its_key() {
+    let (_cloudflare, broker) = with_keys(&[("SERVER_KEY_REQUESTS", "2")]).await;
+    for call in 0..20 {
+        let body = json!({"connectionId": format!("call-{call}")});
+        assert_eq!(broker.post(KEY, "/api/connections", body).await.status, 201);
+    }
+    let mint = async || broker.mint_with(KEY).await.status.as_u16();
+    assert_eq!([mint().await, mint().await, mint().await], [200, 200, 429]);
+    let body = json!({"bytesReceived": 1});
+    assert_eq!(broker.post(KEY, "/api/connections/call-0/heartbeat", body).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_page_without_a_named_user_has_the_allowance_of_its_own_address() {
     let (_cloudflare, broker) = with_keys(&[SLOW]).await;
