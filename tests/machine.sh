@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
-# written in Rust, `test_programs` for ours, `npm_packages` for those of a lock file, `broker` for ours, `unpack` for packages that are not installed, `isolate` for a
-# network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# written in Rust, `test_programs` for ours, `npm_packages` and `venv` for those of a lock file, `broker` for ours, `unpack` for packages that are not
+# installed, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -34,6 +34,24 @@ unpack() {
         [ -x "$unpacked/${pair%=*}" ] ||
             packages "cd '$unpacked' && apt-get -qq download ${pair#*=} && dpkg -x ${pair#*=}_*.deb . && rm ${pair#*=}_*.deb"
     done
+}
+
+# libraries PACKAGE: installs what a package that is not installed depends on. Libraries start nothing.
+libraries() {
+    packages "$(as_root) env DEBIAN_FRONTEND=noninteractive apt-get -qy satisfy --no-install-recommends \"\$(apt-cache show $1 | sed -n '/^Depends: /{s///p;q}')\""
+}
+
+# venv NAME REQUIREMENTS [OPTION]...: makes target/NAME with these Python packages, unless it is there. `venv` is its directory then.
+venv() {
+    venv=$(realpath -m "${CARGO_TARGET_DIR:-target}")/$1
+    requirements=$2
+    shift 2
+    if ! cmp -s "$requirements" "$venv/requirements.txt"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install -q "$@" -r "$requirements"
+        cp "$requirements" "$venv/requirements.txt"
+    fi
 }
 
 # tool NAME VERSION: builds it into target/tools of the current tree, unless this version is there. Takes a minute: without

@@ -15,16 +15,6 @@ PATH=$PATH:/usr/sbin:/sbin
 
 need python3=python3-venv node=nodejs npm=npm ip=iproute2 unshare=util-linux
 
-# venv NAME REQUIREMENTS: makes target/NAME, unless it is there.
-venv() {
-    venv=$(realpath -m "${CARGO_TARGET_DIR:-target}")/$1
-    if ! cmp -s "$2" "$venv/requirements.txt"; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q -r "$2"
-        cp "$2" "$venv"
-    fi
-}
 WORK_DIR=$(mktemp -d)
 trap 'rm -rf "$WORK_DIR"' EXIT
 

@@ -16,6 +16,7 @@
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker
 #   run.sh replicas  the four clients with sockets at two replicas, of which the leader is killed
 #   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart
+#   run.sh servers   programs of others that mint with a server key: Janus, Selkies, the server part of partytracks
 #   TURN_BROKER_BIN  the binary to test instead of building one, for steps that need no short times      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -35,7 +36,8 @@ peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
 replicas) script=replicas.mjs ;;
 partytracks) script=partytracks.mjs ;;
-*) echo "usage: $0 renewal | pages | cut | demo | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks" >&2; exit 64 ;;
+servers) script=servers.mjs ;;
+*) echo "usage: $0 renewal | pages | cut | demo | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks | servers" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
@@ -46,6 +48,16 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unshare=util-linux
 if [ "$script" = replicas.mjs ]; then need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl; fi
 npm_packages
+if [ "$script" = servers.mjs ]; then
+    need python3=python3-venv openssl=openssl mount=mount
+    # Without what Selkies needs for pictures and sound.
+    (cd ../.. && venv selkies tests/browser/requirements.txt --no-deps)
+    (cd ../.. && unpack usr/bin/janus=janus)
+    unpacked=$(cd ../.. && realpath -m "${CARGO_TARGET_DIR:-target}/unpacked")
+    JANUS=$unpacked/usr/bin/janus JANUS_PARTS=$(dirname "$unpacked"/usr/lib/*/janus/plugins) SELKIES_PYTHON=$unpacked/../selkies/bin/python
+    if ldd "$JANUS" | grep -q 'not found'; then libraries janus; fi
+    export JANUS JANUS_PARTS SELKIES_PYTHON
+fi
 
 case $script in
 ayame-relay.mjs | cut.mjs | partytracks.mjs | renewal.mjs | users.mjs)

@@ -1,0 +1,136 @@
+// Programs of others that mint with a server key, as they are: Janus with docs/janus.jcfg, Selkies, the server part of partytracks, and the
+// lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { routePartyTracksRequest } from 'partytracks/server';
+import { endedAllocations } from './counts.mjs';
+import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
+import { RELAY, addNetwork, callOfJanus, startJanus } from './janus.mjs';
+import { pass } from './npm-site.mjs';
+import { until } from './processes.mjs';
+import { part } from './watched-page.mjs';
+
+const RUN_SECONDS_MAX = 120;
+/** Where Selkies looks, which no setting changes. */
+const CLOUDFLARE = 'rtc.live.cloudflare.com';
+const BYTES = 200_000;
+const NAMES = ['janus', 'partytracks', 'selkies', 'page-server'];
+const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
+const run = promisify(execFile);
+let broker;
+
+async function test() {
+  addNetwork();
+  broker = await startBroker('http://app.test', {
+    ICE_SOURCES: 'relay', RELAY_LISTEN: `${RELAY}:3478`, COTURN_URLS: '', COTURN_SECRET: '', DOORS: 'turn,cloudflare',
+    SERVER_KEYS: NAMES.map((name) => `${name}=${keys[name]}`).join(),
+  });
+  await nameLeadsHere();
+  await part(janusRelaysWhatAClientSends);
+  await part(partytracksGivesItsPagesARelay);
+  await part(theServerOfAPageNeedsAnotherBaseUrlAlone);
+  await part(selkiesFindsTheRelayOverBothOfItsWays);
+  await part(aSpentBudgetIsWhatCloudflareWouldCallTooMany);
+  assert.equal(await broker.stop(), 'status 0');
+  assert.ok(!Object.values(keys).some((key) => broker.log.includes(key)), 'the log has no key');
+}
+
+async function janusRelaysWhatAClientSends() {
+  const janus = await start(startJanus(keys.janus));
+  assert.equal(await callOfJanus('ann', BYTES), BYTES);
+  await until('the end of its allocation', () => endedAllocations(broker.log).length === 1);
+  const grant = await until('the ledger to have it', async () => {
+    const [found] = await grantsOf('janus');
+    return found.measuredBytes > BYTES && found;
+  });
+  assert.deepEqual([grant.user, grant.evidence], ['ann', 'measured']);
+  console.log(`  ${BYTES} bytes came back; the relay has sent ${grant.measuredBytes} to Janus`);
+  assert.equal(await janus.stop(), 'status 0');
+}
+
+async function partytracksGivesItsPagesARelay() {
+  const answer = await askPartytracks();
+  assert.equal(answer.status, 201);
+  isRelay(await answer.json());
+  assert.equal((await grantsOf('partytracks')).length, 1);
+}
+
+/** A page asks its own server, and this part of that server answers. */
+const askPartytracks = () => routePartyTracksRequest({
+  appId: 'app', token: 'secret', realtimeApiBaseUrl: `${BROKER}/v1`, turnServerAppId: 'any', turnServerAppToken: keys.partytracks,
+  request: new Request('http://app.test/partytracks/generate-ice-servers'),
+});
+
+async function theServerOfAPageNeedsAnotherBaseUrlAlone() {
+  const answer = await askAsPageServer();
+  assert.equal(answer.status, 201);
+  const body = await answer.json();
+  isRelay(body);
+  const [grant] = await grantsOf('page-server');
+  assert.equal(grant.user, 'user-7');
+  const { username } = body.iceServers.find((server) => server.username);
+  assert.equal((await askCloudflare(`${username}/revoke`)).status, 204);
+  assert.ok((await grantsOf('page-server'))[0].revokedAt);
+}
+
+/** The call as Cloudflare documents it, with a user. */
+const askAsPageServer = () => askCloudflare('generate-ice-servers', { ttl: 86_400, customIdentifier: 'user-7' });
+const askCloudflare = (call, body) => fetch(`${BROKER}/v1/turn/keys/any/credentials/${call}`, {
+  method: 'POST',
+  headers: { Authorization: `Bearer ${keys['page-server']}`, 'Content-Type': 'application/json' },
+  body: body && JSON.stringify(body),
+});
+
+/** Cloudflare's API, and the TURN REST draft, for which it takes a URL. */
+async function selkiesFindsTheRelayOverBothOfItsWays() {
+  const relay = new RegExp(String.raw`^turn://.+:.+@${RELAY}:3478`);
+  for (const [settings, way] of [[BY_CLOUDFLARE, 'using_cloudflare_turn'], [BY_REST, 'using_rest_api']]) {
+    const { turn, by } = await askSelkies(settings);
+    assert.deepEqual(by, [way]);
+    assert.ok(turn.length > 0 && turn.every((uri) => relay.test(uri)), `${turn}`);
+  }
+  assert.deepEqual((await grantsOf('selkies')).map(({ user }) => user).sort(), ['desktop-1', null]);
+}
+
+const BY_CLOUDFLARE = { enable_cloudflare_turn: true, cloudflare_turn_token_id: 'any', cloudflare_turn_api_token: keys.selkies };
+const BY_REST = { turn_rest_uri: `${BROKER}/turn`, turn_rest_api_key: keys.selkies, turn_rest_username: 'desktop-1' };
+
+async function askSelkies(settings) {
+  const { stdout } = await run(process.env.SELKIES_PYTHON, ['ask-selkies.py', JSON.stringify(settings)], { env: { ...process.env, SSL_CERT_FILE: join(directory, 'cloudflare.pem') } });
+  return JSON.parse(stdout);
+}
+
+async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
+  assert.equal((await operator('/api/budget/limit', 'POST', { limitGB: 0 })).status, 200);
+  for (const ask of [askPartytracks, askAsPageServer]) {
+    const refused = await ask();
+    const { code, errors: [error] } = await refused.json();
+    assert.deepEqual([refused.status, code, error.code], [429, 'BUDGET_EXHAUSTED', 429]);
+  }
+  for (const settings of [BY_CLOUDFLARE, BY_REST]) assert.deepEqual(await askSelkies(settings), { turn: [], by: [] });
+}
+
+function isRelay({ iceServers }) {
+  assert.ok(iceServers.some(({ urls, username, credential }) => username && credential && urls.some((url) => url.startsWith(`turn:${RELAY}:3478`))), JSON.stringify(iceServers));
+}
+
+/** What was minted with a key, which is the label of all that names none. @param {string} name */
+const grantsOf = async (name) => (await operator(`/api/grants?label=${name}`).then((answer) => answer.json())).grants;
+
+/** In this namespace, the name of Cloudflare's API is that of a server in front of the broker. */
+async function nameLeadsHere() {
+  const [key, certificate, hosts] = ['cloudflare.key', 'cloudflare.pem', 'hosts'].map((name) => join(directory, name));
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', certificate,
+    '-days', '2', '-subj', `/CN=${CLOUDFLARE}`, '-addext', `subjectAltName=DNS:${CLOUDFLARE}`], { stdio: 'ignore' });
+  writeFileSync(hosts, `${readFileSync('/etc/hosts', 'utf8')}\n127.0.0.1 ${CLOUDFLARE}\n`);
+  execFileSync('mount', ['--bind', hosts, '/etc/hosts']);
+  const server = createServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (request, answer) => pass(request, BROKER, answer));
+  await new Promise((resolve) => { server.listen(443, '127.0.0.1', resolve); });
+}
+
+await runTest(test, RUN_SECONDS_MAX);
