@@ -69,14 +69,15 @@ async fn the_turn_rest_draft_may_be_asked_with_a_form_as_janus_does() {
         ("/turn", "service=turn&api=key&username=me"),
         ("/turn?service=turn&key=key", ""),
         ("/turn?service=turn", "ttl=3600"),
+        ("/turn?service=turn&api=key&username=me", "service=turn&api=key&username=me"),
     ] {
         let answer = post(path, body).await;
         let (username, _) = cloudflare.history().last_credential();
         assert_eq!(answer.json()["username"], username, "{path} {body}");
     }
-    assert_eq!(cloudflare.history().mints(), 3);
+    assert_eq!(cloudflare.history().mints(), 4);
     for (path, body) in
-        [("/turn", ""), ("/turn", "service=turn&ttl=5"), ("/turn?service=turn", "service=turn")]
+        [("/turn", ""), ("/turn", "service=turn&ttl=5"), ("/turn?service=turn", "service=other")]
     {
         assert_eq!(post(path, body).await.error(), (400, "INVALID_REQUEST".into()), "{path} {body}");
     }
