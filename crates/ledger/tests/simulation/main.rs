@@ -11,7 +11,9 @@
 //! - the limit is the one that was set last;
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
 //! - the assumed rate holds (estimate mode only);
-//! - in strict mode with a limit for each user, no user's true bytes exceed it;
+//! - in strict mode with a limit for each user, no user's true bytes exceed it, nor those of a server key its limit;
+//! - a credential that is ended by a limit has relayed so much, whatever pages claim, and one that has is ended when that is counted;
+//! - at the limit, once that is counted, every credential is revoked until its source has answered, and that releases nothing;
 //! - the days of a source add up to what it measured, the sources to what is used, and so do the rows of each kind of spender;
 //! - no more is measured of a user than the user relayed;
 //! - what relays at a source is promised for its minute, also in past minutes that nobody has counted;
@@ -79,6 +81,11 @@ fn check_seeds(strict: bool) {
         assert!(tally.undisturbed * 20 > tally.steps, "the bound rarely has to hold: {tally:?}");
         assert!(!strict || tally.users * 12 > tally.strict, "too little is checked: {tally:?}");
         assert!(!strict || tally.near * 20 > tally.users, "the limit of a user is rarely near: {tally:?}");
+        assert!(!strict || tally.servers * 20 > tally.strict, "too little is checked: {tally:?}");
+        assert!(
+            !strict || tally.near_servers * 20 > tally.servers,
+            "that of a key is rarely near: {tally:?}"
+        );
     }
 }
 

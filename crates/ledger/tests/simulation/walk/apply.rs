@@ -202,6 +202,7 @@ impl<D: Disk> Broker<D> {
             Op::ReporterVouches { nth, bytes, relayed } => {
                 self.excuse(Excuse::Reporter);
                 let report = Report { bytes_received: bytes, bytes_sent: None, relayed };
+                self.has_vouched = true;
                 self.beat(Caller::Reporter, connection(nth), report);
             }
             Op::ReporterCloses => {

@@ -78,6 +78,12 @@ pub(crate) struct Broker<D> {
     pub(super) cut_off: Vec<Held>,
     /// The user of each grant, if there is a limit for each user.
     pub(crate) users: BTreeMap<GrantId, u64>,
+    /// The server key that asked for each grant, if these have a limit.
+    pub(crate) servers: BTreeMap<GrantId, u64>,
+    /// The first grant of each chain of renewals at one source.
+    pub(super) chains: BTreeMap<GrantId, GrantId>,
+    /// Whether an app server has said what a client's connection has relayed.
+    pub(super) has_vouched: bool,
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
     pub(super) cli: Cli,
@@ -157,6 +163,9 @@ impl<D: Disk> Broker<D> {
             members: BTreeSet::new(),
             cut_off: vec![],
             users: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            has_vouched: false,
             from: 0,
             cli: Cli::default(),
             listed_at: None,

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Limited, Period, Snapshot, Timestamp};
 
 use super::broker::{Broker, Signs};
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
+use super::limits::{SERVERS, server_named};
 use super::minting::user_named;
 use super::promised::Relayed;
 use super::sums;
@@ -59,6 +60,9 @@ pub(crate) struct Tally {
     pub(crate) users: u64,
     /// Times that a user had used most of it.
     pub(crate) near: u64,
+    /// The same of each server key.
+    pub(crate) servers: u64,
+    pub(crate) near_servers: u64,
     /// Steps after which the bound had to be said to hold.
     pub(crate) undisturbed: u64,
 }
@@ -69,6 +73,8 @@ impl Tally {
         self.strict += other.strict;
         self.users += other.users;
         self.near += other.near;
+        self.servers += other.servers;
+        self.near_servers += other.near_servers;
         self.undisturbed += other.undisturbed;
         for (excuses, of) in [(&mut self.unchecked, other.unchecked), (&mut self.excused, other.excused)] {
             for (excuse, steps) in of {
@@ -179,6 +185,7 @@ impl Checks {
             self.users_excused_until = is.end;
         }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
+        let failed = failed.or_else(|| self.servers(world, broker, &figures));
         let failed = broker.wrong.take().or(failed);
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
@@ -238,6 +245,23 @@ impl Checks {
                 broker.books.user_share(&user_named(user)).map_or(limit, |share| share.committed.get());
             (truth > committed.min(limit))
                 .then(|| format!("user {user} has relayed {truth} of {limit}, {committed} are committed"))
+        })
+    }
+
+    /// Nor has any server key relayed more than its limit. Of a chain of renewals, one credential relays at a time.
+    fn servers(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
+        let is_checked = broker.settings.strict
+            && now.period.start >= self.users_excused_until
+            && !broker.settings.relays_with_both;
+        let limit = broker.settings.server_limit.filter(|_| is_checked)?;
+        self.tally.servers += 1;
+        (0..SERVERS).find_map(|server| {
+            let truth = broker.truth_of_server(world, server, now.period);
+            self.tally.near_servers += u64::from(truth > limit / 100 * 80);
+            let of = Limited::Server(server_named(server));
+            let committed = broker.books.limit_share(&of).map_or(limit, |share| share.committed.get());
+            (truth > committed.min(limit))
+                .then(|| format!("server {server} has relayed {truth} of {limit}, {committed} are committed"))
         })
     }
 
@@ -310,7 +334,7 @@ fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, unt
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.
-fn hidden_max(world: &World, broker: &Broker<impl Disk>) -> ByteCount {
+pub(super) fn hidden_max(world: &World, broker: &Broker<impl Disk>) -> ByteCount {
     let sessions = if broker.settings.cli { world.begun() } else { 0 };
     ByteCount::new(sessions * HIDDEN_PACKETS_MAX * PACKET_BYTES)
 }

@@ -9,6 +9,7 @@ use turn_ledger::{
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::limits::{number_of_server, server_named};
 use super::visible;
 use super::world::World;
 
@@ -167,14 +168,16 @@ impl<D: Disk> Broker<D> {
         self.commit(hold, left, written, requester)
     }
 
-    /// Who asks. With a limit for each user, one of three users, and a renewal has the user of the grant that it renews.
+    /// Who asks. With a limit for each user, one of three users, with one for each server key, one of two servers, whose address is
+    /// nobody's. A renewal has both from the grant that it renews.
     fn requester(&self, renews: Option<GrantId>) -> Requester {
         let user = renews.and_then(|renews| self.users.get(&renews).copied()).unwrap_or(self.minted % 3);
         let user = self.settings.user_limit.map(|_| user_named(user));
         // Some requests are vouched for, so the address is known from the client's first call on.
         let has_address = self.settings.has_addresses && !self.minted.is_multiple_of(5);
-        let client = has_address.then(|| client_of(self.minted));
-        let spender = Spender { user, ..Spender::default() }.known();
+        let server = self.server_of(renews);
+        let client = (has_address && server.is_none()).then(|| client_of(self.minted));
+        let spender = Spender { user, server: server.map(server_named), ..Spender::default() }.known();
         Requester { client, renews, spender, ..Requester::default() }
     }
 
@@ -212,6 +215,7 @@ impl<D: Disk> Broker<D> {
         let issued_at = self.books.now();
         let grant = Grant { id: id_of(self.minted), source, issued_at, expires_at: issued_at.plus(left) };
         let user = requester.user().and_then(|user| user.as_str().parse().ok());
+        let (server, renews) = (number_of_server(&requester), requester.renews);
         let stopped = self.must_stop(&requester);
         let before = self.books.snapshot();
         let committed = self.books.commit(hold, &grant, Some("user"), requester);
@@ -228,6 +232,8 @@ impl<D: Disk> Broker<D> {
         let commit = committed.ok()?;
         self.take_batch();
         self.users.extend(user.map(|user| (grant.id, user)));
+        self.servers.extend(server.map(|server| (grant.id, server)));
+        self.note_chain(&grant, renews);
         Some((commit, grant))
     }
 

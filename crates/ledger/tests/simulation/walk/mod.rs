@@ -18,6 +18,7 @@ pub(crate) mod faults;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
 mod lateness;
+pub(crate) mod limits;
 mod minting;
 pub(crate) mod ops;
 mod promised;
@@ -116,6 +117,7 @@ impl Scenario {
         settings.counts_nothing = settings.probes && !settings.sfu && dice.below(4) == 0;
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
         settings.clients += u64::from(settings.is_fast);
+        settings.draw_limits(seed);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
         let is_of_relay = u64::from(in_calls && settings.sources[0] == Cloudflare);
         let mut ops = vec![Op::From { nth: is_of_relay }];
@@ -178,11 +180,12 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     let mut world = World::default();
     let has_relay = scenario.settings.sources.contains(&Relay);
     world.by_grant_late = scenario.settings.lag / 2;
-    world.by_grant = (scenario.settings.user_limit.is_some() || has_relay).then(BTreeMap::new);
+    world.by_grant = (scenario.settings.counts_by_grant() || has_relay).then(BTreeMap::new);
     let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
+        broker.end_credentials(&world);
         broker.give_up_late(&world);
         if broker.settings.unlisted && op.begins() {
             broker.advance(&mut world);

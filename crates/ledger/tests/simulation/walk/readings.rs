@@ -139,7 +139,7 @@ impl<D: Disk> Broker<D> {
         let Some(Spans { open, .. }) = spans(from, self.books.now(), self.lateness.lag()) else { return };
         let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
         let until = open.until.min(Timestamp::from_millis(until));
-        if self.settings.user_limit.is_none() || until < from || self.settings.counts_nothing {
+        if !self.settings.counts_by_grant() || until < from || self.settings.counts_nothing {
             return;
         }
         let (begin, end) = (from.millis_since(self.begin), until.millis_since(self.begin));
@@ -156,7 +156,7 @@ impl<D: Disk> Broker<D> {
         };
         let mut by_grant: BTreeMap<_, _> = world
             .grants(SOURCE)
-            .filter(|id| self.users.contains_key(id))
+            .filter(|id| self.chains.contains_key(id))
             .filter_map(|id| seen(&id))
             .collect();
         by_grant.extend(others(missed));
@@ -185,8 +185,10 @@ impl<D: Disk> Broker<D> {
         }
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
         self.judge_suspects(world);
+        self.end_over_limit(world);
         if is_complete && missed == 0 {
             self.expect_excess(world, end);
+            self.expect_ended(world, begin, end);
         }
     }
 

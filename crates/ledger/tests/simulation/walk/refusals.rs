@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    ByteCount, Hold, IceSource, LimitShare, MINT_SLACK, NotAdmitted, Refusal, Requester, STRICT_LIFE_MIN,
-    Snapshot,
+    ByteCount, Hold, IceSource, LimitShare, Limited, MINT_SLACK, NotAdmitted, Refusal, Requester,
+    STRICT_LIFE_MIN, Snapshot,
 };
 
 use super::broker::Broker;
@@ -19,14 +19,14 @@ impl<D: Disk> Broker<D> {
     /// Reserves budget for a credential.
     pub(super) fn reserve(&mut self, life: Duration, requester: &Requester) -> Option<Hold> {
         let (source, before) = (self.source(), self.books.snapshot());
-        let of_user = requester.user().and_then(|user| self.books.user_share(user));
+        let shares = self.shares(requester);
         let reserved = self.books.reserve(source, life, MINT_SLACK, requester);
         let after = self.books.snapshot();
         let problem = match &reserved {
             Ok(hold) => self
-                .wrongly_admitted(&before, of_user, requester)
+                .wrongly_admitted(&before, &shares, requester)
                 .or_else(|| self.wrongly_held(&before, hold, source, life))
-                .or_else(|| self.exceeds(&before, &after, of_user, requester)),
+                .or_else(|| self.exceeds(&before, &after, &shares, requester)),
             Err(why) if before != after => Some(format!("a refusal changes the books: {why:?}")),
             Err(why) => self.wrongly_refused(&before, *why, source, requester),
         };
@@ -36,18 +36,24 @@ impl<D: Disk> Broker<D> {
         reserved.ok()
     }
 
+    /// What the user and the server key of a request have used and reserved, those that have a limit.
+    fn shares(&mut self, requester: &Requester) -> Vec<LimitShare> {
+        let limited: Vec<_> = Limited::of(requester.spender.as_deref()).collect();
+        limited.iter().filter_map(|of| self.books.limit_share(of)).collect()
+    }
+
     /// Why nothing may be admitted at all.
     fn wrongly_admitted(
         &self,
         before: &Snapshot,
-        of_user: Option<LimitShare>,
+        shares: &[LimitShare],
         requester: &Requester,
     ) -> Option<String> {
         let is_blocked = requester.user().is_some_and(|user| self.books.blocked().contains(user));
         let reasons = [
             ("a user is blocked", is_blocked),
             ("the limit is used up", before.figures.used >= before.figures.limit),
-            ("a user has used up the limit", of_user.is_some_and(|of| of.usage.used >= of.usage.limit)),
+            ("somebody's limit is used up", shares.iter().any(|of| of.usage.used >= of.usage.limit)),
             ("the wall clock is far ahead", before.clock_ahead > AHEAD_MAX),
             ("coturn's sessions are not cut", self.refuses_uncut()),
             ("the table is full", self.books.grants().count() >= self.settings.rows_max),
@@ -89,19 +95,20 @@ impl<D: Disk> Broker<D> {
         &mut self,
         before: &Snapshot,
         after: &Snapshot,
-        of_user: Option<LimitShare>,
+        shares: &[LimitShare],
         requester: &Requester,
     ) -> Option<String> {
         let of_all = |of: &Snapshot| [of.figures.committed, of.figures.committed_next];
-        let of_one =
-            |of: Option<LimitShare>| of.map_or_else(Default::default, |of| [of.committed, of.committed_next]);
+        let of_one = |of: &LimitShare| [of.committed, of.committed_next];
         let is_over = |was: [ByteCount; 2], is: [ByteCount; 2], limit: ByteCount| {
             was.iter().zip(is).any(|(was, is)| is > limit.max(*was))
         };
-        let share = requester.user().and_then(|user| self.books.user_share(user));
+        let now = self.shares(requester);
+        let is_one_over =
+            |(was, is): (&LimitShare, &LimitShare)| is_over(of_one(was), of_one(is), is.usage.limit);
         let is_wrong = self.settings.strict
             && (is_over(of_all(before), of_all(after), after.figures.limit)
-                || share.is_some_and(|is| is_over(of_one(of_user), of_one(share), is.usage.limit)));
+                || shares.iter().zip(&now).any(is_one_over));
         is_wrong.then(|| "it does not fit".to_owned())
     }
 
@@ -129,15 +136,15 @@ impl<D: Disk> Broker<D> {
             // Only a commit ends so.
             NotAdmitted::NotRecorded | NotAdmitted::Stopped => false,
             NotAdmitted::Refused(refusal) => {
-                let Refusal { limited: user, client_frees_at, .. } = refusal;
-                let is_spent = user.map_or(figures.used >= figures.limit, |user| user.used >= user.limit);
+                let Refusal { limited, client_frees_at, .. } = refusal;
+                let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);
                 let tail = self.books.ledger().long_tail(source);
                 let most = millis(STRICT_LIFE_MIN.max(tail / 4) + MINT_SLACK + before.clock_ahead + tail)
                     / MINUTE
                     + 2;
                 let most = most * self.books.ledger().bytes_per_minute(source);
                 let has_room = |committed: u64| committed + most <= figures.limit.get();
-                let is_of_budget = user.is_none() && client_frees_at.is_none();
+                let is_of_budget = limited.is_none() && client_frees_at.is_none();
                 let is_full = !has_room(figures.committed.get()) || !has_room(figures.committed_next.get());
                 let retry_in = refusal.retry_in();
                 refusal.figures == figures

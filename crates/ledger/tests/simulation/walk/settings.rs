@@ -1,6 +1,5 @@
 //! The settings of a simulated broker, and how it opens its books with them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{
@@ -10,6 +9,7 @@ use turn_ledger::{
 
 use super::dice::Dice;
 use super::lateness::Lateness;
+use super::limits::{SERVERS, server_named};
 use super::world::Relaying;
 
 /// The settings, and how the world behaves.
@@ -32,6 +32,12 @@ pub(crate) struct Settings {
     pub(crate) cli: bool,
     /// `USER_LIMIT_GB` in bytes. With a limit, every credential has a user.
     pub(crate) user_limit: Option<u64>,
+    /// `SERVER_KEY_LIMITS` in bytes, of each of two server keys. With a limit, a server key asks for every credential.
+    pub(crate) server_limit: Option<u64>,
+    /// `GRANT_LIMIT_GB` in bytes.
+    pub(crate) grant_limit: Option<u64>,
+    /// `AT_LIMIT=revoke`.
+    pub(crate) at_limit: bool,
     /// Whether a client that renews relays with both credentials at the full rate. The limit of a user holds, the budget may not.
     pub(crate) relays_with_both: bool,
     /// Whether clients have addresses.
@@ -111,6 +117,9 @@ impl Settings {
         sources: ONE,
         cli: false,
         user_limit: None,
+        server_limit: None,
+        grant_limit: None,
+        at_limit: false,
         relays_with_both: false,
         has_addresses: false,
         rows_max: 100_000,
@@ -137,6 +146,11 @@ pub(crate) const SOURCE: IceSource = IceSource::Cloudflare;
 impl Settings {
     pub(crate) fn billing_day(&self) -> BillingDay {
         BillingDay::new(self.billing_day).unwrap_or_else(|| unreachable!("it is a day"))
+    }
+
+    /// Whether the provider is asked for the bytes of each grant.
+    pub(super) fn counts_by_grant(&self) -> bool {
+        self.user_limit.is_some() || self.server_limit.is_some()
     }
 
     pub(super) fn estimated_rate(&self) -> BitRate {
@@ -205,14 +219,17 @@ impl Settings {
         let sources = sources.map(|source| self.terms_of(*source)).collect();
         let user_limit = self.user_limit.map(ByteCount::new);
         let (users_max, ended_max) = (self.users_max, self.ended_max);
-        let spenders = SpenderTerms { user_limit, users_max, ended_max, ..SpenderTerms::default() };
+        let grant_limit = self.grant_limit.map(ByteCount::new);
+        let spenders =
+            SpenderTerms { user_limit, grant_limit, users_max, ended_max, ..SpenderTerms::default() };
+        let of_server = |limit| (0..SERVERS).map(move |server| (server_named(server), ByteCount::new(limit)));
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
         let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
         let setup = Setup {
             terms,
             sources,
             unseen: vec![],
-            server_limits: BTreeMap::new(),
+            server_limits: self.server_limit.into_iter().flat_map(of_server).collect(),
             rules,
             bounds,
             default_source: self.sources[0],
