@@ -82,6 +82,8 @@ pub(crate) struct Broker<D> {
     pub(crate) servers: BTreeMap<GrantId, u64>,
     /// The first grant of each chain of renewals at one source.
     pub(super) chains: BTreeMap<GrantId, GrantId>,
+    /// Until when grants were counted, in the world's milliseconds.
+    pub(super) by_grant_until: u64,
     /// Whether an app server has said what a client's connection has relayed.
     pub(super) has_vouched: bool,
     /// The place of the next credential's source in `ICE_SOURCES`.
@@ -165,6 +167,7 @@ impl<D: Disk> Broker<D> {
             users: BTreeMap::new(),
             servers: BTreeMap::new(),
             chains: BTreeMap::new(),
+            by_grant_until: 0,
             has_vouched: false,
             from: 0,
             cli: Cli::default(),

@@ -36,8 +36,8 @@ pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
-    Books, ByteCount, GrantId, GrantRow, LimitShare, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums,
-    SpenderWalk, Stored, Timestamp, User,
+    Books, ByteCount, GrantId, GrantRow, LimitShare, Limited, Period, Snapshot, SpenderKey, SpenderKind,
+    SpenderSums, SpenderWalk, Stored, Timestamp, User,
 };
 
 use broker::Broker;
@@ -238,6 +238,7 @@ struct Visible {
     spenders: Vec<(Option<SpenderKey>, [ByteCount; 3], u64, u64)>,
     blocked: BTreeSet<User>,
     users: Vec<Option<LimitShare>>,
+    servers: Vec<Option<LimitShare>>,
 }
 
 /// Reads everything that a caller can see of the books.
@@ -252,6 +253,7 @@ fn visible(books: &mut Books) -> Visible {
         (key, [sums.measured(), sums.claimed(), sums.settled()], sums.grants(), live)
     };
     let users = [0, 1, 2].map(|user| books.user_share(&minting::user_named(user)));
+    let servers = [0, 1].map(|server| books.limit_share(&Limited::Server(limits::server_named(server))));
     let (connections, now) = (books.connections(), books.now());
     let charged =
         connections.iter().map(|it| (Arc::from(it.name.id()), it.charged(now, connections.rules()).get()));
@@ -263,6 +265,7 @@ fn visible(books: &mut Books) -> Visible {
         spenders: SpenderKind::ALL.iter().flat_map(|kind| spenders(books, *kind)).map(sums).collect(),
         blocked: books.blocked().clone(),
         users: users.into(),
+        servers: servers.into(),
     }
 }
 

@@ -173,11 +173,12 @@ impl<D: Disk> Broker<D> {
             // An absurd count is confirmed by the next one. A limit of 0 makes one of every count that promises do not explain.
             is_taken = self.books.take_grant_counts(SOURCE, &counts);
         }
+        let crashes = is_taken.is_none() && back.is_multiple_of(4);
         if is_taken.is_none() {
             self.flush();
-            if back.is_multiple_of(4) {
-                self.restart(world);
-            }
+        }
+        if crashes {
+            self.restart(world);
         }
         while is_taken.is_none() {
             is_taken = self.books.take_grant_counts(SOURCE, &counts);
@@ -186,10 +187,13 @@ impl<D: Disk> Broker<D> {
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
         self.judge_suspects(world);
         self.end_over_limit(world);
-        if is_complete && missed == 0 {
+        if is_complete {
             self.expect_excess(world, end);
-            self.expect_ended(world, begin, end);
         }
+        if is_complete && !crashes {
+            self.expect_ended(world, begin, end, missed);
+        }
+        self.by_grant_until = self.by_grant_until.max(end);
     }
 
     /// Asks for each chain of which more was counted than promised, alone.
