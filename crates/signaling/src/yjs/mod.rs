@@ -39,12 +39,6 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// How many messages one socket may publish in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 50;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
-/// How many frames the broker sends at once for what one socket publishes: each message to each subscriber. A page that enters a topic
-/// with 34 others publishes some hundred messages, which all of them get.
-pub const SENT_AT_ONCE_MAX: u32 = 32 * 1024;
-/// How many frames the broker sends in a second for what one socket publishes, in the long run.
-pub const SENT_PER_SECOND_MAX: u32 = 2 * 1024;
-const SENT_RATE: Rate = Rate::per_second(SENT_AT_ONCE_MAX, SENT_PER_SECOND_MAX);
 
 /// The sockets and their topics.
 pub struct Yjs {
@@ -60,14 +54,12 @@ struct Socket {
     subscriptions: Subscriptions,
     publishes: Bucket,
     other_frames: Bucket,
-    /// Frames to the subscribers of what it publishes.
-    sent: Bucket,
 }
 
 impl Socket {
     fn new(holder: Holder) -> Self {
-        let (publishes, other_frames, sent) = Default::default();
-        Self { holder, subscriptions: Subscriptions::default(), publishes, other_frames, sent }
+        let (subscriptions, publishes, other_frames) = Default::default();
+        Self { holder, subscriptions, publishes, other_frames }
     }
 }
 
@@ -113,7 +105,8 @@ impl Yjs {
             _ => &mut own.other_frames,
         };
         if !frames.take(FRAME_RATE, now) {
-            return self.flooded(socket);
+            self.count_dropped(Dropped::Flood);
+            return self.close(socket, Closing::POLICY);
         }
         match incoming {
             Some(Incoming::TooManyTopics) => self.refuse_topics(socket),
@@ -145,11 +138,6 @@ impl Yjs {
         self.close(socket, TOO_MANY_TOPICS);
     }
 
-    fn flooded(&mut self, socket: SocketId) {
-        self.count_dropped(Dropped::Flood);
-        self.close(socket, Closing::POLICY);
-    }
-
     fn publish(&mut self, from: SocketId, message: &Publish, now: Duration) {
         let Publish { topic, data, may_announce } = message;
         let Some(own) = self.sockets.get_mut(&from) else { return };
@@ -159,9 +147,6 @@ impl Yjs {
         let Ok(to) = self.topics.fan_out(topic, text.len(), recipients, now) else {
             return self.count_dropped(Dropped::FanOut);
         };
-        if !take(&mut own.sent, to.len(), SENT_RATE, now) {
-            return self.flooded(from);
-        }
         for to in to {
             self.send(to, text.clone());
         }
@@ -204,10 +189,6 @@ impl Yjs {
         self.liveness.closed(socket);
         true
     }
-}
-
-fn take(bucket: &mut Bucket, count: usize, rate: Rate, now: Duration) -> bool {
-    u32::try_from(count).is_ok_and(|count| bucket.take_several(count, rate, now).is_ok())
 }
 
 const TOO_MANY_TOPICS: Closing = Closing { code: 1008, reason: "too many topics, or one is too long" };

@@ -153,25 +153,6 @@ fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
 }
 
 #[test]
-fn what_a_socket_publishes_makes_32_768_frames_at_once_and_then_2_048_a_second() {
-    let mut world = World::with(256);
-    let publish_to_all = |world: &mut World, count: usize| {
-        (0..count).for_each(|_| world.send(1, &publish("r", "1")));
-        world.take(256).len()
-    };
-    assert_eq!(publish_to_all(&mut world, 128), 128);
-    world.advance(Duration::from_secs(1));
-    assert_eq!(publish_to_all(&mut world, 8), 8);
-    world.send(2, &publish("r", "1"));
-    assert_eq!(world.take(256).len(), 1, "another socket has an allowance of its own");
-    assert_eq!(publish_to_all(&mut world, 1), 0);
-    assert_eq!(
-        (world.take(1).pop(), world.dropped),
-        (Some("close 1008 policy violation".into()), vec![Dropped::Flood])
-    );
-}
-
-#[test]
 fn a_text_that_is_not_a_message_counts_too() {
     let mut world = World::default();
     world.open(1);
