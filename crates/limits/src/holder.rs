@@ -4,7 +4,7 @@
 use turn_ledger::{ClientKey, USERS_FACTOR, User};
 
 /// Who holds something, or asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     client: ClientKey,
     user: Option<User>,
@@ -19,6 +19,17 @@ pub enum Share {
     User(User),
     /// Of all users of a client or of a /48.
     UsersOf(ClientKey),
+}
+
+impl Share {
+    /// How many times as large as that of one client it is.
+    pub fn factor(&self) -> u32 {
+        match self {
+            Self::Client(key) => key.factor(),
+            Self::User(_) => 1,
+            Self::UsersOf(key) => key.factor().saturating_mul(USERS_FACTOR),
+        }
+    }
 }
 
 impl Holder {
@@ -39,12 +50,15 @@ impl Holder {
 
     /// The shares it counts in, its own first, and how many times as large as that of one client each is.
     pub fn shares(&self) -> impl Iterator<Item = (Share, u32)> {
-        let own = self.user.clone().map(|user| (Share::User(user), 1));
+        let own = self.user.clone().map(Share::User);
         let of_address = self.client.with_wider().map(|key| match self.user {
-            None => (Share::Client(key), key.factor()),
-            Some(_) => (Share::UsersOf(key), key.factor().saturating_mul(USERS_FACTOR)),
+            None => Share::Client(key),
+            Some(_) => Share::UsersOf(key),
         });
-        own.into_iter().chain(of_address)
+        own.into_iter().chain(of_address).map(|share| {
+            let factor = share.factor();
+            (share, factor)
+        })
     }
 
     /// Whether it counts in a share.

@@ -12,6 +12,8 @@
 //! | [`uuid`] | UUIDs |
 //! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
 //! | [`dropped`] | why a bound dropped something of a client |
+//! | [`flood`] | who has filled a queue |
+//! | `shares` | how much of a table one client or user may take |
 //! | `object` | JSON objects |
 //! | [`signing`] | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
@@ -22,12 +24,14 @@ pub mod call;
 pub mod calls;
 pub mod deadlines;
 pub mod dropped;
+pub mod flood;
 pub mod liveness;
 mod object;
 pub mod p2pcf;
 pub mod peerjs;
 pub mod protocol;
 pub mod rooms;
+mod shares;
 pub mod signing;
 pub mod uuid;
 pub mod yjs;

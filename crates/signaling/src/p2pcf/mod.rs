@@ -7,7 +7,6 @@
 //! | `answer` | the answer to a request, as a value |
 //! | `body` | the body of a POST, checked in the order of the reference server |
 //! | `rooms` | the entries, from publish to expiry |
-//! | `shares` | how much one client or user may store |
 //! | `quota` | how many requests a month the pages of an origin may send |
 //! | `delete_key` | delete keys, which need no storage |
 
@@ -16,7 +15,6 @@ mod body;
 mod delete_key;
 mod quota;
 mod rooms;
-mod shares;
 
 use std::time::Duration;
 

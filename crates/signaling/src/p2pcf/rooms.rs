@@ -15,9 +15,9 @@ use turn_limits::Holder;
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
-use super::shares::Shares;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::deadlines::Deadlines;
+use crate::shares::Shares;
 
 /// Entries of one room. Each page connects to each other page, so real rooms are far smaller.
 const ROOM_ENTRIES_MAX: usize = 64;
@@ -33,13 +33,20 @@ const ENTRY_OVERHEAD: usize = 512;
 /// The same for a package.
 const PACKAGE_OVERHEAD: usize = 128;
 
+/// Entries in all rooms together. So there are no more rooms than that.
+const ENTRIES_MAX: usize = 16_384;
+/// Entries of one client address or user: the pages of a large office. An IPv6 /48 has four times as many.
+const ENTRIES_PER_CLIENT_MAX: usize = 256;
+/// Bytes of the entries of one client address or user. An IPv6 /48 has four times as many.
+const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
+
 /// All rooms.
 #[derive(Default)]
 pub(super) struct Rooms {
     by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
     /// When each entry is removed, by room and context.
     ends: Deadlines<(Arc<str>, Arc<str>)>,
-    shares: Shares,
+    shares: Shares<ENTRIES_PER_CLIENT_MAX, BYTES_PER_CLIENT_MAX, ENTRIES_MAX>,
     members: u64,
 }
 

@@ -12,7 +12,6 @@
 
 mod id;
 mod message;
-pub mod queue;
 pub mod waiting;
 
 pub use id::ID_MAX;
@@ -30,7 +29,7 @@ use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
 use message::{Incoming, MessageKind};
-use waiting::Waiting;
+use waiting::{Message, Waiting};
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -182,8 +181,9 @@ impl Peerjs {
         if let Some(to) = self.ids.get(dst).copied() {
             self.send(to, text);
         } else if kind != MessageKind::Leave && id::is_id(dst) {
-            let is_offer = kind == MessageKind::Offer;
-            let dropped = self.waiting.keep((&peer.id, &peer.holder), dst, text, is_offer, now);
+            let (src, is_offer) = (Arc::clone(&peer.id), kind == MessageKind::Offer);
+            let message = Message::new(src, peer.holder.clone(), text, is_offer, now);
+            let dropped = self.waiting.keep(dst, message);
             self.actions.extend(iter::repeat_n(Action::Dropped(Dropped::NotKept), dropped));
         }
     }

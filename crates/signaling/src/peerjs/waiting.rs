@@ -1,80 +1,64 @@
 //! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message
-//! is dropped. Everything is bounded: for each id, for each sender, for each client or user, and in all. What exceeds a bound
-//! is dropped.
+//! is dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. Whoever has most
+//! of what waits for an id makes room for others, with its latest messages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Held, Holder, SHARES};
+use turn_limits::{Holder, SHARES};
 
-use super::queue::{Message, Queue};
 use crate::deadlines::Deadlines;
+use crate::flood::largest_sender;
 use crate::protocol::Text;
+use crate::shares::Shares;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
-/// The most ids for which messages wait.
-pub const WAITED_IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
-/// The most waiting messages of one sender.
-pub const MESSAGES_PER_SENDER_MAX: usize = 256;
-/// The most bytes of waiting messages of one sender.
-pub const BYTES_PER_SENDER_MAX: usize = 512 * 1024;
-/// The most ids for which messages of one sender wait.
-pub const IDS_PER_SENDER_MAX: usize = 32;
-/// The most bytes of waiting messages.
-pub const WAITING_BYTES_MAX: usize = SHARES * BYTES_PER_CLIENT_MAX;
-/// The most ids for which messages of one client address or user wait. An IPv6 /48 has four times as many.
-pub const IDS_PER_CLIENT_MAX: usize = 256;
+/// One `EXPIRE` covers all messages from one sender to one id that came within this time. The reference server checks once a
+/// second.
+pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
+/// The most messages for one id.
+pub const MESSAGES_PER_ID_MAX: usize = 128;
+/// The most bytes of messages for one id.
+pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
+/// The most waiting messages of one client address or user. An IPv6 /48 has four times as many.
+pub const MESSAGES_PER_CLIENT_MAX: usize = 512;
 /// The most bytes of waiting messages of one client address or user. An IPv6 /48 has four times as many.
-pub const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
+pub const BYTES_PER_CLIENT_MAX: usize = 1 << 20;
+/// The most waiting messages.
+pub const MESSAGES_MAX: usize = SHARES * MESSAGES_PER_CLIENT_MAX;
 
 /// The waiting messages.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// By destination. None is empty.
-    queues: HashMap<Arc<str>, Queue>,
+    /// By destination, in their order. None is empty.
+    queues: HashMap<Arc<str>, VecDeque<Message>>,
     /// When the first message of each queue has waited long enough.
     deadlines: Deadlines<Arc<str>>,
-    /// What each sender has sent. None is empty.
-    senders: HashMap<Arc<str>, Sent>,
-    holders: Held<Sent>,
-    bytes: usize,
+    shares: Shares<MESSAGES_PER_CLIENT_MAX, BYTES_PER_CLIENT_MAX, MESSAGES_MAX>,
 }
 
-/// The waiting messages of a sender, or of a holder.
-#[derive(Debug, Default)]
-struct Sent {
-    /// How many for each destination. None is 0.
-    by_id: BTreeMap<Arc<str>, usize>,
-    bytes: usize,
+/// A message, without its destination.
+#[derive(Debug)]
+pub(super) struct Message {
+    src: Arc<str>,
+    holder: Holder,
+    text: Text,
+    is_offer: bool,
+    arrived: Duration,
+    /// Whether the sender already got an `EXPIRE` that covers it.
+    is_told: bool,
 }
 
-impl Sent {
-    fn add(&mut self, dst: &Arc<str>, bytes: usize) {
-        *self.by_id.entry(Arc::clone(dst)).or_default() += 1;
-        self.bytes += bytes;
+impl Message {
+    pub(super) fn new(src: Arc<str>, holder: Holder, text: Text, is_offer: bool, arrived: Duration) -> Self {
+        Self { src, holder, text, is_offer, arrived, is_told: false }
     }
 
-    /// Returns whether anything is left.
-    fn remove(&mut self, dst: &Arc<str>, bytes: usize) -> bool {
-        self.bytes -= bytes;
-        if let Some(messages) = self.by_id.get_mut(dst) {
-            *messages -= 1;
-            if *messages == 0 {
-                self.by_id.remove(dst);
-            }
-        }
-        !self.by_id.is_empty()
-    }
-
-    fn messages(&self) -> usize {
-        self.by_id.values().sum()
-    }
-
-    /// Whether one more message fits.
-    fn fits(&self, dst: &str, bytes: usize, ids_max: usize, bytes_max: usize) -> bool {
-        (self.by_id.contains_key(dst) || self.by_id.len() < ids_max) && self.bytes + bytes <= bytes_max
+    /// Its bytes, and its part of what may wait for an id as a message.
+    fn weight(&self) -> usize {
+        self.text.len() + BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX
     }
 }
 
@@ -86,71 +70,41 @@ pub(super) struct Expired {
 }
 
 impl Waiting {
-    /// Keeps a message. Returns how many are dropped: none, this one, or those that make room for it.
-    pub(super) fn keep(
-        &mut self,
-        (src, holder): (&Arc<str>, &Holder),
-        dst: &str,
-        text: Text,
-        is_offer: bool,
-        now: Duration,
-    ) -> usize {
-        if !self.has_room(src, holder, dst, text.len()) {
+    /// Keeps a message. Returns how many are dropped: this one, or those that make room for it.
+    pub(super) fn keep(&mut self, dst: &str, message: Message) -> usize {
+        if !self.shares.fits(&message.holder, message.text.len()) {
             return 1;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
-        let nothing = Queue::default();
-        let queued = self.queues.get(&dst).unwrap_or(&nothing);
-        let Some(surplus) = queued.surplus(holder, text.len()) else { return 1 };
-        for place in &surplus {
-            if let Some(dropped) = self.queues.get_mut(&dst).and_then(|queue| queue.remove(*place)) {
-                self.release(&dst, &dropped);
-            }
-        }
         let queue = self.queues.entry(Arc::clone(&dst)).or_default();
-        if queue.first().is_none() {
-            self.deadlines.set(Arc::clone(&dst), now + WAIT_MAX);
+        let mut dropped = 0;
+        while !fits(queue, &message) {
+            let surplus = surplus(queue, &message).and_then(|place| queue.remove(place));
+            dropped += 1;
+            let Some(surplus) = surplus else { break };
+            self.shares.remove(&surplus.holder, surplus.text.len());
         }
-        self.bytes += text.len();
-        self.senders.entry(Arc::clone(src)).or_default().add(&dst, text.len());
-        self.holders.change(holder, |sent| {
-            sent.add(&dst, text.len());
-            true
-        });
-        queue.push(Message {
-            src: Arc::clone(src),
-            holder: holder.clone(),
-            text,
-            is_offer,
-            arrived: now,
-            is_told: false,
-        });
-        surplus.len()
-    }
-
-    fn has_room(&self, src: &str, holder: &Holder, dst: &str, bytes: usize) -> bool {
-        let is_full = |sent: &Sent, factor| {
-            !sent.fits(dst, bytes, IDS_PER_CLIENT_MAX * factor, BYTES_PER_CLIENT_MAX * factor)
-        };
-        let fits_sender = self.senders.get(src).is_none_or(|sent| {
-            sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
-                && sent.messages() < MESSAGES_PER_SENDER_MAX
-        });
-        (self.queues.contains_key(dst) || self.queues.len() < WAITED_IDS_MAX)
-            && fits_sender
-            && self.holders.full(holder, is_full).is_none()
-            && self.bytes + bytes <= WAITING_BYTES_MAX
+        if fits(queue, &message) {
+            if queue.is_empty() {
+                self.deadlines.set(dst, message.arrived + WAIT_MAX);
+            }
+            self.shares.add(&message.holder, message.text.len());
+            queue.push_back(message);
+        } else if queue.is_empty() {
+            self.queues.remove(&dst);
+        }
+        dropped
     }
 
     /// Removes the messages for an id, in their order.
     pub(super) fn take(&mut self, dst: &Arc<str>) -> Vec<Text> {
         self.deadlines.clear(dst);
-        let queue = self.queues.remove(dst).unwrap_or_default();
+        let messages = self.queues.remove(dst).unwrap_or_default();
         let remove = |message: Message| {
-            self.release(dst, &message);
+            self.shares.remove(&message.holder, message.text.len());
             message.text
         };
-        queue.into_messages().map(remove).collect()
+        messages.into_iter().map(remove).collect()
     }
 
     /// Drops the messages that have waited long enough. Returns how many, and who must be told.
@@ -158,16 +112,16 @@ impl Waiting {
         let (mut messages, mut expired) = (0, Vec::new());
         while let Some(dst) = self.deadlines.pop(now) {
             let Some(mut queue) = self.queues.remove(&dst) else { continue };
-            while queue.first().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
-                let Some(message) = queue.remove(0) else { break };
-                self.release(&dst, &message);
+            while queue.front().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
+                let Some(message) = queue.pop_front() else { break };
+                self.shares.remove(&message.holder, message.text.len());
                 messages += 1;
                 if !message.is_told {
-                    queue.mark_told(&message);
+                    mark_told(&mut queue, &message);
                     expired.push(Expired { sender: message.src, absent: Arc::clone(&dst) });
                 }
             }
-            if let Some(first) = queue.first() {
+            if let Some(first) = queue.front() {
                 self.deadlines.set(Arc::clone(&dst), first.arrived + WAIT_MAX);
                 self.queues.insert(dst, queue);
             }
@@ -184,44 +138,47 @@ impl Waiting {
     pub(super) fn ids(&self) -> usize {
         self.queues.len()
     }
+}
 
-    fn release(&mut self, dst: &Arc<str>, message: &Message) {
-        let bytes = message.text.len();
-        self.bytes -= bytes;
-        self.holders.change(&message.holder, |sent| sent.remove(dst, bytes));
-        if self.senders.get_mut(&message.src).is_some_and(|sent| !sent.remove(dst, bytes)) {
-            self.senders.remove(&message.src);
-        }
+/// Whether a message fits into the queue of an id.
+fn fits(queue: &VecDeque<Message>, message: &Message) -> bool {
+    let bytes: usize = queue.iter().map(|waiting| waiting.text.len()).sum();
+    queue.len() < MESSAGES_PER_ID_MAX && bytes + message.text.len() <= BYTES_PER_ID_MAX
+}
+
+/// The message that gives way to another one: the latest of whoever has most, but not its only one. `None` if the sender of the other one
+/// would have as much.
+fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
+    let parts = || queue.iter().map(|waiting| (&waiting.holder, waiting.weight()));
+    let (largest, weight) = largest_sender(parts())?;
+    let own: usize = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight).sum();
+    if own + message.weight() >= weight {
+        return None;
+    }
+    let is_of_largest = |waiting: &Message| waiting.holder == *largest;
+    let last = queue.iter().rposition(is_of_largest)?;
+    (queue.iter().position(is_of_largest) != Some(last)).then_some(last)
+}
+
+/// Candidates are useless without their offer, so they count as told, however late they came. A later offer is another attempt.
+fn mark_told(queue: &mut VecDeque<Message>, told: &Message) {
+    for message in queue.iter_mut().filter(|message| message.src == told.src) {
+        message.is_told |= !message.is_offer || message.arrived <= told.arrived + EXPIRE_COVERS;
     }
 }
 
 #[cfg(test)]
 impl Waiting {
     pub(super) fn messages(&self) -> usize {
-        self.queues.values().map(|queue| queue.iter().count()).sum()
+        self.queues.values().map(VecDeque::len).sum()
     }
 
-    /// The counts agree with the messages, no bound is exceeded, and nothing waits for an id that somebody holds.
+    /// The bounds of each id hold, and nothing waits for an id that somebody holds.
     pub(super) fn check(&self, is_held: impl Fn(&str) -> bool) {
-        let mut bytes = 0;
         for (dst, queue) in &self.queues {
-            assert!(queue.first().is_some() && !is_held(dst));
-            bytes += queue.check();
+            assert!((1..=MESSAGES_PER_ID_MAX).contains(&queue.len()) && !is_held(dst));
+            assert!(queue.iter().map(|message| message.text.len()).sum::<usize>() <= BYTES_PER_ID_MAX);
         }
-        assert_eq!(bytes, self.bytes);
-        for (src, sent) in &self.senders {
-            assert!(!sent.by_id.is_empty() && sent.by_id.len() <= IDS_PER_SENDER_MAX);
-            assert!(sent.messages() <= MESSAGES_PER_SENDER_MAX);
-            for (dst, messages) in &sent.by_id {
-                let queue = self.queues.get(dst).into_iter().flat_map(Queue::iter);
-                let queued = queue.filter(|message| message.src == *src).count();
-                assert!(*messages > 0 && *messages == queued);
-            }
-        }
-        for Message { holder, text, .. } in self.queues.values().flat_map(Queue::iter) {
-            let is_counted = |share| self.holders.get(&share).is_some_and(|sent| sent.bytes >= text.len());
-            assert!(holder.shares().all(|(share, _)| is_counted(share)));
-        }
-        assert!(!self.queues.is_empty() || self.holders.is_empty());
+        assert_eq!(self.queues.is_empty(), self.shares.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Peerjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::testing::{client, client_of, user_at};
+use crate::testing::{client, client_of};
 use turn_limits::Holder;
 
 const NOTHING: [&str; 0] = [];

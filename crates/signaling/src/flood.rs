@@ -1,0 +1,29 @@
+//! Who has filled a queue.
+
+use std::collections::HashMap;
+
+use turn_limits::Holder;
+
+/// Who has most of a queue, and how much. `parts`: what each element weighs, and who has sent it.
+pub fn largest_sender<'q>(parts: impl Iterator<Item = (&'q Holder, usize)>) -> Option<(&'q Holder, usize)> {
+    let mut sums = HashMap::<_, usize>::new();
+    for (sender, weight) in parts {
+        *sums.entry(sender).or_default() += weight;
+    }
+    sums.into_iter().max_by_key(|(_, weight)| *weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::client_of;
+
+    #[test]
+    fn the_parts_of_a_sender_add_up() {
+        let senders = [1, 2].map(|n| Holder::from(client_of(n)));
+        let parts =
+            [(0, 3), (1, 4), (0, 2)].map(|(sender, weight): (usize, usize)| (&senders[sender], weight));
+        assert_eq!(largest_sender(parts.into_iter()), Some((&senders[0], 5)));
+        assert_eq!(largest_sender(parts[..0].iter().copied()), None);
+    }
+}
