@@ -45,6 +45,11 @@ impl<T: Default> Held<T> {
         self.0.get(share)
     }
 
+    /// What is counted in each share.
+    pub fn iter(&self) -> impl Iterator<Item = (&Share, &T)> {
+        self.0.iter()
+    }
+
     /// Whether nobody holds anything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::held::Held;
-use crate::holder::Holder;
+use crate::holder::{Holder, Share};
 
 /// How many bytes may be kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,17 @@ impl MemoryQuota {
         Self(Arc::new(Shared { bounds, kept: Mutex::default() }))
     }
 
+    /// The share that keeps most bytes for its size, if all together keep more than `bytes_max`.
+    pub fn largest_above(&self, bytes_max: usize) -> Option<Share> {
+        let kept = self.0.kept.lock();
+        if kept.all <= bytes_max {
+            return None;
+        }
+        let for_its_size =
+            |(share, bytes): &(&Share, &usize)| **bytes / usize::try_from(share.factor()).unwrap_or(1);
+        kept.by_holder.iter().max_by_key(for_its_size).map(|(share, _)| share.clone())
+    }
+
     /// A new use, without bytes.
     pub fn open(&self, holder: impl Into<Holder>) -> MemoryUse {
         MemoryUse { quota: self.clone(), holder: holder.into(), bytes: 0 }
@@ -57,6 +68,11 @@ impl MemoryQuota {
 }
 
 impl MemoryUse {
+    /// For whom they are kept.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
     /// The number of bytes kept.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -166,5 +182,18 @@ mod tests {
         assert!(part(&memory, "192.0.2.5", OWN).is_some());
         parts.pop();
         assert!(part(&memory, "192.0.2.5", OWN + SHARE).is_some());
+    }
+
+    #[test]
+    fn a_client_that_keeps_less_than_a_quarter_of_a_48_keeps_most_for_its_size() {
+        let memory = memory();
+        let site = |n: usize| part(&memory, &format!("2001:db8:0:{n}::1"), OWN + 60).unwrap();
+        let _alone = part(&memory, "192.0.2.1", OWN + 70).unwrap();
+        let mut sites: Vec<_> = (0..4).map(site).collect();
+        assert_eq!(memory.largest_above(310), None, "not more than that");
+        assert_eq!(memory.largest_above(309), Some(Share::Client(client("192.0.2.1"))));
+        sites.extend((4..6).map(|n| part(&memory, &format!("2001:db8:0:{n}::1"), OWN + 30).unwrap()));
+        let group = client("2001:db8:0:1::1").wider().unwrap();
+        assert_eq!(memory.largest_above(309), Some(Share::Client(group)), "300 of four shares");
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_ledger::User;
-use turn_limits::{ClientRate, Holder, MemoryQuota, Rate};
+use turn_limits::{ClientRate, Holder, MemoryUse, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{
@@ -21,7 +21,8 @@ use turn_signaling::protocol::{
 };
 
 use crate::broker::{Counted, ServerBroker};
-use crate::outbox::{Frame, Outbox, Pushed};
+use crate::memory::{Mailbox, Memory};
+use crate::outbox::{Frame, Pushed, Sent};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 pub(crate) const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
@@ -39,12 +40,7 @@ pub(crate) trait AnyHub: Send + Sync {
     fn common(&self) -> &Common;
 
     /// Opens a socket.
-    fn open(
-        &self,
-        requester: Requester,
-        holder: Holder,
-        upgrade: Upgrade,
-    ) -> (SocketId, Arc<Outbox>, Vec<Effect>);
+    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Effect>);
 
     /// Handles an event, and carries out the actions that follow from it. After [`Event::Drain`], a socket that opens is told at once that the
     /// process stops.
@@ -83,13 +79,12 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// It knows which users are blocked, counts what is refused, and learns who joins and leaves calls.
     pub(crate) broker: Arc<dyn ServerBroker>,
-    /// What waits for the clients of all protocols.
-    pub(crate) backlog: MemoryQuota,
+    /// What waits at the sockets of all protocols.
+    pub(crate) memory: Memory,
 }
 
 type OpenSockets = HashMap<SocketId, OpenSocket>;
 
-#[derive(Debug)]
 struct HubState<P> {
     protocol: P,
     sockets: OpenSockets,
@@ -97,12 +92,9 @@ struct HubState<P> {
     is_draining: bool,
 }
 
-#[derive(Debug)]
 struct OpenSocket {
-    outbox: Arc<Outbox>,
+    mailbox: Arc<Mailbox>,
     requester: Arc<Requester>,
-    /// Whose shares it takes.
-    holder: Holder,
     /// Who has signed in, or the name that the visitor has.
     user: Option<User>,
 }
@@ -140,6 +132,8 @@ impl<P: Protocol> Hub<P> {
 
     fn step(&self, state: &mut HubState<P>, event: Event<P::Frame>) -> Vec<Effect> {
         let before = state.protocol.next_due();
+        let sender = event.socket().and_then(|socket| state.sockets.get(&socket));
+        let sender = sender.map(|open| open.mailbox.holder.clone());
         match &event {
             Event::Closed { socket } => drop(state.sockets.remove(socket)),
             Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
@@ -150,14 +144,11 @@ impl<P: Protocol> Hub<P> {
             Event::Drain => state.is_draining = true,
             _ => {}
         }
-        let sender = match &event {
-            Event::Text { socket, .. } => Some(*socket),
-            _ => None,
-        };
         let actions = state.protocol.step(event, self.common.now());
-        let carried_out =
-            actions.into_iter().filter_map(|action| self.common.carry_out(&state.sockets, action, sender));
-        let effects = carried_out.collect();
+        let mut sending = Sending { common: &self.common, sockets: &state.sockets, sender, latest: None };
+        let effects = actions.into_iter().filter_map(|action| sending.carry_out(action)).collect();
+        drop(sending);
+        self.common.shared.memory.make_room();
         if state.protocol.next_due() != before {
             self.common.rescheduled.notify_one();
         }
@@ -170,19 +161,12 @@ impl<P: Protocol> AnyHub for Hub<P> {
         &self.common
     }
 
-    fn open(
-        &self,
-        requester: Requester,
-        holder: Holder,
-        upgrade: Upgrade,
-    ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let outbox = Arc::new(Outbox::new(self.common.limits, self.common.shared.backlog.open(&holder)));
+    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Effect>) {
+        let holder = mailbox.holder.clone();
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let requester = Arc::new(requester);
-        let mut open =
-            OpenSocket { outbox: Arc::clone(&outbox), requester, holder: holder.clone(), user: None };
+        let mut open = OpenSocket { mailbox, requester: Arc::new(requester), user: None };
         if let Some(user) = &upgrade.user {
             self.common.signed_in(&mut open, user.clone());
         }
@@ -191,7 +175,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
         if state.is_draining {
             effects.extend(self.step(&mut state, Event::Drain));
         }
-        (socket, outbox, effects)
+        (socket, effects)
     }
 
     fn take(&self, event: Event<Text>) -> Vec<Effect> {
@@ -203,7 +187,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
     fn close(&self, user: Option<&User>, close: Closing) {
         for open in self.state.lock().sockets.values() {
             if user.is_none() || open.user.as_ref() == user {
-                open.outbox.push(Frame::Close(close), None);
+                open.close(close);
             }
         }
     }
@@ -238,43 +222,72 @@ impl Common {
     /// The user of a socket is known. The user may have been blocked since the token was verified.
     fn signed_in(&self, open: &mut OpenSocket, user: User) {
         if self.shared.broker.is_blocked(&user) {
-            open.outbox.push(Frame::Close(BLOCKED), None);
+            open.close(BLOCKED);
         }
         open.user = Some(user);
     }
 
-    /// `sender`: whose frame has caused the action.
-    fn carry_out(&self, sockets: &OpenSockets, action: Action, sender: Option<SocketId>) -> Option<Effect> {
+    fn now(&self) -> Duration {
+        clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
+    }
+}
+
+impl OpenSocket {
+    fn close(&self, close: Closing) {
+        self.mailbox.outbox.push(Frame::Close(close), None, clock::deadline(Duration::ZERO));
+    }
+}
+
+/// Carries out the actions that follow from one event.
+struct Sending<'a> {
+    common: &'a Common,
+    sockets: &'a OpenSockets,
+    /// Whose socket has caused the event.
+    sender: Option<Holder>,
+    /// The latest text of the sender, and what counts it.
+    latest: Option<(Text, Arc<MemoryUse>)>,
+}
+
+impl Sending<'_> {
+    fn carry_out(&mut self, action: Action) -> Option<Effect> {
         match action {
             Action::Send { to, text } => {
-                let sender = sender.filter(|sender| *sender != to).and_then(|id| sockets.get(&id));
-                let sender = sender.map(|open| &open.holder);
-                self.send(sockets, to, Frame::Text(text), sender);
+                let open = self.sockets.get(&to)?;
+                let counted = self.count(&text, &open.mailbox.holder);
+                self.push(open, Frame::Text(text), Some(Sent::new(&self.common.shared.memory, counted)));
             }
-            Action::Ping { to } => self.send(sockets, to, Frame::Ping, None),
-            Action::Close { socket, close } => self.send(sockets, socket, Frame::Close(close), None),
+            Action::Ping { to } => self.push(self.sockets.get(&to)?, Frame::Ping, None),
+            Action::Close { socket, close } => {
+                self.push(self.sockets.get(&socket)?, Frame::Close(close), None);
+            }
             Action::Ask { socket, question } => {
-                let requester = Arc::clone(&sockets.get(&socket)?.requester);
+                let requester = Arc::clone(&self.sockets.get(&socket)?.requester);
                 return Some(Effect::Ask { socket, requester, question });
             }
             Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
-            Action::Call(event) => self.shared.broker.call(event),
-            Action::Dropped(why) => self.dropped(why),
+            Action::Call(event) => self.common.shared.broker.call(event),
+            Action::Dropped(why) => self.common.dropped(why),
         }
         None
     }
 
-    fn send(&self, sockets: &OpenSockets, to: SocketId, frame: Frame, sender: Option<&Holder>) {
-        let Some(open) = sockets.get(&to) else { return };
-        match open.outbox.push(frame, sender) {
-            Pushed::Accepted => {}
-            Pushed::SenderFull => self.dropped(Dropped::FanOut),
-            Pushed::TooSlow => self.shared.broker.count(Counted::Limited("too_slow")),
+    /// Counts a text for its sender, once for all its copies. One that no socket has caused counts for its receiver.
+    fn count(&mut self, text: &Text, to: &Holder) -> Arc<MemoryUse> {
+        let memory = &self.common.shared.memory;
+        let Some(sender) = &self.sender else { return Arc::new(memory.count(to, text.len())) };
+        if let Some((_, counted)) = self.latest.as_ref().filter(|(latest, _)| latest.is_clone_of(text)) {
+            return Arc::clone(counted);
         }
+        let counted = Arc::new(memory.count(sender, text.len()));
+        self.latest = Some((text.clone(), Arc::clone(&counted)));
+        counted
     }
 
-    fn now(&self) -> Duration {
-        clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
+    fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {
+        match to.mailbox.outbox.push(frame, sent, clock::deadline(Duration::ZERO)) {
+            Pushed::Accepted { dropped } => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
+            Pushed::TooSlow => self.common.shared.broker.count(Counted::Limited("too_slow")),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
+use crate::memory::WAITING_BYTES_MAX;
 use crate::testing::FakeBroker;
 use turn_ledger::ClientKey;
 
@@ -51,25 +51,26 @@ impl Protocol for Echo {
 
     fn limits(&self) -> Limits {
         let too_slow = Closing::POLICY;
-        Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, sender_share: 4, too_slow }
+        Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, too_slow }
     }
 }
 
 fn hub() -> Hub<Echo> {
-    hub_with(backlog())
+    hub_of(Arc::default())
 }
 
-fn hub_with(backlog: MemoryQuota) -> Hub<Echo> {
-    hub_of(Arc::default(), backlog)
-}
-
-fn hub_of(broker: Arc<FakeBroker>, backlog: MemoryQuota) -> Hub<Echo> {
-    let shared = Shared { started: clock::deadline(Duration::ZERO), broker, backlog };
+fn hub_of(broker: Arc<FakeBroker>) -> Hub<Echo> {
+    let memory = Memory::new(Arc::<FakeBroker>::default());
+    let shared = Shared { started: clock::deadline(Duration::ZERO), broker, memory };
     Hub::new(ProtocolName::Yjs, Echo::default(), shared)
 }
 
-fn requester() -> Requester {
-    Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None }
+fn open(hub: &Hub<Echo>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
+    let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
+    let requester = Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None };
+    let (socket, effects) = hub.open(requester, Arc::clone(&mailbox), upgrade);
+    assert!(effects.is_empty());
+    (socket, mailbox)
 }
 
 fn holder() -> Holder {
@@ -83,12 +84,11 @@ fn text(socket: SocketId, text: &'static str) -> Event<Text> {
 #[tokio::test]
 async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
     let hub = hub();
-    let (a, outbox, effects) = hub.open(requester(), holder(), Upgrade::default());
-    assert!(effects.is_empty());
+    let (a, mailbox) = open(&hub, &holder(), Upgrade::default());
     assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
     let frame = |text: &'static str| Frame::Text(text.into());
     for expected in [frame("1"), Frame::Ping, frame("2"), Frame::Ping] {
-        assert_eq!(outbox.next().await, expected);
+        assert_eq!(mailbox.outbox.next().await, expected);
     }
     let effects = hub.take(text(a, "ask"));
     assert!(
@@ -105,21 +105,21 @@ fn named(user: &str) -> Upgrade {
 #[tokio::test]
 async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_later() {
     let broker = Arc::<FakeBroker>::default();
-    let hub = hub_of(Arc::clone(&broker), backlog());
-    let open = |upgrade| hub.open(requester(), holder(), upgrade);
-    let ((_, eve, _), (ann, of_ann, _)) = (open(named("eve")), open(named("ann")));
-    let (later, signs_in, _) = open(Upgrade::default());
+    let hub = hub_of(Arc::clone(&broker));
+    let open = |upgrade| open(&hub, &holder(), upgrade);
+    let ((_, eve), (ann, of_ann)) = (open(named("eve")), open(named("ann")));
+    let (later, signs_in) = open(Upgrade::default());
     let user = User::new("eve").unwrap();
     broker.block(&user);
     hub.close(Some(&user), BLOCKED);
-    let (_, opens, _) = open(named("eve"));
+    let (_, opens) = open(named("eve"));
     let reply = Reply::SignedIn(Ok(Some(user)));
     let _ = hub.take(Event::Replied { socket: later, reply });
     for closed in [eve, opens, signs_in] {
-        assert_eq!(closed.next().await, Frame::Close(BLOCKED));
+        assert_eq!(closed.outbox.next().await, Frame::Close(BLOCKED));
     }
     let _ = hub.take(text(ann, "1"));
-    assert_eq!(of_ann.next().await, Frame::Text("1".into()), "another user");
+    assert_eq!(of_ann.outbox.next().await, Frame::Text("1".into()), "another user");
 }
 
 #[test]
@@ -133,36 +133,49 @@ fn each_client_sends_8_mib_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
-    let backlog = backlog();
+async fn a_client_of_which_too_much_waits_loses_its_sockets_and_others_go_on() {
+    let hub = hub();
     let greedy = Holder::from(ClientKey::V4(Ipv4Addr::new(192, 0, 2, 9)));
-    let mut kept = backlog.open(&greedy);
-    assert!(kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX));
-    let hub = hub_with(backlog);
-    let long = || Text::from("x".repeat(OWN_BYTES + 1));
-    let expected = [(greedy, Frame::Close(Closing::POLICY)), (holder(), Frame::Text(long()))];
-    for (holder, frame) in expected {
-        let (socket, outbox, _) = hub.open(requester(), holder, Upgrade::default());
-        let _ = hub.take(Event::Text { socket, frame: long() });
-        assert_eq!(outbox.next().await, frame);
+    let (_, of_greedy) = open(&hub, &greedy, Upgrade::default());
+    let (other, of_other) = open(&hub, &holder(), Upgrade::default());
+    let _waiting = hub.common.shared.memory.count(&greedy, WAITING_BYTES_MAX);
+    let _ = hub.take(text(other, "1"));
+    of_greedy.ended().await;
+    assert_eq!(of_other.outbox.next().await, Frame::Text("1".into()));
+}
+
+#[tokio::test]
+async fn a_text_that_a_socket_causes_counts_for_its_holder_and_any_other_for_its_receiver() {
+    let hub = hub();
+    let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
+    let state = hub.state.lock();
+    let sender = Holder::from(ClientKey::V4(Ipv4Addr::new(192, 0, 2, 9)));
+    for (sender, expected) in [(Some(sender.clone()), &sender), (None, &mailbox.holder)] {
+        let mut sending = Sending { common: &hub.common, sockets: &state.sockets, sender, latest: None };
+        let text = Text::from("1".to_owned());
+        let [first, copy, other] =
+            [&text, &text.clone(), &"1".to_owned().into()].map(|text| sending.count(text, &mailbox.holder));
+        assert_eq!((first.holder(), first.bytes()), (expected, 1));
+        assert_eq!(Arc::ptr_eq(&first, &copy), sending.sender.is_some(), "once for all copies");
+        assert!(!Arc::ptr_eq(&first, &other));
     }
 }
 
 #[tokio::test]
 async fn a_frame_is_parsed_without_the_lock_of_the_protocol() {
     let hub = Arc::new(hub());
-    let (socket, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
+    let (socket, mailbox) = open(&hub, &holder(), Upgrade::default());
     UNLOCKED.with(|unlocked| assert!(unlocked.set(Arc::clone(&hub)).is_ok()));
     assert!(hub.take(text(socket, "1")).is_empty());
-    assert_eq!(outbox.next().await, Frame::Text("1".into()));
+    assert_eq!(mailbox.outbox.next().await, Frame::Text("1".into()));
 }
 
 #[tokio::test]
 async fn a_drain_closes_every_socket_and_those_that_open_later() {
     let hub = hub();
-    let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
+    let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
     assert!(hub.take(Event::Drain).is_empty());
-    assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
-    let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
-    assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
+    assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
+    let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
+    assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
 }

@@ -1,5 +1,5 @@
-//! Counts the bytes of a socket's incomplete message. Its time is bounded, and so are the bytes of all sockets of a client and of all
-//! clients. Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
+//! Counts the bytes of a socket's incomplete message. Its time is bounded. Nothing else ends such a message, because a client may send its
+//! fragments as slowly as it likes, with pings between them.
 
 use std::time::Duration;
 
@@ -14,60 +14,48 @@ const CONTROL_HEAD: usize = 6;
 
 /// The incomplete message of a socket.
 #[derive(Debug)]
-pub(crate) struct Inbox {
-    incomplete: Mutex<Incomplete>,
-}
+pub(crate) struct Inbox(Mutex<Incomplete>);
 
 #[derive(Debug)]
 struct Incomplete {
-    kept: MemoryUse,
+    counted: MemoryUse,
     /// When the first of them arrived.
     since: Instant,
-    /// Whether there was no room for more.
-    is_refused: bool,
 }
 
 impl Inbox {
-    /// An inbox of a new socket. `kept` counts its bytes.
-    pub(crate) fn new(kept: MemoryUse, now: Instant) -> Self {
-        Self { incomplete: Mutex::new(Incomplete { kept, since: now, is_refused: false }) }
+    /// An inbox of a new socket. `counted` counts its bytes.
+    pub(crate) fn new(counted: MemoryUse, now: Instant) -> Self {
+        Self(Mutex::new(Incomplete { counted, since: now }))
     }
 
-    /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
-    pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
-        let mut incomplete = self.incomplete.lock();
-        let before = incomplete.kept.bytes();
-        if !incomplete.kept.try_resize(before.saturating_add(bytes)) {
-            incomplete.is_refused = true;
-            return false;
-        }
+    /// Bytes have arrived.
+    pub(crate) fn received(&self, bytes: usize, now: Instant) {
+        let mut incomplete = self.0.lock();
+        let before = incomplete.counted.bytes();
         if before == 0 {
             incomplete.since = now;
         }
-        true
+        // All sockets together have a bound, and not this one.
+        let _ = incomplete.counted.try_resize(before.saturating_add(bytes));
     }
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
     pub(crate) fn complete(&self) {
-        self.incomplete.lock().kept.shrink_to(0);
+        self.0.lock().counted.shrink_to(0);
     }
 
     /// A control frame with so many bytes of content is complete.
     pub(crate) fn control(&self, content: usize) {
-        let mut incomplete = self.incomplete.lock();
-        let rest = incomplete.kept.bytes().saturating_sub(CONTROL_HEAD + content);
-        incomplete.kept.shrink_to(rest);
+        let mut incomplete = self.0.lock();
+        let rest = incomplete.counted.bytes().saturating_sub(CONTROL_HEAD + content);
+        incomplete.counted.shrink_to(rest);
     }
 
     /// Whether a message has been arriving for too long.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        let incomplete = self.incomplete.lock();
-        incomplete.kept.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
-    }
-
-    /// Whether the socket had to end because there was no room.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.incomplete.lock().is_refused
+        let incomplete = self.0.lock();
+        incomplete.counted.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 }
 
@@ -75,20 +63,21 @@ impl Inbox {
 mod tests {
     use super::*;
     use turn_base::clock;
-    use turn_limits::MemoryQuota;
+    use turn_ledger::ClientKey;
+    use turn_limits::{MemoryBounds, MemoryQuota};
 
-    use crate::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};
-
-    fn inbox(backlog: &MemoryQuota) -> (Inbox, Instant) {
+    fn inbox() -> (Inbox, Instant) {
+        let quota = MemoryQuota::new(MemoryBounds { own: 0, client_max: 1_000, total_max: 1_000 });
         let now = clock::deadline(Duration::ZERO);
-        (Inbox::new(backlog.open(testing::CLIENT), now), now)
+        (Inbox::new(quota.open(ClientKey::V4([192, 0, 2, 1].into())), now), now)
     }
 
     #[test]
     fn a_message_that_is_not_finished_is_overdue_and_pings_do_not_help() {
-        let (inbox, now) = inbox(&backlog());
+        let (inbox, now) = inbox();
         assert!(!inbox.is_overdue(now + MESSAGE_MAX), "nothing has arrived");
-        assert!(inbox.received(100, now) && inbox.received(6 + 5, now + MESSAGE_MAX / 2));
+        inbox.received(100, now);
+        inbox.received(6 + 5, now + MESSAGE_MAX / 2);
         inbox.control(5);
         assert!(!inbox.is_overdue(now + MESSAGE_MAX.saturating_sub(Duration::from_millis(1))));
         assert!(inbox.is_overdue(now + MESSAGE_MAX));
@@ -98,26 +87,11 @@ mod tests {
 
     #[test]
     fn pings_alone_are_never_overdue() {
-        let (inbox, now) = inbox(&backlog());
+        let (inbox, now) = inbox();
         for ping in 0..100 {
-            assert!(inbox.received(6, now + MESSAGE_MAX * ping));
+            inbox.received(6, now + MESSAGE_MAX * ping);
             inbox.control(0);
             assert!(!inbox.is_overdue(now + MESSAGE_MAX * (ping + 1)));
         }
-    }
-
-    #[test]
-    fn all_sockets_together_have_a_bound_but_each_has_its_own_bytes() {
-        let backlog = backlog();
-        let _others = testing::fill(&backlog, CLIENT_BYTES_MAX);
-        let (large, now) = inbox(&backlog);
-        assert!(large.received(OWN_BYTES + CLIENT_BYTES_MAX, now));
-        let (other, _) = inbox(&backlog);
-        assert!(other.received(OWN_BYTES, now) && !other.is_refused());
-        assert!(!other.received(1, now) && other.is_refused());
-        large.complete();
-        assert!(other.received(CLIENT_BYTES_MAX, now), "what is complete no longer counts");
-        drop(other);
-        assert!(large.received(OWN_BYTES + CLIENT_BYTES_MAX, now), "nor does what has ended");
     }
 }

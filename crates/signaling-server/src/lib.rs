@@ -6,22 +6,22 @@
 //! | [`routes`], `socket_request` | the paths; what a request for a socket must have |
 //! | `socket`, `inbox` | the upgrade, and the task that reads and writes one socket; what has arrived of an incomplete message |
 //! | `hub` | one protocol with its sockets: an event goes in, its actions are carried out in order |
-//! | `outbox` | what waits to be sent to one socket |
+//! | `outbox`, `memory` | what waits to be sent to one socket; what waits at all sockets, and who has sent it |
 //! | `effects` | webhooks and mints |
 //! | [`server`], `protocols` | the protocols that are on, with their timers |
-//! | `occupancy`, `backlog`, [`polls`] | how many sockets are open; the bytes that all of them keep; how often pages may poll |
+//! | `occupancy`, [`polls`] | how many sockets are open; how often pages may poll |
 //! | [`rooms`] | the user of a socket in a room, and the name that a visitor chooses |
 //! | [`peerjs`] | the routes of `PeerJS` |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`reports`], `form` | reports of Orange's page; the forms that carry them |
 //! | [`broker`], [`settings`] | what this package needs of the broker; the settings |
 
-mod backlog;
 pub mod broker;
 mod effects;
 mod form;
 mod hub;
 mod inbox;
+mod memory;
 mod occupancy;
 mod outbox;
 pub mod p2pcf;

@@ -1,13 +1,26 @@
-//! The frames that wait for one socket. Their number and their bytes are bounded, and so are the bytes of all sockets of a client and of
-//! all clients. The protocol puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close
-//! frame instead. After a close frame nothing is accepted.
+//! The frames that wait for one socket. Their number, their bytes and their time are bounded. The protocol puts frames in without waiting.
+//! When the queue is full, whoever has sent much of it loses that, so that nobody makes another client too slow. If nobody has, the client
+//! reads too slowly: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use turn_limits::{Held, Holder, MemoryUse};
+use tokio::time::Instant;
+use turn_limits::{Holder, MemoryUse, Share};
+use turn_signaling::flood::largest_sender;
 use turn_signaling::protocol::{Closing, Limits, Text};
+
+use crate::memory::Memory;
+
+/// The longest time for which a frame may wait.
+pub(crate) const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);
+/// One part in so many of a full queue is much: whoever has sent it loses it.
+const FLOOD_PART: usize = 4;
+/// What a frame occupies in a queue beside its text, in bytes.
+const FRAME_BYTES: usize = 128;
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,71 +33,96 @@ pub(crate) enum Frame {
     Close(Closing),
 }
 
+/// What a text that waits counts as, for whoever has sent it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// The text. Its copies for other sockets share it.
+    text: Arc<MemoryUse>,
+    /// Its place in the queue.
+    _place: MemoryUse,
+}
+
 /// The queue of one socket.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// Whose socket it is.
+    owner: Holder,
     queue: Mutex<Queue>,
     changed: Notify,
     limits: Limits,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<(Frame, Option<Holder>)>,
-    /// Their bytes.
-    kept: MemoryUse,
-    /// Those that each other holder has sent.
-    by_sender: Held<Sent>,
+    frames: VecDeque<Queued>,
+    /// Of their texts.
+    bytes: usize,
     is_closed: bool,
 }
 
-/// How much of a queue one holder has sent.
-#[derive(Debug, Default)]
-struct Sent {
-    frames: usize,
-    bytes: usize,
+#[derive(Debug)]
+struct Queued {
+    frame: Frame,
+    sent: Option<Sent>,
+    since: Instant,
 }
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     /// It waits, or the queue has its last frame already.
-    Accepted,
-    /// It is dropped, because too much of its sender waits.
-    SenderFull,
+    Accepted {
+        /// Frames of others that made room for it.
+        dropped: usize,
+    },
     /// The queue was full: the close frame for slow clients has taken the place of all frames.
     TooSlow,
 }
 
+impl Sent {
+    /// `text`: what counts the bytes of the text, for its sender.
+    pub(crate) fn new(memory: &Memory, text: Arc<MemoryUse>) -> Self {
+        let place = memory.count(text.holder(), FRAME_BYTES);
+        Self { text, _place: place }
+    }
+}
+
 impl Outbox {
-    /// An empty queue. `kept` counts its bytes.
-    pub(crate) fn new(limits: Limits, kept: MemoryUse) -> Self {
-        let queue = Queue { frames: VecDeque::new(), kept, by_sender: Held::default(), is_closed: false };
-        Self { queue: Mutex::new(queue), changed: Notify::new(), limits }
+    /// An empty queue.
+    pub(crate) fn new(owner: Holder, limits: Limits) -> Self {
+        Self { owner, queue: Mutex::default(), changed: Notify::new(), limits }
     }
 
-    /// Adds a frame. `sender`: who has caused it, if not the owner of the queue.
-    pub(crate) fn push(&self, frame: Frame, sender: Option<&Holder>) -> Pushed {
+    /// Adds a frame. `sent`: what its text counts as.
+    pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>, now: Instant) -> Pushed {
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return Pushed::Accepted;
+            return Pushed::Accepted { dropped: 0 };
         }
         let is_close = matches!(frame, Frame::Close(_));
-        if sender.is_some_and(|sender| queue.is_full_of(sender, &frame, &self.limits)) {
-            return Pushed::SenderFull;
+        let mut dropped = 0;
+        while !is_close && queue.is_full(frame.bytes(), &self.limits, now) {
+            match queue.drop_flood(&self.owner, &self.limits) {
+                0 => {
+                    *queue = Queue { is_closed: true, ..Queue::default() };
+                    queue.add(Frame::Close(self.limits.too_slow), None, now);
+                    drop(queue);
+                    self.changed.notify_one();
+                    return Pushed::TooSlow;
+                }
+                more => dropped += more,
+            }
         }
-        let is_added = queue.try_reserve(&frame, &self.limits) || is_close;
-        if is_added {
-            queue.add(frame, sender.cloned());
-        } else {
-            queue.frames = [(Frame::Close(self.limits.too_slow), None)].into();
-            queue.by_sender = Held::default();
-            queue.kept.shrink_to(0);
-        }
-        queue.is_closed = is_close || !is_added;
+        queue.add(frame, sent, now);
+        queue.is_closed = is_close;
         drop(queue);
         self.changed.notify_one();
-        if is_added { Pushed::Accepted } else { Pushed::TooSlow }
+        Pushed::Accepted { dropped }
+    }
+
+    /// Drops the frames that count in this share.
+    pub(crate) fn drop_from(&self, share: &Share) {
+        self.queue.lock().drop_where(|sender| sender.is_in(share));
     }
 
     /// The next frame, as soon as there is one. Dropping this future loses no frame.
@@ -97,10 +135,10 @@ impl Outbox {
         }
     }
 
-    fn pop(&self) -> Option<Frame> {
+    pub(crate) fn pop(&self) -> Option<Frame> {
         let mut queue = self.queue.lock();
-        let (frame, sender) = queue.frames.pop_front()?;
-        queue.remove(&frame, sender.as_ref());
+        let Queued { frame, .. } = queue.frames.pop_front()?;
+        queue.bytes -= frame.bytes();
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
             queue.frames = VecDeque::new();
@@ -110,45 +148,41 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Whether so much of a sender waits that this frame is too much. Its first one never is.
-    fn is_full_of(&self, sender: &Holder, frame: &Frame, limits: &Limits) -> bool {
-        let frames_max = limits.queued_frames_max / limits.sender_share;
-        let bytes_max = limits.queued_bytes_max / limits.sender_share;
-        let is_full = |sent: &Sent, factor: usize| {
-            sent.frames > 0
-                && (sent.frames >= frames_max * factor || sent.bytes + frame.bytes() > bytes_max * factor)
-        };
-        self.by_sender.full(sender, is_full).is_some()
+    /// Whether a frame of so many bytes has no room, or another one has waited for too long.
+    fn is_full(&self, bytes: usize, limits: &Limits, now: Instant) -> bool {
+        let first = self.frames.front();
+        self.frames.len() >= limits.queued_frames_max
+            || self.bytes + bytes > limits.queued_bytes_max
+            || first.is_some_and(|first| now.saturating_duration_since(first.since) >= FRAME_WAIT_MAX)
     }
 
-    /// Reserves the bytes of one more frame. Returns `false` if there is no room.
-    fn try_reserve(&mut self, frame: &Frame, limits: &Limits) -> bool {
-        let bytes = self.kept.bytes() + frame.bytes();
-        self.frames.len() < limits.queued_frames_max
-            && bytes <= limits.queued_bytes_max
-            && self.kept.try_resize(bytes)
+    fn add(&mut self, frame: Frame, sent: Option<Sent>, since: Instant) {
+        self.bytes += frame.bytes();
+        self.frames.push_back(Queued { frame, sent, since });
     }
 
-    fn add(&mut self, frame: Frame, sender: Option<Holder>) {
-        if let Some(sender) = &sender {
-            self.by_sender.change(sender, |sent| {
-                (sent.frames, sent.bytes) = (sent.frames + 1, sent.bytes + frame.bytes());
-                true
-            });
-        }
-        self.frames.push_back((frame, sender));
+    /// Drops the frames of whoever has sent most, if that is much, and if it is not the owner of the queue. Returns how many. A frame weighs its
+    /// bytes, and its part of the bound on frames.
+    fn drop_flood(&mut self, owner: &Holder, limits: &Limits) -> usize {
+        let weight = |frame: &Frame| frame.bytes() + limits.queued_bytes_max / limits.queued_frames_max;
+        let parts = self.frames.iter().filter_map(|it| Some((it.sender()?, weight(&it.frame))));
+        let largest = largest_sender(parts)
+            .filter(|(sender, weight)| *sender != owner && *weight >= limits.queued_bytes_max / FLOOD_PART);
+        let largest = largest.map(|(sender, _)| sender.clone());
+        largest.map_or(0, |largest| self.drop_where(|sender| *sender == largest))
     }
 
-    fn remove(&mut self, frame: &Frame, sender: Option<&Holder>) {
-        let kept = self.kept.bytes().saturating_sub(frame.bytes());
-        self.kept.shrink_to(kept);
-        if let Some(sender) = sender {
-            self.by_sender.change(sender, |sent| {
-                sent.frames = sent.frames.saturating_sub(1);
-                sent.bytes = sent.bytes.saturating_sub(frame.bytes());
-                sent.frames > 0
-            });
-        }
+    fn drop_where(&mut self, is_dropped: impl Fn(&Holder) -> bool) -> usize {
+        let before = self.frames.len();
+        self.frames.retain(|it| it.sender().is_none_or(|sender| !is_dropped(sender)));
+        self.bytes = self.frames.iter().map(|it| it.frame.bytes()).sum();
+        before - self.frames.len()
+    }
+}
+
+impl Queued {
+    fn sender(&self) -> Option<&Holder> {
+        self.sent.as_ref().map(|sent| sent.text.holder())
     }
 }
 
@@ -165,137 +199,120 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::FakeBroker;
+    use turn_base::clock;
     use turn_ledger::ClientKey;
-    use turn_limits::MemoryQuota;
-
-    use crate::backlog::{OWN_BYTES, backlog, testing};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
+    const OWNER: u8 = 1;
 
-    fn outbox() -> Outbox {
-        outbox_in(&backlog())
+    struct World {
+        outbox: Outbox,
+        memory: Memory,
+        now: Instant,
     }
 
-    fn outbox_in(backlog: &MemoryQuota) -> Outbox {
-        let limits = Limits {
-            frame_max: 100,
-            queued_frames_max: 3,
-            queued_bytes_max: 10,
-            sender_share: 1,
-            too_slow: TOO_SLOW,
-        };
-        Outbox::new(limits, backlog.open(testing::CLIENT))
-    }
-
-    /// An outbox with room for much more than its own bytes.
-    fn wide(backlog: &MemoryQuota) -> Outbox {
-        let limits = Limits {
-            frame_max: OWN_BYTES,
-            queued_frames_max: 10,
-            queued_bytes_max: 4 * OWN_BYTES,
-            sender_share: 2,
-            too_slow: TOO_SLOW,
-        };
-        Outbox::new(limits, backlog.open(testing::CLIENT))
-    }
-
-    fn push(outbox: &Outbox, frame: Frame) -> bool {
-        outbox.push(frame, None) == Pushed::Accepted
-    }
-
-    fn own() -> Frame {
-        Frame::Text("x".repeat(OWN_BYTES).into())
-    }
-
-    #[test]
-    fn all_sockets_together_have_a_bound_and_what_is_sent_or_dropped_no_longer_counts() {
-        let backlog = backlog();
-        let _others = testing::fill(&backlog, OWN_BYTES);
-        let (a, b) = (wide(&backlog), wide(&backlog));
-        assert!(push(&a, own()) && push(&a, text("x")) && push(&b, own()));
-        let rest = Frame::Text("x".repeat(OWN_BYTES - 1).into());
-        assert!(push(&a, rest), "to the last byte");
-        assert!(!push(&b, text("x")), "the one that would get more gives way");
-        let c = wide(&backlog);
-        assert!(push(&c, own()) && !push(&c, text("x")));
-        assert_eq!(drain(&a).len(), 3);
-        assert!(push(&a, own()) && push(&a, own()), "what is sent no longer counts");
-        drop(a);
-        let d = wide(&backlog);
-        assert!(push(&d, own()) && push(&d, own()), "what is dropped no longer counts");
-    }
-
-    #[test]
-    fn clients_that_do_not_read_cost_nobody_else_a_socket() {
-        let backlog = backlog();
-        let _others = testing::fill(&backlog, 0);
-        let other = wide(&backlog);
-        for _ in 0..100 {
-            assert!(push(&other, own()));
-            assert_eq!(drain(&other).len(), 1);
+    impl World {
+        fn new(queued_frames_max: usize, queued_bytes_max: usize) -> Self {
+            let limits = Limits { frame_max: 100, queued_frames_max, queued_bytes_max, too_slow: TOO_SLOW };
+            Self {
+                outbox: Outbox::new(holder(OWNER), limits),
+                memory: Memory::new(Arc::<FakeBroker>::default()),
+                now: clock::deadline(Duration::ZERO),
+            }
         }
+
+        fn push(&self, frame: Frame) -> bool {
+            self.outbox.push(frame, None, self.now) == ACCEPTED
+        }
+
+        fn send(&self, from: u8, text: &'static str) -> Pushed {
+            let counted = Arc::new(self.memory.count(&holder(from), text.len()));
+            let sent = Sent::new(&self.memory, counted);
+            self.outbox.push(Frame::Text(text.into()), Some(sent), self.now)
+        }
+
+        fn drain(&self) -> Vec<Frame> {
+            std::iter::from_fn(|| self.outbox.pop()).collect()
+        }
+    }
+
+    const ACCEPTED: Pushed = Pushed::Accepted { dropped: 0 };
+
+    fn holder(n: u8) -> Holder {
+        ClientKey::V4([192, 0, 2, n].into()).into()
     }
 
     fn text(text: &'static str) -> Frame {
         Frame::Text(text.into())
     }
 
-    fn drain(outbox: &Outbox) -> Vec<Frame> {
-        std::iter::from_fn(|| outbox.pop()).collect()
-    }
-
     #[test]
     fn frames_keep_their_order_and_nothing_follows_a_close() {
-        let outbox = outbox();
-        assert!(push(&outbox, text("a")) && push(&outbox, Frame::Ping));
-        assert!(push(&outbox, Frame::Close(Closing::DRAIN)));
-        assert!(push(&outbox, text("b")), "ignored");
-        assert_eq!(drain(&outbox), [text("a"), Frame::Ping, Frame::Close(Closing::DRAIN)]);
+        let world = World::new(3, 10);
+        assert!(world.push(text("a")) && world.push(Frame::Ping));
+        assert!(world.push(Frame::Close(Closing::DRAIN)));
+        assert!(world.push(text("b")), "ignored");
+        assert_eq!(world.drain(), [text("a"), Frame::Ping, Frame::Close(Closing::DRAIN)]);
     }
 
     #[test]
     fn a_slow_client_gets_a_close_frame_in_place_of_what_waits() {
         for [first, second, third, fourth] in [["a", "b", "c", "d"], ["12345", "1234", "1", "2"]] {
-            let outbox = outbox();
+            let world = World::new(3, 10);
             for frame in [first, second, third] {
-                assert!(push(&outbox, text(frame)));
+                assert_eq!(world.send(OWNER, frame), ACCEPTED);
             }
-            assert!(!push(&outbox, text(fourth)));
-            assert_eq!(drain(&outbox), [Frame::Close(TOO_SLOW)]);
+            assert!(!world.push(text(fourth)), "it has sent them itself");
+            assert_eq!(world.drain(), [Frame::Close(TOO_SLOW)]);
         }
-        let outbox = outbox();
-        assert!(push(&outbox, text("0123456789")));
-        assert_eq!(drain(&outbox).len(), 1);
-        assert!(push(&outbox, text("0123456789")), "sent bytes no longer count");
+        let world = World::new(3, 10);
+        for _ in 0..2 {
+            assert!(world.push(text("0123456789")));
+            assert_eq!(world.drain().len(), 1, "sent bytes no longer count");
+        }
+    }
+
+    #[test]
+    fn a_client_for_which_a_frame_has_waited_for_10_seconds_is_too_slow() {
+        let mut world = World::new(10, 100);
+        assert!(world.push(text("a")));
+        world.now += FRAME_WAIT_MAX.saturating_sub(Duration::from_millis(1));
+        assert!(world.push(text("b")));
+        world.now += Duration::from_millis(1);
+        assert!(!world.push(text("c")));
+        assert_eq!(world.drain(), [Frame::Close(TOO_SLOW)]);
     }
 
     #[test]
     fn a_close_fits_into_a_full_queue() {
-        let outbox = outbox();
-        for _ in 0..3 {
-            assert!(push(&outbox, Frame::Ping));
-        }
-        assert!(push(&outbox, Frame::Close(Closing::DRAIN)));
-        assert_eq!(drain(&outbox).len(), 4);
+        let world = World::new(3, 10);
+        assert!((0..3).all(|_| world.push(Frame::Ping)));
+        assert!(world.push(Frame::Close(Closing::DRAIN)));
+        assert_eq!(world.drain().len(), 4);
     }
 
     #[test]
-    fn of_one_sender_only_a_share_waits_and_of_a_48_four_times_as_much() {
-        let outbox = wide(&backlog());
-        let sender = |text: &str| Holder::from(ClientKey::of(text.parse().unwrap()));
-        let push =
-            |text: &'static str, from: &str| outbox.push(Frame::Text(text.into()), Some(&sender(from)));
-        assert!((0..5).all(|_| push("x", "192.0.2.9") == Pushed::Accepted));
-        assert_eq!(push("x", "192.0.2.9"), Pushed::SenderFull, "half of ten frames");
-        assert!((0..4).all(|_| push("x", "192.0.2.8") == Pushed::Accepted), "another sender");
-        assert_eq!(outbox.pop(), Some(text("x")));
-        assert_eq!(push("x", "192.0.2.9"), Pushed::Accepted, "what is sent no longer counts");
-        assert_eq!(drain(&outbox).len(), 9, "the client is not too slow");
-        let whole = Frame::Text("x".repeat(2 * OWN_BYTES + 1).into());
-        assert_eq!(outbox.push(whole, Some(&sender("192.0.2.9"))), Pushed::Accepted, "one frame always");
-        assert_eq!(push("x", "192.0.2.9"), Pushed::SenderFull, "half of the bytes");
-        assert!((0..5).all(|_| push("x", "2001:db8:1:1::1") == Pushed::Accepted));
-        assert_eq!(push("x", "2001:db8:1:1::1"), Pushed::SenderFull);
-        assert_eq!(push("x", "2001:db8:1:2::1"), Pushed::Accepted);
+    fn whoever_has_sent_a_quarter_of_a_full_queue_loses_that() {
+        let world = World::new(8, 80);
+        for (sender, count) in [(2, 3), (3, 2), (4, 1), (5, 1), (6, 1)] {
+            assert!((0..count).all(|_| world.send(sender, "x") == ACCEPTED));
+        }
+        assert_eq!(world.send(7, "honest"), Pushed::Accepted { dropped: 3 });
+        assert!(world.send(2, "y") == ACCEPTED && world.send(2, "y") == ACCEPTED);
+        let kept = ["x", "x", "x", "x", "x", "honest", "y", "y"];
+        assert_eq!(world.drain(), kept.map(text));
+        for sender in 2..10 {
+            assert_eq!(world.send(sender, "123456"), ACCEPTED);
+        }
+        assert_eq!(world.send(2, "x"), Pushed::TooSlow, "nobody has sent much of it");
+    }
+
+    #[test]
+    fn the_bytes_of_a_flood_count_as_its_frames() {
+        let world = World::new(100, 40);
+        assert!(world.send(2, "0123456789") == ACCEPTED && world.send(3, "012345678") == ACCEPTED);
+        assert_eq!(world.send(4, "0123456789012345678901"), Pushed::Accepted { dropped: 1 });
+        assert_eq!(world.drain().len(), 2);
     }
 }

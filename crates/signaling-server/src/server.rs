@@ -13,10 +13,10 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::protocol::{Closing, Event};
 
-use crate::backlog::backlog;
 use crate::broker::Service;
 use crate::effects::Effects;
 use crate::hub::{AnyHub, BLOCKED, Shared};
+use crate::memory::Memory;
 use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
@@ -67,11 +67,13 @@ impl Signaling {
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
         let service = Arc::new(service);
         let started = clock::deadline(Duration::ZERO);
-        let shared = Shared { started, broker: Arc::clone(&service.broker), backlog: backlog() };
+        let memory = Memory::new(Arc::clone(&service.broker));
+        let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
         let hubs = protocols::hubs(config, service.has_sign_in, &shared);
         let tasks = TaskTracker::new();
         let effects = Arc::new(Effects::new(config.ayame.clone(), tasks.clone(), Arc::clone(&service)));
-        let sockets = Arc::new(Sockets::new(config.sockets_per_client, effects, Arc::clone(&service)));
+        let sockets =
+            Arc::new(Sockets::new(config.sockets_per_client, memory, effects, Arc::clone(&service)));
         let polls = Arc::new(Polls::new(Arc::clone(&service)));
         let route = |protocol: ProtocolName| {
             let hub = hubs.iter().find(|hub| hub.common().name == protocol)?;

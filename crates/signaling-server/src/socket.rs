@@ -13,17 +13,16 @@ use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
 use turn_ledger::ClientKey;
-use turn_limits::{Holder, MemoryQuota};
+use turn_limits::Holder;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
-use crate::backlog::backlog;
 use crate::broker::{Counted, Service};
 use crate::effects::Effects;
 use crate::hub::AnyHub;
-use crate::inbox::Inbox;
+use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{NoPlace, Occupancy, Place};
-use crate::outbox::{Frame, Outbox};
+use crate::outbox::Frame;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -44,8 +43,8 @@ const OVERLONG: usize = 64 * 1024;
 pub(crate) struct Sockets {
     /// How many are open.
     pub(crate) occupancy: Arc<Occupancy>,
-    /// What has arrived of their incomplete messages.
-    incomplete: MemoryQuota,
+    /// What waits at them.
+    memory: Memory,
     /// Webhooks and mints for them.
     pub(crate) effects: Arc<Effects>,
     /// Whether the process is shutting down.
@@ -55,9 +54,14 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// None open. `per_client_max`: the most of one user, and of one address without users.
-    pub(crate) fn new(per_client_max: usize, effects: Arc<Effects>, service: Arc<Service>) -> Self {
+    pub(crate) fn new(
+        per_client_max: usize,
+        memory: Memory,
+        effects: Arc<Effects>,
+        service: Arc<Service>,
+    ) -> Self {
         let occupancy = Arc::new(Occupancy::new(per_client_max));
-        Self { occupancy, incomplete: backlog(), effects, is_draining: AtomicBool::new(false), service }
+        Self { occupancy, memory, effects, is_draining: AtomicBool::new(false), service }
     }
 
     /// Tells every client of a protocol that the process stops.
@@ -96,13 +100,11 @@ pub(crate) fn upgrade(
 ) -> Response {
     let (sockets, hub) = (Arc::clone(sockets), Arc::clone(hub));
     let max = hub.common().limits.frame_max + OVERLONG;
-    let part = sockets.incomplete.open(place.holder());
-    let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
-    let of_connection = Arc::clone(&inbox);
+    let mailbox = sockets.memory.open(place.holder(), hub.common().limits);
+    let of_connection = Arc::clone(&mailbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        let holder = place.holder().clone();
-        sockets.hold(place, serve(&sockets, &hub, socket, &inbox, (requester, holder, known))).await;
+        sockets.hold(place, serve(&sockets, &hub, socket, mailbox, requester, known)).await;
     });
     response
         .extensions_mut()
@@ -144,13 +146,18 @@ async fn serve(
     sockets: &Sockets,
     hub: &Arc<dyn AnyHub>,
     mut socket: WebSocket,
-    inbox: &Inbox,
-    (requester, holder, known): (Requester, Holder, Upgrade),
+    mailbox: Arc<Mailbox>,
+    requester: Requester,
+    known: Upgrade,
 ) {
-    let (id, outbox, first) = hub.open(requester, holder.clone(), known);
+    let (id, first) = hub.open(requester, Arc::clone(&mailbox), known);
     sockets.effects.begin(hub, first);
-    let session = Session { sockets, hub, id, holder, outbox: &outbox, inbox };
-    let ended = session.run(&mut socket).await;
+    let session = Session { sockets, hub, id, mailbox: &mailbox };
+    let ended = tokio::select! {
+        biased;
+        () = mailbox.ended() => None,
+        ended = session.run(&mut socket) => ended,
+    };
     sockets.effects.take(hub, Event::Closed { socket: id });
     if let Some(close) = ended {
         say_goodbye(&mut socket, close).await;
@@ -161,9 +168,7 @@ struct Session<'a> {
     sockets: &'a Sockets,
     hub: &'a Arc<dyn AnyHub>,
     id: SocketId,
-    holder: Holder,
-    outbox: &'a Outbox,
-    inbox: &'a Inbox,
+    mailbox: &'a Mailbox,
 }
 
 impl Session<'_> {
@@ -172,12 +177,13 @@ impl Session<'_> {
         loop {
             let event = tokio::select! {
                 biased;
-                frame = self.outbox.next() => {
+                frame = self.mailbox.outbox.next() => {
                     let message = match frame {
                         Frame::Close(close) => return Some(close),
                         Frame::Ping => Message::Ping(Bytes::new()),
                         Frame::Text(text) => Message::Text(utf8(text)),
                     };
+                    let _writing = self.mailbox.writing(content(&message));
                     send(socket, message).await?;
                     continue;
                 }
@@ -199,9 +205,6 @@ impl Session<'_> {
     }
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
-        if self.inbox.is_refused() {
-            self.sockets.service.broker.count(Counted::Limited("unfinished"));
-        }
         let close = closing_of(error)?;
         if close == TOO_LONG {
             self.hub.common().dropped(Dropped::TooLong);
@@ -213,11 +216,11 @@ impl Session<'_> {
     fn event(&self, message: Message) -> Option<Result<Event<Text>, Closing>> {
         let socket = self.id;
         match &message {
-            Message::Ping(bytes) | Message::Pong(bytes) => self.inbox.control(bytes.len()),
-            Message::Text(_) | Message::Binary(_) => self.inbox.complete(),
+            Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
+            Message::Text(_) | Message::Binary(_) => self.mailbox.inbox.complete(),
             Message::Close(_) => return None,
         }
-        if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
+        if self.mailbox.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
             return Some(Err(UNFINISHED));
         }
@@ -225,7 +228,7 @@ impl Session<'_> {
             self.hub.common().dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
-        if !self.hub.common().charge_received(&self.holder, content(&message).max(FRAME_COST)) {
+        if !self.hub.common().charge_received(&self.mailbox.holder, content(&message).max(FRAME_COST)) {
             return Some(Err(Closing::POLICY));
         }
         Some(match message {

@@ -46,6 +46,11 @@ impl Text {
         self.0.len()
     }
 
+    /// Whether it is a clone of another text, which has the same bytes in memory.
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        self.0.as_ptr() == other.0.as_ptr() && self.0.len() == other.0.len()
+    }
+
     /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -149,6 +154,21 @@ pub enum Event<F> {
     Drain,
 }
 
+impl<F> Event<F> {
+    /// The socket that causes it. `None` if no socket does.
+    pub fn socket(&self) -> Option<SocketId> {
+        match self {
+            Self::Opened { socket, .. }
+            | Self::Text { socket, .. }
+            | Self::Binary { socket }
+            | Self::Pong { socket }
+            | Self::Replied { socket, .. }
+            | Self::Closed { socket } => Some(*socket),
+            Self::Due | Self::EndRoom { .. } | Self::Drain => None,
+        }
+    }
+}
+
 impl Event<Text> {
     /// The same event, with its frame parsed.
     pub fn parse<F>(self, parse: impl FnOnce(Text) -> F) -> Event<F> {
@@ -169,7 +189,7 @@ impl Event<Text> {
 /// What a protocol asks of the shell. Actions are carried out in their order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a text frame. A socket whose queue is full is closed instead.
+    /// Send a text frame. If the queue of the socket is full, whoever has sent much of it loses that. Otherwise the socket is closed.
     Send {
         /// To this socket.
         to: SocketId,
@@ -293,9 +313,6 @@ pub trait Protocol: fmt::Debug + Send {
     fn limits(&self) -> Limits;
 }
 
-/// [`Limits::sender_share`] of a protocol in which strangers can send to each other.
-pub const SENDER_SHARE: usize = 4;
-
 /// What the shell enforces for each socket of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -305,9 +322,6 @@ pub struct Limits {
     pub queued_frames_max: usize,
     /// The most bytes that wait for a client.
     pub queued_bytes_max: usize,
-    /// One part in so many of both may come from one other client. What is more is dropped, so that a single client cannot make another one
-    /// too slow. A /48 has four times as much.
-    pub sender_share: usize,
     /// The close frame for a client that reads too slowly.
     pub too_slow: Closing,
 }

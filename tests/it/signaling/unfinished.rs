@@ -4,7 +4,7 @@ use super::{assert_next, next_text};
 use crate::support::socket_client::SocketClient;
 use crate::support::{TestBroker, eventually};
 
-/// Enough of them to fill what all sockets share, with a message that is just not too long.
+/// Enough of them to exceed what may wait at all sockets, with a message that is just not too long.
 const SOCKETS: usize = 250;
 const BEGUN: usize = 300 * 1024;
 /// Fewer than the sockets of one address.
@@ -30,9 +30,12 @@ async fn messages_that_do_not_end_are_bounded_and_others_go_on() {
         let _ = socket.begin_text(BEGUN).await;
         sockets.push(socket);
     }
-    let line = "turn_broker_signaling_sockets_limited_total{outcome=\"unfinished\"}";
+    let line = "turn_broker_signaling_sockets_limited_total{outcome=\"memory\"}";
     let ended = async || broker.metric(line).await.is_some_and(|ended| ended > 0);
     eventually("a socket has ended", ended).await;
+    let open_sockets = async || broker.metric("turn_broker_signaling_sockets").await;
+    let left = u64::try_from(SOCKETS + 1 - PER_ADDRESS).ok();
+    eventually("one address has lost its sockets", async || open_sockets().await == left).await;
     let mut opened_after = open(&broker, SOCKETS + 1).await;
     for (from, to, dst) in [(0, 1, SOCKETS + 1), (1, 0, SOCKETS)] {
         let pair = [&mut open_before, &mut opened_after];

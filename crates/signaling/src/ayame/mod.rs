@@ -209,7 +209,6 @@ impl Protocol for Ayame {
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: self.settings.read_limit + QUEUED_BYTES_MORE,
             // The only other member is the partner of the call. A lost frame would be worse than a closed socket.
-            sender_share: 1,
             too_slow: closing::TOO_SLOW,
         }
     }

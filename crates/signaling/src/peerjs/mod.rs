@@ -27,7 +27,7 @@ use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Incoming, MessageKind};
 use waiting::{Message, Waiting};
 
@@ -277,7 +277,6 @@ impl Protocol for Peerjs {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
-            sender_share: SENDER_SHARE,
             too_slow: TOO_SLOW,
         }
     }

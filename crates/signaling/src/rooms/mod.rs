@@ -26,7 +26,7 @@ use turn_limits::{Bucket, Holder, Rate, SHARES};
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 use shared::Out;
@@ -114,7 +114,6 @@ impl Protocol for Rooms {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
-            sender_share: SENDER_SHARE,
             too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
         }
     }

@@ -19,7 +19,7 @@ use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
 use message::{Incoming, Publish};
 use topics::{Subscriber, Subscriptions, Topics};
 
@@ -229,7 +229,6 @@ impl Protocol for Yjs {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
-            sender_share: SENDER_SHARE,
             too_slow: TOO_SLOW,
         }
     }

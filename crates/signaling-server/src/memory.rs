@@ -1,0 +1,233 @@
+//! What waits in the memory of all sockets: frames in their queues, and messages that are not complete. It has one bound, and counts for
+//! whoever has sent it. Beyond the bound, whoever has most loses its sockets, and its frames in the queues of others. So those who only
+//! receive a flood keep their sockets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use turn_base::clock;
+use turn_limits::{Holder, MemoryBounds, MemoryQuota, MemoryUse};
+use turn_signaling::protocol::Limits;
+
+use crate::broker::{Counted, ServerBroker};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+
+/// The most bytes that wait.
+pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;
+/// They are only counted here. Who must end is found afterwards, because it is seldom the one for whom the last bytes count.
+const COUNTED: MemoryBounds = MemoryBounds { own: 0, client_max: usize::MAX, total_max: usize::MAX };
+
+/// What waits, and the sockets. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Memory(Arc<Shared>);
+
+struct Shared {
+    waiting: MemoryQuota,
+    sockets: Mutex<Mailboxes>,
+    broker: Arc<dyn ServerBroker>,
+}
+
+#[derive(Default)]
+struct Mailboxes {
+    open: HashMap<u64, Weak<Mailbox>>,
+    opened: u64,
+}
+
+/// What waits at one socket.
+pub(crate) struct Mailbox {
+    /// Whose socket it is.
+    pub(crate) holder: Holder,
+    pub(crate) outbox: Outbox,
+    pub(crate) inbox: Inbox,
+    memory: Memory,
+    number: u64,
+    ended: CancellationToken,
+}
+
+impl Memory {
+    /// Nothing waits. `broker`: counts the sockets that must end.
+    pub(crate) fn new(broker: Arc<dyn ServerBroker>) -> Self {
+        Self(Arc::new(Shared { waiting: MemoryQuota::new(COUNTED), sockets: Mutex::default(), broker }))
+    }
+
+    /// A new socket of a holder.
+    pub(crate) fn open(&self, holder: &Holder, limits: Limits) -> Arc<Mailbox> {
+        let mut sockets = self.0.sockets.lock();
+        sockets.opened += 1;
+        let number = sockets.opened;
+        let mailbox = Arc::new(Mailbox {
+            holder: holder.clone(),
+            outbox: Outbox::new(holder.clone(), limits),
+            inbox: Inbox::new(self.count(holder, 0), clock::deadline(Duration::ZERO)),
+            memory: self.clone(),
+            number,
+            ended: CancellationToken::new(),
+        });
+        sockets.open.insert(number, Arc::downgrade(&mailbox));
+        mailbox
+    }
+
+    /// Counts bytes for a holder until the result is dropped.
+    pub(crate) fn count(&self, holder: &Holder, bytes: usize) -> MemoryUse {
+        let mut counted = self.0.waiting.open(holder);
+        // There is no bound that this could exceed.
+        let _ = counted.try_resize(bytes);
+        counted
+    }
+
+    /// Ends whoever has sent most of what waits, if that is too much.
+    pub(crate) fn make_room(&self) {
+        let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
+        let sockets: Vec<_> = self.0.sockets.lock().open.values().filter_map(Weak::upgrade).collect();
+        for socket in sockets {
+            socket.outbox.drop_from(&largest);
+            if socket.holder.is_in(&largest) && !socket.ended.is_cancelled() {
+                socket.ended.cancel();
+                self.0.broker.count(Counted::Limited("memory"));
+            }
+        }
+    }
+}
+
+impl Mailbox {
+    /// Bytes have arrived. `false` if the socket must end.
+    pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
+        self.inbox.received(bytes, now);
+        self.memory.make_room();
+        !self.ended.is_cancelled()
+    }
+
+    /// Counts a frame of so many bytes that is being written, until the result is dropped. Its sender no longer pays for it.
+    pub(crate) fn writing(&self, bytes: usize) -> MemoryUse {
+        let counted = self.memory.count(&self.holder, bytes);
+        self.memory.make_room();
+        counted
+    }
+
+    /// Returns once the socket must end, because too much waits for which its holder pays.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.memory.0.sockets.lock().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::outbox::{Frame, Pushed, Sent};
+    use crate::testing::FakeBroker;
+    use turn_ledger::ClientKey;
+    use turn_signaling::protocol::Closing;
+
+    const MB: usize = 1_000_000;
+    const LIMITS: Limits = Limits {
+        frame_max: MB,
+        queued_frames_max: 1_000,
+        queued_bytes_max: 1_000 * MB,
+        too_slow: Closing::POLICY,
+    };
+
+    fn holder(n: u8) -> Holder {
+        ClientKey::V4(Ipv4Addr::new(192, 0, 2, n)).into()
+    }
+
+    struct World {
+        memory: Memory,
+        now: Instant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { memory: Memory::new(Arc::<FakeBroker>::default()), now: clock::deadline(Duration::ZERO) }
+        }
+
+        fn open(&self, n: u8) -> Arc<Mailbox> {
+            self.memory.open(&holder(n), LIMITS)
+        }
+
+        /// Puts a text of a sender in these queues.
+        fn send(&self, from: u8, bytes: usize, to: &[&Mailbox]) {
+            let text = Arc::new(self.memory.count(&holder(from), bytes));
+            for to in to {
+                let sent = Sent::new(&self.memory, Arc::clone(&text));
+                let frame = Frame::Text("x".repeat(from.into()).into());
+                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
+            }
+            drop(text);
+            self.memory.make_room();
+        }
+    }
+
+    /// The senders of what waits.
+    fn waiting(mailbox: &Mailbox) -> Vec<usize> {
+        let text = |frame| if let Frame::Text(text) = frame { text.len() } else { 0 };
+        std::iter::from_fn(|| mailbox.outbox.pop()).map(text).collect()
+    }
+
+    fn has_ended(mailbox: &Mailbox) -> bool {
+        mailbox.ended.is_cancelled()
+    }
+
+    #[test]
+    fn whoever_has_sent_most_loses_its_sockets_and_its_frames_and_those_who_receive_them_go_on() {
+        let world = World::new();
+        let [flooder, idle, honest, receiver] = [1, 1, 2, 3].map(|n| world.open(n));
+        world.send(2, 9 * MB, &[&receiver]);
+        for _ in 0..6 {
+            world.send(1, 9 * MB, &[&receiver]);
+        }
+        assert!(!has_ended(&flooder), "63 MB and seven frames");
+        world.send(2, MB, &[&receiver]);
+        assert!(has_ended(&flooder) && has_ended(&idle) && !has_ended(&honest) && !has_ended(&receiver));
+        assert_eq!(waiting(&receiver), [2, 2]);
+        world.send(2, 50 * MB, &[&receiver]);
+        assert!(!has_ended(&honest), "what was dropped or sent no longer counts");
+    }
+
+    #[test]
+    fn the_copies_of_a_text_for_many_sockets_count_once() {
+        let world = World::new();
+        let sockets: Vec<_> = (0..100).map(|_| world.open(3)).collect();
+        let sender = world.open(1);
+        world.send(1, 10 * MB, &sockets.iter().map(|socket| &**socket).collect::<Vec<_>>());
+        assert!(!has_ended(&sender));
+        sockets.iter().skip(1).for_each(|socket| assert_eq!(waiting(socket), [1]));
+        world.send(2, 55 * MB, &[&sockets[1]]);
+        assert_eq!(waiting(&sockets[0]), [1], "it counts until the last copy is sent");
+        assert_eq!(waiting(&sockets[1]), [0usize; 0]);
+    }
+
+    #[test]
+    fn a_message_that_is_not_complete_and_a_frame_that_is_written_count_for_the_holder_of_the_socket() {
+        let world = World::new();
+        let [arriving, reading, other] = [1, 2, 3].map(|n| world.open(n));
+        assert!(arriving.received(33 * MB, world.now) && other.received(20 * MB, world.now));
+        let writing = reading.writing(10 * MB);
+        assert!(!has_ended(&arriving));
+        drop(writing);
+        assert!(other.received(11 * MB, world.now), "what is written no longer counts");
+        assert!(!arriving.received(1, world.now), "it has most");
+        drop(arriving);
+        let _writing = reading.writing(40 * MB);
+        assert!(has_ended(&reading) && !has_ended(&other));
+    }
+
+    #[test]
+    fn a_socket_that_has_ended_is_forgotten() {
+        let world = World::new();
+        drop(world.open(1));
+        assert!(world.memory.0.sockets.lock().open.is_empty());
+    }
+}
