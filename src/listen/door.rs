@@ -13,36 +13,34 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::crowd::{Crowd, Place};
 use super::not_http::NotHttp;
-use super::peers::{Peers, Slot};
-use super::progress::Progress;
-use super::socket::{Occupies, TimedSocket};
+use super::peers::{Peers, SOCKETS_MAX, Slot};
+use super::socket::TimedSocket;
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
 use crate::http::head::{ADDED_BYTES_MAX, ADDED_HEADERS_MAX, HEAD_MAX, HEADERS_MAX};
-use crate::telemetry::metrics::Metrics;
 use turn_base::body::REQUEST_TIMEOUT;
-use turn_base::clock::Clock;
+use turn_base::clock;
 use turn_base::throttle::Throttle;
 
-/// Maximum number of open sockets. Further connections wait in the system's queue.
-pub const SOCKETS_MAX: usize = 8_192;
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often connections that wait for too long are ended.
+const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// An open listener with its connections.
 pub(super) struct Door {
     accepting: JoinHandle<()>,
+    overdue: JoinHandle<()>,
     connections: TaskTracker,
-    crowd: Arc<Crowd>,
+    peers: Arc<Peers>,
     requests: TaskTracker,
     handed_over: CancellationToken,
     cut: CancellationToken,
@@ -57,24 +55,23 @@ impl Door {
         is_replica: bool,
         drain: CancellationToken,
     ) -> Self {
-        let (crowd, cut) = (Crowd::new(SOCKETS_MAX), CancellationToken::new());
-        let (connections, requests) = (TaskTracker::new(), TaskTracker::new());
+        let (connections, requests, cut) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
         let handed_over = CancellationToken::new();
+        let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
+        let peers = Peers::new(process.trusted_proxies.clone(), Arc::clone(&clock), Arc::clone(&metrics));
         let inside = Inside {
             routes,
             is_replica,
             keep_alive: process.keep_alive,
-            not_http: Arc::new(NotHttp::new(Arc::clone(&process.clock), Arc::clone(&process.metrics))),
+            not_http: Arc::new(NotHttp::new(clock, metrics)),
             requests: requests.clone(),
             drain,
             handed_over: handed_over.clone(),
             cut: cut.clone(),
         };
-        let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
-        let peers = Peers::new(process.trusted_proxies.clone(), Arc::clone(&clock), Arc::clone(&metrics));
-        let acceptor = Acceptor { listener, crowd: Arc::clone(&crowd), clock, failures: Throttle::new() };
-        let accepting = tokio::spawn(accept_all(acceptor, peers, metrics, inside, connections.clone()));
-        Self { accepting, connections, crowd, requests, handed_over, cut }
+        let accepting = tokio::spawn(accept_all(listener, Arc::clone(&peers), inside, connections.clone()));
+        let overdue = tokio::spawn(end_overdue(Arc::clone(&peers)));
+        Self { accepting, overdue, connections, peers, requests, handed_over, cut }
     }
 
     /// The requests in progress. Waiting for them ends when there is none.
@@ -100,7 +97,7 @@ impl Door {
 
     /// The open sockets.
     pub(super) fn sockets(&self) -> usize {
-        self.crowd.open()
+        self.peers.open()
     }
 
     /// Closes all connections.
@@ -113,70 +110,41 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.overdue.abort();
         self.cut();
     }
 }
 
-async fn accept_all(
-    acceptor: Acceptor,
-    peers: Arc<Peers>,
-    metrics: Arc<Metrics>,
-    inside: Inside,
-    connections: TaskTracker,
-) {
-    while let Some((socket, peer, place)) = acceptor.next(&inside.drain).await {
-        let progress = Progress::new(metrics.discarded_bytes.clone());
-        // Without a slot, the socket is closed at once.
-        if let Some(slot) = peers.admit(peer.ip(), &progress).map(Arc::new) {
-            let crowd = Arc::clone(place.crowd());
-            let socket = TimedSocket::new(socket, progress.clone(), (place, Arc::clone(&slot)));
-            let connection = Connection { socket, peer, slot, progress, crowd };
-            connections.spawn(connection.serve(inside.clone()));
-        }
-    }
-}
-
-/// Accepts connections.
-struct Acceptor {
-    listener: TcpListener,
-    crowd: Arc<Crowd>,
-    clock: Arc<dyn Clock>,
-    failures: Throttle,
-}
-
-impl Acceptor {
-    /// The next connection, or `None` at shutdown.
-    async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, Place)> {
-        tokio::select! {
-            biased;
-            () = end.cancelled() => None,
-            accepted = self.accept() => accepted,
-        }
-    }
-
-    async fn accept(&self) -> Option<(TcpStream, SocketAddr, Place)> {
-        let permit = self.crowd.reserve().await?;
-        loop {
-            match self.listener.accept().await {
-                Ok((socket, peer)) => return Some((socket, peer, self.crowd.take(permit))),
-                Err(error) => {
-                    if let Some(held_back) = self.failures.pass(self.clock.instant()) {
-                        tracing::warn!(%error, held_back, "a connection could not be accepted");
-                    }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Accepts connections until the drain.
+async fn accept_all(listener: TcpListener, peers: Arc<Peers>, inside: Inside, connections: TaskTracker) {
+    let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::new());
+    let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
+    while let Some((place, accepted)) = inside.drain.run_until_cancelled(accept()).await {
+        // The semaphore is never closed.
+        let Ok(place) = place else { return };
+        match accepted {
+            Ok((socket, peer)) => {
+                // Without a row, the socket is closed at once.
+                if let Some(slot) = peers.admit(peer.ip()) {
+                    let socket = TimedSocket::new(socket, Arc::clone(&slot), place);
+                    connections.spawn(serve(slot, socket, peer, inside.clone()));
                 }
+            }
+            Err(error) => {
+                if let Some(held_back) = failures.pass(peers.clock.instant()) {
+                    tracing::warn!(%error, held_back, "a connection could not be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// An accepted connection. Its socket holds its place and its slot, also after an upgrade.
-struct Connection {
-    socket: TimedSocket<(Place, Arc<Slot>)>,
-    peer: SocketAddr,
-    slot: Arc<Slot>,
-    progress: Progress,
-    crowd: Arc<Crowd>,
+async fn end_overdue(peers: Arc<Peers>) {
+    loop {
+        tokio::time::sleep(OVERDUE_INTERVAL).await;
+        peers.end_overdue(clock::deadline(Duration::ZERO));
+    }
 }
 
 /// What all connections share.
@@ -197,48 +165,43 @@ struct Inside {
     cut: CancellationToken,
 }
 
-impl Connection {
-    /// Serves requests until either side closes, or until the request in progress at the drain is answered.
-    async fn serve(self, inside: Inside) {
-        let Self { socket, peer, slot, progress, crowd } = self;
-        let Inside { routes, is_replica, keep_alive, not_http, requests, drain, handed_over, cut } = inside;
-        let of = Served { progress: progress.clone(), slot: Arc::clone(&slot), keep_alive };
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let router = routes.borrow().clone();
-            requests.track_future(serve_one(router, of.clone(), peer, request))
-        });
-        let ends = async {
-            drain.cancelled().await;
-            if slot.is_of_replica() {
-                handed_over.cancelled().await;
-            }
-        };
-        let connection = http(is_replica).serve_connection(TokioIo::new(socket), service).with_upgrades();
-        let mut connection = pin!(connection);
-        let served = async {
-            tokio::select! {
-                biased;
-                ended = &mut connection => ended,
-                () = ends => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        };
-        let ended = tokio::select! {
-            biased;
-            () = progress.close_requested() => return,
-            () = cut.cancelled() => return,
-            never = crowd.wake() => match never {},
-            ended = served => ended,
-        };
-        if let Err(error) = ended {
-            let is_http = !error.is_parse() || error.is_parse_too_large();
-            if let Some(first) = progress.first_bytes().filter(|_| !is_http) {
-                not_http.report(peer, &first);
-            }
-            tracing::debug!(%error, "a connection failed");
+/// Serves requests until either side closes, or until the request in progress at the drain is answered.
+async fn serve(slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr, inside: Inside) {
+    let Inside { routes, is_replica, keep_alive, not_http, requests, drain, handed_over, cut } = inside;
+    let (connection, of_request) = (Arc::clone(&slot.connection), slot);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = routes.borrow().clone();
+        requests.track_future(serve_one(router, Arc::clone(&of_request), keep_alive, peer, request))
+    });
+    let ends = async {
+        drain.cancelled().await;
+        if connection.is_of_replica() {
+            handed_over.cancelled().await;
         }
+    };
+    let mut http = pin!(http(is_replica).serve_connection(TokioIo::new(socket), service).with_upgrades());
+    let served = async {
+        tokio::select! {
+            biased;
+            ended = &mut http => ended,
+            () = ends => {
+                http.as_mut().graceful_shutdown();
+                http.await
+            }
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        () = connection.ended() => return,
+        () = cut.cancelled() => return,
+        ended = served => ended,
+    };
+    if let Err(error) = ended {
+        let is_http = !error.is_parse() || error.is_parse_too_large();
+        if let Some(first) = connection.first_bytes().filter(|_| !is_http) {
+            not_http.report(peer, &first);
+        }
+        tracing::debug!(%error, "a connection failed");
     }
 }
 
@@ -253,49 +216,29 @@ fn http(is_replica: bool) -> http1::Builder {
     http
 }
 
-impl Occupies for (Place, Arc<Slot>) {
-    fn is_counted(&self) -> bool {
-        self.1.is_counted()
-    }
-
-    /// A replica keeps its connections for a time that it knows, and closes them itself.
-    fn is_crowded(&self) -> bool {
-        self.0.crowd().is_crowded() && !self.1.is_of_replica()
-    }
-
-    fn stalled(&self) {
-        self.1.stalled();
-    }
-}
-
-/// The connection of a request.
-#[derive(Clone)]
-struct Served {
-    progress: Progress,
-    slot: Arc<Slot>,
-    keep_alive: Duration,
-}
-
 async fn serve_one(
     router: Router,
-    Served { progress, slot, keep_alive }: Served,
+    slot: Arc<Slot>,
+    keep_alive: Duration,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
+    let connection = &slot.connection;
     let (has_body, is_head) = (!request.body().is_end_stream(), request.method() == Method::HEAD);
     request.extensions_mut().insert(ConnectInfo(peer));
     let socket: Arc<dyn CountedSocket> = slot.clone();
     request.extensions_mut().insert(socket);
-    request.extensions_mut().insert(progress.begin_service(has_body));
+    request.extensions_mut().insert(connection.begin_service(has_body));
     let Ok(mut response) = router.oneshot(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        progress.begin_upgraded(response.extensions_mut().remove());
+        connection.begin_upgraded(response.extensions_mut().remove());
     } else {
         // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
         let bytes = response.body().size_hint().exact().filter(|_| !is_head).unwrap_or(0);
         // A replica closes its connections itself, within the time that one without a request has.
-        let keep_alive = if slot.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
-        progress.end_service(keep_alive, usize::try_from(bytes).unwrap_or(usize::MAX));
+        let keep_alive =
+            if connection.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
+        connection.end_service(keep_alive, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     Ok(response)
 }

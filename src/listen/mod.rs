@@ -19,18 +19,16 @@ use crate::app::App;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 
-mod crowd;
+mod connection;
 mod door;
 mod member_tasks;
 mod not_http;
 mod peers;
-mod progress;
 pub mod replica;
 mod socket;
 
 use door::Door;
-pub use door::SOCKETS_MAX;
-pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
+pub use peers::{SOCKETS_MAX, SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
 /// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.

@@ -1,4 +1,4 @@
-//! A client's socket with three time limits. A request must arrive within `REQUEST_TIMEOUT` of its first byte, body
+//! A client's socket. Its time limits are those of its connection: a request must arrive within `REQUEST_TIMEOUT` of its first byte, body
 //! included. The first request must begin within the same time after the connection is opened. Between requests a connection
 //! may be idle for `KEEP_ALIVE_SECONDS`. Proxies use shorter times, so the proxy closes first and never sends into a closing
 //! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. What follows a request that was answered
@@ -10,17 +10,18 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep_until};
-
-use super::progress::Progress;
-use turn_base::body::REQUEST_TIMEOUT;
 use turn_base::clock;
+
+use super::peers::Slot;
 
 /// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
@@ -42,48 +43,30 @@ const READ_MAX: u64 = 8 * 1024 - 1;
 /// The most bytes of one write. The system takes one write more than its buffer holds.
 const WRITE_MAX: usize = 8 * 1024;
 
-/// The most pieces of one write: a head, and the parts of a body.
-const PARTS_MAX: usize = 16;
-
 /// The most memory of the system for what was written to a client, in bytes.
 pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
 
-/// What an open socket occupies.
-pub(super) trait Occupies: Unpin {
-    /// Whether what is sent to the client counts against its share.
-    fn is_counted(&self) -> bool;
-
-    /// Whether an idle connection must end sooner, because few sockets are free.
-    fn is_crowded(&self) -> bool;
-
-    /// A part of a response waits because the client does not read.
-    fn stalled(&self);
-}
-
-/// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed. It holds what its connection occupies.
-pub(super) struct TimedSocket<H: Occupies> {
+/// A socket that fails with [`io::ErrorKind::TimedOut`] when its client does not read. It holds what its connection occupies.
+pub(super) struct TimedSocket {
     socket: TcpStream,
-    progress: Progress,
-    /// Freed when the socket is closed.
-    held: H,
-    alarm: Pin<Box<Sleep>>,
-    /// Set while a write waits for the client.
-    stall: Option<Pin<Box<Sleep>>>,
+    slot: Arc<Slot>,
+    /// Set while a write waits for the client, and while the socket closes.
+    alarm: Option<Pin<Box<Sleep>>>,
     /// Set while the socket closes: how many bytes may still be thrown away.
     discards: Option<usize>,
+    _place: OwnedSemaphorePermit,
 }
 
-impl<H: Occupies> TimedSocket<H> {
-    /// `held` is freed when the socket is closed.
-    pub(super) fn new(socket: TcpStream, progress: Progress, held: H) -> Self {
+impl TimedSocket {
+    /// `place`: among all sockets.
+    pub(super) fn new(socket: TcpStream, slot: Arc<Slot>, place: OwnedSemaphorePermit) -> Self {
         // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
         // first use.
         let _ = socket.set_nodelay(true);
-        if held.is_counted() {
+        if slot.connection.is_counted() {
             let _ = set_socket_send_buffer_size(&socket, SEND_BUFFER);
         }
-        let alarm = Box::pin(sleep_until(clock::deadline(REQUEST_TIMEOUT)));
-        Self { socket, progress, held, alarm, stall: None, discards: None }
+        Self { socket, slot, alarm: None, discards: None, _place: place }
     }
 
     /// Ready when the client has closed its side, or has used up what may be thrown away.
@@ -97,21 +80,19 @@ impl<H: Occupies> TimedSocket<H> {
                 Poll::Ready(_) => break,
                 Poll::Pending => {
                     self.discards = Some(left);
-                    return self.alarm.as_mut().poll(context);
+                    return self.poll_alarm(LINGER_MAX, context);
                 }
             }
-            self.progress.discarded(buffer.filled().len());
+            let discarded = u64::try_from(buffer.filled().len()).unwrap_or(0);
+            self.slot.peers.metrics.discarded_bytes.inc_by(discarded);
         }
         Poll::Ready(())
     }
 
-    /// Ready when the current phase has lasted too long.
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.progress.deadline(self.held.is_crowded()) else { return Poll::Pending };
-        if self.alarm.deadline() != deadline {
-            self.alarm.as_mut().reset(deadline);
-        }
-        self.alarm.as_mut().poll(context)
+    /// Ready so long after its first call.
+    fn poll_alarm(&mut self, span: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(span))));
+        alarm.as_mut().poll(context)
     }
 
     /// The result of a write, or an error if the client has read nothing for too long.
@@ -121,33 +102,43 @@ impl<H: Occupies> TimedSocket<H> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if sent.is_ready() {
-            self.stall = None;
+            // A socket that closes is flushed again and again, and its time goes on.
+            if self.discards.is_none() {
+                self.alarm = None;
+            }
             return sent;
         }
-        if self.stall.is_none() && self.progress.unwritten().is_some() {
-            self.held.stalled();
+        if self.alarm.is_none() && self.slot.connection.unwritten().is_some() {
+            self.slot.peers.stalled(&self.slot.connection);
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(STALL_MAX))));
-        ready!(stall.as_mut().poll(context));
-        self.progress.discard_unread();
+        ready!(self.poll_alarm(STALL_MAX, context));
+        self.slot.connection.discard_unread();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Takes note of what a write has sent.
+    fn sent(&mut self, sent: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes @ 1..)) = sent {
+            self.slot.connection.sent(bytes);
+        }
+        self.limit_stall(sent, context)
     }
 
     /// The most bytes of one write.
     fn write_max(&self) -> usize {
-        if self.held.is_counted() { WRITE_MAX } else { usize::MAX }
+        if self.slot.connection.is_counted() { WRITE_MAX } else { usize::MAX }
     }
 }
 
-impl<H: Occupies> Drop for TimedSocket<H> {
+impl Drop for TimedSocket {
     fn drop(&mut self) {
-        if self.progress.discards_unread() {
+        if self.slot.connection.discards_unread() {
             let _ = self.socket.set_zero_linger();
         }
     }
 }
 
-impl<H: Occupies> AsyncRead for TimedSocket<H> {
+impl AsyncRead for TimedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -155,20 +146,16 @@ impl<H: Occupies> AsyncRead for TimedSocket<H> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let mut part = (&mut self.socket).take(READ_MAX);
-        match Pin::new(&mut part).poll_read(context, buffer) {
-            Poll::Ready(result) => {
-                let arrived = &buffer.filled()[before..];
-                if !arrived.is_empty() && !self.progress.received(arrived) {
-                    return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.poll_deadline(context).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        let result = ready!(Pin::new(&mut part).poll_read(context, buffer));
+        let arrived = &buffer.filled()[before..];
+        if !arrived.is_empty() && !self.slot.connection.received(arrived) {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        Poll::Ready(result)
     }
 }
 
-impl<H: Occupies> AsyncWrite for TimedSocket<H> {
+impl AsyncWrite for TimedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -176,14 +163,13 @@ impl<H: Occupies> AsyncWrite for TimedSocket<H> {
     ) -> Poll<io::Result<usize>> {
         let bytes = bytes.get(..self.write_max()).unwrap_or(bytes);
         let sent = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.progress.sent(&sent);
-        self.limit_stall(sent, context)
+        self.sent(sent, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = Pin::new(&mut self.socket).poll_flush(context);
         if sent.is_ready() {
-            self.progress.written();
+            self.slot.connection.written();
         }
         self.limit_stall(sent, context)
     }
@@ -193,10 +179,10 @@ impl<H: Occupies> AsyncWrite for TimedSocket<H> {
             left
         } else {
             ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
-            if !self.progress.may_have_unread() {
+            if !self.slot.connection.may_have_unread() {
                 return Poll::Ready(Ok(()));
             }
-            self.alarm.as_mut().reset(clock::deadline(LINGER_MAX));
+            self.alarm = None;
             LINGER_BYTES_MAX
         };
         self.poll_discard(left, context).map(Ok)
@@ -207,34 +193,18 @@ impl<H: Occupies> AsyncWrite for TimedSocket<H> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut parts = [io::IoSlice::new(&[]); PARTS_MAX];
-        let parts = first_part(slices, self.write_max(), &mut parts);
-        let sent = Pin::new(&mut self.socket).poll_write_vectored(context, parts);
-        self.progress.sent(&sent);
-        self.limit_stall(sent, context)
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        if bytes > self.write_max() {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |first| first));
+        }
+        let sent = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.sent(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
     }
-}
-
-/// The first bytes of `slices`, at most `max`.
-fn first_part<'p, 's>(
-    slices: &'s [io::IoSlice<'s>],
-    max: usize,
-    parts: &'p mut [io::IoSlice<'s>; PARTS_MAX],
-) -> &'p [io::IoSlice<'s>] {
-    let (mut left, mut count) = (max, 0);
-    for (part, slice) in parts.iter_mut().zip(slices) {
-        *part = io::IoSlice::new(slice.get(..left).unwrap_or(slice));
-        left -= part.len();
-        count += 1;
-        if left == 0 {
-            break;
-        }
-    }
-    &parts[..count]
 }
 
 #[cfg(test)]

@@ -1,44 +1,41 @@
-//! The state of a connection: what it waits for, until when, and what of its latest response is not written. It is idle while it
-//! waits for its client: for a head, for a body, or for the client to read a response. An idle connection can be told to close, which
-//! makes room for another one of the same peer.
+//! The state of an open connection: what it waits for, until when, and what of its latest response is not written. It is idle while it
+//! waits for its client: for a head, for a body, or for the client to read a response. An idle connection can be told to end, which makes
+//! room for another one of the same peer.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus_client::metrics::counter::Counter;
-use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use super::not_http::FIRST_BYTES;
+use tokio_util::sync::CancellationToken;
 use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
 use turn_base::clock;
 use turn_base::response::Received;
+use turn_ledger::ClientKey;
+
+use super::not_http::FIRST_BYTES;
 
 /// The longest idle time between requests while half of all sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 
-/// The state of a connection, shared by its socket, its service, and the table of peers.
-#[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<SocketState>,
+/// The state of a connection, shared by its socket, its service, and the table of connections.
+pub(super) struct Connection {
+    /// Its place in the order of all connections.
+    pub(super) number: u64,
+    /// The client that it counts for. `None` for a trusted proxy.
+    pub(super) client: Option<ClientKey>,
+    /// Whether the peer turned out to be another replica, which forwards for many clients.
+    is_of_replica: AtomicBool,
+    state: Mutex<State>,
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
-    request_close: Notify,
+    ended: CancellationToken,
     /// Whether the system must discard what the client has not read when the socket is closed.
-    discard_unread: AtomicBool,
-    /// Bytes that were thrown away, of all connections.
-    discarded: Counter,
+    discards_unread: AtomicBool,
 }
 
-#[derive(Debug)]
-struct SocketState {
+struct State {
     phase: Phase,
     /// Whether the latest request has a body, of which a part may be unread.
     has_body: bool,
@@ -59,7 +56,6 @@ pub(super) struct Unwritten {
     pub(super) bytes: usize,
 }
 
-#[derive(Clone, Debug)]
 enum Phase {
     /// No byte of the first request has arrived.
     Opened,
@@ -73,27 +69,44 @@ enum Phase {
     Upgraded { received: Option<Received> },
 }
 
-impl Progress {
-    /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
-    pub(super) fn new(discarded: Counter) -> Self {
-        Self(Arc::new(Shared {
-            state: Mutex::new(SocketState {
+impl Connection {
+    /// A new connection, whose first request must begin within [`REQUEST_TIMEOUT`].
+    pub(super) fn new(number: u64, client: Option<ClientKey>) -> Self {
+        Self {
+            number,
+            client,
+            is_of_replica: AtomicBool::new(false),
+            state: Mutex::new(State {
                 phase: Phase::Opened,
-                first_bytes: Some(Vec::new()),
                 has_body: false,
                 unwritten: None,
+                first_bytes: Some(Vec::new()),
                 since: now(),
             }),
             body_arrived: Arc::default(),
-            request_close: Notify::new(),
-            discard_unread: AtomicBool::new(false),
-            discarded,
-        }))
+            ended: CancellationToken::new(),
+            discards_unread: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether another replica has opened it.
+    pub(super) fn is_of_replica(&self) -> bool {
+        self.is_of_replica.load(Ordering::Relaxed)
+    }
+
+    /// Another replica has opened it. Returns whether that is new.
+    pub(super) fn exempt(&self) -> bool {
+        !self.is_of_replica.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether what is sent counts for a client.
+    pub(super) fn is_counted(&self) -> bool {
+        self.client.is_some() && !self.is_of_replica()
     }
 
     /// Begins to handle a request whose headers have arrived. Returns the deadline of its body.
     pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         let until = match state.phase {
             Phase::Receiving { until } => until,
             _ => clock::deadline(REQUEST_TIMEOUT),
@@ -102,34 +115,34 @@ impl Progress {
         state.first_bytes = None;
         state.has_body = has_body;
         state.since = now();
-        self.0.body_arrived.store(!has_body, Ordering::Relaxed);
-        BodyProgress::new(until, Arc::clone(&self.0.body_arrived))
+        self.body_arrived.store(!has_body, Ordering::Relaxed);
+        BodyProgress::new(until, Arc::clone(&self.body_arrived))
     }
 
     /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
     pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         state.phase = Phase::Idle { keep_alive };
         state.since = now();
         state.unwritten = Some(Unwritten { since: state.since, bytes });
     }
 
-    /// What waits to be written of a response.
-    pub(super) fn unwritten(&self) -> Option<Unwritten> {
-        self.0.state.lock().unwritten
-    }
-
     /// The response switches protocols: from now on no time limit of HTTP applies.
     pub(super) fn begin_upgraded(&self, received: Option<Received>) {
-        self.0.state.lock().phase = Phase::Upgraded { received };
+        self.state.lock().phase = Phase::Upgraded { received };
+    }
+
+    /// What waits to be written of a response.
+    pub(super) fn unwritten(&self) -> Option<Unwritten> {
+        self.state.lock().unwritten
     }
 
     /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let state = self.0.state.lock();
+        let state = self.state.lock();
         let is_busy = match state.phase {
             Phase::Opened | Phase::Idle { .. } | Phase::Receiving { .. } => false,
-            Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
+            Phase::Handled => self.body_arrived.load(Ordering::Relaxed),
             Phase::Upgraded { .. } => true,
         };
         (!is_busy).then_some(state.since)
@@ -137,49 +150,18 @@ impl Progress {
 
     /// Whether unread bytes of a request may be on their way.
     pub(super) fn may_have_unread(&self) -> bool {
-        let state = self.0.state.lock();
+        let state = self.state.lock();
         state.has_body && !matches!(state.phase, Phase::Upgraded { .. })
-    }
-
-    /// Tells the connection to close.
-    pub(super) fn request_close(&self) {
-        self.0.request_close.notify_one();
-    }
-
-    /// Tells the connection to close. What its client has not read is discarded.
-    pub(super) fn request_discard(&self) {
-        self.discard_unread();
-        self.request_close();
-    }
-
-    /// When the socket is closed, what its client has not read is discarded.
-    pub(super) fn discard_unread(&self) {
-        self.0.discard_unread.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the system must discard what the client has not read.
-    pub(super) fn discards_unread(&self) -> bool {
-        self.0.discard_unread.load(Ordering::Relaxed)
-    }
-
-    /// Counts bytes of a request that were thrown away.
-    pub(super) fn discarded(&self, bytes: usize) {
-        self.0.discarded.inc_by(u64::try_from(bytes).unwrap_or(0));
-    }
-
-    /// Resolves when [`Progress::request_close`] was called.
-    pub(super) async fn close_requested(&self) {
-        self.0.request_close.notified().await;
     }
 
     /// The first bytes of a connection on which there was no request.
     pub(super) fn first_bytes(&self) -> Option<Vec<u8>> {
-        self.0.state.lock().first_bytes.clone()
+        self.state.lock().first_bytes.clone()
     }
 
     /// Bytes have arrived. `false` if the connection must end.
     pub(super) fn received(&self, bytes: &[u8]) -> bool {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         if let Some(first) = &mut state.first_bytes {
             first.extend(bytes.iter().take(FIRST_BYTES - first.len()));
         }
@@ -193,36 +175,55 @@ impl Progress {
         }
     }
 
-    /// Records that the client has read something, so its idle time begins again. A flush does not count, because hyper flushes after every
-    /// read, even of a head that arrives byte by byte.
-    pub(super) fn sent(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(written @ 1..)) = written {
-            let mut state = self.0.state.lock();
-            state.since = now();
-            if let Some(unwritten) = &mut state.unwritten {
-                unwritten.bytes = unwritten.bytes.saturating_sub(*written);
-            }
+    /// The client has read so many bytes, so its idle time begins again. A flush does not count, because hyper flushes after every read, even
+    /// of a head that arrives byte by byte.
+    pub(super) fn sent(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.since = now();
+        if let Some(unwritten) = &mut state.unwritten {
+            unwritten.bytes = unwritten.bytes.saturating_sub(bytes);
         }
     }
 
     /// All that was ready has been written. The rest of a response that another replica sends may come later.
     pub(super) fn written(&self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
-    /// When the connection must end. `is_crowded`: while half of all sockets are open.
+    /// Until when it may wait. `is_crowded`: while half of all sockets are open.
     pub(super) fn deadline(&self, is_crowded: bool) -> Option<Instant> {
-        let state = self.0.state.lock();
+        let state = self.state.lock();
         match state.phase {
             Phase::Opened => Some(state.since + REQUEST_TIMEOUT),
-            Phase::Idle { keep_alive } if is_crowded => {
+            // A replica keeps its connections for a time that it knows, and closes them itself.
+            Phase::Idle { keep_alive } if is_crowded && !self.is_of_replica() => {
                 Some(state.since + keep_alive.min(KEEP_ALIVE_CROWDED))
             }
             Phase::Idle { keep_alive } => Some(state.since + keep_alive),
             Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,
         }
+    }
+
+    /// Tells the connection to end.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Returns once the connection must end.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// When the socket is closed, what its client has not read is discarded.
+    pub(super) fn discard_unread(&self) {
+        self.discards_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the system must discard what the client has not read.
+    pub(super) fn discards_unread(&self) -> bool {
+        self.discards_unread.load(Ordering::Relaxed)
     }
 }
 
