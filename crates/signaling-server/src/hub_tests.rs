@@ -140,7 +140,11 @@ async fn a_client_of_which_too_much_waits_loses_its_sockets_and_others_go_on() {
     let (other, of_other) = open(&hub, &holder(), Upgrade::default());
     let _waiting = hub.common.shared.memory.count(&greedy, WAITING_BYTES_MAX);
     let _ = hub.take(text(other, "1"));
-    of_greedy.ended().await;
+    tokio::select! {
+        biased;
+        () = of_greedy.ended() => {}
+        () = std::future::ready(()) => panic!("its socket goes on"),
+    }
     assert_eq!(of_other.outbox.next().await, Frame::Text("1".into()));
 }
 
