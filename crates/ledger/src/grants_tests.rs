@@ -1,6 +1,7 @@
 use super::*;
 use std::time::Duration;
 
+use crate::grants::row::GrantEnd;
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
 use crate::minute_usage::Basis;
