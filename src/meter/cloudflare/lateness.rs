@@ -1,7 +1,7 @@
 //! The test of the lag. It compares two counts of the same hour: the first one when the lag has passed since the end of that
 //! hour, and the second one an hour later. If the count has grown by more than noise, counts settle later than the lag. Then
-//! the lag doubles, up to an hour, and the bound does not hold until the count of a later hour has not grown. The lag shrinks
-//! only when a longer one is configured. Pure: the meter queries and publishes.
+//! the lag doubles, up to an hour, and the bound does not hold until the count of a later hour has not grown. So does the count of a
+//! whole day that is asked for again. The lag shrinks only when a longer one is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
@@ -71,14 +71,22 @@ impl Lateness {
             self.first = Some((window, counted));
             return;
         };
-        let noise = first.share_up(self.sampling).max(NOISE.get().into());
-        let grows = u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise);
-        if grows {
+        self.recount(first, counted);
+        let grows = self.has_grown(first, counted);
+        self.late = self.late.map(|late| LateCounts { grows, ..late });
+    }
+
+    /// Takes a later count of a time that had settled.
+    pub fn recount(&mut self, first: ByteCount, counted: ByteCount) {
+        if self.has_grown(first, counted) {
             self.lag = self.lag.saturating_mul(2).clamp(LAG_MIN, LAG_MAX);
+            self.late = Some(LateCounts { lag: self.lag, grows: true });
         }
-        if grows || self.late.is_some() {
-            self.late = Some(LateCounts { lag: self.lag, grows });
-        }
+    }
+
+    fn has_grown(&self, first: ByteCount, counted: ByteCount) -> bool {
+        let noise = first.share_up(self.sampling).max(NOISE.get().into());
+        u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise)
     }
 }
 

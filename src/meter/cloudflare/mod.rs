@@ -181,7 +181,7 @@ impl CloudflareMeter {
         self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
         self.shown().usage = Some((period, by_name));
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
-        match self.test_lag(now, &mut state.lateness).await {
+        match self.count_windows(now, &mut state.lateness).await {
             Ok(()) => state.untested = 0,
             Err(error) => {
                 let what = "the lag of Cloudflare's analytics was not tested";
@@ -211,34 +211,49 @@ impl CloudflareMeter {
             let until = day.end().min(as_of);
             let count = self.api.count(day.start(), until, age).await?;
             let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
+            let before = self.account.read(|books| books.ledger().day(IceSource::Cloudflare, day));
             match self
                 .account
                 .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
             {
-                ReadingOutcome::Taken => state.days.note(day, until, count),
+                ReadingOutcome::Taken => {
+                    if let Some(before) = before.filter(|before| before.as_of == day.end()) {
+                        self.test_lag(&mut state.lateness, |test| {
+                            test.recount(before.total(), count.total());
+                        });
+                    }
+                    state.days.note(day, until, count);
+                }
                 other => taken = other,
             }
         }
         Ok(taken)
     }
 
-    /// Makes the due counts of the test, and publishes a new result.
-    async fn test_lag(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
+    /// Makes the due counts of the test of the lag.
+    async fn count_windows(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
         while let Some(window) = lateness.due(now) {
             let counted = self.api.count(window.from, window.until, window.age).await?;
-            let before = lateness.late();
-            lateness.take(window, counted.total());
-            let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { continue };
-            self.account.change(|books| books.ledger_mut().set_late_counts(IceSource::Cloudflare, late));
-            let lag_seconds = late.lag.as_secs();
-            if late.grows {
-                let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";
-                tracing::warn!(lag_seconds, remedy, "Cloudflare's counts settle later than the lag");
-            } else {
-                tracing::info!(lag_seconds, "Cloudflare's counts have settled within the lag for an hour");
-            }
+            self.test_lag(lateness, |test| {
+                test.take(window, counted.total());
+            });
         }
         Ok(())
+    }
+
+    /// Gives a count to the test of the lag, and publishes a new result.
+    fn test_lag(&self, lateness: &mut Lateness, take: impl FnOnce(&mut Lateness)) {
+        let before = lateness.late();
+        take(lateness);
+        let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { return };
+        self.account.change(|books| books.ledger_mut().set_late_counts(IceSource::Cloudflare, late));
+        let lag_seconds = late.lag.as_secs();
+        if late.grows {
+            let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";
+            tracing::warn!(lag_seconds, remedy, "Cloudflare's counts settle later than the lag");
+        } else {
+            tracing::info!(lag_seconds, "Cloudflare's counts have settled within the lag for an hour");
+        }
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.

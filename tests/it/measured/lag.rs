@@ -76,6 +76,23 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
 }
 
 #[tokio::test]
+async fn a_day_whose_settled_count_grows_doubles_the_lag_and_voids_the_bound() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    meter.read(&mut state).await.unwrap();
+    cloudflare.analytics().relay("another-key", "2025-01-10T11:05:00Z", 2 * GB, 0);
+    let days = broker.status().await["asOf"].as_str().unwrap()[8..10].parse::<u32>().unwrap();
+    for _ in 0..=days {
+        meter.read(&mut state).await.unwrap();
+    }
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["bandwidthUsedGB"]), (&json!(false), &json!("2.00")));
+    assert!(hint_codes(&status).contains(&"COUNTS_LATE"), "{status}");
+    assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(1_200));
+}
+
+#[tokio::test]
 async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     // The days of the reading are answered, and the hour of the test is not.
