@@ -150,7 +150,7 @@ impl Fault {
                 "COUNTS_MISSING",
                 Severity::Warning,
                 "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
-                "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if a count that was too high was believed, raise the limit by the difference.",
+                "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.",
             ),
             Self::NoProbe => FaultFacts::hint(
                 "NO_PROBE",
@@ -207,7 +207,7 @@ impl Fault {
                 "CLOCK_WRONG",
                 Severity::Warning,
                 "The machine's clock contradicts the ledger, which keeps its own time.",
-                "Check the machine's clock and correct it.",
+                "Run turn-broker doctor, and correct the machine's clock if it is wrong.",
             ),
             Self::ClockAhead => FaultFacts::hint(
                 "CLOCK_WRONG",
@@ -220,20 +220,20 @@ impl Fault {
                 "CLOCK_DISAGREES",
                 Severity::Warning,
                 "The time is uncertain, so usage can pass the limit by more than the status says.",
-                "Wait, and check the machine's clock.",
+                "Run turn-broker doctor, correct the machine's clock if it is wrong, and wait.",
             ),
             Self::LedgerNew => FaultFacts::hint(
                 "LEDGER_NEW",
                 Severity::Warning,
                 "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
-                "Wait, or replace the TURN key to end the unknown credentials now; if the ledger was lost, keep the volume of STATE_DIR.",
+                "Wait, or replace the TURN key to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.",
             )
             .alerts("ledger.new", "ledger.known"),
             Self::LedgerIncomplete => FaultFacts::hint(
                 "LEDGER_LOST_WRITES",
                 Severity::Warning,
                 "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
-                "Wait, or replace the TURN key or secret to end the unknown credentials now.",
+                "Wait, or replace the TURN key or secret to end the unknown credentials sooner.",
             )
             .alerts("ledger.incomplete", "ledger.complete"),
             Self::BoundAboveLimit => FaultFacts::hint(

@@ -19,13 +19,13 @@ const ROWS_SHOWN: &str = "20";
 pub enum OperatorCommand {
     /// Show the state of the budget
     Status,
-    /// List who spends most
+    /// List who spends most, in this period or in the last 1 to 15 minutes
     Spenders {
         /// What to list: users, labels, origins, addresses, calls or single credentials
         #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "grant"])]
         by: String,
         /// Only the last minutes, 1m to 15m: who spends now
-        #[arg(long, value_name = "MINUTES")]
+        #[arg(long, value_name = "5m")]
         since: Option<String>,
     },
     /// List the live credentials with the most bytes
@@ -44,7 +44,7 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Give a user no more credentials, and close the user's signaling sockets; `allow USER` ends it
+    /// Give a user no more credentials, and close the user's signaling sockets and SFU sessions; `allow USER` ends it
     Block {
         /// The user, as in the application's tokens
         #[arg(value_name = "USER", value_parser = path_segment)]
