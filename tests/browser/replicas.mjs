@@ -25,7 +25,7 @@ let browser;
 
 async function run() {
   sites.ayame = await serveSite(5173, 'ayame-page.mjs', ['node_modules/@open-ayame/ayame-web-sdk/dist/ayame.mjs']);
-  sites.peerjs = await serveSite(5174, 'peerjs-page.mjs', ['node_modules/peerjs/dist/peerjs.min.js']);
+  sites.peerjs = await serveSite(5174, 'peerjs-page.mjs', ['node_modules/peerjs/dist/peerjs.min.js', 'picture.mjs']);
   sites.yjs = await serveNpmPage(5175, 'yjs-page.mjs', ['yjs', 'lib0', 'y-protocols', 'y-webrtc'], { 'simple-peer/simplepeer.min.js': '/simple-peer.mjs' });
   sites.rooms = await serveSite(5176, 'rooms-page.mjs', ['index.js', 'ws.js'].map((file) => `node_modules/partysocket/dist/${file}`));
   await startDatabase();

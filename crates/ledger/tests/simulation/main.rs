@@ -67,7 +67,7 @@ fn check(scenario: &Scenario) -> Tally {
 #[expect(clippy::print_stdout, clippy::disallowed_macros, reason = "the report of a run")]
 fn check_seeds(strict: bool) {
     let (steps, only) = (setting("STEPS", 200), setting("SEED", u64::MAX));
-    let seeds = if only == u64::MAX { 0..setting("SEEDS", 200) } else { only..only + 1 };
+    let seeds = if only == u64::MAX { 0..setting("SEEDS", 120) } else { only..only + 1 };
     let mut tally = Tally::default();
     for seed in seeds {
         let scenario = Scenario::random(seed, steps, strict, FAULTS);
