@@ -114,10 +114,12 @@ impl Ledger {
         }
     }
 
-    /// Adds a stored promise. The minutes that have begun have it already.
+    /// Adds a stored promise. The minutes that are over have it already.
     pub(crate) fn restore_promise(&mut self, UsageChange { source, kind, .. }: UsageChange) {
         let ChangeKind::Promise { after: Some(time), .. } = kind else { return };
-        let rest = time.reserved().start.max(Minute::of(self.now).next())..time.until;
+        let current = Minute::of(self.now);
+        let first = if Timeline::keeps_level(source) { current.next() } else { current };
+        let rest = time.reserved().start.max(first)..time.until;
         self.with(source, |timeline| timeline.minutes.change_live(rest, time.level()));
     }
 

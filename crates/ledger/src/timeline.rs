@@ -89,7 +89,14 @@ impl Timeline {
         let mut timeline = Self {
             terms,
             billing_day,
-            minutes: Minutes::open(billing_day.period_at(now), rates, terms.sampling, now, stored),
+            minutes: Minutes::open(
+                billing_day.period_at(now),
+                rates,
+                terms.sampling,
+                now,
+                stored,
+                Self::keeps_level(terms.source),
+            ),
             trial: Trial::new(rates.liability, terms.sampling, Assumption::default(), Default::default()),
             flowed: ByteCount::ZERO,
             now,
@@ -106,6 +113,13 @@ impl Timeline {
         };
         timeline.restore_counts(rates.liability, stored);
         timeline
+    }
+
+    /// Whether the current minute is restored as stored. A session of the SFU that has ended, or takes another rate, leaves in this minute a
+    /// promise that is in no row. For the other sources, the stored minute may have room that was held for a credential which never
+    /// existed.
+    pub(crate) fn keeps_level(source: IceSource) -> bool {
+        source == IceSource::Sfu
     }
 
     /// Takes the changes that must be stored.

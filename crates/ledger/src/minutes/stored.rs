@@ -1,5 +1,5 @@
 //! The minutes from stored rows, and the rows that must be stored. Tests: `src/timeline/tests`.
-//! What is promised after the current minute is not in these rows: the rows of the grants are read after them.
+//! What is promised from the current minute on is not taken from these rows: the rows of the grants are read after them.
 //!
 //! After a restart every sum is computed from all minutes, so it equals the sum that was kept minute by minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -18,12 +18,14 @@ use crate::units::{ByteCount, Timestamp};
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
     /// days that were over belong to this period again.
+    /// `keeps_level`: what is promised in the current minute is as stored, and not what the rows of the grants say.
     pub(crate) fn open(
         period: Period,
         rates: Rates,
         sampling: u32,
         now: Timestamp,
         stored: &SourceRows,
+        keeps_level: bool,
     ) -> Self {
         let days = DayCounts::restore(&stored.days, sampling);
         let mut used = stored.minutes.keys().map(|minute| Day::of(minute.start()));
@@ -50,7 +52,11 @@ impl Minutes {
             }
         }
         let level = minutes.current_cell().level();
-        minutes.change_difference(current.next(), level.negated());
+        if keeps_level {
+            minutes.change_difference(current.next(), level.negated());
+        } else if let Some(cell) = minutes.begun.last_mut() {
+            cell.change_live(level.negated());
+        }
         minutes.fold(period.start);
         let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
         minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));

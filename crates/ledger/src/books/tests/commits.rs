@@ -117,7 +117,7 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
 }
 
 #[test]
-fn of_what_is_held_a_crash_leaves_the_minutes_that_had_begun() {
+fn of_what_is_held_a_crash_leaves_the_minutes_that_were_over() {
     let mut books = stored_books(BudgetMode::Estimate);
     let mut stored = Stored::default();
     let hold = held(&mut books);
@@ -126,8 +126,10 @@ fn of_what_is_held_a_crash_leaves_the_minutes_that_had_begun() {
         books.snapshot().figures.committed.get()
     };
     stored.apply(books.take_batch());
-    assert_eq!(committed(&stored, 0), 15_000_000);
+    assert_eq!(committed(&stored, 0), 0);
     books.advance(at(90_000));
+    stored.apply(books.take_batch());
+    assert_eq!(committed(&stored, 90), 15_000_000);
     books.release(&hold);
     stored.apply(books.take_batch());
     assert_eq!(committed(&stored, 90), 0);

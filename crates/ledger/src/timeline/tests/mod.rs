@@ -94,7 +94,7 @@ fn restarted(
     let stored = SourceRows { minutes: minutes.clone(), trial, ..counts };
     let day = BillingDay::new(1).unwrap();
     let mut again = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
-    again.minutes.change_live(Minute::of(timeline.now).next()..until, ONE);
+    again.minutes.change_live(Minute::of(timeline.now)..until, ONE);
     again
 }
 
