@@ -19,6 +19,16 @@ use super::not_http::FIRST_BYTES;
 /// The longest idle time between requests while half of all sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 
+/// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets so much
+/// in one round trip.
+pub(super) const SEND_BUFFER: usize = 8 * 1024;
+
+/// The most bytes of one write. The system takes one write more than its buffer holds.
+pub(super) const WRITE_MAX: usize = 8 * 1024;
+
+/// The most memory of the system for what was written to a client, in bytes.
+pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
+
 /// The state of a connection, shared by its socket, its service, and the table of connections.
 pub(super) struct Connection {
     /// Its place in the order of all connections.

@@ -17,8 +17,7 @@ use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 use turn_limits::{Held, Share};
 
-use super::connection::Connection;
-use super::socket::SYSTEM_BYTES;
+use super::connection::{Connection, SYSTEM_BYTES};
 use crate::forward::{CONNECTING_MAX, CountedSocket, Nonce};
 use crate::telemetry::metrics::Metrics;
 

@@ -21,6 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep_until};
 use turn_base::clock;
 
+use super::connection::{SEND_BUFFER, WRITE_MAX};
 use super::peers::Slot;
 
 /// The longest time in which a client may read nothing of a response.
@@ -32,19 +33,9 @@ pub const LINGER_MAX: Duration = Duration::from_secs(3);
 /// The most bytes that a socket that closes reads of what is left of a request.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets so much
-/// in one round trip.
-pub(super) const SEND_BUFFER: usize = 8 * 1024;
-
 /// The most bytes of one read: fewer than hyper's first buffer has room for. A read that fills the buffer doubles the next one, and a
 /// request that never ends would keep that.
 const READ_MAX: u64 = 8 * 1024 - 1;
-
-/// The most bytes of one write. The system takes one write more than its buffer holds.
-const WRITE_MAX: usize = 8 * 1024;
-
-/// The most memory of the system for what was written to a client, in bytes.
-pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
 
 /// A socket that fails with [`io::ErrorKind::TimedOut`] when its client does not read. It holds what its connection occupies.
 pub(super) struct TimedSocket {

@@ -5,6 +5,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::listen::connection::SYSTEM_BYTES;
 use crate::listen::peers::tests::peers;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(620);

@@ -254,7 +254,7 @@ impl Sending<'_> {
             Action::Send { to, text } => {
                 let open = self.sockets.get(&to)?;
                 let counted = self.count(&text, &open.mailbox.holder);
-                self.push(open, Frame::Text(text), Some(Sent::new(&self.common.shared.memory, counted)));
+                self.push(open, Frame::Text(text), Some(self.common.shared.memory.queued(&counted)));
             }
             Action::Ping { to } => self.push(self.sockets.get(&to)?, Frame::Ping, None),
             Action::Close { socket, close } => {

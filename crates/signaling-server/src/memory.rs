@@ -15,7 +15,7 @@ use turn_signaling::protocol::Limits;
 
 use crate::broker::{Counted, ServerBroker};
 use crate::inbox::Inbox;
-use crate::outbox::Outbox;
+use crate::outbox::{FRAME_BYTES, Outbox, Sent};
 
 /// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;
@@ -80,6 +80,11 @@ impl Memory {
         counted
     }
 
+    /// Counts one more place of a text in a queue.
+    pub(crate) fn queued(&self, text: &Arc<MemoryUse>) -> Sent {
+        Sent::new(Arc::clone(text), self.count(text.holder(), FRAME_BYTES))
+    }
+
     /// Ends whoever has sent most of what waits, if that is too much.
     pub(crate) fn make_room(&self) {
         let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
@@ -126,7 +131,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::outbox::{Frame, Pushed, Sent};
+    use crate::outbox::{Frame, Pushed};
     use crate::testing::FakeBroker;
     use turn_ledger::ClientKey;
     use turn_signaling::protocol::Closing;
@@ -161,7 +166,7 @@ mod tests {
         fn send(&self, from: u8, bytes: usize, to: &[&Mailbox]) {
             let text = Arc::new(self.memory.count(&holder(from), bytes));
             for to in to {
-                let sent = Sent::new(&self.memory, Arc::clone(&text));
+                let sent = self.memory.queued(&text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
                 assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
             }

@@ -13,14 +13,12 @@ use turn_limits::{Holder, MemoryUse, Share};
 use turn_signaling::flood::largest_sender;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
-use crate::memory::Memory;
-
 /// The longest time for which a frame may wait.
 pub(crate) const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);
 /// One part in so many of a full queue is much: whoever has sent it loses it.
 const FLOOD_PART: usize = 4;
 /// What a frame occupies in a queue beside its text, in bytes.
-const FRAME_BYTES: usize = 128;
+pub(crate) const FRAME_BYTES: usize = 128;
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +78,8 @@ pub(crate) enum Pushed {
 }
 
 impl Sent {
-    /// `text`: what counts the bytes of the text, for its sender.
-    pub(crate) fn new(memory: &Memory, text: Arc<MemoryUse>) -> Self {
-        let place = memory.count(text.holder(), FRAME_BYTES);
+    /// `text` counts the bytes of the text, `place` those of its place in this queue, [`FRAME_BYTES`]; both for its sender.
+    pub(crate) fn new(text: Arc<MemoryUse>, place: MemoryUse) -> Self {
         Self { text, _place: place }
     }
 }
@@ -199,16 +196,16 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::FakeBroker;
     use turn_base::clock;
     use turn_ledger::ClientKey;
+    use turn_limits::{MemoryBounds, MemoryQuota};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
     const OWNER: u8 = 1;
 
     struct World {
         outbox: Outbox,
-        memory: Memory,
+        memory: MemoryQuota,
         now: Instant,
     }
 
@@ -217,7 +214,11 @@ mod tests {
             let limits = Limits { frame_max: 100, queued_frames_max, queued_bytes_max, too_slow: TOO_SLOW };
             Self {
                 outbox: Outbox::new(holder(OWNER), limits),
-                memory: Memory::new(Arc::<FakeBroker>::default()),
+                memory: MemoryQuota::new(MemoryBounds {
+                    own: 0,
+                    client_max: 1_000_000,
+                    total_max: 1_000_000,
+                }),
                 now: clock::deadline(Duration::ZERO),
             }
         }
@@ -227,8 +228,12 @@ mod tests {
         }
 
         fn send(&self, from: u8, text: &'static str) -> Pushed {
-            let counted = Arc::new(self.memory.count(&holder(from), text.len()));
-            let sent = Sent::new(&self.memory, counted);
+            let count = |bytes| {
+                let mut counted = self.memory.open(holder(from));
+                assert!(counted.try_resize(bytes));
+                counted
+            };
+            let sent = Sent::new(Arc::new(count(text.len())), count(FRAME_BYTES));
             self.outbox.push(Frame::Text(text.into()), Some(sent), self.now)
         }
 
