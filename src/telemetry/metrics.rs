@@ -185,8 +185,8 @@ metrics! {
     pub connections_ended: Outcomes = outcomes("connections_ended"),
     /// Connections not opened: the `grant` has 64, the `address` 256, or the `table` is full.
     pub connections_refused: Outcomes = outcomes("connections_refused"),
-    /// Signaling sockets that were `refused`, or closed as `too_slow`, `unfinished` or `memory`; webhooks and mints that had `no_task`; credentials
-    /// of members that left, which were `not_asked` to end.
+    /// Signaling sockets that were `refused`, or closed as `too_slow`, `unfinished` or `memory`; webhooks and mints that had `no_task`;
+    /// credentials of members that left, which were `not_asked` to end.
     pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
     /// What bounds of signaling have dropped. Sockets: `flood`, `too_long`, `subscription`, `old_socket`. Messages: `not_kept`,
     /// `expired`, `fan_out`. Newcomers: `no_place`. Requests: `quota`. Rows: `forgotten`.

@@ -138,8 +138,7 @@ impl Ledger {
 
     /// When the period before this one began.
     pub(crate) fn last_period_start(&self) -> Timestamp {
-        let last = Timestamp::from_millis(self.period.start.as_millis().saturating_sub(1));
-        self.terms.billing_day.period_at(last).start
+        self.terms.billing_day.period_until(self.period.start).start
     }
 
     /// Every source that issues grants or is read.
@@ -229,10 +228,7 @@ impl Ledger {
 
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
-        let before = |period: &Period| {
-            let last = Timestamp::from_millis(period.start.as_millis().saturating_sub(1));
-            Some(self.terms.billing_day.period_at(last))
-        };
+        let before = |period: &Period| Some(self.terms.billing_day.period_until(period.start));
         let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
         let used = |period: Period| {
             self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)

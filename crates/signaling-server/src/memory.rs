@@ -1,5 +1,5 @@
 //! What waits in the memory of all sockets: frames in their queues, and messages that are not complete. It has one bound, and counts for
-//! whoever has sent it. Beyond the bound, whoever has most loses its sockets, and its frames in the queues of others. So those who only
+//! its sender. Beyond the bound, the sender of most of it loses its sockets, and its frames in the queues of others. So clients that only
 //! receive a flood keep their sockets.
 
 use std::collections::HashMap;
@@ -85,7 +85,7 @@ impl Memory {
         Sent::new(Arc::clone(text), self.count(text.holder(), FRAME_BYTES))
     }
 
-    /// Ends whoever has sent most of what waits, if that is too much.
+    /// If too much waits, ends the sockets of the sender of most of it.
     pub(crate) fn make_room(&self) {
         let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
         let sockets: Vec<_> = self.0.sockets.lock().open.values().filter_map(Weak::upgrade).collect();

@@ -1,6 +1,6 @@
 //! The frames that wait for one socket. Their number, their bytes and their time are bounded. The protocol puts frames in without waiting.
-//! When the queue is full, whoever has sent much of it loses that, so that nobody makes another client too slow. If nobody has, the client
-//! reads too slowly: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
+//! When the queue is full, a client that has sent much of it loses that part, so that nobody makes another client too slow. If there is no
+//! such client, the reader is too slow: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use turn_signaling::protocol::{Closing, Limits, Text};
 
 /// The longest time for which a frame may wait.
 pub(crate) const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);
-/// One part in so many of a full queue is much: whoever has sent it loses it.
+/// One part in so many of a full queue is much: its sender loses it.
 const FLOOD_PART: usize = 4;
 /// What a frame occupies in a queue beside its text, in bytes.
 pub(crate) const FRAME_BYTES: usize = 128;
@@ -31,7 +31,7 @@ pub(crate) enum Frame {
     Close(Closing),
 }
 
-/// What a text that waits counts as, for whoever has sent it.
+/// What a text that waits counts as, for its sender.
 #[derive(Debug)]
 pub(crate) struct Sent {
     /// The text. Its copies for other sockets share it.
@@ -158,7 +158,7 @@ impl Queue {
         self.frames.push_back(Queued { frame, sent, since });
     }
 
-    /// Drops the frames of whoever has sent most, if that is much, and if it is not the owner of the queue. Returns how many. A frame weighs its
+    /// Drops the frames of the largest sender, if they are much of the queue and not of its owner. Returns how many. A frame weighs its
     /// bytes, and its part of the bound on frames.
     fn drop_flood(&mut self, owner: &Holder, limits: &Limits) -> usize {
         let weight = |frame: &Frame| frame.bytes() + limits.queued_bytes_max / limits.queued_frames_max;

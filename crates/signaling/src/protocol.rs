@@ -189,7 +189,7 @@ impl Event<Text> {
 /// What a protocol asks of the shell. Actions are carried out in their order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a text frame. If the queue of the socket is full, whoever has sent much of it loses that. Otherwise the socket is closed.
+    /// Send a text frame. If the queue of the socket is full, a sender of much of it loses that part. If there is none, the socket is closed.
     Send {
         /// To this socket.
         to: SocketId,

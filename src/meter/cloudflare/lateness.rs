@@ -71,22 +71,19 @@ impl Lateness {
             self.first = Some((window, counted));
             return;
         };
-        self.recount(first, counted);
-        let grows = self.has_grown(first, counted);
+        let grows = self.recount(first, counted);
         self.late = self.late.map(|late| LateCounts { grows, ..late });
     }
 
-    /// Takes a later count of a time that had settled.
-    pub fn recount(&mut self, first: ByteCount, counted: ByteCount) {
-        if self.has_grown(first, counted) {
-            self.lag = self.lag.saturating_mul(2).clamp(LAG_MIN, LAG_MAX);
-            self.late = Some(LateCounts { lag: self.lag, grows: true });
-        }
-    }
-
-    fn has_grown(&self, first: ByteCount, counted: ByteCount) -> bool {
+    /// Takes a later count of a time that had settled. Returns whether it has grown.
+    pub fn recount(&mut self, first: ByteCount, counted: ByteCount) -> bool {
         let noise = first.share_up(self.sampling).max(NOISE.get().into());
-        u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise)
+        let grows = u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise);
+        if grows {
+            self.lag = self.lag.saturating_mul(2).clamp(LAG_MIN, LAG_MAX);
+            self.late = Some(LateCounts { lag: self.lag, grows });
+        }
+        grows
     }
 }
 

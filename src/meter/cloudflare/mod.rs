@@ -170,7 +170,7 @@ impl CloudflareMeter {
         // After the lag has grown, the same minutes are counted again until later ones have settled.
         let as_of = settled.max(state.as_of);
         let age = lag.min(now.since(as_of));
-        let period = period_until(as_of, self.billing_day);
+        let period = self.billing_day.period_until(as_of);
         self.look_for_probes(as_of, age).await?;
         let mut taken = self.read_days(state, period, as_of, age).await?;
         if self.probe_if_due(&mut state.probe).await {
@@ -306,11 +306,6 @@ fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
     pause.unwrap_or_default().max(interval)
 }
 
-/// The period that contains or ends at `as_of`.
-fn period_until(as_of: Timestamp, billing_day: BillingDay) -> Period {
-    billing_day.period_at(Timestamp::from_millis(as_of.as_millis().saturating_sub(1)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,7 +337,7 @@ mod tests {
     fn asked_at(now: &str) -> (Timestamp, Timestamp) {
         let first = BillingDay::new(1).unwrap();
         let as_of = settled_minute(at(now), Duration::from_secs(600)).unwrap();
-        (period_until(as_of, first).start, as_of)
+        (first.period_until(as_of).start, as_of)
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl CoturnUsage {
         now.since(self.complete_at) > LISTING_GAP
     }
 
-    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the billed bytes of each grant. `None`:
-    /// it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
+    /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the
+    /// billed bytes of each grant. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
     pub fn take(
         &mut self,
         listing: &Listing,

@@ -185,7 +185,7 @@ impl Minutes {
         let estimates = self.days.of(uncounted).filter_map(|(_, count)| count.estimated);
         let unexplained = bytes.minus(estimates.fold(ByteCount::ZERO, ByteCount::plus));
         if unexplained > ByteCount::ZERO {
-            let day = Day::of(Timestamp::from_millis(self.period.start.as_millis().saturating_sub(1)));
+            let day = Day::until(self.period.start);
             let before = self.days.get(day);
             self.days.set(day, DayCount { other: before.other.plus(unexplained), ..before });
         }

@@ -31,6 +31,11 @@ impl BillingDay {
         self.0
     }
 
+    /// The period that contains or ends at `at`.
+    pub fn period_until(self, at: Timestamp) -> Period {
+        self.period_at(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
+    }
+
     /// The period that contains `at`.
     pub fn period_at(self, at: Timestamp) -> Period {
         let date = at.to_utc().date_naive();

@@ -1,6 +1,6 @@
 //! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message
-//! is dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. Whoever has most
-//! of what waits for an id makes room for others, with its latest messages.
+//! is dropped. Everything is bounded: for each id, for each client or user, and in all. What exceeds a bound is dropped. The sender of
+//! most of what waits for an id makes room for others, with its latest messages.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -146,8 +146,8 @@ fn fits(queue: &VecDeque<Message>, message: &Message) -> bool {
     queue.len() < MESSAGES_PER_ID_MAX && bytes + message.text.len() <= BYTES_PER_ID_MAX
 }
 
-/// The message that gives way to another one: the latest of whoever has most, but not its only one. `None` if the sender of the other one
-/// would have as much.
+/// The message that gives way to another one: the latest of the largest sender, but not its only one. `None` if the sender of the other
+/// one would have as much.
 fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     let parts = || queue.iter().map(|waiting| (&waiting.holder, waiting.weight()));
     let (largest, weight) = largest_sender(parts())?;
