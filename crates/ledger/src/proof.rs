@@ -13,6 +13,8 @@ use crate::units::slot::Minute;
 
 /// A probe is made for counts without bytes. After this time, what it relayed should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
+/// Bytes that are counted within so many minutes prove a time.
+const HOUR: u64 = 60;
 /// The most probes that wait until they are counted: two days with one each half hour. No further ones are made then.
 const UNSHOWN_MAX: usize = 96;
 
@@ -74,10 +76,11 @@ impl CountProof {
         self.unshown.iter().copied()
     }
 
-    /// A count shows the probe of this minute.
+    /// A count shows the probe of this minute. So the counts of the hour before it are not empty, and one that sampling lost is not missed.
     pub(crate) fn show(&mut self, minute: Minute) {
         if self.unshown.remove(&minute) {
             self.shown_until = self.shown_until.max(minute.end());
+            self.unshown.retain(|other| *other > minute || minute.since(*other) > HOUR);
         }
     }
 
@@ -110,6 +113,18 @@ mod tests {
         proof.show(minute(20));
         assert!(proof.believes(at(21), at(5), false, at(31)) && !proof.needs_probe());
         assert!(!proof.believes(at(22), at(21), false, at(32)), "that probe is older than this time");
+    }
+
+    #[test]
+    fn a_probe_that_is_never_counted_is_not_missed_if_the_hour_has_another_one() {
+        for (second, is_believed) in [(80, true), (81, false)] {
+            let mut proof = CountProof::default();
+            assert!(!proof.believes(at(10), at(5), false, at(20)));
+            proof.note(minute(20));
+            proof.note(minute(second));
+            proof.show(minute(second));
+            assert_eq!(proof.believes(at(second + 1), at(5), false, at(99)), is_believed);
+        }
     }
 
     #[test]

@@ -303,7 +303,12 @@ impl Books {
         }
         let now = self.now();
         let entry = self.connections.heartbeat(&mut self.grants, caller, id, report, now)?;
-        Ok(self.apply(entry))
+        let outcome = self.apply(entry);
+        if let Some((source, excess, raised)) = self.grants.judge_vouched(now) {
+            self.ledger.apply_all(raised);
+            self.ledger.note_excess(source, excess);
+        }
+        Ok(outcome)
     }
 
     /// Applies a connection's last report and closes it. `None` if it was not open.

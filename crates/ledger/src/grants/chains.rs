@@ -1,6 +1,6 @@
-//! What counts show of a chain of renewals above its promise. Tests: `src/books/spending/tests/chains.rs`.
+//! What counts and app servers show of a chain of renewals above its promise. Tests: `src/books/spending/tests/chains.rs`.
 //! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
-//! chain that relays more beside idle ones. Its promises are raised to the rate that its counts show, and no others.
+//! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
@@ -31,8 +31,10 @@ pub(super) struct Chains {
     renewed: BTreeMap<GrantId, GrantId>,
     /// Those of which more was counted than promised, with the end of the count.
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
-    /// What was counted of each above the assumed rate. A restart forgets it: the sum is stored.
+    /// What was counted of each above the assumed rate, or vouched for. A restart forgets it: the sum is stored.
     judged: BTreeMap<(IceSource, GrantId), Excess>,
+    /// The grant of which an app server has spoken since somebody looked.
+    pub(super) vouched: Option<GrantId>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
@@ -95,7 +97,7 @@ impl Grants {
         let counted = self.counted_of(&grants);
         let Some(first) = grants.first().copied() else { return };
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
-        let is_fast = || self.excess(&grants, source, counted, until).is_some();
+        let is_fast = || self.counted_excess(&grants, source, counted, until).is_some();
         if has_room && (self.is_over_limit(&grants, counted) || is_fast()) {
             self.chains.suspects.insert((source, first), until);
         }
@@ -130,9 +132,31 @@ impl Grants {
         let first = *suspect.grants.first()?;
         self.chains.suspects.remove(&(source, first))?;
         self.note_over_limit(&suspect.grants, counted);
-        let excess = self.excess(&suspect.grants, source, counted, suspect.until)?;
-        if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&(source, first)) {
-            let judged = self.chains.judged.entry((source, first)).or_default();
+        let excess = self.counted_excess(&suspect.grants, source, counted, suspect.until)?;
+        // It may have been renewed since it was asked for.
+        Some(self.raise(source, &self.chain_of(first, source), excess))
+    }
+
+    /// An app server has spoken of a grant since the last call. Returns its source and the same as [`Self::judge`]. A session of the SFU is
+    /// promised by its tracks, not at the assumed rate.
+    pub(crate) fn judge_vouched(&mut self, now: Timestamp) -> Option<(IceSource, Excess, Vec<UsageChange>)> {
+        let id = self.chains.vouched.take()?;
+        let source = self.any(id)?.source;
+        if source == IceSource::Sfu {
+            return None;
+        }
+        let grants = self.chain_of(id, source);
+        let excess = self.excess(&grants, self.vouched_of(&grants), 0, now)?;
+        let (sum, changes) = self.raise(source, &grants, excess);
+        Some((source, sum, changes))
+    }
+
+    /// Raises the promises of a chain to the rate that was seen.
+    fn raise(&mut self, source: IceSource, grants: &[GrantId], excess: Excess) -> (Excess, Vec<UsageChange>) {
+        if let Some(first) = grants.first().map(|first| (source, *first))
+            && (self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&first))
+        {
+            let judged = self.chains.judged.entry(first).or_default();
             *judged = judged.max(excess);
         }
         let per_minute = promised_at(excess.rate);
@@ -140,27 +164,37 @@ impl Grants {
             let raised = |time: PromisedTime| time.per_minute.max(per_minute);
             row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
         };
-        let changes = suspect.grants.iter().filter_map(|id| self.change_promise(*id, raise)).collect();
+        let changes = grants.iter().filter_map(|id| self.change_promise(*id, raise)).collect();
         let of_source = self.chains.judged.iter().filter(|((of, _), _)| *of == source);
         let sum = |sum: Excess, (_, excess): (_, &Excess)| Excess {
             bytes: sum.bytes.plus(excess.bytes),
             rate: sum.rate.max(excess.rate),
         };
-        Some((of_source.fold(Excess::default(), sum), changes))
+        (of_source.fold(Excess::default(), sum), changes)
     }
 
-    /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond the margin of the count, and
-    /// the average rate that they show.
-    fn excess(
+    /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` as well if its counts are not exact.
+    fn counted_excess(
         &self,
         grants: &[GrantId],
         source: IceSource,
         counted: ByteCount,
         until: Timestamp,
     ) -> Option<Excess> {
-        if !source.counts_grants_exactly() {
-            return None;
-        }
+        let margin = counted.share_up(self.terms.sampling(source));
+        let excess = || self.excess(grants, counted, margin, until);
+        if source.counts_grants_exactly() { excess() } else { None }
+    }
+
+    /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average
+    /// rate that they show.
+    fn excess(
+        &self,
+        grants: &[GrantId],
+        relayed: ByteCount,
+        margin: u128,
+        until: Timestamp,
+    ) -> Option<Excess> {
         let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
         // Nothing before the first one is in the table, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;
@@ -173,12 +207,11 @@ impl Grants {
         let minutes = |(from, time): &(Minute, PromisedTime)| time.until.min(until).since((*from).max(start));
         let promised = times.iter().map(minutes).fold(EDGES, u64::saturating_add);
         let most = self.terms.per_minute.saturating_mul(promised.into());
-        let margin = counted.share_up(self.terms.sampling(source));
-        let bytes = u128::from(counted.get()).checked_sub(most.saturating_add(margin));
+        let bytes = u128::from(relayed.get()).checked_sub(most.saturating_add(margin));
         let bytes = bytes.filter(|bytes| *bytes > 0)?;
         let end = times.iter().map(|(_, time)| time.until).max()?;
         let seconds = u128::from(end.min(until).since(begin.max(start)).max(1)).saturating_mul(60);
-        let bits = u128::from(counted.get()).saturating_mul(8).div_ceil(seconds);
+        let bits = u128::from(relayed.get()).saturating_mul(8).div_ceil(seconds);
         let rate = BitRate::new(u64::try_from(bits).unwrap_or(u64::MAX));
         Some(Excess { bytes: ByteCount::saturating(bytes), rate })
     }

@@ -54,21 +54,22 @@ impl Grants {
         }
     }
 
-    /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it.
+    /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it, and
+    /// [`Self::judge_vouched`] compares it with the promise.
     pub(crate) fn vouch(&mut self, id: Option<GrantId>, charge: &ConnectionCharge) {
-        let known = id.and_then(|id| Some((id, self.get(id)?.source)));
-        let Some((id, source)) = known.filter(|_| self.has_grant_limit()) else {
+        let Some((id, source)) = id.and_then(|id| Some((id, self.get(id)?.source))) else {
             return;
         };
         let [more, _] = charge.since(self.period.start);
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
+        self.chains.vouched = Some(id);
         let grants = self.chain_of(id, source);
         self.note_over_limit(&grants, self.vouched_of(&grants));
     }
 
     /// What app servers have said of these grants in this period.
-    fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
+    pub(super) fn vouched_of(&self, grants: &[GrantId]) -> ByteCount {
         let rows = grants.iter().filter_map(|id| self.any(*id));
         rows.map(|row| self.spent_of(row).vouched).fold(ByteCount::ZERO, ByteCount::plus)
     }

@@ -57,6 +57,28 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
 }
 
 #[test]
+fn an_app_server_that_reports_more_than_a_promise_does_the_same_and_a_page_does_not() {
+    for (is_vouched, raised_to) in [(false, MINUTE_BYTES), (true, 900 * MINUTE_BYTES / 30)] {
+        let (mut broker, ann) = among_idle_ones();
+        let caller = if is_vouched { Caller::Reporter } else { Caller::Grant(ann) };
+        broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+        // 90 Mbps for the second ten minutes and the third.
+        for seconds in (610..=1_800).step_by(10) {
+            broker.books.advance(at(seconds));
+            let bytes = (seconds - 600) * 900 * MINUTE_BYTES / 1_200;
+            let report = Report { bytes_received: Some(bytes), ..Report::default() };
+            broker.books.heartbeat(caller, "c", report).unwrap();
+        }
+        let promised = if is_vouched { 32 } else { 900 };
+        assert_eq!(excess(&broker).bytes.get(), (900 - promised) * MINUTE_BYTES);
+        assert_eq!(broker.books.snapshot().rate_holds(), !is_vouched);
+        assert_eq!(per_minute(&broker, ann), raised_to);
+        broker.restart();
+        assert_eq!(broker.books.snapshot().rate_holds(), !is_vouched);
+    }
+}
+
+#[test]
 fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
     let (mut broker, ann) = among_idle_ones();
     assert!(broker.count(at(600), false, &[(ann.id, 100 * MINUTE_BYTES)], 0));
