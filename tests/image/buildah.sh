@@ -36,12 +36,14 @@ for kind in "$host/debug" debug; do
 done
 ours=broker
 for package in crates/*; do ours="$ours|$(basename "$package" | tr - .)"; done
+# Nothing here needs the ledger to be fast, and without optimization it compiles in a quarter of the time.
+printf '[profile.dev.package.turn-ledger]\nopt-level = 0\n' >"$cache/cargo.toml"
 find "$compiled" -mindepth 3 -regextype posix-extended -regex ".*/(lib)?turn[-_]($ours)[^/]*" -prune -exec rm -r {} +
 
 engine_build() {
     b bud --layers --pull-never --format docker --isolation chroot --iidfile "$work/image" \
         -v "$toolchain:/usr/local/toolchain:ro" -v "$cargo_home/registry:$cargo_home/registry" \
-        -v "$compiled:/src/target" "$@" &&
+        -v "$compiled:/src/target" -v "$cache/cargo.toml:/.cargo/config.toml:ro" "$@" &&
         image=$(cat "$work/image")
 }
 engine_inspect() { b inspect --type image "$image"; }
