@@ -101,7 +101,7 @@ impl Mint {
                 account: Arc::clone(&self.account),
                 id,
                 username,
-                key: grant.key.as_deref().copied(),
+                key: grant.key,
             }),
             (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),
             (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),

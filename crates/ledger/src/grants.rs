@@ -30,13 +30,11 @@ pub(crate) mod terms;
 mod username;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
 use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
-use crate::key_name::KeyName;
 use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::Shards;
@@ -90,8 +88,6 @@ pub struct Grants {
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
-    /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
-    key_ends: BTreeMap<Arc<KeyName>, Minute>,
     /// The grants of server keys by the user name of their credential.
     by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
@@ -166,7 +162,6 @@ impl Grants {
 
     /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
     pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
-        note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
             note_expiry(&mut self.latest_expiry, &row);
             self.by_username.add(id, &row);
@@ -181,11 +176,6 @@ impl Grants {
     pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
         let left = self.dropped.get(&source).map(|dropped| dropped.expiry);
         self.latest_expiry.get(&source).copied().max(left).unwrap_or_default()
-    }
-
-    /// Whether a grant of this TURN key may be alive.
-    pub fn key_is_used(&self, key: KeyName, now: Timestamp) -> bool {
-        self.key_ends.get(&key).is_some_and(|end| end.start() > now)
     }
 
     /// Removes a grant whose credential was not handed out, with its promise.
@@ -313,14 +303,10 @@ impl Grants {
     /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most [`ROWS_AT_ONCE`] of
     /// each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        let is_all = self.forget_past()
+        self.forget_past()
             && self.end_due(now, ROWS_AT_ONCE)
             && self.leave_oldest()
-            && self.recent.forget_old(now);
-        if is_all {
-            self.key_ends.retain(|_, end| end.start() > now);
-        }
-        is_all
+            && self.recent.forget_old(now)
     }
 
     /// Whether a grant is in the table, live or ended.
@@ -355,17 +341,6 @@ impl Grants {
 fn note_expiry(latest: &mut BTreeMap<IceSource, Timestamp>, row: &GrantRow) {
     let expiry = latest.entry(row.source).or_default();
     *expiry = row.latest_expiry().max(*expiry);
-}
-
-/// Notes until when a grant keeps the key that minted it. All rows of a key share its name.
-fn note_key_end(ends: &mut BTreeMap<Arc<KeyName>, Minute>, row: &mut GrantRow) {
-    if let Some(until) = row.alive_until()
-        && let Some(key) = &mut row.key
-    {
-        *key = ends.get_key_value(key).map_or_else(|| Arc::clone(key), |(known, _)| Arc::clone(known));
-        let end = ends.entry(Arc::clone(key)).or_insert(until);
-        *end = until.max(*end);
-    }
 }
 
 #[cfg(test)]

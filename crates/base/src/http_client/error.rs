@@ -66,15 +66,6 @@ impl CallError {
         }
     }
 
-    /// Whether the request changed nothing, and will change nothing.
-    pub fn had_no_effect(&self) -> bool {
-        match self {
-            Self::Unsendable | Self::Connect(_) => true,
-            Self::Status { status, .. } => status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT,
-            Self::Timeout | Self::Broken(_) | Self::TooLong(_) | Self::Unusable(_) => false,
-        }
-    }
-
     /// The wait that the service requested.
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
@@ -169,7 +160,7 @@ mod tests {
         let client = || Client::builder().dns_resolver(Arc::new(NoAddress { is_slow: true }));
         let short = Duration::from_millis(1);
         let error = failure(client().connect_timeout(short), "http://secret.example").await;
-        assert!(matches!(error, CallError::Connect(_)) && error.had_no_effect(), "{error}");
+        assert!(matches!(error, CallError::Connect(_)), "{error}");
         assert_eq!(failure(client().timeout(short), "http://secret.example").await, CallError::Timeout);
     }
 
@@ -182,22 +173,6 @@ mod tests {
             assert!(!CallError::of_status(refusal).is_temporary(), "{refusal}");
         }
         assert!(CallError::Timeout.is_temporary() && !CallError::Unsendable.is_temporary());
-    }
-
-    #[test]
-    fn only_a_refusal_says_that_nothing_was_changed() {
-        for (error, expected) in [
-            (CallError::of_status(403), true),
-            (CallError::of_status(429), true),
-            (CallError::Unsendable, true),
-            (CallError::Connect("refused".to_owned()), true),
-            (CallError::of_status(408), false),
-            (CallError::of_status(502), false),
-            (CallError::Timeout, false),
-            (CallError::Unusable("no JSON".to_owned()), false),
-        ] {
-            assert_eq!(error.had_no_effect(), expected, "{error}");
-        }
     }
 
     #[test]

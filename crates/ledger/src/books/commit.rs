@@ -4,7 +4,6 @@
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Books;
@@ -225,7 +224,7 @@ impl Books {
             let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
             let username = username.filter(|_| is_of_server || grant.source.revokes_by_name());
             let mut row = GrantRow::new(grant, username, Some(promise.time));
-            (row.client, row.spender, row.key) = (client, spender, key.map(Arc::new));
+            (row.client, row.spender, row.key) = (client, spender, key);
             if address.is_some() || hold.clock_ahead > Duration::ZERO {
                 let ahead = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);
                 (row.extra_mut().address, row.extra_mut().clock_ahead_millis) = (address, ahead);

@@ -6,7 +6,7 @@
 
 use super::dropped::Dropped;
 use super::row::{GrantRow, GrantState};
-use super::{Grants, ROWS_AT_ONCE, note_key_end};
+use super::{Grants, ROWS_AT_ONCE};
 use std::time::Duration;
 
 use crate::promise::PromisedTime;
@@ -52,7 +52,6 @@ impl Grants {
                 self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
                 self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
-                note_key_end(&mut self.key_ends, row);
             }
             if let Some(by) = row.extra().renewed_by {
                 self.chains.note(*id, by);

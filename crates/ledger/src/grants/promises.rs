@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::row::{GrantRow, GrantState};
-use super::{Grants, ROWS_AT_ONCE, note_key_end};
+use super::{Grants, ROWS_AT_ONCE};
 use crate::clients::{Clients, Holder};
 use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
@@ -75,7 +75,6 @@ impl Grants {
         let before = row.promise();
         change(row);
         let after = row.promise();
-        note_key_end(&mut self.key_ends, row);
         self.dirty.note(id);
         self.replace_promise(before.as_ref(), after.as_ref())
     }

@@ -49,7 +49,7 @@ pub struct GrantRow {
     /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
-    pub key: Option<Arc<KeyName>>,
+    pub key: Option<KeyName>,
     /// What few grants have, so that the others take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
 }
