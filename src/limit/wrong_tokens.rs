@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use turn_ledger::ClientKey;
-use turn_limits::{ClientRate, Rate};
+use turn_limits::{PerHolder, Rate};
 
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -41,7 +42,7 @@ impl Role {
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
-    rate: ClientRate,
+    rate: Mutex<PerHolder>,
     log: Throttle,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -50,7 +51,7 @@ pub struct WrongTokens {
 impl WrongTokens {
     /// No wrong token yet.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let rate = ClientRate::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX);
+        let rate = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
         Self { rate, log: Throttle::new(), clock, metrics }
     }
 
@@ -60,12 +61,12 @@ impl WrongTokens {
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(%client, role = role.name(), held_back, "a request had a wrong {} token", role.name());
         }
-        let spent = self.rate.take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
+        let spent = self.rate.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
         Some(spent.next)
     }
 
     /// Forgets clients whose allowance is back.
     pub fn sweep(&self) {
-        self.rate.sweep(self.clock.since_boot());
+        self.rate.lock().sweep(self.clock.since_boot());
     }
 }

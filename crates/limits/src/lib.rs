@@ -1,8 +1,9 @@
 //! What one address or one user may do. A [`Holder`] is who holds or spends something: a client address, with its user if one has signed
 //! in. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address and for each IPv6 /48, with a
 //! fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`] has one for each user.
-//! [`PerHolder`] is both, with buckets. [`Held`] counts what each holder has, and [`MemoryQuota`] the bytes that are kept for it.
-//! Everything is pure: `now` is an argument, as the time since any fixed instant; only [`MemoryQuota`] and [`ClientRate`] have a lock.
+//! [`PerHolder`] is both, with buckets. [`Held`] has a row for each share of those that hold something, [`Counts`] counts it, and
+//! [`MemoryQuota`] counts the bytes that are kept for each holder.
+//! Everything is pure: `now` is an argument, as the time since any fixed instant; only [`MemoryQuota`] has a lock.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -16,7 +17,7 @@
 //! ```
 
 mod bucket;
-mod client_rate;
+mod counts;
 mod held;
 mod holder;
 mod memory_quota;
@@ -25,7 +26,7 @@ mod prefix;
 mod table;
 
 pub use bucket::{Bucket, Rate, Spent};
-pub use client_rate::ClientRate;
+pub use counts::{Bounds, Counts};
 pub use held::Held;
 pub use holder::{Holder, Share};
 pub use memory_quota::{MemoryBounds, MemoryQuota, MemoryUse};

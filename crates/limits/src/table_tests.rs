@@ -109,22 +109,6 @@ fn a_client_without_its_own_row_always_shares_the_same_row() {
     assert_eq!(table.shared.len(), 1);
 }
 
-#[test]
-fn rows_whose_buckets_have_refilled_are_reused() {
-    let mut table = TestTable::new(100);
-    flood(&mut table, (0..50).map(|n| v4(0, n)));
-    let later = (NOW + REFILL).saturating_sub(Duration::from_secs(1));
-    assert!(see(&mut table, v4(0, 7), later), "seen again");
-    assert!(see(&mut table, v4(0, 500), NOW + REFILL));
-    assert_eq!(table.len(), 2);
-}
-
-#[test]
-fn a_table_of_one_row_gives_it_to_the_first_client() {
-    let mut table = TestTable::new(1);
-    assert!(see(&mut table, v4(1, 1), NOW) && !see(&mut table, v4(2, 1), NOW));
-}
-
 /// The same rule over a plain list of rows.
 struct Model {
     rows: Vec<(IpAddr, Duration)>,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_ledger::User;
-use turn_limits::{ClientRate, Holder, MemoryUse, Rate};
+use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{
@@ -67,7 +67,7 @@ pub(crate) struct Common {
     pub(crate) limits: Limits,
     /// [`AnyHub::until_due`] may have changed.
     pub(crate) rescheduled: Notify,
-    received: ClientRate,
+    received: Mutex<PerHolder>,
     shared: Shared,
 }
 
@@ -123,7 +123,7 @@ impl<P: Protocol> Hub<P> {
             name,
             limits: protocol.limits(),
             rescheduled: Notify::new(),
-            received: ClientRate::new(RECEIVED_BYTES, CLIENTS_MAX),
+            received: Mutex::new(PerHolder::new(RECEIVED_BYTES, CLIENTS_MAX)),
             shared,
         };
         let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
@@ -202,7 +202,7 @@ impl Common {
     /// Charges the rate of a holder for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
     pub(crate) fn charge_received(&self, holder: &Holder, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let is_within = self.received.take(holder, bytes, self.now()).is_ok();
+        let is_within = self.received.lock().take(holder, bytes, self.now()).is_ok();
         if !is_within {
             self.dropped(Dropped::Flood);
         }
@@ -211,7 +211,7 @@ impl Common {
 
     /// Forgets those that have sent nothing for a while.
     pub(crate) fn sweep(&self) {
-        self.received.sweep(self.now());
+        self.received.lock().sweep(self.now());
     }
 
     /// Counts something that a bound dropped.
@@ -253,8 +253,8 @@ impl Sending<'_> {
         match action {
             Action::Send { to, text } => {
                 let open = self.sockets.get(&to)?;
-                let counted = self.count(&text, &open.mailbox.holder);
-                self.push(open, Frame::Text(text), Some(self.common.shared.memory.queued(&counted)));
+                let sent = self.count(&text, &open.mailbox.holder);
+                self.push(open, Frame::Text(text), Some(sent));
             }
             Action::Ping { to } => self.push(self.sockets.get(&to)?, Frame::Ping, None),
             Action::Close { socket, close } => {
@@ -272,15 +272,15 @@ impl Sending<'_> {
     }
 
     /// Counts a text for its sender, once for all its copies. One that no socket has caused counts for its receiver.
-    fn count(&mut self, text: &Text, to: &Holder) -> Arc<MemoryUse> {
+    fn count(&mut self, text: &Text, to: &Holder) -> Sent {
         let memory = &self.common.shared.memory;
-        let Some(sender) = &self.sender else { return Arc::new(memory.count(to, text.len())) };
+        let Some(sender) = &self.sender else { return memory.first_copy(to, text.len()) };
         if let Some((_, counted)) = self.latest.as_ref().filter(|(latest, _)| latest.is_clone_of(text)) {
-            return Arc::clone(counted);
+            return memory.further_copy(counted);
         }
-        let counted = Arc::new(memory.count(sender, text.len()));
-        self.latest = Some((text.clone(), Arc::clone(&counted)));
-        counted
+        let sent = memory.first_copy(sender, text.len());
+        self.latest = Some((text.clone(), Arc::clone(&sent.text)));
+        sent
     }
 
     fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {

@@ -12,50 +12,61 @@ pub(crate) const MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// The head of a client's control frame, in bytes.
 const CONTROL_HEAD: usize = 6;
 
+/// The buffer of one socket, in bytes. An idle socket keeps it, and a longer message makes it grow.
+pub(crate) const READ_BUFFER: usize = 1024;
+
 /// The incomplete message of a socket.
 #[derive(Debug)]
 pub(crate) struct Inbox(Mutex<Incomplete>);
 
 #[derive(Debug)]
 struct Incomplete {
-    counted: MemoryUse,
+    bytes: usize,
+    /// Counts those that are not in the buffer which each socket has. So a short message costs nothing.
+    beyond_buffer: MemoryUse,
     /// When the first of them arrived.
     since: Instant,
+}
+
+impl Incomplete {
+    fn set(&mut self, bytes: usize) {
+        self.bytes = bytes;
+        self.beyond_buffer.resize(bytes.saturating_sub(READ_BUFFER));
+    }
 }
 
 impl Inbox {
     /// An inbox of a new socket. `counted` counts its bytes.
     pub(crate) fn new(counted: MemoryUse, now: Instant) -> Self {
-        Self(Mutex::new(Incomplete { counted, since: now }))
+        Self(Mutex::new(Incomplete { bytes: 0, beyond_buffer: counted, since: now }))
     }
 
     /// Bytes have arrived.
     pub(crate) fn received(&self, bytes: usize, now: Instant) {
         let mut incomplete = self.0.lock();
-        let before = incomplete.counted.bytes();
-        if before == 0 {
+        if incomplete.bytes == 0 {
             incomplete.since = now;
         }
-        // All sockets together have a bound, and not this one.
-        let _ = incomplete.counted.try_resize(before.saturating_add(bytes));
+        let bytes = incomplete.bytes.saturating_add(bytes);
+        incomplete.set(bytes);
     }
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
     pub(crate) fn complete(&self) {
-        self.0.lock().counted.shrink_to(0);
+        self.0.lock().set(0);
     }
 
     /// A control frame with so many bytes of content is complete.
     pub(crate) fn control(&self, content: usize) {
         let mut incomplete = self.0.lock();
-        let rest = incomplete.counted.bytes().saturating_sub(CONTROL_HEAD + content);
-        incomplete.counted.shrink_to(rest);
+        let bytes = incomplete.bytes.saturating_sub(CONTROL_HEAD + content);
+        incomplete.set(bytes);
     }
 
     /// Whether a message has been arriving for too long.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         let incomplete = self.0.lock();
-        incomplete.counted.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
+        incomplete.bytes > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 }
 
@@ -67,7 +78,7 @@ mod tests {
     use turn_limits::{MemoryBounds, MemoryQuota};
 
     fn inbox() -> (Inbox, Instant) {
-        let quota = MemoryQuota::new(MemoryBounds { own: 0, client_max: 1_000, total_max: 1_000 });
+        let quota = MemoryQuota::new(MemoryBounds::NONE);
         let now = clock::deadline(Duration::ZERO);
         (Inbox::new(quota.open(ClientKey::V4([192, 0, 2, 1].into())), now), now)
     }

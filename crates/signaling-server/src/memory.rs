@@ -19,8 +19,6 @@ use crate::outbox::{FRAME_BYTES, Outbox, Sent};
 
 /// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 64_000_000;
-/// They are only counted here. Who must end is found afterwards, because it is seldom the one for whom the last bytes count.
-const COUNTED: MemoryBounds = MemoryBounds { own: 0, client_max: usize::MAX, total_max: usize::MAX };
 
 /// What waits, and the sockets. Clones share it.
 #[derive(Clone)]
@@ -52,7 +50,9 @@ pub(crate) struct Mailbox {
 impl Memory {
     /// Nothing waits. `broker`: counts the sockets that must end.
     pub(crate) fn new(broker: Arc<dyn ServerBroker>) -> Self {
-        Self(Arc::new(Shared { waiting: MemoryQuota::new(COUNTED), sockets: Mutex::default(), broker }))
+        // Who must end is found afterwards, because it is seldom the one for whom the last bytes count.
+        let waiting = MemoryQuota::new(MemoryBounds::NONE);
+        Self(Arc::new(Shared { waiting, sockets: Mutex::default(), broker }))
     }
 
     /// A new socket of a holder.
@@ -75,17 +75,21 @@ impl Memory {
     /// Counts bytes for a holder until the result is dropped.
     pub(crate) fn count(&self, holder: &Holder, bytes: usize) -> MemoryUse {
         let mut counted = self.0.waiting.open(holder);
-        // There is no bound that this could exceed.
-        let _ = counted.try_resize(bytes);
+        counted.resize(bytes);
         counted
     }
 
-    /// Counts one more place of a text in a queue.
-    pub(crate) fn queued(&self, text: &Arc<MemoryUse>) -> Sent {
-        Sent::new(Arc::clone(text), self.count(text.holder(), FRAME_BYTES))
+    /// Counts a text of so many bytes in one queue.
+    pub(crate) fn first_copy(&self, sender: &Holder, bytes: usize) -> Sent {
+        Sent { text: Arc::new(self.count(sender, bytes + FRAME_BYTES)), _place: None }
     }
 
-    /// If too much waits, ends the sockets of the sender of most of it.
+    /// Counts a text in one more queue.
+    pub(crate) fn further_copy(&self, text: &Arc<MemoryUse>) -> Sent {
+        Sent { text: Arc::clone(text), _place: Some(self.count(text.holder(), FRAME_BYTES)) }
+    }
+
+    /// If too much waits, ends the sockets of the sender of most of it. What has arrived there counts no more, so one search is enough.
     pub(crate) fn make_room(&self) {
         let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
         let sockets: Vec<_> = self.0.sockets.lock().open.values().filter_map(Weak::upgrade).collect();
@@ -93,6 +97,7 @@ impl Memory {
             socket.outbox.drop_from(&largest);
             if socket.holder.is_in(&largest) && !socket.ended.is_cancelled() {
                 socket.ended.cancel();
+                socket.inbox.complete();
                 self.0.broker.count(Counted::Limited("memory"));
             }
         }
@@ -102,6 +107,9 @@ impl Memory {
 impl Mailbox {
     /// Bytes have arrived. `false` if the socket must end.
     pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
+        if self.ended.is_cancelled() {
+            return false;
+        }
         self.inbox.received(bytes, now);
         self.memory.make_room();
         !self.ended.is_cancelled()
@@ -164,13 +172,13 @@ mod tests {
 
         /// Puts a text of a sender in these queues.
         fn send(&self, from: u8, bytes: usize, to: &[&Mailbox]) {
-            let text = Arc::new(self.memory.count(&holder(from), bytes));
+            let first = self.memory.first_copy(&holder(from), bytes);
             for to in to {
-                let sent = self.memory.queued(&text);
+                let sent = self.memory.further_copy(&first.text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
                 assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
             }
-            drop(text);
+            drop(first);
             self.memory.make_room();
         }
     }
@@ -223,7 +231,7 @@ mod tests {
         assert!(!has_ended(&arriving));
         drop(writing);
         assert!(other.received(11 * MB, world.now), "what is written no longer counts");
-        assert!(!arriving.received(1, world.now), "it has most");
+        assert!(!arriving.received(MB, world.now), "it has most");
         drop(arriving);
         let _writing = reading.writing(40 * MB);
         assert!(has_ended(&reading) && !has_ended(&other));

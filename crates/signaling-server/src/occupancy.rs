@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use turn_limits::{Held, Holder};
+use turn_limits::{Counts, Holder};
 
 /// The most open signaling sockets.
 pub(crate) const SIGNALING_SOCKETS_MAX: usize = 4_096;
@@ -15,14 +15,8 @@ pub(crate) const SIGNALING_SOCKETS_MAX: usize = 4_096;
 pub(crate) struct Occupancy {
     /// The most sockets of one user, and of one IPv4 address or one IPv6 /64 without users.
     per_client_max: usize,
-    table: Mutex<Table>,
+    open: Mutex<Counts>,
     freed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    open: usize,
-    held: Held<usize>,
 }
 
 /// Why there is no place for one more socket of a client.
@@ -44,26 +38,25 @@ pub(crate) struct Place {
 impl Occupancy {
     /// No sockets. `per_client_max`: the most of one user, and of one IPv4 address or one IPv6 /64 without users.
     pub(crate) fn new(per_client_max: usize) -> Self {
-        Self { per_client_max, table: Mutex::default(), freed: Notify::new() }
+        Self { per_client_max, open: Mutex::default(), freed: Notify::new() }
     }
 
     /// Takes a place for a holder.
     pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Place, NoPlace> {
-        let mut table = self.table.lock();
-        if table.open >= SIGNALING_SOCKETS_MAX {
+        let mut open = self.open.lock();
+        if open.all() >= SIGNALING_SOCKETS_MAX {
             return Err(NoPlace::Full);
         }
-        if table.held.is_full(holder, self.per_client_max) {
+        if open.full(holder, 1, self.per_client_max).is_some() {
             return Err(NoPlace::ClientFull);
         }
-        table.open += 1;
-        table.held.add(holder);
+        open.add(holder, 1);
         Ok(Place { occupancy: Arc::clone(self), holder: holder.clone() })
     }
 
     /// The number of open sockets.
     pub(crate) fn open(&self) -> usize {
-        self.table.lock().open
+        self.open.lock().all()
     }
 
     /// Returns once no socket is open.
@@ -87,10 +80,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut table = self.occupancy.table.lock();
-        table.open -= 1;
-        table.held.remove(&self.holder);
-        drop(table);
+        self.occupancy.open.lock().remove(&self.holder, 1);
         self.occupancy.freed.notify_waiters();
     }
 }
@@ -98,33 +88,19 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{ClientKey, User};
-
-    fn at(address: &str) -> Holder {
-        ClientKey::of(address.parse().unwrap()).into()
-    }
+    use turn_ledger::ClientKey;
 
     #[test]
-    fn a_client_has_so_many_places_and_the_users_of_one_ten_times_as_many() {
-        let occupancy = Arc::new(Occupancy::new(64));
-        let mut places: Vec<_> = (0..64).map(|_| occupancy.take(&at("192.0.2.1")).unwrap()).collect();
-        assert_eq!(occupancy.take(&at("192.0.2.1")).unwrap_err(), NoPlace::ClientFull);
-        places.pop();
-        places.push(occupancy.take(&at("192.0.2.1")).unwrap());
-        let user = |n: u32| Holder::new(at("192.0.2.1").client(), User::new(&n.to_string()));
-        places.extend((0..640).map(|n| occupancy.take(&user(n)).unwrap()));
-        assert_eq!(occupancy.take(&user(640)).unwrap_err(), NoPlace::ClientFull);
-        drop(places);
-        assert!(occupancy.open() == 0 && occupancy.table.lock().held.is_empty());
-    }
-
-    #[test]
-    fn there_are_4096_places() {
+    fn a_client_has_so_many_places_and_all_together_4096() {
         let occupancy = Arc::new(Occupancy::new(64));
         let of = |n: u32| Holder::from(ClientKey::V4(n.into()));
-        let places: Vec<_> = (0..4_096).map(|n| occupancy.take(&of(n)).unwrap()).collect();
+        let mut places: Vec<_> = (0..64).map(|_| occupancy.take(&of(1)).unwrap()).collect();
+        assert_eq!(occupancy.take(&of(1)).unwrap_err(), NoPlace::ClientFull);
+        places.pop();
+        places.push(occupancy.take(&of(1)).unwrap());
+        places.extend((64..4_096).map(|n| occupancy.take(&of(n)).unwrap()));
         assert_eq!(occupancy.take(&of(9_999)).unwrap_err(), NoPlace::Full);
         drop(places);
-        assert!(occupancy.take(&of(9_999)).is_ok());
+        assert!(occupancy.open.lock().is_empty() && occupancy.take(&of(9_999)).is_ok());
     }
 }

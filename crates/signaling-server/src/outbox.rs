@@ -34,10 +34,10 @@ pub(crate) enum Frame {
 /// What a text that waits counts as, for its sender.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// The text. Its copies for other sockets share it.
-    text: Arc<MemoryUse>,
-    /// Its place in the queue.
-    _place: MemoryUse,
+    /// The text, with the place of its first copy in a queue. All copies share it.
+    pub(crate) text: Arc<MemoryUse>,
+    /// The place of any other copy.
+    pub(crate) _place: Option<MemoryUse>,
 }
 
 /// The queue of one socket.
@@ -75,13 +75,6 @@ pub(crate) enum Pushed {
     },
     /// The queue was full: the close frame for slow clients has taken the place of all frames.
     TooSlow,
-}
-
-impl Sent {
-    /// `text` counts the bytes of the text, `place` those of its place in this queue, [`FRAME_BYTES`]; both for its sender.
-    pub(crate) fn new(text: Arc<MemoryUse>, place: MemoryUse) -> Self {
-        Self { text, _place: place }
-    }
 }
 
 impl Outbox {
@@ -214,11 +207,7 @@ mod tests {
             let limits = Limits { frame_max: 100, queued_frames_max, queued_bytes_max, too_slow: TOO_SLOW };
             Self {
                 outbox: Outbox::new(holder(OWNER), limits),
-                memory: MemoryQuota::new(MemoryBounds {
-                    own: 0,
-                    client_max: 1_000_000,
-                    total_max: 1_000_000,
-                }),
+                memory: MemoryQuota::new(MemoryBounds::NONE),
                 now: clock::deadline(Duration::ZERO),
             }
         }
@@ -228,12 +217,7 @@ mod tests {
         }
 
         fn send(&self, from: u8, text: &'static str) -> Pushed {
-            let count = |bytes| {
-                let mut counted = self.memory.open(holder(from));
-                assert!(counted.try_resize(bytes));
-                counted
-            };
-            let sent = Sent::new(Arc::new(count(text.len())), count(FRAME_BYTES));
+            let sent = Sent { text: Arc::new(self.memory.open(holder(from))), _place: None };
             self.outbox.push(Frame::Text(text.into()), Some(sent), self.now)
         }
 

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, State};
@@ -26,7 +26,8 @@ use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
+use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal, ResponseParts};
+use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
 use crate::settings::P2pcfConfig;
@@ -129,16 +130,17 @@ fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<
 }
 
 fn into_response(answer: P2pcfResponse) -> Response {
-    let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let content_type = answer.content_type();
-    // The value is our own, or a header of the request.
-    let header = answer.header().and_then(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?)));
-    let mut response = (status, body::Body::from(answer.into_body().into_bytes())).into_response();
+    let ResponseParts { status, content_type, header, body } = answer.into_parts();
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body::Body::from(body.into_bytes())).into_response();
     let headers = response.headers_mut();
     if let Some(content_type) = content_type {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    if let Some((name, value)) = header {
+    // The value is our own, or a header of the request.
+    if let Some((name, value)) = header
+        && let Ok(value) = HeaderValue::try_from(value)
+    {
         headers.insert(HeaderName::from_static(name), value);
     }
     response.extensions_mut().insert(Verbatim);
@@ -181,30 +183,37 @@ impl P2pcfShell {
         let wall = self.service.clock.now();
         // Before the lock: a body has up to 256 KiB.
         let parsed = request.parse(wall);
-        self.with(|state| {
-            let now = self.service.clock.instant().saturating_duration_since(self.started);
-            let response = state.p2pcf.answer(parsed, now, wall);
-            response.events.into_iter().for_each(|event| self.service.broker.call(event));
-            for why in response.dropped {
-                self.service.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
-            }
-            if response.answer == P2pcfResponse::Refused(Refusal::Timestamp) {
-                state.log_skew(request.holder.client());
-            }
-            response.answer
-        })
+        let mut state = self.state.lock();
+        let (answer, actions) = state.p2pcf.answer(parsed, self.now(), wall);
+        self.carry_out(actions);
+        if answer == P2pcfResponse::Refused(Refusal::Timestamp) {
+            state.log_skew(request.holder.client());
+        }
+        answer
     }
 
     /// Removes expired entries.
     pub(crate) fn expire(&self) {
-        self.with(|state| {
-            let now = self.service.clock.instant().saturating_duration_since(self.started);
-            state.p2pcf.expire(now).into_iter().for_each(|event| self.service.broker.call(event));
-        });
+        let mut state = self.state.lock();
+        self.carry_out(state.p2pcf.expire(self.now()));
     }
 
-    fn with<T>(&self, call: impl FnOnce(&mut P2pcfState) -> T) -> T {
-        call(&mut self.state.lock())
+    /// Under the lock, so that events of calls are passed on in order.
+    fn carry_out(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Call(event) => self.service.broker.call(event),
+                Action::Dropped(why) => {
+                    self.service.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
+                }
+                // There is no socket.
+                _ => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.service.clock.instant().saturating_duration_since(self.started)
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use parking_lot::Mutex;
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::ClientKey;
-use turn_limits::{ClientRate, Rate};
+use turn_limits::{PerHolder, Rate};
 
 use crate::broker::{Counted, Service};
 
@@ -22,24 +23,24 @@ const POLLING_CLIENTS_MAX: usize = 8_192;
 
 /// How often each client has polled.
 pub struct Polls {
-    rate: ClientRate,
+    rate: Mutex<PerHolder>,
     service: Arc<Service>,
 }
 
 impl Polls {
     /// Nobody has polled.
     pub(crate) fn new(service: Arc<Service>) -> Self {
-        Self { rate: ClientRate::new(POLLS, POLLING_CLIENTS_MAX), service }
+        Self { rate: Mutex::new(PerHolder::new(POLLS, POLLING_CLIENTS_MAX)), service }
     }
 
     /// Forgets clients that have not polled for a while.
     pub(crate) fn sweep(&self) {
-        self.rate.sweep(self.service.clock.since_boot());
+        self.rate.lock().sweep(self.service.clock.since_boot());
     }
 
     /// Counts one poll, or refuses it until the client's whole allowance is back.
     pub fn count(&self, client: IpAddr) -> Result<(), ApiError> {
-        let counted = self.rate.take(ClientKey::of(client), 1, self.service.clock.since_boot());
+        let counted = self.rate.lock().take(ClientKey::of(client), 1, self.service.clock.since_boot());
         counted.map_err(|spent| {
             self.service.broker.count(Counted::TooManyPolls);
             let message = "Send fewer requests: an address has 1,200 a minute.";

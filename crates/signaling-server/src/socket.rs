@@ -20,6 +20,7 @@ use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 use crate::broker::{Counted, Service};
 use crate::effects::Effects;
 use crate::hub::AnyHub;
+use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{NoPlace, Occupancy, Place};
 use crate::outbox::Frame;
@@ -31,8 +32,6 @@ pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
 /// have open.
 pub(crate) const PLACE_MIN: Duration = Duration::from_secs(1);
-/// The buffer of one socket, in bytes. An idle socket keeps it, and a longer message makes it grow.
-const READ_BUFFER: usize = 1024;
 /// What a frame counts as at least, in bytes: an empty one has work, too.
 const FRAME_COST: usize = 128;
 /// A frame that is longer than allowed by up to this much is read to its end, so that the client receives the close frame. A

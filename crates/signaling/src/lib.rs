@@ -10,7 +10,8 @@
 //! | [`ayame`] | rooms of two |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`uuid`] | UUIDs |
-//! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
+//! | `actions` | what follows from an event |
+//! | [`deadlines`], `sockets` | timers of many sockets; sockets that are pinged |
 //! | [`dropped`] | why a bound dropped something of a client |
 //! | [`flood`] | who has filled a queue |
 //! | `shares` | how much of a table one client or user may take |
@@ -19,13 +20,13 @@
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
 
+mod actions;
 pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
 pub mod dropped;
 pub mod flood;
-pub mod liveness;
 mod object;
 pub mod p2pcf;
 pub mod peerjs;
@@ -33,6 +34,7 @@ pub mod protocol;
 pub mod rooms;
 mod shares;
 pub mod signing;
+mod sockets;
 pub mod uuid;
 pub mod yjs;
 

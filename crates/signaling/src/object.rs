@@ -1,6 +1,6 @@
 //! JSON objects. `serde` alone would also accept an array with the right values.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether a JSON value is an object.
 pub(crate) fn is_object(json: &str) -> bool {
@@ -10,6 +10,11 @@ pub(crate) fn is_object(json: &str) -> bool {
 /// The members of an object. `None` for anything else.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     if is_object(json) { serde_json::from_str(json).ok() } else { None }
+}
+
+/// A value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts, numbers and raw JSON can always be written")
 }
 
 #[cfg(test)]

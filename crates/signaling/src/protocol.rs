@@ -295,7 +295,7 @@ pub enum Reply {
 }
 
 /// A protocol: all its sockets and rooms as one value. Every event of a socket that it does not know is ignored.
-pub trait Protocol: fmt::Debug + Send {
+pub trait Protocol: Send {
     /// A text frame, as far as this protocol reads it.
     type Frame;
 

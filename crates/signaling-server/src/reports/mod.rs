@@ -18,7 +18,7 @@ use turn_base::random;
 use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::ClientKey;
-use turn_limits::{ClientRate, Rate};
+use turn_limits::{PerHolder, Rate};
 use turn_signaling::uuid::uuid;
 
 use crate::broker::{Counted, Service};
@@ -41,8 +41,8 @@ pub struct Reports {
     file: Option<Arc<Mutex<ReportFile>>>,
     /// Who gets bug reports and dead tracks. `None` without `FEEDBACK_URL`.
     receiver: Option<WebhookUrl>,
-    rate: ClientRate,
-    bytes: ClientRate,
+    rate: Mutex<PerHolder>,
+    bytes: Mutex<PerHolder>,
     log: Throttle,
     service: Arc<Service>,
 }
@@ -59,20 +59,21 @@ struct Line<'a, T> {
 impl Reports {
     pub(crate) fn new(file: Option<ReportFile>, receiver: Option<WebhookUrl>, service: Arc<Service>) -> Self {
         let day = Duration::from_secs(86_400);
+        let rate_of = |rate| Mutex::new(PerHolder::new(rate, CLIENTS_MAX));
         Self {
             file: file.map(|file| Arc::new(Mutex::new(file))),
             receiver,
-            rate: ClientRate::new(Rate::new(BURST, EACH), CLIENTS_MAX),
-            bytes: ClientRate::new(Rate::new(BYTES_BURST, day / BYTES_BURST), CLIENTS_MAX),
+            rate: rate_of(Rate::new(BURST, EACH)),
+            bytes: rate_of(Rate::new(BYTES_BURST, day / BYTES_BURST)),
             log: Throttle::new(),
             service,
         }
     }
 
     /// Takes this much of what a client may do.
-    fn take(&self, rate: &ClientRate, client: ClientKey, count: u32) -> Result<(), ApiError> {
+    fn take(&self, rate: &Mutex<PerHolder>, client: ClientKey, count: u32) -> Result<(), ApiError> {
         let message = "Send fewer reports: ten at once, then one a minute.";
-        let taken = rate.take(client, count, self.service.clock.since_boot());
+        let taken = rate.lock().take(client, count, self.service.clock.since_boot());
         taken.map_err(|spent| ApiError::too_many("Too many reports", message, spent.next))
     }
 

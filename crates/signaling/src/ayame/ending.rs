@@ -13,7 +13,7 @@ impl Ayame {
     /// Closes a socket.
     pub(super) fn close(&mut self, id: SocketId, close: Closing) {
         if self.end(id) {
-            self.actions.push(Action::Close { socket: id, close });
+            self.actions.close(id, close);
         }
     }
 
@@ -30,7 +30,7 @@ impl Ayame {
     /// Handles `connected`. A standalone socket is closed. A partner that is standalone too keeps its socket until it sends
     /// `connected` itself, so its last candidates are not lost.
     pub(super) fn connected(&mut self, id: SocketId) {
-        self.note_connected(id);
+        self.report_connected(id);
         let Some(socket) = self.sockets.get(&id) else { return };
         if !socket.is_standalone {
             return;
@@ -98,9 +98,9 @@ impl Ayame {
         }
         self.left(id, media);
         if self.sockets.get(&id).is_some_and(|socket| !socket.is_standalone) {
-            self.send(id, BYE);
+            self.actions.send(id, BYE);
         }
-        self.actions.push(Action::Close { socket: id, close });
+        self.actions.close(id, close);
     }
 
     /// Stops the timers of a socket, and marks it as ended. Returns its state until now; `None` if it has ended before.
@@ -116,7 +116,7 @@ impl Ayame {
     fn left(&mut self, id: SocketId, media: MediaAfter) {
         let Some(socket) = self.sockets.get(&id) else { return };
         let (call, member) = (socket.call(), socket.member());
-        self.actions.push(Action::Call(CallEvent::Left { call, member, media }));
+        self.actions.call(CallEvent::Left { call, member, media });
     }
 
     fn media_after(&self, id: SocketId) -> MediaAfter {

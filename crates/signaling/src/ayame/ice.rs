@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::message::json;
+use crate::object;
 
 #[derive(Deserialize, Serialize)]
 struct IceServer {
@@ -55,7 +55,7 @@ pub(super) fn usable(servers: &RawValue) -> Result<Option<Box<RawValue>>, serde_
             _ if !server.is_usable() => is_changed = true,
             Urls::Many(_) => kept.push(entry.get().to_owned()),
             Urls::One(url) => {
-                kept.push(json(&IceServer { urls: Urls::Many(vec![url.clone()]), ..server }));
+                kept.push(object::json(&IceServer { urls: Urls::Many(vec![url.clone()]), ..server }));
                 is_changed = true;
             }
         }

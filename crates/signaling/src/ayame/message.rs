@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
+use crate::object;
 use crate::protocol::{Closing, Text};
 use turn_ledger::is_dots;
 
@@ -187,7 +188,7 @@ pub(super) fn accept(
     authz_metadata: Option<&RawValue>,
     ice_servers: Option<&RawValue>,
 ) -> String {
-    json(&Accept {
+    object::json(&Accept {
         r#type: "accept",
         connection_id: connection,
         is_exist_client: is_second,
@@ -199,10 +200,5 @@ pub(super) fn accept(
 
 /// Refuses a client.
 pub(super) fn reject(reason: &str) -> String {
-    json(&serde_json::json!({ "type": "reject", "reason": reason }))
-}
-
-/// A value as JSON. All keys are strings and no value fails, so this never fails.
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    object::json(&serde_json::json!({ "type": "reject", "reason": reason }))
 }

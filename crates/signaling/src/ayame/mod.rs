@@ -26,11 +26,11 @@ mod socket;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use turn_limits::{Holder, PerHolder, Rate};
 
+use crate::actions::Actions;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
@@ -105,18 +105,7 @@ pub struct Ayame {
     /// Sockets whose webhooks were called.
     webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,
-    /// The actions for the current event. Empty between two events.
-    actions: Vec<Action>,
-}
-
-/// Sockets hold what clients and applications keep secret, so only numbers are shown.
-impl fmt::Debug for Ayame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ayame")
-            .field("sockets", &self.sockets.len())
-            .field("rooms", &self.rooms.len())
-            .finish_non_exhaustive()
-    }
+    actions: Actions,
 }
 
 impl Ayame {
@@ -129,7 +118,7 @@ impl Ayame {
             orphans: BTreeMap::new(),
             webhooks: PerHolder::new(WEBHOOK_RATE, WEBHOOK_CLIENTS_MAX),
             deadlines: Deadlines::default(),
-            actions: Vec::new(),
+            actions: Actions::default(),
         }
     }
 
@@ -148,7 +137,7 @@ impl Ayame {
                 Timer::Read => self.close(id, closing::READ_TIMEOUT),
                 Timer::Pong => self.close(id, closing::PONG_TIMEOUT),
                 Timer::Ping => {
-                    self.send(id, message::PING);
+                    self.actions.send(id, message::PING);
                     self.deadlines.set((id, Timer::Ping), now + self.settings.ping_interval);
                 }
             }
@@ -161,17 +150,9 @@ impl Ayame {
         let may_call = socket.may_call_webhooks || self.webhooks.take(&socket.holder, 1, now).is_ok();
         socket.may_call_webhooks = may_call;
         if !may_call {
-            self.count_dropped(Dropped::Flood);
+            self.actions.dropped(Dropped::Flood);
         }
         may_call
-    }
-
-    fn send(&mut self, to: SocketId, text: impl Into<Text>) {
-        self.actions.push(Action::Send { to, text: text.into() });
-    }
-
-    fn count_dropped(&mut self, why: Dropped) {
-        self.actions.push(Action::Dropped(why));
     }
 }
 
@@ -196,7 +177,7 @@ impl Protocol for Ayame {
             Event::EndRoom { room } => self.end_room(&room),
             Event::Drain => self.drain(),
         }
-        std::mem::take(&mut self.actions)
+        self.actions.take()
     }
 
     fn next_due(&self) -> Option<Duration> {

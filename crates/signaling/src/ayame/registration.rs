@@ -33,7 +33,7 @@ impl Ayame {
         match self.rooms.ask(&socket.room, id) {
             Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
             Err(NoPlace::TooManyRooms) => {
-                self.count_dropped(Dropped::NoPlace);
+                self.actions.dropped(Dropped::NoPlace);
                 return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS);
             }
             Ok(()) => {}
@@ -146,15 +146,15 @@ impl Ayame {
         let ice_servers = ice::joined(registration.ice_servers, minted);
         let accept = message::accept(&socket.connection, is_second, metadata, ice_servers.as_deref());
         let (call, member, user) = (socket.call(), socket.member(), socket.user());
-        self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
-        self.send(id, accept);
+        self.actions.call(CallEvent::Joined { call, member, user, grant });
+        self.actions.send(id, accept);
         for frame in registration.waiting {
             self.handle(id, frame, now);
         }
     }
 
     fn reject(&mut self, id: SocketId, reason: &str, close: Closing) {
-        self.send(id, message::reject(reason));
+        self.actions.send(id, message::reject(reason));
         self.close(id, close);
     }
 
@@ -166,7 +166,7 @@ impl Ayame {
             return;
         }
         if self.orphans.len() >= ORPHANS_MAX {
-            return self.count_dropped(Dropped::Forgotten);
+            return self.actions.dropped(Dropped::Forgotten);
         }
         let (call, member, user) = (socket.call(), socket.member(), socket.user());
         self.orphans.insert(id, Orphan { call, member, user });
@@ -180,7 +180,8 @@ impl Ayame {
         }
         let joined = CallEvent::Joined { call: call.clone(), member: member.clone(), user, grant };
         let left = CallEvent::Left { call, member, media: MediaAfter::Ends };
-        self.actions.extend([joined, left].map(Action::Call));
+        self.actions.call(joined);
+        self.actions.call(left);
     }
 
     pub(super) fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {

@@ -7,7 +7,7 @@ use super::socket::{Registration, SocketStage, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, SocketId, Text};
+use crate::protocol::{Closing, SocketId, Text};
 
 impl Ayame {
     /// Handles a frame.
@@ -17,7 +17,7 @@ impl Ayame {
             return;
         }
         if !socket.allowance.take(FRAME_RATE, now) {
-            self.count_dropped(Dropped::Flood);
+            self.actions.dropped(Dropped::Flood);
             return self.close(id, closing::TOO_MANY_FRAMES);
         }
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
@@ -46,8 +46,8 @@ impl Ayame {
         };
         if let Err(close) = handled {
             match close {
-                closing::TOO_MANY_WAITING => self.count_dropped(Dropped::NotKept),
-                closing::REGISTRATION_TOO_LONG => self.count_dropped(Dropped::TooLong),
+                closing::TOO_MANY_WAITING => self.actions.dropped(Dropped::NotKept),
+                closing::REGISTRATION_TOO_LONG => self.actions.dropped(Dropped::TooLong),
                 _ => {}
             }
             self.close(id, close);
@@ -67,7 +67,7 @@ impl Ayame {
             Message::Offer | Message::Candidate | Message::Custom => self.pass_on(id, text),
             Message::Answer => {
                 self.pass_on(id, text);
-                self.note_connected(id);
+                self.report_connected(id);
             }
             Message::Connected => self.connected(id),
             Message::Pong => {}
@@ -79,15 +79,15 @@ impl Ayame {
     fn pass_on(&mut self, from: SocketId, text: Text) {
         let Some(socket) = self.sockets.get(&from) else { return };
         if let Some(peer) = self.rooms.peer(&socket.room, from) {
-            self.send(peer, text);
+            self.actions.send(peer, text);
         }
     }
 
     /// Reports that the members of a room are connected, once.
-    pub(super) fn note_connected(&mut self, id: SocketId) {
+    pub(super) fn report_connected(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get(&id) else { return };
         if self.rooms.connect(&socket.room) {
-            self.actions.push(Action::Call(CallEvent::Connected { call: socket.call() }));
+            self.actions.call(CallEvent::Connected { call: socket.call() });
         }
     }
 }

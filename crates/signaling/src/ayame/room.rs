@@ -55,6 +55,7 @@ impl AyameRoom {
 }
 
 impl Rooms {
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

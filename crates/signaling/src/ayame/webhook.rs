@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ice;
-use super::message::{ForWebhook, json};
+use super::message::ForWebhook;
 use super::socket::Socket;
+use crate::object;
 use crate::protocol::Webhook;
 
 /// Why a client is refused when the application names no reason, or cannot be asked.
@@ -28,7 +29,7 @@ fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
         connection_id: &socket.connection,
         registration,
     };
-    Webhook { body: json(&body), headers: socket.headers.clone() }
+    Webhook { body: object::json(&body), headers: socket.headers.clone() }
 }
 
 /// Asks whether a socket may join.

@@ -59,43 +59,39 @@ pub enum Refusal {
     TooManyEntries,
 }
 
-impl P2pcfResponse {
-    /// The status of the response.
-    pub const fn status(&self) -> u16 {
-        match self {
-            Self::Greeting | Self::Preflight { .. } | Self::Options | Self::Listing(_) | Self::Deleted => 200,
-            Self::Refused(refusal) => refusal.status(),
-        }
-    }
-
+/// The parts of a response, apart from [`CORS`](super::CORS).
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResponseParts {
+    /// The status.
+    pub status: u16,
     /// The media type of the body, if it has one.
-    pub const fn content_type(&self) -> Option<&'static str> {
-        match self {
-            Self::Greeting => Some("text/html; charset=utf-8"),
-            Self::Preflight { .. } | Self::Options => None,
-            Self::Listing(_) | Self::Deleted => Some("application/json"),
-            Self::Refused(_) => Some("text/plain; charset=utf-8"),
-        }
-    }
-
-    /// A header that only this answer has, beside [`CORS`](super::CORS).
-    pub fn header(&self) -> Option<(&'static str, &str)> {
-        match self {
-            Self::Preflight { allow_headers } => Some(("access-control-allow-headers", allow_headers)),
-            Self::Options | Self::Refused(Refusal::Method) => Some(("allow", METHODS)),
-            Self::Greeting | Self::Listing(_) | Self::Deleted | Self::Refused(_) => None,
-        }
-    }
-
+    pub content_type: Option<&'static str>,
+    /// A header that only this answer has.
+    pub header: Option<(&'static str, String)>,
     /// The body.
-    pub fn into_body(self) -> Text {
-        match self {
-            Self::Greeting => GREETING.into(),
-            Self::Preflight { .. } | Self::Options => "".into(),
-            Self::Listing(text) => text,
-            Self::Deleted => "{}".into(),
-            Self::Refused(refusal) => refusal.to_string().into(),
-        }
+    pub body: Text,
+}
+
+impl P2pcfResponse {
+    /// The parts of the response.
+    pub fn into_parts(self) -> ResponseParts {
+        let header = match &self {
+            Self::Preflight { allow_headers } => {
+                Some(("access-control-allow-headers", allow_headers.clone()))
+            }
+            Self::Options | Self::Refused(Refusal::Method) => Some(("allow", METHODS.to_owned())),
+            _ => None,
+        };
+        let (status, content_type, body) = match self {
+            Self::Greeting => (200, Some("text/html; charset=utf-8"), GREETING.into()),
+            Self::Preflight { .. } | Self::Options => (200, None, "".into()),
+            Self::Listing(listing) => (200, Some("application/json"), listing),
+            Self::Deleted => (200, Some("application/json"), "{}".into()),
+            Self::Refused(refusal) => {
+                (refusal.status(), Some("text/plain; charset=utf-8"), refusal.to_string().into())
+            }
+        };
+        ResponseParts { status, content_type, header, body }
     }
 }
 

@@ -23,9 +23,10 @@ use serde_json::value::RawValue;
 use turn_ledger::Timestamp;
 use turn_limits::Holder;
 
-use crate::call::CallEvent;
 use crate::dropped::Dropped;
-pub use answer::{P2pcfResponse, Refusal};
+use crate::object;
+use crate::protocol::Action;
+pub use answer::{P2pcfResponse, Refusal, ResponseParts};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
@@ -105,26 +106,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An answer, and what happened in calls because of the request.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The answer.
-    pub answer: P2pcfResponse,
-    /// What happened, in its order.
-    pub events: Vec<CallEvent>,
-    /// What bounds have dropped.
-    pub dropped: Vec<Dropped>,
-}
-
 /// The protocol with all its rooms.
-#[derive(Debug)]
 pub struct P2pcf {
     rooms: Rooms,
     quota: OriginQuota,
     keys: DeleteKeys,
-    /// What bounds have dropped in the current request. Empty between two requests.
-    dropped: Vec<Dropped>,
 }
 
 /// The body of an answer to a POST.
@@ -139,22 +125,29 @@ struct Listing<'a> {
 impl P2pcf {
     /// No rooms. `origin_quota`: requests a month of each origin that is not listed.
     pub fn new(origin_quota: u64, keys: DeleteKeys) -> Self {
-        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys, dropped: Vec::new() }
+        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys }
     }
 
-    /// Answers a request. `now` is the time since the process started; it never decreases.
-    pub fn answer(&mut self, request: ParsedRequest<'_>, now: Duration, wall: Timestamp) -> Response {
-        let mut events = self.expire(now);
-        let answer = self.decide(request, now, wall, &mut events).unwrap_or_else(|refusal| {
-            self.dropped.extend(dropped_by(&refusal));
+    /// Answers a request. The actions are events of calls, and what bounds have dropped. `now` is the time since the process started; it
+    /// never decreases.
+    pub fn answer(
+        &mut self,
+        request: ParsedRequest<'_>,
+        now: Duration,
+        wall: Timestamp,
+    ) -> (P2pcfResponse, Vec<Action>) {
+        self.rooms.expire(now);
+        let answer = self.decide(request, now, wall).unwrap_or_else(|refusal| {
+            self.count_dropped(&refusal);
             P2pcfResponse::Refused(refusal)
         });
-        Response { answer, events, dropped: std::mem::take(&mut self.dropped) }
+        (answer, self.rooms.actions.take())
     }
 
     /// Removes expired entries.
-    pub fn expire(&mut self, now: Duration) -> Vec<CallEvent> {
-        self.rooms.expire(now)
+    pub fn expire(&mut self, now: Duration) -> Vec<Action> {
+        self.rooms.expire(now);
+        self.rooms.actions.take()
     }
 
     fn decide(
@@ -162,49 +155,42 @@ impl P2pcf {
         request: ParsedRequest<'_>,
         now: Duration,
         wall: Timestamp,
-        events: &mut Vec<CallEvent>,
     ) -> Result<P2pcfResponse, Refusal> {
         if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
-            self.dropped.push(Dropped::Forgotten);
+            self.rooms.actions.dropped(Dropped::Forgotten);
         }
         match request.operation? {
             Operation::Fixed(response) => Ok(response),
-            Operation::Delete(delete) => self.delete(delete, events),
-            Operation::Post(post) => self.post(post, request.sender, now, events),
+            Operation::Delete(delete) => self.delete(&delete),
+            Operation::Post(post) => self.post(post, request.sender, now),
         }
     }
 
-    fn post(
-        &mut self,
-        post: Post,
-        sender: Holder,
-        now: Duration,
-        events: &mut Vec<CallEvent>,
-    ) -> Result<P2pcfResponse, Refusal> {
+    fn post(&mut self, post: Post, sender: Holder, now: Duration) -> Result<P2pcfResponse, Refusal> {
         match post {
             Post::Poll { own } | Post::Publish { own, .. } if self.rooms.has_session_of_another(&own) => {
                 Err(Refusal::invalid("Bad session id"))
             }
             Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
             Post::Poll { own } => {
-                if now < RELEARN_FOR {
-                    // The page did not ask for this, so its poll must not fail when there is no room.
-                    let stored = self.rooms.relearn(own.clone(), sender, now, events);
-                    self.dropped.extend(stored.err().as_ref().and_then(dropped_by));
+                // The page did not ask for this, so its poll must not fail when there is no room.
+                if now < RELEARN_FOR
+                    && let Err(refusal) = self.rooms.relearn(own.clone(), sender, now)
+                {
+                    self.count_dropped(&refusal);
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
             Post::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, sender, now, events)?;
+                self.rooms.publish(own.clone(), packages, sender, now)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }
         }
     }
 
-    fn delete(&mut self, delete: Delete, events: &mut Vec<CallEvent>) -> Result<P2pcfResponse, Refusal> {
-        let Delete { own, key } = delete;
-        let is_removed = self.keys.matches(&own.room, &own.context, &key) && self.rooms.delete(&own, events);
+    fn delete(&mut self, Delete { own, key }: &Delete) -> Result<P2pcfResponse, Refusal> {
+        let is_removed = self.keys.matches(&own.room, &own.context, key) && self.rooms.delete(own);
         if is_removed { Ok(P2pcfResponse::Deleted) } else { Err(Refusal::NoDeleteKey) }
     }
 
@@ -216,18 +202,18 @@ impl P2pcf {
         dk: Option<String>,
     ) -> P2pcfResponse {
         let Listed { entries, packages, left_out } = self.rooms.list(room, context, session);
-        self.dropped.extend(std::iter::repeat_n(Dropped::FanOut, left_out));
-        let text = serde_json::to_string(&Listing { ps: entries, pk: packages, dk });
-        P2pcfResponse::Listing(text.expect("its parts are JSON already").into())
+        let text = object::json(&Listing { ps: entries, pk: packages, dk });
+        (0..left_out).for_each(|_| self.rooms.actions.dropped(Dropped::FanOut));
+        P2pcfResponse::Listing(text.into())
     }
-}
 
-/// What a refusal counts as, if a bound is the reason.
-fn dropped_by(refusal: &Refusal) -> Option<Dropped> {
-    match refusal {
-        Refusal::RoomFull | Refusal::TooManyEntries => Some(Dropped::NoPlace),
-        Refusal::OverQuota => Some(Dropped::Quota),
-        _ => None,
+    /// Counts a refusal, if a bound is the reason.
+    fn count_dropped(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::RoomFull | Refusal::TooManyEntries => self.rooms.actions.dropped(Dropped::NoPlace),
+            Refusal::OverQuota => self.rooms.actions.dropped(Dropped::Quota),
+            _ => {}
+        }
     }
 }
 

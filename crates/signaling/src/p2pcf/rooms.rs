@@ -4,7 +4,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use turn_limits::Holder;
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
+use crate::actions::Actions;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::deadlines::Deadlines;
 use crate::shares::Shares;
@@ -48,6 +48,7 @@ pub(super) struct Rooms {
     ends: Deadlines<(Arc<str>, Arc<str>)>,
     shares: Shares<ENTRIES_PER_CLIENT_MAX, BYTES_PER_CLIENT_MAX, ENTRIES_MAX>,
     members: u64,
+    pub(super) actions: Actions,
 }
 
 /// The entry of one page.
@@ -83,64 +84,57 @@ impl Rooms {
         packages: Vec<Package>,
         sender: Holder,
         now: Duration,
-        events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
         let stored = self.entry(&own.room, &own.context);
         if stored.is_some_and(|entry| entry.is_published && entry.changed_at == own.changed_at) {
             return Ok(());
         }
-        self.store(own, Some(packages), sender, now, events)
+        self.store(own, Some(packages), sender, now)
     }
 
     /// Stores the entry of a page that polls, if there is none.
-    pub(super) fn relearn(
-        &mut self,
-        own: Own,
-        sender: Holder,
-        now: Duration,
-        events: &mut Vec<CallEvent>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn relearn(&mut self, own: Own, sender: Holder, now: Duration) -> Result<(), Refusal> {
         match self.entry(&own.room, &own.context) {
             Some(_) => Ok(()),
-            None => self.store(own, None, sender, now, events),
+            None => self.store(own, None, sender, now),
         }
     }
 
     /// Removes the entry of this context and session. `false` if there is none.
-    pub(super) fn delete(&mut self, own: &Own, events: &mut Vec<CallEvent>) -> bool {
+    pub(super) fn delete(&mut self, own: &Own) -> bool {
         let is_found = self.entry(&own.room, &own.context).is_some_and(|entry| entry.session == own.session);
-        is_found && self.remove(&own.room, &own.context, MediaAfter::Ends, events)
+        is_found && self.remove(&own.room, &own.context, MediaAfter::Ends)
     }
 
     /// Removes the entries whose time is over. Their calls need no signaling, so they may go on.
-    pub(super) fn expire(&mut self, now: Duration) -> Vec<CallEvent> {
-        let mut events = Vec::new();
+    pub(super) fn expire(&mut self, now: Duration) {
         while let Some((room, context)) = self.ends.pop(now) {
-            self.remove(&room, &context, MediaAfter::MayContinue, &mut events);
+            self.remove(&room, &context, MediaAfter::MayContinue);
         }
-        events
     }
 
     /// The entries of a room apart from one context's, and as many of their packages for a session as fit. Those of the entries that
     /// have changed last come first.
     pub(super) fn list(&self, room: &str, context: Option<&str>, session: Option<&str>) -> Listed<'_> {
         let entries = self.by_name.get(room).into_iter().flatten();
-        let others = entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry);
-        let mut others: Vec<_> = others.collect();
+        let mut others: Vec<_> =
+            entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry).collect();
         others.sort_by_key(|entry| Reverse(entry.stored_at));
         let entries: Vec<_> = others.iter().map(|entry| &*entry.listed).collect();
-        let is_mine = |package: &&Package| Some(&*package.to) == session;
-        let of_session = others.iter().flat_map(|entry| entry.packages.iter().filter(is_mine));
         let takes = |json: &RawValue| json.get().len() + 1;
-        let of_entries: usize = entries.iter().map(|json| takes(json)).sum();
-        let mut left = (LISTING_MAX - LISTING_FRAME).saturating_sub(of_entries);
-        let (packages, left_out): (Vec<_>, Vec<_>) =
-            of_session.map(|package| &*package.json).partition(|json| {
-                let fits = takes(json) <= left;
-                left -= if fits { takes(json) } else { 0 };
-                fits
-            });
-        Listed { entries, packages, left_out: left_out.len() }
+        let mut left = LISTING_MAX - LISTING_FRAME;
+        left = left.saturating_sub(entries.iter().map(|json| takes(json)).sum());
+        let mut listed = Listed { entries, packages: vec![], left_out: 0 };
+        let packages = others.iter().flat_map(|entry| &entry.packages);
+        for package in packages.filter(|package| Some(&*package.to) == session) {
+            if takes(&package.json) <= left {
+                left -= takes(&package.json);
+                listed.packages.push(&package.json);
+            } else {
+                listed.left_out += 1;
+            }
+        }
+        listed
     }
 
     /// Whether another context of the room has this session. Everybody sees the sessions of a room, so they prove nothing.
@@ -160,23 +154,31 @@ impl Rooms {
         packages: Option<Vec<Package>>,
         sender: Holder,
         now: Duration,
-        events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
         let Own { room, context, session, changed_at, lifetime, listed } = own;
         let is_published = packages.is_some();
         let packages = packages.unwrap_or_default();
         let bytes = bytes_of(&room, &context, &listed, &packages);
-        self.make_sure_it_fits(&room, &context, &sender, bytes)?;
-
-        let before = self.by_name.get_mut(&room).and_then(|entries| entries.remove(&context));
-        if let Some(before) = &before {
-            self.shares.remove(&before.holder, before.bytes);
+        let replaced = self.entry(&room, &context).map(|entry| (entry.holder.clone(), entry.bytes));
+        if replaced.is_none() && self.by_name.get(&room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
+            return Err(Refusal::RoomFull);
+        }
+        // What is replaced makes room.
+        if let Some((holder, bytes)) = &replaced {
+            self.shares.remove(holder, *bytes);
+        }
+        if !self.shares.fits(&sender, bytes) {
+            if let Some((holder, bytes)) = &replaced {
+                self.shares.add(holder, *bytes);
+            }
+            return Err(Refusal::TooManyEntries);
         }
         self.shares.add(&sender, bytes);
+        let before = self.by_name.get_mut(&room).and_then(|entries| entries.remove(&context));
         self.ends.set((Arc::clone(&room), Arc::clone(&context)), now + lifetime + GRACE);
-        let member = self.member(&room, before.as_ref(), (&session, sender.user()), events);
+        let member = self.member(&room, before.as_ref(), &session, sender.user());
         if self.begins_a_connection(&room, before.as_ref(), &packages) {
-            events.push(CallEvent::Connected { call: call(&room) });
+            self.actions.call(CallEvent::Connected { call: call(&room) });
         }
         let entry = Entry {
             session,
@@ -193,46 +195,24 @@ impl Rooms {
         Ok(())
     }
 
-    fn make_sure_it_fits(
-        &mut self,
-        room: &str,
-        context: &str,
-        holder: &Holder,
-        bytes: usize,
-    ) -> Result<(), Refusal> {
-        let replaced = self.entry(room, context).map(|entry| (entry.holder.clone(), entry.bytes));
-        if replaced.is_none() && self.by_name.get(room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
-            return Err(Refusal::RoomFull);
-        }
-        // What is replaced makes room.
-        if let Some((holder, bytes)) = &replaced {
-            self.shares.remove(holder, *bytes);
-        }
-        let fits = self.shares.fits(holder, bytes);
-        if let Some((holder, bytes)) = &replaced {
-            self.shares.add(holder, *bytes);
-        }
-        if fits { Ok(()) } else { Err(Refusal::TooManyEntries) }
-    }
-
     /// The member that an entry stands for. A page that was loaded again is a new one.
     fn member(
         &mut self,
         room: &Arc<str>,
         before: Option<&Entry>,
-        (session, user): (&str, Option<&User>),
-        events: &mut Vec<CallEvent>,
+        session: &str,
+        user: Option<&User>,
     ) -> MemberId {
         if let Some(before) = before {
             if *before.session == *session {
                 return before.member.clone();
             }
             let (member, media) = (before.member.clone(), MediaAfter::Ends);
-            events.push(CallEvent::Left { call: call(room), member, media });
+            self.actions.call(CallEvent::Left { call: call(room), member, media });
         }
         self.members += 1;
         let member = MemberId(self.members.to_string().into());
-        events.push(CallEvent::Joined {
+        self.actions.call(CallEvent::Joined {
             call: call(room),
             member: member.clone(),
             user: user.cloned(),
@@ -249,13 +229,7 @@ impl Rooms {
         live.any(|entry| !had(&entry.session) && packages.iter().any(|package| package.to == entry.session))
     }
 
-    fn remove(
-        &mut self,
-        room: &Arc<str>,
-        context: &Arc<str>,
-        media: MediaAfter,
-        events: &mut Vec<CallEvent>,
-    ) -> bool {
+    fn remove(&mut self, room: &Arc<str>, context: &Arc<str>, media: MediaAfter) -> bool {
         let Some(entries) = self.by_name.get_mut(room) else { return false };
         let Some(entry) = entries.remove(context) else { return false };
         if entries.is_empty() {
@@ -263,7 +237,7 @@ impl Rooms {
         }
         self.ends.clear(&(Arc::clone(room), Arc::clone(context)));
         self.shares.remove(&entry.holder, entry.bytes);
-        events.push(CallEvent::Left { call: call(room), member: entry.member, media });
+        self.actions.call(CallEvent::Left { call: call(room), member: entry.member, media });
         true
     }
 
@@ -281,13 +255,6 @@ fn bytes_of(room: &str, context: &str, listed: &RawValue, packages: &[Package]) 
     let of_package = |package: &Package| PACKAGE_OVERHEAD + package.to.len() + package.json.get().len();
     let packages: usize = packages.iter().map(of_package).sum();
     ENTRY_OVERHEAD + room.len() + context.len() + listed.get().len() + packages
-}
-
-/// Context ids and packages are secrets, so only the number of rooms is shown.
-impl fmt::Debug for Rooms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rooms({})", self.by_name.len())
-    }
 }
 
 #[cfg(test)]

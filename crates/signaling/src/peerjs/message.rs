@@ -25,6 +25,8 @@ pub enum MessageKind {
     Answer,
     Candidate,
     Leave,
+    /// Only from us.
+    Expire,
 }
 
 /// What a peer asks for.
@@ -74,24 +76,12 @@ struct Forwarded<'a> {
 }
 
 /// A message as its recipient gets it. `src` is the sender's own id, whatever it claims.
-pub(super) fn forwarded(kind: MessageKind, src: &str, dst: &str, payload: Option<&RawValue>) -> Option<Text> {
-    to_text(&Forwarded { kind, src, dst, payload })
-}
-
-#[derive(Serialize)]
-struct Expired<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    src: &'a str,
-    dst: &'a str,
+pub(super) fn forwarded(kind: MessageKind, src: &str, dst: &str, payload: Option<&RawValue>) -> Text {
+    object::json(&Forwarded { kind, src, dst, payload }).into()
 }
 
 /// Tells `sender` that `absent` did not come for its messages.
-pub(super) fn expired(absent: &str, sender: &str) -> Option<Text> {
-    to_text(&Expired { kind: "EXPIRE", src: absent, dst: sender })
-}
-
-/// Never `None`: texts and raw JSON can always be written.
-fn to_text(message: &impl Serialize) -> Option<Text> {
-    serde_json::to_string(message).ok().map(Text::from)
+pub(super) fn expired(absent: &str, sender: &str) -> Text {
+    let kind = MessageKind::Expire;
+    object::json(&Forwarded { kind, src: absent, dst: sender, payload: None }).into()
 }

@@ -16,18 +16,16 @@ pub mod waiting;
 
 pub use id::ID_MAX;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::iter;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use turn_limits::{Bucket, Holder, Rate};
 
+use crate::actions::Actions;
 use crate::dropped::Dropped;
-use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::sockets::Sockets;
 use message::{Incoming, MessageKind};
 use waiting::{Message, Waiting};
 
@@ -51,12 +49,10 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 pub struct Peerjs {
     key: String,
     /// The open sockets that have an id.
-    peers: BTreeMap<SocketId, Peer>,
+    peers: Sockets<Peer>,
     ids: HashMap<Arc<str>, SocketId>,
     waiting: Waiting,
-    liveness: Liveness,
-    /// The actions for the current event. Empty between two events.
-    actions: Vec<Action>,
+    actions: Actions,
 }
 
 struct Peer {
@@ -66,35 +62,19 @@ struct Peer {
     allowance: Bucket,
 }
 
-/// Peers have secret tokens, so only numbers are shown.
-impl fmt::Debug for Peerjs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peerjs")
-            .field("peers", &self.peers.len())
-            .field("waited_ids", &self.waiting.ids())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Peerjs {
     /// No peers. `key` is the key that every client names.
     pub fn new(key: String) -> Self {
-        Self {
-            key,
-            peers: BTreeMap::new(),
-            ids: HashMap::new(),
-            waiting: Waiting::default(),
-            liveness: Liveness::new(PING_INTERVAL, SILENCE_MAX),
-            actions: Vec::new(),
-        }
+        let peers = Sockets::new(PING_INTERVAL, SILENCE_MAX);
+        Self { key, peers, ids: HashMap::new(), waiting: Waiting::default(), actions: Actions::default() }
     }
 
     fn opened(&mut self, socket: SocketId, holder: Holder, upgrade: &Upgrade, now: Duration) {
         let (id, token) = match self.admit(upgrade) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.send(socket, refusal);
-                return self.actions.push(Action::Close { socket, close: REFUSED });
+                self.actions.send(socket, refusal);
+                return self.actions.close(socket, REFUSED);
             }
         };
         if let Some(old) = self.ids.get(id).copied() {
@@ -102,13 +82,12 @@ impl Peerjs {
         }
         let id: Arc<str> = id.into();
         self.ids.insert(Arc::clone(&id), socket);
-        self.liveness.opened(socket, now);
-        self.send(socket, message::OPEN);
+        self.actions.send(socket, message::OPEN);
         for text in self.waiting.take(&id) {
-            self.send(socket, text);
+            self.actions.send(socket, text);
         }
         let peer = Peer { id, token: token.to_owned(), holder, allowance: Bucket::default() };
-        self.peers.insert(socket, peer);
+        self.peers.insert(socket, peer, now);
     }
 
     /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.
@@ -123,112 +102,72 @@ impl Peerjs {
         if !id::is_id(id) || !id::is_token(token) {
             return Err(message::BAD_ID);
         }
-        match self.holder(id) {
-            Some(holder) if holder.token != token => Err(message::ID_TAKEN),
-            _ => Ok((id, token)),
+        let holder = self.ids.get(id).and_then(|socket| self.peers.get(*socket));
+        if holder.is_some_and(|holder| holder.token != token) {
+            return Err(message::ID_TAKEN);
         }
+        Ok((id, token))
     }
 
-    fn holder(&self, id: &str) -> Option<&Peer> {
-        self.peers.get(self.ids.get(id)?)
-    }
-
-    /// Something came from a socket. `false` if it must be ignored.
-    fn heard(&mut self, socket: SocketId, now: Duration) -> bool {
-        let is_open = self.peers.contains_key(&socket);
-        if is_open {
-            self.liveness.heard(socket, now);
-        }
-        is_open
-    }
-
-    /// A frame came from a socket. `false` if it must be ignored.
-    fn may_send(&mut self, socket: SocketId, now: Duration) -> bool {
-        if !self.heard(socket, now) {
-            return false;
-        }
-        let is_within = self.peers.get_mut(&socket).is_some_and(|peer| peer.allowance.take(FRAME_RATE, now));
-        if !is_within {
-            self.actions.push(Action::Dropped(Dropped::Flood));
-            self.close(socket, Closing::POLICY);
-        }
-        is_within
-    }
-
+    /// `incoming` is `None` for a binary frame, and for JSON that is not a message. They are ignored, but count against the rate.
     fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
-        if !self.may_send(socket, now) {
-            return;
+        let Some(peer) = self.peers.heard(socket, now) else { return };
+        if !peer.allowance.take(FRAME_RATE, now) {
+            self.actions.dropped(Dropped::Flood);
+            return self.close(socket, Closing::POLICY);
         }
         match incoming {
             Some(Incoming::Forward { kind, dst, payload }) => {
-                self.forward(socket, kind, &dst, payload.as_deref(), now);
+                let text = message::forwarded(kind, &peer.id, &dst, payload.as_deref());
+                if let Some(to) = self.ids.get(&*dst) {
+                    self.actions.send(*to, text);
+                } else if kind != MessageKind::Leave && id::is_id(&dst) {
+                    let (src, is_offer) = (Arc::clone(&peer.id), kind == MessageKind::Offer);
+                    let message = Message::new(src, peer.holder.clone(), text, is_offer, now);
+                    let dropped = self.waiting.keep(&dst, message);
+                    self.count_dropped(Dropped::NotKept, dropped);
+                }
             }
             Some(Incoming::Leave) => self.close(socket, LEFT),
             None => {}
         }
     }
 
-    fn forward(
-        &mut self,
-        from: SocketId,
-        kind: MessageKind,
-        dst: &str,
-        payload: Option<&RawValue>,
-        now: Duration,
-    ) {
-        let Some(peer) = self.peers.get(&from) else { return };
-        let Some(text) = message::forwarded(kind, &peer.id, dst, payload) else { return };
-        if let Some(to) = self.ids.get(dst).copied() {
-            self.send(to, text);
-        } else if kind != MessageKind::Leave && id::is_id(dst) {
-            let (src, is_offer) = (Arc::clone(&peer.id), kind == MessageKind::Offer);
-            let message = Message::new(src, peer.holder.clone(), text, is_offer, now);
-            let dropped = self.waiting.keep(dst, message);
-            self.actions.extend(iter::repeat_n(Action::Dropped(Dropped::NotKept), dropped));
-        }
-    }
-
     fn due(&mut self, now: Duration) {
         let (messages, expired) = self.waiting.expire(now);
-        self.actions.extend(iter::repeat_n(Action::Dropped(Dropped::Expired), messages));
+        self.count_dropped(Dropped::Expired, messages);
         for expired in expired {
-            let to = self.ids.get(&expired.sender).copied();
-            if let Some((to, text)) = to.zip(message::expired(&expired.absent, &expired.sender)) {
-                self.send(to, text);
+            if let Some(to) = self.ids.get(&expired.sender) {
+                self.actions.send(*to, message::expired(&expired.absent, &expired.sender));
             }
         }
-        while let Some(overdue) = self.liveness.pop(now) {
-            match overdue {
-                Overdue::Ping(to) => self.actions.push(Action::Ping { to }),
-                Overdue::Dead(socket) => self.close(socket, SILENT),
-            }
+        for dead in self.peers.due(now, &mut self.actions) {
+            self.close(dead, NO_HEARTBEAT);
         }
     }
 
     fn drain(&mut self) {
-        let sockets: Vec<_> = self.peers.keys().copied().collect();
-        for socket in sockets {
+        for socket in self.peers.ids() {
             self.close(socket, Closing::DRAIN);
         }
         self.waiting = Waiting::default();
     }
 
+    fn count_dropped(&mut self, why: Dropped, messages: usize) {
+        (0..messages).for_each(|_| self.actions.dropped(why));
+    }
+
     fn close(&mut self, socket: SocketId, close: Closing) {
         if self.forget(socket) {
-            self.actions.push(Action::Close { socket, close });
+            self.actions.close(socket, close);
         }
     }
 
     /// Frees the id of a socket. `false` if it has none: it was refused, or has been closed and may have a successor.
     fn forget(&mut self, socket: SocketId) -> bool {
-        let Some(peer) = self.peers.remove(&socket) else { return false };
+        let Some(peer) = self.peers.remove(socket) else { return false };
         self.ids.remove(&peer.id);
-        self.liveness.closed(socket);
         true
-    }
-
-    fn send(&mut self, to: SocketId, text: impl Into<Text>) {
-        self.actions.push(Action::Send { to, text: text.into() });
     }
 }
 
@@ -236,7 +175,7 @@ impl Peerjs {
 const REFUSED: Closing = Closing::normal("");
 const REPLACED: Closing = Closing::normal("replaced by a new socket");
 const LEFT: Closing = Closing::normal("left");
-const SILENT: Closing = Closing { code: 1008, reason: "no heartbeat" };
+const NO_HEARTBEAT: Closing = Closing { code: 1008, reason: "no heartbeat" };
 
 impl Protocol for Peerjs {
     /// `None` for a heartbeat, and for a message that no client sends.
@@ -250,12 +189,9 @@ impl Protocol for Peerjs {
         match event {
             Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
-            // No client sends one. It is ignored, as is JSON that is not a message.
-            Event::Binary { socket } => {
-                self.may_send(socket, now);
-            }
+            Event::Binary { socket } => self.arrived(socket, None, now),
             Event::Pong { socket } => {
-                self.heard(socket, now);
+                self.peers.heard(socket, now);
             }
             Event::Closed { socket } => {
                 self.forget(socket);
@@ -265,11 +201,11 @@ impl Protocol for Peerjs {
             // This protocol asks no questions and has no rooms.
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
-        std::mem::take(&mut self.actions)
+        self.actions.take()
     }
 
     fn next_due(&self) -> Option<Duration> {
-        self.liveness.next().into_iter().chain(self.waiting.next_due()).min()
+        self.peers.next_due().into_iter().chain(self.waiting.next_due()).min()
     }
 
     fn limits(&self) -> Limits {

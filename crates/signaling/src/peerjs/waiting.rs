@@ -48,12 +48,12 @@ pub(super) struct Message {
     is_offer: bool,
     arrived: Duration,
     /// Whether the sender already got an `EXPIRE` that covers it.
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl Message {
     pub(super) fn new(src: Arc<str>, holder: Holder, text: Text, is_offer: bool, arrived: Duration) -> Self {
-        Self { src, holder, text, is_offer, arrived, is_told: false }
+        Self { src, holder, text, is_offer, arrived, is_reported: false }
     }
 
     /// Its bytes, and its part of what may wait for an id as a message.
@@ -116,8 +116,8 @@ impl Waiting {
                 let Some(message) = queue.pop_front() else { break };
                 self.shares.remove(&message.holder, message.text.len());
                 messages += 1;
-                if !message.is_told {
-                    mark_told(&mut queue, &message);
+                if !message.is_reported {
+                    mark_reported(&mut queue, &message);
                     expired.push(Expired { sender: message.src, absent: Arc::clone(&dst) });
                 }
             }
@@ -133,11 +133,6 @@ impl Waiting {
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.deadlines.next()
     }
-
-    /// The number of ids for which messages wait.
-    pub(super) fn ids(&self) -> usize {
-        self.queues.len()
-    }
 }
 
 /// Whether a message fits into the queue of an id.
@@ -150,9 +145,15 @@ fn fits(queue: &VecDeque<Message>, message: &Message) -> bool {
 /// one would have as much.
 fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     let parts = || queue.iter().map(|waiting| (&waiting.holder, waiting.weight()));
+    let all: usize = parts().map(|(_, weight)| weight).sum();
+    let kept = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight);
+    let own = kept.sum::<usize>() + message.weight();
+    // With half of the queue nobody else has more. So a flood costs no search.
+    if 2 * own >= all + message.weight() {
+        return None;
+    }
     let (largest, weight) = largest_sender(parts())?;
-    let own: usize = parts().filter(|(holder, _)| **holder == message.holder).map(|(_, weight)| weight).sum();
-    if own + message.weight() >= weight {
+    if own >= weight {
         return None;
     }
     let is_of_largest = |waiting: &Message| waiting.holder == *largest;
@@ -160,15 +161,20 @@ fn surplus(queue: &VecDeque<Message>, message: &Message) -> Option<usize> {
     (queue.iter().position(is_of_largest) != Some(last)).then_some(last)
 }
 
-/// Candidates are useless without their offer, so they count as told, however late they came. A later offer is another attempt.
-fn mark_told(queue: &mut VecDeque<Message>, told: &Message) {
-    for message in queue.iter_mut().filter(|message| message.src == told.src) {
-        message.is_told |= !message.is_offer || message.arrived <= told.arrived + EXPIRE_COVERS;
+/// Candidates are useless without their offer, so they count as reported, however late they came. A later offer is another attempt.
+fn mark_reported(queue: &mut VecDeque<Message>, reported: &Message) {
+    for message in queue.iter_mut().filter(|message| message.src == reported.src) {
+        message.is_reported |= !message.is_offer || message.arrived <= reported.arrived + EXPIRE_COVERS;
     }
 }
 
 #[cfg(test)]
 impl Waiting {
+    /// The number of ids for which messages wait.
+    pub(super) fn ids(&self) -> usize {
+        self.queues.len()
+    }
+
     pub(super) fn messages(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Profile;
-use crate::protocol::Text;
+use crate::object;
+use crate::protocol::{Closing, Text};
 
 /// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
 const USER_UPDATE_MAX: usize = 8 * 1024;
@@ -104,10 +105,7 @@ struct EndToEnd<'a> {
 
 impl Incoming {
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        // serde would read an array as the fields in order.
-        let is_object = text.trim_ascii_start().starts_with('{');
-        let head = is_object.then(|| serde_json::from_str::<Head<'_>>(text).ok()).flatten();
-        let head = head.ok_or(Refusal::NotJson)?;
+        let head: Head<'_> = object::parse(text).ok_or(Refusal::NotJson)?;
         Ok(match &*head.kind {
             "callsApiHistoryEntry" => Self::Log,
             _ if text.len() > MESSAGE_MAX => return Err(Refusal::TooLarge),
@@ -144,13 +142,17 @@ fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
 }
 
 impl Refusal {
-    /// The message to the client.
-    pub(super) fn text(self) -> Text {
-        Outgoing::Error { error: self.code() }.text()
+    /// How a socket that is refused is closed.
+    pub(super) fn close(self) -> Closing {
+        match self {
+            Self::RoomFull => Closing { code: 1013, reason: "try again later" },
+            _ => Closing::POLICY,
+        }
     }
 
-    fn code(self) -> &'static str {
-        self.into()
+    /// The message to the client.
+    pub(super) fn text(self) -> Text {
+        Outgoing::Error { error: self.into() }.text()
     }
 }
 
@@ -188,16 +190,10 @@ pub(super) struct RoomState<'a> {
 /// A user as all users of the room see it.
 #[derive(Serialize)]
 pub(super) struct User<'a> {
-    id: &'a str,
-    name: &'a turn_ledger::User,
+    pub(super) id: &'a str,
+    pub(super) name: &'a turn_ledger::User,
     #[serde(flatten)]
-    profile: &'a Profile,
-}
-
-impl<'a> User<'a> {
-    pub(super) fn new(id: &'a str, name: &'a turn_ledger::User, profile: &'a Profile) -> Self {
-        Self { id, name, profile }
-    }
+    pub(super) profile: &'a Profile,
 }
 
 /// There is no AI.
@@ -224,6 +220,6 @@ impl Ai {
 
 impl Outgoing<'_> {
     pub(super) fn text(&self) -> Text {
-        serde_json::to_string(self).expect("strings and numbers are always JSON").into()
+        object::json(self).into()
     }
 }

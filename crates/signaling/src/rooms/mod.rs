@@ -1,5 +1,5 @@
 //! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one shares.
-//! A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A `_pk` belongs to the
+//! A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or sends no heartbeat for too long. A `_pk` belongs to the
 //! visitor who used it first, until the room ends or a full table forgets it. A room exists while it has users. An open socket
 //! belongs to exactly one user, and is closed with it.
 //!
@@ -21,16 +21,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Holder, Rate, SHARES};
+use turn_limits::{Bucket, Counts, Holder, Rate};
 
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Incoming, Refusal};
-use room::{Arrival, Entry, Room};
-use shared::Out;
+use room::{Arrival, Room};
 pub use shared::Settings;
+use shared::{IDS, Out, USERS};
 
 /// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
 const FRAME_MAX: usize = 256 * 1024;
@@ -38,21 +38,12 @@ const FRAME_MAX: usize = 256 * 1024;
 const QUEUED_FRAMES_MAX: usize = 1_024;
 /// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
-const USERS_MAX: usize = SHARES * USERS_PER_CLIENT_MAX;
-/// The most ids of users whose owners are remembered, in all rooms.
-const IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
-/// The most of them that one client address or one who has signed in has taken: more than it may have users. An IPv6 /48 has four times as many.
-const IDS_PER_CLIENT_MAX: usize = 1_024;
-/// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many.
-const USERS_PER_CLIENT_MAX: usize = 512;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
 const RELAYED_KIB: Rate = Rate::per_second(1_024, 64);
 
 /// All rooms.
-#[derive(Debug)]
 pub struct Rooms {
     settings: Settings,
     by_name: HashMap<Arc<str>, Room>,
@@ -62,7 +53,6 @@ pub struct Rooms {
 }
 
 /// Where a socket belongs.
-#[derive(Debug)]
 struct Seat {
     room: Arc<str>,
     user: Arc<str>,
@@ -72,7 +62,7 @@ struct Seat {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Timer {
-    /// Silent users of this room are removed.
+    /// Users of this room without a heartbeat are removed.
     Sweep(Arc<str>),
     /// The state of this room has changed, and may be sent.
     Publish(Arc<str>),
@@ -96,7 +86,7 @@ impl Protocol for Rooms {
             Event::Drain => self.drain(),
             Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
         }
-        let actions = std::mem::take(&mut self.out.actions);
+        let actions = self.out.actions.take();
         for action in &actions {
             if let Action::Close { socket, .. } = action {
                 self.forget(*socket);
@@ -129,11 +119,9 @@ impl Rooms {
     fn open(&mut self, socket: SocketId, holder: Holder, upgrade: Upgrade, now: Duration) {
         let random = upgrade.random;
         let Some((name, arrival)) = Arrival::of(socket, holder, upgrade) else {
-            self.out.push(Action::Close { socket, close: Closing::POLICY });
-            return;
+            return self.out.actions.close(socket, Closing::POLICY);
         };
-        let users: usize = self.by_name.values().map(Room::len).sum();
-        let has_place = users < USERS_MAX && !self.out.users.is_full(&arrival.holder, USERS_PER_CLIENT_MAX);
+        let has_place = self.out.users.fits(&arrival.holder, 1, USERS);
         let user = Arc::clone(&arrival.id);
         if !self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id)) {
             self.free_ids_for(&arrival.holder, &name);
@@ -143,16 +131,16 @@ impl Rooms {
             Room::new(Arc::clone(&name), random)
         });
         match room.enter(arrival, has_place, self.settings, now, &mut self.out) {
-            Entry::Entered => {
+            Ok(()) => {
                 let (messages, relayed) = (Bucket::default(), Bucket::default());
                 self.seats.insert(socket, Seat { room: Arc::clone(&name), user, messages, relayed });
             }
-            Entry::Refused(refusal, close) => {
+            Err(refusal) => {
                 if refusal == Refusal::RoomFull {
-                    self.out.push(Action::Dropped(Dropped::NoPlace));
+                    self.out.actions.dropped(Dropped::NoPlace);
                 }
-                self.out.push(Action::Send { to: socket, text: refusal.text() });
-                self.out.push(Action::Close { socket, close });
+                self.out.actions.send(socket, refusal.text());
+                self.out.actions.close(socket, refusal.close());
             }
         }
         self.remove_or_publish(&name, now);
@@ -161,19 +149,18 @@ impl Rooms {
     /// Makes room for one more id of a holder. If one of its shares has as many as it may, those of its users who have left are forgotten.
     /// If all ids are taken, those of users who have left the room are.
     fn free_ids_for(&mut self, holder: &Holder, name: &Arc<str>) {
-        let is_full = |ids: &usize, factor: usize| *ids >= IDS_PER_CLIENT_MAX * factor;
-        let before = self.out.ids_of_all;
-        if let Some(full) = self.out.ids.full(holder, is_full) {
+        let before = self.out.ids.all();
+        if let Some(full) = self.out.ids.full(holder, 1, IDS.client_max) {
             for room in self.by_name.values_mut() {
                 room.forget_absent(Some(&full), &mut self.out);
             }
-        } else if before >= IDS_MAX
+        } else if before >= IDS.all_max
             && let Some(room) = self.by_name.get_mut(name)
         {
             room.forget_absent(None, &mut self.out);
         }
-        if self.out.ids_of_all < before {
-            self.out.push(Action::Dropped(Dropped::Forgotten));
+        if self.out.ids.all() < before {
+            self.out.actions.dropped(Dropped::Forgotten);
         }
     }
 
@@ -181,25 +168,24 @@ impl Rooms {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
-            self.out.push(Action::Dropped(Dropped::Flood));
-            self.out.push(Action::Close { socket, close: Closing::POLICY });
-            return;
+            return self.close_flood(socket);
         }
         let message = match frame.message {
             Ok(message) => message,
-            Err(refusal) => {
-                self.out.push(Action::Send { to: socket, text: refusal.text() });
-                return;
-            }
+            Err(refusal) => return self.out.actions.send(socket, refusal.text()),
         };
-        if message.is_relayed() && !seat.take_relayed(frame.text.len(), now) {
-            self.out.push(Action::Dropped(Dropped::Flood));
-            self.out.push(Action::Close { socket, close: Closing::POLICY });
-            return;
+        let kib = u32::try_from(frame.text.len().div_ceil(1_024)).unwrap_or(u32::MAX);
+        if message.is_relayed() && seat.relayed.take_several(kib, RELAYED_KIB, now).is_err() {
+            return self.close_flood(socket);
         }
         let name = Arc::clone(&seat.room);
-        room.answer(&Arc::clone(&seat.user), socket, message, (&frame.text, now), &mut self.out);
+        room.answer(&Arc::clone(&seat.user), socket, message, &frame.text, now, &mut self.out);
         self.remove_or_publish(&name, now);
+    }
+
+    fn close_flood(&mut self, socket: SocketId) {
+        self.out.actions.dropped(Dropped::Flood);
+        self.out.actions.close(socket, Closing::POLICY);
     }
 
     /// Forgets a socket. Its user stays.
@@ -236,7 +222,7 @@ impl Rooms {
             room.end(Closing::DRAIN, MediaAfter::MayContinue, &mut self.out);
         }
         self.by_name.clear();
-        (self.out.ids, self.out.ids_of_all) = Default::default();
+        self.out.ids = Counts::default();
         self.timers = Deadlines::default();
     }
 
@@ -260,14 +246,6 @@ impl Rooms {
         }
         self.timers.clear(&Timer::Sweep(Arc::clone(name)));
         self.timers.clear(&Timer::Publish(Arc::clone(name)));
-    }
-}
-
-impl Seat {
-    /// Charges a message of this many bytes. `false` if it exceeds the rate; part of it may be charged then, but the socket is
-    /// closed.
-    fn take_relayed(&mut self, bytes: usize, now: Duration) -> bool {
-        (0..bytes.div_ceil(1_024)).all(|_| self.relayed.take(RELAYED_KIB, now))
     }
 }
 

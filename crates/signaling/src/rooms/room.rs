@@ -12,7 +12,7 @@ use super::profile::Profile;
 use super::shared::{Out, Settings};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, SocketId, Text, Upgrade};
+use crate::protocol::{Closing, SocketId, Text, Upgrade};
 use crate::uuid::uuid;
 
 /// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
@@ -24,12 +24,10 @@ const ROOM_NAME_MAX: usize = 256;
 /// The most sockets of one user. When a client comes back after a lost connection, its old socket is still open here.
 const SOCKETS_PER_USER_MAX: usize = 4;
 
-const TRY_LATER: Closing = Closing { code: 1013, reason: "try again later" };
-const SILENT: Closing = Closing { code: 1011, reason: "no heartbeat" };
+const NO_HEARTBEAT: Closing = Closing { code: 1011, reason: "no heartbeat" };
 const TOO_MANY_SOCKETS: Closing = Closing { code: 1008, reason: "too many sockets" };
 
 /// A room.
-#[derive(Debug)]
 pub(super) struct Room {
     call: CallName,
     meeting: String,
@@ -47,7 +45,6 @@ pub(super) struct Room {
 }
 
 /// A user of the room.
-#[derive(Debug)]
 struct Member {
     id: MemberId,
     name: turn_ledger::User,
@@ -60,7 +57,7 @@ struct Member {
 }
 
 /// What proves that two sockets have the same visitor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Visitor {
     name: turn_ledger::User,
     /// The number of the visitor who has chosen the name.
@@ -68,7 +65,6 @@ struct Visitor {
 }
 
 /// Who has taken an id.
-#[derive(Debug)]
 struct Owner {
     visitor: Visitor,
     holder: Holder,
@@ -82,14 +78,6 @@ pub(super) struct Arrival {
     visitor: Visitor,
     pub(super) holder: Holder,
     member: MemberId,
-}
-
-/// What became of an [`Arrival`].
-pub(super) enum Entry {
-    /// The socket belongs to its user.
-    Entered,
-    /// The socket is told why, and closed.
-    Refused(Refusal, Closing),
 }
 
 impl Arrival {
@@ -139,7 +127,7 @@ impl Room {
             let is_kept =
                 self.users.contains_key(id) || share.is_some_and(|share| !owner.holder.is_in(share));
             if !is_kept {
-                out.free_id(&owner.holder);
+                out.ids.remove(&owner.holder, 1);
             }
             is_kept
         });
@@ -147,7 +135,7 @@ impl Room {
 
     /// The room is over, and nobody owns its ids.
     pub(super) fn forget_ids(self, out: &mut Out) {
-        self.owners.into_values().for_each(|owner| out.free_id(&owner.holder));
+        self.owners.into_values().for_each(|owner| out.ids.remove(&owner.holder, 1));
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
@@ -160,7 +148,7 @@ impl Room {
         settings: Settings,
         now: Duration,
         out: &mut Out,
-    ) -> Entry {
+    ) -> Result<(), Refusal> {
         let belongs_to_another =
             self.owners.get(&arrival.id).is_some_and(|owner| owner.visitor != arrival.visitor);
         // Before the sweep, so that a user who comes back in time is not removed.
@@ -168,33 +156,31 @@ impl Room {
             known.heartbeat = now;
         }
         self.sweep(settings.sweep, now, out);
+        if belongs_to_another {
+            return Err(Refusal::UserIdTaken);
+        }
         let is_full = !has_place || self.users.len() >= settings.members_max;
         match self.users.get_mut(&arrival.id) {
-            _ if belongs_to_another => return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY),
             Some(known) => known.connect(arrival.socket, out),
-            None if is_full => return Entry::Refused(Refusal::RoomFull, TRY_LATER),
+            None if is_full => return Err(Refusal::RoomFull),
             None => self.add(arrival, now, out),
         }
         self.mark_changed();
-        Entry::Entered
+        Ok(())
     }
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
         let Arrival { socket, id, visitor, holder, member } = arrival;
         let name = visitor.name.clone();
-        out.users.add(&holder);
+        out.users.add(&holder, 1);
         // A name that the visitor has chosen proves nothing.
         let user = (visitor.number == 0).then(|| name.clone());
-        out.push(Action::Call(CallEvent::Joined {
-            call: self.call.clone(),
-            member: member.clone(),
-            user,
-            grant: None,
-        }));
+        let (call, member_id) = (self.call.clone(), member.clone());
+        out.actions.call(CallEvent::Joined { call, member: member_id, user, grant: None });
         let sockets = vec![socket];
         let profile = Profile::new();
         self.owners.entry(Arc::clone(&id)).or_insert_with(|| {
-            out.take_id(&holder);
+            out.ids.add(&holder, 1);
             Owner { visitor, holder: holder.clone() }
         });
         self.users.insert(id, Member { id: member, name, holder, profile, heartbeat: now, sockets });
@@ -213,7 +199,8 @@ impl Room {
         user: &Arc<str>,
         socket: SocketId,
         message: Incoming,
-        (text, now): (&Text, Duration),
+        text: &Text,
+        now: Duration,
         out: &mut Out,
     ) {
         let Some(sender) = self.users.get_mut(user) else { return };
@@ -233,11 +220,11 @@ impl Room {
                 }
             }
             Incoming::MuteUser { .. } if !sender.profile.has_joined() => {
-                out.push(Action::Send { to: socket, text: Refusal::NotJoined.text() });
+                out.actions.send(socket, Refusal::NotJoined.text());
             }
             Incoming::MuteUser { id } => self.mute(&id, out),
             Incoming::EndToEnd => self.send_to_others(user, text, out),
-            Incoming::Ping => out.push(Action::Send { to: socket, text: Outgoing::Pong.text() }),
+            Incoming::Ping => out.actions.send(socket, Outgoing::Pong.text()),
             Incoming::EnableAi => self.set_ai_refused(true),
             Incoming::DisableAi => self.set_ai_refused(false),
             Incoming::ControlAi => self.mark_changed(),
@@ -257,12 +244,12 @@ impl Room {
         self.mark_changed();
     }
 
-    /// Removes the users that have been silent for longer than `silence_max`.
-    pub(super) fn sweep(&mut self, silence_max: Duration, now: Duration, out: &mut Out) {
-        let is_silent = |member: &Member| member.heartbeat + silence_max < now;
-        let silent = self.users.iter().filter(|(_, member)| is_silent(member));
-        for id in silent.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
-            self.remove(&id, SILENT, MediaAfter::Ends, out);
+    /// Removes the users whose last heartbeat is older than `heartbeat_max`.
+    pub(super) fn sweep(&mut self, heartbeat_max: Duration, now: Duration, out: &mut Out) {
+        let has_no_heartbeat = |member: &Member| member.heartbeat + heartbeat_max < now;
+        let gone = self.users.iter().filter(|(_, member)| has_no_heartbeat(member));
+        for id in gone.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
+            self.remove(&id, NO_HEARTBEAT, MediaAfter::Ends, out);
         }
     }
 
@@ -282,10 +269,10 @@ impl Room {
     }
 
     fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Out) {
-        out.users.remove(&member.holder);
-        out.extend(member.sockets.iter().map(|socket| Action::Close { socket: *socket, close }));
+        out.users.remove(&member.holder, 1);
+        member.sockets.iter().for_each(|socket| out.actions.close(*socket, close));
         let call = self.call.clone();
-        out.push(Action::Call(CallEvent::Left { call, member: member.id, media }));
+        out.actions.call(CallEvent::Left { call, member: member.id, media });
     }
 
     fn send_to_others(&self, user: &Arc<str>, text: &Text, out: &mut Out) {
@@ -304,7 +291,7 @@ impl Room {
         if !self.is_changed {
             return None;
         }
-        self.note_connected(out);
+        self.report_connected(out);
         let due = self.sent_at.map_or(now, |sent_at| sent_at + STATE_PAUSE);
         if due > now {
             return Some(due);
@@ -319,17 +306,21 @@ impl Room {
     }
 
     fn state(&self) -> Outgoing<'_> {
-        let users = self.users.iter().map(|(id, user)| User::new(id, &user.name, &user.profile)).collect();
+        let users = self
+            .users
+            .iter()
+            .map(|(id, user)| User { id, name: &user.name, profile: &user.profile })
+            .collect();
         let ai = Ai::new(self.is_ai_refused);
         Outgoing::RoomState { state: RoomState { meeting_id: &self.meeting, users, ai } }
     }
 
     /// The call is connected once two users have media: all media go through one SFU.
-    fn note_connected(&mut self, out: &mut Out) {
+    fn report_connected(&mut self, out: &mut Out) {
         let with_media = self.users.values().filter(|user| user.profile.has_media()).count();
         let is_connected = with_media >= 2;
         if is_connected && !self.is_connected {
-            out.push(Action::Call(CallEvent::Connected { call: self.call.clone() }));
+            out.actions.call(CallEvent::Connected { call: self.call.clone() });
         }
         self.is_connected = is_connected;
     }
@@ -339,13 +330,13 @@ impl Member {
     fn connect(&mut self, socket: SocketId, out: &mut Out) {
         if self.sockets.len() >= SOCKETS_PER_USER_MAX {
             let oldest = self.sockets.remove(0);
-            out.push(Action::Dropped(Dropped::OldSocket));
-            out.push(Action::Close { socket: oldest, close: TOO_MANY_SOCKETS });
+            out.actions.dropped(Dropped::OldSocket);
+            out.actions.close(oldest, TOO_MANY_SOCKETS);
         }
         self.sockets.push(socket);
     }
 
     fn send(&self, text: &Text, out: &mut Out) {
-        out.extend(self.sockets.iter().map(|socket| Action::Send { to: *socket, text: text.clone() }));
+        self.sockets.iter().for_each(|socket| out.actions.send(*socket, text.clone()));
     }
 }

@@ -2,47 +2,36 @@
 
 use std::time::Duration;
 
-use turn_limits::{Held, Holder};
+use turn_limits::{Bounds, Counts, SHARES};
 
-use crate::protocol::Action;
+use crate::actions::Actions;
+
+/// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many. A user outlives its socket, so the
+/// bound on sockets does not bound users.
+const USERS_PER_CLIENT_MAX: usize = 512;
+pub(super) const USERS: Bounds =
+    Bounds { client_max: USERS_PER_CLIENT_MAX, all_max: SHARES * USERS_PER_CLIENT_MAX };
+/// The most ids of users that one client address or one who has signed in has taken, in all rooms: more than it may have users. Their owners
+/// are remembered. An IPv6 /48 has four times as many.
+const IDS_PER_CLIENT_MAX: usize = 1_024;
+pub(super) const IDS: Bounds =
+    Bounds { client_max: IDS_PER_CLIENT_MAX, all_max: SHARES * IDS_PER_CLIENT_MAX };
 
 /// The settings of rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The most users of one room.
     pub members_max: usize,
-    /// How often silent users are removed, and how long a user may be silent.
+    /// How often users without a heartbeat are removed, and how long a user may go without one.
     pub sweep: Duration,
 }
 
 /// What all rooms share: the actions of a step, and how many places their users take.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Out {
-    /// The actions for the current event. Empty between two events.
-    pub(super) actions: Vec<Action>,
-    /// How many users of all rooms each holder has.
-    pub(super) users: Held<usize>,
-    /// How many ids of users in all rooms each holder has taken.
-    pub(super) ids: Held<usize>,
-    pub(super) ids_of_all: usize,
-}
-
-impl Out {
-    pub(super) fn take_id(&mut self, holder: &Holder) {
-        self.ids.add(holder);
-        self.ids_of_all += 1;
-    }
-
-    pub(super) fn free_id(&mut self, holder: &Holder) {
-        self.ids.remove(holder);
-        self.ids_of_all = self.ids_of_all.saturating_sub(1);
-    }
-
-    pub(super) fn push(&mut self, action: Action) {
-        self.actions.push(action);
-    }
-
-    pub(super) fn extend(&mut self, actions: impl IntoIterator<Item = Action>) {
-        self.actions.extend(actions);
-    }
+    pub(super) actions: Actions,
+    /// The users of all rooms.
+    pub(super) users: Counts,
+    /// The ids that users in all rooms have taken.
+    pub(super) ids: Counts,
 }

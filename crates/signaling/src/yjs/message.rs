@@ -119,8 +119,8 @@ struct Published<'a> {
     clients: usize,
 }
 
-/// A message as subscribers get it. `clients` is the number of subscribers. Never `None`: texts and raw JSON can always be
-/// written.
-pub(super) fn published(topic: &str, data: Option<&RawValue>, clients: usize) -> Option<Text> {
-    serde_json::to_string(&Published { kind: "publish", topic, data, clients }).ok().map(Text::from)
+/// A message as subscribers get it. `clients` is the number of subscribers.
+pub(super) fn published(message: &Publish, clients: usize) -> Text {
+    let Publish { topic, data, .. } = message;
+    object::json(&Published { kind: "publish", topic, data: data.as_deref(), clients }).into()
 }

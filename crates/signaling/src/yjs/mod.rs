@@ -11,17 +11,16 @@
 mod message;
 pub mod topics;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use turn_limits::{Bucket, Holder, Rate};
 
+use crate::actions::Actions;
 use crate::dropped::Dropped;
-use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
+use crate::sockets::Sockets;
 use message::{Incoming, Publish};
-use topics::{Subscriber, Subscriptions, Topics};
+use topics::{OverBound, Recipients, Subscriber, Subscriptions, Topics};
 
 /// Between two control pings.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -42,11 +41,9 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 
 /// The sockets and their topics.
 pub struct Yjs {
-    sockets: BTreeMap<SocketId, Socket>,
+    sockets: Sockets<Socket>,
     topics: Topics,
-    liveness: Liveness,
-    /// The actions for the current event. Empty between two events.
-    actions: Vec<Action>,
+    actions: Actions,
 }
 
 struct Socket {
@@ -56,143 +53,95 @@ struct Socket {
     other_frames: Bucket,
 }
 
-impl Socket {
-    fn new(holder: Holder) -> Self {
-        let (subscriptions, publishes, other_frames) = Default::default();
-        Self { holder, subscriptions, publishes, other_frames }
-    }
-}
-
-/// The name of a topic may be its only protection, so only numbers are shown.
-impl fmt::Debug for Yjs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Yjs")
-            .field("sockets", &self.sockets.len())
-            .field("topics", &self.topics.len())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Default for Yjs {
     fn default() -> Self {
-        Self {
-            sockets: BTreeMap::new(),
-            topics: Topics::default(),
-            liveness: Liveness::new(PING_INTERVAL, SILENCE_MAX),
-            actions: Vec::new(),
-        }
+        let sockets = Sockets::new(PING_INTERVAL, SILENCE_MAX);
+        Self { sockets, topics: Topics::default(), actions: Actions::default() }
     }
 }
 
 impl Yjs {
     fn opened(&mut self, socket: SocketId, holder: Holder, now: Duration) {
-        self.sockets.insert(socket, Socket::new(holder));
-        self.liveness.opened(socket, now);
-    }
-
-    fn heard(&mut self, socket: SocketId, now: Duration) {
-        if self.sockets.contains_key(&socket) {
-            self.liveness.heard(socket, now);
-        }
+        let (subscriptions, publishes, other_frames) = Default::default();
+        self.sockets.insert(socket, Socket { holder, subscriptions, publishes, other_frames }, now);
     }
 
     /// `incoming` is `None` for a binary frame, and for a text that is not a message. They are ignored, but count against the rate.
     fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
-        let Some(own) = self.sockets.get_mut(&socket) else { return };
-        self.liveness.heard(socket, now);
+        let Some(own) = self.sockets.heard(socket, now) else { return };
         let frames = match &incoming {
             Some(Incoming::Publish(_)) => &mut own.publishes,
             _ => &mut own.other_frames,
         };
         if !frames.take(FRAME_RATE, now) {
-            self.count_dropped(Dropped::Flood);
+            self.actions.dropped(Dropped::Flood);
             return self.close(socket, Closing::POLICY);
         }
         match incoming {
             Some(Incoming::TooManyTopics) => self.refuse_topics(socket),
-            Some(Incoming::Subscribe(topics)) => self.subscribe(socket, &topics, now),
+            Some(Incoming::Subscribe(topics)) => {
+                let subscriber = Subscriber { socket, holder: own.holder.clone() };
+                let mut subscribe =
+                    |topic: &String| self.topics.subscribe(&subscriber, &mut own.subscriptions, topic, now);
+                if topics.iter().any(|topic| subscribe(topic).is_err()) {
+                    self.refuse_topics(socket);
+                }
+            }
             Some(Incoming::Unsubscribe(topics)) => {
                 for topic in topics {
                     self.topics.unsubscribe(&mut own.subscriptions, &topic);
                 }
             }
-            Some(Incoming::Publish(message)) => self.publish(socket, &message, now),
-            Some(Incoming::Ping) => self.send(socket, message::PONG.into()),
+            Some(Incoming::Publish(message)) => {
+                let recipients = own.subscriptions.recipients(&message.topic, message.may_announce, now);
+                self.publish(&message, recipients, now);
+            }
+            Some(Incoming::Ping) => self.actions.send(socket, message::PONG),
             None => {}
         }
     }
 
-    fn subscribe(&mut self, socket: SocketId, topics: &[String], now: Duration) {
-        let Some(own) = self.sockets.get_mut(&socket) else { return };
-        let mut topics = topics.iter();
-        let subscriber = Subscriber { socket, holder: own.holder.clone() };
-        let all = topics
-            .try_for_each(|topic| self.topics.subscribe(&subscriber, &mut own.subscriptions, topic, now));
-        if all.is_err() {
-            self.refuse_topics(socket);
-        }
-    }
-
     fn refuse_topics(&mut self, socket: SocketId) {
-        self.count_dropped(Dropped::Subscription);
+        self.actions.dropped(Dropped::Subscription);
         self.close(socket, TOO_MANY_TOPICS);
     }
 
-    fn publish(&mut self, from: SocketId, message: &Publish, now: Duration) {
-        let Publish { topic, data, may_announce } = message;
-        let Some(own) = self.sockets.get_mut(&from) else { return };
-        let recipients = own.subscriptions.recipients(topic, *may_announce, now);
-        let subscribers = self.topics.subscribers(topic);
-        let Some(text) = message::published(topic, data.as_deref(), subscribers) else { return };
-        let Ok(to) = self.topics.fan_out(topic, text.len(), recipients, now) else {
-            return self.count_dropped(Dropped::FanOut);
-        };
-        for to in to {
-            self.send(to, text.clone());
+    fn publish(&mut self, message: &Publish, recipients: Recipients, now: Duration) {
+        let text = message::published(message, self.topics.subscribers(&message.topic));
+        match self.topics.fan_out(&message.topic, text.len(), recipients, now) {
+            Ok(to) => to.into_iter().for_each(|to| self.actions.send(to, text.clone())),
+            Err(OverBound) => self.actions.dropped(Dropped::FanOut),
         }
     }
 
     fn due(&mut self, now: Duration) {
-        while let Some(overdue) = self.liveness.pop(now) {
-            match overdue {
-                Overdue::Ping(to) => self.actions.push(Action::Ping { to }),
-                Overdue::Dead(socket) => self.close(socket, SILENT),
-            }
+        for dead in self.sockets.due(now, &mut self.actions) {
+            self.close(dead, NO_PONG);
         }
     }
 
     fn drain(&mut self) {
-        let sockets: Vec<_> = self.sockets.keys().copied().collect();
-        for socket in sockets {
+        for socket in self.sockets.ids() {
             self.close(socket, Closing::DRAIN);
         }
     }
 
-    fn send(&mut self, to: SocketId, text: Text) {
-        self.actions.push(Action::Send { to, text });
-    }
-
-    fn count_dropped(&mut self, why: Dropped) {
-        self.actions.push(Action::Dropped(why));
-    }
-
     fn close(&mut self, socket: SocketId, close: Closing) {
         if self.forget(socket) {
-            self.actions.push(Action::Close { socket, close });
+            self.actions.close(socket, close);
         }
     }
 
     /// `false` if the socket is not open.
     fn forget(&mut self, socket: SocketId) -> bool {
-        let Some(gone) = self.sockets.remove(&socket) else { return false };
+        let Some(gone) = self.sockets.remove(socket) else { return false };
         self.topics.unsubscribe_all(gone.subscriptions);
-        self.liveness.closed(socket);
         true
     }
 }
 
 const TOO_MANY_TOPICS: Closing = Closing { code: 1008, reason: "too many topics, or one is too long" };
-const SILENT: Closing = Closing { code: 1008, reason: "no pong" };
+const NO_PONG: Closing = Closing { code: 1008, reason: "no pong" };
 const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 
 impl Protocol for Yjs {
@@ -208,7 +157,9 @@ impl Protocol for Yjs {
             Event::Opened { socket, holder, .. } => self.opened(socket, holder, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             Event::Binary { socket } => self.arrived(socket, None, now),
-            Event::Pong { socket } => self.heard(socket, now),
+            Event::Pong { socket } => {
+                self.sockets.heard(socket, now);
+            }
             Event::Closed { socket } => {
                 self.forget(socket);
             }
@@ -217,11 +168,11 @@ impl Protocol for Yjs {
             // This protocol asks no questions. A topic cannot be ended: its clients would return at once.
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
-        std::mem::take(&mut self.actions)
+        self.actions.take()
     }
 
     fn next_due(&self) -> Option<Duration> {
-        self.liveness.next()
+        self.sockets.next_due()
     }
 
     fn limits(&self) -> Limits {

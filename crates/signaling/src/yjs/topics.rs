@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Held, Holder, Rate, SHARES};
+use turn_limits::{Bounds, Bucket, Counts, Holder, Rate, SHARES};
 
 use crate::protocol::SocketId;
 
@@ -25,13 +25,15 @@ pub const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 pub const FAN_OUT_KIB_AT_ONCE_MAX: u32 = 128 * 1024;
 /// How much may be sent to the subscribers of one topic in the long run, in KiB a second.
 pub const FAN_OUT_KIB_PER_SECOND_MAX: u32 = 16 * 1024;
+const TOPICS: Bounds = Bounds { client_max: TOPICS_PER_CLIENT_MAX, all_max: TOPICS_MAX };
 const FAN_OUT: Rate = Rate::per_second(FAN_OUT_KIB_AT_ONCE_MAX, FAN_OUT_KIB_PER_SECOND_MAX);
 
 /// The topics with their subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     by_name: HashMap<Arc<str>, Topic>,
-    held: Held<usize>,
+    /// How many topics count against each holder.
+    held: Counts,
     /// The number of subscriptions so far.
     subscriptions: u64,
 }
@@ -114,9 +116,9 @@ impl Topics {
         let name = match self.by_name.get_key_value(name) {
             Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(OverBound),
             Some((name, _)) => Arc::clone(name),
-            None if self.is_full(&subscriber.holder) => return Err(OverBound),
+            None if !self.held.fits(&subscriber.holder, 1, TOPICS) => return Err(OverBound),
             None => {
-                self.held.add(&subscriber.holder);
+                self.held.add(&subscriber.holder, 1);
                 name.into()
             }
         };
@@ -125,11 +127,6 @@ impl Topics {
         self.by_name.entry(Arc::clone(&name)).or_default().subscribers.push((order, subscriber.clone()));
         own.0.insert(name, Subscription { order, since: now, has_published: false });
         Ok(())
-    }
-
-    /// Whether a holder may have no further topic.
-    fn is_full(&self, holder: &Holder) -> bool {
-        self.by_name.len() >= TOPICS_MAX || self.held.is_full(holder, TOPICS_PER_CLIENT_MAX)
     }
 
     pub(super) fn unsubscribe(&mut self, own: &mut Subscriptions, name: &str) {
@@ -155,10 +152,10 @@ impl Topics {
         }
         if before != after {
             if let Some(holder) = before {
-                self.held.remove(holder);
+                self.held.remove(&holder, 1);
             }
             if let Some(holder) = after {
-                self.held.add(holder);
+                self.held.add(&holder, 1);
             }
         }
     }
@@ -188,6 +185,7 @@ impl Topics {
     }
 
     /// The number of topics.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -212,11 +210,8 @@ impl Topics {
         };
         assert_eq!(self.by_name.values().map(of_topic).sum::<usize>(), subscriptions);
         assert!(self.by_name.len() <= TOPICS_MAX);
-        let mut held = HashMap::new();
-        for holder in self.by_name.values().filter_map(Topic::holder) {
-            holder.shares().for_each(|(share, _)| *held.entry(share).or_default() += 1);
-        }
-        assert!(held.iter().all(|(share, count)| self.held.get(share) == Some(count)));
-        assert!(!held.is_empty() || self.held.is_empty());
+        let mut held = Counts::default();
+        self.by_name.values().filter_map(Topic::holder).for_each(|holder| held.add(&holder, 1));
+        assert_eq!(held, self.held);
     }
 }

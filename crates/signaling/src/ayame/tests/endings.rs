@@ -19,6 +19,7 @@ fn a_room_ends_with_either_member_and_can_be_used_again() {
         world.send(survivor, r#"{"type":"candidate"}"#);
         world.end(survivor);
         assert_eq!((world.received(survivor), world.calls()), (vec![], vec![]));
+        assert_eq!(world.told, [], "there is no webhook");
         world.assert_empty();
         world.join(3, "r");
         world.join(4, "r");
@@ -57,53 +58,26 @@ fn a_client_that_registers_while_the_member_leaves_becomes_the_first() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_registers_disturbs_nobody() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.open(2);
-    world.send(2, &register("r"));
-    world.end(2);
-    assert_eq!(world.received(1), NOTHING);
-    world.open(3);
-    world.send(3, &register("r"));
-    assert_eq!(world.asked(), [2, 3], "the place is free");
-}
-
-#[test]
 fn the_operator_ends_a_room() {
     let mut world = World::new(settings());
     world.join(1, "r");
     world.join_as(2, &register_standalone("r"));
     world.join(3, "other");
+    world.join(4, "s");
+    world.open(5);
+    world.send(5, &register("s"));
     world.calls();
-    world.step(Event::EndRoom { room: "r".into() });
-    assert_eq!(world.received(1), [BYE, "close 1000 closing"]);
+    for room in ["r", "s", "unknown"] {
+        world.step(Event::EndRoom { room: room.into() });
+    }
+    for (socket, received) in [(1, &[BYE, "close 1000 closing"][..]), (5, &["close 1000 closing"])] {
+        assert_eq!(world.received(socket), received);
+    }
     assert_eq!(world.received(2), ["close 1000 closing"], "a standalone socket gets no bye");
     assert_eq!(world.received(3), NOTHING);
-    assert_eq!(world.calls(), ["1 left r, ends", "2 left r, ends"], "the media too");
-    world.step(Event::EndRoom { room: "unknown".into() });
-    for socket in [1, 2, 3] {
-        world.end(socket);
-    }
-    world.assert_empty();
-}
-
-#[test]
-fn the_operator_ends_a_room_while_a_client_registers() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.open(2);
-    world.send(2, &register("r"));
-    world.calls();
-    world.step(Event::EndRoom { room: "r".into() });
-    assert_eq!(world.received(2), ["close 1000 closing"]);
-    world.mint(2);
-    let expected = ["1 left r, ends", "2 joined r as nobody with a grant", "2 left r, ends"];
-    assert_eq!(world.calls(), expected);
-    for socket in [1, 2] {
-        world.end(socket);
-    }
-    world.assert_empty();
+    assert_eq!(world.calls(), ["1 left r, ends", "2 left r, ends", "4 left s, ends"], "the media too");
+    world.mint(5);
+    assert_eq!(world.calls(), ["5 joined s as nobody with a grant", "5 left s, ends"]);
 }
 
 #[test]

@@ -1,48 +1,31 @@
 //! What the tests of Ayame share.
 
 mod endings;
-mod random;
 mod registering;
 mod relaying;
 mod signing_in;
 mod standalone;
 mod timers;
+mod walk;
 mod webhooks;
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
-use turn_limits::Holder;
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
-use crate::testing::{client, client_of, user_at};
+use crate::testing::walk::{Walked, grant};
+use crate::testing::{ayame_settings as settings, client, register};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];
 /// What a mint returns here.
 const MINTED: &str = r#"[{"urls":["turn:t"],"username":"u","credential":"c"}]"#;
-
-fn settings() -> AyameSettings {
-    AyameSettings {
-        sign_in: SignIn::Off,
-        has_authn_webhook: false,
-        has_disconnect_webhook: false,
-        type_message: false,
-        ping_interval: Duration::from_secs(5),
-        pong_timeout: Duration::from_secs(60),
-        read_timeout: Duration::from_secs(90),
-        read_limit: 1_048_576,
-    }
-}
-
-fn register(room: &str) -> String {
-    format!(r#"{{"type":"register","roomId":"{room}","clientId":"c"}}"#)
-}
 
 fn register_standalone(room: &str) -> String {
     format!(r#"{{"type":"register","roomId":"{room}","standalone":true}}"#)
@@ -70,20 +53,6 @@ impl World {
 
     fn open(&mut self, socket: u64) {
         self.open_with(socket, Upgrade::default());
-    }
-
-    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
-        self.step(Event::Opened {
-            socket: SocketId(socket),
-            holder: holder.into(),
-            upgrade: Upgrade::default(),
-        });
-    }
-
-    fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
-        let upgrade = Upgrade { random: socket.into(), ..upgrade };
-        let holder = Holder::new(client_of(socket), upgrade.user.clone());
-        self.step(Event::Opened { socket: SocketId(socket), holder, upgrade });
     }
 
     /// Replies to the mint for a socket.
@@ -136,7 +105,7 @@ impl World {
 
     /// What happened in calls since the last look: `joined`, `connected` and `left`, with the socket's number.
     fn calls(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.calls).iter().map(told).collect()
+        std::mem::take(&mut self.calls).iter().map(described).collect()
     }
 
     /// The numbers of the sockets for which there is a question.
@@ -145,16 +114,11 @@ impl World {
     }
 
     fn assert_empty(&self) {
-        assert_eq!(format!("{:?}", self.protocol), "Ayame { sockets: 0, rooms: 0, .. }");
-        assert_eq!((self.protocol.orphans.len(), self.protocol.next_due()), (0, None));
+        assert!(self.protocol.is_empty() && self.protocol.next_due().is_none());
     }
 }
 
-fn grant(socket: u64) -> GrantId {
-    GrantId::new(u128::from(socket).to_be_bytes())
-}
-
-fn told(event: &CallEvent) -> String {
+fn described(event: &CallEvent) -> String {
     match event {
         CallEvent::Joined { call, member, user, grant } => {
             let user = user.as_ref().map_or("nobody", User::as_str);

@@ -1,7 +1,6 @@
 //! Frames between members, and the errors of members.
 
 use super::*;
-use crate::ayame::{QUEUED_BYTES_MORE, QUEUED_FRAMES_MAX};
 
 fn pair(settings: AyameSettings) -> World {
     let mut world = World::new(settings);
@@ -72,21 +71,6 @@ fn an_error_of_a_member_ends_its_room_without_a_reject() {
 }
 
 #[test]
-fn a_binary_frame_closes_the_socket() {
-    for is_member in [false, true] {
-        let mut world = World::new(settings());
-        world.open(1);
-        if is_member {
-            world.send(1, &register("r"));
-            world.mint(1);
-            world.received(1);
-        }
-        world.step(Event::Binary { socket: SocketId(1) });
-        assert_eq!(world.received(1), ["close 1000 binary not allowed"]);
-    }
-}
-
-#[test]
 fn the_members_are_connected_once_an_answer_has_passed() {
     let mut world = pair(settings());
     world.send(2, r#"{"type":"offer"}"#);
@@ -110,22 +94,4 @@ fn connected_counts_without_an_answer_but_not_without_a_peer() {
     world.send(1, r#"{"type":"connected"}"#);
     world.send(1, r#"{"type":"answer"}"#);
     assert_eq!(world.calls(), NOTHING);
-}
-
-#[test]
-fn a_slow_client_is_closed_by_the_limits_of_its_queue() {
-    let limits = World::new(settings()).protocol.limits();
-    assert_eq!((limits.frame_max, limits.queued_frames_max), (1_048_576, QUEUED_FRAMES_MAX));
-    assert_eq!(limits.queued_bytes_max, 1_048_576 + QUEUED_BYTES_MORE);
-    assert_eq!((limits.too_slow.code, limits.too_slow.reason), (1000, "too slow"));
-}
-
-#[test]
-fn debug_shows_no_secret() {
-    let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
-    let headers = vec![("cookie".to_owned(), "s3cret".to_owned())];
-    world.open_with(1, Upgrade { headers, ..Upgrade::default() });
-    world.send(1, r#"{"type":"register","roomId":"r","signalingKey":"s3cret"}"#);
-    assert_eq!(format!("{:?}", world.protocol), "Ayame { sockets: 1, rooms: 1, .. }");
-    assert!(!format!("{:?}", world.questions).contains("s3cret"));
 }

@@ -61,30 +61,6 @@ fn each_pong_moves_one_deadline() {
 }
 
 #[test]
-fn one_lost_pong_does_no_harm() {
-    let mut world = World::new(AyameSettings { pong_timeout: secs(12), ..settings() });
-    world.join(1, "r");
-    for second in 1..100 {
-        world.advance(secs(1));
-        if second % 10 == 0 {
-            world.send(1, PONG);
-        }
-    }
-    assert!(!world.received(1).iter().any(|what| what.starts_with("close")));
-}
-
-#[test]
-fn a_pong_before_accept_is_welcome() {
-    let mut world = World::new(settings());
-    world.open(1);
-    world.send(1, PONG);
-    world.send(1, &register("r"));
-    world.send(1, PONG);
-    world.mint(1);
-    assert_eq!(world.received(1), [accept(1, false)]);
-}
-
-#[test]
 fn a_socket_that_sends_nothing_is_closed_by_the_read_timeout() {
     let mut world = World::new(AyameSettings { read_timeout: secs(20), ..settings() });
     world.join(1, "r");
@@ -113,13 +89,4 @@ fn a_standalone_socket_has_only_the_read_timeout() {
     assert_eq!(world.received(1), NOTHING);
     world.advance(secs(90));
     assert_eq!(world.received(1), ["close 1000 read timeout"]);
-}
-
-#[test]
-fn a_closed_socket_has_no_timers() {
-    let mut world = World::new(settings());
-    world.open(1);
-    world.send(1, "nonsense");
-    assert_eq!(world.protocol.next_due(), None);
-    assert_eq!(world.received(1), ["close 1000 invalid JSON"]);
 }

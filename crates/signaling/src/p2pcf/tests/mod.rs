@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use turn_ledger::{ClientKey, User};
 
 use super::*;
-use crate::call::MediaAfter;
+use crate::call::{CallEvent, MediaAfter};
 
 /// 15 January 2025, 12:00 UTC.
 const START_MS: i64 = 1_736_942_400_000;
@@ -21,8 +21,8 @@ const DTLS: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 struct Broker {
     p2pcf: P2pcf,
     now: Duration,
-    /// `+member`, `-member` or `~member` (its media may continue), `=` for a connection.
-    calls: Vec<String>,
+    /// What has happened in calls.
+    calls: Vec<CallEvent>,
     /// What bounds have cost.
     dropped: Vec<Dropped>,
 }
@@ -130,15 +130,20 @@ impl Broker {
 
     fn answer(&mut self, request: &Request<'_>) -> P2pcfResponse {
         let wall = Timestamp::from_millis(START_MS);
-        let Response { answer, events, dropped } = self.p2pcf.answer(request.parse(wall), self.now, wall);
-        self.dropped.extend(dropped);
-        self.calls.extend(events.iter().map(written));
+        let (answer, actions) = self.p2pcf.answer(request.parse(wall), self.now, wall);
+        for action in actions {
+            match action {
+                Action::Call(event) => self.calls.push(event),
+                Action::Dropped(why) => self.dropped.push(why),
+                other => panic!("{other:?}"),
+            }
+        }
         answer
     }
 
     fn ask(&mut self, request: &Request<'_>) -> Seen {
-        let answer = self.answer(request);
-        Seen { status: answer.status(), text: answer.into_body().as_str().to_owned() }
+        let parts = self.answer(request).into_parts();
+        Seen { status: parts.status, text: parts.body.as_str().to_owned() }
     }
 
     fn post(&mut self, body: &Value) -> Seen {
@@ -169,16 +174,13 @@ impl Broker {
     }
 
     /// What has happened in calls since the last time.
-    fn take_calls(&mut self) -> String {
-        std::mem::take(&mut self.calls).join(" ")
-    }
-}
-
-fn written(event: &CallEvent) -> String {
-    match event {
-        CallEvent::Joined { member, .. } => format!("+{}", member.0),
-        CallEvent::Connected { .. } => "=".to_owned(),
-        CallEvent::Left { member, media: MediaAfter::Ends, .. } => format!("-{}", member.0),
-        CallEvent::Left { member, media: MediaAfter::MayContinue, .. } => format!("~{}", member.0),
+    fn take_calls(&mut self) -> Vec<String> {
+        let described = |event| match event {
+            CallEvent::Joined { member, .. } => format!("{} joined", member.0),
+            CallEvent::Connected { .. } => "connected".to_owned(),
+            CallEvent::Left { member, media: MediaAfter::Ends, .. } => format!("{} left", member.0),
+            CallEvent::Left { member, .. } => format!("{} may continue", member.0),
+        };
+        self.calls.drain(..).map(described).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::call::MemberId;
 
 /// What happens next.
 #[derive(Clone, Debug)]
@@ -114,13 +115,13 @@ impl Model {
 }
 
 /// The members that have joined and not left. Each joins once, and leaves at most once, after that.
-fn members(calls: &[String]) -> BTreeSet<&str> {
+fn members(calls: &[CallEvent]) -> BTreeSet<&MemberId> {
     let (mut present, mut known) = (BTreeSet::new(), BTreeSet::new());
     for event in calls {
-        match event.split_at(1) {
-            ("+", member) => assert!(known.insert(member) && present.insert(member), "{event}"),
-            ("=", _) => assert!(!present.is_empty()),
-            (_, member) => assert!(present.remove(member), "{event}"),
+        match event {
+            CallEvent::Joined { member, .. } => assert!(known.insert(member) && present.insert(member)),
+            CallEvent::Connected { .. } => assert!(!present.is_empty()),
+            CallEvent::Left { member, .. } => assert!(present.remove(member), "{event:?}"),
         }
     }
     present

@@ -1,18 +1,16 @@
 //! What the tests of `PeerJS` share.
 
 mod messages;
-mod random;
 mod sockets;
-mod timers;
 mod waiting;
+mod walk;
 
 use std::time::Duration;
 
 use super::Peerjs;
 use crate::dropped::Dropped;
-use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::testing::{client, client_of};
-use turn_limits::Holder;
+use crate::protocol::{Protocol, SocketId, Upgrade};
+use crate::testing::client;
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;
@@ -35,26 +33,18 @@ impl World {
     }
 
     fn open(&mut self, socket: u64, id: &str, token: &str) {
-        self.open_with(socket, &[("key", "peerjs"), ("id", id), ("token", token), ("version", "1.5.5")]);
-    }
-
-    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
-        let query = ["key", "id", "token"].map(|name| (name.to_owned(), format!("{name}{socket}")));
-        let mut query = query.to_vec();
-        query[0].1 = "peerjs".to_owned();
-        let upgrade = Upgrade { query, ..Upgrade::default() };
-        self.step(Event::Opened { socket: SocketId(socket), holder: holder.into(), upgrade });
-    }
-
-    fn open_with(&mut self, socket: u64, query: &[(&str, &str)]) {
-        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let upgrade = Upgrade { query, ..Upgrade::default() };
-        self.step(Event::Opened { socket: SocketId(socket), holder: client_of(socket).into(), upgrade });
+        let query = [("key", "peerjs"), ("id", id), ("token", token), ("version", "1.5.5")];
+        self.open_with(socket, upgrade(&query));
     }
 
     fn advance_secs(&mut self, secs: u64) {
         self.advance(Duration::from_secs(secs));
     }
+}
+
+fn upgrade(query: &[(&str, &str)]) -> Upgrade {
+    let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Upgrade { query, ..Upgrade::default() }
 }
 
 fn offer(dst: &str, number: usize) -> String {

@@ -16,10 +16,10 @@ fn a_socket_without_an_id_a_token_or_a_key_is_refused() {
         let socket = u64::try_from(missing).unwrap();
         let mut query = complete.to_vec();
         query.remove(missing);
-        world.open_with(socket, &query);
+        world.open_with(socket, upgrade(&query));
         assert_eq!(world.take(socket), [INCOMPLETE, "close 1000"], "{missing}");
         query.push((complete[missing].0, ""));
-        world.open_with(10 + socket, &query);
+        world.open_with(10 + socket, upgrade(&query));
         assert_eq!(world.take(10 + socket), [INCOMPLETE, "close 1000"], "{missing}");
     }
 }
@@ -28,7 +28,7 @@ fn a_socket_without_an_id_a_token_or_a_key_is_refused() {
 fn a_wrong_key_is_refused_before_the_id_is_looked_at() {
     let mut world = World::with(1);
     for (socket, id) in [(2, "p1"), (3, "a\nb"), (4, "free")] {
-        world.open_with(socket, &[("id", id), ("token", "t"), ("key", "PeerJS")]);
+        world.open_with(socket, upgrade(&[("id", id), ("token", "t"), ("key", "PeerJS")]));
         assert_eq!(world.take(socket), [WRONG_KEY, "close 1000"]);
     }
 }
@@ -74,15 +74,6 @@ fn with_the_same_token_a_new_socket_replaces_the_old_one() {
 }
 
 #[test]
-fn an_id_is_free_as_soon_as_its_socket_ends() {
-    let mut world = World::with(2);
-    world.end(1);
-    assert_eq!(world.take(2), NOTHING, "nobody is told: connections outlive sockets");
-    world.open(3, "p1", "new token of a reloaded page");
-    assert_eq!(world.take(3), [OPEN]);
-}
-
-#[test]
 fn leave_without_a_destination_closes_the_socket_and_frees_the_id() {
     let mut world = World::with(2);
     for leave in [r#"{"type":"LEAVE"}"#, r#"{"type":"LEAVE","dst":""}"#, r#"{"type":"LEAVE","dst":null}"#] {
@@ -98,26 +89,4 @@ fn leave_without_a_destination_closes_the_socket_and_frees_the_id() {
         world.take(1);
     }
     assert_eq!(world.take(2), NOTHING);
-}
-
-#[test]
-fn a_drain_closes_every_socket_and_forgets_what_waits() {
-    let mut world = World::with(2);
-    world.send(1, &offer("late", 1));
-    world.step(Event::Drain);
-    assert_eq!([world.take(1), world.take(2)], [["close 1001 shutting down"]; 2]);
-    assert_eq!(world.protocol.next_due(), None);
-}
-
-#[test]
-fn the_end_of_a_room_is_ignored() {
-    let mut world = World::with(1);
-    world.step(Event::EndRoom { room: "p1".into() });
-    assert_eq!(world.take(1), NOTHING);
-}
-
-#[test]
-fn tokens_and_ids_are_not_shown() {
-    let world = World::with(1);
-    assert_eq!(format!("{:?}", world.protocol), "Peerjs { peers: 1, waited_ids: 0, .. }");
 }

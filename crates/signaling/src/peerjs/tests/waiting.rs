@@ -152,8 +152,11 @@ impl World {
 #[test]
 fn an_address_has_512_waiting_messages_and_1_mib() {
     let mut world = World::new();
-    (1..=3).for_each(|socket| world.open_from(socket, client("192.0.2.1")));
-    world.open_from(4, client("192.0.2.2"));
+    let addresses = (1..).zip(["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]);
+    for (socket, address) in addresses {
+        let query = [("key", "peerjs"), ("id", &*format!("p{socket}")), ("token", "t")];
+        world.open_from(socket, client(address), upgrade(&query));
+    }
     for n in 0..514 {
         world.send(1 + n % 3, &offer(&format!("absent-{n}"), 1));
     }

@@ -1,8 +1,9 @@
 //! What the tests of rooms share.
 
+mod bounds;
 mod messages;
 mod presence;
-mod properties;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,13 +12,13 @@ use serde_json::{Value, json};
 use turn_ledger::User;
 use turn_limits::Holder;
 
-use super::message::Frame;
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::testing::{World, client, client_of, user_at};
+use crate::testing::walk::Walked;
+use crate::testing::{World, client_of};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.
@@ -31,20 +32,21 @@ fn joined(track: &str) -> Value {
     }})
 }
 
-#[derive(Debug)]
+fn upgrade(room: &str, pk: &str, name: &str) -> Upgrade {
+    let query = vec![("_pk".to_owned(), pk.to_owned())];
+    Upgrade { room: Some(room.into()), query, user: User::new(name), ..Upgrade::default() }
+}
+
 struct Bench {
     world: World<Rooms>,
     sockets: u64,
     /// The client of the sockets that are opened. `None`: each has its own.
     client: Option<Holder>,
-    open: BTreeSet<SocketId>,
 }
 
 impl Bench {
     fn new(settings: Settings) -> Self {
-        let mut world = World::of(Rooms::new(settings));
-        world.now = Duration::from_secs(100);
-        Self { world, sockets: 0, client: None, open: BTreeSet::new() }
+        Self { world: World::of(Rooms::new(settings)), sockets: 0, client: None }
     }
 
     /// Opens a socket of the user `name` in the room `r`.
@@ -53,18 +55,15 @@ impl Bench {
     }
 
     fn open_in(&mut self, room: &str, pk: &str, name: &str) -> SocketId {
-        let query = if pk.is_empty() { vec![] } else { vec![("_pk".to_owned(), pk.to_owned())] };
-        self.upgrade(Upgrade { room: Some(room.into()), query, user: User::new(name), ..Upgrade::default() })
+        self.upgrade(upgrade(room, pk, name))
     }
 
     fn upgrade(&mut self, upgrade: Upgrade) -> SocketId {
         self.sockets += 1;
-        let socket = SocketId(self.sockets);
         let random = u128::from(self.sockets) << 96 | 0xabcd;
-        self.open.insert(socket);
         let holder = self.client.clone().unwrap_or_else(|| client_of(self.sockets).into());
-        self.world.step(Event::Opened { socket, holder, upgrade: Upgrade { random, ..upgrade } });
-        socket
+        self.world.open_from(self.sockets, holder, Upgrade { random, ..upgrade });
+        SocketId(self.sockets)
     }
 
     /// Two users that have media, with nothing waiting: `ann` and `bob`.
@@ -88,7 +87,6 @@ impl Bench {
     }
 
     fn disconnect(&mut self, socket: SocketId) {
-        self.open.remove(&socket);
         self.world.end(socket.0);
     }
 
@@ -105,10 +103,6 @@ impl Bench {
             }
             self.pass(Duration::from_secs(5));
         }
-    }
-
-    fn step(&mut self, event: Event<Frame>) {
-        self.world.step(event);
     }
 
     /// The frames that a socket has got since the last call.
@@ -135,9 +129,7 @@ impl Bench {
     }
 
     fn assert_empty(&self) {
-        let rooms = &self.world.protocol;
-        let is_empty = rooms.by_name.is_empty() && rooms.seats.is_empty() && rooms.timers.next().is_none();
-        assert!(is_empty && self.world.asked_nothing(), "{rooms:?}");
+        assert!(self.world.protocol.is_empty() && self.world.protocol.next_due().is_none());
     }
 }
 

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::*;
 use crate::call::MediaAfter;
-use crate::rooms::USERS_MAX;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,22 +69,16 @@ fn without_a_pk_the_room_makes_an_id() {
 #[test]
 fn a_socket_without_user_or_room_or_with_a_bad_id_is_closed() {
     let mut bench = Bench::new(SETTINGS);
-    let known = |pk: &str| Upgrade {
-        room: Some("r".into()),
-        query: vec![("_pk".to_owned(), pk.to_owned())],
-        user: User::new("ann"),
-        ..Upgrade::default()
-    };
-    let bad = [
+    let known = |pk: &str| upgrade("r", pk, "ann");
+    for bad in [
         Upgrade { user: None, ..known("a") },
         Upgrade { room: None, ..known("a") },
         Upgrade { room: Some("".into()), ..known("a") },
         Upgrade { room: Some("r".repeat(257).into()), ..known("a") },
         known("a\n"),
         known(&"a".repeat(129)),
-    ];
-    for upgrade in bad {
-        let socket = bench.upgrade(upgrade);
+    ] {
+        let socket = bench.upgrade(bad);
         assert_eq!(bench.close_of(socket), Some((1008, "policy violation")));
     }
     bench.assert_empty();
@@ -195,28 +188,6 @@ fn two_sockets_with_one_pk_share_a_user_and_both_get_states() {
 }
 
 #[test]
-fn a_user_that_leaves_takes_all_its_sockets_with_it() {
-    let (mut bench, ann, _) = Bench::pair();
-    let twin = bench.open("a", "ann");
-    bench.send(ann, &json!({ "type": "userLeft" }));
-    assert_eq!(
-        (bench.close_of(ann), bench.close_of(twin)),
-        (Some((1000, "User left")), Some((1000, "User left")))
-    );
-}
-
-#[test]
-fn a_fifth_socket_of_a_user_closes_its_first() {
-    let mut bench = Bench::new(SETTINGS);
-    let sockets: Vec<_> = (0..5).map(|_| bench.open("a", "ann")).collect();
-    assert_eq!(bench.close_of(sockets[0]), Some((1008, "too many sockets")));
-    assert_eq!(bench.world.dropped, [Dropped::OldSocket]);
-    assert!(sockets[1..].iter().all(|socket| bench.close_of(*socket).is_none()));
-    bench.pass(SECOND);
-    assert_eq!(ids(&bench.state(sockets[4])), ["a"]);
-}
-
-#[test]
 fn the_id_of_another_user_cannot_be_taken() {
     let (mut bench, ann, bob) = Bench::pair();
     let eve = bench.open("b", "eve");
@@ -239,60 +210,9 @@ fn the_id_of_another_user_cannot_be_taken() {
 }
 
 #[test]
-fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
-    let mut bench = Bench::new(SETTINGS);
-    let visit = |bench: &mut Bench, pk: &str, name: &str| {
-        let socket = bench.open(pk, name);
-        bench.send(socket, &json!({ "type": "userLeft" }));
-        bench.close_of(socket).unwrap().0
-    };
-    let is_taken = |bench: &mut Bench, pk: &str| {
-        bench.client = None;
-        let joe = bench.open(pk, "joe");
-        let is_taken = bench.close_of(joe).is_some();
-        bench.disconnect(joe);
-        is_taken
-    };
-    bench.open("a", "ann");
-    assert_eq!(visit(&mut bench, "b", "bob"), 1000);
-    bench.client = Some(client_of(9_999).into());
-    bench.open("e", "eve");
-    for pk in 1..1_024 {
-        assert_eq!(visit(&mut bench, &pk.to_string(), "eve"), 1000);
-    }
-    assert_eq!(bench.world.dropped, []);
-    assert_eq!(visit(&mut bench, "one more", "eve"), 1000);
-    assert_eq!(bench.world.dropped, [Dropped::Forgotten]);
-    for (pk, expected) in [("a", true), ("b", true), ("e", true), ("one more", true), ("1", false)] {
-        assert_eq!(is_taken(&mut bench, pk), expected, "{pk}");
-    }
-}
-
-#[test]
-fn all_rooms_together_remember_20480_ids() {
-    let mut bench = Bench::new(SETTINGS);
-    for room in 0..40 {
-        bench.open_in(&room.to_string(), "a", "ann");
-        for pk in 1..512 {
-            let socket = bench.open_in(&room.to_string(), &pk.to_string(), "bob");
-            bench.send(socket, &json!({ "type": "userLeft" }));
-        }
-    }
-    assert_eq!(bench.world.dropped, []);
-    bench.open_in("0", "one more", "bob");
-    assert_eq!(bench.world.dropped, [Dropped::Forgotten]);
-}
-
-#[test]
 fn a_visitor_who_chooses_the_name_of_another_one_is_not_that_user() {
     let mut bench = Bench::new(SETTINGS);
-    let visitor = |visitor| Upgrade {
-        room: Some("r".into()),
-        query: vec![("_pk".to_owned(), "a".to_owned())],
-        user: User::new("ann"),
-        visitor,
-        ..Upgrade::default()
-    };
+    let visitor = |visitor| Upgrade { visitor, ..upgrade("r", "a", "ann") };
     let ann = bench.upgrade(visitor(1));
     for other in [0, 2] {
         let eve = bench.upgrade(visitor(other));
@@ -300,38 +220,6 @@ fn a_visitor_who_chooses_the_name_of_another_one_is_not_that_user() {
     }
     let again = bench.upgrade(visitor(1));
     assert!(bench.close_of(ann).is_none() && bench.close_of(again).is_none());
-}
-
-#[test]
-fn a_full_room_refuses_one_more_user_but_not_a_user_that_comes_back() {
-    let mut bench = Bench::new(Settings { members_max: 2, ..SETTINGS });
-    let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));
-    let eve = bench.open("e", "eve");
-    assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "ROOM_FULL" })]);
-    assert_eq!(bench.close_of(eve), Some((1013, "try again later")));
-    assert_eq!(bench.world.dropped, [Dropped::NoPlace]);
-    bench.disconnect(ann);
-    let again = bench.open("a", "ann");
-    assert_eq!(bench.close_of(again), None);
-    bench.send(bob, &json!({ "type": "userLeft" }));
-    let eve = bench.open("e", "eve");
-    assert_eq!(bench.close_of(eve), None);
-}
-
-#[test]
-fn there_are_at_most_8192_users_in_all_rooms() {
-    let mut bench = Bench::new(SETTINGS);
-    for n in 0..USERS_MAX {
-        let socket = bench.open_in(&format!("room {}", n / 64), &n.to_string(), "ann");
-        bench.disconnect(socket);
-    }
-    let refused = bench.open_in("one more", "x", "ann");
-    assert_eq!(bench.take(refused), [json!({ "type": "error", "error": "ROOM_FULL" })]);
-    let known = bench.open_in("room 0", "0", "ann");
-    assert_eq!(bench.close_of(known), None);
-    bench.pass(31 * SECOND);
-    bench.disconnect(known);
-    bench.assert_empty();
 }
 
 #[test]
@@ -354,8 +242,8 @@ fn an_ended_room_closes_its_sockets_and_ends_the_media() {
     let (mut bench, ann, bob) = Bench::pair();
     let far = bench.open_in("r2", "f", "far");
     bench.world.calls.pop();
-    bench.step(Event::EndRoom { room: "r".into() });
-    bench.step(Event::EndRoom { room: "unknown".into() });
+    bench.world.step(Event::EndRoom { room: "r".into() });
+    bench.world.step(Event::EndRoom { room: "unknown".into() });
     assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1000, "room ended")); 2]);
     assert_eq!(bench.close_of(far), None);
     assert_eq!(calls(&mut bench)[3..], ["left ann Ends", "left bob Ends"]);
@@ -364,36 +252,9 @@ fn an_ended_room_closes_its_sockets_and_ends_the_media() {
 #[test]
 fn a_drain_closes_all_sockets_and_lets_media_continue() {
     let (mut bench, ann, bob) = Bench::pair();
-    bench.step(Event::Drain);
+    bench.world.step(Event::Drain);
     assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1001, "shutting down")); 2]);
     let media = |event: &CallEvent| matches!(event, CallEvent::Left { media: MediaAfter::MayContinue, .. });
     assert_eq!(bench.world.calls.iter().filter(|event| media(event)).count(), 2);
     bench.assert_empty();
-}
-
-#[test]
-fn an_address_has_512_users_and_a_48_four_times_as_many() {
-    let mut bench = Bench::new(SETTINGS);
-    let mut users = 0;
-    let mut fill = |bench: &mut Bench, holder: Holder| {
-        bench.client = Some(holder);
-        (0..520)
-            .filter(|_| {
-                users += 1;
-                let socket = bench.open_in(&format!("room {}", users / 50), &users.to_string(), "ann");
-                let is_in = bench.close_of(socket).is_none();
-                bench.disconnect(socket);
-                is_in
-            })
-            .count()
-    };
-    assert_eq!(fill(&mut bench, client("192.0.2.1").into()), 512);
-    assert_eq!(bench.world.dropped, [Dropped::NoPlace; 8]);
-    let of_one_48 = (1..=5).map(|site| fill(&mut bench, client(&format!("2001:db8:1:{site}::1")).into()));
-    assert_eq!(of_one_48.collect::<Vec<_>>(), [512, 512, 512, 512, 0]);
-    bench.pass(SECOND * 31);
-    assert_eq!(fill(&mut bench, client("192.0.2.1").into()), 512, "users that have gone free their places");
-    assert_eq!(fill(&mut bench, user_at("192.0.2.1", "ann")), 512, "one who has signed in has as many");
-    assert_eq!(fill(&mut bench, user_at("192.0.2.9", "ann")), 0, "on all addresses");
-    assert_eq!(fill(&mut bench, user_at("192.0.2.1", "bob")), 512, "and those of an address more");
 }

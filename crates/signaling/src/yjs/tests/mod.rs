@@ -3,16 +3,14 @@
 mod announcing;
 mod limits;
 mod publishing;
-mod random;
-mod timers;
+mod walk;
 
 use std::time::Duration;
 
 use super::Yjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
-use crate::testing::{client, client_of, user_at};
-use turn_limits::Holder;
+use crate::testing::client;
 
 const NOTHING: [&str; 0] = [];
 
@@ -31,15 +29,7 @@ impl World {
     }
 
     fn open(&mut self, socket: u64) {
-        self.open_from(socket, client_of(socket));
-    }
-
-    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
-        self.step(Event::Opened {
-            socket: SocketId(socket),
-            holder: holder.into(),
-            upgrade: Upgrade::default(),
-        });
+        self.open_with(socket, Upgrade::default());
     }
 
     /// Which of the sockets have received something since the last look.

@@ -1,15 +1,20 @@
-//! A stand-in for the shell, for tests of a protocol. It feeds events into the protocol and collects what each socket receives.
+//! A stand-in for the shell, for tests of a protocol. It feeds events into the protocol and collects what each socket receives. [`walk`] has
+//! the random walk of all protocols with sockets, [`shared`] what is true of all of them.
+
+mod shared;
+pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use turn_ledger::{ClientKey, User};
+use turn_ledger::ClientKey;
 use turn_limits::Holder;
 
+use crate::ayame::{AyameSettings, SignIn};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Webhook};
+use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Upgrade, Webhook};
 
 /// The client of a socket whose test names none: each has an address of its own.
 pub(crate) fn client_of(socket: u64) -> ClientKey {
@@ -21,12 +26,26 @@ pub(crate) fn client(address: &str) -> ClientKey {
     ClientKey::of(address.parse().unwrap())
 }
 
-/// A user who has signed in, at an address.
-pub(crate) fn user_at(address: &str, name: &str) -> Holder {
-    Holder::new(client(address), User::new(name))
+/// Ayame without sign-in and webhooks.
+pub(crate) fn ayame_settings() -> AyameSettings {
+    AyameSettings {
+        sign_in: SignIn::Off,
+        has_authn_webhook: false,
+        has_disconnect_webhook: false,
+        type_message: false,
+        ping_interval: Duration::from_secs(5),
+        pong_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(90),
+        read_limit: 1_048_576,
+    }
 }
 
-#[derive(Debug, Default)]
+/// Ayame's first frame.
+pub(crate) fn register(room: &str) -> String {
+    format!(r#"{{"type":"register","roomId":"{room}","clientId":"c"}}"#)
+}
+
+#[derive(Default)]
 pub(crate) struct World<P> {
     pub(crate) protocol: P,
     pub(crate) now: Duration,
@@ -90,6 +109,18 @@ impl<P: Protocol> World<P> {
         self.received.entry(socket.0).or_default().push(what);
     }
 
+    /// Opens a socket of a client, or of its user.
+    pub(crate) fn open_from(&mut self, socket: u64, holder: impl Into<Holder>, upgrade: Upgrade) {
+        let (socket, holder) = (SocketId(socket), holder.into());
+        self.step(Event::Opened { socket, holder, upgrade });
+    }
+
+    /// Opens a socket of an address of its own. Its number is its random bits.
+    pub(crate) fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
+        let upgrade = Upgrade { random: socket.into(), ..upgrade };
+        self.open_from(socket, Holder::new(client_of(socket), upgrade.user.clone()), upgrade);
+    }
+
     pub(crate) fn send(&mut self, socket: u64, text: &str) {
         let frame = P::parse(text.to_owned().into());
         self.step(Event::Text { socket: SocketId(socket), frame });
@@ -98,11 +129,6 @@ impl<P: Protocol> World<P> {
     pub(crate) fn end(&mut self, socket: u64) {
         self.gone.insert(socket);
         self.step(Event::Closed { socket: SocketId(socket) });
-    }
-
-    /// Whether the protocol has asked for nothing but frames and calls.
-    pub(crate) fn asked_nothing(&self) -> bool {
-        self.questions.is_empty() && self.told.is_empty()
     }
 
     pub(crate) fn advance(&mut self, span: Duration) {
