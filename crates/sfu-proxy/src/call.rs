@@ -28,9 +28,9 @@ impl SfuProxy {
         let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
         passed.body = request.body.into();
         let (number, wanted) =
-            self.with(|sessions, now| self.begin_call(sessions, &id, (call, request.wanted), now))?;
-        let underway = CallInProgress { proxy: Arc::clone(self), id, number, is_known: false };
-        let called = async move { underway.call(call, &wanted, passed).await };
+            self.with(|sessions, now| self.begin_call(sessions, &id, call, request.wanted, now))?;
+        let in_progress = CallInProgress { proxy: Arc::clone(self), id, number, is_known: false };
+        let called = async move { in_progress.call(call, &wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
 
@@ -40,7 +40,8 @@ impl SfuProxy {
         &self,
         sessions: &mut Sessions,
         id: &SessionId,
-        (call, wanted): (SfuCall, RequestedTracks),
+        call: SfuCall,
+        wanted: RequestedTracks,
         now: Duration,
     ) -> Result<(u64, RequestedTracks), Fault> {
         let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
@@ -69,15 +70,16 @@ impl SfuProxy {
             let more = sessions.demand(id, pulled)?;
             self.service.broker.pull(id.as_str(), more).map_err(fault_of)
         };
-        let all = |sessions: &mut Sessions| {
-            promise(sessions, id, &wanted.pulled)?;
-            for channel in &wanted.replies {
-                promise(sessions, &channel.session, std::slice::from_ref(channel))?;
+        let mut promised = promise(sessions, id, &wanted.pulled);
+        for channel in &wanted.replies {
+            if promised.is_ok() {
+                promised = promise(sessions, &channel.session, std::slice::from_ref(channel));
+            }
+            if promised.is_ok() {
                 sessions.set_replies(channel, true);
             }
-            Ok(())
-        };
-        all(sessions).inspect_err(|_| sessions.take_back(id, &wanted.replies))
+        }
+        promised.inspect_err(|_| sessions.take_back(id, &wanted.replies))
     }
 }
 

@@ -45,7 +45,7 @@ pub struct SfuProxy {
     pub(crate) prefixes: Vec<Arc<str>>,
     /// Whether sessions are locked.
     is_locked: bool,
-    lock_key: LockKey,
+    pub(crate) lock_key: LockKey,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
     started: Instant,
@@ -170,11 +170,6 @@ impl SfuProxy {
     ) -> Option<Value> {
         let given = self.lock_key.servers(cookies, self.wall())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
-    }
-
-    /// What removes the cookies of a browser's earlier sessions that are too many.
-    pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        self.lock_key.removed(cookies, prefix)
     }
 
     /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`]. `life`: how long it gets them again.

@@ -41,7 +41,7 @@ impl Caller {
     }
 
     /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address.
-    fn is_same_as(&self, other: &Self) -> bool {
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
         match (&self.user, self.grant) {
             (Some(user), _) => other.user.as_ref() == Some(user),
             (None, Some(grant)) if other.grant == Some(grant) => true,
@@ -151,18 +151,36 @@ impl Track {
     }
 }
 
+/// What a session of before a restart takes, until a look finds no track.
+#[derive(Clone, Copy, Debug)]
+struct BeforeRestart {
+    taken: Taken,
+    /// A look that begins earlier does not say that there is none.
+    settles_at: Duration,
+}
+
+/// What a session has and does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SessionLoad {
+    /// Its tracks and data channels, with those that are asked for.
+    pub(super) tracks: usize,
+    /// Its calls that are on their way to the SFU.
+    pub(super) calls: usize,
+    /// What it takes from others.
+    pub(super) taken: Taken,
+}
+
 /// A session, with its tracks as they were asked for and the SFU has not refused them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
-    owner: Caller,
-    spender: Option<Arc<Spender>>,
+    pub(super) owner: Caller,
+    pub(super) spender: Option<Arc<Spender>>,
     tracks: Vec<Track>,
     video: VideoRates,
-    /// What a session of before a restart takes, until a look finds no track. A look that begins earlier than this does not say so.
-    before: Option<(Taken, Duration)>,
-    /// Calls in progress, and calls so far.
-    calls: (usize, u64),
+    before_restart: Option<BeforeRestart>,
+    calls_in_progress: usize,
+    calls_so_far: u64,
     rate: Bucket,
     /// Its membership in the call, while it has tracks.
     member: Option<MemberId>,
@@ -181,8 +199,9 @@ impl Session {
             spender: session.spender.clone(),
             tracks: vec![],
             video,
-            before: settles_at.map(|at| (session.taken, at)),
-            calls: (0, 0),
+            before_restart: settles_at.map(|settles_at| BeforeRestart { taken: session.taken, settles_at }),
+            calls_in_progress: 0,
+            calls_so_far: 0,
             rate: Bucket::default(),
             member: None,
             joined: 0,
@@ -193,29 +212,21 @@ impl Session {
 
     /// Whether it is of before a restart: no page uses it any more.
     pub(super) fn is_of_before(&self) -> bool {
-        self.before.is_some()
-    }
-
-    pub(super) fn owner(&self) -> &Caller {
-        &self.owner
-    }
-
-    pub(super) fn spender(&self) -> Option<Arc<Spender>> {
-        self.spender.clone()
+        self.before_restart.is_some()
     }
 
     pub(super) fn holder(&self) -> Holder {
         self.owner.holder()
     }
 
-    pub(super) fn is_owned_by(&self, caller: &Caller) -> bool {
-        self.owner.is_same_as(caller)
+    /// What it has and does.
+    pub(super) fn load(&self) -> SessionLoad {
+        SessionLoad { tracks: self.tracks.len(), calls: self.calls_in_progress, taken: self.taken() }
     }
 
-    /// What it takes from others.
-    pub(super) fn taken(&self) -> Taken {
-        if let Some((taken, _)) = self.before {
-            return taken;
+    fn taken(&self) -> Taken {
+        if let Some(before) = self.before_restart {
+            return before.taken;
         }
         self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
             let charged = if track.id.is_some() { track.kind.kbps(self.video.estimated) } else { 0 };
@@ -267,11 +278,6 @@ impl Session {
         self.tracks.iter().any(|track| track.id.as_ref() == Some(&TrackId::Mid(mid.clone())))
     }
 
-    /// The number of its tracks and data channels, with those that are asked for.
-    pub(super) fn places(&self) -> usize {
-        self.tracks.len()
-    }
-
     /// What can be closed at the SFU.
     pub(super) fn ids(&self) -> Vec<TrackId> {
         let mut ids: Vec<_> = self.tracks.iter().filter_map(|track| track.id.clone()).collect();
@@ -285,22 +291,17 @@ impl Session {
         self.member.is_some()
     }
 
-    /// Calls that are on their way to the SFU.
-    pub(super) fn calls(&self) -> usize {
-        self.calls.0
-    }
-
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
         if !self.rate.take(CALLS, now) {
             return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
         }
-        self.calls.0 = self.calls.0.saturating_add(1);
+        self.calls_in_progress = self.calls_in_progress.saturating_add(1);
         Ok(())
     }
 
     /// What a call asks for counts from now on. Returns the number of the call.
     pub(super) fn ask(&mut self, wanted: &RequestedTracks) -> u64 {
-        let call = self.calls.1.saturating_add(1);
+        let call = self.calls_so_far.saturating_add(1);
         let channel = || Track::pushed(None, None, MediaKind::Data);
         let pushed = wanted.pushed.iter().map(|push| {
             let mid = push.mid.clone().filter(|mid| !mid.is_reference());
@@ -319,7 +320,7 @@ impl Session {
             .chain(std::iter::repeat_with(channel).take(wanted.channels));
         let asked: Vec<_> = asked.map(|track| Track { call, ..track }).collect();
         self.tracks.extend(asked);
-        self.calls.1 = call;
+        self.calls_so_far = call;
         call
     }
 
@@ -355,7 +356,7 @@ impl Session {
 
     /// A call has ended. A look that begins before `settles_at` does not say that what it asked for is gone.
     pub(super) fn call_ends(&mut self, call: u64, settles_at: Duration) {
-        self.calls.0 = self.calls.0.saturating_sub(1);
+        self.calls_in_progress = self.calls_in_progress.saturating_sub(1);
         for track in self.tracks.iter_mut().filter(|track| track.call == call) {
             track.settles_at = Some(settles_at);
         }
@@ -380,15 +381,15 @@ impl Session {
             let is_settled = track.settles_at.is_some_and(|at| at <= began);
             !is_settled || state.entries.iter().any(|entry| track.has_id_of(entry))
         });
-        if let Some((taken, at)) = &mut self.before
+        if let Some(before) = &mut self.before_restart
             && self.tracks.is_empty()
-            && *at <= began
+            && before.settles_at <= began
         {
-            *taken = Taken::default();
+            before.taken = Taken::default();
         }
-        let is_silent = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
-        self.failed_looks = if is_silent { self.failed_looks } else { 0 };
-        !is_silent || self.look_failed()
+        let is_inactive = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
+        self.failed_looks = if is_inactive { self.failed_looks } else { 0 };
+        !is_inactive || self.look_failed()
     }
 
     /// A look has failed. Returns whether the session may go on.

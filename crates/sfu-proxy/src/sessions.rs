@@ -13,11 +13,11 @@ use std::time::Duration;
 use turn_ledger::User;
 use turn_limits::Holder;
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::Pull;
-use super::session::{Caller, Session, SessionNow};
+use super::session::{Caller, Session, SessionLoad, SessionNow};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
 use super::track::TrackId;
@@ -28,8 +28,6 @@ use turn_signaling::deadlines::Deadlines;
 pub(crate) const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub(crate) const PER_SESSION_MAX: usize = 256;
-/// Calls of one address that are on their way to the SFU. A page waits for each of its calls.
-pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// The time between two attempts to close a session by force.
 pub(crate) const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
 /// When a client should try again if there is no room for its session.
@@ -53,14 +51,10 @@ pub(crate) struct Sessions {
     terms: SfuTerms,
     rows: HashMap<SessionId, Session>,
     addresses: Addresses,
-    /// Sessions that are being opened.
-    reserved: usize,
     /// When a session is looked at.
     looks: Deadlines<SessionId>,
     /// When the life of a session is over.
     ends: Deadlines<SessionId>,
-    /// Tracks and data channels of all sessions, with those that are asked for.
-    places: usize,
     /// Sessions that have changed, and whether a look has found them.
     changed: BTreeMap<SessionId, bool>,
     events: Vec<CallEvent>,
@@ -73,10 +67,8 @@ impl Sessions {
             terms,
             rows: HashMap::new(),
             addresses: Addresses::default(),
-            reserved: 0,
             looks: Deadlines::default(),
             ends: Deadlines::default(),
-            places: 0,
             changed: BTreeMap::new(),
             events: vec![],
         }
@@ -84,17 +76,17 @@ impl Sessions {
 
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
     pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), Fault> {
-        self.addresses.charge(holder, now)?;
+        if self.addresses.new_sessions.take(holder, 1, now).is_err() {
+            return Err(Fault::TooManySessions { retry_in: Duration::from_secs(1) });
+        }
         self.make_room(holder)?;
-        self.reserved = self.reserved.saturating_add(1);
-        self.addresses.reserve(holder);
+        self.addresses.sessions.add(holder, 1);
         Ok(())
     }
 
     /// The session was not created.
     pub(crate) fn release(&mut self, holder: &Holder) {
-        self.reserved = self.reserved.saturating_sub(1);
-        self.addresses.release(holder);
+        self.addresses.sessions.remove(holder, 1);
     }
 
     /// The SFU has created the session that was reserved.
@@ -106,7 +98,7 @@ impl Sessions {
 
     /// The user who opened a session.
     pub(crate) fn user_of(&self, id: &SessionId) -> Option<User> {
-        self.rows.get(id)?.owner().user.clone()
+        self.rows.get(id)?.owner.user.clone()
     }
 
     /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser.
@@ -117,7 +109,7 @@ impl Sessions {
         is_unlocked: bool,
     ) -> Result<(), Fault> {
         let session = self.rows.get(id).filter(|session| !session.is_of_before()).ok_or(Fault::Gone)?;
-        if is_unlocked || session.is_owned_by(caller) { Ok(()) } else { Err(Fault::Locked) }
+        if is_unlocked || session.owner.is_same_as(caller) { Ok(()) } else { Err(Fault::Locked) }
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
@@ -150,14 +142,14 @@ impl Sessions {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
-                Some(session) if session.places() > 0 || session.is_of_before() => overdue.push(id),
+                Some(session) if session.load().tracks > 0 || session.is_of_before() => overdue.push(id),
                 _ => self.remove(&id),
             }
         }
         for id in &overdue {
             self.ends.set(id.clone(), now.saturating_add(CLOSE_INTERVAL));
         }
-        self.addresses.sweep(now);
+        self.addresses.new_sessions.sweep(now);
         overdue
     }
 
@@ -188,7 +180,8 @@ impl Sessions {
         self.remove(id);
         let mut row = Session::new(session, settles_at, self.terms.video);
         self.events.extend(row.join(id));
-        self.addresses.insert(&row.holder(), id);
+        self.addresses.sessions.add(&row.holder(), 1);
+        self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
         self.ends.set(id.clone(), now.saturating_add(session.life));
         let first_look = settles_at.map_or(now.saturating_add(self.terms.look_interval), |_| now);
         self.looks.set(id.clone(), first_look);
@@ -198,8 +191,8 @@ impl Sessions {
     fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
         self.change(id, false);
-        self.places = self.places.saturating_sub(session.places());
-        self.addresses.remove(&session.holder(), id);
+        self.addresses.sessions.remove(&session.holder(), 1);
+        self.addresses.replace(&session.holder(), session.load(), SessionLoad::default());
         self.events.extend(session.leave());
         self.looks.clear(id);
         self.ends.clear(id);
@@ -209,20 +202,20 @@ impl Sessions {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 
-    /// The only place where the tracks of a session change.
+    /// The only place where the tracks and calls of a session change.
     fn amend<T>(&mut self, id: &SessionId, change: impl FnOnce(&mut Session) -> T) -> Option<T> {
         let session = self.rows.get_mut(id)?;
-        let (before, places) = (session.taken(), session.places());
+        let before = session.load();
         let result = change(session);
-        let taken = session.taken();
-        self.places = self.places.saturating_add(session.places()).saturating_sub(places);
-        if session.places() > 0 {
+        let after = session.load();
+        self.addresses.replace(&session.holder(), before, after);
+        if after.tracks > 0 {
             self.events.extend(session.join(id));
         }
-        if taken.charged_kbps > 0 {
+        if after.taken.charged_kbps > 0 {
             self.events.extend(session.connect());
         }
-        if taken != before {
+        if after.taken != before.taken {
             self.change(id, false);
         }
         Some(result)
@@ -230,13 +223,13 @@ impl Sessions {
 
     /// Makes room for one more session of a holder. Of the sessions without tracks, the oldest gives way.
     fn make_room(&mut self, holder: &Holder) -> Result<(), Fault> {
-        while let Some(full) = self.addresses.full(holder) {
-            let idle = self.addresses.sessions(&full).filter(|id| self.may_give_way(id));
-            let oldest = idle.min_by_key(|id| self.ends.of(id)).cloned();
+        while let Some(full) = self.addresses.sessions.full(holder, 1, PER_ADDRESS_MAX) {
+            let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
+            let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();
             let Some(id) = oldest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
             self.remove(&id);
         }
-        while self.rows.len().saturating_add(self.reserved) >= SESSIONS_MAX {
+        while self.addresses.sessions.all() >= SESSIONS_MAX {
             let oldest = self.ends.iter().find(|id| self.may_give_way(id)).cloned();
             let Some(id) = oldest else { return Err(Fault::Full) };
             self.remove(&id);
@@ -246,8 +239,8 @@ impl Sessions {
 
     /// Whether a session has left its call, has no tracks and makes no call to the SFU.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        let is_free = |row: &Session| row.places() == 0 && row.calls() == 0 && !row.is_in_call();
-        self.looks.of(id).is_none() && self.rows.get(id).is_some_and(is_free)
+        let is_idle = |row: &Session| row.load().tracks == 0 && row.load().calls == 0 && !row.is_in_call();
+        self.looks.of(id).is_none() && self.rows.get(id).is_some_and(is_idle)
     }
 }
 

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 use turn_base::http_client::{self, Api, CallError, ProviderClient};
 use turn_limits::{MemoryUse, SHARES};
 
+use crate::addresses::CALLS_PER_ADDRESS_MAX;
 use crate::answer::{SfuAnswer, answered};
 use crate::fault::Fault;
 use crate::header;
 use crate::path::{SfuCall, upstream};
 use crate::session_id::SessionId;
-use crate::sessions::CALLS_PER_ADDRESS_MAX;
 use crate::settings::SfuConfig;
 
 /// The time limit of one call: connecting, response and body.

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use super::{CALLS_PER_ADDRESS_MAX, PER_SESSION_MAX, Sessions};
-use crate::addresses::TRACKS_MAX;
+use super::{PER_SESSION_MAX, Sessions};
+use crate::addresses::{CALLS_PER_ADDRESS_MAX, TRACKS_MAX, TRACKS_PER_ADDRESS_MAX};
 use crate::fault::Fault;
 use crate::request::{Pull, Push, RequestedTracks};
-use crate::session::Session;
 use crate::session_id::SessionId;
 use crate::track::MediaKind;
 
@@ -25,14 +24,13 @@ impl Sessions {
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
         let more = wanted.count();
-        if session.places().saturating_add(more) > PER_SESSION_MAX {
+        let tracks = &self.addresses.tracks;
+        if session.load().tracks.saturating_add(more) > PER_SESSION_MAX
+            || tracks.full(&session.holder(), more, TRACKS_PER_ADDRESS_MAX).is_some()
+        {
             return Err(Fault::TooManyTracks);
         }
-        let places_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::places);
-        if !self.addresses.has_room(&session.holder(), more, places_of) {
-            return Err(Fault::TooManyTracks);
-        }
-        if self.places.saturating_add(more) > TRACKS_MAX {
+        if tracks.all().saturating_add(more) > TRACKS_MAX {
             return Err(Fault::Full);
         }
         Ok(wanted)
@@ -55,14 +53,11 @@ impl Sessions {
 
     /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
-        for (share, factor) in self.rows.get(id).ok_or(Fault::Gone)?.holder().shares() {
-            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
-            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(factor).unwrap_or(1));
-            if of_share.map(Session::calls).sum::<usize>() >= max {
-                return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
-            }
+        let holder = self.rows.get(id).ok_or(Fault::Gone)?.holder();
+        if self.addresses.calls.full(&holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
+            return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
         }
-        self.rows.get_mut(id).ok_or(Fault::Gone)?.call_begins(now)
+        self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::Gone))
     }
 
     /// What a call asks for takes its place and counts from now on, so that calls at the same time do not ask for more than there is room
@@ -125,15 +120,12 @@ impl Sessions {
     pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, Fault> {
         let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
         let demand = rates.fold(0_u32, u32::saturating_add);
-        for (share, factor) in self.rows.get(id).ok_or(Fault::Gone)?.holder().shares() {
-            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
-            let taken: u64 = of_share.map(|session| u64::from(session.taken().kbps)).sum();
-            let allowed = u64::from(self.terms.client_kbps).saturating_mul(factor.into());
-            if taken.saturating_add(demand.into()) > allowed {
-                return Err(Fault::TooMuch);
-            }
+        let size = |kbps: u32| usize::try_from(kbps).unwrap_or(usize::MAX);
+        let (more, client_max) = (size(demand), size(self.terms.client_kbps));
+        match self.addresses.kbps.full(&self.rows.get(id).ok_or(Fault::Gone)?.holder(), more, client_max) {
+            Some(_) => Err(Fault::TooMuch),
+            None => Ok(demand),
         }
-        Ok(demand)
     }
 
     /// The ledger is told again what these sessions take: nothing came of what was promised.

@@ -68,5 +68,6 @@ impl Sessions {
 
 /// Whether a session has no tracks and asks for none.
 fn is_empty(session: &Session) -> bool {
-    session.places() == 0 && session.calls() == 0 && session.taken().kbps == 0
+    let load = session.load();
+    load.tracks == 0 && load.calls == 0 && load.taken.kbps == 0
 }

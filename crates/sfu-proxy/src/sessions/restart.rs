@@ -32,10 +32,10 @@ impl Sessions {
         Some(SessionNow {
             id: id.clone(),
             room: session.room.clone(),
-            owner: session.owner().clone(),
-            spender: session.spender(),
+            owner: session.owner.clone(),
+            spender: session.spender.clone(),
             life: ends.saturating_sub(now),
-            taken: session.taken(),
+            taken: session.load().taken,
         })
     }
 }

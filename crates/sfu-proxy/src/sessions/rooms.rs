@@ -20,8 +20,10 @@ impl Sessions {
 
     /// The sessions that the caller opened from its present address and may use without a lock.
     pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
-        let sessions = self.addresses.sessions_at(caller.address);
-        sessions.filter(|id| self.rows.get(*id).is_some_and(|session| session.is_owned_by(caller)))
+        let own = self.rows.iter().filter(|(_, session)| {
+            session.owner.address == caller.address && session.owner.is_same_as(caller)
+        });
+        own.map(|(id, _)| id)
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
@@ -31,7 +33,7 @@ impl Sessions {
 
     /// Ends all sessions of a user in the same way.
     pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
-        self.end_where(|session| session.owner().user.as_ref() == Some(user), now)
+        self.end_where(|session| session.owner.user.as_ref() == Some(user), now)
     }
 
     fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::looks::Look;
 use super::*;
-use crate::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
+use crate::addresses::{CALLS_PER_ADDRESS_MAX, NEW_SESSIONS};
 use crate::answer::Entry;
 use crate::name::Name;
 use crate::request::{Push, RequestedTracks};
@@ -40,7 +40,7 @@ impl Sessions {
     }
 
     fn taken_by(&self, name: &str) -> Taken {
-        self.rows[&id(name)].taken()
+        self.rows[&id(name)].load().taken
     }
 }
 
