@@ -65,11 +65,11 @@ pub(crate) struct ExistingAllocations {
 }
 
 /// Whether a client may use its allocation, or get a new one.
-pub(crate) fn judge(held: ExistingAllocations, end: Option<GrantEnd>) -> Result<(), Refused> {
+pub(crate) fn judge(existing: ExistingAllocations, end: Option<GrantEnd>) -> Result<(), Refused> {
     match end {
-        _ if held.is_its_own => Ok(()),
+        _ if existing.is_its_own => Ok(()),
         Some(end) => Err(Refused::Ended(end)),
-        None if held.of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
+        None if existing.of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
         None => Ok(()),
     }
 }
@@ -105,15 +105,15 @@ mod tests {
     #[test]
     fn a_new_allocation_needs_a_live_grant_and_room_and_an_old_one_stays() {
         let of_grant = ALLOCATIONS_PER_GRANT_MAX;
-        for (held, refused) in [
+        for (existing, refused) in [
             (ExistingAllocations { of_grant: of_grant - 1, ..NEW }, None),
             (ExistingAllocations { of_grant, ..NEW }, Some(Refused::GrantFull)),
             (ExistingAllocations { is_its_own: true, of_grant }, None),
         ] {
-            assert_eq!(judge(held, None), refused.map_or(Ok(()), Err), "{held:?}");
+            assert_eq!(judge(existing, None), refused.map_or(Ok(()), Err), "{existing:?}");
             for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
-                let refused = (!held.is_its_own).then_some(Refused::Ended(end));
-                assert_eq!(judge(held, Some(end)), refused.map_or(Ok(()), Err), "{held:?}");
+                let refused = (!existing.is_its_own).then_some(Refused::Ended(end));
+                assert_eq!(judge(existing, Some(end)), refused.map_or(Ok(()), Err), "{existing:?}");
             }
         }
     }

@@ -19,20 +19,20 @@ pub(crate) struct Client {
     pub(crate) user: Username,
     pub(crate) socket: Arc<ClientSocket>,
     /// The part of its traffic that the ledger has.
-    noted: Mutex<Traffic>,
+    reported: Mutex<Traffic>,
 }
 
 impl Client {
     pub(crate) fn new(name: String, user: Username, socket: Arc<ClientSocket>) -> Self {
-        Self { name, user, socket, noted: Mutex::default() }
+        Self { name, user, socket, reported: Mutex::default() }
     }
 
     /// Its traffic since the last call.
     fn take_traffic(&self) -> Traffic {
-        let mut noted = self.noted.lock();
+        let mut reported = self.reported.lock();
         let all = self.socket.traffic();
-        let new = all.minus(*noted);
-        *noted = all;
+        let new = all.minus(*reported);
+        *reported = all;
         new
     }
 }

@@ -197,7 +197,7 @@ impl Relay {
             }
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
-                socket.adopt();
+                socket.assign();
                 self.clients.insert(client, Client::new(found.username, user, socket));
             }
             (None, false) | (Some(_), true) => {}

@@ -25,13 +25,13 @@ use turn_ledger::Traffic;
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The socket to one client. Until it is adopted it belongs to no grant, and its bytes are not billed.
+/// The socket to one client. Until it is assigned it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
     ceiling: Arc<Limit>,
     note: Note,
     count: Count,
-    is_adopted: AtomicBool,
+    is_assigned: AtomicBool,
     /// Held while a packet is counted and sent, so that none is on its way once it says that the socket has ended.
     has_ended: Mutex<bool>,
 }
@@ -43,7 +43,7 @@ impl ClientSocket {
             ceiling,
             note,
             count: Count::default(),
-            is_adopted: AtomicBool::new(false),
+            is_assigned: AtomicBool::new(false),
             has_ended: Mutex::new(false),
         }
     }
@@ -51,7 +51,7 @@ impl ClientSocket {
     /// Counts a datagram from the client. Returns whether it may be handled.
     pub(crate) fn receive(&self, bytes: u64) -> bool {
         self.count.add_received(bytes);
-        let is_admitted = !self.is_adopted() || self.ceiling.admit_received(bytes);
+        let is_admitted = !self.is_assigned() || self.ceiling.admit_received(bytes);
         if !is_admitted {
             (self.note)(Event::Dropped("spent"));
         }
@@ -59,8 +59,8 @@ impl ClientSocket {
     }
 
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
-    pub(crate) fn adopt(&self) {
-        if !self.is_adopted.swap(true, Ordering::AcqRel) {
+    pub(crate) fn assign(&self) {
+        if !self.is_assigned.swap(true, Ordering::AcqRel) {
             self.ceiling.add(self.count.traffic());
         }
     }
@@ -75,8 +75,8 @@ impl ClientSocket {
         self.count.traffic()
     }
 
-    fn is_adopted(&self) -> bool {
-        self.is_adopted.load(Ordering::Acquire)
+    fn is_assigned(&self) -> bool {
+        self.is_assigned.load(Ordering::Acquire)
     }
 }
 
@@ -91,7 +91,7 @@ impl Conn for ClientSocket {
             if *has_ended {
                 return Err(Error::ErrUseClosedNetworkConn);
             }
-            let is_billed = self.is_adopted();
+            let is_billed = self.is_assigned();
             if is_billed && !self.ceiling.admit_sent(bytes) {
                 (self.note)(Event::Dropped("spent"));
                 return Ok(datagram.len());

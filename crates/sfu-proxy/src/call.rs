@@ -1,4 +1,4 @@
-//! A call on a session: checked, promised in the ledger, sent to the SFU, and noted as the SFU answers it.
+//! A call on a session: checked, promised in the ledger, sent to the SFU, and recorded as the SFU answers it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -205,7 +205,7 @@ impl SfuProxy {
         }
         for changed in sessions.take_changed(now) {
             if !self.service.broker.remember(&changed) {
-                sessions.tell_again(&changed.id);
+                sessions.report_again(&changed.id);
             }
         }
         result

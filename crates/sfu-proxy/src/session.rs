@@ -50,7 +50,7 @@ impl Caller {
     }
 }
 
-/// A session as it is told to the table and to the ledger.
+/// A session as the table and the ledger know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionNow {
     /// Its id.

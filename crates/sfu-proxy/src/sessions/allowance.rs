@@ -128,7 +128,7 @@ impl Sessions {
         }
     }
 
-    /// The ledger is told again what these sessions take: nothing came of what was promised.
+    /// What these sessions take is reported to the ledger again: nothing came of what was promised.
     pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
         for channel in replies {
             self.set_replies(channel, false);

@@ -1,4 +1,4 @@
-//! What the ledger is told, and what survives a restart: which sessions are open, and what they take.
+//! What is reported to the ledger, and what survives a restart: which sessions are open, and what they take.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ impl Sessions {
         changed.collect()
     }
 
-    /// The ledger could not take this change: it is told of the session again.
-    pub(crate) fn tell_again(&mut self, id: &SessionId) {
+    /// The ledger could not take this change: the session is reported again.
+    pub(crate) fn report_again(&mut self, id: &SessionId) {
         self.change(id, false);
     }
 

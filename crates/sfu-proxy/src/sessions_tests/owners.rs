@@ -60,15 +60,6 @@ fn the_room_of_a_caller_is_known_if_there_is_only_one() {
 }
 
 #[test]
-fn an_operator_ends_a_room() {
-    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
-    table.add("a", &push(1), &[0]);
-    assert_eq!(table.sessions.end_room("r", table.now), 2);
-    assert_eq!(table.wait(Duration::ZERO), [id("a")]);
-    assert!(!table.sessions.knows(&id("b")) && table.sessions.knows(&id("c")));
-}
-
-#[test]
 fn the_sessions_of_a_user_end_also_if_they_only_send() {
     let mut table = Table::default();
     let of = |name: &str| Caller { user: User::new(name), ..caller(1) };

@@ -1,4 +1,4 @@
-//! What the ledger is told, and what crosses a restart: which sessions are open, and how much they take.
+//! What is reported to the ledger, and what crosses a restart: which sessions are open, and how much they take.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     table.sessions.gone(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)]);
-    table.sessions.tell_again(&id("a"));
+    table.sessions.report_again(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)], "until the ledger has it");
 }
 

@@ -101,15 +101,6 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_for_rooms_and_not_for_scripts() {
-        let set = key().set_cookie(&visitor("ann"), true, NOON);
-        let (value, attributes) = set.split_once("; ").unwrap();
-        assert!(value.starts_with("turn-broker-room-user=YW5u.1739534400.abc."), "{value}");
-        assert_eq!(attributes, "Path=/parties/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure");
-        assert!(!key().set_cookie(&visitor("ann"), false, NOON).contains("Secure"));
-    }
-
-    #[test]
     fn a_changed_cookie_is_none() {
         let good = cookie("ann");
         let other_key = UserKey::derived_from(b"other");

@@ -57,7 +57,8 @@ pub(crate) struct World<P> {
     pub(crate) gone: BTreeSet<u64>,
     /// The questions that no test has replied to, each with its socket.
     pub(crate) questions: VecDeque<(u64, Question)>,
-    pub(crate) told: Vec<Webhook>,
+    /// What the application was told of sockets that have ended.
+    pub(crate) disconnect_webhooks: Vec<Webhook>,
     pub(crate) calls: Vec<CallEvent>,
     /// What bounds have cost.
     pub(crate) dropped: Vec<Dropped>,
@@ -72,7 +73,7 @@ impl<P: Protocol> World<P> {
             closed: BTreeMap::new(),
             gone: BTreeSet::new(),
             questions: VecDeque::new(),
-            told: Vec::new(),
+            disconnect_webhooks: Vec::new(),
             calls: Vec::new(),
             dropped: Vec::new(),
         }
@@ -97,7 +98,7 @@ impl<P: Protocol> World<P> {
                 self.closed.insert(socket.0, close);
             }
             Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
-            Action::TellDisconnected(webhook) => self.told.push(webhook),
+            Action::TellDisconnected(webhook) => self.disconnect_webhooks.push(webhook),
             Action::Call(event) => self.calls.push(event),
             Action::Dropped(why) => self.dropped.push(why),
         }

@@ -19,7 +19,7 @@ fn a_room_ends_with_either_member_and_can_be_used_again() {
         world.send(survivor, r#"{"type":"candidate"}"#);
         world.end(survivor);
         assert_eq!((world.received(survivor), world.calls()), (vec![], vec![]));
-        assert_eq!(world.told, [], "there is no webhook");
+        assert_eq!(world.disconnect_webhooks, [], "there is no webhook");
         world.assert_empty();
         world.join(3, "r");
         world.join(4, "r");

@@ -65,8 +65,9 @@ proptest! {
         let settings =
             AyameSettings { sign_in, has_authn_webhook, has_disconnect_webhook: true, ..settings() };
         let walk = Walk::run(Ayame::new(settings), ops);
-        let told: BTreeSet<_> = walk.world.told.iter().map(|webhook| webhook.body.clone()).collect();
-        prop_assert_eq!(walk.world.told.len(), usize::try_from(walk.opened).unwrap());
-        prop_assert_eq!(told.len(), walk.world.told.len(), "one for each connection");
+        let webhooks = &walk.world.disconnect_webhooks;
+        let different: BTreeSet<_> = webhooks.iter().map(|webhook| &webhook.body).collect();
+        prop_assert_eq!(webhooks.len(), usize::try_from(walk.opened).unwrap());
+        prop_assert_eq!(different.len(), webhooks.len(), "one for each connection");
     }
 }

@@ -63,17 +63,6 @@ fn the_last_of_two_equal_names_counts() {
 }
 
 #[test]
-fn copied_headers_go_to_both_webhooks() {
-    let mut world = with_webhooks();
-    let headers = vec![("x-a".to_owned(), "1".to_owned()), ("x-b".to_owned(), "2".to_owned())];
-    world.open_with(1, Upgrade { headers: headers.clone(), ..Upgrade::default() });
-    world.send(1, &register("r"));
-    assert_eq!(world.authorize(1, None).headers, headers);
-    world.end(1);
-    assert_eq!(world.told[0].headers, headers);
-}
-
-#[test]
 fn a_refusal_passes_its_reason_on() {
     let denied = |reason: &str| vec![reason.to_owned(), "close 1000 auth webhook denied".to_owned()];
     let refused = answered(Some(r#"{"allowed":false,"reason":"no \"luck\""}"#));
@@ -177,11 +166,11 @@ fn the_end_of_each_socket_is_reported_once() {
     world.send(3, &register("r"));
     world.authorize(3, Some(r#"{"allowed":true}"#));
     world.mint(3);
-    assert_eq!(world.told, []);
+    assert_eq!(world.disconnect_webhooks, []);
     for socket in [1, 2, 3, 3, 7] {
         world.end(socket);
     }
-    let told: Vec<_> = world.told.iter().map(body).collect();
+    let told: Vec<_> = world.disconnect_webhooks.iter().map(body).collect();
     let never_registered = json!({"roomId": "", "clientId": "", "connectionId": connection(1)});
     let registered = |socket| json!({"roomId": "r", "clientId": "c", "connectionId": connection(socket)});
     assert_eq!(told, [never_registered, registered(2), registered(3)]);
@@ -192,14 +181,14 @@ fn the_webhooks_of_an_address_are_called_for_128_sockets_at_once_and_then_4_a_se
     let mut world = with_webhooks();
     // Each socket that may calls both webhooks: as it registers, and as it ends.
     let calls = |world: &mut World, sockets: std::ops::Range<u64>, address: &str| {
-        let (told, mut asked) = (world.told.len(), 0);
+        let (told, mut asked) = (world.disconnect_webhooks.len(), 0);
         for socket in sockets {
             world.open_from(socket, client(address), Upgrade::default());
             world.send(socket, &register(&socket.to_string()));
             asked += world.questions.drain(..).len();
             world.end(socket);
         }
-        (asked, world.told.len() - told)
+        (asked, world.disconnect_webhooks.len() - told)
     };
     assert_eq!(calls(&mut world, 0..200, "192.0.2.1"), (128, 128));
     let reject = r#"{"reason":"InternalServerError","type":"reject"}"#;
@@ -208,10 +197,10 @@ fn the_webhooks_of_an_address_are_called_for_128_sockets_at_once_and_then_4_a_se
     world.now += Duration::from_secs(1);
     assert_eq!(calls(&mut world, 200..300, "192.0.2.1"), (4, 4));
     assert_eq!(calls(&mut world, 300..301, "192.0.2.2"), (1, 1), "another address");
-    let before = world.told.len();
+    let before = world.disconnect_webhooks.len();
     for socket in 400..500 {
         world.open_from(socket, client("192.0.2.3"), Upgrade::default());
         world.end(socket);
     }
-    assert_eq!(world.told.len() - before, 100, "sockets that never register count, too");
+    assert_eq!(world.disconnect_webhooks.len() - before, 100, "sockets that never register count, too");
 }

@@ -41,13 +41,6 @@ fn ids_are_escaped_and_compared_as_texts() {
 }
 
 #[test]
-fn a_peer_may_write_to_itself() {
-    let mut world = World::with(1);
-    world.send(1, &offer("p1", 1));
-    assert_eq!(world.take(1), [forwarded("OFFER", "p1", "p1", 1)]);
-}
-
-#[test]
 fn leave_with_a_destination_is_passed_on_and_does_not_wait() {
     let mut world = World::with(2);
     world.send(1, r#"{"type":"LEAVE","dst":"p2"}"#);

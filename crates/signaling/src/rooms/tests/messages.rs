@@ -21,18 +21,6 @@ fn an_update_is_stored_and_sent_to_all() {
 }
 
 #[test]
-fn the_id_and_the_name_are_those_of_the_connection() {
-    let (mut bench, ann, bob) = Bench::pair();
-    let mut update = joined("s1/mic");
-    update["user"]["id"] = json!("b");
-    update["user"]["name"] = json!("bob");
-    bench.send(ann, &update);
-    let state = bench.state(bob);
-    assert_eq!(ids(&state), ["a", "b"]);
-    assert_eq!((&state["users"][0]["name"], &state["users"][1]["name"]), (&json!("ann"), &json!("bob")));
-}
-
-#[test]
 fn unknown_members_of_a_user_are_dropped_and_absent_ones_are_left_out() {
     let (mut bench, ann, _) = Bench::pair();
     let user = json!({ "joined": true, "admin": true, "tracks": { "audio": null, "hologram": "x" } });
@@ -63,17 +51,6 @@ fn an_update_that_is_not_a_user_or_too_long_changes_nothing() {
     assert_eq!(bench.take(bob), NOTHING);
     bench.send_text(ann, &padded(8_192));
     assert_eq!(bench.state(ann)["users"][0]["joined"], true);
-}
-
-#[test]
-fn a_user_that_leaves_is_gone_at_once() {
-    let (mut bench, ann, bob) = Bench::pair();
-    bench.send(ann, &json!({ "type": "userLeft" }));
-    assert_eq!(bench.close_of(ann), Some((1000, "User left")));
-    let frames = bench.take(bob);
-    assert_eq!(frames[0], json!({ "type": "userLeftNotification", "id": "a" }));
-    assert_eq!(ids(&frames[1]["state"]), ["b"]);
-    assert_eq!(bench.take(ann), NOTHING);
 }
 
 #[test]

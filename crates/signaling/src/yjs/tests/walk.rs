@@ -36,6 +36,6 @@ proptest! {
     #[test]
     fn subscriptions_stay_consistent(ops in ops::<Yjs>(Duration::from_secs(40))) {
         let walk = Walk::run(Yjs::default(), ops);
-        prop_assert!(walk.world.told.is_empty() && walk.world.dropped.iter().all(|why| *why == Dropped::Subscription));
+        prop_assert!(walk.world.disconnect_webhooks.is_empty() && walk.world.dropped.iter().all(|why| *why == Dropped::Subscription));
     }
 }
