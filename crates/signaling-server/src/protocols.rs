@@ -15,8 +15,10 @@ use crate::settings::{AyameConfig, Protocols, RoomsConfig};
 /// A hub for each protocol that is on and uses sockets. `has_sign_in`: whether users can sign in.
 pub(crate) fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Vec<Arc<dyn AnyHub>> {
     let needs_sign_in = shared.broker.needs_sign_in();
-    let of_ayame = |ayame| of_ayame(ayame, has_sign_in, needs_sign_in);
-    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, of_ayame(ayame), shared));
+    let ayame = config.ayame.as_ref().map(|ayame| {
+        let ayame = of_ayame(ayame, has_sign_in, needs_sign_in);
+        hub(ProtocolName::Ayame, ayame, shared)
+    });
     let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, of_rooms(rooms), shared));
     let peerjs = config.peerjs.clone().map(|key| hub(ProtocolName::Peerjs, Peerjs::new(key), shared));
     let yjs = config.is_yjs_on.then(|| hub(ProtocolName::Yjs, Yjs::default(), shared));

@@ -16,13 +16,13 @@ const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 
 /// The routes of Ayame, y-webrtc and rooms, if they are on, without the rule about origins.
 pub fn sockets<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
-    let routes = |protocol: Option<&SocketRoute>, routes: Router<SocketRoute>| match protocol {
+    let if_on = |protocol: Option<&SocketRoute>, routes: Router<SocketRoute>| match protocol {
         Some(protocol) => routes.with_state(protocol.clone()),
         None => Router::new(),
     };
     let of_ayame = Router::new().route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK));
-    routes(server.ayame.as_ref(), of_ayame)
-        .merge(routes(server.yjs.as_ref(), Router::new().route("/yjs", get(yjs))))
+    if_on(server.ayame.as_ref(), of_ayame)
+        .merge(if_on(server.yjs.as_ref(), Router::new().route("/yjs", get(yjs))))
         .merge(rooms::sockets(server.rooms.as_ref()))
 }
 

@@ -20,9 +20,10 @@ impl<K> Default for Deadlines<K> {
 impl<K: Clone + Ord + Hash> Deadlines<K> {
     /// Sets the deadline of a key, in place of the one it had.
     pub fn set(&mut self, key: K, at: Duration) {
-        self.clear(&key);
-        self.by_time.insert((at, key.clone()));
-        self.by_key.insert(key, at);
+        if let Some(before) = self.by_key.insert(key.clone(), at) {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        self.by_time.insert((at, key));
     }
 
     /// Removes the deadline of a key, if it has one.
