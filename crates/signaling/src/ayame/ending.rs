@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::message::BYE;
 use super::socket::{SocketStage, Timer};
 use super::{Ayame, closing, webhook};
-use crate::call::{CallEvent, MediaAfter};
+use crate::call::MediaAfter;
 use crate::protocol::{Action, Closing, SocketId};
 
 impl Ayame {
@@ -115,8 +115,7 @@ impl Ayame {
 
     fn left(&mut self, id: SocketId, media: MediaAfter) {
         let Some(socket) = self.sockets.get(&id) else { return };
-        let (call, member) = (socket.call(), socket.member());
-        self.actions.call(CallEvent::Left { call, member, media });
+        self.actions.call(socket.as_member().left(media));
     }
 
     fn media_after(&self, id: SocketId) -> MediaAfter {

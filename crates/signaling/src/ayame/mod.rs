@@ -36,7 +36,7 @@ use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Message};
 use room::Rooms;
-use socket::{Orphan, Socket, Timer};
+use socket::{CallMember, Socket, Timer};
 
 /// How long a socket may be open without a `register`.
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);
@@ -101,7 +101,8 @@ pub struct Ayame {
     settings: AyameSettings,
     sockets: BTreeMap<SocketId, Socket>,
     rooms: Rooms,
-    orphans: BTreeMap<SocketId, Orphan>,
+    /// Sockets that ended while a credential was being minted for them.
+    orphans: BTreeMap<SocketId, CallMember>,
     /// Sockets whose webhooks were called.
     webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,

@@ -8,10 +8,10 @@ use turn_limits::Holder;
 
 use super::message::Register;
 use super::room::NoPlace;
-use super::socket::{Orphan, Registration, SocketStage, Stage, Timer};
+use super::socket::{Registration, SocketStage, Stage, Timer};
 use super::webhook::{NO_REASON, Verdict};
 use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message, webhook};
-use crate::call::{CallEvent, MediaAfter};
+use crate::call::MediaAfter;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
 
@@ -145,8 +145,7 @@ impl Ayame {
         let metadata = registration.authz_metadata.as_deref();
         let ice_servers = ice::joined(registration.ice_servers, minted);
         let accept = message::accept(&socket.connection, is_second, metadata, ice_servers.as_deref());
-        let (call, member, user) = (socket.call(), socket.member(), socket.user());
-        self.actions.call(CallEvent::Joined { call, member, user, grant });
+        self.actions.call(socket.as_member().joined(grant));
         self.actions.send(id, accept);
         for frame in registration.waiting {
             self.handle(id, frame, now);
@@ -168,20 +167,16 @@ impl Ayame {
         if self.orphans.len() >= ORPHANS_MAX {
             return self.actions.dropped(Dropped::Forgotten);
         }
-        let (call, member, user) = (socket.call(), socket.member(), socket.user());
-        self.orphans.insert(id, Orphan { call, member, user });
+        self.orphans.insert(id, socket.as_member());
     }
 
     /// A credential that nobody has received: its grant ends at once.
     fn minted_for_nobody(&mut self, id: SocketId, grant: Option<GrantId>) {
-        let Some(Orphan { call, member, user }) = self.orphans.remove(&id) else { return };
-        if grant.is_none() {
-            return;
+        let Some(orphan) = self.orphans.remove(&id) else { return };
+        if grant.is_some() {
+            self.actions.call(orphan.joined(grant));
+            self.actions.call(orphan.left(MediaAfter::Ends));
         }
-        let joined = CallEvent::Joined { call: call.clone(), member: member.clone(), user, grant };
-        let left = CallEvent::Left { call, member, media: MediaAfter::Ends };
-        self.actions.call(joined);
-        self.actions.call(left);
     }
 
     pub(super) fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {

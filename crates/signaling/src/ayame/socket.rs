@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use turn_ledger::User;
+use turn_ledger::{GrantId, User};
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
 use super::message::Frame;
-use crate::call::{CallName, MemberId, ProtocolName};
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::protocol::{Upgrade, Webhook};
 
 /// One timer of a socket.
@@ -80,11 +80,22 @@ pub(super) struct Registration {
     pub(super) waiting_bytes: usize,
 }
 
-/// A socket that ended while a credential was being minted for it.
-pub(super) struct Orphan {
-    pub(super) call: CallName,
-    pub(super) member: MemberId,
-    pub(super) user: Option<User>,
+/// A socket as a member of its call, also before it joins.
+pub(super) struct CallMember {
+    call: CallName,
+    member: MemberId,
+    user: Option<User>,
+}
+
+impl CallMember {
+    pub(super) fn joined(&self, grant: Option<GrantId>) -> CallEvent {
+        let (call, member) = (self.call.clone(), self.member.clone());
+        CallEvent::Joined { call, member, user: self.user.clone(), grant }
+    }
+
+    pub(super) fn left(self, media: MediaAfter) -> CallEvent {
+        CallEvent::Left { call: self.call, member: self.member, media }
+    }
 }
 
 /// What a registration waits for.
@@ -128,9 +139,9 @@ impl Socket {
         CallName { protocol: ProtocolName::Ayame, room: Arc::clone(&self.room) }
     }
 
-    /// Its id as a member of that call, also before it joins.
-    pub(super) fn member(&self) -> MemberId {
-        MemberId(Arc::clone(&self.connection))
+    /// As a member of that call.
+    pub(super) fn as_member(&self) -> CallMember {
+        CallMember { call: self.call(), member: MemberId(Arc::clone(&self.connection)), user: self.user() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The body of a POST. Its fields are checked once, in the order of the reference server, so each mistake gets the same text as
 //! there. A value of a wrong type gets the text of its field.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,20 +36,16 @@ const PACKAGES_MAX: usize = 64;
 /// which it tries four times. This bounds the answer to one poll.
 const PACKAGES_TO_ONE_MAX: usize = 32 * 1024;
 
-/// A POST that is not a delete.
-pub(super) enum Post {
+/// What a body asks for.
+pub(super) enum Operation {
     /// Lists the room.
     Read { room: Arc<str>, context: Option<String> },
     /// Lists the room for a page that has published its entry before.
     Poll { own: Own },
     /// Stores the page's entry.
     Publish { own: Own, packages: Vec<Package> },
-}
-
-/// A delete.
-pub(super) struct Delete {
-    pub(super) own: Own,
-    pub(super) key: String,
+    /// Removes the page's entry.
+    Delete { own: Own, key: String },
 }
 
 /// What a page says about itself.
@@ -72,9 +69,9 @@ pub(super) struct Package {
     pub(super) json: Box<RawValue>,
 }
 
-impl Post {
-    /// Parses a body.
-    pub(super) fn parse(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
+impl Operation {
+    /// Parses the body of a POST that is not a delete.
+    pub(super) fn post(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
         let mut fields = Fields::parse(body)?;
         let room = fields.room()?;
         let Some(data) = fields.take("d") else {
@@ -82,26 +79,19 @@ impl Post {
             return Ok(Self::Read { room, context });
         };
         let own = fields.own(room, data, wall)?;
-        match fields.take("p") {
-            None => Ok(Self::Poll { own }),
-            Some(packages) => {
-                let packages =
-                    parse_packages(packages, &own.session).ok_or(Refusal::invalid("Bad packages"))?;
-                Ok(Self::Publish { own, packages })
-            }
-        }
+        let Some(packages) = fields.take("p") else { return Ok(Self::Poll { own }) };
+        let packages = parse_packages(packages, &own.session).ok_or(Refusal::invalid("Bad packages"))?;
+        Ok(Self::Publish { own, packages })
     }
-}
 
-impl Delete {
-    /// Parses a body.
-    pub(super) fn parse(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
+    /// Parses the body of a delete.
+    pub(super) fn delete(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
         let mut fields = Fields::parse(body)?;
         let key = fields.take("dk").and_then(string).filter(|key| !key.is_empty());
         let key = key.ok_or(Refusal::invalid("Missing delete key"))?;
         let room = fields.room()?;
         let data = fields.take("d").ok_or(Refusal::invalid("Bad data length"))?;
-        Ok(Self { own: fields.own(room, data, wall)?, key })
+        Ok(Self::Delete { own: fields.own(room, data, wall)?, key })
     }
 }
 
@@ -167,16 +157,20 @@ fn parse_packages(value: Value, sender: &str) -> Option<Vec<Package>> {
     }
     let packages: Option<Vec<_>> = values.iter().map(|value| parse_package(value, sender)).collect();
     let packages = packages?;
-    let bytes_to = |to: &str| -> usize {
-        packages.iter().filter(|package| *package.to == *to).map(|package| package.json.get().len()).sum()
-    };
-    packages.iter().all(|package| bytes_to(&package.to) <= PACKAGES_TO_ONE_MAX).then_some(packages)
+    let mut bytes_to = BTreeMap::<&str, usize>::new();
+    for package in &packages {
+        *bytes_to.entry(&package.to).or_default() += package.json.get().len();
+    }
+    let is_short = bytes_to.values().all(|bytes| *bytes <= PACKAGES_TO_ONE_MAX);
+    if is_short { Some(packages) } else { None }
 }
 
 fn parse_package(value: &Value, sender: &str) -> Option<Package> {
     let [Value::String(to), Value::String(from), ..] = value.as_array()?.as_slice() else { return None };
-    let is_good = is_id(to) && from == sender;
-    is_good.then(|| Some(Package { to: to.as_str().into(), json: to_raw_value(value).ok()? }))?
+    if !is_id(to) || from != sender {
+        return None;
+    }
+    Some(Package { to: to.as_str().into(), json: to_raw_value(value).ok()? })
 }
 
 fn is_room(text: &str) -> bool {

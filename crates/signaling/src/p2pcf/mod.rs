@@ -27,7 +27,7 @@ use crate::dropped::Dropped;
 use crate::object;
 use crate::protocol::Action;
 pub use answer::{P2pcfResponse, Refusal, ResponseParts};
-use body::{Delete, Post};
+use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
 use quota::{Forgot, OriginQuota};
@@ -74,15 +74,8 @@ pub struct Request<'a> {
 pub struct ParsedRequest<'a> {
     origin: Origin<'a>,
     sender: Holder,
-    operation: Result<Operation, Refusal>,
-}
-
-/// What a request asks for.
-enum Operation {
-    /// Something whose answer depends on no room.
-    Fixed(P2pcfResponse),
-    Post(Post),
-    Delete(Delete),
+    /// An error is an answer that depends on no room.
+    operation: Result<Operation, P2pcfResponse>,
 }
 
 impl<'a> Request<'a> {
@@ -92,17 +85,18 @@ impl<'a> Request<'a> {
         ParsedRequest { origin: self.origin, sender, operation: self.operation(wall) }
     }
 
-    fn operation(&self, wall: Timestamp) -> Result<Operation, Refusal> {
-        match (self.method, self.worker_method) {
-            ("GET" | "HEAD", _) => Ok(Operation::Fixed(P2pcfResponse::Greeting)),
-            ("OPTIONS", _) => Ok(Operation::Fixed(options(self))),
+    fn operation(&self, wall: Timestamp) -> Result<Operation, P2pcfResponse> {
+        let operation = match (self.method, self.worker_method) {
+            ("GET" | "HEAD", _) => return Err(P2pcfResponse::Greeting),
+            ("OPTIONS", _) => return Err(options(self)),
             _ if !is_json(self.content_type) => {
                 Err(Refusal::invalid("Expected content-type application/json"))
             }
-            ("DELETE", _) | (_, Some("DELETE")) => Delete::parse(self.body, wall).map(Operation::Delete),
-            ("POST", _) => Post::parse(self.body, wall).map(Operation::Post),
+            ("DELETE", _) | (_, Some("DELETE")) => Operation::delete(self.body, wall),
+            ("POST", _) => Operation::post(self.body, wall),
             _ => Err(Refusal::Method),
-        }
+        };
+        operation.map_err(P2pcfResponse::Refused)
     }
 }
 
@@ -159,39 +153,36 @@ impl P2pcf {
         if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
             self.rooms.actions.dropped(Dropped::Forgotten);
         }
-        match request.operation? {
-            Operation::Fixed(response) => Ok(response),
-            Operation::Delete(delete) => self.delete(&delete),
-            Operation::Post(post) => self.post(post, request.sender, now),
-        }
-    }
-
-    fn post(&mut self, post: Post, sender: Holder, now: Duration) -> Result<P2pcfResponse, Refusal> {
-        match post {
-            Post::Poll { own } | Post::Publish { own, .. } if self.rooms.has_session_of_another(&own) => {
+        let operation = match request.operation {
+            Ok(operation) => operation,
+            Err(answer) => return Ok(answer),
+        };
+        match operation {
+            Operation::Poll { own } | Operation::Publish { own, .. }
+                if self.rooms.has_session_of_another(&own) =>
+            {
                 Err(Refusal::invalid("Bad session id"))
             }
-            Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
-            Post::Poll { own } => {
+            Operation::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
+            Operation::Poll { own } => {
                 // The page did not ask for this, so its poll must not fail when there is no room.
                 if now < RELEARN_FOR
-                    && let Err(refusal) = self.rooms.relearn(own.clone(), sender, now)
+                    && let Err(refusal) = self.rooms.relearn(own.clone(), request.sender, now)
                 {
                     self.count_dropped(&refusal);
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
-            Post::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, sender, now)?;
+            Operation::Publish { own, packages } => {
+                self.rooms.publish(own.clone(), packages, request.sender, now)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }
+            Operation::Delete { own, key } => {
+                let is_removed = self.keys.matches(&own.room, &own.context, &key) && self.rooms.delete(&own);
+                if is_removed { Ok(P2pcfResponse::Deleted) } else { Err(Refusal::NoDeleteKey) }
+            }
         }
-    }
-
-    fn delete(&mut self, Delete { own, key }: &Delete) -> Result<P2pcfResponse, Refusal> {
-        let is_removed = self.keys.matches(&own.room, &own.context, key) && self.rooms.delete(own);
-        if is_removed { Ok(P2pcfResponse::Deleted) } else { Err(Refusal::NoDeleteKey) }
     }
 
     fn listing(

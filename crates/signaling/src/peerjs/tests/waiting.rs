@@ -67,16 +67,6 @@ fn two_connections_begun_at_once_expire_at_once_and_a_later_one_on_its_own() {
 }
 
 #[test]
-fn a_sender_that_has_gone_is_not_told() {
-    let mut world = World::with(1);
-    world.send(1, &offer("late", 1));
-    world.end(1);
-    world.advance_secs(10);
-    assert_eq!(world.take(1), NOTHING);
-    assert_eq!(world.protocol.next_due(), None);
-}
-
-#[test]
 fn an_id_has_128_waiting_messages_and_whoever_has_most_makes_room_for_others() {
     let mut world = World::with(5);
     (0..129).for_each(|n| world.send(1, &offer("late", n)));
