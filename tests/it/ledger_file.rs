@@ -13,7 +13,7 @@ use turn_ledger::{Batch, IceSource, Stored};
 
 use crate::support::once_free;
 use walk::disk::Disk;
-use walk::faults::FAULTS;
+use walk::faults::Fault;
 use walk::{Scenario, restored_equals_written};
 
 struct LedgerFile(TempDir);
@@ -36,7 +36,7 @@ impl Disk for LedgerFile {
 pub(crate) fn restores<D: Disk>(seeds: u64) {
     for seed in 0..seeds {
         for strict in [false, true] {
-            let scenario = Scenario::random(seed, 60, strict, FAULTS);
+            let scenario = Scenario::random(seed, 60, strict, &Fault::all());
             // What a relay in the process may have carried since its last count is added at a start.
             if scenario.settings.sources.contains(&IceSource::Relay) {
                 continue;

@@ -31,7 +31,7 @@ ledger_fails() {
     local -x RUST_TEST_THREADS=8 SEEDS=${SEEDS:-100}
     local program
     program=$(build --config 'profile.dev.package.turn-ledger.opt-level=0' -p turn-ledger --lib) || return 2
-    PROPTEST_CASES=32 fails "$program" || fails "$(build -p turn-ledger --lib)" || fails "$(build -p turn-ledger --test simulation)"
+    fails "$program" || fails "$(build -p turn-ledger --lib)" || fails "$(build -p turn-ledger --test simulation)"
 }
 
 # is_caught TESTS: 0 if one of these tests fails, 1 if all pass, 2 if the mutant does not build.

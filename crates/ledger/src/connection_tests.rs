@@ -5,10 +5,8 @@ use crate::spender::Label;
 use crate::testing;
 use std::time::Duration;
 
-const SECOND: u64 = 1_000;
-
 fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_millis(0).plus_millis(seconds * SECOND)
+    Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
 
 fn rules() -> UsageRules {
@@ -36,48 +34,131 @@ fn open(relayed: Option<bool>) -> (Connection, Limit) {
     (connection, limit)
 }
 
+const NOTHING: Report = Report { bytes_sent: None, bytes_received: None, relayed: None };
+
 fn received(bytes: u64) -> Report {
-    Report { bytes_received: Some(bytes), ..Report::default() }
+    Report { bytes_received: Some(bytes), ..NOTHING }
 }
 
 fn report_relayed(relayed: bool) -> Report {
-    Report { relayed: Some(relayed), ..Report::default() }
+    Report { relayed: Some(relayed), ..NOTHING }
+}
+
+fn bytes(bytes: u64, from: u64, to: u64) -> ChangeKind {
+    ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(from), to: at(to) }
+}
+
+fn time(from: u64, to: u64) -> ChangeKind {
+    ChangeKind::AddTime { from: at(from), to: at(to) }
+}
+
+fn not_time(from: u64, to: u64) -> ChangeKind {
+    ChangeKind::RemoveTime { from: at(from), to: at(to) }
+}
+
+/// Reports of a connection, by the second at which they come, and what each one changes.
+struct Story {
+    name: &'static str,
+    opened: Option<bool>,
+    reports: Vec<(u64, Report, Vec<ChangeKind>)>,
+    /// What it has been charged a minute and a half after its start, without a further report.
+    charged: u64,
 }
 
 #[test]
-fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
-    let (mut connection, mut limit) = open(Some(true));
-    let first = connection.report(received(5_000), at(4), &rules(), &mut limit.at(at(4)));
-    assert_eq!(
-        first,
-        [
-            ChangeKind::STOP_CLOCK,
-            ChangeKind::RemoveTime { from: at(0), to: at(4) },
-            ChangeKind::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
-        ]
-    );
-    let second = connection.report(received(7_000), at(9), &rules(), &mut limit.at(at(9)));
-    assert_eq!(second, [ChangeKind::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]);
-    assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
-    assert_eq!(connection.close(at(9), &mut limit.at(at(9))), [], "all its bytes are counted");
+fn each_report_changes_what_was_charged_before_it() {
+    const START: ChangeKind = ChangeKind::START_CLOCK;
+    const STOP: ChangeKind = ChangeKind::STOP_CLOCK;
+    let direct = report_relayed(false);
+    let direct_with = |bytes| Report { relayed: Some(false), ..received(bytes) };
+    let relayed_with = |bytes| Report { relayed: Some(true), ..received(bytes) };
+    let stories = [
+        Story {
+            name: "bytes replace the estimate, later ones add the difference, and fewer change nothing",
+            opened: Some(true),
+            reports: vec![
+                (4, received(5_000), vec![STOP, not_time(0, 4), bytes(5_000, 0, 4)]),
+                (9, received(7_000), vec![bytes(2_000, 4, 9)]),
+                (10, received(4_000), vec![]),
+            ],
+            charged: 7_000,
+        },
+        Story {
+            name: "one that stops reporting bytes is charged by time until it resumes",
+            opened: Some(true),
+            reports: vec![
+                (4, received(0), vec![STOP, not_time(0, 4)]),
+                (8, NOTHING, vec![time(4, 8), START]),
+                (12, received(900), vec![STOP, not_time(4, 12), bytes(900, 4, 12)]),
+            ],
+            charged: 900,
+        },
+        Story {
+            name: "bytes replace estimates from before a direct span",
+            opened: Some(true),
+            reports: vec![
+                (10, direct, vec![STOP]),
+                (20, relayed_with(4_000_000), vec![not_time(0, 10), bytes(4_000_000, 0, 20)]),
+            ],
+            charged: 4_000_000,
+        },
+        Story {
+            name: "a report without received bytes keeps their estimate",
+            opened: None,
+            reports: vec![(4, Report { bytes_sent: Some(900), ..NOTHING }, vec![])],
+            charged: 34 * 250_000,
+        },
+        Story {
+            name: "a direct one costs nothing while it is direct",
+            opened: Some(false),
+            reports: vec![
+                (10, direct_with(9_000), vec![]),
+                (20, relayed_with(9_500), vec![bytes(500, 10, 20)]),
+            ],
+            charged: 500,
+        },
+        Story {
+            name: "the first direct report makes the time since the last report free",
+            opened: None,
+            reports: vec![(10, NOTHING, vec![]), (20, direct, vec![STOP, not_time(10, 20)])],
+            charged: 2_500_000,
+        },
+        Story {
+            name: "also with bytes",
+            opened: None,
+            reports: vec![(10, NOTHING, vec![]), (20, direct_with(5), vec![STOP, not_time(10, 20)])],
+            charged: 2_500_000,
+        },
+        Story {
+            name: "after a switch to direct the time before the report is charged",
+            opened: Some(true),
+            reports: vec![(8, direct, vec![STOP]), (12, report_relayed(true), vec![time(8, 12), START])],
+            charged: 42 * 250_000,
+        },
+    ];
+    for Story { name, opened, reports, charged } in stories {
+        let (mut connection, mut limit) = open(opened);
+        for (seconds, report, changes) in reports {
+            let now = at(seconds);
+            assert_eq!(
+                connection.report(report, now, &rules(), &mut limit.at(now)),
+                changes,
+                "{name}, {now}"
+            );
+        }
+        assert_eq!(connection.charged(at(90), &rules()).get(), charged, "{name}");
+    }
 }
 
 #[test]
-fn a_connection_that_stops_reporting_bytes_is_charged_by_time_until_it_resumes() {
-    let (mut connection, mut limit) = open(Some(true));
-    let _ = connection.report(received(0), at(4), &rules(), &mut limit.at(at(4)));
-    let unreported = connection.report(Report::default(), at(8), &rules(), &mut limit.at(at(8)));
-    assert_eq!(unreported, [ChangeKind::AddTime { from: at(4), to: at(8) }, ChangeKind::START_CLOCK]);
-    assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
-    let counted = connection.report(received(900), at(12), &rules(), &mut limit.at(at(12)));
-    assert_eq!(
-        counted,
-        [
-            ChangeKind::STOP_CLOCK,
-            ChangeKind::RemoveTime { from: at(4), to: at(12) },
-            ChangeKind::AddBytes { bytes: ByteCount::new(900), from: at(4), to: at(12) },
-        ]
-    );
+fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
+    let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
+    for (billed, charged) in [(BilledDirections::Egress, 100), (BilledDirections::Both, 1_000)] {
+        let rules = UsageRules { billed, ..rules() };
+        let (mut connection, mut limit) = open(None);
+        let _ = connection.report(report, at(4), &rules, &mut limit.at(at(4)));
+        assert_eq!((connection.bytes_sent, connection.charged(at(4), &rules).get()), (900, charged));
+    }
 }
 
 #[test]
@@ -96,15 +177,6 @@ fn the_time_after_the_last_byte_count_is_charged_by_time() {
 }
 
 #[test]
-fn a_byte_count_replaces_estimates_from_before_a_direct_span() {
-    let (mut connection, mut limit) = open(Some(true));
-    let _ = connection.report(report_relayed(false), at(10), &rules(), &mut limit.at(at(10)));
-    let report = Report { bytes_received: Some(4_000_000), ..report_relayed(true) };
-    let _ = connection.report(report, at(20), &rules(), &mut limit.at(at(20)));
-    assert_eq!(connection.charged(at(20), &rules()), ByteCount::new(4_000_000));
-}
-
-#[test]
 fn the_number_of_kept_estimates_is_bounded() {
     let (mut connection, mut limit) = open(Some(true));
     for n in 1..100 {
@@ -114,74 +186,13 @@ fn the_number_of_kept_estimates_is_bounded() {
 }
 
 #[test]
-fn a_lower_byte_count_changes_nothing() {
-    let (mut connection, mut limit) = open(Some(true));
-    let _ = connection.report(received(5_000), at(4), &rules(), &mut limit.at(at(4)));
-    let lower = connection.report(received(4_000), at(5), &rules(), &mut limit.at(at(5)));
-    assert_eq!(lower, []);
-    assert_eq!(connection.bytes_received, 5_000);
-}
-
-#[test]
-fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
-    let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
-    let (mut egress, mut limit) = open(None);
-    let _ = egress.report(report, at(4), &rules(), &mut limit.at(at(4)));
-    assert_eq!((egress.bytes_sent, egress.charged(at(4), &rules())), (900, ByteCount::new(100)));
-
-    let both = UsageRules { billed: BilledDirections::Both, ..rules() };
-    let (mut connection, mut limit) = open(None);
-    let _ = connection.report(report, at(4), &both, &mut limit.at(at(4)));
-    assert_eq!(connection.charged(at(4), &both), ByteCount::new(1_000));
-}
-
-#[test]
-fn a_report_without_received_bytes_keeps_their_estimate() {
-    let (mut connection, mut limit) = open(None);
-    let report = Report { bytes_sent: Some(900), ..Report::default() };
-    let _ = connection.report(report, at(4), &rules(), &mut limit.at(at(4)));
-    assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(2_000_000));
-}
-
-#[test]
-fn a_direct_connection_costs_nothing_while_it_is_direct() {
-    let (mut connection, mut limit) = open(Some(false));
-    let direct = Report { bytes_received: Some(9_000), ..report_relayed(false) };
-    assert_eq!(connection.report(direct, at(10), &rules(), &mut limit.at(at(10))), []);
-    let moved = Report { bytes_received: Some(9_500), ..report_relayed(true) };
-    let changes = connection.report(moved, at(20), &rules(), &mut limit.at(at(20)));
-    assert_eq!(changes, [ChangeKind::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]);
-}
-
-#[test]
-fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
-    for direct in [report_relayed(false), Report { bytes_received: Some(5), ..report_relayed(false) }] {
-        let (mut connection, mut limit) = open(None);
-        let _ = connection.report(Report::default(), at(10), &rules(), &mut limit.at(at(10)));
-        let changes = connection.report(direct, at(20), &rules(), &mut limit.at(at(20)));
-        assert_eq!(changes, [ChangeKind::STOP_CLOCK, ChangeKind::RemoveTime { from: at(10), to: at(20) }]);
-        assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000), "{direct:?}");
-    }
-}
-
-#[test]
-fn after_a_switch_to_direct_the_time_before_the_report_is_charged() {
-    let (mut connection, mut limit) = open(Some(true));
-    let changes = connection.report(report_relayed(false), at(8), &rules(), &mut limit.at(at(8)));
-    assert_eq!(changes, [ChangeKind::STOP_CLOCK]);
-    assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
-    let back = connection.report(report_relayed(true), at(12), &rules(), &mut limit.at(at(12)));
-    assert_eq!(back, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::START_CLOCK]);
-}
-
-#[test]
 fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     let (mut connection, mut limit) = open(None);
     assert_eq!(connection.due_at(&rules()), at(30));
     let stopped = (vec![ChangeKind::STOP_CLOCK], false);
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(30))), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
-    let late = connection.report(Report::default(), at(50), &rules(), &mut limit.at(at(50)));
+    let late = connection.report(NOTHING, at(50), &rules(), &mut limit.at(at(50)));
     assert_eq!(late, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::START_CLOCK]);
 
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(80))), stopped);
@@ -211,7 +222,7 @@ fn a_row_is_small_and_read_back_without_its_name() {
     assert!(row.len() < 50, "{}", row.len());
     let _ = connection.report(report_relayed(true), at(610), &rules(), &mut limit.at(at(610)));
     let _ = connection.elapse(&rules(), &mut limit.at(at(640)));
-    let _ = connection.report(Report::default(), at(650), &rules(), &mut limit.at(at(650)));
+    let _ = connection.report(NOTHING, at(650), &rules(), &mut limit.at(at(650)));
     connection.spender = Spender { label: Label::new("room-1"), ..Spender::default() }.known();
     let read: Connection = postcard::from_bytes(&postcard::to_allocvec(&connection).unwrap()).unwrap();
     assert_eq!(read.name, Name::default());

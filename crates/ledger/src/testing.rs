@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::books::Books;
+use crate::books::commit::{Commit, Hold, NotAdmitted, Written};
+use crate::changes::Stored;
+use crate::grants::requester::Requester;
 use crate::grants::summing::SpenderWalk;
 use crate::grants::terms::Bounds;
 use crate::ledger::Terms;
 use crate::open::Setup;
 use crate::rates::Rates;
-use crate::source::IceSource;
+use crate::source::{IceSource, MINT_SLACK};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::listing::SpenderSums;
 use crate::timeline::terms::SourceTerms;
+use crate::token::{Grant, GrantId};
 use crate::units::period::BillingDay;
-use crate::units::{BitRate, ByteCount};
+use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_rules::{BilledDirections, UsageRules};
 use crate::verdict::BudgetMode;
 
@@ -53,6 +57,123 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
         rules,
         bounds: Bounds::default(),
         default_source: source,
+    }
+}
+
+/// The same with this limit, and with a source that is read, whose count misses nothing.
+pub(crate) fn setup_of(source: IceSource, mode: BudgetMode, limit: ByteCount) -> Setup {
+    let mut setup = setup(mode);
+    setup.terms.limit = limit;
+    setup.sources = vec![SourceTerms { is_read: true, ..SourceTerms::of_a_removed(source) }];
+    Setup { default_source: source, ..setup }
+}
+
+/// Books with their settings, and what is on disk of them. Each change of this broker is on disk, those of its books are not.
+pub(crate) struct Broker {
+    pub(crate) setup: Setup,
+    pub(crate) books: Books,
+    pub(crate) disk: Stored,
+    minted: u64,
+}
+
+impl Broker {
+    pub(crate) fn open(setup: Setup, now: Timestamp) -> Self {
+        let books = setup.open(Some(Stored::default()), now);
+        Self { setup, books, disk: Stored::default(), minted: 0 }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.disk.apply(self.books.take_batch());
+    }
+
+    /// The process is killed, and another one opens what is on disk.
+    pub(crate) fn crash_until(&mut self, now: Timestamp) {
+        self.books = self.setup.open(Some(self.disk.clone()), now);
+    }
+
+    /// The same once everything is on disk, in the same instant.
+    pub(crate) fn restart(&mut self) {
+        self.flush();
+        self.crash_until(self.books.now());
+    }
+
+    /// Room for a credential of the default source, for so many seconds.
+    pub(crate) fn reserve(&mut self, life: u64, requester: &Requester) -> Result<Hold, NotAdmitted> {
+        self.books.reserve(self.setup.default_source, Duration::from_secs(life), MINT_SLACK, requester)
+    }
+
+    /// The credential is made now. Its write has not ended.
+    pub(crate) fn commit(
+        &mut self,
+        hold: Hold,
+        requester: Requester,
+    ) -> Result<(Grant, Commit), NotAdmitted> {
+        self.minted += 1;
+        let (id, issued_at) = (grant_id(self.minted), self.books.now());
+        let expires_at = issued_at.plus(hold.life());
+        let grant = Grant { id, source: self.setup.default_source, issued_at, expires_at };
+        let commit = self.books.commit(hold, &grant, Some("name"), requester)?;
+        self.flush();
+        Ok((grant, commit))
+    }
+
+    pub(crate) fn mint(&mut self, requester: Requester, life: u64) -> Result<Grant, NotAdmitted> {
+        let hold = self.reserve(life, &requester)?;
+        let (grant, commit) = self.commit(hold, requester)?;
+        self.books.note_written(&commit, Written::Yes)?;
+        Ok(grant)
+    }
+
+    /// A credential of nobody in particular.
+    pub(crate) fn mint_any(&mut self, life: u64) -> Grant {
+        self.mint(Requester::default(), life).unwrap()
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.books.snapshot().figures.used.get()
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.books.snapshot().figures.committed.get()
+    }
+
+    /// What is committed in this period and in the next one.
+    pub(crate) fn promised(&self) -> u64 {
+        let figures = self.books.snapshot().figures;
+        figures.committed.plus(figures.committed_next).get()
+    }
+}
+
+/// The id of the grant that was minted as the first, second, ...
+pub(crate) fn grant_id(number: u64) -> GrantId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    GrantId::new(id)
+}
+
+/// splitmix64: small, and the same everywhere. Random tests draw from it, one seed for each case.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// So many cases, each with dice of its own and its number for the message of a failure.
+    pub(crate) fn cases(count: u64) -> impl Iterator<Item = (u64, Self)> {
+        (0..count).map(|seed| (seed, Self(seed)))
+    }
+
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+
+    pub(crate) fn is_heads(&mut self) -> bool {
+        self.below(2) == 0
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
+use crate::testing::Dice;
 use crate::units::period::BillingDay;
-use proptest::prelude::*;
 
 /// 15 MB a minute: 2 Mbps.
 const PER_MINUTE: u128 = 15_000_000;
@@ -156,20 +156,22 @@ fn a_strict_grant_that_crosses_the_reset_must_fit_into_both_periods() {
     assert_eq!(strict(near_the_end(0, full - 141 * 15_000_000 + 1), 86_400), None, "the next period is full");
 }
 
-proptest! {
-    #[test]
-    fn a_strict_grant_fits_and_lives_no_longer_than_requested_and_the_tail_requires(
-        used in 0u64..1 << 42, promised in 0u64..1 << 42, next in 0u64..1 << 42, limit in 0u64..1 << 42,
-        life in 60u64..200_000, before_end in 0u64..3_000_000_000,
-    ) {
-        let figures = figures(used, used.saturating_add(promised), limit);
-        let now = Timestamp::from_millis(figures.period.end.as_millis() - 1).as_millis();
-        let now = Timestamp::from_millis(now - i64::try_from(before_end % 2_000_000_000).unwrap());
-        let figures = Figures { now, committed_next: ByteCount::new(next), ..figures };
-        if let Ok(admitted) = decide(BudgetMode::Strict, figures, &request(life)) {
-            prop_assert!(admitted <= Duration::from_secs(life.max(1_800)) && admitted >= Duration::from_secs(1_800));
-            let into_minute = now.since(Minute::of(now).start());
-            prop_assert!(FreeBytes::of(&figures).after(0, request(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
-        }
+#[test]
+fn a_strict_grant_fits_and_lives_no_longer_than_requested_and_the_tail_requires() {
+    let mut admitted_count = 0;
+    for (seed, mut dice) in Dice::cases(1_000) {
+        let [used, promised, next] = [(); 3].map(|()| dice.below(1 << 42) >> dice.below(12));
+        let (limit, life) = (dice.below(1 << 42), 60 + dice.below(200_000));
+        let end = figures(0, 0, 0).period.end.as_millis() - 1;
+        let now = Timestamp::from_millis(end - i64::try_from(dice.below(2_000_000_000)).unwrap());
+        let committed_next = ByteCount::new(next);
+        let figures = Figures { now, committed_next, ..figures(used, used + promised, limit) };
+        let Ok(admitted) = decide(BudgetMode::Strict, figures, &request(life)) else { continue };
+        admitted_count += 1;
+        let shortest = Duration::from_secs(1_800);
+        assert!((shortest..=Duration::from_secs(life).max(shortest)).contains(&admitted), "seed {seed}");
+        let minutes = request(life).minutes(admitted, now.since(Minute::of(now).start()));
+        assert!(FreeBytes::of(&figures).after(0, minutes, PER_MINUTE).is_some(), "seed {seed}");
     }
+    assert!(admitted_count > 100, "{admitted_count}");
 }

@@ -1,17 +1,14 @@
 use super::*;
-use crate::changes::Stored;
 use crate::coturn::listing::{Reach, Session};
 use crate::grants::requester::Requester;
 use crate::grants::row::GrantRow;
 use crate::open::Setup;
 use crate::spender::{Spender, User};
-use crate::testing;
+use crate::testing::{self, Broker, grant_id};
 use crate::timeline::terms::SourceTerms;
-use crate::token::Grant;
 use crate::traffic::Traffic;
 use crate::units::ByteCount;
 use crate::units::clock::Moment;
-use crate::units::period::BillingDay;
 use crate::units::slot::Minute;
 use crate::verdict::BudgetMode;
 
@@ -26,78 +23,64 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn setup(mode: BudgetMode) -> Setup {
-    let mut setup = testing::setup(mode);
-    setup.terms.limit = ByteCount::new(100_000_000_000);
-    let cut_tail = Some(Duration::from_secs(30));
-    setup.sources[0] = SourceTerms { source: COTURN, cut_tail, sampling: 0, ..setup.sources[0] };
-    Setup { default_source: COTURN, ..setup }
+    let setup = testing::setup_of(COTURN, mode, ByteCount::new(100_000_000_000));
+    let source = SourceTerms { cut_tail: Some(Duration::from_secs(30)), ..setup.sources[0] };
+    Setup { sources: vec![source], ..setup }
 }
 
-/// Books and their stored rows.
-struct Broker {
-    books: Books,
-    stored: Stored,
+/// A session of grant 1 that has sent so many bytes.
+#[derive(Clone, Copy)]
+struct Sent {
+    number: u64,
+    bytes: u64,
+}
+
+/// The first session.
+const fn sent(bytes: u64) -> Sent {
+    Sent { number: 1, bytes }
 }
 
 impl Broker {
-    fn open(setup: &Setup) -> Self {
-        Self { books: setup.open(Some(Stored::default()), at(0)), stored: Stored::default() }
-    }
-
-    fn mint(&mut self, number: u8, life: u64) {
-        self.mint_for(number, life, Requester::default());
-    }
-
-    fn mint_for(&mut self, number: u8, life: u64, requester: Requester) {
-        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, &requester).unwrap();
-        let issued_at = self.books.now();
-        let expires_at = issued_at.plus(hold.life());
-        let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };
-        let _ = self.books.commit(hold, &grant, Some("user"), requester).unwrap();
-        self.stored.apply(self.books.take_batch());
-    }
-
     /// Takes a listing at that time. Returns the sessions that must end.
-    fn list(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
+    fn list(&mut self, seconds: u64, sessions: &[Sent]) -> Vec<SessionId> {
         self.books.advance(at(seconds));
         self.books.take_sessions(listing(sessions), at(seconds))
     }
 
-    fn committed(&self) -> u64 {
-        self.books.snapshot().figures.committed.get()
+    /// The broker after a restart at that time, with these settings.
+    fn reopened(&mut self, setup: Setup, seconds: u64) -> Self {
+        self.flush();
+        let mut again = Self::open(setup, at(seconds));
+        again.disk = self.disk.clone();
+        again.crash_until(at(seconds));
+        again
     }
 
-    /// The broker after a restart at that time, with these settings.
-    fn reopened(&mut self, setup: &Setup, seconds: u64) -> Self {
-        self.stored.apply(self.books.take_batch());
-        Self { books: setup.open(Some(self.stored.clone()), at(seconds)), stored: self.stored.clone() }
+    fn alive_until(&self, number: u64) -> Minute {
+        self.books.grants().get(grant_id(number)).and_then(GrantRow::alive_until).unwrap()
     }
 }
 
 /// A strict broker that has just read its coturn.
 fn strict() -> Broker {
-    let mut broker = Broker::open(&setup(BudgetMode::Strict));
+    let mut broker = Broker::open(setup(BudgetMode::Strict), at(0));
     assert_eq!(broker.list(0, &[]), []);
     broker
 }
 
-/// A listing of sessions (number and bytes), all of grant 1.
-fn listing(sessions: &[(u64, u64)]) -> Listing {
-    let session = |&(number, sent): &(u64, u64)| Session {
-        id: SessionId::new(number).unwrap(),
-        user: format!("{}:{}", at(HOUR).as_secs(), id(1)),
+/// A complete listing.
+fn listing(sessions: &[Sent]) -> Listing {
+    let session = |sent: &Sent| Session {
+        id: SessionId::new(sent.number).unwrap(),
+        user: format!("{}:{}", at(HOUR).as_secs(), grant_id(1)),
         expires_at: Some(at(HOUR)),
-        grant: Some(id(1)),
+        grant: Some(grant_id(1)),
         age: Some(Duration::from_secs(1)),
         packets: 1,
-        traffic: Traffic::new(0, sent),
+        traffic: Traffic::new(0, sent.bytes),
         reach: Reach::Permitted,
     };
     Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, forger: None }
-}
-
-fn id(number: u8) -> GrantId {
-    GrantId::new([number; 16])
 }
 
 #[test]
@@ -115,33 +98,33 @@ fn coturn_counts_as_unreachable_after_a_grace_period() {
 #[test]
 fn the_counts_of_a_listing_are_stored() {
     let mut broker = strict();
-    broker.list(2, &[(1, 5_000)]);
+    broker.list(2, &[sent(5_000)]);
     let batch = broker.books.take_batch();
     assert_eq!(batch.head.coturn_at, at(2));
     assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
-    broker.list(4, &[(1, 5_000)]);
+    broker.list(4, &[sent(5_000)]);
     assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");
     // A session may begin while the listing is on its way.
     broker.books.advance(at(9));
-    broker.books.take_sessions(listing(&[(1, 5_000)]), at(7));
+    broker.books.take_sessions(listing(&[sent(5_000)]), at(7));
     assert_eq!(broker.books.take_batch().head.coturn_at, at(7));
 }
 
 #[test]
 fn a_spent_budget_ends_every_session_of_ours() {
     let mut broker = strict();
-    broker.mint(1, 600);
-    assert_eq!(broker.list(2, &[(1, 5_000)]), []);
+    broker.mint_any(600);
+    assert_eq!(broker.list(2, &[sent(5_000)]), []);
     broker.books.override_limit(Some(ByteCount::new(5_000)));
-    assert_eq!(broker.list(4, &[(1, 5_000)]), [SessionId::new(1).unwrap()]);
+    assert_eq!(broker.list(4, &[sent(5_000)]), [SessionId::new(1).unwrap()]);
 }
 
 /// While coturn does not answer, sessions can begin and end uncounted.
 #[test]
 fn a_gap_between_listings_releases_no_budget_that_was_reserved_in_it() {
     let mut broker = strict();
-    for number in 1..=10 {
-        broker.mint(number, HOUR);
+    for _ in 0..10 {
+        broker.mint_any(HOUR);
     }
     let promised = broker.committed();
     broker.list(2, &[]);
@@ -152,7 +135,7 @@ fn a_gap_between_listings_releases_no_budget_that_was_reserved_in_it() {
     assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
     broker.list(4 * HOUR + 2, &[]);
     assert_eq!(broker.committed(), kept, "listings without a gap release the budget reserved between them");
-    let again = broker.reopened(&setup(BudgetMode::Strict), 4 * HOUR + 4);
+    let again = broker.reopened(setup(BudgetMode::Strict), 4 * HOUR + 4);
     assert_eq!(again.committed(), kept);
 }
 
@@ -161,51 +144,38 @@ fn a_gap_between_listings_releases_no_budget_that_was_reserved_in_it() {
 fn what_is_shown_after_a_gap_is_charged_to_the_user_within_the_promise() {
     let mut setup = setup(BudgetMode::Strict);
     setup.bounds.spenders.user_limit = Some(ByteCount::new(50_000_000_000));
-    let mut broker = Broker::open(&setup);
+    let mut broker = Broker::open(setup, at(0));
     let ann = User::new("ann").unwrap();
     let spender = Spender { user: Some(ann.clone()), ..Spender::default() }.known();
     broker.list(0, &[]);
-    broker.mint_for(1, HOUR, Requester { spender, ..Requester::default() });
+    broker.mint(Requester { spender, ..Requester::default() }, HOUR).unwrap();
     broker.list(50, &[]);
     let committed = |broker: &mut Broker| broker.books.user_share(&ann).unwrap().committed.get();
     let before = committed(&mut broker);
-    broker.list(60, &[(1, 5_000_000)]);
+    broker.list(60, &[sent(5_000_000)]);
     assert_eq!(committed(&mut broker), before);
 }
 
 #[test]
 fn listings_without_a_gap_release_reserved_budget() {
     let mut broker = strict();
-    broker.mint(1, 600);
+    broker.mint_any(600);
     for seconds in (2..700).step_by(2) {
         broker.list(seconds, &[]);
     }
     assert_eq!(broker.committed(), 0);
 }
 
-/// The billing day changes from the first to the fifteenth. Bytes counted since the first stay.
-#[test]
-fn a_new_billing_day_keeps_the_counted_bytes() {
-    let mut broker = strict();
-    broker.mint(1, 600);
-    broker.list(2, &[(1, 920_000_000)]);
-    let mut other = setup(BudgetMode::Strict);
-    other.terms.billing_day = BillingDay::new(15).unwrap();
-    let mut again = broker.reopened(&other, 4);
-    again.list(4, &[(1, 921_000_000)]);
-    assert!(again.books.snapshot().figures.used.get() >= 921_000_000);
-}
-
 /// Without coturn's command line its sessions are not cut, so the short tails do not hold.
 #[test]
 fn a_removed_command_line_extends_the_tail_of_every_grant() {
     let mut broker = strict();
-    broker.mint(1, 600);
+    broker.mint_any(600);
     let short = broker.committed();
     let mut without = setup(BudgetMode::Strict);
     without.sources[0].cut_tail = None;
     without.sources[0].is_read = false;
-    let difference = broker.reopened(&without, 4).committed() - short;
+    let difference = broker.reopened(without, 4).committed() - short;
     let minutes = (7_200 - 30) / 60;
     assert!((minutes - 1..=minutes + 1).contains(&(difference / MINUTE_BYTES)), "{difference}");
 }
@@ -220,29 +190,28 @@ fn with_tail(seconds: u64) -> Setup {
 
 #[test]
 fn a_longer_tail_in_the_settings_extends_every_grant_once() {
-    let mut broker = Broker::open(&with_tail(0));
-    broker.mint(1, 600);
+    let mut broker = Broker::open(with_tail(0), at(0));
+    broker.mint_any(600);
     let short = broker.committed();
-    let mut longer = broker.reopened(&with_tail(7_200), 4);
+    let mut longer = broker.reopened(with_tail(7_200), 4);
     let long = longer.committed();
     assert_eq!((long - short) / MINUTE_BYTES, 120);
-    assert_eq!(longer.reopened(&with_tail(7_200), 8).committed(), long);
-    assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter tail releases nothing");
+    assert_eq!(longer.reopened(with_tail(7_200), 8).committed(), long);
+    assert_eq!(longer.reopened(with_tail(0), 8).committed(), long, "a shorter tail releases nothing");
 }
 
 /// A credential that was minted while the wall clock was ahead expires by the wall clock, if that clock is right.
 #[test]
 fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
-    let mut broker = Broker::open(&with_tail(0));
+    let mut broker = Broker::open(with_tail(0), at(0));
     let wall = at(4 * HOUR);
     broker.books.advance(Moment { wall, in_doubt: true, ..at(0).into() });
-    broker.mint(1, 300);
-    let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until().unwrap();
-    let short = alive_until(&broker);
+    broker.mint_any(300);
+    let short = broker.alive_until(1);
     assert_eq!(short, Minute::from_end(wall.plus(Duration::from_secs(300) + MINT_SLACK)));
-    let mut longer = broker.reopened(&with_tail(7_200), 4);
-    assert_eq!(alive_until(&longer).since(short), 120);
-    assert_eq!(alive_until(&longer.reopened(&with_tail(7_260), 8)).since(short), 121, "it is stored");
+    let mut longer = broker.reopened(with_tail(7_200), 4);
+    assert_eq!(longer.alive_until(1).since(short), 120);
+    assert_eq!(longer.reopened(with_tail(7_260), 8).alive_until(1).since(short), 121, "it is stored");
 }
 
 #[path = "cutting_tests.rs"]

@@ -76,21 +76,6 @@ fn holds_from(books: &mut Books, then: Timestamp) {
 }
 
 #[test]
-fn a_copy_lacks_grants_from_when_it_is_opened_and_not_from_when_it_was_made() {
-    for off in [30 * HOUR, 72 * HOUR] {
-        let stored = stored(true);
-        let mut machine = Machine::started(&stored, off);
-        let mut books = setup().open(Some(stored), machine.moment(0));
-        assert_eq!(books.now(), at(0), "nobody has confirmed the clock");
-        assert!(!books.snapshot().bound_holds());
-        machine.hear(1);
-        books.advance(machine.moment(1));
-        assert_eq!(books.now(), at(off + 1), "Cloudflare has");
-        holds_from(&mut books, at(off + 1).plus(longest()));
-    }
-}
-
-#[test]
 fn a_crash_before_the_time_is_known_does_not_forget_that_the_copy_was_just_opened() {
     let mut disk = stored(true);
     let mut machine = Machine::started(&disk, 30 * HOUR);

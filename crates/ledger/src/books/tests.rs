@@ -4,15 +4,11 @@ use super::*;
 use crate::grants::requester::Requester;
 use crate::open::Setup;
 use crate::reading::{Reading, ReadingOutcome};
-use crate::testing::setup;
+use crate::testing::{Broker, grant_id, setup, setup_of};
 use crate::timeline::terms::SourceTerms;
-use crate::token::{Grant, GrantId};
 use crate::units::BitRate;
 use crate::units::period::BillingDay;
-use crate::units::slot::{Day, Minute};
 use crate::verdict::BudgetMode;
-use proptest::prelude::*;
-use std::time::Duration;
 
 mod clock;
 mod commits;
@@ -24,55 +20,11 @@ mod sfu;
 mod spenders;
 mod strangers;
 
-/// 2025-01-31T22:00Z: two hours before a reset.
-const START: i64 = 1_738_360_800_000;
+const GB: u64 = 1_000_000_000;
 
+/// So many milliseconds after 2025-01-31T22:00Z, which is two hours before a reset.
 fn at(millis: u64) -> Timestamp {
-    Timestamp::from_millis(START).plus_millis(millis)
-}
-
-fn books() -> Books {
-    books_in(BudgetMode::Estimate)
-}
-
-/// Books that know the grants of [`client`], which promise nothing.
-fn books_in(mode: BudgetMode) -> Books {
-    let mut books = setup(mode).open(None, at(0));
-    for n in 0..4 {
-        let grant = client(n).grant().unwrap();
-        books.grants.issue(grant.id, GrantRow::new(&grant, None, None));
-    }
-    books
-}
-
-/// Books whose changes are recorded.
-fn stored_books(mode: BudgetMode) -> Books {
-    setup(mode).open(Some(Stored::default()), at(0))
-}
-
-/// The books, advanced to that time.
-fn advanced(books: &mut Books, now: Timestamp) -> &mut Books {
-    books.advance(now);
-    books
-}
-
-fn client(n: u8) -> Caller {
-    Caller::Grant(Grant {
-        id: GrantId::new([n; 16]),
-        source: IceSource::Cloudflare,
-        issued_at: at(0),
-        expires_at: at(86_400_000),
-    })
-}
-
-/// A grant without reports.
-fn minted(now: Timestamp, life: u64) -> Grant {
-    Grant {
-        id: GrantId::new([255; 16]),
-        source: IceSource::Cloudflare,
-        issued_at: now,
-        expires_at: now.plus(Duration::from_secs(life)),
-    }
+    Timestamp::from_millis(1_738_360_800_000).plus_millis(millis)
 }
 
 fn received(bytes: u64) -> Report {
@@ -83,12 +35,21 @@ fn used(books: &Books) -> u64 {
     books.snapshot().figures.used.get()
 }
 
-#[test]
-fn a_connection_across_the_reset_is_charged_to_each_period_in_part() {
-    let mut books = books();
-    let reset = 7_200_000;
-    advanced(&mut books, at(reset - 10_000)).open(client(1), "c", None).unwrap();
-    let _ = advanced(&mut books, at(reset + 30_000)).heartbeat(client(1), "c", received(4_000_000)).ok();
-    let previous = books.ledger().past()[0].1.get();
-    assert_eq!((previous, used(&books)), (1_000_000, 3_000_000));
+/// A renewal of that grant.
+fn renewing(grant: GrantId) -> Requester {
+    Requester { renews: Some(grant), ..Requester::default() }
+}
+
+/// A request of the user ann.
+fn of_ann() -> Requester {
+    let spender = Spender { user: User::new("ann"), ..Spender::default() }.known();
+    Requester { spender, ..Requester::default() }
+}
+
+/// The count of a day of Cloudflare is taken.
+fn count(books: &mut Books, as_of: Timestamp, granted: u64) {
+    let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
+    let reading = Reading { day: Day::of(as_of), as_of, granted, other };
+    let outcome = books.ledger_mut().take_reading(IceSource::Cloudflare, &reading);
+    assert_eq!(outcome, ReadingOutcome::Taken);
 }

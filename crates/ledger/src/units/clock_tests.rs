@@ -29,20 +29,27 @@ fn time_continues_at_its_pace_while_the_wall_clock_is_behind() {
 #[test]
 fn a_reference_clock_that_differs_is_reported_while_it_is_known() {
     let mut steady = new(1_000, 0);
-    let mut differs = |wall: i64, since_boot| {
-        steady.set_reference(Timestamp::from_millis(1_300_000), secs(10));
-        steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot)).differs_by
-    };
-    assert_eq!(differs(1_010, 10), secs(290), "the provider's clock is ahead");
-    assert_eq!(differs(1_050, 50), secs(290));
-    assert_eq!(differs(1_110, 3_611), Duration::ZERO, "it was heard too long ago");
+    hear(&mut steady, 1_300, 10);
+    assert_eq!(moment(&mut steady, 1_010, 10).differs_by, secs(290), "the provider's clock is ahead");
+    assert_eq!(moment(&mut steady, 1_050, 50).differs_by, secs(290));
+    assert_eq!(moment(&mut steady, 1_110, 3_611).differs_by, Duration::ZERO, "it was heard too long ago");
 }
 
 const MONTH: i64 = 2_678_400;
 
-/// The books' time in seconds, read at these seconds of the wall clock and since boot.
+/// What is read at these seconds of the wall clock and since boot.
+fn moment(steady: &mut SteadyTime, wall: i64, since_boot: u64) -> Moment {
+    steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot))
+}
+
+/// The books' time in seconds.
 fn read(steady: &mut SteadyTime, wall: i64, since_boot: u64) -> i64 {
-    steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot)).now.as_secs()
+    moment(steady, wall, since_boot).now.as_secs()
+}
+
+/// A reference clock says these seconds.
+fn hear(steady: &mut SteadyTime, date: i64, since_boot: u64) {
+    steady.set_reference(Timestamp::from_millis(date * 1_000), secs(since_boot));
 }
 
 #[test]
@@ -74,28 +81,27 @@ fn a_jump_at_the_end_of_the_doubt_is_not_accepted_with_the_first_one() {
 #[test]
 fn an_accepted_jump_is_stated_once() {
     let mut steady = new(1_000, 0);
-    let mut read = |wall: i64, since_boot| {
-        let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot));
-        (moment.jumped.as_secs(), moment.in_doubt)
-    };
-    assert_eq!(read(1_000, 0), (0, false), "the first reading is no jump");
-    assert_eq!(read(1_060, 0), (0, false), "nor is a minute");
-    assert_eq!(read(9_010, 10), (0, true));
-    assert_eq!(read(9_310, 310), (7_940, false));
-    assert_eq!(read(9_311, 311), (0, false));
+    // The first reading is no jump, nor is a minute.
+    for (wall, since_boot, jumped, in_doubt) in [
+        (1_000, 0, 0, false),
+        (1_060, 0, 0, false),
+        (9_010, 10, 0, true),
+        (9_310, 310, 7_940, false),
+        (9_311, 311, 0, false),
+    ] {
+        let moment = moment(&mut steady, wall, since_boot);
+        assert_eq!((moment.jumped.as_secs(), moment.in_doubt), (jumped, in_doubt), "{wall}");
+    }
 }
 
 #[test]
 fn a_jump_that_a_reference_clock_contradicts_is_not_accepted_however_long_it_lasts() {
     let mut steady = new(1_000, 0);
-    let set_reference = |steady: &mut SteadyTime, date: i64, since_boot| {
-        steady.set_reference(Timestamp::from_millis(date * 1_000), secs(since_boot));
-    };
     assert_eq!(read(&mut steady, 1_000, 0), 1_000);
-    set_reference(&mut steady, 1_000, 0);
+    hear(&mut steady, 1_000, 0);
     assert_eq!(read(&mut steady, 1_010 + MONTH, 10), 1_010);
     assert_eq!(read(&mut steady, 4_000 + MONTH, 3_000), 4_000);
-    set_reference(&mut steady, 4_000, 3_000);
+    hear(&mut steady, 4_000, 3_000);
     assert_eq!(read(&mut steady, 7_600 + MONTH, 6_600), 7_600, "the reference clock was read an hour ago");
     assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "that is too long ago");
 }
@@ -103,37 +109,39 @@ fn a_jump_that_a_reference_clock_contradicts_is_not_accepted_however_long_it_las
 #[test]
 fn a_reference_clock_from_before_a_jump_leaves_it_in_doubt() {
     let mut steady = new(1_000, 0);
-    let mut read = |reference: Option<(i64, u64)>, since_boot| {
-        if let Some((date, at)) = reference {
-            steady.set_reference(Timestamp::from_millis(date * 1_000), secs(at));
-        }
-        let moment = steady.read(Timestamp::from_millis((9_000 + MONTH) * 1_000), secs(since_boot));
-        (moment.now.as_secs(), moment.in_doubt)
-    };
-    assert_eq!(read(Some((1_010, 10)), 10), (1_010, true));
-    assert_eq!(read(None, 20), (1_020, true));
-    assert_eq!(read(Some((1_030, 30)), 30), (1_030, false), "the wall clock is wrong");
+    hear(&mut steady, 1_010, 10);
+    for since_boot in [10, 20] {
+        assert!(moment(&mut steady, 9_000 + MONTH, since_boot).in_doubt);
+    }
+    hear(&mut steady, 1_030, 30);
+    let contradicted = moment(&mut steady, 9_000 + MONTH, 30);
+    assert_eq!(
+        (contradicted.now.as_secs(), contradicted.in_doubt),
+        (1_030, false),
+        "the wall clock is wrong"
+    );
 }
 
 /// Otherwise a contradiction would be forgotten an hour after it was heard, and the wrong clock accepted.
 #[test]
 fn a_reference_clock_is_needed_until_the_jump_is_accepted_or_corrected() {
     let mut steady = new(1_000, 0);
-    let mut read = |wall: i64, since_boot, date: Option<i64>| {
+    for (wall, since_boot, date, is_uncertain, ahead_for, why) in [
+        (1_000, 0, None, false, 0, "no jump"),
+        (1_010 + MONTH, 10, None, true, 0, "a jump"),
+        (1_040 + MONTH, 40, Some(1_040), true, 30, "the wall clock is wrong"),
+        (1_050, 50, None, false, 0, "it is corrected"),
+        (1_060 + MONTH, 60, None, true, 0, "another jump"),
+        (1_070 + MONTH, 70, Some(1_070 + MONTH), false, 0, "it is right"),
+    ] {
         if let Some(date) = date {
-            steady.set_reference(Timestamp::from_millis(date * 1_000), secs(since_boot));
+            hear(&mut steady, date, since_boot);
         }
-        let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot));
-        (moment.is_uncertain(), moment.ahead_for.as_secs())
-    };
-    assert_eq!(read(1_000, 0, None), (false, 0));
-    assert_eq!(read(1_010 + MONTH, 10, None), (true, 0));
-    assert_eq!(read(1_040 + MONTH, 40, Some(1_040)), (true, 30), "the wall clock is wrong");
-    assert_eq!(read(1_050, 50, None), (false, 0), "it is corrected");
-    assert_eq!(read(1_060 + MONTH, 60, None), (true, 0));
-    assert_eq!(read(1_070 + MONTH, 70, Some(1_070 + MONTH)), (false, 0), "it is right");
-    let moment = after_crash(1_000, &at_crash(true), 2, 5).read(Timestamp::from_millis(1_000_000), secs(5));
-    assert!(moment.is_uncertain(), "after a start of the machine");
+        let moment = moment(&mut steady, wall, since_boot);
+        assert_eq!((moment.is_uncertain(), moment.ahead_for.as_secs()), (is_uncertain, ahead_for), "{why}");
+    }
+    let mut started = after_crash(1_000, &at_crash(true), 2, 5);
+    assert!(moment(&mut started, 1_000, 5).is_uncertain(), "after a start of the machine");
 }
 
 #[test]
@@ -143,7 +151,7 @@ fn a_jump_that_a_reference_clock_confirms_is_accepted_at_once() {
     {
         let mut steady = new(1_000, 0);
         assert_eq!(read(&mut steady, 1_000, 0), 1_000);
-        steady.set_reference(Timestamp::from_millis((1_010 + MONTH + date) * 1_000), secs(10));
+        hear(&mut steady, 1_010 + MONTH + date, 10);
         assert_eq!(read(&mut steady, 1_010 + MONTH, 10), now, "{date}");
     }
 }
@@ -156,18 +164,17 @@ fn after_crash(then: i64, last: &Moment, boot: u128, since_boot: u64) -> SteadyT
 
 fn at_crash(has_reference: bool) -> Moment {
     let mut steady = new(900, 0);
-    let then = Timestamp::from_millis(1_000_000);
     if has_reference {
-        steady.set_reference(then, secs(100));
+        hear(&mut steady, 1_000, 100);
     }
-    steady.read(then, secs(100))
+    moment(&mut steady, 1_000, 100)
 }
 
 #[test]
 fn a_restart_on_the_same_boot_continues_exactly_whatever_the_wall_clock_says() {
     for wall in [0, 1_000, 1_030, 9_000, MONTH] {
         let mut steady = after_crash(1_000, &at_crash(false), 1, 130);
-        let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(130));
+        let moment = moment(&mut steady, wall, 130);
         assert_eq!((moment.now.as_secs(), moment.may_lag()), (1_030, false), "{wall}");
     }
 }
@@ -175,12 +182,12 @@ fn a_restart_on_the_same_boot_continues_exactly_whatever_the_wall_clock_says() {
 #[test]
 fn a_jump_in_doubt_stays_in_doubt_over_a_crash() {
     let mut steady = new(900, 0);
-    let last = steady.read(Timestamp::from_millis(9_000_000), secs(100));
+    let last = moment(&mut steady, 9_000, 100);
     assert!(last.in_doubt);
     let mut steady = after_crash(last.now.as_secs(), &last, 1, 110);
     assert_eq!(read(&mut steady, 9_010, 110), 1_010);
     assert_eq!(read(&mut steady, 9_309, 409), 1_309);
-    let moment = steady.read(Timestamp::from_millis(9_310_000), secs(410));
+    let moment = moment(&mut steady, 9_310, 410);
     assert_eq!((moment.now.as_secs(), moment.jumped.as_secs(), moment.may_be_wrong), (9_310, 8_000, true));
 }
 
@@ -208,9 +215,9 @@ fn another_boot_is_in_doubt_until_a_reference_clock_or_time_settles_it() {
 #[test]
 fn a_restart_of_the_process_does_not_settle_the_doubt_about_another_boot() {
     let mut steady = after_crash(1_000, &at_crash(true), 2, 10);
-    let last = steady.read(Timestamp::from_millis(1_000_000), secs(10));
+    let last = moment(&mut steady, 1_000, 10);
     let mut steady = after_crash(1_000, &last, 2, 20);
-    assert!(steady.read(Timestamp::from_millis(1_010_000), secs(20)).may_lag());
+    assert!(moment(&mut steady, 1_010, 20).may_lag());
 }
 
 #[test]
@@ -218,7 +225,7 @@ fn a_follower_on_another_machine_continues_what_it_saw_and_does_not_follow_a_jum
     for (wall, now) in [(0, 1_005), (1_005, 1_005), (1_065, 1_065), (1_066, 1_005), (MONTH, 1_005)] {
         let last = at_crash(true);
         let mut steady = SteadyTime::following(last.now, last.mark, NonZeroU128::new(2), secs(7));
-        let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(12));
+        let moment = moment(&mut steady, wall, 12);
         assert_eq!((moment.now.as_secs(), moment.may_lag()), (now, false), "{wall}");
         assert_eq!(moment.in_doubt, wall > 1_065, "{wall}");
     }
@@ -227,9 +234,9 @@ fn a_follower_on_another_machine_continues_what_it_saw_and_does_not_follow_a_jum
 #[test]
 fn a_follower_keeps_the_doubt_of_the_process_before_it() {
     let mut doubtful = after_crash(1_000, &at_crash(true), 2, 10);
-    let last = doubtful.read(Timestamp::from_millis(1_000_000), secs(10));
+    let last = moment(&mut doubtful, 1_000, 10);
     let mut steady = SteadyTime::following(last.now, last.mark, NonZeroU128::new(3), secs(500));
-    let mut lags = |since_boot| steady.read(Timestamp::from_millis(1_000_000), secs(since_boot)).may_lag();
+    let mut lags = |since_boot| moment(&mut steady, 1_000, since_boot).may_lag();
     assert!(lags(500) && lags(799) && !lags(800));
 }
 
@@ -239,12 +246,11 @@ fn the_time_that_the_machine_was_off_is_known_if_a_reference_clock_agreed_before
         [(true, true, false), (true, false, true), (false, true, true), (false, false, true)]
     {
         let mut steady = after_crash(1_000, &at_crash(before), 2, 5);
-        let wall = Timestamp::from_millis(9_000_000);
-        assert_eq!(steady.read(wall, secs(5)).now.as_secs(), 1_000);
+        assert_eq!(read(&mut steady, 9_000, 5), 1_000);
         if after {
-            steady.set_reference(wall, secs(5));
+            hear(&mut steady, 9_000, 5);
         }
-        let moment = steady.read(wall.plus(secs(300)), secs(305));
+        let moment = moment(&mut steady, 9_300, 305);
         assert_eq!(moment.jumped.as_secs(), 8_000);
         assert_eq!(moment.may_be_wrong, may_be_wrong, "{before} {after}");
     }
@@ -255,13 +261,12 @@ fn a_clock_that_is_behind_at_one_start_and_right_at_the_next_may_have_lost_time(
     // The wall clock lags by an hour after the second start of the machine, and is corrected later.
     let mut steady = after_crash(1_000, &at_crash(true), 2, 5);
     assert_eq!(read(&mut steady, 900, 5), 1_000);
-    let last = steady.read(Timestamp::from_millis(1_300_000), secs(405));
+    let last = moment(&mut steady, 1_300, 405);
     assert_eq!((last.now.as_secs(), last.may_lag()), (1_400, false), "time has settled it");
     for (boot, since_boot) in [(2, 405), (3, 5)] {
         let mut steady = after_crash(1_400, &last, boot, since_boot);
-        let wall = Timestamp::from_millis(4_900_000);
-        steady.set_reference(wall, secs(since_boot));
-        let moment = steady.read(wall, secs(since_boot));
+        hear(&mut steady, 4_900, since_boot);
+        let moment = moment(&mut steady, 4_900, since_boot);
         assert_eq!((moment.jumped.as_secs(), moment.may_be_wrong), (3_500, true), "{boot}");
     }
 }
@@ -270,8 +275,8 @@ fn a_clock_that_is_behind_at_one_start_and_right_at_the_next_may_have_lost_time(
 fn a_reference_clock_that_is_later_keeps_another_boot_in_doubt() {
     for (date, may_lag) in [(1_361, true), (1_360, false), (1_300, false), (100, false)] {
         let mut steady = after_crash(1_000, &at_crash(true), 2, 5);
-        steady.set_reference(Timestamp::from_millis(date * 1_000), secs(305));
-        let moment = steady.read(Timestamp::from_millis(1_000_000), secs(305));
+        hear(&mut steady, date, 305);
+        let moment = moment(&mut steady, 1_000, 305);
         assert_eq!((moment.now.as_secs(), moment.may_lag()), (1_300, may_lag), "{date}");
     }
 }

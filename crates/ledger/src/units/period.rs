@@ -81,7 +81,7 @@ fn midnight(date: NaiveDate) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::testing::Dice;
 
     fn at(text: &str) -> Timestamp {
         chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
@@ -112,30 +112,21 @@ mod tests {
         assert_eq!(BillingDay::new(32), None);
     }
 
-    proptest! {
-        #[test]
-        fn periods_follow_each_other_without_gap_or_overlap(day in 1u32..=31, millis in -2_000_000_000_000i64..8_000_000_000_000) {
-            let day = BillingDay::new(day).unwrap();
-            let instant = Timestamp::from_millis(millis);
+    #[test]
+    fn periods_follow_each_other_without_gap_or_overlap() {
+        for (_, mut dice) in Dice::cases(512) {
+            let day = BillingDay::new(1 + u32::try_from(dice.below(31)).unwrap()).unwrap();
+            let instant =
+                Timestamp::from_millis(-2_000_000_000_000).plus_millis(dice.below(10_000_000_000_000));
             let period = day.period_at(instant);
-            prop_assert!(period.contains(instant));
-            prop_assert_eq!(period.start.as_millis() % 86_400_000, 0, "resets at 00:00 UTC");
-            let next = day.period_at(period.end);
-            prop_assert_eq!(next.start, period.end);
+            assert!(period.contains(instant));
+            assert_eq!(period.start.as_millis() % 86_400_000, 0, "resets at 00:00 UTC");
+            let millis = period.end.millis_since(period.start);
+            assert!((28..=31).contains(&(millis / 86_400_000)));
+            assert_eq!(day.period_at(period.start.plus_millis(dice.below(millis))), period, "{instant}");
+            assert_eq!(day.period_at(period.end).start, period.end);
             let before = day.period_at(Timestamp::from_millis(period.start.as_millis() - 1));
-            prop_assert_eq!(before.end, period.start);
-            let days = (period.end.as_millis() - period.start.as_millis()) / 86_400_000;
-            prop_assert!((28..=31).contains(&days), "{} days", days);
-        }
-
-        #[test]
-        fn every_instant_of_a_period_gives_the_same_period(day in 1u32..=31, millis in 0i64..8_000_000_000_000, part in 0.0f64..1.0) {
-            let day = BillingDay::new(day).unwrap();
-            let period = day.period_at(Timestamp::from_millis(millis));
-            let span = period.end.as_millis() - period.start.as_millis();
-            #[expect(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a test draws a point")]
-            let inside = Timestamp::from_millis(period.start.as_millis() + ((span - 1) as f64 * part) as i64);
-            prop_assert_eq!(day.period_at(inside), period);
+            assert_eq!(before.end, period.start);
         }
     }
 }

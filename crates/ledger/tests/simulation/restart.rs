@@ -4,7 +4,7 @@ use turn_ledger::IceSource;
 
 use crate::store::MemoryFile;
 use crate::store::contradictions::contradictions;
-use crate::walk::faults::{FAULTS, Fault};
+use crate::walk::faults::Fault;
 use crate::walk::{Scenario, restored_equals_written};
 
 /// The restored books equal those that were written, and what is stored does not contradict itself.
@@ -16,7 +16,8 @@ pub(crate) fn check_restart(scenario: &Scenario) {
 #[test]
 fn a_restart_changes_nothing_that_a_caller_can_see() {
     // What is reserved while a credential is made ends with the process.
-    let faults: Vec<_> = FAULTS.iter().copied().filter(|fault| *fault != Fault::Interleaved).collect();
+    let mut faults = Fault::all();
+    faults.retain(|fault| *fault != Fault::Interleaved);
     for seed in 0..150 {
         for strict in [false, true] {
             let mut scenario = Scenario::random(seed, 120, strict, &faults);

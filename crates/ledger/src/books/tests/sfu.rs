@@ -101,20 +101,6 @@ fn a_pull_is_promised_before_the_sfu_is_asked_and_charged_from_its_answer() {
 }
 
 #[test]
-fn without_a_look_a_session_goes_on_minute_by_minute() {
-    let mut books = open(BudgetMode::Estimate);
-    look(&mut books, "a", 2);
-    for minute in [1, 4, 5, 6, 30] {
-        books.advance(at(minute * MINUTE));
-        assert_eq!(used(&books), 2 * minute * TRACK_MINUTE);
-        assert_eq!(committed(&books), 2 * (minute + 1).max(AHEAD) * TRACK_MINUTE);
-        assert_eq!(to_close(&books), [""; 0].map(Arc::from));
-    }
-    look(&mut books, "a", 2);
-    assert_eq!(committed(&books), 2 * (30 + AHEAD) * TRACK_MINUTE);
-}
-
-#[test]
 fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
     let mut books = open(BudgetMode::Estimate);
     look(&mut books, "a", 1);
@@ -164,17 +150,6 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
 }
 
 #[test]
-fn a_session_that_takes_something_again_is_promised_again() {
-    let mut books = open(BudgetMode::Estimate);
-    look(&mut books, "a", 2);
-    look(&mut books, "a", 0);
-    assert_eq!(committed(&books), 2 * TRACK_MINUTE);
-    books.advance(at(MINUTE));
-    assert_eq!(pull(&mut books, 1), Ok(()));
-    assert_eq!(committed(&books), (2 + AHEAD) * TRACK_MINUTE);
-}
-
-#[test]
 fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
     for ends in [true, false] {
         let mut books = open(BudgetMode::Estimate);
@@ -194,23 +169,6 @@ fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
         set(&mut books, "a", 1, 1);
         assert_eq!(books.grants.count(), usize::from(!ends), "what is over does not come back");
     }
-}
-
-#[test]
-fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
-    let setup = setup_of(BudgetMode::Estimate, None);
-    let mut books = open(BudgetMode::Estimate);
-    look(&mut books, "a", 2);
-    books.advance(at(MINUTE));
-    let mut again = restarted(&setup, &mut books, at(50 * MINUTE));
-    assert_eq!(used(&again), 100 * TRACK_MINUTE);
-    assert_eq!(committed(&again), 2 * 51 * TRACK_MINUTE, "also beyond what was promised");
-    assert_eq!(to_close(&again), [""; 0].map(Arc::from), "nobody has looked at it yet");
-    end(&mut again, "a");
-    again.advance(at(100 * MINUTE));
-    assert_eq!((used(&again), committed(&again)), (100 * TRACK_MINUTE, 2 * 51 * TRACK_MINUTE));
-    let row = again.grants.any(GrantId::of_session("a")).unwrap();
-    assert_eq!(books.grants.spent_of(row).bytes().get(), 100 * TRACK_MINUTE);
 }
 
 /// Nobody asks an SFU that is not in the settings any more whether a page has left.
@@ -280,22 +238,6 @@ fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
     }
 }
 
-/// The rates of sessions are rounded up to whole kbit/s.
-#[test]
-fn what_is_promised_before_the_sfu_is_asked_is_in_the_same_batch() {
-    let setup = setup_of(BudgetMode::Estimate, None);
-    let mut books = open(BudgetMode::Estimate);
-    set(&mut books, "a", 0, 0);
-    pull(&mut books, 4).unwrap();
-    let mut again = restarted(&setup, &mut books, at(10 * MINUTE));
-    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
-    assert_eq!(used(&again), 0, "the SFU has not answered");
-    look(&mut again, "a", 0);
-    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
-    again.advance(at(20 * MINUTE));
-    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
-}
-
 #[test]
 fn a_session_of_an_unknown_row_pulls_nothing() {
     assert_eq!(open(BudgetMode::Estimate).pull("a", 1), Err(NotAdmitted::TooManyGrants));
@@ -322,6 +264,18 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
 }
 
 #[test]
+fn a_session_that_ends_while_the_time_is_in_doubt_is_charged_until_the_time_is_known() {
+    let mut books = open(BudgetMode::Estimate);
+    look(&mut books, "a", 1);
+    books.advance(Moment { wall: at(30 * MINUTE), in_doubt: true, ..at(MINUTE).into() });
+    assert!(!books.set_sfu_session(&"a".into(), None), "it must be noted again");
+    assert_eq!(books.sfu_sessions().count(), 1);
+    books.advance(at(30 * MINUTE));
+    assert!(books.set_sfu_session(&"a".into(), None));
+    assert_eq!((used(&books), books.sfu_sessions().count()), (30 * TRACK_MINUTE, 0));
+}
+
+#[test]
 fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
     let reset = 120 * MINUTE;
     let mut books =
@@ -332,16 +286,4 @@ fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
     set(&mut books, "a", 1, 0);
     let share = books.user_share(&User::new("ann").unwrap()).unwrap();
     assert_eq!(share.usage.used.get(), 5 * TRACK_MINUTE);
-}
-
-#[test]
-fn a_session_that_ends_while_the_time_is_in_doubt_is_charged_until_the_time_is_known() {
-    let mut books = open(BudgetMode::Estimate);
-    look(&mut books, "a", 1);
-    books.advance(Moment { wall: at(30 * MINUTE), in_doubt: true, ..at(MINUTE).into() });
-    assert!(!books.set_sfu_session(&"a".into(), None), "it must be noted again");
-    assert_eq!(books.sfu_sessions().count(), 1);
-    books.advance(at(30 * MINUTE));
-    assert!(books.set_sfu_session(&"a".into(), None));
-    assert_eq!((used(&books), books.sfu_sessions().count()), (30 * TRACK_MINUTE, 0));
 }

@@ -1,8 +1,7 @@
 //! Tests of who spends, as the rows of grants and connections say.
 
 use super::*;
-use crate::books::commit::Written;
-use crate::spender::{Label, Spender, User};
+use crate::spender::Label;
 
 fn named(user: Option<&str>, label: Option<&str>) -> Spender {
     Spender { user: user.and_then(User::new), label: label.and_then(Label::new), ..Spender::default() }
@@ -11,13 +10,9 @@ fn named(user: Option<&str>, label: Option<&str>) -> Spender {
 /// Anybody can open a connection under a name that an app server uses.
 #[test]
 fn a_reporter_names_the_spender_of_its_own_connection_and_of_no_grant() {
-    let mut books = books();
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
-    let grant = minted(at(0), 300);
-    let commit = books.commit(hold, &grant, None, Requester::default()).unwrap();
-    books.note_written(&commit, Written::Yes).unwrap();
+    let mut broker = Broker::open(setup(BudgetMode::Estimate), at(0));
+    let grant = broker.mint_any(300);
+    let books = &mut broker.books;
     books.open(Caller::Grant(grant), "call", None).unwrap();
     books.open(Caller::Reporter, "other", None).unwrap();
     for id in ["call", "other", "unknown"] {

@@ -15,6 +15,9 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
 
+type Opening = Result<Entry<Opened>, OpenError>;
+type Reported<T> = Result<T, ReportError>;
+
 /// A table of connections with its grants.
 struct Table {
     connections: Connections,
@@ -22,33 +25,16 @@ struct Table {
 }
 
 impl Table {
-    fn open(
-        &mut self,
-        caller: Caller,
-        id: &str,
-        relayed: Option<bool>,
-        now: Timestamp,
-    ) -> Result<Entry<Opened>, OpenError> {
-        self.connections.open(&mut self.grants, caller, id, relayed, now)
+    fn open(&mut self, by: Caller, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
+        self.connections.open(&mut self.grants, by, id, relayed, now)
     }
 
-    fn heartbeat(
-        &mut self,
-        caller: Caller,
-        id: &str,
-        report: Report,
-        now: Timestamp,
-    ) -> Result<Entry<()>, ReportError> {
-        self.connections.heartbeat(&mut self.grants, caller, id, report, now)
+    fn heartbeat(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> Reported<Entry<()>> {
+        self.connections.heartbeat(&mut self.grants, by, id, report, now)
     }
 
-    fn close(
-        &mut self,
-        caller: Caller,
-        id: &str,
-        now: Timestamp,
-    ) -> Result<Option<Entry<Closed>>, ReportError> {
-        self.connections.close(&mut self.grants, caller, id, now)
+    fn close(&mut self, by: Caller, id: &str, now: Timestamp) -> Reported<Option<Entry<Closed>>> {
+        self.connections.close(&mut self.grants, by, id, now)
     }
 
     fn elapse(&mut self) -> Option<Entry<Option<Closed>>> {

@@ -1,8 +1,6 @@
 //! Tests of the timeline with readings: the estimates that they replace, the promises that they release, and the rate that
 //! they show.
 
-use std::collections::BTreeMap;
-
 use super::*;
 
 #[test]
@@ -50,21 +48,6 @@ fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
 }
 
 #[test]
-fn a_reading_releases_promised_bytes_that_were_not_relayed() {
-    let mut timeline = timeline_of(rates(true), START);
-    timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
-    timeline.advance(at(START + 60 * MINUTE));
-    let promised = 60 * 3_000_000 / 8 * 60;
-    assert_eq!(timeline.minutes.committed(), ByteCount::new(promised));
-    assert_eq!(count(&mut timeline, START + 50 * MINUTE, 950, 0), ReadingOutcome::Taken);
-    assert_eq!(
-        timeline.minutes.committed(),
-        ByteCount::new(promised / 6 + 1_000),
-        "including the sampling margin"
-    );
-}
-
-#[test]
 fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_added() {
     let mut timeline = timeline(START);
     timeline.minutes.change_live(minutes(at(START), at(START + 2 * MINUTE)), ONE);
@@ -102,29 +85,6 @@ fn a_reading_of_the_previous_period_changes_only_its_sum() {
 }
 
 #[test]
-fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
-    let mut timeline = timeline_of(rates(false), START);
-    timeline.minutes.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
-    timeline.advance(at(START + 10 * MINUTE));
-    let _ = count(&mut timeline, START + MINUTE, 0, 0);
-    let before = timeline.minutes.committed();
-    let _ = count(&mut timeline, START + 10 * MINUTE, 4_000_000_000, 0);
-    assert!(!timeline.trial.verdict().holds);
-    assert!(
-        timeline.minutes.committed() > before.plus(ByteCount::new(4_000_000_000)),
-        "the remaining time at the observed rate"
-    );
-    for minute in 11..140 {
-        timeline.advance(at(START + minute * MINUTE));
-        let _ = count(&mut timeline, START + minute * MINUTE, 4_000_000_000, 0);
-    }
-    assert!(timeline.trial.verdict().holds);
-    let rest = 460 * 3_000_000 / 8 * 60;
-    // The reading ends at minute 139, so that minute and later ones remain promised.
-    assert_eq!(timeline.minutes.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
-}
-
-#[test]
 fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
@@ -141,18 +101,6 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
             Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
         assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
     }
-}
-
-/// The operator replaces the TURN key. From then on, bytes of the old key count as bytes of another key.
-#[test]
-fn bytes_of_a_replaced_key_are_not_counted_twice() {
-    let mut timeline = timeline(START);
-    timeline.advance(at(START + 60 * MINUTE));
-    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 500_000, 1_000), ReadingOutcome::Taken);
-    assert_eq!(count(&mut timeline, START + 20 * MINUTE, 70, 501_000), ReadingOutcome::Taken);
-    assert_eq!(timeline.minutes.used(), ByteCount::new(501_070));
-    assert_eq!(count(&mut timeline, START + 30 * MINUTE, 80, 501_000), ReadingOutcome::Taken);
-    assert_eq!(timeline.minutes.used(), ByteCount::new(501_080));
 }
 
 #[test]
@@ -211,19 +159,6 @@ fn after_a_restart_a_slice_is_as_before() {
     };
     assert_eq!(hours(&timeline), [1_000, 5_000, 0, 4_000]);
     assert_eq!(hours(&restored), [1_000, 5_000, 0, 4_000]);
-}
-
-#[test]
-fn that_a_count_has_fallen_is_known_after_a_restart_until_the_day_is_counted_in_full() {
-    let mut timeline = timeline(START + 20 * MINUTE);
-    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 1_000, 0), ReadingOutcome::Taken);
-    assert_eq!(count(&mut timeline, START + 11 * MINUTE, 100, 0), ReadingOutcome::Fell);
-    let (stored, billing_day) = (timeline.take_changes(), BillingDay::new(1).unwrap());
-    let now = at(START + 20 * MINUTE);
-    let mut restored = Timeline::open(terms(SAMPLING), billing_day, rates(false), now, &stored);
-    assert!(restored.has_fallen());
-    assert_eq!(count(&mut restored, START + 12 * MINUTE, 1_000, 0), ReadingOutcome::Taken);
-    assert!(!restored.has_fallen());
 }
 
 /// The operator adds a TURN key that others have used. Its bytes were counted as those of others before, with their margin.

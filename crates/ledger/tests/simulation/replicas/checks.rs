@@ -11,9 +11,9 @@ use super::database::Database;
 use super::leader::Leader;
 use super::node::{Did, Node, Role};
 use super::state::State;
-use super::tally::Tally;
 use crate::store::contradictions::contradictions;
 use crate::store::storage::Lost;
+use crate::walk::tally::Tally;
 
 /// The books' time may be ahead of the true one by so much, in milliseconds.
 const AHEAD_MAX: u64 = 2_000;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::state::State;
-use super::tally::Tally;
 use crate::store::database::{Change, Rows};
 use crate::store::postgres::observation::Observation;
 use crate::store::postgres::outcome::{Shard, Term};
 use crate::store::postgres::takeovers::LOSS_STATED;
+use crate::walk::tally::Tally;
 
 /// So many states can be gone back to.
 const KEPT: usize = 64;
@@ -72,7 +72,7 @@ struct Session {
     is_left: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Database {
     states: Vec<State>,
     /// The synchronous standby has this one of them.
@@ -93,24 +93,8 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn new() -> Self {
-        let rows = Rc::new(Rows::new());
-        let (began, sessions) = (vec![], vec![]);
-        let (is_held, leader, pid, restarts) = (false, None, 0, 0);
-        let state =
-            State { epoch: 0, seq: 0, is_held, is_new: false, leader, pid, restarts, began, sessions, rows };
-        Self {
-            states: vec![state],
-            replicated: 0,
-            sessions: BTreeMap::new(),
-            restarts: 0,
-            ends: 0,
-            writes: vec![],
-            batches: BTreeMap::new(),
-            ids: 0,
-            is_down: false,
-            tally: Tally::default(),
-            wrong: None,
-        }
+        let state = State { rows: Rc::new(Rows::new()), ..State::default() };
+        Self { states: vec![state], ..Self::default() }
     }
 
     pub(super) fn row(&self) -> &State {

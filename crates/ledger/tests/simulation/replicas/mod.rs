@@ -25,16 +25,15 @@ mod leader;
 mod node;
 mod ops;
 mod state;
-mod tally;
 
 use cluster::Cluster;
 use ops::{Op, Who};
-use tally::Tally;
 
 use crate::setting;
 use crate::walk::dice::Dice;
 use crate::walk::settings::Settings;
 use crate::walk::shortened;
+use crate::walk::tally::Tally;
 
 /// The operations of one run.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use crate::store::postgres::takeovers::Takeovers;
 const LISTED: usize = 16;
 
 /// What is committed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub(super) epoch: i64,
     pub(super) seq: i64,

@@ -1,7 +1,6 @@
 //! The checks after each step. A check that would fail for a reason which the bound names as an assumption is left out, with that
 //! reason. All are counted, so that a run which checks too little fails.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Limited, Period, Snapshot, Timestamp};
@@ -12,11 +11,13 @@ use super::disk::Disk;
 use super::limits::{SERVERS, server_named};
 use super::minting::user_named;
 use super::promised::Relayed;
+use super::settings::Settings;
 use super::sums;
+use super::tally::Tally;
 use super::world::{METERED, World};
 
 /// Why a check is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 pub(crate) enum Excuse {
     /// A count lacked bytes that arrived after the lag, and released what was promised for them.
     Late,
@@ -43,44 +44,6 @@ impl Excuse {
     /// grants does not change what was counted for them.
     fn is_of_users(self) -> bool {
         !matches!(self, Self::Both | Self::Reporter | Self::Margin)
-    }
-}
-
-/// How many steps were checked.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) steps: u64,
-    /// Steps in which the bound was not checked.
-    pub(crate) unchecked: BTreeMap<Excuse, u64>,
-    /// Steps in strict mode.
-    pub(crate) strict: u64,
-    /// Steps in strict mode in which something else than a credential raised the bound above zero.
-    pub(crate) excused: BTreeMap<Excuse, u64>,
-    /// Steps in which the limit of each user was checked.
-    pub(crate) users: u64,
-    /// Times that a user had used most of it.
-    pub(crate) near: u64,
-    /// The same of each server key.
-    pub(crate) servers: u64,
-    pub(crate) near_servers: u64,
-    /// Steps after which the bound had to be said to hold.
-    pub(crate) undisturbed: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.strict += other.strict;
-        self.users += other.users;
-        self.near += other.near;
-        self.servers += other.servers;
-        self.near_servers += other.near_servers;
-        self.undisturbed += other.undisturbed;
-        for (excuses, of) in [(&mut self.unchecked, other.unchecked), (&mut self.excused, other.excused)] {
-            for (excuse, steps) in of {
-                *excuses.entry(excuse).or_default() += steps;
-            }
-        }
     }
 }
 
@@ -153,18 +116,19 @@ impl Checks {
         if self.low_since.is_some_and(|since| broker.writes > since) {
             self.ceiling = self.highest_limit;
         }
-        self.tally.steps += 1;
-        self.tally.undisturbed += u64::from(broker.is_undisturbed());
+        self.tally.note("steps");
+        self.tally.note_if("undisturbed", broker.is_undisturbed());
         if let Some(unchecked) = unchecked {
-            *self.tally.unchecked.entry(unchecked).or_default() += 1;
+            self.tally.note("unchecked");
+            self.tally.note(unchecked.into());
         }
-        if broker.settings.strict {
-            self.tally.strict += 1;
-            if let Some(excuse) = excuse
-                && raises
-            {
-                *self.tally.excused.entry(excuse).or_default() += 1;
-            }
+        if let Some(excuse) = excuse
+            && broker.settings.strict
+            && raises
+        {
+            // Something else than a credential has raised the bound above zero.
+            self.tally.note("excused");
+            self.tally.note(excuse.into());
         }
         let is_bounded = unchecked.is_none();
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
@@ -184,8 +148,7 @@ impl Checks {
         if was.start != is.start && was.end != is.start {
             self.users_excused_until = is.end;
         }
-        let failed = failed.or_else(|| self.users(world, broker, &figures));
-        let failed = failed.or_else(|| self.servers(world, broker, &figures));
+        let failed = failed.or_else(|| self.limited(world, broker, &figures));
         let failed = broker.wrong.take().or(failed);
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
@@ -227,41 +190,36 @@ impl Checks {
         }
         self.relayed.note(world, broker);
         // The minutes before change at a start, and with the period.
-        let is_due = self.tally.steps.is_multiple_of(8)
+        let is_due = self.tally.of("steps").is_multiple_of(8)
             || self.before.figures.period != broker.books.ledger().period();
         is_due.then(|| self.relayed.unpromised(broker)).flatten()
     }
 
-    /// No user has relayed more than the limit of a user, in strict mode.
-    fn users(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
+    /// In strict mode, no user has relayed more than the limit of a user, nor any server key more than its own. Of a chain of renewals of a
+    /// key, one credential relays at a time.
+    fn limited(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
         // While the wall clock is in doubt, the books' period may be over.
-        let is_checked = broker.settings.strict && now.period.start >= self.users_excused_until;
-        let limit = broker.settings.user_limit.filter(|_| is_checked)?;
-        self.tally.users += 1;
-        (0..3).find_map(|user| {
-            let truth = broker.truth_of_user(world, user, now.period);
-            self.tally.near += u64::from(truth > limit / 100 * 80);
-            let committed =
-                broker.books.user_share(&user_named(user)).map_or(limit, |share| share.committed.get());
-            (truth > committed.min(limit))
-                .then(|| format!("user {user} has relayed {truth} of {limit}, {committed} are committed"))
-        })
-    }
-
-    /// Nor has any server key relayed more than its limit. Of a chain of renewals, one credential relays at a time.
-    fn servers(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
-        let is_checked = broker.settings.strict
-            && now.period.start >= self.users_excused_until
-            && !broker.settings.relays_with_both;
-        let limit = broker.settings.server_limit.filter(|_| is_checked)?;
-        self.tally.servers += 1;
-        (0..SERVERS).find_map(|server| {
-            let truth = broker.truth_of_server(world, server, now.period);
-            self.tally.near_servers += u64::from(truth > limit / 100 * 80);
-            let of = Limited::Server(server_named(server));
+        if !broker.settings.strict || now.period.start < self.users_excused_until {
+            return None;
+        }
+        let Settings { user_limit, server_limit, relays_with_both, .. } = broker.settings;
+        let mut spent = vec![];
+        if let Some(limit) = user_limit {
+            self.tally.note("users");
+            let truth = |user| broker.truth_of_user(world, user, now.period);
+            spent.extend((0..3).map(|user| (Limited::User(user_named(user)), limit, truth(user))));
+        }
+        if let Some(limit) = server_limit.filter(|_| !relays_with_both) {
+            self.tally.note("servers");
+            let truth = |server| broker.truth_of_server(world, server, now.period);
+            spent.extend((0..SERVERS).map(|nth| (Limited::Server(server_named(nth)), limit, truth(nth))));
+        }
+        spent.into_iter().find_map(|(of, limit, truth)| {
+            let near = if matches!(of, Limited::User(_)) { "users near" } else { "servers near" };
+            self.tally.note_if(near, truth > limit / 100 * 80);
             let committed = broker.books.limit_share(&of).map_or(limit, |share| share.committed.get());
             (truth > committed.min(limit))
-                .then(|| format!("server {server} has relayed {truth} of {limit}, {committed} are committed"))
+                .then(|| format!("{of:?} has relayed {truth} of {limit}, {committed} are committed"))
         })
     }
 

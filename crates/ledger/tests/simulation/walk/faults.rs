@@ -1,5 +1,6 @@
 //! The rarer faults, and the operations that they consist of.
 
+use strum::IntoEnumIterator as _;
 use turn_ledger::Written;
 
 use super::coturn::Cli;
@@ -8,14 +9,21 @@ use super::ops::Op;
 use super::settings::Change;
 
 /// The rarer faults. Each happens in some of the scenarios.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter)]
 pub(crate) enum Fault {
     /// The provider counts bytes later than the lag.
     Late,
     /// The wall clock is set ahead and stays there.
     Steps,
-    /// Restarts change this setting.
-    Setting(Name),
+    /// Restarts change the mode, or another one of these settings.
+    Mode,
+    BillingDay,
+    Tail,
+    Rate,
+    Sampling,
+    Limit,
+    OtherSources,
+    WithoutCli,
     /// There are several sources.
     Sources,
     /// The app server reports connections.
@@ -44,74 +52,31 @@ pub(crate) enum Fault {
     Copies,
     /// Pages use the SFU.
     Sfu,
+    /// Restarts change how connections are charged.
+    Rules,
+    /// Restarts change sizes and shares.
+    Bounds,
     /// A listing of coturn does not show all sessions.
     Partial,
     /// A listing of coturn arrives late.
     LateListing,
+    /// After a pause or a start, something else than the listing comes first.
+    Unlisted,
+    /// Restarts change the limit of each user.
+    UserLimit,
     /// Some clients relay faster than is assumed.
     Fast,
     /// The provider counts the bytes of each grant late, but within the lag.
     LateGrants,
-    /// After a pause or a start, something else than the listing comes first.
-    Unlisted,
     /// Counts without bytes are believed only with a probe, and some providers count nothing.
     Probes,
 }
 
-/// A setting that a restart can change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Mode,
-    BillingDay,
-    Tail,
-    Rate,
-    Sampling,
-    Limit,
-    Sources,
-    Cli,
-    UserLimit,
-    /// How connections are charged.
-    Rules,
-    /// Sizes and shares.
-    Bounds,
+impl Fault {
+    pub(crate) fn all() -> Vec<Self> {
+        Self::iter().collect()
+    }
 }
-
-/// All faults.
-pub(crate) const FAULTS: &[Fault] = &[
-    Fault::Late,
-    Fault::Steps,
-    Fault::Setting(Name::Mode),
-    Fault::Setting(Name::BillingDay),
-    Fault::Setting(Name::Tail),
-    Fault::Setting(Name::Rate),
-    Fault::Setting(Name::Sampling),
-    Fault::Setting(Name::Limit),
-    Fault::Setting(Name::Sources),
-    Fault::Setting(Name::Cli),
-    Fault::Sources,
-    Fault::Reporter,
-    Fault::Coturn,
-    Fault::Uncut,
-    Fault::PauseAtCoturn,
-    Fault::Reboots,
-    Fault::Overrides,
-    Fault::Interleaved,
-    Fault::Addresses,
-    Fault::SmallTables,
-    Fault::HangUps,
-    Fault::Blocks,
-    Fault::Copies,
-    Fault::Sfu,
-    Fault::Setting(Name::Rules),
-    Fault::Setting(Name::Bounds),
-    Fault::Partial,
-    Fault::LateListing,
-    Fault::Unlisted,
-    Fault::Setting(Name::UserLimit),
-    Fault::Fast,
-    Fault::LateGrants,
-    Fault::Probes,
-];
 
 impl Dice {
     /// One of the rarer faults.
@@ -128,7 +93,6 @@ impl Dice {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
                 Op::ClockStep { millis: 60_001 + self.below(most) }
             }
-            Fault::Setting(name) => Op::Change(self.change(name)?),
             Fault::Sources if self.below(3) == 0 => Op::ReadRelay { is_slow: false },
             Fault::Sources => Op::From { nth: self.below(3) },
             Fault::Reporter if self.below(4) > 0 => return None,
@@ -192,33 +156,35 @@ impl Dice {
             | Fault::LateGrants
             | Fault::Unlisted => return None,
             Fault::Overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
+            of_setting => Op::Change(self.change(of_setting)?),
         })
     }
 
-    fn change(&mut self, name: Name) -> Option<Change> {
-        Some(match name {
-            Name::Mode => Change::Strict(self.below(2) == 0),
-            Name::BillingDay => Change::BillingDay(self.billing_day()),
-            Name::Tail => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
-            Name::Rate => Change::Mbps(self.one_of(&[2, 4, 8])),
-            Name::Sampling => Change::Sampling(self.one_of(&[5, 20])),
-            Name::Limit => Change::Limit(self.limit()),
-            Name::Cli if self.has(Fault::Coturn) => Change::Cli(self.below(20) > 0),
-            Name::Sources if self.has(Fault::Sources) => Change::Sources(self.sources()),
-            Name::UserLimit => {
+    /// What a restart changes of a setting. `None`: nothing in this scenario.
+    fn change(&mut self, of_setting: Fault) -> Option<Change> {
+        Some(match of_setting {
+            Fault::Mode => Change::Strict(self.below(2) == 0),
+            Fault::BillingDay => Change::BillingDay(self.billing_day()),
+            Fault::Tail => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
+            Fault::Rate => Change::Mbps(self.one_of(&[2, 4, 8])),
+            Fault::Sampling => Change::Sampling(self.one_of(&[5, 20])),
+            Fault::Limit => Change::Limit(self.limit()),
+            Fault::WithoutCli if self.has(Fault::Coturn) => Change::Cli(self.below(20) > 0),
+            Fault::OtherSources if self.has(Fault::Sources) => Change::Sources(self.sources()),
+            Fault::UserLimit => {
                 Change::UserLimit(self.one_of(&[3_000_000_000, 6_000_000_000, 20_000_000_000]))
             }
-            Name::Rules => match self.below(3) {
+            Fault::Rules => match self.below(3) {
                 0 => Change::Heartbeat(self.one_of(&[30, 600])),
                 1 => Change::BillsBoth(self.below(2) == 0),
                 _ => Change::EstimatedMbps(self.one_of(&[1, 2])),
             },
-            Name::Bounds => match self.below(3) {
+            Fault::Bounds => match self.below(3) {
                 0 => Change::Percent(self.one_of(&[1, 5, 100])),
                 1 => Change::Rows(self.one_of(&[12, 100_000])),
                 _ => Change::Ended(self.one_of(&[0, 5, 100])),
             },
-            Name::Cli | Name::Sources => return None,
+            _ => return None,
         })
     }
 }

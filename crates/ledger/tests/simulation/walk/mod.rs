@@ -32,6 +32,7 @@ mod sfu;
 mod spans;
 mod stories;
 mod sums;
+pub(crate) mod tally;
 pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
@@ -41,12 +42,13 @@ use turn_ledger::{
 };
 
 use broker::Broker;
-use checks::{Checks, Tally};
+use checks::Checks;
 use dice::Dice;
 use disk::Disk;
 use faults::Fault;
 use ops::Op;
 use settings::{COTURN, Settings};
+use tally::Tally;
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.

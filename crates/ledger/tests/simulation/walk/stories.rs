@@ -4,7 +4,7 @@ use turn_ledger::Written;
 
 use super::coturn::Cli;
 use super::dice::Dice;
-use super::faults::{Fault, Name};
+use super::faults::Fault;
 use super::ops::Op;
 use super::settings::Change;
 
@@ -79,7 +79,7 @@ impl Dice {
                 ops
             }
             // The limit is overridden, and configured anew.
-            6 if self.has(Fault::Overrides) && self.has(Fault::Setting(Name::Limit)) => {
+            6 if self.has(Fault::Overrides) && self.has(Fault::Limit) => {
                 let limits = [self.limit(), self.limit()];
                 let change = |limit| Op::Change(Change::Limit(limit));
                 let percent = self.one_of(&[50, 200]);

@@ -110,22 +110,11 @@ impl World {
         assumed: Relaying,
     ) -> u64 {
         let Relaying { rate, tail } = client;
-        let end = expires.saturating_add(tail);
-        self.begin(
-            source,
-            Holder {
-                number: 0,
-                session: 0,
-                grant,
-                expires,
-                end,
-                rate,
-                is_unknown: false,
-                assumed,
-                carried: 0,
-                since: 0,
-            },
-        )
+        let (end, is_unknown) = (expires.saturating_add(tail), false);
+        let (number, session, carried, since) = (0, 0, 0, 0);
+        let holder =
+            Holder { number, session, grant, expires, end, rate, is_unknown, assumed, carried, since };
+        self.begin(source, holder)
     }
 
     fn begin(&mut self, source: IceSource, holder: Holder) -> u64 {
@@ -181,11 +170,11 @@ impl World {
 
     /// The relay ends what this holder relays, unless it may go on with another credential. Returns whether the holder relayed.
     pub(crate) fn end(&mut self, source: IceSource, number: u64, other: Option<(u64, u64)>) -> bool {
-        let (now, holders) = (self.now, &mut self.flows[index(source)].holders);
-        let Some(holder) = holders.iter_mut().find(|holder| holder.number == number) else { return false };
+        let now = self.now;
+        let Some(holder) = self.holder(source, number) else { return false };
         match other.filter(|(_, end)| *end > now) {
             Some(other) => (holder.expires, holder.end) = other,
-            None => holders.retain(|holder| holder.number != number),
+            None => self.flows[index(source)].holders.retain(|holder| holder.number != number),
         }
         true
     }
@@ -200,12 +189,14 @@ impl World {
         self.flows[index(source)].holders.clear();
     }
 
+    fn holder(&mut self, source: IceSource, number: u64) -> Option<&mut Holder> {
+        self.flows[index(source)].holders.iter_mut().find(|holder| holder.number == number)
+    }
+
     /// A holder relays at another rate from now on.
     pub(crate) fn set_rate(&mut self, source: IceSource, number: u64, rate: u64) {
-        for holder in &mut self.flows[index(source)].holders {
-            if holder.number == number {
-                holder.rate = rate;
-            }
+        if let Some(holder) = self.holder(source, number) {
+            holder.rate = rate;
         }
     }
 
@@ -231,10 +222,8 @@ impl World {
 
     /// A holder stops at this instant, if it does not stop before.
     pub(crate) fn leave(&mut self, source: IceSource, number: u64, at: u64) {
-        for holder in &mut self.flows[index(source)].holders {
-            if holder.number == number {
-                holder.end = holder.end.min(at);
-            }
+        if let Some(holder) = self.holder(source, number) {
+            holder.end = holder.end.min(at);
         }
     }
 

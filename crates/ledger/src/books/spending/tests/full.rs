@@ -1,7 +1,6 @@
 //! The full table of users: a user without a row would have no limit, so nothing is handed out for one.
 
 use super::*;
-use crate::books::commit::NotAdmitted;
 
 /// Room for one user.
 fn one_row() -> SpenderTerms {
@@ -13,13 +12,8 @@ fn one_row() -> SpenderTerms {
 fn a_full_table_of_users_admits_no_further_one() {
     let mut broker = Broker::new(BudgetMode::Strict, one_row());
     let ann = broker.mint(requester("ann"), SHORT).unwrap();
-    let refused = |broker: &mut Broker| {
-        let life = Duration::from_secs(SHORT);
-        matches!(
-            broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("bob")),
-            Err(NotAdmitted::TooManyUsers)
-        )
-    };
+    let refused =
+        |broker: &mut Broker| matches!(broker.hold(&requester("bob")), Err(NotAdmitted::TooManyUsers));
     assert!(refused(&mut broker));
     broker.books.advance(at(600));
     broker.books.tidy();
@@ -39,9 +33,8 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     broker.books.advance(at(600));
     broker.books.tidy();
     assert_eq!(broker.books.grants().iter().count(), 0);
-    let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, &requester("bob"));
-    assert_eq!(refusal.err(), Some(NotAdmitted::TooManyUsers));
-    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
+    assert_eq!(broker.hold(&requester("bob")).err(), Some(NotAdmitted::TooManyUsers));
+    assert_eq!(broker.share("ann").committed, 5 * MINUTE_BYTES);
 }
 
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
@@ -49,29 +42,23 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
     for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
         let mut broker = Broker::new(mode, one_row());
-        let life = Duration::from_secs(SHORT);
-        let reserve =
-            |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, &requester(name));
-        let ann = reserve(&mut broker, "ann").unwrap();
-        assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
-        let again = reserve(&mut broker, "ann").unwrap();
+        let no_row = Some(NotAdmitted::TooManyUsers);
+        let ann = broker.hold(&requester("ann")).unwrap();
+        assert_eq!(broker.hold(&requester("bob")).err(), no_row);
+        let again = broker.hold(&requester("ann")).unwrap();
         broker.books.release(&ann);
         broker.books.advance(at(200));
-        assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
+        assert_eq!(broker.hold(&requester("bob")).err(), no_row);
         let listed = testing::spenders(&broker.books, SpenderKind::User);
         assert_eq!(listed, [], "nobody has a grant");
         broker.books.release(&again);
         // All rows are looked through once a minute.
         broker.books.advance(at(260));
-        assert!(broker.mint(requester("bob"), SHORT).is_some());
-        assert_eq!(
-            reserve(&mut broker, "ann").unwrap_err(),
-            NotAdmitted::TooManyUsers,
-            "the grant keeps the row"
-        );
+        assert!(broker.mint(requester("bob"), SHORT).is_ok());
+        assert_eq!(broker.hold(&requester("ann")).err(), no_row, "the grant keeps the row");
         broker.books.advance(at(7_200 + 28 * 86_400));
         broker.books.tidy();
-        assert!(reserve(&mut broker, "ann").is_ok(), "a period later, nothing is left of bob's mint");
+        assert!(broker.hold(&requester("ann")).is_ok(), "a period later, nothing is left of bob's mint");
     }
 }
 
@@ -79,8 +66,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
 #[test]
 fn a_reporter_names_no_user_for_whom_there_is_no_row() {
     let mut broker = Broker::new(BudgetMode::Strict, one_row());
-    let life = Duration::from_secs(SHORT);
-    let carl = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("carl")).unwrap();
+    let carl = broker.hold(&requester("carl")).unwrap();
     broker.books.open(Caller::Reporter, "call", None).unwrap();
     let bob = || Spender { user: Some(user("bob")), ..Spender::default() };
     let user_of = |broker: &Broker| {
@@ -101,8 +87,8 @@ fn a_reporter_names_no_user_for_whom_there_is_no_row() {
 fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() {
     let mut broker = Broker::new(BudgetMode::Estimate, one_row());
     broker.mint(requester("ann"), SHORT).unwrap();
-    assert!(broker.mint(requester("bob"), SHORT).is_none());
+    assert!(broker.mint(requester("bob"), SHORT).is_err());
     broker.books.advance(at(600));
     broker.books.tidy();
-    assert!(broker.mint(requester("bob"), SHORT).is_some());
+    assert!(broker.mint(requester("bob"), SHORT).is_ok());
 }

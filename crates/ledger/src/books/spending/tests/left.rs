@@ -47,7 +47,7 @@ fn with_a_limit_the_sum_of_each_user_stays() {
     }
     broker.restart();
     for n in 0..9 {
-        assert!(broker.mint(requester(&format!("user-{n}")), 600).is_none(), "{n} has used the limit");
+        assert!(broker.mint(requester(&format!("user-{n}")), 600).is_err(), "{n} has used the limit");
     }
 }
 
@@ -81,10 +81,10 @@ fn sums_of_an_earlier_period_are_forgotten() {
         Broker::new(BudgetMode::Estimate, SpenderTerms { ended_max: 0, ..SpenderTerms::default() });
     spend(&mut broker, "ann", 5);
     broker.flush();
-    assert_eq!(broker.stored.spenders.len(), SpenderKind::ALL.len());
+    assert_eq!(broker.disk.spenders.len(), SpenderKind::ALL.len());
     broker.books.advance(at(7_200));
     assert_eq!(broker.of("ann"), None, "at once");
     while !broker.books.tidy() {}
     broker.flush();
-    assert!(broker.stored.spenders.is_empty());
+    assert!(broker.disk.spenders.is_empty());
 }

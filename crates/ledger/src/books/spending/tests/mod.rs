@@ -1,18 +1,18 @@
 use super::*;
-use crate::changes::{Head, Stored};
+use crate::books::commit::{Hold, NotAdmitted};
+use crate::changes::Stored;
 use crate::client::ClientKey;
 use crate::connection::Report;
 use crate::grants::listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use crate::grants::requester::Requester;
 use crate::open::Setup;
 use crate::reports::Caller;
-use crate::source::MINT_SLACK;
 use crate::spender::{Call, Label, Spender};
 use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::listing::SpenderSums;
 use crate::spenders::sums::PeriodBytes;
 use crate::spenders::terms::{KeptAddresses, SpenderTerms};
-use crate::testing;
+use crate::testing::{self, Broker};
 use crate::token::Grant;
 use crate::units::Timestamp;
 use crate::units::period::BillingDay;
@@ -26,7 +26,6 @@ mod full;
 mod left;
 mod limits;
 mod listing;
-mod parts;
 mod recent;
 mod resets;
 mod servers;
@@ -37,6 +36,13 @@ const MINUTE_BYTES: u64 = 15_000_000;
 /// With the slack for minting, five minutes.
 const SHORT: u64 = 296;
 const MB: u64 = 1_000_000;
+
+/// What a user has used, and what the user may have used at the reset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share {
+    used: u64,
+    committed: u64,
+}
 
 /// 2025-01-31T22:00Z, two hours before a reset, plus so many seconds.
 fn at(seconds: u64) -> Timestamp {
@@ -61,56 +67,33 @@ fn requester(name: &str) -> Requester {
     Requester { client, spender: spender.known(), ..Requester::default() }
 }
 
-/// Books, and what is stored of them.
-struct Broker {
-    setup: Setup,
-    books: Books,
-    stored: Stored,
-    minted: u64,
-}
-
 impl Broker {
     fn new(mode: BudgetMode, spenders: SpenderTerms) -> Self {
-        let setup = setup(mode, spenders);
-        let books = setup.open(Some(Stored::default()), at(0));
-        Self { setup, books, stored: Stored::default(), minted: 0 }
+        Self::open(setup(mode, spenders), at(0))
     }
 
+    /// Each user may use so many bytes in a period.
     fn with_limit(mode: BudgetMode, limit: u64) -> Self {
         Self::new(mode, SpenderTerms { user_limit: Some(ByteCount::new(limit)), ..SpenderTerms::default() })
     }
 
-    fn flush(&mut self) {
-        let batch = self.books.take_batch();
-        self.stored.apply(batch);
+    /// The same, and all is at another source.
+    fn at_source(source: IceSource, mode: BudgetMode, limit: u64) -> Self {
+        let mut broker = Self::with_limit(mode, limit);
+        (broker.setup.sources[0].source, broker.setup.default_source) = (source, source);
+        broker.books = broker.setup.open(Some(Stored::default()), at(0));
+        broker
     }
 
-    fn restart(&mut self) {
-        let now = self.books.now();
-        self.flush();
-        let head = self.stored.head.as_ref().unwrap();
-        let read: Head = postcard::from_bytes(&postcard::to_allocvec(head).unwrap()).unwrap();
-        assert_eq!(read, *head);
-        self.books = self.setup.open(Some(self.stored.clone()), now);
+    /// Room for a credential of five minutes.
+    fn hold(&mut self, requester: &Requester) -> Result<Hold, NotAdmitted> {
+        self.reserve(SHORT, requester)
     }
 
-    fn mint(&mut self, requester: Requester, life: u64) -> Option<Grant> {
-        let life = Duration::from_secs(life);
-        let hold = self.books.reserve(SOURCE, life, MINT_SLACK, &requester).ok()?;
-        self.minted += 1;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.minted.to_be_bytes());
-        let issued_at = self.books.now();
-        let grant = Grant {
-            id: GrantId::new(id),
-            source: SOURCE,
-            issued_at,
-            expires_at: issued_at.plus(hold.life()),
-        };
-        let commit = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
-        self.stored.apply(self.books.take_batch());
-        self.books.note_written(&commit, crate::books::commit::Written::Yes).unwrap();
-        Some(grant)
+    /// Used and committed bytes of a user with a limit.
+    fn share(&mut self, name: &str) -> Share {
+        let share = self.books.user_share(&user(name)).unwrap();
+        Share { used: share.usage.used.get(), committed: share.committed.get() }
     }
 
     fn count(&mut self, until: Timestamp, is_final: bool, bytes: &[(GrantId, u64)], other: u64) -> bool {
@@ -157,21 +140,6 @@ impl Broker {
 }
 
 #[test]
-fn a_revocation_does_not_make_measured_bytes_a_claim() {
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let ann = broker.mint(requester("ann"), 3_600).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
-    broker.books.advance(at(20));
-    broker.beat(ann, 40 * MB);
-    assert!(broker.count(at(20), true, &[(ann.id, 40 * MB)], 0));
-    broker.books.advance(at(30));
-    broker.books.revoke(ann.id).unwrap();
-    assert_eq!(broker.of("ann"), Some((40 * MB, 2_500_000, 42_500_000)));
-    let shown = broker.row("ann");
-    assert_eq!((shown.sums.measured().get(), shown.sums.claimed().get()), (40 * MB, 2_500_000));
-}
-
-#[test]
 fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 600).unwrap();
@@ -192,62 +160,5 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     broker.books.tidy();
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();
-    assert_eq!((broker.books.grants().ended_count(), broker.stored.grants.len()), (0, 0));
-}
-
-#[test]
-fn a_period_begins_with_no_bytes_of_the_grants_that_go_on() {
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    let ann = broker.mint(requester("ann"), 20_000).unwrap();
-    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
-    for seconds in (30..=7_200).step_by(30) {
-        broker.books.advance(at(seconds));
-        broker.beat(ann, seconds * 1_000);
-    }
-    assert_eq!(broker.of("ann"), Some((0, 0, 0)), "the report of 00:00 is of the time before");
-    broker.restart();
-    assert_eq!(broker.of("ann"), Some((0, 0, 0)));
-    broker.books.advance(at(7_230));
-    broker.beat(ann, 7_230_000);
-    broker.books.close(Caller::Grant(ann), "c", Report::default()).unwrap();
-    broker.restart();
-    assert_eq!(broker.of("ann"), Some((0, 30_000, 30_000)));
-}
-
-#[test]
-fn a_sum_keeps_the_bytes_of_a_grant_that_left_the_history() {
-    let spenders = SpenderTerms { ended_max: 1, ..SpenderTerms::default() };
-    let mut broker = Broker::new(BudgetMode::Estimate, spenders);
-    for n in 1..=3 {
-        let grant = broker.mint(requester("ann"), 60).unwrap();
-        let now = broker.books.now();
-        broker.books.advance(now.plus_millis(120_000));
-        broker.books.tidy();
-        let until = broker.books.now();
-        assert!(broker.count(until, true, &[(grant.id, n)], 0));
-    }
-    assert_eq!(broker.books.grants().ended_count(), 1);
-    for _ in 0..2 {
-        assert_eq!(broker.of("ann"), Some((6, 0, 6)));
-        let shown = broker.row("ann");
-        assert_eq!(shown.sums.grants(), 3);
-        broker.restart();
-    }
-    broker.books.advance(at(7_200));
-    assert_eq!(broker.of("ann"), None, "another period");
-}
-
-#[test]
-fn what_the_reporter_says_without_a_grant_counts_for_its_user() {
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
-    broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
-    let by_reporter = Spender { user: User::new("ann"), ..Spender::default() };
-    broker.books.report_spender(Caller::Reporter, "r", by_reporter);
-    broker.books.advance(at(30));
-    let report = Report { bytes_received: Some(9), ..Report::default() };
-    broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
-    for _ in 0..2 {
-        assert_eq!(broker.of("ann"), Some((0, 9, 9)));
-        broker.restart();
-    }
+    assert_eq!((broker.books.grants().ended_count(), broker.disk.grants.len()), (0, 0));
 }

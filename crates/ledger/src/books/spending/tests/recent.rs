@@ -78,20 +78,12 @@ fn a_count_replaces_what_was_claimed_for_its_time() {
 
 #[test]
 fn a_relay_that_is_watched_here_counts_the_last_seconds() {
-    let mut setup = setup(BudgetMode::Estimate, SpenderTerms::default());
-    setup.sources[0].source = IceSource::Relay;
-    let mut books = setup.open(None, at(0));
-    let hold =
-        books.reserve(IceSource::Relay, Duration::from_secs(600), MINT_SLACK, &requester("ann")).unwrap();
-    let id = GrantId::new([1; 16]);
-    let grant = Grant { id, source: IceSource::Relay, issued_at: at(0), expires_at: at(600) };
-    let _ = books.commit(hold, &grant, None, requester("ann")).unwrap();
-    books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
-    let mut broker = Broker { setup, books, stored: Stored::default(), minted: 1 };
+    let mut broker = Broker::at_source(IceSource::Relay, BudgetMode::Estimate, 1_000 * MB);
+    let grant = broker.caller("ann");
     for seconds in (10..=90).step_by(10) {
         broker.books.advance(at(seconds));
         broker.beat(grant, seconds * MB);
-        broker.books.add_grant_traffic(IceSource::Relay, &[(id, Traffic::new(0, 3 * MB))].into());
+        broker.books.add_grant_traffic(IceSource::Relay, &[(grant.id, Traffic::new(0, 3 * MB))].into());
         assert_eq!(broker.by_user(900), [row("ann", seconds / 10 * 3 * MB, 0)]);
     }
     broker.books.advance(at(95));

@@ -36,13 +36,13 @@ fn what_a_key_has_used_outlives_its_grants_and_a_restart_even_in_a_full_map() {
     assert_eq!(broker.books.grants().iter().count(), 0);
     for _ in 0..2 {
         assert_eq!(["app", "other", "third"].map(|name| used(&mut broker, name)), [LIMIT, 2 * LIMIT, 5]);
-        assert!(broker.mint(of_key("app"), 60).is_none(), "it has used its limit");
-        assert!(broker.mint(of_key("other"), 60).is_some(), "this one has none");
+        assert!(broker.mint(of_key("app"), 60).is_err(), "it has used its limit");
+        assert!(broker.mint(of_key("other"), 60).is_ok(), "this one has none");
         broker.restart();
     }
     broker.books.advance(at(7_200));
     assert_eq!(used(&mut broker, "app"), 0, "another period");
-    assert!(broker.mint(of_key("app"), 60).is_some());
+    assert!(broker.mint(of_key("app"), 60).is_ok());
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
     let renewal = Requester { renews: Some(first.id), ..of_key("app") };
     broker.mint(renewal, SHORT).unwrap();
     assert_eq!(committed(&mut broker.books), 9 * MINUTE_BYTES, "of the two, one relays at a time");
-    let refused = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, &of_key("app"));
-    let Err(crate::books::commit::NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    let refused = broker.hold(&of_key("app"));
+    let Err(NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
     assert_eq!(refusal.limited.unwrap().kind, crate::verdict::LimitKind::Server);
-    assert!(broker.mint(of_key("other"), SHORT).is_some());
+    assert!(broker.mint(of_key("other"), SHORT).is_ok());
 }
 
 #[test]
