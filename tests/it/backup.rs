@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::Method;
-use serde_json::json;
 use turn_broker::store::file::inspect::LedgerCopy;
 
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, once_free};
@@ -56,7 +55,7 @@ async fn a_backup_under_load_is_sound_and_has_every_grant_that_was_issued_before
     for nth in 0..5 {
         let before = broker.grant().await;
         let id = broker.app.grant_key.verify(&before).unwrap().id.to_string();
-        broker.post(REPORTER, "/api/connections", json!({"connectionId": format!("c{nth}")})).await;
+        broker.open(REPORTER, &format!("c{nth}")).await;
         let copied = grants_of(&backup(&broker).await);
         assert!(copied.contains(&id), "backup {nth} has the grant from before it");
         sizes.push(copied.len());

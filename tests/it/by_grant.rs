@@ -7,8 +7,6 @@ use turn_broker::meter::cloudflare::by_grant::GrantsState;
 use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
-use super::spenders::mint_as;
-use crate::support::fake_issuer::USERS;
 use crate::support::log::Log;
 use crate::support::{AnalyticsFault, FakeCloudflare, TestBroker, broker_at, eventually};
 
@@ -112,43 +110,7 @@ async fn bytes_under_identifiers_of_others_break_the_bound_above_a_hundredth_of_
     }
 }
 
-/// Bytes of each minute that these users relay.
-const PER_MINUTE: [(&str, u64); 2] = [("mallory", 7 * MB), ("ann", 3 * MB)];
 const MB: u64 = 1_000_000;
-
-#[tokio::test]
-async fn the_last_minutes_stay_with_their_users_though_counts_by_grant_come_late() {
-    let settings = [USERS, ("USER_LIMIT_GB", "0.12"), ("HEARTBEAT_SECONDS", "60")];
-    let (cloudflare, broker) = with_analytics(&settings).await;
-    let mut grants = Vec::new();
-    for (user, _) in PER_MINUTE {
-        let grant = mint_as(&broker, user, "").await.grant();
-        assert!(
-            broker.post(&grant, "/api/connections", json!({"connectionId": user})).await.status.is_success()
-        );
-        grants.push((grant, latest_grant(&cloudflare)));
-    }
-    for minute in 0..20 {
-        broker.advance(60);
-        for ((token, id), (user, bytes)) in grants.iter().zip(PER_MINUTE) {
-            let at = format!("2025-01-15T12:{minute:02}:00Z");
-            cloudflare.analytics().relay_as("key-id", &id.to_string(), &at, bytes, 0);
-            let report = json!({"bytesReceived": bytes * (minute + 1), "relayed": true});
-            let path = format!("/api/connections/{user}/heartbeat");
-            assert!(broker.post(token, &path, report).await.status.is_success());
-        }
-    }
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let taken = poll(&broker, &mut GrantsState::default()).await;
-    assert_eq!(spans(&taken), [("12:00".into(), "12:10".into(), false)], "as old as the count of the total");
-
-    let page = broker.operator("/api/spenders").await.json();
-    let shares: Vec<_> =
-        page["spenders"].as_array().unwrap().iter().map(|row| (&row["key"], &row["bytes"])).collect();
-    assert_eq!(shares, [(&json!("mallory"), &json!(140 * MB)), (&json!("ann"), &json!(60 * MB))]);
-    assert_eq!(mint_as(&broker, "mallory", "").await.error(), (429, "USER_LIMIT_REACHED".into()));
-    assert_eq!(mint_as(&broker, "ann", "").await.status, 200);
-}
 
 #[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {

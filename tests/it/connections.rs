@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn beat(broker: &TestBroker, token: &str, id: &str, body: Value) -> Answer {
-    broker.post(token, &format!("/api/connections/{id}/heartbeat"), body).await
+    broker.heartbeat(token, id, body).await
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn ids_that_cannot_be_logged_are_refused() {
     let (longest, long) = ("x".repeat(128), "x".repeat(129));
     let grant = broker.grant().await;
     for id in ["", "a b", "a\nb", "ü", &long, &grant] {
-        let answer = broker.post(REPORTER, "/api/connections", json!({"connectionId": id})).await;
+        let answer = broker.open(REPORTER, id).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{id:?}");
     }
     for id in [long.as_str(), "%20", "a%00", "%ff", "%C3%A9"] {
@@ -54,7 +54,7 @@ async fn ids_that_cannot_be_logged_are_refused() {
     }
     let in_body = broker.post(REPORTER, "/api/connections/a/close", json!({"connectionId": long})).await;
     assert_eq!(in_body.error(), (400, "INVALID_REQUEST".into()));
-    let opened = broker.post(REPORTER, "/api/connections", json!({"connectionId": longest})).await;
+    let opened = broker.open(REPORTER, &longest).await;
     assert_eq!(opened.status, 201);
     let closed = broker.post(REPORTER, &format!("/api/connections/{longest}/close"), json!({})).await;
     assert_eq!(closed.status, 204);
@@ -65,7 +65,7 @@ async fn reported_bytes_replace_the_estimate_in_the_directions_that_are_billed()
     for (billed, first) in [("egress", 3_000_000), ("both", 12_000_000)] {
         let (_cloudflare, broker) = with_cloudflare_and(&[("BILLED_DIRECTIONS", billed)]).await;
         let grant = broker.grant().await;
-        broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.open(&grant, "c").await;
         broker.advance(20);
         assert_eq!(broker.used().await, 5_000_000, "2 Mbps while no bytes are reported");
         let report = json!({"bytesSent": 9_000_000, "bytesReceived": 3_000_000, "relayed": true});
@@ -81,7 +81,7 @@ async fn reported_bytes_replace_the_estimate_in_the_directions_that_are_billed()
 async fn closing_returns_204_each_time_and_ends_the_charge() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;
-    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&grant, "c").await;
     broker.advance(20);
     for _ in 0..2 {
         assert_eq!(broker.post(&grant, "/api/connections/c/close", json!({})).await.status, 204);
@@ -97,7 +97,7 @@ async fn closing_returns_204_each_time_and_ends_the_charge() {
 async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_report_the_last_counts() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;
-    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&grant, "c").await;
     broker.advance(20);
     let body = json!({"token": grant, "bytesReceived": 1_234}).to_string();
     let beacon =
@@ -111,7 +111,7 @@ async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_report_the_last_c
 async fn another_grants_connection_and_an_unknown_one_are_not_found() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let (mine, other) = (broker.grant().await, broker.grant().await);
-    broker.post(&mine, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&mine, "c").await;
     for id in ["c", "unknown"] {
         assert_eq!(beat(&broker, &other, id, json!({})).await.error(), (404, "NOT_FOUND".into()), "{id}");
     }
@@ -149,11 +149,11 @@ async fn no_token_is_unauthorized_and_a_wrong_one_is_an_invalid_grant() {
 async fn an_expired_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "60")]).await;
     let grant = broker.grant().await;
-    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&grant, "c").await;
     broker.advance(60);
-    let open = broker.post(&grant, "/api/connections", json!({"connectionId": "d"})).await;
+    let open = broker.open(&grant, "d").await;
     assert_eq!(open.error(), (401, "INVALID_GRANT".into()));
-    let again = broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    let again = broker.open(&grant, "c").await;
     assert_eq!(again.status, 200);
     assert_eq!(beat(&broker, &grant, "c", json!({})).await.status, 200);
     assert_eq!(broker.post(&grant, "/api/connections/c/close", json!({})).await.status, 204);

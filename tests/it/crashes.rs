@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::process::Process;
 use crate::support::{COTURN, StateDir, eventually, http_client};
 
@@ -29,10 +27,7 @@ async fn every_issued_grant_survives_a_kill_under_load() {
     let mut answered = 0;
     for crash in 0..crashes() {
         let process = Process::start(&[&COTURN[..], &settings].concat());
-        let status: Value = serde_json::from_str(
-            &client.get(process.url("/api/bandwidth-status")).send().await.unwrap().text().await.unwrap(),
-        )
-        .unwrap();
+        let status = process.status().await;
         let issued = status["grants"]["issued"].as_u64().unwrap();
         assert!(issued >= answered, "answered {answered}, found {issued} after {crash} crashes");
         assert!(

@@ -122,7 +122,7 @@ async fn by_default_a_response_has_one_url_for_each_way_to_the_relay_in_every_fo
 async fn a_head_request_does_not_mint_and_does_not_count() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
     for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
-        let answer = Answer::of(broker.request(method.clone(), "/api/turn-credentials")).await;
+        let answer = broker.send(method.clone(), "/api/turn-credentials").await;
         assert_eq!(answer.status, 405, "{method}");
         assert_eq!(answer.header("allow"), Some("GET"), "{method}");
     }

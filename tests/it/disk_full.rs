@@ -4,11 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use reqwest::StatusCode;
-use serde_json::Value;
-
 use crate::support::process::{Process, command};
-use crate::support::{COTURN, StateDir, eventually, http_client};
+use crate::support::{COTURN, StateDir, eventually};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),
@@ -81,37 +78,28 @@ impl Drop for SmallDisk {
     }
 }
 
-async fn get(process: &Process, path: &str) -> (StatusCode, Value) {
-    let response = http_client().get(process.url(path)).send().await.unwrap();
-    (response.status(), serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
-}
-
-async fn mint(process: &Process) -> (StatusCode, Value) {
-    get(process, "/api/turn-credentials").await
-}
-
 /// Mints until the disk is full. Returns the number of grants. The first response without a grant must be a refusal.
 async fn mint_until_full(process: &Process) -> u64 {
     let mut grants = 0;
     loop {
-        let (status, body) = mint(process).await;
-        if !body["grant"].is_string() {
-            assert!(status == 503 && body["code"] == "LEDGER_UNAVAILABLE", "{status}: {body}");
+        let minted = process.mint().await;
+        if minted.status != 200 {
+            assert_eq!(minted.error(), (503, "LEDGER_UNAVAILABLE".into()));
             return grants;
         }
-        assert_eq!(status, 200);
+        assert!(minted.json()["grant"].is_string(), "{}", minted.text);
         grants += 1;
         assert!(grants < 100_000, "the disk never fills");
     }
 }
 
 async fn issued(process: &Process) -> u64 {
-    get(process, "/api/bandwidth-status").await.1["grants"]["issued"].as_u64().unwrap()
+    process.status().await["grants"]["issued"].as_u64().unwrap()
 }
 
 async fn resumes(process: &Process) {
-    eventually("minting resumes", async || mint(process).await.1["grant"].is_string()).await;
-    eventually("it is ready", async || get(process, "/ready").await.0 == 200).await;
+    eventually("minting resumes", async || process.mint().await.json()["grant"].is_string()).await;
+    eventually("it is ready", async || process.get("/ready").await.status == 200).await;
 }
 
 #[tokio::test]
@@ -121,19 +109,14 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
         return;
     };
     let process = disk.start();
-    let mut grants = 0;
-    for _ in 0..3 {
-        grants += u64::from(mint(&process).await.0 == 200);
-    }
-    assert_eq!(grants, 3);
+    assert_eq!(process.mint().await.status, 200);
     disk.fill();
-    grants += mint_until_full(&process).await;
+    let mut grants = 1 + mint_until_full(&process).await;
     eventually("/ready returns LEDGER_UNAVAILABLE", async || {
-        let (status, body) = get(&process, "/ready").await;
-        status == 503 && body["code"] == "LEDGER_UNAVAILABLE"
+        process.get("/ready").await.error() == (503, "LEDGER_UNAVAILABLE".into())
     })
     .await;
-    assert_eq!(get(&process, "/health").await.0, 200);
+    assert_eq!(process.get("/health").await.status, 200);
     assert_eq!(issued(&process).await, grants, "refused mints are not in the ledger");
 
     disk.free();
@@ -143,7 +126,7 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
     process.finish();
     let process = disk.start();
     assert_eq!(issued(&process).await, grants, "the ledger has exactly the issued grants");
-    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], grants);
+    assert_eq!(process.status().await["grants"]["live"], grants);
 }
 
 #[cfg(target_os = "linux")]
@@ -158,11 +141,11 @@ async fn a_file_size_limit_counts_as_a_full_disk_and_does_not_end_the_process() 
         let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
         prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     };
-    assert_eq!(mint(&process).await.0, 200);
+    assert_eq!(process.mint().await.status, 200);
     limit_files_to(Some(4_096));
     let mut grants = 1 + mint_until_full(&process).await;
-    assert_eq!(get(&process, "/health").await.0, 200, "the process still runs");
-    assert_eq!(get(&process, "/ready").await.0, 503);
+    assert_eq!(process.get("/health").await.status, 200, "the process still runs");
+    assert_eq!(process.get("/ready").await.status, 503);
     limit_files_to(None);
     resumes(&process).await;
     grants += 1;

@@ -34,11 +34,11 @@ async fn a_restart_keeps_grants_usage_and_connections() {
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         let grant = broker.grant().await;
         broker.mint().await;
-        broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
-        broker.post(REPORTER, "/api/connections", json!({"connectionId": "counted"})).await;
+        broker.open(&grant, "c").await;
+        broker.open(REPORTER, "counted").await;
         broker.advance(10);
         let report = json!({"bytesReceived": 70_000_000, "relayed": true});
-        broker.post(REPORTER, "/api/connections/counted/heartbeat", report).await;
+        broker.heartbeat(REPORTER, "counted", report).await;
         let status = broker.status().await;
         broker.finish().await;
         (status, grant)
@@ -50,10 +50,10 @@ async fn a_restart_keeps_grants_usage_and_connections() {
     assert_eq!(lasting(&after), lasting(&before));
     assert!(after["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NOT_DURABLE"));
 
-    let beat = broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5_000_000})).await;
+    let beat = broker.heartbeat(&grant, "c", json!({"bytesReceived": 5_000_000})).await;
     assert_eq!(beat.status, 200, "the grant's token is still valid");
     let again = json!({"bytesReceived": 80_000_000, "relayed": true});
-    broker.post(REPORTER, "/api/connections/counted/heartbeat", again).await;
+    broker.heartbeat(REPORTER, "counted", again).await;
     assert_eq!(
         broker.metric("turn_broker_used_bytes").await,
         Some(85_000_000),

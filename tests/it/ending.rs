@@ -6,7 +6,7 @@ use turn_broker::meter::cloudflare::by_grant::GrantsState;
 
 use super::measured::{meter, read, with_analytics};
 use super::overview::count;
-use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, eventually, sources, with_cloudflare_and};
+use crate::support::{Fault, REPORTER, TestBroker, eventually, sources, with_cloudflare_and};
 use turn_ledger::ReadingOutcome;
 
 const MB: u64 = 1_000_000;
@@ -24,10 +24,10 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     for _ in 0..24 {
         broker.mint().await;
     }
-    assert!(broker.post(&page, "/api/connections", json!({"connectionId": "c"})).await.status.is_success());
+    assert!(broker.open(&page, "c").await.status.is_success());
     broker.advance(20);
     let report = json!({"bytesReceived": 200 * MB, "relayed": true});
-    assert!(broker.post(&page, "/api/connections/c/heartbeat", report).await.status.is_success());
+    assert!(broker.heartbeat(&page, "c", report).await.status.is_success());
     assert_eq!(broker.status().await["status"], "LIMIT_EXCEEDED", "a page says so");
     assert_eq!(ending(&broker).await, json!({"isAtLimit": false, "left": 0, "revoked": 0}));
 
@@ -42,10 +42,10 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     })
     .await;
     eventually("it is over", async || ending(&broker).await["revoked"] == 25).await;
-    let reserved = broker.status().await["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
+    let reserved = broker.reserved_gb().await;
     assert!(reserved > 0.0, "it releases nothing");
 
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 1})).await;
+    broker.set_limit(1).await;
     eventually("a raised limit ends it", async || ending(&broker).await["isAtLimit"] == false).await;
     assert_eq!(broker.mint().await.status, 200);
     assert_eq!(cloudflare.history().revoked(), 25);
@@ -67,10 +67,10 @@ async fn what_an_app_server_vouches_for_reaches_the_limit_too() {
     let settings = [("AT_LIMIT", "revoke"), ("BANDWIDTH_LIMIT_GB", "0.1")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.mint().await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(20);
     let report = json!({"bytesReceived": 101 * MB, "relayed": true});
-    assert!(broker.post(REPORTER, "/api/connections/c/heartbeat", report).await.status.is_success());
+    assert!(broker.heartbeat(REPORTER, "c", report).await.status.is_success());
     eventually("it is revoked", async || cloudflare.history().revoked() == 1).await;
 }
 

@@ -5,10 +5,8 @@ use std::process::Output;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::Value;
 use sha1::Sha1;
 
-use crate::support::http_client;
 use crate::support::process::{Process, command};
 
 /// The output of the program in a directory with this `.env`, and its standard error.
@@ -74,8 +72,7 @@ async fn a_secret_with_special_characters_signs_as_it_was_written() {
     );
     std::fs::write(&file, settings).unwrap();
     let process = Process::spawn(command(&[]).arg("--env-file").arg(&file));
-    let minted = http_client().get(process.url("/api/turn-credentials")).send().await.unwrap();
-    let minted: Value = serde_json::from_slice(&minted.bytes().await.unwrap()).unwrap();
+    let minted = process.mint().await.json();
     let [user, password] =
         ["username", "credential"].map(|name| minted["iceServers"][0][name].as_str().unwrap());
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();

@@ -85,7 +85,7 @@ async fn a_405_names_the_allowed_methods() {
         (Method::GET, "/api/connections/c/heartbeat", "POST"),
         (Method::PATCH, "/api/connections/c", "DELETE"),
     ] {
-        let answer = Answer::of(broker.request(method, path)).await;
+        let answer = broker.send(method, path).await;
         assert_form(&answer, 405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), Some(allow), "{path}");
     }
@@ -239,7 +239,7 @@ async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
             }
             let path = path.replace("{user}", "ann").replace("{grant}", "x").replace("{room}", "r");
             let method: Method = method.to_uppercase().parse().unwrap();
-            assert_form(&Answer::of(open.request(method.clone(), &path)).await, 401, "UNAUTHORIZED");
+            assert_form(&open.send(method.clone(), &path).await, 401, "UNAUTHORIZED");
             let wrong = Answer::of(open.request(method.clone(), &path).bearer_auth(REPORTER)).await;
             assert_form(&wrong, 401, "UNAUTHORIZED");
             if !is_list(&path) {
@@ -250,7 +250,7 @@ async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
     }
     assert!(routes > 12, "{routes}");
     assert_form(&closed.operator("/api/connections").await, 404, "NOT_FOUND");
-    assert_form(&Answer::of(closed.request(Method::POST, "/metrics")).await, 404, "NOT_FOUND");
+    assert_form(&closed.send(Method::POST, "/metrics").await, 404, "NOT_FOUND");
     assert_eq!(closed.post(REPORTER, "/api/connections", serde_json::json!({})).await.status, 201);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::log::Log;
-use crate::support::{Answer, StateDir, TestBroker, hint_codes};
+use crate::support::{StateDir, TestBroker, hint_codes};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -193,13 +193,13 @@ async fn the_bound_holds_with_a_life_and_a_tail_of_the_settings() {
 async fn what_pages_report_is_charged_and_a_revocation_ends_the_renewal() {
     let (_provider, broker) = with_provider(&[Reply::Text(LIST)], &[]).await;
     let grant = broker.grant().await;
-    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&grant, "c").await;
     broker.advance(10);
-    broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5_000_000})).await;
+    broker.heartbeat(&grant, "c", json!({"bytesReceived": 5_000_000})).await;
     assert_eq!(broker.used().await, 5_000_000);
     let revoked = broker.order(Method::POST, &format!("/api/credentials/{grant}/revoke")).await;
     assert_eq!(revoked.json()["provider"], "unsupported");
-    let report = broker.post(&grant, "/api/connections/c/heartbeat", json!({})).await;
+    let report = broker.heartbeat(&grant, "c", json!({})).await;
     assert_eq!(report.error(), (401, "INVALID_GRANT".into()));
-    assert!(!Answer::of(broker.request(Method::GET, "/openapi.json")).await.text.contains("hush"));
+    assert!(!broker.send(Method::GET, "/openapi.json").await.text.contains("hush"));
 }

@@ -3,15 +3,14 @@
 use std::process::Output;
 
 use redb::{Database, TableDefinition};
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use turn_broker::store::rows::FORMAT;
 use turn_ledger::MinuteRow;
 
 use crate::support::process::{Process, run};
 use crate::support::slot_key;
-use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client, once_free};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, once_free};
 
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {
@@ -31,25 +30,16 @@ fn start(state: &StateDir) -> Process {
     Process::start(&settings(state))
 }
 
-async fn ask(process: &Process, method: Method, path: &str, token: &str, body: Value) -> Value {
-    let request = http_client().request(method, process.url(path)).bearer_auth(token).json(&body);
-    let response = request.send().await.unwrap();
-    assert!(response.status().is_success(), "{path}: {}", response.status());
-    serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
-}
-
 /// Lets a real process write a ledger: two grants, one of them with a connection, and an override of the limit. Returns the
 /// responses with the grants.
 async fn written(state: &StateDir) -> [Value; 2] {
     let process = start(state);
-    let mint = async || ask(&process, Method::GET, "/api/turn-credentials", "", json!({})).await;
-    let minted = [mint().await, mint().await];
-    let token = minted[0]["grant"].as_str().unwrap();
-    ask(&process, Method::POST, "/api/connections", token, json!({"connectionId": "call-9"})).await;
-    ask(&process, Method::POST, "/api/budget/limit", OPERATOR, json!({"limitGB": 250})).await;
+    let minted = [process.mint().await, process.mint().await];
+    assert_eq!(process.open(&minted[0].grant(), "call-9").await.status, 201);
+    assert_eq!(process.set_limit(250).await.status, 200);
     process.signal("-TERM");
     assert_eq!(process.finish().1, Some(0));
-    minted
+    minted.map(|answer| answer.json())
 }
 
 #[tokio::test]
@@ -108,7 +98,7 @@ async fn a_ledger_is_sound_after_a_shutdown_and_after_a_kill() {
     let state = StateDir::new();
     for signal in ["-KILL", "-TERM"] {
         let process = start(&state);
-        ask(&process, Method::GET, "/api/turn-credentials", "", json!({})).await;
+        assert_eq!(process.mint().await.status, 200);
         process.signal(signal);
         process.finish();
         let output = ledger(&state, "verify");
@@ -207,16 +197,4 @@ fn a_missing_ledger_is_an_error_and_is_not_created() {
     let output = run(&["ledger", "show"], &[]);
     assert_eq!(output.status.code(), Some(78));
     assert!(text(&output.stderr).contains("STATE_DIR is not set"), "{}", text(&output.stderr));
-}
-
-#[test]
-fn the_command_requires_exactly_one_known_action() {
-    for wrong in [&["ledger"][..], &["ledger", "burn"], &["ledger", "show", "more"], &["show"]] {
-        assert_eq!(run(wrong, &[]).status.code(), Some(64), "{wrong:?}");
-    }
-    let help = text(&run(&["--help"], &[]).stdout);
-    assert!(
-        ["ledger show", "ledger export", "ledger verify"].iter().all(|what| help.contains(what)),
-        "{help}"
-    );
 }

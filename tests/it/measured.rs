@@ -6,7 +6,7 @@ mod new_ledger;
 pub(crate) mod probe;
 
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, TestBroker, broker_at, eventually, hint_codes,
+    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, hint_codes,
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers()
     assert_eq!((&before["source"], &before["asOf"]), (&json!("estimate"), &Value::Null));
     assert!(!hint_codes(&before).contains(&"NO_ANALYTICS"), "a reading is expected");
 
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(1_200);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "120.00");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 100 * GB);
@@ -104,10 +104,10 @@ async fn the_broker_reads_analytics_from_the_start() {
 async fn what_an_app_server_vouches_for_above_the_count_counts_and_breaks_the_bound() {
     for (reported, holds) in [(11 * GB, true), (12 * GB, false)] {
         let (cloudflare, broker) = with_analytics(&[("HEARTBEAT_SECONDS", "3600")]).await;
-        broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.open(REPORTER, "c").await;
         broker.advance(1_200);
         let report = json!({"bytesReceived": reported, "relayed": true});
-        broker.post(REPORTER, "/api/connections/c/heartbeat", report).await;
+        broker.heartbeat(REPORTER, "c", report).await;
         broker.advance(600);
         cloudflare.analytics().relay("another-key", "2025-01-15T12:05:00Z", GB, 0);
         assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
@@ -120,33 +120,10 @@ async fn what_an_app_server_vouches_for_above_the_count_counts_and_breaks_the_bo
 }
 
 #[tokio::test]
-async fn a_lower_count_is_ignored_and_the_status_becomes_stale() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().relay("key-id", "2025-01-15T00:00:00Z", 40 * GB, 0);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
-    broker.advance(300);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Fell);
-    let status = broker.status().await;
-    assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&json!("40.00"), &json!(false)));
-    assert_eq!(status["asOf"], "2025-01-15T11:50:00.000Z");
-    assert_eq!(status["boundHolds"], false);
-    assert!(hint_codes(&status).contains(&"COUNTS_MISSING"));
-    broker.advance(301);
-    let status = broker.status().await;
-    assert_eq!(status["stale"], true);
-    assert!(hint_codes(&status).contains(&"ANALYTICS_STALE"));
-    cloudflare.analytics().heal();
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let status = broker.status().await;
-    assert_eq!((&status["stale"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:00:00.000Z")));
-}
-
-#[tokio::test]
 async fn an_absurd_count_is_confirmed_first() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(1));
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(60);
     let estimated = broker.status().await;
     cloudflare.analytics().relay("key-id", "2025-01-02T00:00:00Z", 100 * GB + 1, 0);
@@ -194,7 +171,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     assert_eq!(status["observedMbpsPerGrant"], 33.333);
     assert_eq!(status["boundHolds"], true, "it is less than a hundredth of the limit");
     assert!(!hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
-    let status = broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 200})).await.json();
+    let status = broker.set_limit(200).await.json();
     assert_eq!(status["boundHolds"], false);
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
     assert!(hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
@@ -212,7 +189,7 @@ async fn the_bound_is_used_plus_reserved_plus_the_sampling_margin_minus_the_limi
     let (cloudflare, broker) = with_analytics(&[("ANALYTICS_MARGIN_PERCENT", "20")]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 16 * GB, 0);
     read(&broker).await.unwrap();
-    let status = broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 10})).await.json();
+    let status = broker.set_limit(10).await.json();
     let figures = ["bandwidthUsedGB", "reservedGB", "samplingMarginGB", "overshootBoundGB"];
     // 20 % of 20 GB may be missing.
     assert_eq!(figures.map(|field| status[field].as_str().unwrap()), ["16.00", "0.00", "4.00", "10.00"]);

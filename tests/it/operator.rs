@@ -29,7 +29,7 @@ async fn ready_is_503_with_the_reason_while_the_process_shuts_down() {
 async fn the_open_connections_are_listed_with_their_reports_and_charges() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;
-    broker.post(&grant, "/api/connections", json!({"connectionId": "a"})).await;
+    broker.open(&grant, "a").await;
     broker
         .post(
             REPORTER,
@@ -39,7 +39,7 @@ async fn the_open_connections_are_listed_with_their_reports_and_charges() {
         .await;
     broker.advance(10);
     let report = json!({"bytesSent": 7_000, "bytesReceived": 5_000, "relayed": true});
-    broker.post(&grant, "/api/connections/a/heartbeat", report).await;
+    broker.heartbeat(&grant, "a", report).await;
     let listed = broker.operator("/api/connections").await;
     assert!(!listed.text.contains(&grant), "an id, not the token");
     let mut body = listed.json();
@@ -64,7 +64,7 @@ async fn the_open_connections_are_listed_with_their_reports_and_charges() {
 async fn the_usage_series_adds_up_to_the_total() {
     let broker =
         TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(150);
     let series = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=60").await.json();
     let used: Vec<_> = series["points"]
@@ -85,7 +85,7 @@ async fn the_usage_series_adds_up_to_the_total() {
 async fn a_series_that_begins_within_a_minute_counts_nothing_twice() {
     let broker =
         TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(100);
     let series = broker.operator("/api/usage?from=2025-01-15T11:59:30Z&step=60").await.json();
     let used = series["points"].as_array().unwrap().iter().map(|point| point["usedBytes"].as_u64().unwrap());
@@ -95,7 +95,7 @@ async fn a_series_that_begins_within_a_minute_counts_nothing_twice() {
 #[tokio::test]
 async fn connections_without_heartbeats_are_closed_without_a_request() {
     let broker = TestBroker::start(&[]).await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(90);
     let given_up = r#"turn_broker_connections_ended_total{outcome="given_up"}"#;
     eventually("the connection is closed", async || broker.metric(given_up).await == Some(1)).await;

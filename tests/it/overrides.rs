@@ -13,7 +13,7 @@ async fn override_with(broker: &TestBroker, path: &str, body: Value) -> Answer {
 
 /// The id in a grant token, as the log and the list of connections show it.
 async fn id_of(broker: &TestBroker, token: &str) -> String {
-    broker.post(token, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(token, "c").await;
     let listed = broker.operator("/api/connections").await.json();
     listed["connections"][0]["grant"].as_str().unwrap().to_owned()
 }
@@ -21,7 +21,7 @@ async fn id_of(broker: &TestBroker, token: &str) -> String {
 #[tokio::test]
 async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(10);
     let lowered = override_with(&broker, "/api/budget/limit", json!({"limitGB": 0.5})).await;
     assert_eq!(lowered.status, 200);

@@ -1,8 +1,6 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
-use crate::support::{
-    Fault, OPERATOR, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and,
-};
+use crate::support::{Fault, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};
 
@@ -37,7 +35,7 @@ async fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
 async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     broker.mint().await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.advance(10);
     let overview = broker.overview().await;
     assert_eq!(overview["status"], broker.status().await);
@@ -49,7 +47,7 @@ async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     assert_eq!((&overview["uptimeSeconds"], &overview["ledgerFailing"]), (&json!(10), &json!(false)));
     assert_eq!(count(&broker, 3 * GB), ReadingOutcome::Taken);
     assert_eq!(broker.overview().await["bytes"]["measured"], 3 * GB);
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 5})).await;
+    broker.set_limit(5).await;
     let bytes = broker.overview().await["bytes"].clone();
     assert_eq!((&bytes["limit"], &bytes["configuredLimit"]), (&json!(5 * GB), &json!(1_000 * GB)));
 }
@@ -66,7 +64,7 @@ async fn the_overview_states_the_present_rate_and_when_it_reaches_the_limit() {
     let overview = async || broker.overview().await;
     let idle = json!({"mbps": 0, "until": "2025-01-15T12:00:00.000Z", "limitAt": null});
     assert_eq!((&overview().await["rate"], &overview().await["signIn"]), (&idle, &json!(true)));
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     // A rate is the average since the first minute with traffic: 100 MB in 100 s, and 100 MB are left.
     broker.advance(100);
     let expected =
@@ -91,7 +89,7 @@ async fn the_overview_counts_responses_and_provider_calls() {
     foreign.header("origin", "https://elsewhere.example").send().await.unwrap();
     broker.mint().await;
     broker.mint().await;
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(REPORTER, "c").await;
     broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
     let overview = broker.overview().await;
     let expected = json!({

@@ -2,7 +2,7 @@
 
 use crate::support::process::{Process, run};
 use crate::support::{
-    API_TOKEN, FakeCloudflare, Fault, HeldPort, OPERATOR, REPORTER, StateDir, eventually, http_client,
+    API_TOKEN, Answer, FakeCloudflare, Fault, HeldPort, OPERATOR, REPORTER, StateDir, eventually,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -93,8 +93,7 @@ fn all_problems_of_a_configuration_are_reported_at_once_with_exit_status_78() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_logged_with_the_client_and_without_the_token() {
     let mut process = Process::start(&[("OPERATOR_TOKEN", OPERATOR)]);
-    let request = http_client().get(process.url("/metrics")).bearer_auth("hush-wrong-token");
-    assert_eq!(request.send().await.unwrap().status(), 401);
+    assert_eq!(process.get_as("hush-wrong-token", "/metrics").await.status, 401);
     let line = process.read_until("wrong operator token");
     assert!(line.contains("127.0.0.1"), "{line}");
     process.signal("-TERM");
@@ -175,8 +174,7 @@ async fn a_second_signal_does_not_wait_for_requests_in_progress() {
         ("CLOUDFLARE_TURN_KEY_ID", "k"),
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
     ]);
-    let client = http_client();
-    let hanging = tokio::spawn(client.get(process.url("/api/turn-credentials")).send());
+    let hanging = tokio::spawn(process.request(Method::GET, "/api/turn-credentials").send());
     eventually("the provider is asked", async || cloudflare.history().mints() > 0).await;
     process.signal("-TERM");
     process.read_until("shutting down");
@@ -200,25 +198,16 @@ async fn no_log_line_and_no_error_contains_a_secret() {
         ("RATE_LIMIT_REQUESTS", "20"),
         ("RUST_LOG", "trace"),
     ]);
-    let client = http_client();
-    let ask = async |method: Method, path: &str, token: &str, body: Value| {
-        let request = client.request(method, process.url(path)).bearer_auth(token).json(&body);
-        let response = request.send().await.unwrap();
-        (response.status(), response.text().await.unwrap())
-    };
-    let minted: Value =
-        serde_json::from_str(&ask(Method::GET, "/api/turn-credentials", "", json!({})).await.1).unwrap();
-    let grant = minted["grant"].as_str().unwrap().to_owned();
-
+    let grant = process.grant().await;
     let mut errors = String::new();
     for fault in
         [Fault::Unauthorized401, Fault::Forbidden1010, Fault::ServerErrorHtml(500), Fault::MalformedJson]
     {
         cloudflare.always(fault);
-        errors += &ask(Method::GET, "/api/turn-credentials", &grant, json!({})).await.1;
+        errors += &process.mint_with(&grant).await.text;
     }
     cloudflare.stop().await;
-    errors += &ask(Method::GET, "/api/turn-credentials", &grant, json!({})).await.1;
+    errors += &process.mint_with(&grant).await.text;
     let mut calls = vec![
         (Method::POST, "/api/connections", json!({"connectionId": "c", "token": grant})),
         (Method::POST, "/api/connections/c/heartbeat", json!({"token": grant, "relayed": "no"})),
@@ -230,9 +219,10 @@ async fn no_log_line_and_no_error_contains_a_secret() {
     calls.extend((0..20).map(|_| (Method::GET, "/api/turn-credentials", json!({}))));
     for (method, path, body) in calls {
         for token in [OPERATOR, REPORTER, &grant, API_TOKEN] {
-            let (status, text) = ask(method.clone(), path, token, body.clone()).await;
-            if !status.is_success() {
-                errors += &text;
+            let request = process.request(method.clone(), path).bearer_auth(token).json(&body);
+            let answer = Answer::of(request).await;
+            if !answer.status.is_success() {
+                errors += &answer.text;
             }
         }
     }
@@ -257,14 +247,9 @@ async fn no_log_line_and_no_error_contains_a_secret() {
 #[tokio::test]
 async fn closing_a_connection_writes_the_line_of_the_contract() {
     let mut process = Process::start(&[("REPORTER_TOKEN", REPORTER), ("LOG_FORMAT", "text")]);
-    let client = http_client();
-    let post = async |path: &str| {
-        let request =
-            client.post(process.url(path)).bearer_auth(REPORTER).body(r#"{"connectionId":"call-7"}"#);
-        assert!(request.send().await.unwrap().status().is_success());
-    };
-    post("/api/connections").await;
-    post("/api/connections/call-7/close").await;
+    assert_eq!(process.open(REPORTER, "call-7").await.status, 201);
+    let closed = process.post(REPORTER, "/api/connections/call-7/close", json!({})).await;
+    assert_eq!(closed.status, 204);
     process.read_until("[Bandwidth] Connection call-7 closed. Estimated usage: 0.00");
     assert!(process.seen.contains(" GB. Total this month: 0.00 GB"), "{}", process.seen);
 }
@@ -274,11 +259,8 @@ async fn overrides_in_effect_are_logged_at_start() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("OPERATOR_TOKEN", OPERATOR), ("LOG_FORMAT", "text")];
     let process = Process::start(&settings);
-    let client = http_client();
-    for (path, body) in [("limit", r#"{"limitGB": 1500}"#), ("freeze", r#"{"frozen": true}"#)] {
-        let order = client.post(process.url(&format!("/api/budget/{path}"))).bearer_auth(OPERATOR).body(body);
-        assert!(order.send().await.unwrap().status().is_success());
-    }
+    assert_eq!(process.set_limit(1500).await.status, 200);
+    assert_eq!(process.freeze(true).await.status, 200);
     process.signal("-TERM");
     let (log, _) = process.finish();
     assert!(!log.contains("Overrides in force"), "there were none at the start: {log}");

@@ -2,13 +2,13 @@
 //! caller.
 
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{COTURN, OPERATOR, http_client, with_cloudflare};
-use reqwest::{RequestBuilder, StatusCode};
+use crate::support::process::Process;
+use crate::support::{COTURN, OPERATOR, with_cloudflare};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::process::Process;
-
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const MINT: &str = "/api/turn-credentials";
 
 /// A broker with a source that needs no network, and its lines until it ends.
 fn start(settings: &[(&str, &str)]) -> Process {
@@ -25,63 +25,46 @@ fn of<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["message"] == message).collect()
 }
 
-async fn send(request: RequestBuilder) -> StatusCode {
-    request.send().await.unwrap().status()
-}
-
 #[tokio::test]
 async fn a_mint_is_one_line_with_its_outcome() {
-    let process = start(&[("TURN_TTL_SECONDS", "600")]);
-    let request = http_client()
-        .get(process.url("/api/turn-credentials"))
-        .header("origin", "http://localhost:5173")
-        .header("traceparent", format!("00-{TRACE_ID}-b7ad6b7169203331-01"));
-    assert_eq!(send(request).await, 200);
+    let process = start(&[("TURN_TTL_SECONDS", "600"), USERS]);
+    let trace = format!("00-{TRACE_ID}-b7ad6b7169203331-01");
+    let page = [("origin", "http://localhost:5173"), ("traceparent", trace.as_str())];
+    assert_eq!(process.get_with(MINT, &page).await.status, 200);
+    assert_eq!(process.get_as(&user_token("ann"), &format!("{MINT}?label=room-1")).await.status, 200);
     let lines = lines(process);
-    let (minted, requests) = (of(&lines, "mint"), of(&lines, "request"));
-    assert_eq!((minted.len(), requests.len()), (1, 0), "{lines:#?}");
-    let line = minted[0];
-    assert_eq!(line["grant.id"].as_str().unwrap().len(), 22, "{line}");
+    let [line, named] = of(&lines, "mint")[..] else { panic!("{lines:#?}") };
+    let mut line = line.clone();
+    assert!(of(&lines, "request").is_empty(), "{lines:#?}");
+    assert_eq!(line["grant.id"].take().as_str().map(str::len), Some(22));
     for (field, value) in [
-        ("level", "INFO"),
-        ("outcome", "minted"),
-        ("source", "coturn"),
-        ("origin", "http://localhost:5173"),
-        ("trace_id", TRACE_ID),
-        ("client", "127.0.0.1"),
-        ("route", "/api/turn-credentials"),
+        ("level", json!("INFO")),
+        ("outcome", json!("minted")),
+        ("source", json!("coturn")),
+        ("origin", json!("http://localhost:5173")),
+        ("trace_id", json!(TRACE_ID)),
+        ("client", json!("127.0.0.1")),
+        ("route", json!(MINT)),
+        ("ttl", json!(600)),
+        ("status", json!(200)),
+        ("user", json!(null)),
+        ("label", json!(null)),
     ] {
         assert_eq!(line[field], value, "{field} of {line}");
     }
-    assert_eq!((&line["ttl"], &line["status"]), (&600.into(), &200.into()));
-}
-
-#[tokio::test]
-async fn the_line_of_a_mint_names_user_and_label_if_there_are_any() {
-    let process = start(&[USERS]);
-    let token = user_token("ann");
-    let named = http_client().get(process.url("/api/turn-credentials?label=room-1")).bearer_auth(token);
-    assert_eq!(send(named).await, 200);
-    assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 200);
-    let lines = lines(process);
-    let spenders: Vec<_> =
-        of(&lines, "mint").iter().map(|line| json!([line["user"], line["label"]])).collect();
-    assert_eq!(spenders, [json!(["ann", "room-1"]), json!([null, null])]);
+    assert_eq!((&named["user"], &named["label"]), (&json!("ann"), &json!("room-1")));
 }
 
 #[tokio::test]
 async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_known() {
     let process = start(&[USERS, ("RATE_LIMIT_REQUESTS", "2")]);
-    let block = http_client().post(process.url("/api/users/ann/block")).bearer_auth(OPERATOR);
-    assert_eq!(send(block).await, 200);
+    assert_eq!(process.order(Method::POST, "/api/users/ann/block").await.status, 200);
     let token = user_token("ann");
-    let cases = [("label=room-1", 403), ("label=room-2&ttl=1", 400), ("label=room-3", 429)];
-    for (query, status) in cases {
-        let url = process.url(&format!("/api/turn-credentials?{query}"));
-        assert_eq!(send(http_client().get(url).bearer_auth(&token)).await, status, "{query}");
+    for (query, status) in [("label=room-1", 403), ("label=room-2&ttl=1", 400), ("label=room-3", 429)] {
+        assert_eq!(process.get_as(&token, &format!("{MINT}?{query}")).await.status, status, "{query}");
     }
     let lines = lines(process);
-    let refused = of(&lines, "request").into_iter().filter(|line| line["route"] == "/api/turn-credentials");
+    let refused = of(&lines, "request").into_iter().filter(|line| line["route"] == MINT);
     let named: Vec<_> = refused.map(|line| json!([line["code"], line["user"], line["label"]])).collect();
     let expected = [
         json!(["USER_BLOCKED", "ann", "room-1"]),
@@ -94,14 +77,11 @@ async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_know
 #[tokio::test]
 async fn a_mint_without_a_credential_says_why() {
     let process = start(&[("TURN_ENABLED", "false")]);
-    assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 200);
+    assert_eq!(process.mint().await.status, 200);
     let lines = lines(process);
     let line = of(&lines, "mint")[0];
-    assert_eq!(
-        (&line["outcome"], &line["source"], &line["reason"]),
-        (&"stun".into(), &"stun".into(), &"DISABLED".into())
-    );
-    assert!(line["grant.id"].is_null() && line["ttl"].is_null(), "{line}");
+    let shown = json!([line["outcome"], line["source"], line["reason"], line["grant.id"], line["ttl"]]);
+    assert_eq!(shown, json!(["stun", "stun", "DISABLED", null, null]));
 }
 
 #[tokio::test]
@@ -110,56 +90,55 @@ async fn of_the_polls_the_log_has_those_that_were_refused_with_their_ids() {
     for path in
         ["/health", "/ready", "/api/bandwidth-status", "/metrics", "/api/overview", "/api/connections"]
     {
-        assert_eq!(send(http_client().get(process.url(path)).bearer_auth(OPERATOR)).await, 200, "{path}");
+        assert_eq!(process.operator(path).await.status, 200, "{path}");
     }
-    let refused = http_client().get(process.url("/metrics")).send().await.unwrap();
-    let id = refused.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let id = process.get("/metrics").await.header("x-request-id").map(str::to_owned);
     let lines = lines(process);
-    let requests = of(&lines, "request");
-    assert_eq!(requests.iter().map(|line| &line["request_id"]).collect::<Vec<_>>(), [&id], "{lines:#?}");
+    let requests: Vec<_> = of(&lines, "request").iter().map(|line| line["request_id"].as_str()).collect();
+    assert_eq!(requests, [id.as_deref()], "{lines:#?}");
 }
 
 #[tokio::test]
-async fn of_many_refusals_the_log_has_one_line_for_each_code() {
+async fn of_many_refusals_the_log_has_one_line_for_each_code_with_the_setting() {
     let process = start(&[("RATE_LIMIT_REQUESTS", "1")]);
-    let mint = || http_client().get(process.url("/api/turn-credentials"));
-    assert_eq!(send(mint()).await, 200);
+    assert_eq!(process.mint().await.status, 200);
     for _ in 0..5 {
-        assert_eq!(send(mint()).await, 429);
-        assert_eq!(send(mint().header("origin", "https://elsewhere.example")).await, 403);
+        assert_eq!(process.mint().await.status, 429);
+        let foreign = process.get_with(MINT, &[("origin", "https://elsewhere.example")]).await;
+        assert_eq!(foreign.status, 403);
     }
-    let lines = lines(process);
-    let requests = of(&lines, "request");
-    let codes: Vec<_> = requests.iter().filter_map(|line| line["code"].as_str()).collect();
+    let mut lines = lines(process);
+    let refusals = of(&lines, "request").len();
     // A window is 10 s, and a busy machine may take longer for these requests.
-    assert!((2..10).contains(&codes.len()), "{requests:#?}");
-    assert!(codes.contains(&"RATE_LIMITED") && codes.contains(&"ORIGIN_NOT_ALLOWED"), "{codes:?}");
-    let refused = requests.iter().find(|line| line["code"] == "ORIGIN_NOT_ALLOWED").unwrap();
-    assert_eq!(refused["origin"], "https://elsewhere.example");
-    assert_eq!(refused["remedy"], "Add https://elsewhere.example to CLIENT_URL if the page is yours.");
-    let limited = requests.iter().find(|line| line["code"] == "RATE_LIMITED").unwrap();
-    assert!(limited["remedy"].as_str().unwrap().starts_with("Raise RATE_LIMIT_REQUESTS"), "{limited}");
-}
-
-#[tokio::test]
-async fn the_line_of_a_spent_budget_names_the_setting() {
-    let process = start(&[("BANDWIDTH_LIMIT_GB", "0")]);
-    assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 429);
-    let lines = lines(process);
-    let line = of(&lines, "request")[0];
-    assert_eq!(line["code"], "BUDGET_EXHAUSTED");
-    assert_eq!(line["remedy"], "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.");
+    assert!((2..10).contains(&refusals), "{lines:#?}");
+    let spent = start(&[("BANDWIDTH_LIMIT_GB", "0")]);
+    assert_eq!(spent.mint().await.status, 429);
+    lines.extend(self::lines(spent));
+    for (code, origin, remedy) in [
+        (
+            "ORIGIN_NOT_ALLOWED",
+            json!("https://elsewhere.example"),
+            "Add https://elsewhere.example to CLIENT_URL if the page is yours.",
+        ),
+        ("RATE_LIMITED", json!(null), "Raise RATE_LIMIT_REQUESTS"),
+        (
+            "BUDGET_EXHAUSTED",
+            json!(null),
+            "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.",
+        ),
+    ] {
+        let line = lines.iter().find(|line| line["code"] == code).unwrap();
+        assert_eq!(line["origin"], origin, "{line}");
+        assert!(line["remedy"].as_str().unwrap().starts_with(remedy), "{line}");
+    }
 }
 
 #[tokio::test]
 async fn a_valid_trace_reaches_the_provider_and_an_invalid_one_does_not() {
     let (cloudflare, broker) = with_cloudflare().await;
     let valid = format!("00-{TRACE_ID}-b7ad6b7169203331-01");
-    let invalid = valid.replace("0af", "0AF");
-    for value in [&valid, &invalid] {
-        let request =
-            broker.request(reqwest::Method::GET, "/api/turn-credentials").header("traceparent", value);
-        assert_eq!(send(request).await, 200);
+    for value in [&valid, &valid.replace("0af", "0AF")] {
+        assert_eq!(broker.get_with(MINT, &[("traceparent", value)]).await.status, 200);
     }
     let sent: Vec<_> =
         cloudflare.history().requests().into_iter().map(|request| request.traceparent).collect();

@@ -91,7 +91,7 @@ async fn with_the_kill_switch_callers_get_stun_and_no_source_is_called() {
 
 /// Opens a connection that uses 1 GB a second, and lets it.
 async fn spend(broker: &TestBroker, seconds: u64) {
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "spender"})).await;
+    broker.open(REPORTER, "spender").await;
     broker.advance(seconds);
 }
 

@@ -3,9 +3,7 @@
 use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::log::Log;
-use crate::support::{
-    Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, eventually, with_cloudflare_and,
-};
+use crate::support::{Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -20,11 +18,11 @@ pub(crate) async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Ans
 
 /// Reports that a call with this grant has received so many bytes.
 async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
-    let opened = broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    let opened = broker.open(grant, "c").await;
     assert!(opened.status.is_success());
     broker.advance(20);
     let report = json!({"bytesReceived": bytes, "relayed": true});
-    assert!(broker.post(grant, "/api/connections/c/heartbeat", report).await.status.is_success());
+    assert!(broker.heartbeat(grant, "c", report).await.status.is_success());
 }
 
 fn keys(page: &Value) -> Vec<(Value, u64)> {
@@ -163,39 +161,8 @@ async fn a_user_over_the_limit_is_refused_and_others_are_not() {
     assert_eq!(mint_as(&broker, "bob", "").await.status, 200);
     assert_eq!(broker.metric("turn_broker_user_refusals_total").await, Some(1));
     broker.advance(460);
-    let renewal = Answer::of(broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&ann)).await;
+    let renewal = broker.get_as(&ann, "/api/turn-credentials").await;
     assert_eq!(renewal.error(), (429, "USER_LIMIT_REACHED".into()), "a renewal keeps the user");
-}
-
-#[tokio::test]
-async fn in_strict_mode_what_a_user_holds_is_reserved() {
-    let settings =
-        [USERS, ("USER_LIMIT_GB", "0.2"), ("BUDGET_MODE", "strict"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
-    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    // 15 MB a minute: twice six minutes fit.
-    for _ in 0..2 {
-        mint_as(&broker, "ann", "?ttl=300").await.grant();
-    }
-    let refused = mint_as(&broker, "ann", "?ttl=300").await;
-    assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
-    assert!(refused.json()["message"].as_str().unwrap().contains("is reserved in full"));
-    assert_eq!(refused.json()["bandwidthUsed"], "0.00");
-    assert_eq!(mint_as(&broker, "bob", "?ttl=300").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_user_who_is_blocked_while_the_provider_mints_is_refused() {
-    let (cloudflare, broker) = with_cloudflare_and(&[USERS]).await;
-    let before = broker.status().await["reservedGB"].clone();
-    cloudflare.next(Fault::Held);
-    let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(user_token("ann"));
-    let mint = tokio::spawn(Answer::of(mint));
-    let is_asked = async || cloudflare.history().mints() > 0;
-    eventually("the provider is being asked", is_asked).await;
-    assert_eq!(broker.order(Method::POST, "/api/users/ann/block").await.status, 200);
-    cloudflare.release();
-    assert_eq!(mint.await.unwrap().error(), (403, "USER_BLOCKED".into()));
-    assert_eq!(broker.status().await["reservedGB"], before);
 }
 
 #[tokio::test]
@@ -213,7 +180,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), None);
     assert_eq!(blocked_of(first.operator("/api/spenders?by=grant").await.json()), None);
     first.advance(460);
-    let renewal = Answer::of(first.request(Method::GET, "/api/turn-credentials").bearer_auth(&ann)).await;
+    let renewal = first.get_as(&ann, "/api/turn-credentials").await;
     assert_eq!(renewal.error(), (403, "USER_BLOCKED".into()));
     first.finish().await;
     let second = broker(&settings).await;
@@ -354,7 +321,7 @@ async fn an_app_server_opens_no_connection_for_a_blocked_user_and_what_is_open_g
         (200.try_into().unwrap(), 201.try_into().unwrap())
     );
     let report = json!({"bytesReceived": 7_000_000});
-    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
+    assert!(broker.heartbeat(REPORTER, "r", report).await.status.is_success());
 }
 
 #[tokio::test]
@@ -367,7 +334,7 @@ async fn opening_a_connection_again_changes_nobody_it_counts_for() {
     assert_eq!([open("ann").await, open("bob").await], [201, 200]);
     broker.advance(10);
     let report = json!({"bytesReceived": 7_000});
-    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
+    assert!(broker.heartbeat(REPORTER, "r", report).await.status.is_success());
     let listed = broker.operator("/api/spenders?by=user").await.json();
     let users: Vec<_> = listed["spenders"].as_array().unwrap().iter().map(|row| row["key"].clone()).collect();
     assert!(users.contains(&json!("ann")) && !users.contains(&json!("bob")), "{listed}");

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::support::process::Process;
-use crate::support::{
-    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, finished, http_client, with_cloudflare,
-};
+use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, eventually, finished, with_cloudflare};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -182,35 +180,6 @@ async fn a_body_in_too_many_parts_is_refused_and_one_in_as_many_as_allowed_is_no
     }
 }
 
-/// A client receives the 431 if it reads before it has sent everything.
-#[tokio::test]
-async fn a_head_over_the_limit_gets_a_431_and_one_below_it_is_served() {
-    let broker = TestBroker::start(&[]).await;
-    for (bytes, status) in [(15 * 1024, 200), (17 * 1024, 431)] {
-        let mut socket = TcpStream::connect(broker.address).await.unwrap();
-        let begin = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: ";
-        let head = format!("{begin}{}\r\n\r\n", "a".repeat(bytes - begin.len() - 4));
-        let _ = socket.write_all(head.as_bytes()).await;
-        let answer = read_to_end(&mut socket).await;
-        // After a reset the answer can be lost.
-        let is_lost = status == 431 && answer.is_empty();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) || is_lost, "{bytes}: {answer}");
-    }
-}
-
-#[tokio::test]
-async fn endless_headers_and_input_that_is_not_http_are_rejected() {
-    let broker = TestBroker::start(&[]).await;
-    let huge = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Huge: {}\r\n\r\n", "a".repeat(40_000));
-    for bytes in [huge.as_bytes(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP at all\r\n\r\n"] {
-        let mut socket = TcpStream::connect(broker.address).await.unwrap();
-        let _ = socket.write_all(bytes).await;
-        let answer = read_to_end(&mut socket).await;
-        assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-    assert_eq!(broker.get("/health").await.status, 200);
-}
-
 #[tokio::test]
 async fn bytes_that_are_not_http_are_counted_and_named_in_one_warning_a_minute() {
     let mut broker = Process::start(&[("OPERATOR_TOKEN", OPERATOR), ("LOG_FORMAT", "json")]);
@@ -232,8 +201,7 @@ async fn bytes_that_are_not_http_are_counted_and_named_in_one_warning_a_minute()
     let expected =
         [r#"{kind="http2"} 1"#, r#"{kind="proxy_header"} 2"#, r#"{kind="tls"} 1"#, r#"{kind="unknown"} 1"#];
     let are_counted = async || {
-        let request = http_client().get(broker.url("/metrics")).bearer_auth(OPERATOR);
-        let text = Answer::of(request).await.text;
+        let text = broker.operator("/metrics").await.text;
         let counts = text.lines().filter_map(|line| line.strip_prefix("turn_broker_not_http_total"));
         let mut counts: Vec<_> = counts.collect();
         counts.sort_unstable();

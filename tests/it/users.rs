@@ -25,7 +25,7 @@ fn claims(user: &str) -> Value {
 }
 
 async fn mint_at(broker: &TestBroker, path: &str, token: &str) -> Answer {
-    Answer::of(broker.request(Method::GET, path).bearer_auth(token)).await
+    broker.get_as(token, path).await
 }
 
 /// The stored ledger, once its broker has ended.

@@ -81,7 +81,7 @@ async fn the_turn_rest_draft_may_be_asked_with_a_form_as_janus_does() {
     {
         assert_eq!(post(path, body).await.error(), (400, "INVALID_REQUEST".into()), "{path} {body}");
     }
-    let put = Answer::of(broker.request(Method::PUT, "/turn?service=turn")).await;
+    let put = broker.send(Method::PUT, "/turn?service=turn").await;
     assert_eq!((put.status.as_u16(), put.header("allow")), (405, Some("GET,POST")));
 }
 
@@ -104,7 +104,7 @@ async fn matrix_clients_of_every_version_get_a_credential_and_errors_in_their_fo
     let path = "/_matrix/client/v3/voip/turnServer";
     let foreign = broker.request(Method::GET, path).header("origin", "https://foreign.example");
     assert_eq!(Answer::of(foreign).await.json()["errcode"], "M_FORBIDDEN");
-    assert_eq!(Answer::of(broker.request(Method::PUT, path)).await.json()["errcode"], "M_UNKNOWN");
+    assert_eq!(broker.send(Method::PUT, path).await.json()["errcode"], "M_UNKNOWN");
     let other = broker.mint().await.json();
     assert!(other.get("errcode").is_none(), "only Matrix clients get their codes: {other}");
 }
@@ -130,7 +130,7 @@ async fn every_format_shares_the_rate_limit_the_origin_rule_and_the_budget() {
     for route in ROUTES {
         let foreign = broker.request(Method::GET, route).header("origin", "https://foreign.example");
         assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route}");
-        assert_eq!(Answer::of(broker.request(Method::HEAD, route)).await.status, 405, "a HEAD must not mint");
+        assert_eq!(broker.send(Method::HEAD, route).await.status, 405, "a HEAD must not mint");
         assert_eq!(broker.get(route).await.status, 200, "{route}");
     }
     assert_eq!(cloudflare.history().mints(), 3);

@@ -1,7 +1,6 @@
 //! The status in strict mode: what is reserved never exceeds the limit.
 
-use crate::support::{Answer, OPERATOR, with_cloudflare_and};
-use serde_json::json;
+use crate::support::{Answer, with_cloudflare_and};
 
 use super::hint_codes;
 
@@ -45,12 +44,12 @@ async fn a_fully_reserved_limit_is_reported_as_such() {
     let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
     assert_eq!(answer.json()["message"], expected);
     assert!(answer.header("retry-after").is_some());
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.62})).await;
+    broker.set_limit(0.62).await;
     let status = broker.status().await;
     let hints = hint_codes(&status);
     assert!(hints.contains(&"PROMISED_IN_FULL") && hints.contains(&"BOUND_ABOVE_LIMIT"), "{hints:?}");
     assert!(!status["hints"].to_string().contains("TURN_TTL_SECONDS"), "lifetimes are as short as they get");
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
-    assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+    broker.set_limit(0.72).await;
+    assert!(!broker.has_hint("PROMISED_IN_FULL").await);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
 }

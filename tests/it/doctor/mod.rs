@@ -237,16 +237,6 @@ async fn no_output_contains_a_secret() {
 }
 
 #[tokio::test]
-async fn help_describes_doctor_and_an_unknown_option_is_wrong_usage() {
-    let help = doctor(&["--help"], &[]).await;
-    assert_eq!(help.exit, Some(0));
-    assert!(help.text.contains("--send-test-alert") && help.text.contains("doctor"), "{}", help.text);
-    for wrong in ["--nonsense", "nonsense"] {
-        assert_eq!(doctor(&[wrong], &[]).await.exit, Some(64));
-    }
-}
-
-#[tokio::test]
 async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
     let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
     let port = broker.address.port().to_string();

@@ -35,7 +35,7 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
     let settings = [&ANALYTICS[..], &[("STATE_DIR", state.path())]].concat();
     let (cloudflare, broker) = with_analytics(&settings[ANALYTICS.len()..]).await;
     read(&broker).await.unwrap();
-    assert!(!hint_codes(&broker.status().await).contains(&"LEDGER_NEW"));
+    assert!(!broker.has_hint("LEDGER_NEW").await);
     cloudflare.analytics().relay("key-id", "2025-01-15T11:58:00Z", GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
@@ -46,5 +46,5 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
     let clock = broker.clock();
     broker.finish().await;
     let broker = broker_with(&cloudflare, &settings, clock).await;
-    assert!(hint_codes(&broker.status().await).contains(&"LEDGER_NEW"), "a restart does not forget it");
+    assert!(broker.has_hint("LEDGER_NEW").await, "a restart does not forget it");
 }

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
 use turn_broker::mint::Source;
 use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
 use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
-use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, finished, with_cloudflare};
+use crate::support::{FakeCloudflare, Fault, TestBroker, eventually, finished, with_cloudflare};
 
 /// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
     let (cloudflare, broker) = with_cloudflare().await;
     steady_callers_of(&broker, callers).await;
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    broker.freeze(true).await;
     broker.advance(60);
     let provider = provider_of(&broker);
     (cloudflare, broker, provider)

@@ -145,7 +145,7 @@ async fn a_refill_failure_does_not_count_against_the_breaker() {
 async fn nothing_is_minted_ahead_while_frozen_or_without_demand() {
     let (frozen_cloudflare, frozen) = with_cloudflare().await;
     steady_callers(&frozen).await;
-    frozen.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    frozen.freeze(true).await;
     frozen.advance(60);
     let (idle_cloudflare, idle) = with_cloudflare().await;
     steady_callers(&idle).await;
@@ -166,13 +166,13 @@ async fn a_refused_caller_takes_no_credential_from_the_pool() {
     let foreign =
         broker.request(Method::GET, "/api/turn-credentials").header("origin", "https://evil.example");
     assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0})).await;
+    broker.set_limit(0).await;
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
-    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": null})).await;
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    broker.set_limit(Value::Null).await;
+    broker.freeze(true).await;
     assert_eq!(broker.mint().await.json()["reason"], "DISABLED");
     assert_eq!((broker.metric(READY).await, broker.metric(HANDED_OUT).await), (Some(AHEAD), Some(0)));
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
+    broker.freeze(false).await;
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
 }

@@ -77,8 +77,7 @@ async fn a_call_outlives_its_credentials_until_a_member_leaves() {
     };
     eventually("all bytes", async || spent().await > 10_000).await;
 
-    let reserved = async || broker.status().await["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
-    let before = reserved().await;
+    let before = broker.reserved_gb().await;
     a.socket.close().await;
     eventually("the cut", async || {
         ended(&broker, "expired").await.unwrap_or(0) + ended(&broker, "revoked").await.unwrap_or(0) == 2
@@ -90,7 +89,7 @@ async fn a_call_outlives_its_credentials_until_a_member_leaves() {
         grants().await.iter().filter(|row| !row["revokedAt"].is_null()).count() >= 2,
         "the renewals are revoked"
     );
-    eventually("the release", async || reserved().await < before / 2.0).await;
+    eventually("the release", async || broker.reserved_gb().await < before / 2.0).await;
 }
 
 #[tokio::test]

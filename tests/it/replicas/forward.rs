@@ -47,9 +47,9 @@ async fn a_grant_is_valid_at_every_replica() {
     let (_database, leader, standby) = pair(&[]).await;
     let answer = leader.mint().await.json();
     let grant = answer["grant"].as_str().unwrap();
-    let opened = standby.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    let opened = standby.open(grant, "c").await;
     assert_eq!((opened.status.as_u16(), opened.json()["connectionId"].as_str()), (201, Some("c")));
-    let beat = leader.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5})).await;
+    let beat = leader.heartbeat(grant, "c", json!({"bytesReceived": 5})).await;
     assert_eq!(beat.status, 200);
     for replica in [&leader, &standby] {
         replica.clock.advance(Duration::from_secs(86_400 * 7 / 8));
@@ -86,7 +86,7 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
             assert_eq!((through.headers, through.text), (direct.headers, direct.text), "{host} {path}");
         }
     }
-    let head = Answer::of(standby.request(Method::HEAD, "/api/turn-credentials")).await;
+    let head = standby.send(Method::HEAD, "/api/turn-credentials").await;
     assert_eq!((head.status.as_u16(), head.header("allow")), (405, Some("GET")));
     let long = standby.request(Method::POST, "/api/connections").body("x".repeat(1024 * 1024 + 1));
     assert_eq!(Answer::of(long).await.error(), (413, "PAYLOAD_TOO_LARGE".into()), "read here");
@@ -235,7 +235,7 @@ async fn the_unread_responses_of_an_address_have_a_bound_at_a_standby() {
     leader.until_it_leads().await;
     let standby = TestReplica::start(&database, &[("TRUSTED_PROXIES", "")]).await;
     standby.until_it_forwards().await;
-    let length = Answer::of(standby.request(Method::GET, "/openapi.json")).await.text.len();
+    let length = standby.send(Method::GET, "/openapi.json").await.text.len();
     let mut sockets = vec![];
     for _ in 0..2 * UNREAD_PER_PEER_MAX / length {
         let socket = TcpSocket::new_v4().unwrap();
@@ -253,5 +253,5 @@ async fn the_unread_responses_of_an_address_have_a_bound_at_a_standby() {
             .contains("turn_broker_sockets_limited_total{outcome=\"closed_unread\"}")
     })
     .await;
-    assert_eq!(Answer::of(standby.request(Method::GET, "/openapi.json")).await.text.len(), length);
+    assert_eq!(standby.send(Method::GET, "/openapi.json").await.text.len(), length);
 }

@@ -24,7 +24,7 @@ async fn a_request_waits_while_nobody_leads() {
     let (_database, leader, standby) = pair(&[]).await;
     let grant = leader.mint().await.grant();
     leader.kill().await;
-    let open = standby.post(&grant, "/api/connections", json!({"connectionId": "c"}));
+    let open = standby.open(&grant, "c");
     let (opened, minted, ()) = tokio::join!(open, standby.mint(), standby.takes_over());
     assert_eq!((opened.status.as_u16(), minted.status.as_u16()), (201, 200));
 }
@@ -52,7 +52,7 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
     let database = FakeDatabase::new();
     let requests = dying_leader(&database).await;
     let standby = TestReplica::start(&database, &[]).await;
-    let posted = standby.post("any token", "/api/connections", json!({"connectionId": "c"}));
+    let posted = standby.open("any token", "c");
     // The first look at the database may not have ended yet. Then the request waits for it.
     let posted = posted.await;
     assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));

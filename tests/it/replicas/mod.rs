@@ -20,11 +20,10 @@ mod store_outcomes;
 mod takeover;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use turn_broker::config::{Config, Environment};
@@ -35,7 +34,7 @@ use turn_broker::telemetry::log::LostLines;
 use crate::support::fake_database::FakeDatabase;
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::START;
-use crate::support::{Answer, COTURN, OPERATOR, REPORTER, eventually, http_client};
+use crate::support::{Api, COTURN, OPERATOR, REPORTER, eventually};
 
 /// `LEASE_SECONDS`.
 const LEASE: Duration = Duration::from_secs(5);
@@ -48,7 +47,7 @@ struct TestReplica {
     address: SocketAddr,
     url: String,
     clock: Arc<ManualClock>,
-    client: Client,
+    api: Api,
     shutdown: Shutdown,
     service: JoinHandle<Ended>,
 }
@@ -102,43 +101,8 @@ impl TestReplica {
         let shutdown = Shutdown::default();
         let running = replica.run(listener, shutdown.clone());
         let service = tokio::spawn(async move { running.await.unwrap() });
-        Self { database: database.clone(), address, url, clock, client: http_client(), shutdown, service }
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url))
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path)).await
-    }
-
-    /// A mint of this client behind a trusted proxy of this replica.
-    async fn mint_from(&self, client: &str) -> Answer {
-        let request = self.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", client);
-        Answer::of(request).await
-    }
-
-    async fn mint(&self) -> Answer {
-        self.get("/api/turn-credentials").await
-    }
-
-    async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
-        Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
-    }
-
-    async fn operator(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
-    }
-
-    async fn status(&self) -> Value {
-        self.get("/api/bandwidth-status").await.json()
-    }
-
-    /// The value of a metric.
-    async fn metric(&self, line: &str) -> Option<u64> {
-        let text = self.operator("/metrics").await.text;
-        text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
+        let api = Api::new(url.as_str());
+        Self { database: database.clone(), address, url, clock, api, shutdown, service }
     }
 
     async fn leads(&self) -> bool {
@@ -185,6 +149,14 @@ impl TestReplica {
     /// Waits for the end of the process.
     async fn ended(mut self) -> Ended {
         (&mut self.service).await.unwrap()
+    }
+}
+
+impl Deref for TestReplica {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
     }
 }
 

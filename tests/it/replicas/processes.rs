@@ -2,6 +2,7 @@
 
 use turn_broker::lead::campaign::Electorate;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::store::replica;
@@ -9,7 +10,7 @@ use crate::doctor::doctor;
 use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
-use crate::support::{Answer, COTURN, OPERATOR, eventually, finished, http_client};
+use crate::support::{COTURN, OPERATOR, eventually};
 
 /// The exit status of a replica that has lost its lead.
 const LOST: i32 = 75;
@@ -30,12 +31,8 @@ fn start(database: &TestDatabase, url: &str, lease: &str) -> Process {
     Process::start(&[&own[..], &COTURN[..]].concat())
 }
 
-async fn get(process: &Process, path: &str) -> Answer {
-    Answer::of(http_client().get(process.url(path))).await
-}
-
 async fn leads(process: &Process) {
-    eventually("it leads", async || get(process, "/leader").await.status == 200).await;
+    eventually("it leads", async || process.get("/leader").await.status == 200).await;
 }
 
 /// Two replicas of which the first one leads and the second one can serve.
@@ -48,27 +45,27 @@ async fn pair_of(database: &TestDatabase, url: &str, lease: &str) -> (Process, P
     let first = start(database, url, lease);
     leads(&first).await;
     let second = start(database, &database.url(), lease);
-    eventually("it forwards", async || get(&second, "/api/bandwidth-status").await.status == 200).await;
+    eventually("it forwards", async || second.get("/api/bandwidth-status").await.status == 200).await;
     (first, second)
 }
 
 /// Waits for a mint. A request waits for a leader, but on a busy machine the next one may come too late for it.
 async fn mints(process: &Process) {
-    eventually("it mints", async || get(process, "/api/turn-credentials").await.status == 200).await;
+    eventually("it mints", async || process.mint().await.status == 200).await;
 }
 
 async fn issued(process: &Process) -> Value {
-    get(process, "/api/bandwidth-status").await.json()["grants"]["issued"].clone()
+    process.status().await["grants"]["issued"].clone()
 }
 
 #[tokio::test]
 async fn what_a_killed_leader_has_answered_is_known_to_the_next_one() {
     let Some(database) = TestDatabase::new() else { return };
     let (first, second) = pair(&database, LONG).await;
-    assert_eq!(get(&second, "/api/turn-credentials").await.status, 200, "over the standby");
+    assert_eq!(second.mint().await.status, 200, "over the standby");
     first.signal("-KILL");
     mints(&second).await;
-    assert_eq!((get(&second, "/leader").await.status.as_u16(), issued(&second).await), (200, 2.into()));
+    assert_eq!((second.get("/leader").await.status.as_u16(), issued(&second).await), (200, 2.into()));
     second.signal("-TERM");
     assert_eq!(second.finish().1, Some(0));
 }
@@ -81,7 +78,7 @@ async fn a_leader_that_was_paused_for_too_long_answers_no_mint_and_ends() {
     mints(&second).await;
     leads(&second).await;
     first.signal("-CONT");
-    let refused = http_client().get(first.url("/api/turn-credentials")).send().await;
+    let refused = first.request(Method::GET, "/api/turn-credentials").send().await;
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status() == 503));
     assert_eq!(first.finish().1, Some(LOST));
     assert_eq!(issued(&second).await, 1);
@@ -100,36 +97,9 @@ async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
     let seen = replica(&database.config(), 1).observe().await.unwrap();
     assert_eq!((seen.is_held, seen.has_session, seen.has_written), (true, false, false), "nobody knows");
     way.harm_all(Harm::None);
-    eventually("it can write", async || get(&first, "/ready").await.status == 200).await;
+    eventually("it can write", async || first.get("/ready").await.status == 200).await;
     mints(&second).await;
     assert_eq!(database.number("SELECT epoch FROM shard").await, 1);
-}
-
-/// Its machine takes requests, and answers none.
-#[tokio::test]
-async fn requests_to_a_silent_leader_wait_no_longer_than_those_that_wait_for_one() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (first, second) = pair(&database, LONG).await;
-    first.signal("-STOP");
-    let post = http_client().post(second.url("/api/connections")).bearer_auth("any").body("{}");
-    let both = async { tokio::join!(get(&second, "/api/turn-credentials"), Answer::of(post)) };
-    let (minted, posted) = finished("both are refused", both).await;
-    for answer in [minted, posted] {
-        assert_eq!((answer.error(), answer.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
-    }
-    first.signal("-CONT");
-    mints(&second).await;
-    assert_eq!(get(&first, "/leader").await.status, 200, "the same leader");
-}
-
-#[tokio::test]
-async fn a_leader_that_is_told_to_end_hands_over() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (first, second) = pair(&database, LONG).await;
-    assert_eq!(get(&first, "/api/turn-credentials").await.status, 200);
-    first.signal("-TERM");
-    leads(&second).await;
-    assert_eq!((first.finish().1, issued(&second).await), (Some(0), 1.into()));
 }
 
 /// As on machines of which each reaches the database at its own 127.0.0.1.
@@ -145,14 +115,14 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     leads(&first).await;
     let mut second = Process::start(&settings);
     let says_so = async || {
-        let answer = get(&second, "/ready").await;
+        let answer = second.get("/ready").await;
         let text = answer.json()["message"].as_str().unwrap_or_default().to_owned();
         answer.error() == (503, "NO_LEADER".into())
             && text.starts_with("Set ADVERTISE_URL")
             && text.contains(one_address.1)
     };
     eventually("it says so", says_so).await;
-    assert_eq!(get(&first, "/api/bandwidth-status").await.status, 200, "the leader serves");
+    assert_eq!(first.get("/api/bandwidth-status").await.status, 200, "the leader serves");
     let found = doctor(&["--json"], &[&own[..], &COTURN[..]].concat()).await;
     assert!(found.states("advertise-url").contains(&"fail".to_owned()), "{}", found.text);
     assert!(second.read_until("Set ADVERTISE_URL").contains(one_address.1));

@@ -10,7 +10,7 @@ use super::{LEASE, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::fake_webhook::FakeWebhook;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, OPERATOR, REPORTER, eventually, hint_codes};
+use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, REPORTER, eventually, hint_codes};
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {
@@ -45,7 +45,7 @@ async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
     let (database, leader, standby) = pair(&[]).await;
     let grant = leader.mint().await.grant();
     standby.mint().await;
-    let opened = leader.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    let opened = leader.open(&grant, "c").await;
     assert_eq!(opened.status, 201);
     let figures = |status: serde_json::Value| {
         ["reservedGB", "grants", "activeConnections"].map(|field| status[field].clone())
@@ -56,7 +56,7 @@ async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
     leader.kill().await;
     standby.takes_over().await;
     assert_eq!(figures(standby.status().await), before);
-    let beat = standby.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5})).await;
+    let beat = standby.heartbeat(&grant, "c", json!({"bytesReceived": 5})).await;
     assert_eq!(beat.status, 200, "a grant of the former leader");
     assert_eq!(database.row().epoch, 2);
 }
@@ -67,7 +67,7 @@ async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
     let grant = leader.mint().await.grant();
     leader.shutdown.soft.cancel();
     // These come while one replica ends and the other has not begun.
-    let open = |id: &'static str| standby.post(&grant, "/api/connections", json!({"connectionId": id}));
+    let open = |id: &'static str| standby.open(&grant, id);
     let (opened, minted, ended) = tokio::join!(open("a"), standby.mint(), leader.ended());
     assert_eq!((ended, opened.status.as_u16(), minted.status.as_u16()), (Ended::Drained, 201, 200));
     standby.until_it_leads().await;
@@ -119,25 +119,6 @@ async fn mint_during_a_handover(limit_action: &str) {
 }
 
 #[tokio::test]
-async fn of_three_replicas_one_takes_over() {
-    let (database, leader, second) = pair(&[]).await;
-    let third = TestReplica::start(&database, &[]).await;
-    third.until_it_forwards().await;
-    leader.kill().await;
-    let one_leads = async || {
-        for replica in [&second, &third] {
-            replica.step().await;
-        }
-        second.leads().await || third.leads().await
-    };
-    eventually("one leads", one_leads).await;
-    assert_eq!(second.mint().await.status, 200);
-    assert_eq!(third.mint().await.status, 200);
-    assert_eq!(database.row().epoch, 2, "one takeover");
-    assert!(!(second.leads().await && third.leads().await));
-}
-
-#[tokio::test]
 async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_then_ends() {
     let (database, leader, standby) = pair(&[("SIGNALING", "yjs")]).await;
     let mut socket = SocketClient::open(leader.address, "/yjs", &[]).await.unwrap();
@@ -149,7 +130,7 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
     assert_eq!(leader.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
-    let limit = leader.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 7})).await;
+    let limit = leader.set_limit(7).await;
     assert_eq!(limit.error(), (503, "NO_LEADER".into()));
     assert_eq!(leader.status().await["bandwidthLimitGB"], 1_000, "nothing was changed");
     assert!(!standby.leads().await, "its lease has not passed");
@@ -173,7 +154,7 @@ async fn the_leader_alone_sends_alerts() {
     assert_eq!(opened.status, 201, "{}", opened.text);
     leader.clock.advance(Duration::from_secs(1));
     let counted = json!({"bytesReceived": 12_000_000, "relayed": true});
-    assert_eq!(standby.post(REPORTER, "/api/connections/c/heartbeat", counted).await.status, 200);
+    assert_eq!(standby.heartbeat(REPORTER, "c", counted).await.status, 200);
     webhook.wait_for(1).await;
     let events: Vec<_> = webhook.history().iter().map(|alert| alert.json()["event"].clone()).collect();
     assert_eq!(events, ["budget.used_100"]);
@@ -293,7 +274,7 @@ async fn writes_that_the_database_has_lost_are_stated() {
     leader.mint().await;
     let seen = database.row().seq;
     eventually("some writes", async || database.row().seq > seen + 2).await;
-    assert!(!hint_codes(&standby.status().await).contains(&"LEDGER_LOST_WRITES"));
+    assert!(!standby.has_hint("LEDGER_LOST_WRITES").await);
     // So that the standby is the one that notices.
     database.set_cut_off(&leader.url, true);
     standby.has_looked().await;
@@ -308,7 +289,7 @@ async fn writes_that_the_database_has_lost_are_stated() {
     next.until_it_forwards().await;
     standby.shutdown.soft.cancel();
     next.until_it_leads().await;
-    assert!(hint_codes(&next.status().await).contains(&"LEDGER_LOST_WRITES"));
+    assert!(next.has_hint("LEDGER_LOST_WRITES").await);
 }
 
 #[tokio::test]
@@ -341,19 +322,6 @@ async fn a_standby_with_other_settings_says_so() {
     standby.until_it_forwards().await;
     let ready = standby.get("/ready").await.json();
     assert!(ready["warning"].as_str().unwrap().starts_with("Give all replicas the same settings"), "{ready}");
-}
-
-#[tokio::test]
-async fn a_standby_that_reaches_no_leader_is_not_ready() {
-    let database = FakeDatabase::new();
-    // Nobody listens there.
-    let url = "http://127.0.0.1:1".to_owned();
-    database.change_row(|row| {
-        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(url), 1);
-    });
-    let standby = TestReplica::start(&database, &[]).await;
-    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER".into()));
-    assert_eq!(standby.get("/health").await.json()["role"], "standby");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn what_an_operator_sets_through_a_standby_is_kept_after_a_takeover() {
     standby.takes_over().await;
     let status = standby.status().await;
     assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(7), &json!(true)));
-    assert_eq!(standby.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await.status, 200);
+    assert_eq!(standby.freeze(false).await.status, 200);
     assert_eq!(mint_as("ann").await.error(), (403, "USER_BLOCKED".into()));
     assert_eq!(mint_as("bob").await.status, 200);
 }
@@ -57,7 +57,7 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     for _ in 0..2 {
         standby.step().await;
     }
-    let open = standby.post("x", "/api/connections", json!({"connectionId": "c"})).await;
+    let open = standby.open("x", "c").await;
     assert_eq!(open.status, 401, "what is answered is passed on");
     let held = async || standby.metric("turn_broker_forwarded_requests_total{outcome=\"held\"}").await;
     let before = held().await;

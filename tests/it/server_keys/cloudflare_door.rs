@@ -122,7 +122,7 @@ async fn only_a_server_key_may_call_and_a_wrong_one_counts() {
     assert_eq!(cloudflare.history().mints(), 0);
     assert_eq!(mint(&broker, LIST, json!({})).await.status, 201);
     for path in [LIST, ONE] {
-        let get = Answer::of(broker.request(Method::GET, path).bearer_auth(KEY)).await;
+        let get = broker.get_as(KEY, path).await;
         assert_eq!((get.error().0, get.header("allow")), (405, Some("POST")), "{path}");
     }
 }

@@ -198,9 +198,9 @@ async fn the_limit_of_a_user_holds_for_those_of_a_key() {
     let (_cloudflare, broker) = with_keys(&[("USER_LIMIT_GB", "0.001")]).await;
     let mint = |user: &str| get(&broker, &format!("/api/turn-credentials?user={user}")).bearer_auth(KEY);
     let grant = Answer::of(mint("ann")).await.grant();
-    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.open(&grant, "c").await;
     broker.advance(1);
-    broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 2_000_000})).await;
+    broker.heartbeat(&grant, "c", json!({"bytesReceived": 2_000_000})).await;
     assert_eq!(Answer::of(mint("ann")).await.error(), (429, "USER_LIMIT_REACHED".into()));
     assert_eq!(Answer::of(mint("bob")).await.status, 200);
 }

@@ -47,7 +47,7 @@ async fn the_reports_of_a_key_are_vouched_and_name_its_label() {
     broker.advance(10);
     // 80 Mbps: more than an address may claim, less than a relay can carry.
     let bytes = json!({"bytesReceived": 100_000_000});
-    assert_eq!(broker.post(KEY, "/api/connections/call-1/heartbeat", bytes).await.status, 200);
+    assert_eq!(broker.heartbeat(KEY, "call-1", bytes).await.status, 200);
     assert_eq!(broker.used().await, 100_000_000);
     let open = broker.operator("/api/connections").await.json()["connections"][0].clone();
     assert_eq!((&open["user"], &open["label"]), (&json!("ann"), &json!("app")));
@@ -68,7 +68,7 @@ async fn reports_of_a_server_are_not_taken_out_of_the_rate_of_its_key() {
     let mint = async || broker.mint_with(KEY).await.status.as_u16();
     assert_eq!([mint().await, mint().await, mint().await], [200, 200, 429]);
     let body = json!({"bytesReceived": 1});
-    assert_eq!(broker.post(KEY, "/api/connections/call-0/heartbeat", body).await.status, 200);
+    assert_eq!(broker.heartbeat(KEY, "call-0", body).await.status, 200);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 
 use crate::support::process::Process;
-use crate::support::{Answer, OPERATOR, StateDir, TestBroker, http_client};
+use crate::support::{Answer, OPERATOR, StateDir, TestBroker};
 
 /// `START` in milliseconds since 1970.
 const NOW_MS: i64 = 1_736_942_400_000;
@@ -95,29 +95,12 @@ async fn one_path_is_served_with_and_without_a_slash_and_is_a_setting() {
         let greeting = broker.get(path).await;
         assert_eq!(greeting.header("content-type"), Some("text/html; charset=utf-8"));
         assert!(greeting.status == 200 && greeting.text.contains("Hello from P2PCF"), "{greeting:?}");
-        let head = Answer::of(broker.request(Method::HEAD, path)).await;
+        let head = broker.send(Method::HEAD, path).await;
         assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
         let read = broker.request(Method::POST, path).json(&json!({"r": "room-1"}));
         assert_eq!(Answer::of(read).await.json()["ps"], json!([]));
     }
     assert_eq!(broker.get("/p2pcf").await.status, 404);
-}
-
-#[tokio::test]
-async fn a_preflight_passes_for_every_header_that_the_client_sends() {
-    let broker = start(&[]).await;
-    let options = || broker.request(Method::OPTIONS, "/p2pcf").header("origin", ALLOWED);
-    let asked = "content-type,x-worker-method";
-    let preflight = options()
-        .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", asked);
-    let answer = Answer::of(preflight).await;
-    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
-    assert_eq!(answer.header("access-control-allow-headers"), Some(asked));
-    assert_readable(&answer);
-    let answer = Answer::of(options()).await;
-    assert_eq!((answer.status.as_u16(), answer.header("allow")), (200, Some("GET, POST, DELETE, OPTIONS")));
-    assert_readable(&answer);
 }
 
 #[tokio::test]
@@ -243,22 +226,11 @@ async fn after_a_restart_a_poll_restores_an_entry_and_its_delete_key_still_works
 }
 
 #[tokio::test]
-async fn a_page_can_read_that_the_broker_has_failed() {
-    let broker = start(&[]).await;
-    broker.break_clock();
-    let failed = post(&broker, &json!({"r": "room-1"})).await;
-    assert_eq!(failed.error(), (500, "INTERNAL".to_owned()));
-    assert_readable(&failed);
-    broker.repair_clock();
-    assert_eq!(post(&broker, &json!({"r": "room-1"})).await.status, 200);
-}
-
-#[tokio::test]
 async fn the_log_has_foreign_origins_and_wrong_clocks_but_no_polls_and_no_secrets() {
     let process =
         Process::start(&[("SIGNALING", "p2pcf"), ("OPERATOR_TOKEN", OPERATOR), ("RUST_LOG", "debug")]);
     let send = async |origin: &str, body: &Value| {
-        let request = http_client().post(process.url("/p2pcf")).header("origin", origin).json(body);
+        let request = process.request(Method::POST, "/p2pcf").header("origin", origin).json(body);
         Answer::of(request).await
     };
     let mut publish =

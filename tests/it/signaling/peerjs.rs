@@ -208,30 +208,3 @@ async fn tokens_are_not_logged() {
     assert!(log.contains("/peerjs/peerjs"), "{log}");
     assert!(!log.contains("s3cret-token"), "{log}");
 }
-
-#[tokio::test]
-async fn one_address_makes_no_other_client_too_slow() {
-    let broker = start(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
-    let open_from = async |id: &str, client: &str| {
-        let headers = [("x-forwarded-for", client)];
-        let mut socket = SocketClient::open(broker.address, &path(id, "t"), &headers).await.unwrap();
-        assert_next(&mut socket, OPEN).await;
-        socket
-    };
-    let mut slow = open_from("slow", "192.0.2.1").await;
-    let mut honest = open_from("honest", "192.0.2.2").await;
-    // More than what the system buffers for a socket and what waits in the broker, and less than one address may send.
-    let fill = "x".repeat(5_200);
-    let flood = format!(r#"{{"type":"OFFER","payload":"{fill}","dst":"slow"}}"#);
-    for id in ["a", "b", "c"] {
-        let mut sender = open_from(id, "192.0.2.3").await;
-        for _ in 0..490 {
-            sender.send(&flood).await;
-        }
-        // Its frames have been handled before this one.
-        sender.send(&offer(id, 1)).await;
-        assert_next(&mut sender, &offered(id, id, 1)).await;
-    }
-    honest.send(&offer("slow", 7)).await;
-    while next_text(&mut slow).await != offered("honest", "slow", 7) {}
-}

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
+use crate::support::Answer;
 use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
-use crate::support::test_broker::Answer;
 use crate::support::{StateDir, TestBroker, client_builder};
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");

@@ -4,8 +4,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::Answer;
 use crate::support::socket_client::SocketClient;
-use crate::support::test_broker::Answer;
 use crate::support::{StateDir, TestBroker, client_builder};
 
 const ROOMS: (&str, &str) = ("SIGNALING", "rooms");
@@ -102,20 +102,6 @@ async fn a_lost_socket_comes_back_and_a_silent_user_is_removed() {
     let fresh = state(&mut ann, has_users(&["a"])).await;
     assert_eq!(fresh["users"][0]["joined"], false);
     assert_ne!(fresh["meetingId"], back["meetingId"]);
-}
-
-#[tokio::test]
-async fn an_id_belongs_to_its_visitor_after_it_has_left() {
-    let broker = start(&[]).await;
-    let (mut ann, mut bob) = (open(&broker, "a", "ann").await, open(&broker, "b", "bob").await);
-    ann.send_json(&json!({ "type": "userLeft" })).await;
-    assert_eq!(ann.closed().await.0, 1000);
-    state(&mut bob, has_users(&["b"])).await;
-    let mut eve = open(&broker, "a", "eve").await;
-    assert_eq!(eve.next_json().await, json!({ "type": "error", "error": "USER_ID_TAKEN" }));
-    assert_eq!(eve.closed().await.0, 1008);
-    let _ann = open(&broker, "a", "ann").await;
-    state(&mut bob, has_users(&["a", "b"])).await;
 }
 
 #[tokio::test]

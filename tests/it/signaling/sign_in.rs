@@ -276,7 +276,7 @@ async fn a_page_of_p2pcf_sends_its_token_with_each_post() {
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     }
     for method in [Method::GET, Method::OPTIONS] {
-        assert_eq!(Answer::of(broker.request(method, "/p2pcf")).await.status, 200);
+        assert_eq!(broker.send(method, "/p2pcf").await.status, 200);
     }
     assert_eq!(post(&broker, Some(&user_token("ann"))).await.status, 200);
     let calls = broker.operator("/api/calls-live").await.json();
@@ -357,7 +357,7 @@ async fn the_token_in_a_query_of_the_sfu_stays_here() {
     let broker = TestBroker::start(&settings).await;
     let open = async |token: &str| {
         let path = format!("/partytracks/sessions/new?CreatingSession&correlationId=r&token={token}");
-        Answer::of(broker.request(Method::POST, &path)).await
+        broker.send(Method::POST, &path).await
     };
     for token in [RANDOM, &expired()] {
         assert_eq!(open(token).await.status, 401);
@@ -380,7 +380,7 @@ async fn the_token_in_a_query_of_the_sfu_stays_here() {
     assert_eq!(mine["grants"][0]["source"], "sfu", "{mine}");
     for (token, status) in [(RANDOM, 200), (&expired(), 401)] {
         let path = format!("/partytracks/generate-ice-servers?token={token}");
-        let eve = Answer::of(broker.request(Method::GET, &path)).await;
+        let eve = broker.send(Method::GET, &path).await;
         assert_eq!((eve.status.as_u16(), eve.text.contains("username")), (status, false));
     }
 }

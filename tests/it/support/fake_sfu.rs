@@ -98,13 +98,6 @@ impl FakeSfu {
         self.core.sessions.lock().unwrap().get(session).map_or(0, BTreeMap::len)
     }
 
-    /// Reports all tracks of a session so from now on: `active` or `inactive`.
-    pub(crate) fn set_status(&self, session: &str, status: &str) {
-        for track in self.core.sessions.lock().unwrap().get_mut(session).unwrap().values_mut() {
-            track["status"] = status.into();
-        }
-    }
-
     /// Forgets a session, as after half a minute without its browser.
     pub(crate) fn forget(&self, session: &str) {
         self.core.sessions.lock().unwrap().remove(session);

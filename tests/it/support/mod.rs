@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use turn_broker::alert::rules::SourceStates;
 
+pub(crate) mod api;
 #[expect(dead_code, reason = "the program of the same name uses more of it")]
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
@@ -26,12 +27,13 @@ pub(crate) mod tls;
 pub(crate) mod turn_server;
 pub(crate) mod wait;
 
+pub(crate) use api::{Answer, Api};
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use held_port::HeldPort;
 use manual_clock::ManualClock;
 pub(crate) use state_dir::{StateDir, once_free};
 use test_broker::START;
-pub(crate) use test_broker::{Answer, TestBroker};
+pub(crate) use test_broker::TestBroker;
 pub(crate) use turn_server::TurnServer;
 pub(crate) use wait::{eventually, finished};
 

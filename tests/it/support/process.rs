@@ -2,8 +2,11 @@
 //! the test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+
+use super::api::Api;
 
 /// An output of the program.
 #[derive(Clone, Copy)]
@@ -23,6 +26,7 @@ pub(crate) struct Process {
     /// What was read of `output` so far.
     pub(crate) seen: String,
     pub(crate) port: u64,
+    api: Api,
 }
 
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
@@ -64,10 +68,12 @@ impl Process {
             Stream::Log => (log, person),
             Stream::Person => (person, log),
         };
-        let mut process = Self { child, output: BufReader::new(output), other, seen: String::new(), port: 0 };
+        let (output, seen, api) = (BufReader::new(output), String::new(), Api::new(""));
+        let mut process = Self { child, output, other, seen, port: 0, api };
         let line = process.read_until(begin);
         let port = line.split(begin).nth(1).unwrap();
         process.port = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        process.api = Api::new(format!("http://127.0.0.1:{}", process.port));
         (process, line)
     }
 
@@ -113,9 +119,13 @@ impl Process {
         let status = self.child.wait().unwrap();
         (std::mem::take(&mut self.seen), other, status.code())
     }
+}
 
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+impl Deref for Process {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
     }
 }
 

@@ -2,13 +2,11 @@
 //! test.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use turn_broker::app::App;
@@ -20,6 +18,7 @@ use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{listen, router};
 
+use super::api::Api;
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER, once_free};
 
@@ -30,7 +29,7 @@ pub(crate) struct TestBroker {
     pub(crate) app: Arc<App>,
     pub(crate) address: SocketAddr,
     clock: Arc<ManualClock>,
-    client: Client,
+    api: Api,
     shutdown: Shutdown,
     service: JoinHandle<Ended>,
 }
@@ -40,14 +39,6 @@ async fn open_store(directory: &Path) -> (Store, Contents) {
     let directory = directory.to_owned();
     let opened = tokio::task::spawn_blocking(move || once_free(|| FileStorage::open(&directory)));
     Store::open(opened.await.unwrap().unwrap()).unwrap()
-}
-
-/// A complete response.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
 }
 
 impl TestBroker {
@@ -77,8 +68,8 @@ impl TestBroker {
         let shutdown = Shutdown::default();
         let router = router::build(&app);
         let service = tokio::spawn(listen::run(listener, app.clone(), router, shutdown.clone()));
-        let client = super::http_client();
-        Self { app, address, clock, client, shutdown, service }
+        let api = Api::new(format!("http://{address}"));
+        Self { app, address, clock, api, shutdown, service }
     }
 
     /// The error of a broker that does not start with these settings.
@@ -124,72 +115,6 @@ impl TestBroker {
         self.clock.set_broken(false);
     }
 
-    /// A request builder.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path)).await
-    }
-
-    /// `GET /api/turn-credentials`.
-    pub(crate) async fn mint(&self) -> Answer {
-        self.get("/api/turn-credentials").await
-    }
-
-    /// A mint with a bearer token: a grant, or that of a user.
-    pub(crate) async fn mint_with(&self, token: &str) -> Answer {
-        Answer::of(self.request(Method::GET, "/api/turn-credentials").bearer_auth(token)).await
-    }
-
-    /// A mint of this client behind the trusted proxy.
-    pub(crate) async fn mint_from(&self, address: &str) -> Answer {
-        Answer::of(self.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", address))
-            .await
-    }
-
-    /// The grant of a new credential.
-    pub(crate) async fn grant(&self) -> String {
-        self.mint().await.grant()
-    }
-
-    /// `GET /api/bandwidth-status`.
-    pub(crate) async fn status(&self) -> Value {
-        self.get("/api/bandwidth-status").await.json()
-    }
-
-    /// The bytes charged in this period.
-    pub(crate) async fn used(&self) -> u64 {
-        self.status().await["usedBytes"].as_u64().unwrap()
-    }
-
-    /// An operator's `GET`.
-    pub(crate) async fn operator(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
-    }
-
-    /// `GET /api/overview`.
-    pub(crate) async fn overview(&self) -> Value {
-        self.operator("/api/overview").await.json()
-    }
-
-    /// An operator's call with an empty body.
-    pub(crate) async fn order(&self, method: Method, path: &str) -> Answer {
-        Answer::of(self.request(method, path).bearer_auth(OPERATOR)).await
-    }
-
-    /// The value of a metric.
-    pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
-        let text = self.operator("/metrics").await.text;
-        text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
-    }
-
-    /// A connection call with a token.
-    pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
-        Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
-    }
-
     /// Shuts down softly, and waits for the end.
     pub(crate) async fn finish(mut self) {
         self.shutdown.soft.cancel();
@@ -208,36 +133,17 @@ impl TestBroker {
     }
 }
 
+impl Deref for TestBroker {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
 impl Drop for TestBroker {
     fn drop(&mut self) {
         self.shutdown.soft.cancel();
         self.shutdown.hard.cancel();
-    }
-}
-
-impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, text: response.text().await.unwrap() }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The grant of a mint.
-    #[track_caller]
-    pub(crate) fn grant(&self) -> String {
-        self.json()["grant"].as_str().unwrap_or_else(|| panic!("no grant in {}", self.text)).to_owned()
-    }
-
-    /// The status and code of an error response.
-    pub(crate) fn error(&self) -> (u16, String) {
-        (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
     }
 }

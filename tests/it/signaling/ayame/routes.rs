@@ -1,14 +1,13 @@
 //! Who gets a socket, and on which path.
 
 use super::*;
-use crate::support::Answer;
 use reqwest::Method;
 
 #[tokio::test]
 async fn the_routes_exist_only_if_ayame_is_on() {
     let (_cloudflare, broker) = with_ayame(&[]).await;
     for method in [Method::GET, Method::HEAD] {
-        let answer = Answer::of(broker.request(method, "/.ok")).await;
+        let answer = broker.send(method, "/.ok").await;
         assert_eq!((answer.status.as_u16(), &*answer.text), (200, ""));
     }
     let answer = broker.get(PATH).await;

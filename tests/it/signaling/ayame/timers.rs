@@ -24,10 +24,3 @@ async fn a_client_that_answers_pings_stays_and_one_that_does_not_is_closed() {
     assert_eq!(next(&mut alive).await, closed(1000, "peer closing"));
     assert_eq!(next(&mut silent).await, closed(1000, "pong timeout"));
 }
-
-#[tokio::test]
-async fn a_socket_that_never_registers_is_closed_by_the_read_timeout() {
-    let (_cloudflare, broker) = with_ayame(&[("WS_READ_TIMEOUT_SEC", "1")]).await;
-    let mut socket = open(&broker).await;
-    assert_eq!(next(&mut socket).await, closed(1000, "read timeout"));
-}

@@ -50,34 +50,6 @@ async fn an_address_takes_so_much_at_a_time_and_sound_counts_less() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_call_never_goes_upstream() {
-    let (sfu, broker) = start(&[]).await;
-    let (a, b, other) =
-        (Page::join(&broker, "r").await, Page::join(&broker, "r").await, Page::join(&broker, "s").await);
-    assert_eq!(a.push().await.status, 200);
-    assert_eq!(b.pull(&a).await.status, 200);
-    let before = sfu.history().iter().filter(|request| request.method != Method::GET).count();
-    let description = json!({ "type": "answer", "sdp": "v=0" });
-    for (method, call, body) in [
-        (Method::PUT, "/tracks/close", json!({ "tracks": [], "dataChannels": [{ "mid": "0" }] })),
-        (Method::PUT, "/tracks/close", json!({ "tracks": [{ "mid": "0", "sessionId": other.session }] })),
-        (Method::PUT, "/renegotiate", json!({ "sessionDescription": description, "tracks": [] })),
-        (Method::POST, "/datachannels/establish", json!({ "sessionId": other.session })),
-        (Method::PUT, "/datachannels/close", json!({ "tracks": [{ "mid": "0" }] })),
-    ] {
-        assert_eq!(
-            error(&b.call(method, call, &body).await),
-            (400, "invalid_request".into()),
-            "{call} {body}"
-        );
-    }
-    let path = "/partytracks/sessions/new?correlationId=r";
-    let foreign = sent(&broker, Method::POST, path, "203.0.113.1").body(json!({ "tracks": [] }).to_string());
-    assert_eq!(Answer::of(foreign).await.status, 400);
-    assert_eq!(sfu.history().iter().filter(|request| request.method != Method::GET).count(), before);
-}
-
-#[tokio::test]
 async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
     let (_sfu, broker) = start(&[("SFU_LOCK", "on")]).await;
     let mut cookies: Vec<(String, String)> = vec![];

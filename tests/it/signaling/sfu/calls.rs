@@ -72,18 +72,6 @@ async fn a_mint_of_partytracks_belongs_to_the_only_call_whose_lock_its_browser_h
 }
 
 #[tokio::test]
-async fn without_locks_a_mint_belongs_to_the_only_call_of_its_address() {
-    let (_sfu, broker) = with_coturn(&[("SFU_LOCK", "off")]).await;
-    Page::join_from(&broker, "blue", "203.0.113.1").await;
-    Page::join_from(&broker, "red", "203.0.113.2").await;
-    let of_one = mint(&broker, ICE_SERVERS, &[]).await;
-    assert_eq!(of_one, [(json!("sfu/blue"), 1)]);
-    assert_eq!(mint(&broker, ICE_SERVERS, &[("from", "203.0.113.3")]).await, of_one);
-    Page::join_from(&broker, "red", "203.0.113.1").await;
-    assert_eq!(mint(&broker, ICE_SERVERS, &[]).await, of_one, "two rooms are not certain");
-}
-
-#[tokio::test]
 async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
     let (sfu, broker) = start(&[]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);

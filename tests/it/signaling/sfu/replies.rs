@@ -4,8 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
-use super::{Page, error, start};
-use crate::support::fake_sfu::SfuFault;
+use super::{Page, start};
 use crate::support::{Answer, eventually};
 
 impl Page<'_> {
@@ -57,35 +56,4 @@ async fn the_page_that_gets_replies_is_charged_for_them_once_for_each_channel() 
     assert_eq!(a.call(Method::PUT, "/datachannels/close", &closed).await.status, 200);
     broker.advance(20);
     eventually("a look", async || pulled(&broker).await == 2).await;
-}
-
-#[tokio::test]
-async fn a_grant_that_the_sfu_refuses_costs_nothing() {
-    let (sfu, broker) = start(&[RATE]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    assert_eq!(a.open_channel("game").await.status, 200);
-    assert_eq!(b.update(&a, "game", true).await.status, 200, "it does not listen, as the SFU says");
-    assert_eq!(pulled(&broker).await, 0);
-    for fault in [SfuFault::Json(400), SfuFault::ErrorAt200] {
-        sfu.next(fault);
-        b.hear(&a, "game", true).await;
-        assert_eq!(pulled(&broker).await, 0);
-    }
-    let asked = sfu.history().len();
-    assert_eq!(error(&b.update(&a, "other", true).await), (404, "no_such_channel".into()));
-    assert_eq!(sfu.history().len(), asked, "the SFU hears nothing of it");
-    sfu.next(SfuFault::Json(500));
-    b.hear(&a, "game", true).await;
-    assert_eq!(pulled(&broker).await, 1, "nobody knows whether it was granted");
-}
-
-#[tokio::test]
-async fn a_spent_budget_closes_the_channels_that_take_replies() {
-    let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    assert_eq!(a.open_channel("game").await.status, 200);
-    assert_eq!(b.hear(&a, "game", true).await.status, 200);
-    broker.advance(50);
-    eventually("both are closed", async || sfu.requests("/datachannels/close").len() == 2).await;
-    eventually("it is noticed", async || pulled(&broker).await == 0).await;
 }
