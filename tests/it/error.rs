@@ -1,12 +1,11 @@
 //! All error responses have one form.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::support::repository::sources;
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
 use serde_json::Value;
@@ -166,9 +165,7 @@ async fn a_body_over_sixteen_kib_is_too_large_and_one_of_sixteen_kib_is_not() {
 async fn a_panic_in_a_handler_becomes_a_500_and_the_next_request_is_served() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     broker.break_clock();
-    let request =
-        broker.request(Method::GET, "/api/bandwidth-status").header("origin", "https://app.example");
-    let answer = Answer::of(request).await;
+    let answer = broker.get_with("/api/bandwidth-status", &[("origin", "https://app.example")]).await;
     assert_form(&answer, 500, "INTERNAL");
     assert!(!answer.text.contains("broken on purpose"), "{}", answer.text);
     assert_eq!(
@@ -214,7 +211,7 @@ async fn a_slow_body_does_not_count_as_a_request_in_progress() {
 async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
     let broker = TestBroker::start(&[]).await;
     let ask = async |id: &str| {
-        let answer = Answer::of(broker.request(Method::GET, "/nope").header("x-request-id", id)).await;
+        let answer = broker.get_with("/nope", &[("x-request-id", id)]).await;
         assert_form(&answer, 404, "NOT_FOUND");
         answer.header("x-request-id").unwrap().to_owned()
     };
@@ -275,30 +272,19 @@ const TAKES_REMEDY: [&str; 8] = [
 /// their form is fixed.
 #[test]
 fn every_remedy_begins_with_a_verb() {
-    let mut remedies = Vec::new();
-    for folder in ["src/http", "crates/base/src", "crates/sfu-proxy/src", "crates/signaling-server/src"] {
-        remedies_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut remedies);
+    let mut remedies: Vec<String> = Vec::new();
+    let folders = ["src/http", "crates/base/src", "crates/sfu-proxy/src", "crates/signaling-server/src"];
+    for (_, text) in folders.into_iter().flat_map(sources) {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for after in TAKES_REMEDY.iter().flat_map(|call| code.split(call).skip(1)) {
+            // Only literals: a text that is passed as a value is not seen here.
+            let value = after.trim_start().trim_start_matches("format!(").trim_start();
+            let literal = value.strip_prefix('"').and_then(|text| text.split('"').next());
+            remedies.extend(literal.map(str::to_owned));
+        }
     }
     assert!(remedies.len() > 50, "{remedies:?}");
     remedies.retain(|text| !text.to_lowercase().contains("monthly bandwidth limit of "));
     remedies.retain(|text| !VERBS.iter().any(|verb| text.starts_with(&format!("{verb} "))));
     assert_eq!(remedies, [""; 0], "begin with what to do, or add the verb to the list");
-}
-
-fn remedies_below(directory: &Path, remedies: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            remedies_below(&path, remedies);
-            continue;
-        }
-        let code = fs::read_to_string(&path).unwrap();
-        let code = code.split("#[cfg(test)]").next().unwrap();
-        for after in TAKES_REMEDY.iter().flat_map(|call| code.split(call).skip(1)) {
-            // Only literals: a text that is passed as a value is not seen here.
-            let value = after.trim_start().trim_start_matches("format!(").trim_start();
-            remedies
-                .extend(value.strip_prefix('"').and_then(|text| text.split('"').next()).map(str::to_owned));
-        }
-    }
 }

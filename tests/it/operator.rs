@@ -1,28 +1,22 @@
 //! The operator's routes and the health checks.
 
 use crate::support::{
-    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare,
+    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, broker_at, eventually, with_cloudflare,
     with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn health_reports_uptime_and_version() {
+async fn health_reports_uptime_and_ready_is_503_with_the_reason_while_the_process_shuts_down() {
     let broker = TestBroker::start(&[]).await;
     broker.advance(61);
-    let expected = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
-    assert_eq!(broker.get("/health").await.json(), expected);
-}
-
-#[tokio::test]
-async fn ready_is_503_with_the_reason_while_the_process_shuts_down() {
-    let broker = TestBroker::start(&[]).await;
+    let healthy = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
+    assert_eq!(broker.get("/health").await.json(), healthy);
     assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready"}));
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
-    let answer = broker.get("/ready").await;
-    assert_eq!(answer.error(), (503, "SHUTTING_DOWN".into()));
-    assert_eq!(broker.get("/health").await.status, 200, "the process is alive");
+    assert_eq!(broker.get("/ready").await.error(), (503, "SHUTTING_DOWN".into()));
+    assert_eq!(broker.get("/health").await.json(), healthy, "the process is alive");
 }
 
 #[tokio::test]
@@ -30,13 +24,8 @@ async fn the_open_connections_are_listed_with_their_reports_and_charges() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;
     broker.open(&grant, "a").await;
-    broker
-        .post(
-            REPORTER,
-            "/api/connections",
-            json!({"connectionId": "b", "relayed": true, "user": "bob", "label": "room-2"}),
-        )
-        .await;
+    let named = json!({"connectionId": "b", "relayed": true, "user": "bob", "label": "room-2"});
+    broker.post(REPORTER, "/api/connections", named).await;
     broker.advance(10);
     let report = json!({"bytesSent": 7_000, "bytesReceived": 5_000, "relayed": true});
     broker.heartbeat(&grant, "a", report).await;
@@ -58,52 +47,34 @@ async fn the_open_connections_are_listed_with_their_reports_and_charges() {
         },
     ]);
     assert_eq!(body["connections"], expected);
+    broker.advance(90);
+    let given_up = r#"turn_broker_connections_ended_total{outcome="given_up"}"#;
+    eventually("both are closed without a request", async || broker.metric(given_up).await == Some(2)).await;
 }
 
 #[tokio::test]
-async fn the_usage_series_adds_up_to_the_total() {
+async fn the_usage_series_adds_up_to_the_total_and_counts_nothing_twice() {
     let broker =
         TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
     broker.open(REPORTER, "c").await;
     broker.advance(150);
-    let series = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=60").await.json();
-    let used: Vec<_> = series["points"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|point| point["usedBytes"].as_u64().unwrap())
-        .collect();
-    assert_eq!(used, [60_000_000, 60_000_000, 30_000_000]);
-    assert_eq!(series["points"][1]["at"], "2025-01-15T12:01:00.000Z");
-    let whole = broker.operator("/api/usage").await.json();
-    assert_eq!(whole["stepSeconds"], 3_600);
-    assert_eq!(whole["points"].as_array().unwrap().len(), 14 * 24 + 13, "from the period's start to now");
-    assert_eq!(whole["pastPeriods"], json!([]));
-}
-
-#[tokio::test]
-async fn a_series_that_begins_within_a_minute_counts_nothing_twice() {
-    let broker =
-        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
-    broker.open(REPORTER, "c").await;
-    broker.advance(100);
-    let series = broker.operator("/api/usage?from=2025-01-15T11:59:30Z&step=60").await.json();
-    let used = series["points"].as_array().unwrap().iter().map(|point| point["usedBytes"].as_u64().unwrap());
-    assert_eq!(used.sum::<u64>(), 100_000_000);
-}
-
-#[tokio::test]
-async fn connections_without_heartbeats_are_closed_without_a_request() {
-    let broker = TestBroker::start(&[]).await;
-    broker.open(REPORTER, "c").await;
-    broker.advance(90);
-    let given_up = r#"turn_broker_connections_ended_total{outcome="given_up"}"#;
-    eventually("the connection is closed", async || broker.metric(given_up).await == Some(1)).await;
-}
-
-#[tokio::test]
-async fn an_invalid_series_is_rejected() {
-    let broker = TestBroker::start(&[]).await;
+    let series = async |query: &str| broker.operator(&format!("/api/usage?{query}")).await.json();
+    let from_a_minute = series("from=2025-01-15T12:00:00Z&step=60").await;
+    let used = |series: &serde_json::Value| -> Vec<u64> {
+        series["points"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|point| point["usedBytes"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(used(&from_a_minute), [60_000_000, 60_000_000, 30_000_000]);
+    assert_eq!(from_a_minute["points"][1]["at"], "2025-01-15T12:01:00.000Z");
+    let within_a_minute = used(&series("from=2025-01-15T11:59:30Z&step=60").await);
+    assert_eq!(within_a_minute.iter().sum::<u64>(), 150_000_000);
+    let whole = series("").await;
+    assert_eq!((&whole["stepSeconds"], &whole["pastPeriods"]), (&json!(3_600), &json!([])));
+    assert_eq!(used(&whole).len(), 14 * 24 + 13, "from the period's start to now");
     for query in ["step=0", "step=90", "step=abc", "from=yesterday", "to=1", "step=60"] {
         let answer = broker.operator(&format!("/api/usage?{query}")).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
@@ -143,17 +114,13 @@ async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_
         let answer = wrong(paths[n % 5], Method::GET, "203.0.113.1").await;
         assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
     }
-    for path in paths {
-        let answer = wrong(path, Method::GET, "203.0.113.1").await;
+    let reports = ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"];
+    let further =
+        paths.map(|path| (path, Method::GET)).into_iter().chain(reports.map(|path| (path, Method::POST)));
+    for (path, method) in further {
+        let answer = wrong(path, method, "203.0.113.1").await;
         assert_eq!(answer.error(), (429, "RATE_LIMITED".into()), "{path}");
         assert_eq!(answer.header("retry-after"), Some("60"));
-    }
-    for path in ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"] {
-        assert_eq!(
-            wrong(path, Method::POST, "203.0.113.1").await.error(),
-            (429, "RATE_LIMITED".into()),
-            "{path}"
-        );
     }
     assert_eq!(wrong("/metrics", Method::GET, "203.0.113.2").await.status, 401, "another address");
     let right = broker.request(Method::GET, "/metrics").header("x-forwarded-for", "203.0.113.1");
@@ -162,10 +129,10 @@ async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_
     for line in [r#"wrong_tokens_total{role="operator"} 26"#, r#"wrong_tokens_total{role="reporter"} 3"#] {
         assert!(right.text.contains(line), "{line} is missing");
     }
-    broker.advance(59);
-    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 429, "the same minute");
-    broker.advance(1);
-    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 401, "a new minute");
+    for (seconds, status) in [(59, 429), (1, 401)] {
+        broker.advance(seconds);
+        assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, status, "a minute");
+    }
 }
 
 #[tokio::test]
@@ -178,8 +145,7 @@ async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
         let missing = broker.get("/metrics").await;
         assert_eq!(missing.error(), (401, "UNAUTHORIZED".into()));
         assert!(missing.json()["message"].as_str().unwrap().starts_with("Send the OPERATOR_TOKEN"));
-        let answer = broker.post(&grant, "/api/connections", json!({})).await;
-        assert_eq!(answer.error(), (401, "INVALID_GRANT".into()));
+        assert_eq!(broker.open(&grant, "c").await.error(), (401, "INVALID_GRANT".into()));
     }
 }
 
@@ -191,49 +157,36 @@ async fn provider_is(broker: &TestBroker, wanted: &str) {
 #[tokio::test]
 async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
     let cloudflare = FakeCloudflare::start().await;
-    let base = cloudflare.base_url();
-    cloudflare.require_token("another-token");
-    let broker = TestBroker::start(&[
-        ("CLOUDFLARE_API_BASE", base.as_str()),
-        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
-        ("CLOUDFLARE_TURN_API_TOKEN", "a-wrong-token"),
-    ])
-    .await;
+    let broker = broker_at(&cloudflare, &[("CLOUDFLARE_TURN_API_TOKEN", "a-wrong-token")]).await;
     provider_is(&broker, "down").await;
     assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
-    let status = broker.status().await;
-    let hint =
-        status["hints"].as_array().unwrap().iter().find(|hint| hint["code"] == "PROVIDER_DOWN").unwrap();
-    let text = hint["message"].as_str().unwrap();
-    assert!(text.starts_with("The TURN provider issues no credentials. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{text}");
+    let hint = broker.hint("PROVIDER_DOWN").await.unwrap();
+    assert!(hint.starts_with("The TURN provider issues no credentials. Cloudflare: answered 401 Unauthorized. To fix it, compare CLOUDFLARE_TURN_API_TOKEN"), "{hint}");
     let failure = broker.overview().await["provider"]["failure"].clone();
     assert_eq!(failure["what"], "answered 401 Unauthorized");
     assert!(
         failure["remedy"].as_str().unwrap().starts_with("compare CLOUDFLARE_TURN_API_TOKEN"),
         "{failure}"
     );
-    assert_eq!(status["reservedGB"], "0.00");
+    assert_eq!(broker.status().await["reservedGB"], "0.00");
     assert_eq!(broker.metric("turn_broker_provider_up").await, Some(0));
     assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
     cloudflare.require_token("a-wrong-token");
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     provider_is(&broker, "up").await;
-    assert!(!broker.status().await["hints"].to_string().contains("PROVIDER_DOWN"));
+    assert!(!broker.has_hint("PROVIDER_DOWN").await);
     assert!(broker.overview().await["provider"]["failure"].is_null());
 }
 
 #[tokio::test]
-async fn the_probe_after_the_start_spends_nothing_and_hands_out_nothing() {
+async fn the_probe_after_the_start_hands_out_nothing_and_a_broker_that_may_not_mint_makes_none() {
     let (cloudflare, broker) = with_cloudflare().await;
     eventually("the probe", async || cloudflare.history().probes() > 0).await;
     assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
     provider_is(&broker, "up").await;
     let status = broker.status().await;
     assert_eq!((&status["reservedGB"], &status["grants"]["issued"]), (&json!("0.00"), &json!(0)));
-}
 
-#[tokio::test]
-async fn a_broker_that_may_not_mint_does_not_probe() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
     provider_is(&broker, "up").await;
     broker.finish().await;

@@ -59,7 +59,7 @@ async fn ipv6_clients_are_distinguished_by_their_prefix() {
 }
 
 async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
-    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("origin", origin)).await
+    broker.get_with("/api/turn-credentials", &[("origin", origin)]).await
 }
 
 #[tokio::test]
@@ -115,8 +115,7 @@ async fn a_refused_origin_may_read_nothing_but_its_refusal() {
         assert!(cors_headers(&answer).is_empty(), "{:?}", answer.headers);
     }
     for path in ["/api/bandwidth-status", "/api/connections", "/none"] {
-        let answer =
-            Answer::of(broker.request(Method::GET, path).header("origin", "https://evil.example")).await;
+        let answer = broker.get_with(path, &[("origin", "https://evil.example")]).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
     }
 }

@@ -107,8 +107,7 @@ async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_win
         override_with(&broker, "/api/budget/freeze", json!({"frozen": false})).await;
         broker.advance(3_000);
         broker.mint().await;
-        let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&grant);
-        assert_eq!(Answer::of(renewal).await.status, 429, "a revoked grant cannot be renewed");
+        assert_eq!(broker.mint_with(&grant).await.status, 429, "a revoked grant cannot be renewed");
         broker.finish().await;
     }
     let (_cloudflare, broker) =

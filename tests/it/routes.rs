@@ -1,12 +1,11 @@
 //! Every route has a line in routes.txt that says what a stranger could take there, and which attack or test shows the bound.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use turn_broker::config::{Config, Environment};
 
 use crate::support::TestBroker;
+use crate::support::repository::sources;
 
 const TABLE: &str = include_str!("routes.txt");
 
@@ -18,23 +17,6 @@ fn rows() -> Vec<[&'static str; 3]> {
 
 fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
-}
-
-/// The Rust files below a folder of the repository.
-fn sources(folder: &str) -> Vec<String> {
-    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)];
-    let mut texts = vec![];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension() == Some(Path::new("rs").as_os_str()) {
-                texts.push(fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    texts
 }
 
 /// The paths in calls of `route`. Those of a setting are written as `{path}`.
@@ -60,7 +42,7 @@ async fn served() -> BTreeSet<String> {
     let described = document["paths"].as_object().unwrap().keys().cloned();
     let of_signaling: Vec<_> =
         ["crates/signaling-server/src", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
-    let signaling = of_signaling.iter().flat_map(|source| routed(source));
+    let signaling = of_signaling.iter().flat_map(|(_, source)| routed(source));
     described.chain(signaling).chain(pages()).collect()
 }
 
@@ -101,7 +83,7 @@ fn each_line_names_attacks_or_tests_that_exist() {
         assert!(!names.is_empty(), "{route} has no proof");
         for name in names {
             let forms = [format!("\"{name}\""), format!("fn {name}(")];
-            let exists = sources.iter().any(|source| forms.iter().any(|form| source.contains(form)));
+            let exists = sources.iter().any(|(_, source)| forms.iter().any(|form| source.contains(form)));
             assert!(exists, "there is no attack and no test named `{name}`, for {route}");
         }
     }

@@ -161,7 +161,7 @@ async fn a_user_over_the_limit_is_refused_and_others_are_not() {
     assert_eq!(mint_as(&broker, "bob", "").await.status, 200);
     assert_eq!(broker.metric("turn_broker_user_refusals_total").await, Some(1));
     broker.advance(460);
-    let renewal = broker.get_as(&ann, "/api/turn-credentials").await;
+    let renewal = broker.mint_with(&ann).await;
     assert_eq!(renewal.error(), (429, "USER_LIMIT_REACHED".into()), "a renewal keeps the user");
 }
 
@@ -180,7 +180,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), None);
     assert_eq!(blocked_of(first.operator("/api/spenders?by=grant").await.json()), None);
     first.advance(460);
-    let renewal = first.get_as(&ann, "/api/turn-credentials").await;
+    let renewal = first.mint_with(&ann).await;
     assert_eq!(renewal.error(), (403, "USER_BLOCKED".into()));
     first.finish().await;
     let second = broker(&settings).await;

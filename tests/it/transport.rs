@@ -17,6 +17,13 @@ async fn read_to_end(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The head of a report, with further lines.
+fn report(lines: &str) -> String {
+    format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\n{lines}\r\n\r\n"
+    )
+}
+
 /// Sends the head, then one byte after another until the connection is closed. Returns what was received.
 async fn send_slowly(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
     let (mut reading, mut writing) = TcpStream::connect(broker.address).await.unwrap().into_split();
@@ -42,9 +49,7 @@ async fn a_client_that_never_finishes_its_headers_is_disconnected() {
 #[tokio::test]
 async fn a_body_that_arrives_byte_by_byte_gets_a_400() {
     let broker = TestBroker::start(&[]).await;
-    let head = format!(
-        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9999\r\n\r\n{{"
-    );
+    let head = report("Content-Length: 9999") + "{";
     let answer = send_slowly(&broker, &head, b" ").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
 }
@@ -108,9 +113,7 @@ async fn an_open_connection_still_gets_503_from_ready_during_shutdown() {
 async fn a_body_whose_announced_length_is_too_long_is_rejected_before_it_arrives() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
-    let head = format!(
-        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 20000000\r\n\r\n"
-    );
+    let head = report("Content-Length: 20000000");
     socket.write_all(head.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
@@ -123,9 +126,7 @@ async fn a_client_that_sends_a_body_that_is_too_long_gets_its_413_and_no_reset()
     let body = vec![b' '; LINGER_BYTES_MAX - 64 * 1024];
     for framing in [format!("Content-Length: {}", body.len()), "Transfer-Encoding: chunked".to_owned()] {
         let mut socket = TcpStream::connect(broker.address).await.unwrap();
-        let head = format!(
-            "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\n{framing}\r\n\r\n"
-        );
+        let head = report(&framing);
         socket.write_all(head.as_bytes()).await.unwrap();
         if framing.starts_with("Transfer") {
             socket.write_all(format!("{:x}\r\n", body.len()).as_bytes()).await.unwrap();
@@ -146,9 +147,7 @@ async fn a_client_that_sends_a_body_that_is_too_long_gets_its_413_and_no_reset()
 #[tokio::test]
 async fn what_follows_a_response_is_read_up_to_a_number_of_bytes_and_for_a_short_time() {
     let broker = TestBroker::start(&[]).await;
-    let head = format!(
-        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 999999999\r\n\r\n"
-    );
+    let head = report("Content-Length: 999999999");
     for (part, pause) in [(vec![0; 64 * 1024], Duration::ZERO), (vec![0; 1], Duration::from_millis(100))] {
         let mut socket = TcpStream::connect(broker.address).await.unwrap();
         socket.write_all(head.as_bytes()).await.unwrap();
@@ -168,9 +167,7 @@ async fn what_follows_a_response_is_read_up_to_a_number_of_bytes_and_for_a_short
 #[tokio::test]
 async fn a_body_in_too_many_parts_is_refused_and_one_in_as_many_as_allowed_is_not() {
     let broker = TestBroker::start(&[]).await;
-    let head = format!(
-        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    );
+    let head = report("Transfer-Encoding: chunked\r\nConnection: close");
     for (parts, status, code) in [(PARTS_MAX, 201, "connectionId"), (PARTS_MAX + 1, 400, "INVALID_REQUEST")] {
         let mut socket = TcpStream::connect(broker.address).await.unwrap();
         let body = "1\r\n{\r\n1\r\n}\r\n".to_owned() + &"1\r\n \r\n".repeat(parts - 2) + "0\r\n\r\n";

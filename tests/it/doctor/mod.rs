@@ -15,7 +15,7 @@ use crate::support::fake_webhook::{self, FakeWebhook};
 use crate::support::process::command;
 use crate::support::turn_server::RELAYED;
 use crate::support::{
-    API_TOKEN, Answer, FakeCloudflare, Fault, OPERATOR, StateDir, TestBroker, TurnServer, eventually,
+    API_TOKEN, FakeCloudflare, Fault, OPERATOR, StateDir, TestBroker, TurnServer, eventually,
 };
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
@@ -51,13 +51,15 @@ impl Examined {
         checks.iter().filter(|found| found["check"] == check).cloned().collect()
     }
 
-    /// The only finding of a check: state, text and remedy.
+    /// Asserts the state of the only finding of a check, and what its text and its remedy contain.
     #[track_caller]
-    pub(crate) fn only(&self, check: &str) -> (String, String, String) {
+    pub(crate) fn assert_only(&self, check: &str, state: &str, seen_has: &str, remedy_has: &str) {
         let found = self.of(check);
         let [one] = &found[..] else { panic!("{check}: {found:?} in {}", self.text) };
-        let text = |field: &str| one[field].as_str().unwrap_or_default().to_owned();
-        (text("state"), text("seen"), text("remedy"))
+        assert_eq!(one["state"], state, "{}", self.text);
+        for (field, part) in [("seen", seen_has), ("remedy", remedy_has)] {
+            assert!(one[field].as_str().unwrap_or_default().contains(part), "{part:?} is not in {one}");
+        }
     }
 
     #[track_caller]
@@ -107,15 +109,12 @@ async fn a_good_installation_has_no_findings_and_stays_unchanged() {
     let (world, state) = (World::new().await, StateDir::new());
     let examined = world.examine(&[("STATE_DIR", state.path())]).await;
     assert_eq!(examined.exit, Some(0), "{}", examined.text);
-    let (is_well, seen, _) = examined.only("provider");
-    assert_eq!(is_well, "ok");
-    assert!(seen.contains("outside the ledger: 1.82 GB at worst"), "{seen}");
-    let (relays, seen, _) = examined.only("turn");
-    assert!(relays == "ok" && seen.contains(RELAYED), "{seen}");
-    assert_eq!(examined.only("clock").0, "ok");
-    assert_eq!(examined.only("analytics").0, "ok");
-    assert_eq!(examined.only("revoke").0, "ok");
-    assert!(examined.of("state").iter().all(|one| one["state"] == "ok"), "{:?}", examined.of("state"));
+    examined.assert_only("provider", "ok", "outside the ledger: 1.82 GB at worst", "");
+    examined.assert_only("turn", "ok", RELAYED, "");
+    for check in ["clock", "analytics", "revoke"] {
+        examined.assert_only(check, "ok", "", "");
+    }
+    assert!(examined.states("state").iter().all(|state| state == "ok"), "{}", examined.text);
 
     let history = world.cloudflare.history();
     let requests = history.requests();
@@ -175,11 +174,11 @@ async fn an_alert_is_sent_only_on_request() {
     let settings = [("ALERT_WEBHOOK_URL", &*url), ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret")];
     let examined = world.examine(&settings).await;
     assert_eq!(examined.exit, Some(0), "{}", examined.text);
-    assert!(examined.only("alerts").0.starts_with("ok"), "{}", examined.text);
+    examined.assert_only("alerts", "ok", "", "");
     assert!(webhook.history().is_empty());
 
     let examined = world.run(&["--json", "--send-test-alert"], &settings).await;
-    assert_eq!(examined.only("alerts").0, "ok", "{}", examined.text);
+    examined.assert_only("alerts", "ok", "", "");
     let received = webhook.history();
     assert_eq!(received.len(), 1);
     let body = received[0].json();
@@ -246,12 +245,7 @@ async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
         found.iter().filter(|one| one["seen"].as_str().unwrap().contains("x-forwarded-for")).count()
     };
     assert_eq!(about_proxies().await, 0);
-    Answer::of(
-        broker
-            .request(reqwest::Method::GET, "/api/turn-credentials")
-            .header("x-forwarded-for", "203.0.113.1"),
-    )
-    .await;
+    broker.mint_from("203.0.113.1").await;
     assert_eq!(about_proxies().await, 1);
 }
 
@@ -260,13 +254,10 @@ async fn the_public_address_is_asked_and_a_broker_that_does_not_answer_there_is_
     let (broker, other) = (TestBroker::start(&[]).await, FakeCloudflare::start().await);
     let at = async |url: &str| {
         let settings = [("PUBLIC_URL", url), ("OPERATOR_TOKEN", OPERATOR), ("ICE_SOURCES", "stun")];
-        doctor(&["--json"], &settings).await.only("public-url")
+        doctor(&["--json"], &settings).await
     };
-    let (state, seen, _) = at(&format!("http://{}", broker.address)).await;
-    assert_eq!((state.as_str(), seen.as_str()), ("ok", "a broker responds"));
-    for (url, expected) in [("http://127.0.0.1:1", "no connection: "), (&other.base_url(), "answered 404")] {
-        let (state, seen, remedy) = at(url).await;
-        assert_eq!(state, "warn", "{seen}");
-        assert!(seen.starts_with(expected) && remedy.contains("PUBLIC_URL"), "{seen}: {remedy}");
+    at(&broker.url("")).await.assert_only("public-url", "ok", "a broker responds", "");
+    for (url, seen_has) in [("http://127.0.0.1:1", "no connection: "), (&other.base_url(), "answered 404")] {
+        at(url).await.assert_only("public-url", "warn", seen_has, "PUBLIC_URL");
     }
 }

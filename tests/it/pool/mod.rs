@@ -163,9 +163,10 @@ async fn a_refused_caller_takes_no_credential_from_the_pool() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     let head = broker.request(Method::HEAD, "/api/turn-credentials");
     assert_eq!(Answer::of(head).await.status, 405);
-    let foreign =
-        broker.request(Method::GET, "/api/turn-credentials").header("origin", "https://evil.example");
-    assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+    assert_eq!(
+        broker.get_with("/api/turn-credentials", &[("origin", "https://evil.example")]).await.error(),
+        (403, "ORIGIN_NOT_ALLOWED".into())
+    );
     broker.set_limit(0).await;
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
     broker.set_limit(Value::Null).await;

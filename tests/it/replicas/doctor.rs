@@ -45,8 +45,7 @@ async fn a_database_that_cannot_be_used_is_a_failure_with_a_remedy() {
     ] {
         let found =
             examined(&database, &[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://127.0.0.1:1")]).await;
-        let (state, text, _) = found.only("database");
-        assert_eq!((state.as_str(), text.contains(seen)), ("fail", true), "{}", found.text);
+        found.assert_only("database", "fail", seen, "");
         assert_eq!(found.states("advertise-url"), ["warn"]);
         assert_eq!(found.exit, Some(1));
     }

@@ -55,8 +55,7 @@ async fn a_grant_is_valid_at_every_replica() {
         replica.clock.advance(Duration::from_secs(86_400 * 7 / 8));
     }
     leader.until_it_leads().await;
-    let renewed = standby.request(Method::GET, "/api/turn-credentials").bearer_auth(grant);
-    let renewed = Answer::of(renewed).await;
+    let renewed = standby.mint_with(grant).await;
     assert_eq!((renewed.status.as_u16(), renewed.header("ratelimit-limit")), (200, Some("40")));
     let closed = Answer::of(standby.request(Method::DELETE, "/api/connections/c").bearer_auth(grant)).await;
     assert_eq!((closed.status.as_u16(), closed.text.as_str()), (204, ""));

@@ -57,9 +57,7 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
     let posted = posted.await;
     assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
     assert_eq!(requests.swap(0, Ordering::Relaxed), 1);
-    let minted =
-        standby.request(Method::GET, "/api/turn-credentials").header("origin", "http://localhost:5173");
-    let minted = Answer::of(minted).await;
+    let minted = standby.get_with("/api/turn-credentials", &[("origin", "http://localhost:5173")]).await;
     assert_eq!(minted.error(), (503, "NO_LEADER".into()));
     assert_eq!(requests.load(Ordering::Relaxed), 2, "once more");
     assert_eq!(

@@ -50,6 +50,14 @@ pub(super) async fn loaded(mut storage: PostgresStorage) -> (PostgresStorage, Co
     .await
 }
 
+/// A database, and a leader that has read its ledger.
+pub(super) async fn with_leader() -> Option<(TestDatabase, Standby, PostgresStorage)> {
+    let database = TestDatabase::new()?;
+    let mut one = replica(&database.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    Some((database, one, storage))
+}
+
 /// Writes a batch.
 pub(super) async fn written(
     mut storage: PostgresStorage,
@@ -163,9 +171,7 @@ async fn the_next_leader_has_everything_that_was_written() {
 /// As a ledger that is sorted before its first row.
 #[tokio::test]
 async fn a_row_of_a_large_ledger_may_come_later_than_the_answer_to_a_statement() {
-    let Some(database) = TestDatabase::new() else { return };
-    let mut one = replica(&database.config(), 1);
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((database, _one, storage)) = with_leader().await else { return };
     let storage = stored(storage, [batch()]).await;
     let slow = "ALTER TABLE item RENAME TO stored;
         CREATE VIEW item AS SELECT kind, key, row FROM stored WHERE kind <> 1 OR pg_sleep(4.5) IS NOT NULL";
@@ -241,9 +247,7 @@ async fn the_number_of_an_epoch_alone_does_not_let_anybody_write() {
 
 #[tokio::test]
 async fn old_minutes_are_removed_as_in_a_file() {
-    let Some(database) = TestDatabase::new() else { return };
-    let mut one = replica(&database.config(), 1);
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((_database, mut one, storage)) = with_leader().await else { return };
     let end = NOON + PERIOD_MAX;
     let storage = stored(storage, [NOON, NOON + 1, NOON + 2, end + 1, end + 90].map(batch_at)).await;
     drop(storage);
@@ -271,9 +275,7 @@ async fn another_format_is_not_led() {
 
 #[tokio::test]
 async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
-    let Some(database) = TestDatabase::new() else { return };
-    let mut one = replica(&database.config(), 1);
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((_database, _one, storage)) = with_leader().await else { return };
     let storage = stored(storage, [batch_at(NOON)]).await;
     let directory = crate::support::StateDir::new();
     let file = directory.file();

@@ -1,15 +1,16 @@
 //! A database that has lost what was written: a leader, or a replica that has seen more, notices and says so, and the next leader knows.
 
-use super::store::{NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, stored, written};
+use super::store::{
+    NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, stored, with_leader, written,
+};
 use crate::support::postgres::TestDatabase;
 use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::storage::Lost;
 
 #[tokio::test]
 async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((database, _one, storage)) = with_leader().await else { return };
+    let mut two = replica(&database.config(), 2);
     let storage = stored(storage, (0..5).map(|minute| batch_at(NOON + minute))).await;
     let written_seq = seq(&database).await;
     database.run("UPDATE shard SET seq = seq - 3").await;
@@ -29,9 +30,8 @@ async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_kno
 
 #[tokio::test]
 async fn a_leader_of_the_state_before_is_replaced_by_the_one_that_knows_more() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((database, mut one, storage)) = with_leader().await else { return };
+    let mut two = replica(&database.config(), 2);
     let storage = stored(storage, [batch()]).await;
     database.run("UPDATE shard SET seq = seq - 1").await;
     let (other, found) = loaded(lead(&mut two).await).await;
@@ -44,9 +44,8 @@ async fn a_leader_of_the_state_before_is_replaced_by_the_one_that_knows_more() {
 
 #[tokio::test]
 async fn a_loss_is_stated_once_and_ends_the_lead() {
-    let Some(database) = TestDatabase::new() else { return };
-    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((database, _one, storage)) = with_leader().await else { return };
+    let mut two = replica(&database.config(), 2);
     let storage = stored(storage, [batch()]).await;
     let lost = seq(&database).await + 5;
     for _ in 0..2 {
@@ -72,9 +71,7 @@ async fn an_emptied_database_has_lost_everything() {
 /// The statement of docs/OPERATE.md, for operators.
 #[tokio::test]
 async fn a_restored_database_that_was_marked_lacks_grants() {
-    let Some(database) = TestDatabase::new() else { return };
-    let mut one = replica(&database.config(), 1);
-    let (storage, _) = loaded(lead(&mut one).await).await;
+    let Some((database, _one, storage)) = with_leader().await else { return };
     written(storage, batch()).await.1.unwrap();
     let (_, mark) = include_str!("../../../docs/OPERATE.md").split_once("-c \"INSERT").unwrap();
     let mark = format!("INSERT{}", mark.split_once('"').unwrap().0);

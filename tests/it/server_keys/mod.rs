@@ -37,7 +37,7 @@ async fn one_address_mints_for_300_users_while_a_page_of_it_keeps_its_ten() {
     let (cloudflare, broker) = with_keys(&[]).await;
     for user in 0..300 {
         let path = format!("/api/turn-credentials?user=user-{user}");
-        let answer = Answer::of(get(&broker, &path).bearer_auth(KEY)).await;
+        let answer = broker.get_as(KEY, &path).await;
         assert_eq!(answer.json()["source"], "cloudflare", "{user}");
         assert_eq!(answer.header("ratelimit-limit"), Some("1000"));
     }
@@ -67,7 +67,7 @@ async fn a_stolen_key_is_bounded_by_its_own_rate_and_another_key_is_not_touched(
         }
     }
     assert_eq!((minted, refused, cloudflare.history().mints()), (20, 40, 20));
-    let over = Answer::of(get(&broker, "/api/turn-credentials").bearer_auth(KEY)).await;
+    let over = broker.mint_with(KEY).await;
     assert_eq!(over.error(), (429, "RATE_LIMITED".into()));
     assert!(over.json()["message"].as_str().unwrap().contains("SERVER_KEY_REQUESTS"), "{}", over.text);
     assert!(over.header("retry-after").is_some());
@@ -179,12 +179,12 @@ async fn without_server_keys_key_and_api_are_not_read() {
 async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     let (_cloudflare, broker) = with_keys(&[("CLIENT_ADDRESSES", "full")]).await;
     let path = "/api/turn-credentials?user=ann&label=room-1&ttl=600";
-    assert_eq!(Answer::of(get(&broker, path).bearer_auth(KEY)).await.json()["ttl"], 600);
+    assert_eq!(broker.get_as(KEY, path).await.json()["ttl"], 600);
     let [grant] = &grants(&broker).await[..] else { panic!("one grant") };
     assert_eq!((&grant["user"], &grant["label"]), (&json!("ann"), &json!("room-1")));
     assert_eq!(grant["address"], Value::Null, "the server's address is nobody's");
     broker.order(Method::POST, "/api/users/ann/block").await;
-    let blocked = Answer::of(get(&broker, path).bearer_auth(KEY)).await;
+    let blocked = broker.get_as(KEY, path).await;
     assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
     let long = "u".repeat(129);
     for query in ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"] {

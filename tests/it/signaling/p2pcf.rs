@@ -124,9 +124,7 @@ async fn refusals_keep_their_texts_and_can_be_read() {
 
 #[tokio::test]
 async fn pages_of_other_origins_are_refused_or_have_a_quota() {
-    let get = async |broker: &TestBroker, origin| {
-        Answer::of(broker.request(Method::GET, "/p2pcf").header("origin", origin)).await
-    };
+    let get = async |broker: &TestBroker, origin| broker.get_with("/p2pcf", &[("origin", origin)]).await;
     let broker = start(&[]).await;
     assert_refused(&get(&broker, FOREIGN).await, 401, "Unauthorized");
     assert_eq!(get(&broker, ALLOWED).await.status, 200);
@@ -200,8 +198,7 @@ async fn polling_has_an_allowance_of_its_own_for_each_address() {
     assert_eq!(refused.header("retry-after"), Some("60"));
     assert_readable(&refused);
     assert_eq!(from("192.0.2.2").await.status, 200);
-    let mint = broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "192.0.2.1");
-    assert_eq!(Answer::of(mint).await.status, 200, "polls take nothing from the mints");
+    assert_eq!(broker.mint_from("192.0.2.1").await.status, 200, "polls take nothing from the mints");
     broker.advance(60);
     assert_eq!(from("192.0.2.1").await.status, 200);
 }

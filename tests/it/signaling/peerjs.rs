@@ -47,7 +47,7 @@ async fn a_page_gets_a_random_id_that_it_can_read() {
     let mut ids = BTreeSet::new();
     for path in ["/peerjs/peerjs/id", "/peerjs/any-other-key/id", "/peerjs/id"] {
         let path = format!("{path}?ts=1234.5&version=1.5.5");
-        let answer = Answer::of(broker.request(Method::GET, &path).header("origin", APP)).await;
+        let answer = broker.get_with(&path, &[("origin", APP)]).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));

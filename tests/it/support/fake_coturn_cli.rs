@@ -34,12 +34,8 @@ pub(crate) struct FakeSession {
 pub(crate) enum CliFault {
     /// Accepts the connection and sends nothing.
     Silence,
-    /// Greets, reads the password, and sends nothing more.
-    HangAfterPassword,
     /// Another service answers.
     OtherService,
-    /// `ps` gives another response.
-    Garbage,
     /// The connection ends within the listing.
     CutInListing,
     /// The listing is endless.
@@ -169,9 +165,6 @@ async fn dialogue(mut socket: TcpStream, state: Arc<Mutex<State>>) -> std::io::R
         } else if command == PASSWORD {
             is_in = true;
             lock(&state).commands.push("<password>".to_owned());
-            if fault == Some(CliFault::HangAfterPassword) {
-                return std::future::pending().await;
-            }
             say(&mut socket, "> ").await?;
         } else {
             tries += 1;
@@ -192,7 +185,6 @@ async fn answer(
     if command == "ps" {
         let listing = lock(state).listing();
         return match fault {
-            Some(CliFault::Garbage) => say(socket, "Unknown command\n\n> ").await,
             Some(CliFault::CutInListing) => {
                 say(socket, &listing[..listing.len() / 2]).await?;
                 socket.shutdown().await

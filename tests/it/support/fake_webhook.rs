@@ -6,17 +6,15 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::body::Frame;
+use futures_util::stream;
 use reqwest::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -137,20 +135,9 @@ async fn receive(
         }
         Reply::Redirect => (StatusCode::TEMPORARY_REDIRECT, [("location", REDIRECT_TARGET)]).into_response(),
         Reply::Hang => std::future::pending().await,
-        Reply::EndlessBody => Body::new(Endless).into_response(),
-    }
-}
-
-struct Endless;
-
-impl HttpBody for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+        Reply::EndlessBody => {
+            let part = || Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16 * 1024]));
+            Body::from_stream(stream::repeat_with(part)).into_response()
+        }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod repository;
 pub(crate) mod socket_client;
 pub(crate) mod state_dir;
 pub(crate) mod test_broker;

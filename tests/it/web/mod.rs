@@ -1,7 +1,7 @@
 //! Files for browsers: the module, and the [pages] of the broker.
 
 mod api_types;
-mod pages;
+pub(crate) mod pages;
 
 use std::collections::BTreeMap;
 use std::io::Read;

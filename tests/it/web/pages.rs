@@ -1,13 +1,13 @@
 //! The pages over HTTP: their policies, their size, and when they exist.
 
-use crate::support::{Answer, TestBroker, client_builder};
+use crate::support::{Answer, Api, TestBroker, client_builder};
 use reqwest::Method;
 
 const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];
 /// The size of a page with all its files, uncompressed.
 const PAGE_BYTES_MAX: usize = 178_000;
 
-const POLICY: [&str; 8] = [
+pub(crate) const POLICY: [&str; 8] = [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
@@ -24,7 +24,7 @@ fn quoted<'a>(text: &'a str, begin: &str) -> Vec<&'a str> {
 }
 
 /// Path and response of the page and of all files that it loads, including imported scripts.
-async fn everything(broker: &TestBroker, page: &str) -> Vec<(String, Answer)> {
+pub(crate) async fn everything(broker: &Api, page: &str) -> Vec<(String, Answer)> {
     let mut loaded = vec![(page.to_owned(), broker.get(page).await)];
     let mut next = 0;
     while next < loaded.len() {
@@ -99,8 +99,7 @@ async fn a_browser_revalidates_a_page_and_its_files_each_time() {
     for path in ["/dashboard", "/dashboard/main.js", "/relay-check", "/relay-check/page.css"] {
         let first = broker.get(path).await;
         let tag = first.header("etag").unwrap();
-        let again = broker.request(Method::GET, path).header("if-none-match", tag);
-        let again = Answer::of(again).await;
+        let again = broker.get_with(path, &[("if-none-match", tag)]).await;
         assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{path}");
         assert_eq!(again.header("content-security-policy"), first.header("content-security-policy"));
     }
@@ -160,16 +159,7 @@ async fn a_browser_is_led_from_the_root_to_the_first_page() {
 }
 
 #[tokio::test]
-async fn the_demo_page_exists_only_with_the_demo_command() {
-    let broker = TestBroker::start(&[]).await;
-    for path in ["/demo", "/demo/main.js", "/demo/demo.css"] {
-        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
-        assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_file_is_not_found_and_a_page_accepts_only_reads() {
+async fn an_unknown_file_and_the_demo_are_not_found_and_a_page_accepts_only_reads() {
     let broker = TestBroker::start(&[]).await;
     for path in [
         "/dashboard/",
@@ -180,6 +170,8 @@ async fn an_unknown_file_is_not_found_and_a_page_accepts_only_reads() {
         "/relay-check/x/y",
         "/docs",
         "/docs/main.js",
+        "/demo",
+        "/demo/main.js",
     ] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
     }

@@ -74,7 +74,7 @@ async fn a_mint_of_partytracks_belongs_to_the_only_call_whose_lock_its_browser_h
 #[tokio::test]
 async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
     let (sfu, broker) = start(&[]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let [a, b] = Page::of_room(&broker, "r").await;
     let other = Page::join(&broker, "s").await;
     for page in [&a, &other] {
         page.push().await;

@@ -11,7 +11,7 @@ async fn a_session_that_begins_while_the_books_are_ahead_of_the_clock_goes_on() 
     broker.advance(301);
     broker.status().await;
     broker.set_wall("2025-01-15T12:10:00Z");
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let [a, b] = Page::of_room(&broker, "r").await;
     assert_eq!(a.push().await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
     let open = broker.app.account.read(|books| books.sfu_sessions_to_close().len());

@@ -17,7 +17,7 @@ pub(super) async fn pulled(broker: &TestBroker) -> u64 {
 
 /// Two pages of one room, the second of which takes a track from the first.
 pub(super) async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
-    let (a, b) = (Page::join(broker, "r").await, Page::join(broker, "r").await);
+    let [a, b] = Page::of_room(broker, "r").await;
     assert_eq!(a.push().await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
     assert_eq!(pulled(broker).await, 1);

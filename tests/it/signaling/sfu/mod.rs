@@ -63,6 +63,15 @@ impl<'a> Page<'a> {
         Self::join_from(broker, room, "203.0.113.1").await
     }
 
+    /// Several pages of one room.
+    async fn of_room<const N: usize>(broker: &'a TestBroker, room: &str) -> [Self; N] {
+        let mut pages = vec![];
+        for _ in 0..N {
+            pages.push(Self::join(broker, room).await);
+        }
+        pages.try_into().ok().unwrap()
+    }
+
     async fn join_from(broker: &'a TestBroker, room: &str, address: &'static str) -> Self {
         let path = format!("/partytracks/sessions/new?correlationId={room}");
         let answer = Answer::of(sent(broker, Method::POST, &path, address)).await;
@@ -218,7 +227,7 @@ async fn other_answers_of_the_sfu_are_unchanged() {
 #[tokio::test]
 async fn a_track_of_another_room_is_refused_before_the_sfu_is_asked() {
     let (sfu, broker) = start(&[]).await;
-    let (a, b) = (Page::join(&broker, "blue").await, Page::join(&broker, "blue").await);
+    let [a, b] = Page::of_room(&broker, "blue").await;
     let c = Page::join(&broker, "red").await;
     for page in [&a, &b, &c] {
         page.push().await;

@@ -104,7 +104,7 @@ async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
 #[tokio::test]
 async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
     let (sfu, broker) = start(&[RATE]).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let [a, b] = Page::of_room(&broker, "r").await;
     assert_eq!(a.push().await.status, 200);
     sfu.next(SfuFault::Huge);
     for _ in 0..9 {
@@ -119,7 +119,7 @@ async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
 #[tokio::test]
 async fn a_session_answers_only_to_the_browser_that_opened_it() {
     let (sfu, broker) = start(&[]).await;
-    let (mine, other) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let [mine, other] = Page::of_room(&broker, "r").await;
     let before = sfu.history().len();
     let thief = |cookie: Option<&String>| Page {
         broker: &broker,

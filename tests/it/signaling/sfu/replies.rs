@@ -35,8 +35,7 @@ fn channel_of(from: &Page<'_>, name: &str, can_reply: bool) -> Value {
 #[tokio::test]
 async fn the_page_that_gets_replies_is_charged_for_them_once_for_each_channel() {
     let (sfu, broker) = start(&[RATE]).await;
-    let (a, b, c) =
-        (Page::join(&broker, "r").await, Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let [a, b, c] = Page::of_room(&broker, "r").await;
     let id = a.open_channel("game").await.json()["dataChannels"][0]["id"].clone();
     assert_eq!(pulled(&broker).await, 0, "what a page sends is free");
     assert_eq!(b.hear(&a, "game", false).await.status, 200);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::faults::Fault;
+use super::provider::Target;
 use super::shapes::Credential;
 
 /// Maximum number of requests, and of credentials. The oldest are removed first. A removed credential can no longer
@@ -114,30 +115,20 @@ impl History {
         events.credentials.iter().flat_map(both).collect()
     }
 
-    pub(super) fn record_mint(&self, request: Recorded) {
-        let mut events = self.events();
-        events.mints += 1;
-        push_bounded(&mut events.requests, request);
-    }
-
     pub(super) fn record_probe(&self) {
         self.events().probes += 1;
     }
 
-    pub(super) fn record_redirect_hit(&self, request: Recorded) {
+    pub(super) fn record(&self, target: Target<'_>, request: Recorded) {
         let mut events = self.events();
-        events.redirect_hits += 1;
-        push_bounded(&mut events.requests, request);
-    }
-
-    pub(super) fn record_query(&self, request: Recorded) {
-        let mut events = self.events();
-        events.asked += 1;
-        push_bounded(&mut events.queries, request);
-    }
-
-    pub(super) fn record_other(&self, request: Recorded) {
-        push_bounded(&mut self.events().requests, request);
+        match target {
+            Target::Mint { .. } => events.mints += 1,
+            Target::AfterRedirect => events.redirect_hits += 1,
+            Target::Analytics => events.asked += 1,
+            Target::Revoke { .. } | Target::TurnKeys | Target::Clock | Target::Unknown => {}
+        }
+        let is_query = target == Target::Analytics;
+        push_bounded(if is_query { &mut events.queries } else { &mut events.requests }, request);
     }
 
     pub(super) fn record_credential(&self, credential: Credential) {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::faults::{Delivery, Outcome};
 use super::history::Recorded;
 use super::provider::{Answer, Target, clock};
-use super::wire::{BrokenOnPurpose, WireBody};
+use super::wire::{BrokenOnPurpose, WireBody, body};
 use super::{Core, Settings};
 
 /// Maximum length of a request body in bytes. A mint needs about a hundred.
@@ -87,72 +87,45 @@ async fn pause(time: Duration) {
 /// The outcome of a request, and the latency of a correct response. When this returns, the request is in the
 /// history.
 fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
-    let target = Target::of(&request.method, &request.path);
-    if target == Target::Analytics {
-        return (decide_analytics(request, core), Duration::ZERO);
-    }
-    if target == Target::Clock {
-        return (Outcome::Answer { answer: clock(), delivery: Delivery::Whole }, Duration::ZERO);
-    }
-    if target == Target::TurnKeys {
-        return (decide_turn_keys(request, core), Duration::ZERO);
-    }
+    let path = request.path.clone();
+    let target = Target::of(&request.method, &path);
     let is_mint = matches!(target, Target::Mint { .. });
+    let mut settings = core.settings();
     if is_mint && request.custom_identifier.as_deref() == Some(PROBE) {
         core.history.record_probe();
-        let answer = core.settings().provider.answer_probe(&request);
+        let answer = settings.provider.answer_probe(&request);
         return (Outcome::Answer { answer, delivery: Delivery::Whole }, Duration::ZERO);
     }
-    let is_redirect_hit = target == Target::AfterRedirect;
-
-    let mut settings = core.settings();
-    request.fault = if is_redirect_hit { None } else { settings.plan.take() };
-    let provider = settings.provider.clone();
+    let outcome = match target {
+        Target::Clock => {
+            return (Outcome::Answer { answer: clock(), delivery: Delivery::Whole }, Duration::ZERO);
+        }
+        Target::Analytics => settings.analytics.outcome(&request),
+        Target::TurnKeys => {
+            let Settings { turn_keys, provider, .. } = &mut *settings;
+            Outcome::Answer { answer: turn_keys.answer(&request, provider), delivery: Delivery::Whole }
+        }
+        Target::AfterRedirect => {
+            let answer = settings.provider.answer(&request, &core.history);
+            Outcome::Answer { answer, delivery: Delivery::Whole }
+        }
+        Target::Mint { .. } | Target::Revoke { .. } | Target::Unknown => {
+            request.fault = settings.plan.take();
+            let good = || settings.provider.answer(&request, &core.history);
+            match request.fault {
+                Some(fault) => fault.apply(good),
+                None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
+            }
+        }
+    };
     let observer = settings.observer.clone();
     let latency = if is_mint { settings.latency } else { Duration::ZERO };
     drop(settings);
-
-    let good = || provider.answer(&request, &core.history);
-    let outcome = match request.fault {
-        Some(fault) => fault.apply(good),
-        None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
-    };
     if let Some(observer) = observer {
         observer(&request, outcome.status());
     }
-    if is_redirect_hit {
-        core.history.record_redirect_hit(request);
-    } else if is_mint {
-        core.history.record_mint(request);
-    } else {
-        core.history.record_other(request);
-    }
+    core.history.record(target, request);
     (outcome, latency)
-}
-
-fn decide_analytics(request: Recorded, core: &Core) -> Outcome {
-    let settings = core.settings();
-    let outcome = settings.analytics.outcome(&request);
-    let observer = settings.observer.clone();
-    drop(settings);
-    if let Some(observer) = observer {
-        observer(&request, outcome.status());
-    }
-    core.history.record_query(request);
-    outcome
-}
-
-fn decide_turn_keys(mut request: Recorded, core: &Core) -> Outcome {
-    let mut settings = core.settings();
-    let Settings { turn_keys, provider, .. } = &mut *settings;
-    let outcome = turn_keys.outcome(&mut request, provider);
-    let observer = settings.observer.clone();
-    drop(settings);
-    if let Some(observer) = observer {
-        observer(&request, outcome.status());
-    }
-    core.history.record_other(request);
-    outcome
 }
 
 async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
@@ -180,7 +153,7 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
 }
 
 fn respond(answer: Answer, delivery: Delivery, date: Option<&str>) -> Response<WireBody> {
-    let mut response = Response::new(WireBody::new(answer.body, delivery));
+    let mut response = Response::new(body(answer.body, delivery));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));

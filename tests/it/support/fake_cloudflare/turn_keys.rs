@@ -1,27 +1,26 @@
 //! The REST API for TURN keys: `GET`, `POST` and `DELETE` on `/client/v4/accounts/{account}/calls/turn_keys`.
 //!
 //! Invariants: a created key mints at once, with the secret that only the response to its creation has. A deleted key does
-//! not mint any more. A fault of this API's plan decides whether a request is carried out before its response is lost.
+//! not mint any more.
 
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::faults::{Delivery, Fault, FaultPlan, Outcome};
+use super::Core;
+use super::faults::Fault;
 use super::history::Recorded;
 use super::provider::{Answer, Provider};
-use super::{Core, Settings};
 
 /// Codes of the API's errors.
 const UNKNOWN_KEY: u32 = 20_008;
 const INVALID_NAME: u32 = 20_007;
 const AUTHENTICATION: u32 = 10_000;
 
-/// The keys' names, the access checks and the faults.
+/// The keys' names and the access check.
 #[derive(Default)]
 pub(super) struct TurnKeys {
-    plan: FaultPlan,
     token: Option<String>,
     /// Names by id.
     names: BTreeMap<String, String>,
@@ -37,42 +36,16 @@ impl Control<'_> {
         self.0.settings().turn_keys.token = Some(token.to_owned());
     }
 
-    /// Queues a fault for the next request to this API.
-    pub(crate) fn next(&self, fault: Fault) {
-        self.0.settings().turn_keys.plan.queue(fault);
-    }
-
     /// The names of all created keys that exist, by id.
     pub(crate) fn names(&self) -> BTreeMap<String, String> {
         self.0.settings().turn_keys.names.clone()
     }
-
-    /// How many keys were ever created.
-    pub(crate) fn made(&self) -> u32 {
-        self.0.settings().turn_keys.made
-    }
-
-    /// Deletes a key, as somebody does in the dashboard.
-    pub(crate) fn delete(&self, id: &str) {
-        let mut settings = self.0.settings();
-        let Settings { turn_keys, provider, .. } = &mut *settings;
-        turn_keys.remove(id, provider);
-    }
 }
 
 impl TurnKeys {
-    /// The outcome of a request. `id`: the key in its path.
-    pub(super) fn outcome(&mut self, request: &mut Recorded, provider: &mut Provider) -> Outcome {
-        request.fault = self.plan.take();
-        let id = request.path.rsplit('/').next().filter(|last| *last != "turn_keys").map(str::to_owned);
-        let mut good = || self.answer(request, id.as_deref(), provider);
-        match request.fault {
-            Some(fault) => fault.apply(good),
-            None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
-        }
-    }
-
-    fn answer(&mut self, request: &Recorded, id: Option<&str>, provider: &mut Provider) -> Answer {
+    /// The response to a request, whose path may end with the id of a key.
+    pub(super) fn answer(&mut self, request: &Recorded, provider: &mut Provider) -> Answer {
+        let id = request.path.rsplit('/').next().filter(|last| *last != "turn_keys");
         let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
         if sent.is_none() || self.token.as_deref().is_some_and(|right| sent != Some(right)) {
             return refusal(StatusCode::FORBIDDEN, AUTHENTICATION, "Authentication error");

@@ -1,15 +1,14 @@
-//! The bytes of a response: a body that follows a short script.
+//! The bytes of a response, and how they are sent.
 //!
-//! Invariants: the bytes before a wait or a break are sent before it happens. A script declares a length only if it sends
-//! exactly that many bytes, or deliberately fewer.
+//! Invariant: the bytes before a wait or a break are sent before it happens.
 
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::time::Sleep;
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use tokio::time::sleep;
 
 use super::faults::Delivery;
 
@@ -21,96 +20,43 @@ const PADDING_CHUNK: &[u8] = &[b'x'; 64 * 1024];
 /// 8 MiB in all.
 const PADDING_CHUNKS: usize = 128;
 
-/// A response body that follows a script.
-pub(super) struct WireBody {
-    /// The declared length in bytes, if any.
-    length: Option<u64>,
-    script: Script,
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-type Script = Box<dyn Iterator<Item = Step> + Send>;
-
-enum Step {
-    Send(Bytes),
-    Wait(Duration),
-    Break,
-}
-
 /// The connection breaks here on purpose.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("broken on purpose")]
 pub(super) struct BrokenOnPurpose;
 
-impl WireBody {
-    pub(super) fn new(body: String, delivery: Delivery) -> Self {
-        let body = Bytes::from(body);
-        let declared = u64::try_from(body.len()).expect("a u64 holds a length");
-        let (length, script): (_, Script) = match delivery {
-            Delivery::Whole | Delivery::After(_) | Delivery::AfterRelease => {
-                (Some(declared), Box::new(std::iter::once(Step::Send(body))))
-            }
-            Delivery::CutInHalf => (Some(declared), Box::new(cut_in_half(&body))),
-            Delivery::Dripped => (None, Box::new(dripped(body))),
-            Delivery::Padded => (None, Box::new(padded(&body))),
-        };
-        Self { length, script, waiting: None }
-    }
-}
+pub(super) type WireBody = UnsyncBoxBody<Bytes, BrokenOnPurpose>;
 
-fn cut_in_half(body: &Bytes) -> impl Iterator<Item = Step> + use<> {
-    let half = body.slice(..body.len() / 2);
-    [Step::Send(half), Step::Wait(BEFORE_BREAK), Step::Break].into_iter()
-}
-
-/// The body byte by byte, then spaces without end. The JSON becomes complete, the response never does.
-fn dripped(body: Bytes) -> impl Iterator<Item = Step> {
-    let bytes = body.into_iter().chain(std::iter::repeat(b' '));
-    bytes.flat_map(|byte| [Step::Send(Bytes::copy_from_slice(&[byte])), Step::Wait(DRIP)])
-}
-
-/// `{"padding":"xxx…",` and the rest of the body after its opening brace.
-fn padded(body: &Bytes) -> impl Iterator<Item = Step> + use<> {
-    let opening = Bytes::from_static(b"{\"padding\":\"");
-    let padding = std::iter::repeat_n(Bytes::from_static(PADDING_CHUNK), PADDING_CHUNKS);
-    let rest = [Bytes::from_static(b"\","), body.slice(body.len().min(1)..)];
-    std::iter::once(opening).chain(padding).chain(rest).map(Step::Send)
-}
-
-impl Body for WireBody {
-    type Data = Bytes;
-    type Error = BrokenOnPurpose;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOnPurpose>>> {
-        loop {
-            if let Some(sleep) = &mut self.waiting {
-                ready!(sleep.as_mut().poll(cx));
-                self.waiting = None;
-            }
-            match self.script.next() {
-                Some(Step::Send(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Some(Step::Wait(time)) => self.waiting = Some(Box::pin(tokio::time::sleep(time))),
-                Some(Step::Break) => return Poll::Ready(Some(Err(BrokenOnPurpose))),
-                None => return Poll::Ready(None),
-            }
+pub(super) fn body(text: String, delivery: Delivery) -> WireBody {
+    let text = Bytes::from(text);
+    match delivery {
+        Delivery::Whole | Delivery::After(_) | Delivery::AfterRelease => {
+            Full::new(text).map_err(|never| match never {}).boxed_unsync()
+        }
+        Delivery::CutInHalf => {
+            let half = text.slice(..text.len() / 2);
+            let break_off = stream::once(async {
+                sleep(BEFORE_BREAK).await;
+                Err(BrokenOnPurpose)
+            });
+            StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(break_off)).boxed_unsync()
+        }
+        // The body byte by byte, then spaces without end. The JSON becomes complete, the response never does.
+        Delivery::Dripped => {
+            let bytes = text.into_iter().chain(std::iter::repeat(b' '));
+            let dripped = stream::iter(bytes).then(async |byte| {
+                sleep(DRIP).await;
+                Ok(Frame::data(Bytes::copy_from_slice(&[byte])))
+            });
+            StreamBody::new(dripped).boxed_unsync()
+        }
+        // `{"padding":"xxx…",` and the rest of the body after its opening brace.
+        Delivery::Padded => {
+            let padding = std::iter::repeat_n(Bytes::from_static(PADDING_CHUNK), PADDING_CHUNKS);
+            let rest = [Bytes::from_static(b"\","), text.slice(text.len().min(1)..)];
+            let opening = Bytes::from_static(b"{\"padding\":\"");
+            let parts = std::iter::once(opening).chain(padding).chain(rest);
+            StreamBody::new(stream::iter(parts.map(|part| Ok(Frame::data(part))))).boxed_unsync()
         }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.length == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
 }
-
-impl fmt::Display for BrokenOnPurpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("broken on purpose")
-    }
-}
-
-impl std::error::Error for BrokenOnPurpose {}
