@@ -152,12 +152,7 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     broker.advance(8_000);
     for (fault, outcome) in [
         (AnalyticsFault::ErrorsAt200, "query_refused"),
-        (AnalyticsFault::TooManyRequests, "rate_limited"),
         (AnalyticsFault::ServerErrorHtml(503), "status_5xx"),
-        (AnalyticsFault::NotJson, "bad_body"),
-        (AnalyticsFault::Huge, "bad_body"),
-        (AnalyticsFault::ResetMidBody, "broken"),
-        (AnalyticsFault::NoAccounts, "no_account"),
         (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "clock_ahead"),
     ] {
         cloudflare.analytics().set_grouped_fault(fault);

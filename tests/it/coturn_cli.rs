@@ -48,16 +48,13 @@ async fn a_truncated_listing_is_requested_again_with_a_higher_limit() {
 }
 
 #[tokio::test]
-async fn only_cut_sessions_end() {
+async fn one_call_ends_only_the_sessions_that_are_named_a_bounded_number_of_them() {
     let (coturn, cli) = coturn_with(many(4)).await;
     assert_eq!(cli.cut(&[id(2), id(4), id(99)]).await.unwrap(), 3);
     assert_eq!(coturn.session_ids(), [1, 3]);
     let cut = ["<password>", "cs 000000000000000002", "cs 000000000000000004", "cs 000000000000000099"];
     assert_eq!(coturn.commands(), cut, "one command for each");
-}
 
-#[tokio::test]
-async fn one_call_cuts_a_bounded_number_and_returns_it() {
     let most = u64::try_from(CUTS_MAX).unwrap();
     let (coturn, cli) = coturn_with(many(most + 1)).await;
     let ids: Vec<_> = (1..=most + 1).map(id).collect();
@@ -65,10 +62,7 @@ async fn one_call_cuts_a_bounded_number_and_returns_it() {
     assert_eq!(coturn.session_ids(), [most + 1]);
     assert_eq!(cli.cut(&ids[CUTS_MAX..]).await.unwrap(), 1);
     assert!(coturn.session_ids().is_empty());
-}
 
-#[tokio::test]
-async fn cutting_nothing_makes_no_connection() {
     let (coturn, cli) = coturn_with([]).await;
     assert_eq!(cli.cut(&[]).await.unwrap(), 0);
     assert!(coturn.commands().is_empty());
@@ -95,7 +89,7 @@ async fn a_listing_in_pieces_is_read_to_its_real_end() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_sent_once_and_never_shown() {
+async fn a_wrong_password_is_sent_once_and_never_shown_and_a_closed_port_is_unreachable() {
     let coturn = FakeCoturnCli::start().await;
     let password = SecretString::from("wrong-fixture-password");
     let cli = CoturnCli::new(&CoturnCliConfig { password, ..coturn.config() });
@@ -107,6 +101,13 @@ async fn a_wrong_password_is_sent_once_and_never_shown() {
         }
     }
     assert!(coturn.commands().is_empty());
+
+    let port = HeldPort::new();
+    let address = port.address().to_string();
+    let cli = CoturnCli::new(&CoturnCliConfig { address, password: PASSWORD.to_owned().into() });
+    let error = sessions(&cli).await.unwrap_err();
+    assert_eq!(error.outcome(), "unreachable");
+    assert!(error.to_string().contains("COTURN_CLI"), "{error}");
 }
 
 #[tokio::test]
@@ -143,14 +144,4 @@ async fn an_endless_listing_ends_at_a_bound() {
     let outcome = sessions(&cli).await.unwrap_err().outcome();
     // It depends on the machine which of the two bounds applies first.
     assert!(["too_long", "timeout"].contains(&outcome), "{outcome}");
-}
-
-#[tokio::test]
-async fn a_closed_port_is_unreachable() {
-    let port = HeldPort::new();
-    let address = port.address().to_string();
-    let cli = CoturnCli::new(&CoturnCliConfig { address, password: PASSWORD.to_owned().into() });
-    let error = sessions(&cli).await.unwrap_err();
-    assert_eq!(error.outcome(), "unreachable");
-    assert!(error.to_string().contains("COTURN_CLI"), "{error}");
 }

@@ -20,7 +20,7 @@ fn assert_form(answer: &Answer, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn an_unknown_path_is_not_found() {
+async fn an_unknown_path_is_404_a_wrong_method_405_and_a_long_body_413() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard/nope"]
     {
@@ -29,6 +29,25 @@ async fn an_unknown_path_is_not_found() {
         let expected = "Open / in a browser, or see /openapi.json for all routes.";
         assert!(answer.json()["message"].as_str().unwrap().starts_with(expected));
     }
+
+    for (method, path, allow) in [
+        (Method::POST, "/api/turn-credentials", "GET"),
+        (Method::PUT, "/api/bandwidth-status", "GET,HEAD"),
+        (Method::DELETE, "/health", "GET,HEAD"),
+        (Method::GET, "/api/connections/c/heartbeat", "POST"),
+        (Method::PATCH, "/api/connections/c", "DELETE"),
+    ] {
+        let answer = broker.send(method, path).await;
+        assert_form(&answer, 405, "METHOD_NOT_ALLOWED");
+        assert_eq!(answer.header("allow"), Some(allow), "{path}");
+    }
+
+    let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+    let post = |body: String| {
+        Answer::of(broker.request(Method::POST, "/api/connections").bearer_auth(REPORTER).body(body))
+    };
+    assert_eq!(post(padded(16 * 1024)).await.status, 201);
+    assert_form(&post(padded(16 * 1024 + 1)).await, 413, "PAYLOAD_TOO_LARGE");
 }
 
 #[tokio::test]
@@ -71,22 +90,6 @@ async fn a_path_of_the_operator_says_which_setting_it_needs() {
         let answer = broker.get(path).await;
         assert_form(&answer, 404, "NOT_FOUND");
         assert!(answer.json()["message"].as_str().unwrap().starts_with("Set OPERATOR_TOKEN"), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_405_names_the_allowed_methods() {
-    let broker = TestBroker::start(&[]).await;
-    for (method, path, allow) in [
-        (Method::POST, "/api/turn-credentials", "GET"),
-        (Method::PUT, "/api/bandwidth-status", "GET,HEAD"),
-        (Method::DELETE, "/health", "GET,HEAD"),
-        (Method::GET, "/api/connections/c/heartbeat", "POST"),
-        (Method::PATCH, "/api/connections/c", "DELETE"),
-    ] {
-        let answer = broker.send(method, path).await;
-        assert_form(&answer, 405, "METHOD_NOT_ALLOWED");
-        assert_eq!(answer.header("allow"), Some(allow), "{path}");
     }
 }
 
@@ -148,17 +151,6 @@ async fn allow_names_the_methods_that_are_not_refused() {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn a_body_over_sixteen_kib_is_too_large_and_one_of_sixteen_kib_is_not() {
-    let broker = TestBroker::start(&[]).await;
-    let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
-    let post = |body: String| {
-        Answer::of(broker.request(Method::POST, "/api/connections").bearer_auth(REPORTER).body(body))
-    };
-    assert_eq!(post(padded(16 * 1024)).await.status, 201);
-    assert_form(&post(padded(16 * 1024 + 1)).await, 413, "PAYLOAD_TOO_LARGE");
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! The rules of a request's head: one `Host`, the hosts that are served, and where a body ends. The tests write to sockets
 //! directly, because no HTTP client sends these requests.
 
-use crate::support::{Answer, OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
-use reqwest::Method;
+use crate::support::{OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -157,8 +156,8 @@ async fn with_allowed_hosts_another_host_is_misdirected_and_mints_nothing() {
 async fn mint_as(broker: &TestBroker, header: &str, clients: &[&str]) -> Vec<u16> {
     let mut statuses = Vec::new();
     for client in clients {
-        let request = broker.request(Method::GET, "/api/turn-credentials").header(header, *client);
-        statuses.push(Answer::of(request).await.status.as_u16());
+        let answer = broker.get_with("/api/turn-credentials", &[(header, client)]).await;
+        statuses.push(answer.status.as_u16());
     }
     statuses
 }
@@ -174,8 +173,6 @@ async fn a_trusted_proxy_names_the_client_in_the_header_of_the_setting_and_in_no
     let untrusted = [settings.as_slice(), &[("TRUSTED_PROXIES", "")]].concat();
     let broker = TestBroker::start(&untrusted).await;
     assert_eq!(mint_as(&broker, "cf-connecting-ip", &clients).await, [200, 429, 429]);
-    let status = broker.status().await;
-    let mut hints = status["hints"].as_array().unwrap().iter();
-    let hint = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED").unwrap();
-    assert!(hint["message"].as_str().unwrap().contains("had the header cf-connecting-ip"), "{hint}");
+    let hint = broker.hint("PROXY_NOT_TRUSTED").await.unwrap();
+    assert!(hint.contains("had the header cf-connecting-ip"), "{hint}");
 }

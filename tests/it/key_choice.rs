@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker};
+use crate::support::{FakeCloudflare, StateDir, TestBroker};
 
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
 
@@ -73,9 +72,7 @@ async fn a_credential_is_revoked_with_the_key_that_minted_it_also_after_a_restar
     let grant = cloudflare.history().requests().pop().unwrap().custom_identifier.unwrap();
     broker.finish().await;
     let broker = broker_with(&cloudflare, EU_AND_US, &[("STATE_DIR", state.path())]).await;
-    let revoke =
-        broker.request(Method::POST, &format!("/api/credentials/{grant}/revoke")).bearer_auth(OPERATOR);
-    assert_eq!(Answer::of(revoke).await.json()["provider"], "revoked");
+    assert_eq!(broker.revoke(&grant).await.json()["provider"], "revoked");
     assert_eq!(cloudflare.history().requests().pop().unwrap().key_id.as_deref(), Some("key-us"));
 }
 

@@ -221,11 +221,6 @@ const MINTS: [&[(&str, &str)]; 6] = [
     ],
 ];
 
-async fn get_with(broker: &TestBroker, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let request = broker.request(Method::GET, path);
-    Answer::of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
-}
-
 /// A page could not read the response, but the request would have minted a credential.
 #[tokio::test]
 async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wire_format() {
@@ -239,7 +234,7 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
     ];
     for route in routes {
         for headers in MINTS_NOTHING {
-            let answer = get_with(&broker, route, headers).await;
+            let answer = broker.get_with(route, headers).await;
             assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route} {headers:?}");
             assert!(answer.json()["message"].is_string(), "{}", answer.text);
         }
@@ -249,7 +244,7 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
     assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(refused));
     for route in routes {
         for headers in MINTS {
-            let answer = get_with(&broker, route, headers).await;
+            let answer = broker.get_with(route, headers).await;
             assert_eq!(answer.status, 200, "{route} {headers:?}");
             assert!(answer.json().is_object());
         }
@@ -261,10 +256,10 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
 async fn an_asterisk_allows_only_requests_that_a_page_makes_on_purpose() {
     let open = TestBroker::start(&[("CLIENT_URL", "*")]).await;
     for headers in MINTS_NOTHING {
-        assert_eq!(get_with(&open, "/api/turn-credentials", headers).await.status, 403, "{headers:?}");
+        assert_eq!(open.get_with("/api/turn-credentials", headers).await.status, 403, "{headers:?}");
     }
     for headers in MINTS {
-        assert_eq!(get_with(&open, "/api/turn-credentials", headers).await.status, 200, "{headers:?}");
+        assert_eq!(open.get_with("/api/turn-credentials", headers).await.status, 200, "{headers:?}");
     }
     let anywhere = mint_with_origin(&open, "https://anywhere.example").await;
     assert_eq!(anywhere.header("access-control-allow-origin"), Some("*"));
@@ -274,7 +269,7 @@ async fn an_asterisk_allows_only_requests_that_a_page_makes_on_purpose() {
 async fn other_routes_are_not_minting_and_may_be_prefetched() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/api/bandwidth-status", "/health", "/turn-client.js"] {
-        assert_eq!(get_with(&broker, path, &[("sec-purpose", "prefetch")]).await.status, 200, "{path}");
+        assert_eq!(broker.get_with(path, &[("sec-purpose", "prefetch")]).await.status, 200, "{path}");
     }
 }
 

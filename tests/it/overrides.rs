@@ -7,10 +7,6 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 
-async fn override_with(broker: &TestBroker, path: &str, body: Value) -> Answer {
-    broker.post(OPERATOR, path, body).await
-}
-
 /// The id in a grant token, as the log and the list of connections show it.
 async fn id_of(broker: &TestBroker, token: &str) -> String {
     broker.open(token, "c").await;
@@ -23,14 +19,14 @@ async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
     broker.open(REPORTER, "c").await;
     broker.advance(10);
-    let lowered = override_with(&broker, "/api/budget/limit", json!({"limitGB": 0.5})).await;
+    let lowered = broker.set_limit(0.5).await;
     assert_eq!(lowered.status, 200);
     let status = lowered.json();
     assert_eq!((&status["bandwidthLimitGB"], &status["status"]), (&json!(0.5), &json!("LIMIT_EXCEEDED")));
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
-    override_with(&broker, "/api/budget/limit", json!({"limitGB": 2})).await;
+    broker.set_limit(2).await;
     assert_eq!(broker.mint().await.status, 200);
-    let back = override_with(&broker, "/api/budget/limit", json!({"limitGB": null})).await;
+    let back = broker.set_limit(Value::Null).await;
     assert_eq!(back.json()["bandwidthLimitGB"], 1000);
 }
 
@@ -45,7 +41,7 @@ async fn an_invalid_order_changes_nothing_and_names_the_field_without_its_value(
         ("limit", json!({"limitGB": "5, expected secret"}), number),
         ("freeze", json!({"frozen": "x, expected secret"}), "Set `frozen` to a boolean"),
     ] {
-        let answer = override_with(&broker, &format!("/api/budget/{call}"), body.clone()).await;
+        let answer = broker.post(OPERATOR, &format!("/api/budget/{call}"), body.clone()).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{body}");
         let message = answer.json()["message"].as_str().unwrap().to_owned();
         assert!(message.starts_with(expected) && !message.contains("secret"), "{message}");
@@ -57,13 +53,13 @@ async fn an_invalid_order_changes_nothing_and_names_the_field_without_its_value(
 #[tokio::test]
 async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
-    let frozen = override_with(&broker, "/api/budget/freeze", json!({})).await.json();
+    let frozen = broker.post(OPERATOR, "/api/budget/freeze", json!({})).await.json();
     assert_eq!(frozen["frozen"], true);
     assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "DISABLED"));
     let answer = broker.mint().await.json();
     assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
     assert_eq!(cloudflare.history().mints(), 0);
-    let thawed = override_with(&broker, "/api/budget/freeze", json!({"frozen": false})).await.json();
+    let thawed = broker.freeze(false).await.json();
     assert_eq!(thawed["frozen"], false);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
 }
@@ -79,7 +75,7 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
     let renewal = tokio::spawn(Answer::of(renewal));
     let is_asked = async || cloudflare.history().mints() == 2;
     eventually("the provider is being asked", is_asked).await;
-    let revoked = override_with(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
+    let revoked = broker.revoke(&grant).await.json();
     assert_eq!(revoked["revoked"], true);
     cloudflare.release();
     let answer = renewal.await.unwrap().json();
@@ -93,9 +89,9 @@ async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_win
     let grant = {
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         let grant = broker.grant().await;
-        override_with(&broker, "/api/budget/limit", json!({"limitGB": 250})).await;
-        override_with(&broker, "/api/budget/freeze", json!({"frozen": true})).await;
-        let revoked = override_with(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await;
+        broker.set_limit(250).await;
+        broker.freeze(true).await;
+        let revoked = broker.revoke(&grant).await;
         assert_eq!(revoked.status, 200);
         broker.kill().await;
         grant
@@ -104,7 +100,7 @@ async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_win
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         let status = broker.status().await;
         assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(250), &json!(true)));
-        override_with(&broker, "/api/budget/freeze", json!({"frozen": false})).await;
+        broker.freeze(false).await;
         broker.advance(3_000);
         broker.mint().await;
         assert_eq!(broker.mint_with(&grant).await.status, 429, "a revoked grant cannot be renewed");
@@ -121,7 +117,7 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
     let token = broker.grant().await;
     let id = id_of(&broker, &token).await;
     let before = broker.status().await;
-    let revoked = override_with(&broker, &format!("/api/credentials/{id}/revoke"), json!({})).await.json();
+    let revoked = broker.revoke(&id).await.json();
     assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
     assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
     assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");
@@ -136,7 +132,7 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
     );
 
     // A token is accepted like an id. The provider does not know the credential any more.
-    let again = override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    let again = broker.revoke(&token).await.json();
     assert_eq!(again["provider"], "unknown");
 }
 
@@ -145,7 +141,7 @@ async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let token = broker.grant().await;
     cloudflare.next(Fault::ResetBeforeAnswer);
-    let revoked = override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    let revoked = broker.revoke(&token).await.json();
     assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
     broker.advance(80_000);
     let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&token);
@@ -158,15 +154,9 @@ async fn an_unknown_or_expired_credential_cannot_be_revoked() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let token = broker.grant().await;
     for name in ["AAAAAAAAAAAAAAAAAAAAAA", "nonsense"] {
-        assert_eq!(
-            override_with(&broker, &format!("/api/credentials/{name}/revoke"), json!({})).await.error(),
-            (404, "NOT_FOUND".into())
-        );
+        assert_eq!(broker.revoke(name).await.error(), (404, "NOT_FOUND".into()));
     }
     broker.advance(86_401);
     broker.app.account.tidy().await;
-    assert_eq!(
-        override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.status,
-        404
-    );
+    assert_eq!(broker.revoke(&token).await.status, 404);
 }

@@ -85,8 +85,7 @@ async fn the_overview_counts_responses_and_provider_calls() {
     broker.mint().await;
     cloudflare.next(Fault::NotFound404);
     broker.mint().await;
-    let foreign = broker.request(reqwest::Method::GET, "/api/turn-credentials");
-    foreign.header("origin", "https://elsewhere.example").send().await.unwrap();
+    broker.get_with("/api/turn-credentials", &[("origin", "https://elsewhere.example")]).await;
     broker.mint().await;
     broker.mint().await;
     broker.open(REPORTER, "c").await;

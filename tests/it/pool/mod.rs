@@ -11,7 +11,7 @@ mod fill;
 
 use crate::support::test_broker::START;
 use crate::support::{
-    Answer, FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, FakeCloudflare, Fault, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
 
 const READY: &str = "turn_broker_pool_ready";
@@ -92,26 +92,17 @@ async fn the_ttl_of_a_pooled_credential_counts_from_the_request_to_the_provider(
 }
 
 #[tokio::test]
-async fn a_request_for_another_ttl_is_minted_at_the_provider() {
+async fn a_pooled_credential_has_the_id_of_its_grant_and_can_be_revoked_and_another_ttl_is_minted() {
     let (cloudflare, broker) = with_pool(&[]).await;
-    let body = broker.get("/api/turn-credentials?ttl=600").await.json();
-    assert_eq!(body["ttl"], 600);
+    assert_eq!(broker.get("/api/turn-credentials?ttl=600").await.json()["ttl"], 600);
     assert_eq!(cloudflare.history().requests().last().unwrap().ttl, Some(600));
     assert_eq!(broker.metric(READY).await, Some(AHEAD));
-}
-
-#[tokio::test]
-async fn a_pooled_credential_has_the_id_of_its_grant_at_the_provider_and_can_be_revoked() {
-    let (cloudflare, broker) = with_pool(&[]).await;
-    let minted = broker.mint().await.json();
+    let revoked = broker.revoke(&broker.grant().await).await.json();
     assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
-    let path = format!("/api/credentials/{}/revoke", minted["grant"].as_str().unwrap());
-    let revoked = broker.post(OPERATOR, &path, json!({})).await.json();
     assert_eq!(revoked["provider"], "revoked");
-    let identifier = revoked["grant"].as_str().unwrap();
     let requests = cloudflare.history().requests();
-    let is_known = requests.iter().any(|request| request.custom_identifier.as_deref() == Some(identifier));
-    assert!(is_known, "{identifier} was never sent");
+    let mut identifiers = requests.iter().map(|request| request.custom_identifier.as_deref());
+    assert!(identifiers.any(|identifier| identifier == revoked["grant"].as_str()), "{revoked}");
 }
 
 #[tokio::test]

@@ -101,14 +101,19 @@ async fn what_a_trusted_proxy_of_the_first_replica_says_is_believed() {
     let (_database, _leader, standby) =
         pair(&[("SIGNALING", "rooms"), ("TRUSTED_PROXIES", "127.0.0.2")]).await;
     for (address, is_secure) in [("127.0.0.2", true), ("127.0.0.3", false)] {
-        let builder = client_builder().redirect(reqwest::redirect::Policy::none());
-        let client = builder.local_address(address.parse::<IpAddr>().unwrap()).build().unwrap();
-        let named = client.post(format!("{}/set-username", standby.url)).header("x-forwarded-proto", "https");
-        let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=ann");
-        let answer = Answer::of(named).await;
+        let answer = choose_name(&standby, address, &[("x-forwarded-proto", "https")]).await;
         let cookie = answer.header("set-cookie").unwrap();
         assert_eq!(cookie.contains("Secure"), is_secure, "{address}: {cookie}");
     }
+}
+
+/// Sends a form with a name from this address of this machine.
+async fn choose_name(replica: &TestReplica, from: &str, headers: &[(&str, &str)]) -> Answer {
+    let builder = client_builder().redirect(reqwest::redirect::Policy::none());
+    let client = builder.local_address(from.parse::<IpAddr>().unwrap()).build().unwrap();
+    let named = client.post(format!("{}/set-username", replica.url)).body("username=ann");
+    let named = named.header("content-type", "application/x-www-form-urlencoded");
+    Answer::of(headers.iter().fold(named, |named, (name, value)| named.header(*name, *value))).await
 }
 
 #[tokio::test]
@@ -186,17 +191,11 @@ async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
 async fn a_header_that_the_client_names_in_connection_reaches_the_leader() {
     let (_database, leader, standby) = pair(&[("SIGNALING", "rooms")]).await;
     for replica in [&leader, &standby] {
-        let client = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let named = client.post(format!("{}/set-username", replica.url));
-        let named = named.header("connection", "close, Cf-Access-Authenticated-User-Email");
-        let named = named.header("cf-access-authenticated-user-email", "ann");
-        let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=bob");
-        let answer = Answer::of(named).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.header("set-cookie")),
-            (302, None),
-            "the proxy has named it"
-        );
+        let header = "cf-access-authenticated-user-email";
+        let headers = [("connection", "close, Cf-Access-Authenticated-User-Email"), (header, "bob")];
+        let answer = choose_name(replica, "127.0.0.1", &headers).await;
+        let named_by_proxy = (302, None);
+        assert_eq!((answer.status.as_u16(), answer.header("set-cookie")), named_by_proxy);
     }
 }
 

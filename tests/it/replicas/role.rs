@@ -224,51 +224,6 @@ async fn a_standby_that_ends_closes_what_it_forwards() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_down_the_same_leader_goes_on() {
-    let (database, leader, standby) = pair(&[]).await;
-    for replica in [&leader, &standby] {
-        database.set_cut_off(&replica.url, true);
-    }
-    for _ in 0..4 {
-        standby.clock.advance(LEASE);
-        standby.has_looked().await;
-    }
-    assert_eq!(standby.get("/api/bandwidth-status").await.status, 200);
-    for replica in [&leader, &standby] {
-        database.set_cut_off(&replica.url, false);
-    }
-    eventually("it mints again", async || standby.mint().await.status == 200).await;
-    assert!(leader.leads().await && database.row().epoch == 1);
-}
-
-/// It ends the session of the leader, which comes back later than the standby.
-#[tokio::test]
-async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
-    let (database, leader, standby) = pair(&[]).await;
-    for is_noticed in [true, false] {
-        database.set_cut_off(&leader.url, true);
-        database.set_cut_off(&standby.url, is_noticed);
-        database.restart();
-        standby.has_looked().await;
-        database.set_cut_off(&standby.url, false);
-        for _ in 0..3 {
-            standby.step().await;
-        }
-        database.set_cut_off(&leader.url, false);
-        eventually("it mints again", async || standby.mint().await.status == 200).await;
-        assert!(leader.leads().await && database.row().epoch == 1, "{is_noticed}");
-    }
-    // If the leader ends, its session is enough again.
-    let seq = database.row().seq;
-    eventually("a write", async || database.row().seq > seq).await;
-    standby.has_looked().await;
-    leader.kill().await;
-    standby.has_looked().await;
-    standby.clock.advance(Duration::from_millis(500));
-    standby.until_it_leads().await;
-}
-
-#[tokio::test]
 async fn writes_that_the_database_has_lost_are_stated() {
     let (database, leader, standby) = pair(&[]).await;
     leader.mint().await;

@@ -23,10 +23,6 @@ pub(super) async fn with_keys(settings: &[(&str, &str)]) -> (FakeCloudflare, Tes
     with_cloudflare_and(&kept.chain(settings.iter().copied()).collect::<Vec<_>>()).await
 }
 
-fn get(broker: &TestBroker, path: &str) -> RequestBuilder {
-    broker.request(Method::GET, path)
-}
-
 async fn grants(broker: &TestBroker) -> Vec<Value> {
     let body = broker.operator("/api/grants?limit=1000").await.json();
     body["grants"].as_array().unwrap().clone()
@@ -59,7 +55,9 @@ async fn a_stolen_key_is_bounded_by_its_own_rate_and_another_key_is_not_touched(
         // Neither another address nor another route or user gives it more.
         let path = ["/api/turn-credentials", "/ice?service=turn", "/turn?service=turn"][request % 3];
         let from = format!("203.0.113.{request}");
-        let answer = Answer::of(get(&broker, path).bearer_auth(KEY).header("x-forwarded-for", from)).await;
+        let answer =
+            Answer::of(broker.request(Method::GET, path).bearer_auth(KEY).header("x-forwarded-for", from))
+                .await;
         match answer.status.as_u16() {
             200 => minted += 1,
             429 => refused += 1,
@@ -85,11 +83,15 @@ async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
         "/ice?service=turn",
         "/_matrix/client/v3/voip/turnServer",
     ] {
-        assert_eq!(Answer::of(foreign(get(&broker, path)).bearer_auth(KEY)).await.status, 200, "{path}");
+        assert_eq!(
+            Answer::of(foreign(broker.request(Method::GET, path)).bearer_auth(KEY)).await.status,
+            200,
+            "{path}"
+        );
     }
     for path in ["/turn?service=turn", "/ice?service=turn"] {
         for name in ["key", "api"] {
-            let request = foreign(get(&broker, &format!("{path}&username=ann&{name}={KEY}")));
+            let request = foreign(broker.request(Method::GET, &format!("{path}&username=ann&{name}={KEY}")));
             assert_eq!(Answer::of(request).await.status, 200, "{path} {name}");
         }
     }
@@ -112,7 +114,7 @@ async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
     }
     assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(4));
     // A key in the query of another route is not read.
-    let other = get(&broker, &format!("/api/turn-credentials?key={KEY}"));
+    let other = broker.request(Method::GET, &format!("/api/turn-credentials?key={KEY}"));
     assert_eq!(Answer::of(foreign(other)).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
 }
 
@@ -188,7 +190,7 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
     let long = "u".repeat(129);
     for query in ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"] {
-        let request = get(&broker, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
+        let request = broker.request(Method::GET, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
         assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
     }
 }
@@ -196,13 +198,13 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
 #[tokio::test]
 async fn the_limit_of_a_user_holds_for_those_of_a_key() {
     let (_cloudflare, broker) = with_keys(&[("USER_LIMIT_GB", "0.001")]).await;
-    let mint = |user: &str| get(&broker, &format!("/api/turn-credentials?user={user}")).bearer_auth(KEY);
-    let grant = Answer::of(mint("ann")).await.grant();
+    let mint = async |user: &str| broker.get_as(KEY, &format!("/api/turn-credentials?user={user}")).await;
+    let grant = mint("ann").await.grant();
     broker.open(&grant, "c").await;
     broker.advance(1);
     broker.heartbeat(&grant, "c", json!({"bytesReceived": 2_000_000})).await;
-    assert_eq!(Answer::of(mint("ann")).await.error(), (429, "USER_LIMIT_REACHED".into()));
-    assert_eq!(Answer::of(mint("bob")).await.status, 200);
+    assert_eq!(mint("ann").await.error(), (429, "USER_LIMIT_REACHED".into()));
+    assert_eq!(mint("bob").await.status, 200);
 }
 
 #[tokio::test]
@@ -230,7 +232,7 @@ async fn each_token_is_of_one_kind() {
     let (_cloudflare, broker) = with_keys(&[USERS]).await;
     assert_eq!(broker.operator("/metrics").await.status, 200);
     for token in [KEY, REPORTER] {
-        let answer = Answer::of(get(&broker, "/metrics").bearer_auth(token)).await;
+        let answer = broker.get_as(token, "/metrics").await;
         assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "no operator");
     }
     for token in [REPORTER, OPERATOR] {

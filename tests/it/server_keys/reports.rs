@@ -1,6 +1,6 @@
 //! Reports of servers with a key, and of pages that have a grant from one. 10 Mbps for 8 s are 10 MB.
 
-use super::{KEY, get, grants, with_keys};
+use super::{KEY, grants, with_keys};
 use crate::support::{Answer, TestBroker};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn grants_for(broker: &TestBroker, users: impl Iterator<Item = String>) ->
     let mut granted = vec![];
     for user in users {
         let path = format!("/api/turn-credentials?user={user}");
-        granted.push(Answer::of(get(broker, &path).bearer_auth(KEY)).await.grant());
+        granted.push(broker.get_as(KEY, &path).await.grant());
     }
     granted
 }

@@ -104,19 +104,6 @@ async fn the_list_says_what_the_grants_of_a_room_have_used() {
     assert_eq!((&row["key"], &row["bytes"]), (&json!("ayame/r"), &json!(used)));
 }
 
-/// A member only says that it is in a call, so its time is a claim.
-#[tokio::test]
-async fn the_members_of_one_address_share_its_allowance_for_claims() {
-    let broker = TestBroker::start(&[&RELAY[..], &[("CLAIMS_MBPS_PER_CLIENT", "2")]].concat()).await;
-    let (mut a, _b) = (join(&broker, "r").await, join(&broker, "r").await);
-    a.send(r#"{"type":"connected"}"#).await;
-    let open = async || broker.operator("/api/connections").await.json();
-    eventually("two connections", async || open().await["total"] == 2).await;
-    broker.advance(8);
-    assert_eq!(broker.used().await, 8 * 250_000, "the time of one of them");
-    assert_eq!(broker.overview().await["connections"]["claimsClamped"], 1);
-}
-
 #[tokio::test]
 async fn at_cloudflare_leaving_revokes_and_releases_nothing() {
     let (cloudflare, broker) = with_cloudflare_and(&[

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::assert_next;
 use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
-use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::socket_client::SocketClient;
 use crate::support::{Answer, OPERATOR, TestBroker, eventually};
 
@@ -221,44 +220,6 @@ async fn a_call_of_ayame_is_minted_for_the_users_who_register() {
         (grants["grants"].as_array().unwrap().len(), &grants["grants"][0]["call"]),
         (1, &json!("ayame/r"))
     );
-}
-
-#[tokio::test]
-async fn a_register_without_a_good_token_is_rejected() {
-    let broker = start(&REQUIRED).await;
-    block(&broker, "eve").await;
-    let (expired, eve) = (expired(), user_token("eve"));
-    for (key, code) in [
-        (None, "UNAUTHORIZED"),
-        (Some("app-key"), "UNAUTHORIZED"),
-        (Some(&*expired), "INVALID_TOKEN"),
-        (Some(&*eve), "USER_BLOCKED"),
-    ] {
-        let (mut socket, first) = registered(&broker, "r", key).await;
-        assert_eq!(first, json!({"type": "reject", "reason": code}));
-        assert_eq!(socket.closed().await, closed(1008, code));
-    }
-    assert_eq!(broker.operator("/api/grants").await.json()["grants"], json!([]));
-}
-
-#[tokio::test]
-async fn the_webhook_of_ayame_replaces_no_token_that_is_required() {
-    let webhook = FakeWebhook::start(&[Reply::Text(r#"{"allowed":true}"#)]).await;
-    let url = webhook.url();
-    let broker = start(&[REQUIRED[0], REQUIRED[1], ("AUTHN_WEBHOOK_URL", &url)]).await;
-    let ann = user_token("ann");
-    let (_a, first) = registered(&broker, "r", None).await;
-    assert_eq!(first, json!({"type": "reject", "reason": "UNAUTHORIZED"}));
-    let (_b, first) = registered(&broker, "r", Some(&ann)).await;
-    assert_eq!(first["type"], "accept");
-    let asked = webhook.history();
-    assert_eq!(
-        asked.iter().map(|request| request.json()["signalingKey"].clone()).collect::<Vec<_>>(),
-        [json!(ann)]
-    );
-    let grants = broker.operator("/api/grants?call=ayame/r").await.json();
-    let users: Vec<_> = grants["grants"].as_array().unwrap().iter().map(|grant| &grant["user"]).collect();
-    assert_eq!(users, ["ann"]);
 }
 
 #[tokio::test]

@@ -34,7 +34,6 @@ struct State {
     cut_off: BTreeSet<String>,
     /// How often each replica has begun to look at the row.
     looks: BTreeMap<String, u64>,
-    restarts: u64,
     /// The clock of a replica, and how far each of its writes advances it.
     slow: Option<(Arc<ManualClock>, Duration)>,
 }
@@ -50,15 +49,14 @@ impl FakeDatabase {
         let mut contents = Contents::default();
         contents.books.key = Some([7; 64]);
         let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
-        let (takeovers, history, replicas, cut_off, looks, restarts, slow) = Default::default();
-        let state = State { row, takeovers, contents, history, replicas, cut_off, looks, restarts, slow };
+        let (takeovers, history, replicas, cut_off, looks, slow) = Default::default();
+        let state = State { row, takeovers, contents, history, replicas, cut_off, looks, slow };
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// What a replica at this URL has of the database.
     pub(crate) fn electorate(&self, url: &str) -> FakeElectorate {
-        let restarts = self.lock().restarts;
-        FakeElectorate { database: self.clone(), url: url.to_owned(), restarts, connection: 0 }
+        FakeElectorate { database: self.clone(), url: url.to_owned(), is_cut_off: false, connection: 0 }
     }
 
     /// The row that says who leads.
@@ -84,13 +82,6 @@ impl FakeDatabase {
         } else {
             state.cut_off.remove(url)
         };
-    }
-
-    /// Ends all sessions.
-    pub(crate) fn restart(&self) {
-        let mut state = self.lock();
-        state.restarts += 1;
-        (state.row.has_session, state.row.has_written) = (false, false);
     }
 
     /// Makes each write take so long by this clock.
@@ -130,8 +121,8 @@ impl State {
 pub(crate) struct FakeElectorate {
     database: FakeDatabase,
     url: String,
-    /// The restarts before the last look.
-    restarts: u64,
+    /// Whether the last look failed.
+    is_cut_off: bool,
     connection: u64,
 }
 
@@ -154,9 +145,8 @@ impl Electorate for FakeElectorate {
     async fn observe(&mut self) -> Result<Observation, CutOff> {
         *self.database.lock().looks.entry(self.url.clone()).or_default() += 1;
         let reached = self.database.reach(&self.url);
-        let restarts = reached.as_ref().map_or(u64::MAX, |state| state.restarts);
-        self.connection += u64::from(restarts != self.restarts);
-        self.restarts = restarts;
+        self.connection += u64::from(reached.is_err() != self.is_cut_off);
+        self.is_cut_off = reached.is_err();
         let mut state = reached?;
         if state.replicas.iter().all(|replica| replica.url != self.url) {
             let (url, version) = (self.url.clone(), "1.2.3".into());

@@ -1,8 +1,7 @@
 //! Whose allowance a request counts against: that of its user and of its address, or that of anonymous callers.
 
 use crate::support::fake_issuer::{Signer, USERS, user_token};
-use crate::support::{Answer, TestBroker, with_cloudflare_and};
-use reqwest::Method;
+use crate::support::{TestBroker, with_cloudflare_and};
 
 use super::claims;
 
@@ -21,16 +20,12 @@ async fn the_rate_counts_for_each_user_and_ten_times_as_much_for_their_address()
     }
     let over = broker.mint_with(&user_token("user-10")).await;
     assert_eq!((over.error().0, over.header("ratelimit-limit")), (429, Some("20")), "the address");
-    let elsewhere =
-        broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "203.0.113.9");
-    assert_eq!(Answer::of(elsewhere.bearer_auth(user_token("user-11"))).await.status, 200);
-    let elsewhere =
-        broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "203.0.113.9");
-    assert_eq!(
-        Answer::of(elsewhere.bearer_auth(user_token("user-0"))).await.status,
-        429,
-        "a user is one everywhere"
-    );
+    for (user, status) in [("user-11", 200), ("user-0", 429)] {
+        let bearer = format!("Bearer {}", user_token(user));
+        let headers = [("x-forwarded-for", "203.0.113.9"), ("authorization", bearer.as_str())];
+        let elsewhere = broker.get_with("/api/turn-credentials", &headers).await;
+        assert_eq!(elsewhere.status, status, "a user is one everywhere");
+    }
     assert_eq!(broker.mint().await.status, 200, "callers without a user have an allowance of their own");
 }
 

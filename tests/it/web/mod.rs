@@ -6,7 +6,7 @@ pub(crate) mod pages;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::support::{Answer, TestBroker};
+use crate::support::TestBroker;
 use flate2::read::GzDecoder;
 use reqwest::Method;
 use serde_json::json;
@@ -19,12 +19,8 @@ const FILES: [(&str, &str, &str); 2] = [
     ("/turn-client.d.ts", "application/typescript; charset=utf-8", "export function createTurnClient("),
 ];
 
-async fn ask(broker: &TestBroker, path: &str, header: (&str, &str)) -> Answer {
-    Answer::of(broker.request(Method::GET, path).header(header.0, header.1)).await
-}
-
 #[tokio::test]
-async fn the_module_and_its_types_have_their_content_types() {
+async fn a_client_keeps_the_module_and_its_types_for_an_hour_and_then_revalidates() {
     let broker = TestBroker::start(&[]).await;
     for (path, content_type, holds) in FILES {
         let answer = broker.get(path).await;
@@ -35,34 +31,30 @@ async fn the_module_and_its_types_have_their_content_types() {
     }
     let script = broker.get("/turn-client.js").await;
     assert_eq!(script.header("x-typescript-types"), Some("/turn-client.d.ts"));
+
+    for (path, ..) in FILES {
+        let first = broker.get(path).await;
+        assert_eq!(first.header("cache-control"), Some("public, max-age=3600"), "{path}");
+        let tag = first.header("etag").unwrap();
+        for known in [tag.to_owned(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = broker.get_with(path, &[("if-none-match", &known)]).await;
+            assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{known}");
+            for name in ["etag", "cache-control", "access-control-allow-origin"] {
+                assert_eq!(again.header(name), first.header(name), "{name}");
+            }
+        }
+        let other = broker.get_with(path, &[("if-none-match", "\"other\"")]).await;
+        assert_eq!((other.status.as_u16(), other.text), (200, first.text.clone()));
+    }
 }
 
 #[tokio::test]
 async fn any_origin_may_import_the_module() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     for (path, ..) in FILES {
-        let answer = ask(&broker, path, ("origin", "https://elsewhere.example")).await;
+        let answer = broker.get_with(path, &[("origin", "https://elsewhere.example")]).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-    }
-}
-
-#[tokio::test]
-async fn a_client_keeps_the_module_for_an_hour_and_then_revalidates() {
-    let broker = TestBroker::start(&[]).await;
-    for (path, ..) in FILES {
-        let first = broker.get(path).await;
-        assert_eq!(first.header("cache-control"), Some("public, max-age=3600"), "{path}");
-        let tag = first.header("etag").unwrap();
-        for known in [tag.to_owned(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
-            let again = ask(&broker, path, ("if-none-match", &known)).await;
-            assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{known}");
-            for name in ["etag", "cache-control", "access-control-allow-origin"] {
-                assert_eq!(again.header(name), first.header(name), "{name}");
-            }
-        }
-        let other = ask(&broker, path, ("if-none-match", "\"other\"")).await;
-        assert_eq!((other.status.as_u16(), other.text), (200, first.text.clone()));
     }
 }
 
@@ -85,7 +77,8 @@ async fn package(broker: &TestBroker) -> (Vec<u8>, BTreeMap<String, String>) {
 }
 
 #[tokio::test]
-async fn the_package_has_the_module_its_types_and_the_brokers_version() {
+async fn the_package_has_the_module_its_types_and_the_brokers_version_and_its_readme_links_to_its_own_files()
+{
     let broker = TestBroker::start(&[]).await;
     let (_, files) = package(&broker).await;
     let names: Vec<_> = files.keys().filter_map(|name| name.strip_prefix("package/")).collect();
@@ -101,11 +94,7 @@ async fn the_package_has_the_module_its_types_and_the_brokers_version() {
     assert_eq!((&manifest["name"], &manifest["type"]), (&json!("turn-broker-client"), &json!("module")));
     let exported = json!({"types": "./turn-client.d.ts", "default": "./turn-client.js"});
     assert_eq!(manifest["exports"]["."], exported);
-}
 
-#[tokio::test]
-async fn links_in_the_readme_of_the_package_lead_to_its_own_files() {
-    let (_, files) = package(&TestBroker::start(&[]).await).await;
     let links = files["package/README.md"].split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0);
     let own: Vec<_> = links.filter(|link| !link.starts_with("https://") && !link.starts_with('#')).collect();
     assert!(own.len() >= 3, "{own:?}");

@@ -50,16 +50,3 @@ async fn a_room_ends_with_either_member_and_can_be_used_again() {
     assert_eq!(next(&mut b).await, closed(1000, "invalid JSON"));
     assert_eq!([next(&mut a).await, next(&mut a).await], [bye(), closed(1000, "peer closing")]);
 }
-
-#[tokio::test]
-async fn a_drain_says_bye_and_closes_with_1001() {
-    let (_cloudflare, broker) = with_ayame(&[]).await;
-    let [mut a, mut b] = pair(&broker, "r").await;
-    let mut waiting = open(&broker).await;
-    broker.shut_down();
-    for socket in [&mut a, &mut b] {
-        assert_eq!([next(socket).await, next(socket).await], [bye(), closed(1001, "shutting down")]);
-    }
-    assert_eq!(next(&mut waiting).await, closed(1001, "shutting down"));
-    broker.finish().await;
-}

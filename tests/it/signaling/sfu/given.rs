@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{at, sent};
 use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::FakeSfu;
-use crate::support::{Answer, OPERATOR, TestBroker};
+use crate::support::{Answer, TestBroker};
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -71,18 +71,14 @@ async fn an_outage_of_the_sfu_costs_a_browser_one_credential_a_minute_and_its_ne
 async fn a_credential_is_given_again_only_to_the_same_spender_and_while_it_would_be_minted() {
     let (_sfu, broker) = start().await;
     let mut browser = Browser { broker: &broker, cookie: None };
-    let post = async |path: &str, body: serde_json::Value| {
-        let answer = broker.post(OPERATOR, path, body).await;
-        assert!(answer.status.is_success(), "{path}: {}", answer.text);
-    };
     let first = browser.credential(ICE_SERVERS, None).await;
-    post("/api/budget/freeze", json!({})).await;
+    assert_eq!(broker.freeze(true).await.status, 200);
     assert_eq!(browser.credential(ICE_SERVERS, None).await, None, "while minting is stopped");
-    post("/api/budget/freeze", json!({ "frozen": false })).await;
+    assert_eq!(broker.freeze(false).await.status, 200);
     assert_eq!(browser.credential(ICE_SERVERS, None).await, first);
 
     let grant = first.as_ref().unwrap().split(':').nth(1).unwrap();
-    post(&format!("/api/credentials/{grant}/revoke"), json!({})).await;
+    assert_eq!(broker.revoke(grant).await.status, 200);
     let second = browser.credential(ICE_SERVERS, None).await;
     assert!(second.is_some() && second != first, "it was revoked");
 

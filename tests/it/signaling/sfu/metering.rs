@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Page, error, start};
 use crate::support::fake_sfu::{SFU_SECRET, SfuFault};
-use crate::support::{OPERATOR, TestBroker, eventually};
+use crate::support::{TestBroker, eventually};
 
 /// One track has 80 Mbps, which are 10 MB a second.
 pub(super) const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
@@ -72,8 +72,7 @@ async fn a_spent_budget_closes_what_pulls_by_force_and_a_higher_limit_opens_it_a
     let ice = broker.get("/partytracks/generate-ice-servers").await;
     assert_eq!(ice.status, 200);
 
-    let raised = broker.request(Method::POST, "/api/budget/limit").bearer_auth(OPERATOR);
-    assert!(raised.json(&json!({ "limitGB": 2 })).send().await.unwrap().status().is_success());
+    assert_eq!(broker.set_limit(2).await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
 }
 
@@ -93,8 +92,7 @@ async fn a_close_that_fails_is_tried_again() {
 async fn while_minting_is_stopped_running_pulls_go_on_and_new_ones_wait() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = call(&broker).await;
-    let freeze = broker.request(Method::POST, "/api/budget/freeze").bearer_auth(OPERATOR);
-    assert!(freeze.send().await.unwrap().status().is_success());
+    assert_eq!(broker.freeze(true).await.status, 200);
     assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
     assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1));
 }

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
-use super::{Page, error, start};
+use super::{Page, error, sent, start};
 use crate::support::fake_sfu::SfuFault;
 use crate::support::{Answer, COTURN, OPERATOR, TestBroker, eventually};
 
@@ -60,27 +60,6 @@ async fn each_byte_has_the_name_of_its_user_label_address_and_call() {
     let grant = &grants["grants"][0];
     assert_eq!((&grant["source"], &grant["live"]), (&json!("sfu"), &json!(true)), "{grants}");
     assert_eq!((&grant["call"], &grant["bytes"]), (&json!("sfu/r"), &json!(2_400 * MB)));
-}
-
-#[tokio::test]
-async fn a_user_over_the_limit_is_closed_by_force_and_pulls_nothing_more() {
-    let (sfu, broker) = start(&[RATE, USERS, ("USER_LIMIT_GB", "5")]).await;
-    let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);
-    assert_eq!(a.push().await.status, 200);
-    for page in [&b, &c] {
-        assert_eq!(page.pull(&a).await.status, 200);
-        broker.advance(240);
-    }
-    broker.advance(60);
-    eventually("ann's is closed", async || sfu.tracks(&b.session) == 0).await;
-    assert_eq!(sfu.tracks(&c.session), 1, "bob has used less");
-    assert_eq!(error(&b.pull(&a).await), (429, "user_limit_reached".into()));
-    let rows = broker.operator("/api/spenders?by=user").await.json();
-    assert_eq!(
-        (&rows["spenders"][0]["key"], &rows["spenders"][0]["bytes"]),
-        (&json!("ann"), &json!(5_400 * MB))
-    );
-    assert_eq!(c.pull(&a).await.status, 200);
 }
 
 #[tokio::test]
@@ -204,4 +183,28 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 410);
     assert_eq!(error(&c.pull(&a).await), (410, "session_gone".into()));
     assert_eq!(a.pull(&b).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
+    let (_sfu, broker) = start(&[("SFU_LOCK", "on")]).await;
+    let mut cookies: Vec<(String, String)> = vec![];
+    for n in 0..60 {
+        broker.advance(1);
+        let header: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = sent(&broker, Method::POST, "/partytracks/sessions/new?correlationId=r", "203.0.113.1");
+        let answer = Answer::of(request.header("cookie", header.join("; "))).await;
+        assert_eq!(answer.status, 201, "session {n}: {}", answer.text);
+        for set in answer.headers.get_all("set-cookie") {
+            let (name, rest) = set.to_str().unwrap().split_once('=').unwrap();
+            let (value, attributes) = rest.split_once(';').unwrap();
+            cookies.retain(|(known, _)| known != name);
+            if !attributes.contains("Max-Age=0;") {
+                assert!(attributes.contains("Max-Age=172800;"), "{attributes}");
+                cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        broker.advance(30);
+    }
+    assert!((10..40).contains(&cookies.len()), "{}", cookies.len());
 }

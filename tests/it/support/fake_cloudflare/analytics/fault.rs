@@ -9,7 +9,7 @@ use super::super::faults::{Delivery, Fault, Outcome, html_page, redirect};
 use super::super::provider::Answer;
 use super::usage::Distortion;
 
-/// A fault, or an inexact response.
+/// A fault, or an incomplete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnalyticsFault {
     /// 200 with one unspecific error, and `data` null.
@@ -48,8 +48,6 @@ pub(crate) enum AnalyticsFault {
     ResetBeforeAnswer,
     /// 302 to a path of ours that would answer; see `History::redirect_hits`.
     Redirect,
-    /// Only this share of each count, 0 to 100 percent, so that counts fall.
-    Falling(u8),
     /// The newest minutes are missing: this many, counted from the newest entry.
     Late(u16),
     /// The good answer with this `Date` header.
@@ -60,7 +58,6 @@ impl AnalyticsFault {
     /// The share of the usage that this fault returns.
     pub(super) fn distortion(self) -> Distortion {
         match self {
-            Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
             Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
             Self::NarrowerThan(hours) => Distortion { hours_min: hours, ..Distortion::NONE },
@@ -101,8 +98,7 @@ impl AnalyticsFault {
                 each_dataset(body, |rows| rows.as_array().into_iter().flatten().rev().cloned().collect());
             }),
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
-            Self::Falling(_)
-            | Self::Late(_)
+            Self::Late(_)
             | Self::WiderThan(_)
             | Self::NarrowerThan(_)
             | Self::Latency(_)

@@ -46,8 +46,6 @@ struct Entry {
 /// The share of the usage that is returned.
 #[derive(Clone, Copy)]
 pub(super) struct Distortion {
-    /// 0 to 100.
-    pub(super) percent: u8,
     /// How many of the newest minutes are missing, counted from the newest entry.
     pub(super) late: u16,
     /// The longest span of a query, in days.
@@ -79,12 +77,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0, now: None };
-
-    /// The returned part of a sum.
-    fn of(self, bytes: u64) -> u64 {
-        bytes * u64::from(self.percent) / 100
-    }
+    pub(super) const NONE: Self = Self { late: 0, days_max: u16::MAX, hours_min: 0, now: None };
 }
 
 impl Usage {
@@ -141,9 +134,7 @@ impl Usage {
             };
             order.iter().map(by).fold(Ordering::Equal, Ordering::then)
         });
-        let group = |(of, (egress, ingress)): (Vec<String>, (u64, u64))| {
-            selected(field, of, distortion.of(egress), distortion.of(ingress))
-        };
+        let group = |(of, (egress, ingress))| selected(field, of, egress, ingress);
         Ok(groups.into_iter().take(limit).map(group).collect())
     }
 }
