@@ -53,7 +53,7 @@ async fn an_invalid_order_changes_nothing_and_names_the_field_without_its_value(
 #[tokio::test]
 async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
-    let frozen = broker.post(OPERATOR, "/api/budget/freeze", json!({})).await.json();
+    let frozen = broker.freeze(true).await.json();
     assert_eq!(frozen["frozen"], true);
     assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "DISABLED"));
     let answer = broker.mint().await.json();

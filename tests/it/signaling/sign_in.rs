@@ -67,6 +67,11 @@ fn closed(code: u16, reason: &str) -> (u16, String) {
     (code, reason.to_owned())
 }
 
+/// A socket opens, and is closed with this code and reason.
+async fn assert_closed(opened: Result<SocketClient, (u16, String)>, code: u16, reason: &str) {
+    assert_eq!(opened.unwrap().closed().await, closed(code, reason));
+}
+
 async fn block(broker: &TestBroker, user: &str) {
     let blocked = broker.post(OPERATOR, &format!("/api/users/{user}/block"), json!({})).await;
     assert_eq!(blocked.status, StatusCode::OK);
@@ -90,10 +95,8 @@ async fn a_bad_token_closes_every_socket_also_where_none_is_needed() {
         let broker = start(settings).await;
         for path in OTHERS.into_iter().chain([AYAME]) {
             for token in [expired(), forged()] {
-                let mut socket = open(&broker, path, &token).await.unwrap();
-                assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
-                let mut socket = open_with_header(&broker, path, &token).await.unwrap();
-                assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
+                assert_closed(open(&broker, path, &token).await, 1008, "INVALID_TOKEN").await;
+                assert_closed(open_with_header(&broker, path, &token).await, 1008, "INVALID_TOKEN").await;
             }
         }
     }
@@ -114,8 +117,7 @@ async fn a_token_has_up_to_8000_bytes_in_each_protocol() {
     let (longest, too_long) = longest_and_too_long();
     for path in OTHERS.into_iter().chain([AYAME]) {
         assert!(open(&broker, path, &longest).await.is_ok(), "{path}");
-        let mut socket = open(&broker, path, &too_long).await.unwrap();
-        assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
+        assert_closed(open(&broker, path, &too_long).await, 1008, "INVALID_TOKEN").await;
     }
     let (_socket, accepted) = registered(&broker, "r", Some(&longest)).await;
     assert_eq!(accepted["type"], "accept");
@@ -251,8 +253,7 @@ async fn a_blocked_user_opens_no_socket() {
     let broker = start(&[USERS]).await;
     block(&broker, "eve").await;
     for path in OTHERS.into_iter().chain([AYAME]) {
-        let mut socket = open(&broker, path, &user_token("eve")).await.unwrap();
-        assert_eq!(socket.closed().await, closed(1008, "USER_BLOCKED"), "{path}");
+        assert_closed(open(&broker, path, &user_token("eve")).await, 1008, "USER_BLOCKED").await;
     }
 }
 
@@ -290,8 +291,7 @@ async fn while_the_keys_cannot_be_fetched_a_socket_is_told_to_try_again() {
     let url = issuer.url();
     let broker = start(&[("AUTH_JWKS_URL", &url)]).await;
     let token = signer.sign(Some("a"), &json!({"sub": "ann", "exp": NOW + 3_600}));
-    let mut socket = open(&broker, OTHERS[2], &token).await.unwrap();
-    assert_eq!(socket.closed().await, closed(1013, "OVERLOADED"));
+    assert_closed(open(&broker, OTHERS[2], &token).await, 1013, "OVERLOADED").await;
 }
 
 #[tokio::test]

@@ -77,8 +77,7 @@ async fn package(broker: &TestBroker) -> (Vec<u8>, BTreeMap<String, String>) {
 }
 
 #[tokio::test]
-async fn the_package_has_the_module_its_types_and_the_brokers_version_and_its_readme_links_to_its_own_files()
-{
+async fn the_package_has_the_module_the_brokers_version_and_a_readme_with_links_to_its_own_files() {
     let broker = TestBroker::start(&[]).await;
     let (_, files) = package(&broker).await;
     let names: Vec<_> = files.keys().filter_map(|name| name.strip_prefix("package/")).collect();

@@ -100,16 +100,6 @@ async fn a_browser_revalidates_a_page_and_its_files_each_time() {
     }
 }
 
-#[tokio::test]
-async fn without_an_operator_the_dashboard_does_not_exist() {
-    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
-    for path in ["/dashboard", "/dashboard/main.js", "/dashboard/page.css"] {
-        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
-        assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
-    }
-    assert_eq!(broker.get("/relay-check").await.status, 200);
-}
-
 /// The links of the navigation: their targets, and which one is that of the page itself.
 fn links(page: &str) -> Vec<(String, bool)> {
     let (_, rest) = page.split_once("<nav class=\"pages\"").expect("a navigation");
