@@ -1,6 +1,7 @@
 //! What one client can do with false reports: it mints as much as the rate limit allows, opens every connection that it can,
 //! and always reports the highest count.
 
+mod calls;
 mod shares;
 mod stopped;
 
