@@ -10,6 +10,8 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
+# shellcheck source=tests/deploy/checks.sh
+. tests/deploy/checks.sh
 # shellcheck source=tests/documented.sh
 . tests/documented.sh
 
@@ -58,21 +60,6 @@ for n in 1 2 3; do replica $n & done
 } >"$work/nginx.conf"
 sed 's|one:3001 two:3001|127.0.0.1:3001 127.0.0.1:3002 127.0.0.1:3003|' docs/Caddyfile.replicas >"$work/Caddyfile"
 
-failed=0
-# check NAME COMMAND...: says how it went, and goes on.
-check() {
-    name=$1
-    shift
-    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
-}
-# soon COMMAND...: within 30 s.
-soon() {
-    for _ in $(seq 300); do
-        "$@" && return
-        sleep 0.1
-    done
-    return 1
-}
 is_at() { curl -sf --max-time 2 -o /dev/null "http://127.0.0.1:$1$2" 2>/dev/null; }
 leads() {
     for n in 1 2 3; do if is_at $((3000 + n)) /leader; then leader=$n && return; fi; done

@@ -10,6 +10,8 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
+# shellcheck source=tests/deploy/checks.sh
+. tests/deploy/checks.sh
 
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo 'run this as root: it makes networks' >&2 && exit 1; }
@@ -73,21 +75,6 @@ machine two 10.0.0.12
 PUBLIC_URL=https://localhost XDG_DATA_HOME=$work/certificates XDG_CONFIG_HOME=$work \
     "$unpacked/usr/bin/caddy" run --config docs/Caddyfile.replicas --adapter caddyfile >"$work/caddy.log" 2>&1 &
 
-failed=0
-# check NAME COMMAND...: says how it went, and goes on.
-check() {
-    name=$1
-    shift
-    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
-}
-# soon COMMAND...: within 30 s.
-soon() {
-    for _ in $(seq 60); do
-        "$@" && return
-        sleep 0.5
-    done
-    return 1
-}
 ask() { curl -sf --max-time 10 --cacert "$work/certificates/caddy/pki/authorities/local/root.crt" "$@"; }
 is_at() { curl -sf --max-time 1 "http://$1:3001$2" >/dev/null 2>&1; }
 mints() { ask --max-time 2 https://localhost/api/turn-credentials >/dev/null 2>&1; }
