@@ -23,32 +23,97 @@ impl Severity {
     }
 }
 
-/// What can go wrong, and be over again. [`FaultFacts::sentence`] says what each is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
-#[expect(missing_docs, reason = "the sentence of each says what it is")]
-pub enum Fault {
-    NoReports,
-    NoAnalytics,
-    AnalyticsStale,
-    AssumptionBroken,
-    CoturnUnreachable,
-    CountsUnknown,
-    CountsMissing,
-    NoProbe,
-    CountsLate,
-    MintingOff,
-    PromisedInFull,
-    ProxyNotTrusted,
-    ProviderDown,
-    NotLeading,
-    NotDurable,
-    ClockWrong,
-    ClockAhead,
-    ClockDisagrees,
-    LedgerNew,
-    LedgerIncomplete,
-    BoundAboveLimit,
-    SessionsUnseen,
+macro_rules! faults {
+    ($($fault:ident: $severity:ident, $code:literal $(, alerts $begins:literal $ends:literal)? $(, at $section:literal)?;
+        $sentence:literal, $first_step:literal;)*) => {
+        /// What can go wrong, and be over again. [`FaultFacts::sentence`] says what each is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
+        #[expect(missing_docs, reason = "the sentence of each says what it is")]
+        pub enum Fault { $($fault),* }
+
+        impl Fault {
+            /// What is said about it.
+            pub const fn facts(self) -> FaultFacts {
+                match self {
+                    $(Self::$fault => FaultFacts {
+                        $(events: Some(($begins, $ends)),)?
+                        $(section: $section,)?
+                        ..FaultFacts::hint($code, Severity::$severity, $sentence, $first_step)
+                    }),*
+                }
+            }
+        }
+    };
+}
+
+// Each with its severity and the code of its hint, the names of its alerts, its part of the dashboard, its sentence and its first step.
+faults! {
+    NoReports: Critical, "NO_REPORTS";
+        "No client has reported a connection: the estimate cannot see usage.",
+        "Report connections from the page or the app server (POST /api/connections).";
+    NoAnalytics: Warning, "NO_ANALYTICS";
+        "Cloudflare's own count is not set up in full.",
+        "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
+    AnalyticsStale: Warning, "ANALYTICS_STALE", alerts "analytics.stale" "analytics.fresh";
+        "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
+        "Run turn-broker doctor: it reads the count once and says what is wrong.";
+    AssumptionBroken: Critical, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
+        "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
+        "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.";
+    CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
+        "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
+        "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
+    CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders";
+        "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
+        "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.";
+    CountsMissing: Warning, "COUNTS_MISSING";
+        "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
+        "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
+    NoProbe: Info, "NO_PROBE";
+        "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
+        "Set RELAY_PROBE=on, and allow UDP from the broker to turn.cloudflare.com.";
+    CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled";
+        "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
+        "Set ANALYTICS_LAG_SECONDS to the lag that the hint COUNTS_LATE states, and restart.";
+    MintingOff: Critical, "DISABLED";
+        "Minting is stopped: new callers get STUN only.",
+        "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
+    PromisedInFull: Critical, "PROMISED_IN_FULL";
+        "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
+        "Wait for the next count or the reset, raise the limit, or shorten the tail.";
+    ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";
+        "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
+        "Add the address to TRUSTED_PROXIES, if it is that of your proxy.";
+    ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
+        "The TURN provider issues no credentials.",
+        "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
+    NotLeading: Critical, "NOT_LEADING";
+        "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
+        "Check the database with turn-broker doctor.";
+    NotDurable: Warning, "NOT_DURABLE";
+        "The ledger is in memory only: a restart loses this period's usage.",
+        "Set STATE_DIR.";
+    ClockWrong: Warning, "CLOCK_WRONG";
+        "The machine's clock contradicts the ledger, which keeps its own time.",
+        "Run turn-broker doctor, and correct the machine's clock if it is wrong.";
+    ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right";
+        "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
+        "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.";
+    ClockDisagrees: Warning, "CLOCK_DISAGREES";
+        "The time is uncertain, so usage can pass the limit by more than the status says.",
+        "Run turn-broker doctor, correct the machine's clock if it is wrong, and wait.";
+    LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
+        "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
+        "Wait, or replace the TURN key to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
+    LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete";
+        "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
+        "Wait, or replace the TURN key or secret to end the unknown credentials sooner.";
+    BoundAboveLimit: Warning, "BOUND_ABOVE_LIMIT";
+        "Usage can pass the limit.",
+        "Wait until some credentials have ended, or raise the limit.";
+    SessionsUnseen: Warning, "SESSIONS_UNSEEN";
+        "Nobody knows how long sessions of a source last, and nothing counts or ends them, so usage can pass the limit by more than the status says.",
+        "Set COTURN_CLI, or for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS: how long its credentials, and sessions after them, last at most. Then restart.";
 }
 
 /// What is said about a fault.
@@ -99,157 +164,6 @@ impl Fault {
     pub fn found(self, detail: impl Into<String>) -> FoundFault {
         FoundFault { fault: self, detail: detail.into() }
     }
-
-    /// What is said about it.
-    #[expect(clippy::too_many_lines, reason = "a table")]
-    pub const fn facts(self) -> FaultFacts {
-        match self {
-            Self::NoReports => FaultFacts::hint(
-                "NO_REPORTS",
-                Severity::Critical,
-                "No client has reported a connection: the estimate cannot see usage.",
-                "Report connections from the page or the app server (POST /api/connections).",
-            ),
-            Self::NoAnalytics => FaultFacts::hint(
-                "NO_ANALYTICS",
-                Severity::Warning,
-                "Cloudflare's own count is not set up in full.",
-                "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).",
-            ),
-            Self::AnalyticsStale => FaultFacts::hint(
-                "ANALYTICS_STALE",
-                Severity::Warning,
-                "The provider's own count of usage cannot be read, so the newest usage is only an estimate.",
-                "Run turn-broker doctor: it reads the count once and says what is wrong.",
-            )
-            .alerts("analytics.stale", "analytics.fresh"),
-            Self::AssumptionBroken => FaultFacts::hint(
-                "ASSUMPTION_BROKEN",
-                Severity::Critical,
-                "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
-                "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart.",
-            )
-            .alerts("assumption.broken", "assumption.holds")
-            .at("spenders"),
-            Self::CoturnUnreachable => FaultFacts::hint(
-                "ASSUMPTION_BROKEN",
-                Severity::Critical,
-                "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
-                "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.",
-            )
-            .alerts("coturn.unreachable", "coturn.reachable"),
-            Self::CountsUnknown => FaultFacts::hint(
-                "UNKNOWN_BYTES",
-                Severity::Warning,
-                "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
-                "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.",
-            )
-            .alerts("counts.unknown", "counts.known")
-            .at("spenders"),
-            Self::CountsMissing => FaultFacts::hint(
-                "COUNTS_MISSING",
-                Severity::Warning,
-                "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
-                "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.",
-            ),
-            Self::NoProbe => FaultFacts::hint(
-                "NO_PROBE",
-                Severity::Info,
-                "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
-                "Set RELAY_PROBE=on, and allow UDP from the broker to turn.cloudflare.com.",
-            ),
-            Self::CountsLate => FaultFacts::hint(
-                "COUNTS_LATE",
-                Severity::Warning,
-                "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
-                "Set ANALYTICS_LAG_SECONDS to the lag that the hint COUNTS_LATE states, and restart.",
-            )
-            .alerts("counts.late", "counts.settled"),
-            Self::MintingOff => FaultFacts::hint(
-                "DISABLED",
-                Severity::Critical,
-                "Minting is stopped: new callers get STUN only.",
-                "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.",
-            ),
-            Self::PromisedInFull => FaultFacts::hint(
-                "PROMISED_IN_FULL",
-                Severity::Critical,
-                "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
-                "Wait for the next count or the reset, raise the limit, or shorten the tail.",
-            ),
-            Self::ProxyNotTrusted => FaultFacts::hint(
-                "PROXY_NOT_TRUSTED",
-                Severity::Warning,
-                "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
-                "Add the address to TRUSTED_PROXIES, if it is that of your proxy.",
-            ),
-            Self::ProviderDown => FaultFacts::hint(
-                "PROVIDER_DOWN",
-                Severity::Critical,
-                "The TURN provider issues no credentials.",
-                "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.",
-            )
-            .alerts("provider.down", "provider.up")
-            .at("alerts-card"),
-            Self::NotLeading => FaultFacts::hint(
-                "NOT_LEADING",
-                Severity::Critical,
-                "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
-                "Check the database with turn-broker doctor.",
-            ),
-            Self::NotDurable => FaultFacts::hint(
-                "NOT_DURABLE",
-                Severity::Warning,
-                "The ledger is in memory only: a restart loses this period's usage.",
-                "Set STATE_DIR.",
-            ),
-            Self::ClockWrong => FaultFacts::hint(
-                "CLOCK_WRONG",
-                Severity::Warning,
-                "The machine's clock contradicts the ledger, which keeps its own time.",
-                "Run turn-broker doctor, and correct the machine's clock if it is wrong.",
-            ),
-            Self::ClockAhead => FaultFacts::hint(
-                "CLOCK_WRONG",
-                Severity::Critical,
-                "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
-                "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.",
-            )
-            .alerts("clock.ahead", "clock.right"),
-            Self::ClockDisagrees => FaultFacts::hint(
-                "CLOCK_DISAGREES",
-                Severity::Warning,
-                "The time is uncertain, so usage can pass the limit by more than the status says.",
-                "Run turn-broker doctor, correct the machine's clock if it is wrong, and wait.",
-            ),
-            Self::LedgerNew => FaultFacts::hint(
-                "LEDGER_NEW",
-                Severity::Warning,
-                "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
-                "Wait, or replace the TURN key to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.",
-            )
-            .alerts("ledger.new", "ledger.known"),
-            Self::LedgerIncomplete => FaultFacts::hint(
-                "LEDGER_LOST_WRITES",
-                Severity::Warning,
-                "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
-                "Wait, or replace the TURN key or secret to end the unknown credentials sooner.",
-            )
-            .alerts("ledger.incomplete", "ledger.complete"),
-            Self::BoundAboveLimit => FaultFacts::hint(
-                "BOUND_ABOVE_LIMIT",
-                Severity::Warning,
-                "Usage can pass the limit.",
-                "Wait until some credentials have ended, or raise the limit.",
-            ),
-            Self::SessionsUnseen => FaultFacts::hint(
-                "SESSIONS_UNSEEN",
-                Severity::Warning,
-                "Nobody knows how long sessions of a source last, and nothing counts or ends them, so usage can pass the limit by more than the status says.",
-                "Set COTURN_CLI, or for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS: how long its credentials, and sessions after them, last at most. Then restart.",
-            ),
-        }
-    }
 }
 
 impl FaultFacts {
@@ -260,14 +174,6 @@ impl FaultFacts {
         first_step: &'static str,
     ) -> Self {
         Self { code, events: None, severity, sentence, first_step, section: "budget" }
-    }
-
-    const fn at(self, section: &'static str) -> Self {
-        Self { section, ..self }
-    }
-
-    const fn alerts(self, begins: &'static str, ends: &'static str) -> Self {
-        Self { events: Some((begins, ends)), ..self }
     }
 }
 

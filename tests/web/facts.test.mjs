@@ -51,9 +51,9 @@ const pages = new Map(documents.map((path) => [path, described(path)]));
 const describing = (name) => documents.filter((path) => pages.get(path).has(name));
 
 const settings = all('.env.example', /^(?:# )?([A-Z][A-Z0-9_]+)=/gm);
-const hints = all('src/alert/fault.rs', /FaultFacts::hint\(\s*"(\w+)"/g);
+const hints = all('src/alert/fault.rs', /^    \w+: \w+, "(\w+)"/gm);
 const alerts = [
-  ...all('src/alert/fault.rs', /\.alerts\("([\w.]+)", "([\w.]+)"\)/g),
+  ...all('src/alert/fault.rs', / alerts "([\w.]+)" "([\w.]+)"/g),
   ...all('src/alert/event.rs', /Self::\w+ => "([a-z.]+)"/g),
   ...[50, 80, 95, 100].map((percent) => `budget.used_${percent}`),
 ];
