@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::App;
-use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
+use crate::telemetry::log::LostLines;
+use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::error::ApiError;
 use turn_ledger::Timestamp;
 
@@ -15,8 +16,7 @@ use turn_ledger::Timestamp;
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
-    let text = app.metrics.render(&figures(&app)).map_err(|_| ApiError::internal())?;
-    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+    rendered(&app.metrics, &figures(&app))
 }
 
 fn figures(app: &App) -> ScrapedFigures {
@@ -25,116 +25,90 @@ fn figures(app: &App) -> ScrapedFigures {
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
     let mut now = ScrapedFigures::default();
-    now.process_start(seconds(app.started_at));
     add_budget(app, &mut now);
     add_service(app, &mut now);
     now
+}
+
+/// Adds gauges, each with its help and its value.
+macro_rules! gauges {
+    ($now:expr; $($name:ident $help:literal $value:expr;)*) => {
+        $($now.gauge(stringify!($name), $help, $value);)*
+    };
 }
 
 /// What the ledger knows.
 fn add_budget(app: &App, now: &mut ScrapedFigures) {
     let snapshot = app.account.snapshot();
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
-    let as_of = measured.as_of.map_or(0, seconds);
-    let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
-    gauge("used_bytes", "Billed bytes of this period, best figure", figures.used.get());
-    gauge(
-        "committed_bytes",
-        "Billed bytes of this period, worst case at the assumed rate",
-        figures.committed.get(),
-    );
-    let bound = figures.overshoot_bound().get();
-    gauge("overshoot_bound_bytes", "Bytes by which live credentials can take usage past the limit", bound);
-    gauge("limit_bytes", "The limit in force", figures.limit.get());
-    gauge("reset_timestamp_seconds", "When the period ends, seconds since 1970", seconds(figures.period.end));
-    let counted = measured.bytes.get();
-    gauge("measured_bytes", "Bytes of this period that providers themselves counted", counted);
-    gauge(
-        "measured_as_of_timestamp_seconds",
-        "Until when they counted, seconds since 1970; 0 without a count",
-        as_of,
-    );
-    gauge(
-        "measured_stale",
-        "1 while an enabled count could not be read for 10 minutes",
-        u64::from(measured.is_stale()),
-    );
-    gauge(
-        "bound_holds",
-        "0 while the bound cannot be relied on",
-        u64::from(app.account.bound_holds(&snapshot)),
-    );
     let lag =
         app.cloudflare_meter.as_ref().map(|meter| measured.late_counts.map_or(meter.lag, |late| late.lag));
-    gauge(
-        "analytics_lag_seconds",
-        "Age of the newest minute that Cloudflare is asked for; above `ANALYTICS_LAG_SECONDS`, set that to it",
-        lag.unwrap_or_default().as_secs(),
-    );
-    gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
-    gauge("grants_live", "Live credentials of all sources, tail included", snapshot.live_grants);
     let (ended, (rows, folded)) =
         app.account.read(|books| (books.grants().ended_count(), books.grants().left().counts()));
-    gauge(
-        "grants_ended",
-        "Ended credentials that are kept until the period ends, 50,000 at most",
-        from_usize(ended),
-    );
-    gauge(
-        "spender_rows",
-        "Sums by spender of credentials that have left the table, 50,000 at most",
-        from_usize(rows),
-    );
-    gauge(
-        "spenders_folded",
-        "Such sums that lost their name since the start, because there were too many",
-        folded,
-    );
-    gauge(
-        "unknown_bytes",
-        "Bytes of this period that a provider counted under unknown identifiers",
-        snapshot.unknown_bytes.get(),
-    );
-    gauge(
-        "connections_open",
-        "Open connections, 200,000 at most; 0 while credentials are minted: no client reports",
-        from_usize(snapshot.open_connections),
-    );
+    gauges! { now;
+        used_bytes "Billed bytes of this period, best figure" figures.used.get();
+        committed_bytes "Billed bytes of this period, worst case at the assumed rate" figures.committed.get();
+        overshoot_bound_bytes "Bytes by which live credentials can take usage past the limit" figures.overshoot_bound().get();
+        limit_bytes "The limit in force" figures.limit.get();
+        reset_timestamp_seconds "When the period ends, seconds since 1970" seconds(figures.period.end);
+        measured_bytes "Bytes of this period that providers themselves counted" measured.bytes.get();
+        measured_as_of_timestamp_seconds "Until when they counted, seconds since 1970; 0 without a count" measured.as_of.map_or(0, seconds);
+        measured_stale "1 while an enabled count could not be read for 10 minutes" u64::from(measured.is_stale());
+        bound_holds "0 while the bound cannot be relied on" u64::from(app.account.bound_holds(&snapshot));
+        analytics_lag_seconds
+            "Age of the newest minute that Cloudflare is asked for; above `ANALYTICS_LAG_SECONDS`, set that to it"
+            lag.unwrap_or_default().as_secs();
+        frozen "1 while the operator has stopped minting" u64::from(snapshot.frozen);
+        grants_live "Live credentials of all sources, tail included" snapshot.live_grants;
+        grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" from_usize(ended);
+        spender_rows "Sums by spender of credentials that have left the table, 50,000 at most" from_usize(rows);
+        spenders_folded "Such sums that lost their name since the start, because there were too many" folded;
+        unknown_bytes "Bytes of this period that a provider counted under unknown identifiers" snapshot.unknown_bytes.get();
+        connections_open
+            "Open connections, 200,000 at most; 0 while credentials are minted: no client reports"
+            from_usize(snapshot.open_connections);
+    }
 }
 
 /// What the other parts of this process know.
 fn add_service(app: &App, now: &mut ScrapedFigures) {
     let pool = app.mint.pool_counts();
-    let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
-    gauge("signaling_sockets", "Open signaling sockets, 4,096 at most", from_usize(app.signaling.sockets()));
     let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
-    gauge("sfu_sessions", "Sessions of the SFU, 8,192 at most", from_usize(sfu_sessions));
-    gauge(
-        "sfu_pulled_tracks",
-        "Tracks and data channels that sessions of the SFU pull",
-        from_usize(sfu_tracks),
-    );
-    gauge(
-        "rate_limit_clients",
-        "Clients with their own row in the rate limiter",
-        from_usize(app.rate_limit.clients()),
-    );
-    let breaker = app.mint.breaker_state().gauge();
-    gauge("breaker_state", "The provider's circuit breaker: 0 closed, 1 half-open, 2 open", breaker);
-    let is_up = u64::from(app.mint.provider_is_up() != Some(false));
-    gauge("provider_up", "0 while the provider does not mint", is_up);
-    gauge("pool_ready", "Credentials minted ahead and not yet issued", pool.ready);
-    gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
-    gauge(
-        "leads",
-        "1 while this replica leads, and without `DATABASE_URL`",
-        u64::from(app.account.holds_lease()),
-    );
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
-    gauge("epoch", "How often the lead has changed; 0 without `DATABASE_URL`", epoch);
-    gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());
+    gauges! { now;
+        signaling_sockets "Open signaling sockets, 4,096 at most" from_usize(app.signaling.sockets());
+        sfu_sessions "Sessions of the SFU, 8,192 at most" from_usize(sfu_sessions);
+        sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" from_usize(sfu_tracks);
+        rate_limit_clients "Clients with their own row in the rate limiter" from_usize(app.rate_limit.clients());
+        breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
+        provider_up "0 while the provider does not mint" u64::from(app.mint.provider_is_up() != Some(false));
+        pool_ready "Credentials minted ahead and not yet issued" pool.ready;
+        ledger_failing "1 while the ledger cannot be written" u64::from(!app.account.is_writable());
+        epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;
+    }
+    add_process(now, app.started_at, app.account.holds_lease(), &app.lost_lines);
     now.counter("pool_handed_out", "Credentials minted ahead and issued", pool.handed_out);
     now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
+}
+
+/// What a standby knows, too.
+pub(super) fn add_process(
+    now: &mut ScrapedFigures,
+    started_at: Timestamp,
+    leads: bool,
+    lost_lines: &LostLines,
+) {
+    now.process_start(seconds(started_at));
+    gauges! { now;
+        leads "1 while this replica leads, and without `DATABASE_URL`" u64::from(leads);
+        log_lines_lost "Log lines dropped because the reader was too slow" lost_lines.count();
+    }
+}
+
+/// The response.
+pub(super) fn rendered(metrics: &Metrics, now: &ScrapedFigures) -> Result<Response, ApiError> {
+    let text = metrics.render(now).map_err(|_| ApiError::internal())?;
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 
 /// Seconds since 1970.

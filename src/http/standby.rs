@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::header::ORIGIN;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
@@ -20,12 +20,13 @@ use super::JsonResult;
 use super::envelope::{finish, known_method};
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
+use super::metrics::{add_process, rendered};
 use super::operator::check_operator;
 use super::origin;
 use super::request_log::is_polled;
 use crate::app::process::Standby;
 use crate::forward::PassedOn;
-use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
+use crate::telemetry::metrics::{RequestLabels, ScrapedFigures};
 use turn_base::body::{BodyLimit, read};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::id::REQUEST_ID;
@@ -133,13 +134,6 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
     check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
     let mut now = ScrapedFigures::default();
-    now.process_start(u64::try_from(standby.started_at.as_secs()).unwrap_or(0));
-    now.gauge("leads", "1 while this replica leads, and without `DATABASE_URL`", 0);
-    now.gauge(
-        "log_lines_lost",
-        "Log lines dropped because the reader was too slow",
-        standby.lost_lines.count(),
-    );
-    let text = standby.metrics.render(&now).map_err(|_| ApiError::internal())?;
-    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+    add_process(&mut now, standby.started_at, false, &standby.lost_lines);
+    rendered(&standby.metrics, &now)
 }
