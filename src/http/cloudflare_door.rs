@@ -20,7 +20,6 @@ use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_k
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::ice::url::IceUrl;
 use crate::mint::{IceResponse, Revocation};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
@@ -84,7 +83,8 @@ pub struct CloudflareServerBody {
     responses((status = 201, description = "ICE servers. If no source can mint: public STUN servers.", body = CloudflareServersBody))
 )]
 pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| CloudflareServersBody { ice_servers: servers(&app, answer) }).await
+    mint(&app, request, |answer| CloudflareServersBody { ice_servers: answer.servers(&app.stun).clone() })
+        .await
 }
 
 /// Returns one ICE server in Cloudflare's older format.
@@ -97,7 +97,8 @@ pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Res
     responses((status = 201, description = "An ICE server. If no source can mint: public STUN servers, without credential.", body = CloudflareServerBody))
 )]
 pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| CloudflareServerBody { ice_servers: in_one(&servers(&app, answer)) }).await
+    mint(&app, request, |answer| CloudflareServerBody { ice_servers: answer.servers(&app.stun).in_one() })
+        .await
 }
 
 /// Revokes a credential that this server key has minted.
@@ -182,25 +183,6 @@ impl CloudflareMintRequest {
         let user = named.map(|name| checked_user(&name)).transpose()?;
         Ok(ServerMint { ttl, user, label: None, region: None })
     }
-}
-
-fn servers(app: &App, answer: IceResponse) -> IceServerList {
-    match answer {
-        IceResponse::Minted(minted) => minted.ice_servers,
-        IceResponse::Stun(_) => app.stun.clone(),
-    }
-}
-
-/// One entry: the first credential, with its URLs and those that need none.
-fn in_one(servers: &IceServerList) -> IceServer {
-    let username = servers.username();
-    let usable = servers
-        .as_slice()
-        .iter()
-        .filter(|server| server.username.is_none() || server.username.as_deref() == username);
-    let urls: Vec<IceUrl> = usable.clone().flat_map(|server| server.urls.clone()).collect();
-    let credential = usable.clone().find_map(|server| server.credential.clone());
-    IceServer { urls, username: username.map(str::to_owned), credential }
 }
 
 /// Whether the route is one of Cloudflare's API.

@@ -76,10 +76,8 @@ pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
 
 /// The budget, or the limit of the user or of the server key, has no room.
 pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
-    match refusal.limited {
-        Some(of) if of.kind == LimitKind::User => return user_limit_reached(refusal, of),
-        Some(of) => return key_limit_reached(refusal, of),
-        None => {}
+    if let Some(of) = refusal.limited {
+        return limit_reached(refusal, of);
     }
     let figures = &refusal.figures;
     let limit = plain_number(figures.limit.as_gb());
@@ -108,30 +106,24 @@ pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     with_figures(error, refusal, figures.used, limit)
 }
 
-fn user_limit_reached(refusal: &Refusal, user: LimitUsage) -> ApiError {
-    let limit = plain_number(user.limit.as_gb());
-    let state = if user.is_spent() {
-        "has been reached. Please wait until next month."
-    } else {
-        "is reserved in full by credentials already issued to you. Please try again later."
+fn limit_reached(refusal: &Refusal, of: LimitUsage) -> ApiError {
+    let limit = plain_number(of.limit.as_gb());
+    let state = |whose: &str| {
+        if of.is_spent() {
+            "has been reached. Please wait until next month.".to_owned()
+        } else {
+            format!("is reserved in full by credentials already issued {whose}. Please try again later.")
+        }
     };
-    let error = ApiError::new(Code::UserLimitReached, "User limit reached")
-        .message(format!("Your monthly bandwidth limit of {limit} GB {state}"))
-        .remedy("Raise USER_LIMIT_GB if users may spend more.");
-    with_figures(error, refusal, user.used, limit)
-}
-
-fn key_limit_reached(refusal: &Refusal, key: LimitUsage) -> ApiError {
-    let limit = plain_number(key.limit.as_gb());
-    let state = if key.is_spent() {
-        "has been reached. Please wait until next month."
-    } else {
-        "is reserved in full by credentials already issued with it. Please try again later."
+    let error = match of.kind {
+        LimitKind::User => ApiError::new(Code::UserLimitReached, "User limit reached")
+            .message(format!("Your monthly bandwidth limit of {limit} GB {}", state("to you")))
+            .remedy("Raise USER_LIMIT_GB if users may spend more."),
+        LimitKind::Server => ApiError::new(Code::KeyLimitReached, "Server key limit reached")
+            .message(format!("Monthly bandwidth limit of {limit} GB of this server key {}", state("with it")))
+            .remedy("Raise its limit in SERVER_KEY_LIMITS if this server may spend more."),
     };
-    let error = ApiError::new(Code::KeyLimitReached, "Server key limit reached")
-        .message(format!("Monthly bandwidth limit of {limit} GB of this server key {state}"))
-        .remedy("Raise its limit in SERVER_KEY_LIMITS if this server may spend more.");
-    with_figures(error, refusal, key.used, limit)
+    with_figures(error, refusal, of.used, limit)
 }
 
 /// The same with what was used of a limit in GB, and when to try again.

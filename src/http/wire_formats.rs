@@ -173,11 +173,8 @@ pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<R
     )
 )]
 pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
-    let body = |answer, query: StunnerQuery| StunnerBody {
-        ice_servers: match answer {
-            IceResponse::Minted(minted) => minted.ice_servers,
-            IceResponse::Stun(_) => app.stun.clone(),
-        },
+    let body = |answer: IceResponse, query: StunnerQuery| StunnerBody {
+        ice_servers: answer.servers(&app.stun).clone(),
         ice_transport_policy: query.policy,
     };
     mint(&app, request, body).await
@@ -254,17 +251,12 @@ fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
 /// The list in a format that has only one credential: the first one and its TURN URLs. Without a TURN URL, the URLs that need none, because
 /// programs such as Janus take the first URL for a TURN server.
 fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
-    let username = servers.username();
-    let usable = servers
-        .as_slice()
-        .iter()
-        .filter(|server| server.username.is_none() || server.username.as_deref() == username);
+    let IceServer { urls, username, credential } = servers.in_one();
     let has_relay = servers.relays();
-    let uris = usable.clone().flat_map(|server| &server.urls).filter(|url| !has_relay || url.relays());
-    let password = usable.clone().find_map(|server| server.credential.clone());
+    let uris = urls.iter().filter(|url| !has_relay || url.relays());
     TurnRestBody {
-        username: username.unwrap_or_default().to_owned(),
-        password: password.unwrap_or_default(),
+        username: username.unwrap_or_default(),
+        password: credential.unwrap_or_default(),
         ttl: ttl.as_secs(),
         uris: uris.map(ToString::to_string).collect(),
     }

@@ -157,6 +157,17 @@ impl IceServerList {
         self.0.iter().find_map(|server| server.username.as_deref())
     }
 
+    /// The first credential, with its URLs and those that need none.
+    pub fn in_one(&self) -> IceServer {
+        let username = self.username();
+        let usable = self.0.iter();
+        let usable =
+            usable.filter(|server| server.username.is_none() || server.username.as_deref() == username);
+        let urls = usable.clone().flat_map(|server| server.urls.clone()).collect();
+        let credential = usable.clone().find_map(|server| server.credential.clone());
+        IceServer { urls, username: username.map(str::to_owned), credential }
+    }
+
     /// Whether any entry relays.
     pub fn relays(&self) -> bool {
         self.urls().any(IceUrl::relays)

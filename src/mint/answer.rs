@@ -61,3 +61,13 @@ pub enum IceResponse {
     /// Public STUN servers. Without a reason, STUN is the first source.
     Stun(Option<DegradedReason>),
 }
+
+impl IceResponse {
+    /// Its servers. `stun`: those of the settings.
+    pub fn servers<'a>(&'a self, stun: &'a IceServerList) -> &'a IceServerList {
+        match self {
+            Self::Minted(minted) => &minted.ice_servers,
+            Self::Stun(_) => stun,
+        }
+    }
+}
