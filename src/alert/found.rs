@@ -70,7 +70,7 @@ fn about_count(disbelief: Disbelief) -> &'static str {
             "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."
         }
         Disbelief::Unproven => {
-            "For an hour, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."
+            "For 58 minutes, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."
         }
     }
 }

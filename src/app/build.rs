@@ -262,10 +262,15 @@ impl Parts<'_> {
     }
 
     /// Any key that mints.
-    fn prober(&self) -> Option<Cloudflare> {
+    fn prober(&self) -> Option<MintingApi> {
         let cloudflare = self.config.ice.cloudflare.as_ref().filter(|_| self.config.meter.probes)?;
         let key = cloudflare.keys.iter().find(|key| key.weight > 0)?;
-        Some(Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token))
+        Some(self.minting_api(cloudflare, key))
+    }
+
+    fn minting_api(&self, cloudflare: &CloudflareConfig, key: &TurnKeyConfig) -> MintingApi {
+        let client = self.provider_client();
+        MintingApi::Cloudflare(Cloudflare::new(client, &cloudflare.api_base, &key.id, &key.token))
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
@@ -331,9 +336,7 @@ impl Parts<'_> {
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
         let key = |key: &TurnKeyConfig| {
-            let api = Cloudflare::new(self.provider_client(), &cloudflare.api_base, &key.id, &key.token);
-            let api = MintingApi::Cloudflare(api);
-            Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
+            Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key), self.clock()))
         };
         let keys = cloudflare.keys.iter().map(key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())

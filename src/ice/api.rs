@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::call;
 use super::cloudflare::{self, Cloudflare};
 use super::http_ice::{self, HttpIce, Listed};
 use turn_base::http_client::CallError;
@@ -35,13 +36,13 @@ impl MintingApi {
         within: Duration,
         trace: Option<TraceParent>,
     ) -> Result<Listed, CallError> {
-        match self {
-            Self::Cloudflare(api) => {
-                let servers = api.mint(ttl, identifier, within, trace).await?;
-                Ok(Listed { servers, life: None })
+        let attempt = || async {
+            match self {
+                Self::Cloudflare(api) => api.mint(ttl, identifier, trace).await,
+                Self::Http(api) => api.mint().await,
             }
-            Self::Http(api) => api.mint(within).await,
-        }
+        };
+        call::within(within, attempt).await
     }
 
     /// Revokes the credential with this user name. `false` if the provider does not know it, or takes no revocations.

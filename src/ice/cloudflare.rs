@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::call;
+use super::http_ice::Listed;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{Api, CallError, ProviderClient};
 use turn_base::request::trace::{TRACEPARENT, TraceParent};
@@ -66,16 +67,20 @@ impl Cloudflare {
         Self(Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token))
     }
 
-    /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call ends `within` this time, and
-    /// carries on the caller's `trace`.
-    pub async fn mint(
+    /// Mints one credential with this lifetime, in one attempt. The provider stores `identifier` with it. The call carries on the caller's
+    /// `trace`.
+    pub(super) async fn mint(
         &self,
         ttl: Duration,
         identifier: &str,
-        within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<IceServerList, CallError> {
-        call::within(within, || self.attempt(ttl, identifier, trace)).await
+    ) -> Result<Listed, CallError> {
+        let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
+        let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
+        let request = self.0.call(Method::POST, &["generate-ice-servers"]);
+        let request = request.headers(trace.into_iter().collect()).json(&asked);
+        let servers = parse(&call::read(self.0.send(request).await?).await?)?;
+        Ok(Listed { servers, life: None })
     }
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
@@ -86,19 +91,6 @@ impl Cloudflare {
             Err(error) if error.status() == Some(404) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    async fn attempt(
-        &self,
-        ttl: Duration,
-        identifier: &str,
-        trace: Option<TraceParent>,
-    ) -> Result<IceServerList, CallError> {
-        let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
-        let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
-        let request = self.0.call(Method::POST, &["generate-ice-servers"]);
-        let request = request.headers(trace.into_iter().collect()).json(&asked);
-        parse(&call::read(self.0.send(request).await?).await?)
     }
 }
 

@@ -46,12 +46,8 @@ impl HttpIce {
         Self { client, url, method, authorization }
     }
 
-    /// Asks for a list. The call ends `within` this time.
-    pub async fn mint(&self, within: Duration) -> Result<Listed, CallError> {
-        call::within(within, || self.attempt()).await
-    }
-
-    async fn attempt(&self) -> Result<Listed, CallError> {
+    /// Asks for a list, in one attempt.
+    pub(super) async fn mint(&self) -> Result<Listed, CallError> {
         parse(&call::read(self.client.send(self.request()).await?).await?)
     }
 

@@ -21,7 +21,7 @@ mod spans;
 mod tail;
 
 use crate::account::Account;
-use crate::ice::cloudflare::Cloudflare;
+use crate::ice::api::MintingApi;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
@@ -49,7 +49,7 @@ pub struct CloudflareMeter {
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
     /// The key with which probes are made; `None` without `RELAY_PROBE` or without a key.
-    pub prober: Option<Cloudflare>,
+    pub prober: Option<MintingApi>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// What the queries have shown.

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use super::lateness::Span;
+use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
-use crate::ice::cloudflare::{Cloudflare, OWN_IDENTIFIERS};
+use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
 use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
@@ -104,9 +105,9 @@ impl CloudflareMeter {
 }
 
 /// Relays with a new credential. `None` if there is none.
-async fn relay(key: &Cloudflare, minute: Minute) -> Option<Result<(), RelayError>> {
-    let servers = key.mint(TTL, &identifier(minute), DEADLINE, None).await.ok()?;
-    let Some(way) = way(&servers) else { return Some(Err(RelayError::Unreachable)) };
+async fn relay(key: &MintingApi, minute: Minute) -> Option<Result<(), RelayError>> {
+    let listed = key.mint(TTL, &identifier(minute), DEADLINE, None).await.ok()?;
+    let Some(way) = way(&listed.servers) else { return Some(Err(RelayError::Unreachable)) };
     let relayed = timeout(RELAY_MAX, relay_over(way)).await;
     Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
 }
