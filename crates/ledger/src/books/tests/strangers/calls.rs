@@ -37,7 +37,7 @@ fn the_members_of_calls_of_one_address_are_charged_at_most_its_rate() {
                 world.broker.books.heartbeat(*member, "m", Report::default()).unwrap();
             }
         }
-        assert_eq!(world.used(), 22_500_000_000, "50 Mbps for an hour, not 64 times 2 Mbps");
+        assert_eq!(world.broker.used(), 22_500_000_000, "50 Mbps for an hour, not 64 times 2 Mbps");
         assert!(world.broker.books.snapshot().counts.clamped > 0);
 
         world.mint(&mut client).unwrap();
