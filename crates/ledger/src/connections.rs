@@ -131,8 +131,8 @@ impl Connections {
         Ok(self.report(grants, caller, &name, report, now))
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another one's connection is unknown.
-    /// To the reporter it is not: what others hold under its name changes nothing.
+    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another grant's connection is unknown.
+    /// What others hold under the same name changes nothing for the reporter, and what the reporter holds nothing for a grant.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -141,7 +141,7 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Option<Entry<Closed>>, ReportError> {
         let Some(name) = self.find(caller, id) else {
-            let is_anothers = caller != Caller::Reporter && self.named(id).next().is_some();
+            let is_anothers = caller != Caller::Reporter && self.named(id).any(|name| name.grant().is_some());
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, &name, now))

@@ -94,6 +94,16 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
 }
 
 #[test]
+fn a_grant_may_close_twice_beside_a_connection_of_the_reporter_with_the_same_name() {
+    let mut table = opened(&[(1, "c")]);
+    table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    assert!(table.close(client(1), "c", at(1)).unwrap().is_some());
+    assert_eq!(table.close(client(1), "c", at(1)), Ok(None));
+    assert_eq!(table.close(client(2), "c", at(1)), Ok(None), "it belongs to no grant");
+    assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
+}
+
+#[test]
 fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
     let mut table = opened(&[(1, "c"), (2, "c")]);
     assert_eq!(table.close(Caller::Reporter, "c", at(1)), Ok(None));
