@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
+INCLUDED = re.compile(r'#\[path = "([^"]+)"\]')
 LICENSE = re.compile(r"[\w.+-]+(?: WITH [\w.-]+)?")
 
 metadata = json.load(sys.stdin)
@@ -29,10 +30,14 @@ def is_allowed(expression):
 
 
 def sources(package):
-    """The text of all Rust files of one of our packages, without those of the packages inside it."""
+    """The text of all Rust files of one of our packages, and of files that they include, without those of the packages inside it."""
     root = Path(package["manifest_path"]).parent
     folders = [root / name for name in ("src", "tests", "examples", "benches")]
-    return "\n".join(path.read_text() for folder in folders for path in folder.rglob("*.rs"))
+    paths = [path.resolve() for folder in folders for path in folder.rglob("*.rs")]
+    for path in paths:  # which grows
+        included = [(path.parent / name).resolve() for name in INCLUDED.findall(path.read_text())]
+        paths += [each for each in included if each not in paths]
+    return "\n".join(path.read_text() for path in paths)
 
 
 for package in metadata["packages"]:

@@ -51,7 +51,7 @@ const pages = new Map(documents.map((path) => [path, described(path)]));
 const describing = (name) => documents.filter((path) => pages.get(path).has(name));
 
 const settings = all('.env.example', /^(?:# )?([A-Z][A-Z0-9_]+)=/gm);
-const hints = all('src/alert/fault.rs', /^    \w+: \w+, "(\w+)"/gm);
+const hints = all('src/alert/fault.rs', /^ {4}\w+: \w+, "(\w+)"/gm);
 const alerts = [
   ...all('src/alert/fault.rs', / alerts "([\w.]+)" "([\w.]+)"/g),
   ...all('src/alert/event.rs', /Self::\w+ => "([a-z.]+)"/g),
