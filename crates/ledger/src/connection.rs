@@ -83,6 +83,9 @@ pub struct Connection {
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
     pub spender: Option<Arc<Spender>>,
+    /// The highest billed count that the reporter itself has said; `None` from a restart to its next report.
+    #[serde(skip)]
+    vouched: Option<u64>,
 }
 
 /// A span of time.
@@ -136,6 +139,7 @@ impl Connection {
             claimed: ByteCount::ZERO,
             settled_millis: 0,
             spender: None,
+            vouched: Some(0),
         };
         let mut changes = vec![];
         if !connection.is_direct() {
@@ -211,6 +215,27 @@ impl Connection {
         }
         self.last_seen = now;
         changes
+    }
+
+    /// What the reporter's own count grows by with its next report, at most what a relay carries for one client. What a page says plays no part,
+    /// but after a restart the highest count of all stands in for the reporter's last one.
+    pub(crate) fn vouched_growth(
+        &mut self,
+        report: Report,
+        now: Timestamp,
+        billed: BilledDirections,
+    ) -> ByteCount {
+        let of_reporter = Self {
+            bytes_sent: report.bytes_sent.unwrap_or(0),
+            bytes_received: report.bytes_received.unwrap_or(0),
+            ..self.clone()
+        };
+        let Some(said) = of_reporter.claim_in(report, billed) else { return ByteCount::ZERO };
+        let before = self.vouched.or_else(|| self.claim_in(report, billed)).unwrap_or(0);
+        let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
+        let said = said.min(u64::try_from(most).unwrap_or(u64::MAX)).max(before);
+        self.vouched = Some(said);
+        ByteCount::new(said.saturating_sub(before))
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.

@@ -232,6 +232,8 @@ impl Connections {
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.name.grant();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
+        let billed = self.rules.billed;
+        let vouched = caller.is_vouched().then(|| connection.vouched_growth(report, now, billed));
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         let changes = connection.charges(changes);
@@ -240,8 +242,8 @@ impl Connections {
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
-        if caller.is_vouched() && report.bytes_received.is_some() {
-            grants.vouch(grant, &charge);
+        if let Some(after) = vouched.filter(|growth| *growth > ByteCount::ZERO) {
+            grants.vouch(grant, &ConnectionCharge { before: ByteCount::ZERO, after, from, at: now });
         }
         self.schedule(name, due);
         Entry { value: (), changes, clamped }

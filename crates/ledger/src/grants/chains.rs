@@ -78,7 +78,7 @@ impl Grants {
         self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
     }
 
-    /// The rate that counts have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the assumed one.
+    /// The rate that counts or app servers have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the assumed one.
     pub(crate) fn judged_rate(&self, source: IceSource, renewed: GrantId) -> u64 {
         let first = || self.chain_of(renewed, source).first().copied();
         let first = if self.chains.judged.is_empty() { None } else { first() };
@@ -164,7 +164,13 @@ impl Grants {
             let raised = |time: PromisedTime| time.per_minute.max(per_minute);
             row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
         };
-        let changes = grants.iter().filter_map(|id| self.change_promise(*id, raise)).collect();
+        let mut changes = vec![];
+        for id in grants {
+            let promised = self.any(*id).and_then(|row| row.promised);
+            if promised.is_some_and(|time| time.per_minute < per_minute) {
+                changes.extend(self.change_promise(*id, raise));
+            }
+        }
         let of_source = self.chains.judged.iter().filter(|((of, _), _)| *of == source);
         let sum = |sum: Excess, (_, excess): (_, &Excess)| Excess {
             bytes: sum.bytes.plus(excess.bytes),
@@ -217,7 +223,7 @@ impl Grants {
     }
 }
 
-/// What is promised of a chain of which counts have shown this rate, in bytes per minute.
+/// What is promised of a chain that has shown this rate, in bytes per minute.
 fn promised_at(rate: BitRate) -> u64 {
     rate.min(RELAY_RATE_MAX).per_minute()
 }
