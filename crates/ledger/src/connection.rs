@@ -16,6 +16,7 @@ use crate::minute_usage::Basis;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
+use crate::traffic::Traffic;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::{BilledDirections, UsageRules};
@@ -225,13 +226,10 @@ impl Connection {
         now: Timestamp,
         billed: BilledDirections,
     ) -> ByteCount {
-        let of_reporter = Self {
-            bytes_sent: report.bytes_sent.unwrap_or(0),
-            bytes_received: report.bytes_received.unwrap_or(0),
-            ..self.clone()
-        };
-        let Some(said) = of_reporter.claim_in(report, billed) else { return ByteCount::ZERO };
-        let before = self.vouched.or_else(|| self.claim_in(report, billed)).unwrap_or(0);
+        let Some(highest) = self.claim_in(report, billed) else { return ByteCount::ZERO };
+        let before = self.vouched.unwrap_or(highest);
+        let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
+        let said = traffic.billed(billed).get();
         let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
         let said = said.min(u64::try_from(most).unwrap_or(u64::MAX)).max(before);
         self.vouched = Some(said);

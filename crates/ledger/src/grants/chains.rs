@@ -78,7 +78,8 @@ impl Grants {
         self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
     }
 
-    /// The rate that counts or app servers have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the assumed one.
+    /// The rate that counts or app servers have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the
+    /// assumed one.
     pub(crate) fn judged_rate(&self, source: IceSource, renewed: GrantId) -> u64 {
         let first = || self.chain_of(renewed, source).first().copied();
         let first = if self.chains.judged.is_empty() { None } else { first() };
