@@ -26,7 +26,7 @@ export async function until(what, probe) {
     });
     if (found) return found;
     if (Date.now() > end) throw new Error(`waited ${SECONDS_MAX} s for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
 
