@@ -29,12 +29,11 @@ globalThis.shared = {
   },
 
   write(room, name, value) { rooms.get(room).doc.getMap('names').set(name, value); },
-  disconnect(room) { rooms.get(room).provider.disconnect(); },
-  connect(room) { rooms.get(room).provider.connect(); },
   /** A provider that is only destroyed keeps its socket. */
   leave(room) {
-    this.disconnect(room);
-    rooms.get(room).provider.destroy();
+    const { provider } = rooms.get(room);
+    provider.disconnect();
+    provider.destroy();
   },
 
   look(room) {

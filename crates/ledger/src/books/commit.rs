@@ -177,8 +177,9 @@ impl Books {
             *share = self.limit_share(of);
         }
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
-        let raised = renews.map_or(0, |id| self.grants.judged_rate(source, id));
-        let per_minute = per_minute.unwrap_or(request.per_minute.max(raised));
+        // A renewal goes on at the rate of its chain, which counts may have raised.
+        let of_chain = renewed.map_or(0, |time| time.per_minute);
+        let per_minute = per_minute.unwrap_or(request.per_minute.max(of_chain));
         self.ledger.admit(&Request { per_minute, clients, limits, ..request }).map_err(NotAdmitted::Refused)
     }
 

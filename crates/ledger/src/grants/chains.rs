@@ -19,7 +19,7 @@ use crate::usage_change::UsageChange;
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
 const MEMBERS_MAX: usize = 100;
-/// The most chains that wait to be asked for, and the most whose raised rate is remembered for their renewals.
+/// The most chains that wait to be asked for, and the most of which it is remembered how much they exceed.
 pub(super) const CHAINS_MAX: usize = 1_000;
 /// The provider's minutes may differ from ours by one at each end.
 const EDGES: u64 = 2;
@@ -76,15 +76,6 @@ impl Grants {
         let before = |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
         let first = iter::successors(Some(id), before).take(MEMBERS_MAX).last().unwrap_or(id);
         self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
-    }
-
-    /// The rate that counts or app servers have shown of the chain that a grant of this source renews, in bytes per minute; zero if it is the
-    /// assumed one.
-    pub(crate) fn judged_rate(&self, source: IceSource, renewed: GrantId) -> u64 {
-        let first = || self.chain_of(renewed, source).first().copied();
-        let first = if self.chains.judged.is_empty() { None } else { first() };
-        let judged = first.and_then(|first| self.chains.judged.get(&(source, first)));
-        judged.map_or(0, |excess| promised_at(excess.rate))
     }
 
     /// A grant was counted until an instant: notes its chain if that is more than is promised.
@@ -160,7 +151,7 @@ impl Grants {
             let judged = self.chains.judged.entry(first).or_default();
             *judged = judged.max(excess);
         }
-        let per_minute = promised_at(excess.rate);
+        let per_minute = excess.rate.min(RELAY_RATE_MAX).per_minute();
         let raise = |row: &mut GrantRow| {
             let raised = |time: PromisedTime| time.per_minute.max(per_minute);
             row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
@@ -222,9 +213,4 @@ impl Grants {
         let rate = BitRate::new(u64::try_from(bits).unwrap_or(u64::MAX));
         Some(Excess { bytes: ByteCount::saturating(bytes), rate })
     }
-}
-
-/// What is promised of a chain that has shown this rate, in bytes per minute.
-fn promised_at(rate: BitRate) -> u64 {
-    rate.min(RELAY_RATE_MAX).per_minute()
 }

@@ -141,6 +141,7 @@ fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     let raised = per_minute(&broker, second);
     assert!(raised > MINUTE_BYTES && per_minute(&broker, first) == raised);
     broker.books.advance(second.refresh_after());
+    broker.restart();
     assert!(broker.books.take_renewal(&second));
     let third = broker.mint(renews(second), 20_000).unwrap();
     assert_eq!(per_minute(&broker, third), raised, "a renewal goes on at the rate of its chain");
