@@ -188,6 +188,8 @@ pub(super) struct Session {
     joined: u64,
     is_connected: bool,
     failed_looks: u32,
+    /// Its life is over, and its tracks are closed by force.
+    has_ended: bool,
 }
 
 impl Session {
@@ -207,7 +209,18 @@ impl Session {
             joined: 0,
             is_connected: false,
             failed_looks: 0,
+            has_ended: false,
         }
+    }
+
+    /// Its life is over: from now on it is only closed.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Whether a page may use it.
+    pub(super) fn may_be_used(&self) -> bool {
+        !self.has_ended && !self.is_of_before()
     }
 
     /// Whether it is of before a restart: no page uses it any more.

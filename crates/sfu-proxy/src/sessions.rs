@@ -108,7 +108,7 @@ impl Sessions {
         caller: &Caller,
         is_unlocked: bool,
     ) -> Result<(), Fault> {
-        let session = self.rows.get(id).filter(|session| !session.is_of_before()).ok_or(Fault::Gone)?;
+        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::Gone)?;
         if is_unlocked || session.owner.is_same_as(caller) { Ok(()) } else { Err(Fault::Locked) }
     }
 
@@ -141,8 +141,11 @@ impl Sessions {
     pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
-            match self.rows.get(&id) {
-                Some(session) if session.load().tracks > 0 || session.is_of_before() => overdue.push(id),
+            match self.rows.get_mut(&id) {
+                Some(session) if session.load().tracks > 0 || session.is_of_before() => {
+                    session.end();
+                    overdue.push(id);
+                }
                 _ => self.remove(&id),
             }
         }

@@ -92,6 +92,7 @@ async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
     let ended = broker.post(OPERATOR, "/api/rooms/r/end", json!({})).await;
     let expected = json!({ "room": "r", "ended": [{ "protocol": "sfu", "members": 2 }], "revoked": 0 });
     assert_eq!(ended.json(), expected);
+    assert_eq!(b.pull(&a).await.status, 410, "at once, while its tracks are closed");
     let left = async || sfu.tracks(&a.session) + sfu.tracks(&b.session);
     eventually("both are closed", async || left().await == 0).await;
     for request in sfu.requests("/tracks/close") {
