@@ -66,7 +66,7 @@ pub struct ReadyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = provider_schema, required = false)]
     pub(super) provider: Option<&'static str>,
-    /// Why this replica could not lead, or that its settings differ from the leader's. Only at a standby.
+    /// Why this replica could not lead, or what to change about the settings of the replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "the leader has other settings: give all replicas the same")]
     pub(super) warning: Option<String>,
@@ -106,7 +106,11 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::not_recorded());
     }
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
-    Ok(Json(ReadyBody { status: "ready", provider, warning: None }))
+    Ok(Json(ReadyBody {
+        status: "ready",
+        provider,
+        warning: app.lead.as_ref().and_then(|lead| lead.fault()),
+    }))
 }
 
 /// Checks that this replica leads.

@@ -24,12 +24,13 @@ pub struct Lead {
     /// The latest time of the books that this process saw another one store, and its own time since boot then.
     pub followed: Option<(Timestamp, Duration)>,
     replicas: RwLock<Vec<Replica>>,
+    fault: RwLock<Option<String>>,
 }
 
 impl Lead {
     /// A lead that has just begun.
     pub fn new(epoch: i64, url: String, lease: Lease, followed: Option<(Timestamp, Duration)>) -> Self {
-        Self { epoch, url, lease, followed, replicas: RwLock::default() }
+        Self { epoch, url, lease, followed, replicas: RwLock::default(), fault: RwLock::default() }
     }
 
     /// The replicas that were seen lately, this one among them.
@@ -41,4 +42,22 @@ impl Lead {
     pub fn set_replicas(&self, replicas: Vec<Replica>) {
         *self.replicas.write() = replicas;
     }
+
+    /// What an operator must do about the replicas, as far as it was seen lately.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.read().clone()
+    }
+
+    /// Takes a fault. A new one is logged.
+    pub fn set_fault(&self, fault: Option<String>) {
+        note_fault(&mut self.fault.write(), fault);
+    }
+}
+
+/// Takes what an operator must do. A new one is logged.
+pub fn note_fault(current: &mut Option<String>, new: Option<String>) {
+    if let Some(text) = new.as_ref().filter(|_| *current != new) {
+        tracing::error!("{text}");
+    }
+    *current = new;
 }

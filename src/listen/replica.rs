@@ -16,8 +16,8 @@ use crate::app::process::{Process, Standby};
 use crate::app::{self, App, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader, Target};
-use crate::lead::Lead;
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
+use crate::lead::{Lead, note_fault};
 use crate::router;
 use crate::store::changes::Contents;
 use crate::store::writer::Store;
@@ -74,7 +74,7 @@ impl<E: Electorate> Replica<E> {
             set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
             let Some(mut outlook) = outlook else { return };
             set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
-            set_fault.send_modify(|fault| state(fault, outlook.fault.take()));
+            set_fault.send_modify(|fault| note_fault(fault, outlook.fault.take()));
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
@@ -135,14 +135,6 @@ fn warn(current: &mut Option<String>, new: Option<String>) {
     *current = new;
 }
 
-/// Takes what an operator must do. A new one is logged.
-fn state(current: &mut Option<String>, new: Option<String>) {
-    if let Some(text) = new.as_ref().filter(|_| *current != new) {
-        tracing::error!("{text}");
-    }
-    *current = new;
-}
-
 /// Ends a replica that never led.
 async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> Ended {
     standby.draining.store(true, Ordering::Relaxed);
@@ -159,14 +151,13 @@ async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> 
 
 /// Shows the others that the leader is there, and lists them for the overview.
 async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, end: CancellationToken) {
-    let mut fault = None;
     loop {
         if electorate.observe().await.is_ok()
             && let Ok(replicas) = electorate.replicas().await
         {
             lead.set_replicas(replicas);
         }
-        state(&mut fault, campaign::fault(&electorate));
+        lead.set_fault(campaign::fault(&electorate));
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
             return;
         }

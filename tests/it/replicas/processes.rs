@@ -123,6 +123,11 @@ async fn two_replicas_with_one_address_say_which_setting_is_wrong() {
     };
     eventually("it says so", says_so).await;
     assert_eq!(first.get("/api/bandwidth-status").await.status, 200, "the leader serves");
+    let of_leader = async || {
+        let answer = first.get("/ready").await;
+        answer.status == 200 && answer.json()["warning"].as_str().unwrap_or_default().contains(one_address.1)
+    };
+    eventually("the leader says so, too", of_leader).await;
     let found = doctor(&["--json"], &[&own[..], &COTURN[..]].concat()).await;
     assert!(found.states("advertise-url").contains(&"fail".to_owned()), "{}", found.text);
     assert!(second.read_until("Set ADVERTISE_URL").contains(one_address.1));

@@ -1,8 +1,8 @@
 //! Ayame: rooms of two over a WebSocket, with JSON messages. A socket registers once, with a room. Then the two members of the
 //! room exchange offers, answers and candidates, whose bytes pass unchanged. The room ends with either of its members.
 //!
-//! A place in the room is reserved before anything is asked about a client. So a full room costs no webhook call and no mint,
-//! and no order of replies admits a third member. Each way out of a registration frees the place.
+//! A full room costs no webhook call and no mint, and no order of replies admits a third member. Each way out of a registration frees
+//! its place.
 //!
 //! | where | what |
 //! |---|---|
