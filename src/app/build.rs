@@ -2,6 +2,7 @@
 //! bind the relay's port and to create the directory of reports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqwest::Client;
@@ -50,7 +51,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::{IceSource, KeyName};
+use turn_ledger::{BudgetMode, IceSource, KeyName, strict_life_min};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -348,6 +349,9 @@ impl Parts<'_> {
         let api = http.api(ProviderClient::without_clock(self.client.clone()));
         let key = TurnKey::new(KeyName::DEFAULT, 1, MintingApi::Http(api), self.clock());
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
-        HttpSource { provider: Arc::new(provider), life }
+        let tail = self.config.budget.expiry_tail.unwrap_or(IceSource::Http.expiry_tail());
+        let is_strict = self.config.budget.mode == BudgetMode::Strict;
+        let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
+        HttpSource { provider: Arc::new(provider), life, life_min }
     }
 }

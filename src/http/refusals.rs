@@ -27,13 +27,11 @@ pub(super) fn origin_not_allowed(foreign: ForeignRequest) -> ApiError {
     let mut error = ApiError::new(Code::OriginNotAllowed, "Origin not allowed");
     match foreign {
         ForeignRequest::Origin(origin) => {
-            // Browsers send `null` for a file and for a sandboxed frame. CLIENT_URL does not take it.
-            let message = if origin.contains("://") {
-                format!("Add {origin} to CLIENT_URL if the page is yours.")
-            } else {
-                format!(
-                    "Serve the page from an address, and add that to CLIENT_URL: {origin:?} names no page."
-                )
+            // Browsers send `null` for a file and for a sandboxed frame.
+            let message = match origin.as_str() {
+                "null" => "Serve the page from an address, and add that to CLIENT_URL. If it cannot have one, add null: then every file and every sandboxed frame may mint.".into(),
+                address if address.contains("://") => format!("Add {address} to CLIENT_URL if the page is yours."),
+                other => format!("Serve the page from an address, and add that to CLIENT_URL: {other:?} names no page."),
             };
             error.body.refused_origin = Some(origin);
             error.message(message)

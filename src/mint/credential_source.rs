@@ -33,6 +33,8 @@ pub struct HttpSource {
     pub provider: Arc<Provider>,
     /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
     pub life: Duration,
+    /// The shortest that is told, whatever was asked.
+    pub life_min: Duration,
 }
 
 /// A minted credential.
@@ -97,7 +99,7 @@ impl CredentialSource {
                     ice_servers: servers,
                     grant,
                     key: None,
-                    life: request.ttl.min(source.life).min(stated),
+                    life: request.ttl.max(source.life_min).min(source.life).min(stated),
                     works_for: source.life.max(stated),
                 });
             }

@@ -86,6 +86,12 @@ async fn strict_mode_hands_out_a_credential_of_the_whole_life_or_none() {
     assert_eq!((reserved(&status), &status["overshootBoundGB"]), ("0.17", &json!("0.00")));
     drop((provider, broker));
 
+    let tail = ("TURN_EXPIRY_TAIL_SECONDS", "1200");
+    let settings = [&strict[..2], &[("HTTP_ICE_TTL_SECONDS", "600"), tail]].concat();
+    let (_provider, broker) = with_provider(&[Reply::Text(LIST)], &settings).await;
+    let body = broker.get("/api/turn-credentials?ttl=60").await.json();
+    assert_eq!(body["ttl"], 300, "a quarter of the tail, so that few credentials of a page work at a time");
+
     // What the provider states is longer than what was reserved, and does not fit.
     let day = AN_HOUR.replace("3600", "86400").leak();
     let (provider, broker) =

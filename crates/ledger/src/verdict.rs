@@ -24,7 +24,13 @@ pub enum BudgetMode {
 pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
 /// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Until its tail ends, each credential of a chain
 /// of renewals works: with lives of 300 s and a tail of 7,200 s these would be 25, with lives of 1,800 s they are five.
-const TAIL_PARTS: u32 = 4;
+const TAIL_PARTS: u64 = 4;
+
+/// The shortest lifetime that strict mode gives beside this tail.
+pub const fn strict_life_min(tail: Duration) -> Duration {
+    Duration::from_secs(tail.as_secs() / TAIL_PARTS)
+}
+
 /// A strict grant takes at most one part in this many of the room that is left, so the first caller does not take it
 /// all.
 const STRICT_SHARE: u128 = 100;
@@ -308,8 +314,7 @@ impl Request {
 
     /// A session of the SFU is no credential, and has no chain of renewals.
     fn part_of_tail(&self) -> Duration {
-        let part = self.tail.checked_div(TAIL_PARTS).filter(|_| self.source.issues_credentials());
-        part.unwrap_or_default()
+        if self.source.issues_credentials() { strict_life_min(self.tail) } else { Duration::ZERO }
     }
 
     /// Minutes that the client, its group and its user may still reserve.
