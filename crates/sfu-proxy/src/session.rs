@@ -188,7 +188,7 @@ pub(super) struct Session {
     joined: u64,
     is_connected: bool,
     failed_looks: u32,
-    /// Its life is over, and its tracks are closed by force.
+    /// An operator has ended its room.
     has_ended: bool,
 }
 
@@ -213,7 +213,7 @@ impl Session {
         }
     }
 
-    /// Its life is over: from now on it is only closed.
+    /// Its room has ended: from now on it is only closed.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
     }

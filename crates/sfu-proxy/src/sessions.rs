@@ -141,11 +141,8 @@ impl Sessions {
     pub(crate) fn elapse(&mut self, now: Duration) -> Vec<SessionId> {
         let mut overdue = vec![];
         while let Some(id) = self.ends.pop(now) {
-            match self.rows.get_mut(&id) {
-                Some(session) if session.load().tracks > 0 || session.is_of_before() => {
-                    session.end();
-                    overdue.push(id);
-                }
+            match self.rows.get(&id) {
+                Some(session) if session.load().tracks > 0 || session.is_of_before() => overdue.push(id),
                 _ => self.remove(&id),
             }
         }

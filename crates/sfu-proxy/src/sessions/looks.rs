@@ -61,8 +61,6 @@ impl Sessions {
 
     /// The life of a session is over.
     pub(super) fn end(&mut self, id: &SessionId, now: Duration) {
-        let Some(session) = self.rows.get_mut(id) else { return };
-        session.end();
         self.ends.set(id.clone(), now);
         self.change(id, false);
     }

@@ -26,9 +26,11 @@ impl Sessions {
         own.map(|(id, _)| id)
     }
 
-    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
     pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
-        self.end_where(|session| session.room.as_deref() == Some(room), now)
+        let is_of_room = |session: &Session| session.room.as_deref() == Some(room);
+        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(Session::end);
+        self.end_where(is_of_room, now)
     }
 
     /// Ends all sessions of a user in the same way.
