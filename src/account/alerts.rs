@@ -35,7 +35,7 @@ impl Account {
         let (made, dropped) = loop {
             let evaluated = self.with_all(|Guarded { books, alerts, over_limit, .. }| {
                 let snapshot = books.snapshot();
-                let of_books = AlertInput::of(&snapshot, sources, PresentRate::of(books), percents);
+                let of_books = AlertInput::of(&snapshot, sources.clone(), PresentRate::of(books), percents);
                 let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
                 if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;

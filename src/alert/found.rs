@@ -3,7 +3,7 @@
 use super::{Fault, FoundFault};
 use crate::amounts::Shown;
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, Disbelief, Excess, LackCause,
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, Disbelief, Excess, LackCause,
     REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
 };
 
@@ -105,8 +105,11 @@ fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {
             Fault::ClockDisagrees
                 .found(format!("Cloudflare's clock differs from the ledger's time by {seconds} s.")),
         );
-    } else if snapshot.clock_in_doubt {
-        found.push(Fault::ClockDisagrees.found("The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise."));
+    } else if let Some(doubt) = snapshot.clock_doubt {
+        found.push(Fault::ClockDisagrees.found(match doubt {
+            ClockDoubt::Start => "The machine has started again, and it is not known how long it was off, until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise.",
+            ClockDoubt::Jump => "The machine's clock has jumped ahead, and it is not known whether it is right.",
+        }));
     } else if snapshot.jumped_until > snapshot.figures.now {
         found.push(Fault::ClockDisagrees.found("The ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved, until they have ended."));
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, SpentGrant, found_in};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, IceSource, Period, Snapshot, Timestamp};
 
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
@@ -23,16 +23,14 @@ pub const PENDING_MAX: usize = 64;
 pub const RECENT_MAX: usize = 50;
 
 /// The states of the sources.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceStates {
-    /// Whether the provider mints; `None` without a provider.
+    /// Whether the providers mint; `None` without a provider.
     pub provider: Option<bool>,
     /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
     pub coturn: Option<bool>,
-    /// Whether the built-in relay is used.
-    pub relay: bool,
-    /// Whether sessions of the SFU are.
-    pub sfu: bool,
+    /// Those over which calls are made.
+    pub used: Vec<IceSource>,
     /// Whether credentials are revoked at the limit: `AT_LIMIT=revoke`.
     pub revokes: bool,
 }

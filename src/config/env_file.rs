@@ -12,7 +12,7 @@ pub(super) struct EnvFile {
     /// The numbers of the lines that set nothing and are no comments.
     pub(super) bad_lines: Vec<usize>,
     /// Where each name stands first.
-    lines: BTreeMap<String, usize>,
+    pub(super) lines: BTreeMap<String, usize>,
 }
 
 /// Why a variable cannot be used.

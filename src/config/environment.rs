@@ -24,6 +24,8 @@ const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes
 pub struct Environment {
     /// Each one, or why it cannot be used. That is a problem only if it is one of ours.
     variables: BTreeMap<String, Result<String, Fault>>,
+    /// The line of the env file that each one comes from. Those of the process have none.
+    lines: BTreeMap<String, String>,
     /// Problems with the env file, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
     pub(super) is_terminal: bool,
@@ -54,7 +56,7 @@ impl Environment {
     /// Only these variables; standard output is not a terminal. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
-        Self { variables, problems: Vec::new(), is_terminal: false }
+        Self { variables, lines: BTreeMap::new(), problems: Vec::new(), is_terminal: false }
     }
 
     /// Only what a `.env` with this text sets. For tests.
@@ -76,6 +78,7 @@ impl Environment {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), Ok(value.into()));
+        self.lines.remove(name);
         self
     }
 
@@ -96,6 +99,11 @@ impl Environment {
         (value != Ok("")).then_some(value)
     }
 
+    /// Where the value comes from, as `line 3 of .env`; `None` if not from a file.
+    pub(super) fn line(&self, name: &str) -> Option<&str> {
+        self.lines.get(name).map(String::as_str)
+    }
+
     /// The names of variables that are set and not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| self.is_set(name))
@@ -107,6 +115,8 @@ impl Environment {
             Ok(text) => {
                 let file = EnvFile::parse(&text, &name);
                 self.variables.extend(file.values);
+                let place = |(variable, number)| (variable, format!("line {number} of {name}"));
+                self.lines.extend(file.lines.into_iter().map(place));
                 let line = |number| format!("expected NAME=value in line {number}; {QUOTING}");
                 file.bad_lines.into_iter().map(line).collect()
             }
@@ -120,6 +130,7 @@ impl Environment {
         for (name, value) in variables {
             let value = value.into_string().map_err(|_| Fault::Other("expected UTF-8 text".into()));
             if let Ok(name) = name.into_string() {
+                self.lines.remove(&name);
                 self.variables.insert(name, value);
             }
         }

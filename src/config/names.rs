@@ -22,8 +22,18 @@ impl Setting {
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 17] = [
+const OWN_PREFIXES: [&str; 27] = [
     "TURN_",
+    "ICE_",
+    "STUN_",
+    "BUDGET_",
+    "GRANT_",
+    "USER_LIMIT",
+    "CLAIMS_",
+    "RESERVED_",
+    "ANALYTICS_",
+    "OPERATOR_",
+    "REPORTER_",
     "CLOUDFLARE_",
     "RATE_LIMIT_",
     "RELAY_",
@@ -51,7 +61,7 @@ const ERRORS_MAX: usize = 2;
 
 /// Kubernetes sets variables in every container for each Service of its namespace: with this prefix for one named `turn-broker`, and with
 /// these parts for one named `coturn`.
-const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_", "_SERVICE_", "_PORT_"];
+const OF_KUBERNETES: [&str; 4] = ["TURN_BROKER_SERVICE_", "TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
 /// Other programs read it for `http:` URLs. It looks like `HTTPS_PROXY`.
 const OF_OTHERS: &str = "HTTP_PROXY";

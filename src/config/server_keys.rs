@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::access::AccessConfig;
 use super::budget::gb_above_zero;
-use super::form::{Formed, form, number};
+use super::form::{Formed, form, is_quoted, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
@@ -102,11 +102,11 @@ fn parse_list(text: &str) -> Formed<Vec<ServerKeyConfig>> {
 
 /// What an entry looks like.
 const ENTRY: &str = "NAME=KEY with a name of 1 to 64 characters of A-Z a-z 0-9 . _ : @ / - and a key of 32 to 1024 visible ASCII \
-    characters without commas";
+    characters without commas and without quotes around it";
 
 fn parse_key(entry: &str) -> Option<ServerKeyConfig> {
     let (name, key) = entry.split_once('=')?;
     let (name, key) = (Label::new(name.trim())?, key.trim());
-    let is_key = KEY_CHARS.contains(&key.len()) && is_visible_ascii(key);
+    let is_key = KEY_CHARS.contains(&key.len()) && is_visible_ascii(key) && !is_quoted(key);
     is_key.then(|| ServerKeyConfig { name, key: key.into() })
 }

@@ -180,9 +180,18 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Records a problem. `expected` must not contain a secret.
+    /// Records a problem, with the line that sets the variable. `expected` must not contain a secret.
     pub(super) fn refuse(&mut self, variable: &str, expected: impl Into<String>) {
-        self.problems.push(ConfigProblem { variable: variable.to_owned(), expected: expected.into() });
+        let expected = expected.into();
+        let expected = match self.environment.line(variable) {
+            Some(line) => format!("{expected}, in {line}"),
+            None => expected,
+        };
+        self.record(variable, expected);
+    }
+
+    fn record(&mut self, variable: &str, expected: String) {
+        self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
     }
 
     /// Records a warning.
@@ -207,8 +216,11 @@ impl<'a> Settings<'a> {
         let expected = match self.environment.get(name)? {
             Ok(text) if !is_quoted(text) => return Some(text),
             Ok(_) => {
-                "expected a value without quotes around it: `docker run --env-file` and kubectl keep them"
-                    .to_owned()
+                self.refuse(
+                    name,
+                    "expected a value without quotes around it: `docker run --env-file` and kubectl keep them",
+                );
+                return None;
             }
             Err(Fault::Quotes(expected)) if self.names.get(name).is_some_and(|setting| setting.is_secret) => {
                 let file = Setting::file(name);
@@ -218,7 +230,8 @@ impl<'a> Settings<'a> {
             }
             Err(fault) => fault.to_string(),
         };
-        self.refuse(name, expected);
+        // A fault of the file names its line.
+        self.record(name, expected);
         None
     }
 

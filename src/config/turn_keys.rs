@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use super::form::{Formed, IDENTIFIER_MAX, identifier, parse_identifier, parse_number, token};
+use super::form::{Formed, IDENTIFIER_MAX, identifier, is_quoted, parse_identifier, parse_number, token};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::KeyName;
@@ -73,7 +73,7 @@ fn parse_list(text: &str) -> Formed<Vec<TurnKeyConfig>> {
 
 /// What an entry looks like.
 const ENTRY: &str = "NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT with a name of 1 to 15 letters a to z, digits and -, beginning \
-    with a letter, and a weight from 0 to 1000";
+    with a letter, a token without quotes around it, and a weight from 0 to 1000";
 
 fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
     let (name, key) = entry.split_once('=')?;
@@ -83,7 +83,7 @@ fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
         [id, token, weight] => (id, token, weight),
         _ => return None,
     };
-    let is_token = !token.is_empty() && is_visible_ascii(token);
+    let is_token = !token.is_empty() && is_visible_ascii(token) && !is_quoted(token);
     let (id, weight) = (parse_identifier(id)?, parse_number(weight, &(0..=WEIGHT_MAX))?);
     is_token.then(|| TurnKeyConfig { name, id, token: token.into(), weight })
 }

@@ -18,6 +18,7 @@ use crate::alert::rules::SourceStates;
 use crate::app::App;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
+use turn_ledger::IceSource;
 
 mod connection;
 mod door;
@@ -228,11 +229,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let sources = SourceStates {
-                    sfu: app.sfu.is_some(),
-                    revokes: app.ending.at_limit,
-                    ..app.mint.source_states()
-                };
+                let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
+                sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
                 app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, is_delivered).await;
             }

@@ -262,12 +262,13 @@ impl Mint {
 
     /// The states of the sources, for alerts.
     pub fn source_states(&self) -> SourceStates {
-        let mints =
-            |wanted| self.sources.iter().filter_map(Source::ready).any(|ready| ready.source() == wanted);
+        let ready = self.sources.iter().filter_map(Source::ready);
+        let used: Vec<_> = ready.map(CredentialSource::source).collect();
+        let has_coturn = used.contains(&IceSource::Coturn);
         SourceStates {
             provider: self.provider_is_up(),
-            coturn: mints(IceSource::Coturn).then(|| self.cut_here.contains(&IceSource::Coturn)),
-            relay: mints(IceSource::Relay),
+            coturn: has_coturn.then(|| self.cut_here.contains(&IceSource::Coturn)),
+            used,
             ..SourceStates::default()
         }
     }

@@ -9,7 +9,7 @@ use crate::alert::size::size_of;
 use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, Spending, SpentGrant, TopSpender,
 };
-use turn_ledger::{SpenderKind, Timestamp};
+use turn_ledger::{IceSource, SpenderKind, Timestamp};
 
 const TEST: &str =
     "This is a test from turn-broker doctor --send-test-alert; its figures and names are examples.";
@@ -76,7 +76,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 
 /// What happens at the limit to the calls in progress over each source.
 fn calls_at_limit(input: &AlertInput) -> String {
-    let SourceStates { provider, coturn, relay, sfu, revokes } = input.sources;
+    let SourceStates { coturn, used, revokes, .. } = &input.sources;
     let over_coturn = match coturn {
         _ if input.has(Fault::CoturnUnreachable) => {
             "; calls in progress over coturn continue until its command line answers"
@@ -85,18 +85,18 @@ fn calls_at_limit(input: &AlertInput) -> String {
         Some(true) => "; calls over coturn are ended",
         None => "",
     };
-    let over_cloudflare = match provider {
-        Some(_) if revokes => {
-            "; all credentials at Cloudflare are being revoked, and calls over them may go on for a while and are billed"
-        }
-        Some(_) => "; calls in progress over Cloudflare continue and are billed",
-        None => "",
+    let over_cloudflare = if *revokes {
+        "; all credentials at Cloudflare are being revoked, and calls over them may go on for a while and are billed"
+    } else {
+        "; calls in progress over Cloudflare continue and are billed"
     };
+    let over = |source, text| if used.contains(&source) { text } else { "" };
     [
-        over_cloudflare,
+        over(IceSource::Cloudflare, over_cloudflare),
+        over(IceSource::Http, "; calls in progress at HTTP_ICE_URL continue"),
         over_coturn,
-        if relay { "; calls over the built-in relay are ended" } else { "" },
-        if sfu { "; sessions of the SFU are ended" } else { "" },
+        over(IceSource::Relay, "; calls over the built-in relay are ended"),
+        over(IceSource::Sfu, "; sessions of the SFU are ended"),
     ]
     .concat()
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::alert::{AlertCost, Forecast, SpenderNow, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
-use turn_ledger::{BillingDay, ByteCount, GrantId, SpenderKey, SpenderKind};
+use turn_ledger::{BillingDay, ByteCount, GrantId, IceSource, SpenderKey, SpenderKind};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");
@@ -120,14 +120,21 @@ fn every_message_is_as_in_the_file() {
         ),
         after_limit(
             "with Cloudflare, the built-in relay and the SFU",
-            with(SourceStates { relay: true, sfu: true, ..input().sources }),
+            with(SourceStates {
+                used: vec![IceSource::Cloudflare, IceSource::Relay, IceSource::Sfu],
+                ..input().sources
+            }),
+        ),
+        after_limit(
+            "with AT_LIMIT=revoke and another provider",
+            with(SourceStates { revokes: true, used: vec![IceSource::Http], ..SourceStates::default() }),
         ),
         after_limit("with AT_LIMIT=revoke", with(SourceStates { revokes: true, ..input().sources })),
         after_limit(
             "while coturn does not answer",
             AlertInput {
                 faults: vec![Fault::CoturnUnreachable.found("")],
-                ..with(SourceStates { provider: Some(true), ..coturn(true) })
+                ..with(SourceStates { used: vec![IceSource::Cloudflare], ..coturn(true) })
             },
         ),
     ];
@@ -225,7 +232,11 @@ fn the_longest_message_fits_into_a_chat() {
                 limit: most.minus(ByteCount::new(1)),
                 uncut_overshoot: most,
                 likely_overshoot: Some(most),
-                sources: SourceStates { coturn: Some(false), relay: true, sfu: true, ..state.sources },
+                sources: SourceStates {
+                    coturn: Some(false),
+                    used: vec![IceSource::Cloudflare, IceSource::Http, IceSource::Relay, IceSource::Sfu],
+                    ..state.sources.clone()
+                },
                 ..begun(kind, &state)
             };
             for input in [input.clone(), AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {

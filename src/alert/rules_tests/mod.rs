@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 
 use super::*;
 use crate::alert::TopSpender;
-use turn_ledger::{BitRate, SpenderKind};
+use turn_ledger::{BitRate, IceSource, SpenderKind};
 
 use AlertKind::{Began, Ended, Used};
 use Fault::{AnalyticsStale, AssumptionBroken, ProviderDown};
@@ -38,7 +38,11 @@ impl AlertInput {
             overshoot_bound: ByteCount::ZERO,
             uncut_overshoot: ByteCount::ZERO,
             likely_overshoot: None,
-            sources: SourceStates { provider: Some(true), ..SourceStates::default() },
+            sources: SourceStates {
+                provider: Some(true),
+                used: vec![IceSource::Cloudflare],
+                ..SourceStates::default()
+            },
             faults: vec![],
             rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
             percents: AlertPercents::parse("50,80,95,100").unwrap(),

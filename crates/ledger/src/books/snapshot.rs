@@ -9,6 +9,7 @@ use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::timeline::measured::MeasuredUsage;
+use crate::units::clock::ClockDoubt;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
 
@@ -71,8 +72,8 @@ pub struct Snapshot {
     pub clock_ahead: Duration,
     /// For how long it has been ahead.
     pub clock_ahead_for: Duration,
-    /// Whether the books may lag behind the true time, because the machine has started again and it is unknown for how long it was off.
-    pub clock_in_doubt: bool,
+    /// Why the books' time may not be the true one.
+    pub clock_doubt: Option<ClockDoubt>,
     /// How far the provider's clock is from the books' time. Zero while it is not known.
     pub clock_differs_by: Duration,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
@@ -89,10 +90,10 @@ impl Snapshot {
         is_much || !self.grants_are_known()
     }
 
-    /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit. No
-    /// promise covers such bytes.
+    /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit,
+    /// also together with what was counted above the assumed rates. No promise covers such bytes.
     pub fn grants_are_known(&self) -> bool {
-        self.is_small(self.unknown_bytes)
+        self.is_small_beside(self.unknown_bytes, self.measured.excess.bytes)
     }
 
     /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time.
@@ -110,15 +111,20 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
-    /// Whether what counts of this period have shown above the assumed rates is no more than a hundredth of the limit. A call of several
-    /// streams is no emergency.
+    /// Whether what counts of this period have shown above the assumed rates is no more than a hundredth of the limit, also together with
+    /// unknown bytes. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
-        self.is_small(self.measured.excess.bytes)
+        self.is_small_beside(self.measured.excess.bytes, self.unknown_bytes)
     }
 
     /// Whether what app servers vouched for is not above the counts of its day, but for the margin and a hundredth of the limit.
     pub fn counts_reach_vouched(&self) -> bool {
         self.is_small(self.measured.vouched_above)
+    }
+
+    /// Of two parts that are too much only together, the larger one is.
+    fn is_small_beside(&self, part: ByteCount, other: ByteCount) -> bool {
+        self.is_small(part) && (part < other || self.is_small(part.plus(other)))
     }
 
     fn is_small(&self, bytes: ByteCount) -> bool {
@@ -131,7 +137,7 @@ impl Snapshot {
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        let is_time_known = !self.clock_in_doubt
+        let is_time_known = self.clock_doubt.is_none()
             && self.clock_differs_by <= REFERENCE_DIFFERENCE_TOLERATED
             && self.jumped_until <= self.figures.now
             && is_in_period;
@@ -173,7 +179,7 @@ impl Books {
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
             clock_ahead_for: self.moment.ahead_for,
-            clock_in_doubt: self.moment.may_lag(),
+            clock_doubt: self.moment.doubt(),
             clock_differs_by: self.moment.differs_by,
             jumped_until: self.standing.jumped_until,
         }

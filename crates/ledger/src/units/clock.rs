@@ -50,11 +50,25 @@ pub struct Moment {
     pub mark: ClockMark,
 }
 
+/// Why the books' time may not be the true one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockDoubt {
+    /// The machine has started again, and it is unknown for how long it was off.
+    Start,
+    /// The wall clock has jumped ahead, and it is unknown whether it is right.
+    Jump,
+}
+
 impl Moment {
     /// Whether the books may lag behind the true time: the machine has started and nothing has settled for how long it was off,
     /// or a reference clock is later.
     pub const fn may_lag(&self) -> bool {
         self.mark.is_in_doubt
+    }
+
+    /// What is not known of the time.
+    pub(crate) fn doubt(&self) -> Option<ClockDoubt> {
+        if self.may_lag() { Some(ClockDoubt::Start) } else { self.in_doubt.then_some(ClockDoubt::Jump) }
     }
 
     /// Whether the books' time may not be the true one, so a reference clock must be asked: the wall clock is ahead by a jump that is not

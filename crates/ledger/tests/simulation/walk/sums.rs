@@ -1,7 +1,7 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
 use turn_ledger::{
-    ByteCount, Day, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind, SpenderWalk, Sums,
+    ByteCount, ClockDoubt, Day, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind, SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
@@ -53,10 +53,11 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
         return Some(format!("the books' time is {}, the world's is {present}", figures.now));
     }
     let is_new = broker.off_until.is_some_and(|at| world.now - at < NEW_FOR);
-    if is_new && !snapshot.clock_in_doubt {
+    let is_start_in_doubt = snapshot.clock_doubt == Some(ClockDoubt::Start);
+    if is_new && !is_start_in_doubt {
         return Some("nobody knows for how long the machine was off, and the time is not in doubt".into());
     }
-    if broker.boot == 1 && !broker.was_restored && snapshot.clock_in_doubt {
+    if broker.boot == 1 && !broker.was_restored && is_start_in_doubt {
         return Some("the time is in doubt, though the machine was never off".into());
     }
     // The longest credential, and its tail.

@@ -146,3 +146,20 @@ fn the_credentials_of_a_chain_stay_within_one_rate_together() {
     let third = broker.mint(renews(second), 20_000).unwrap();
     assert_eq!(per_minute(&broker, third), raised, "a renewal goes on at the rate of its chain");
 }
+
+#[test]
+fn what_is_above_a_promise_and_what_no_grant_explains_count_together() {
+    // 0.7 % of the limit each. Ten minutes and the two edges were promised.
+    let part = 470 * MINUTE_BYTES;
+    let (mut broker, ann) = among_idle_ones();
+    for (other, holds) in [(0, true), (part, false)] {
+        let relayed = part + 12 * MINUTE_BYTES;
+        assert!(broker.count(at(600), false, &[(ann.id, relayed)], other));
+        for suspect in suspects(&broker) {
+            broker.books.judge(SOURCE, &suspect, Traffic::new(0, relayed));
+        }
+        let snapshot = broker.books.snapshot();
+        assert_eq!((snapshot.measured.excess.bytes.get(), snapshot.unknown_bytes.get()), (part, other));
+        assert_eq!(snapshot.rate_holds() && snapshot.grants_are_known(), holds);
+    }
+}
