@@ -32,7 +32,7 @@ const constants = {
   machine: number('crates/ledger/src/allowance.rs', `RELAY_RATE_MAX: BitRate = BitRate::new\\(${DIGITS}\\)`) / 8e9,
   excess: number('crates/ledger/src/books/snapshot.rs', `EXCESS_PERCENT: u32 = ${DIGITS};`),
   tail: number('crates/ledger/src/source.rs', `Self::Cloudflare \\| Self::Coturn \\| Self::Http => Duration::from_secs\\(${DIGITS}\\)`),
-  tailParts: number('crates/ledger/src/verdict.rs', `TAIL_PARTS: u32 = ${DIGITS};`),
+  tailParts: number('crates/ledger/src/verdict.rs', `TAIL_PARTS: u64 = ${DIGITS};`),
   cutTail: number('src/meter/coturn/mod.rs', `CUT_TAIL: Duration = Duration::from_secs\\(${DIGITS}\\)`),
   coturnLook: number('src/bounds.rs', `COTURN_LOOK_INTERVAL: Bound = Bound::millis\\(${DIGITS},`) / 1_000,
   revocations: number('src/mint/ending.rs', `AT_ONCE: usize = ${DIGITS};`) / number('src/mint/ending.rs', `STEP: Duration = Duration::from_secs\\(${DIGITS}\\)`),
