@@ -59,9 +59,9 @@ const SIMILARITY_MIN: f64 = 0.8;
 /// names that differ by a word.
 const ERRORS_MAX: usize = 2;
 
-/// Kubernetes sets variables in every container for each Service of its namespace: with this prefix for one named `turn-broker`, and with
-/// these parts for one named `coturn`.
-const OF_KUBERNETES: [&str; 4] = ["TURN_BROKER_SERVICE_", "TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
+/// Kubernetes sets variables in every container for each Service of its namespace. These parts are in those for one named `turn-broker` or
+/// `coturn`.
+const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
 /// Other programs read it for `http:` URLs. It looks like `HTTPS_PROXY`.
 const OF_OTHERS: &str = "HTTP_PROXY";

@@ -188,8 +188,8 @@ pub(super) struct Session {
     joined: u64,
     is_connected: bool,
     failed_looks: u32,
-    /// An operator has ended its room.
-    has_ended: bool,
+    /// An operator has ended its room: from now on it is only closed.
+    pub(super) has_ended: bool,
 }
 
 impl Session {
@@ -211,11 +211,6 @@ impl Session {
             failed_looks: 0,
             has_ended: false,
         }
-    }
-
-    /// Its room has ended: from now on it is only closed.
-    pub(super) fn end(&mut self) {
-        self.has_ended = true;
     }
 
     /// Whether a page may use it.

@@ -29,7 +29,7 @@ impl Sessions {
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
     pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
         let is_of_room = |session: &Session| session.room.as_deref() == Some(room);
-        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(Session::end);
+        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(|it| it.has_ended = true);
         self.end_where(is_of_room, now)
     }
 
