@@ -213,6 +213,7 @@ fn source_document(stored: &SourceRows) -> Value {
             "live": row.live,
             "granted": flow(&row.granted),
             "ungranted": flow(&row.ungranted),
+            "vouched": row.vouched,
         })
     });
     let days = stored.days.iter().map(|(day, count)| json!({ "day": day.start(), "count": count }));

@@ -173,7 +173,9 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     let transaction = database.begin_write().unwrap();
     {
         let mut minutes = transaction.open_table(MINUTES).unwrap();
-        let row = postcard::to_allocvec(&((0_u64, 0_u64), (1_u64, 2_u64), (3_u64, 4_u64), 0_u64)).unwrap();
+        let ungranted = turn_ledger::ClaimedUsage { connection_millis: 3, claimed: 4 };
+        let row = turn_ledger::MinuteRow { ungranted, ..Default::default() };
+        let row = postcard::to_allocvec(&row).unwrap();
         for minute in noon - 150_000..=noon {
             minutes.insert(&*slot_key("cloudflare", minute), &*row).unwrap();
         }

@@ -65,13 +65,19 @@ async fn without_the_setting_the_limit_revokes_nothing() {
 #[tokio::test]
 async fn what_an_app_server_vouches_for_reaches_the_limit_too() {
     let settings = [("AT_LIMIT", "revoke"), ("BANDWIDTH_LIMIT_GB", "0.1")];
-    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
-    broker.mint().await;
-    broker.open(REPORTER, "c").await;
-    broker.advance(20);
-    let report = json!({"bytesReceived": 101 * MB, "relayed": true});
-    assert!(broker.heartbeat(REPORTER, "c", report).await.status.is_success());
-    eventually("it is revoked", async || cloudflare.history().revoked() == 1).await;
+    for has_grant in [false, true] {
+        let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let grant = broker.mint().await.grant();
+        broker.open(if has_grant { &grant } else { REPORTER }, "c").await;
+        broker.advance(20);
+        let report = json!({"bytesReceived": 101 * MB, "relayed": true});
+        if has_grant {
+            broker.heartbeat(&grant, "c", report.clone()).await;
+            assert_eq!(ending(&broker).await["isAtLimit"], false, "a page says so");
+        }
+        assert!(broker.heartbeat(REPORTER, "c", report).await.status.is_success());
+        eventually("it is revoked", async || cloudflare.history().revoked() == 1).await;
+    }
 }
 
 #[tokio::test]

@@ -84,9 +84,16 @@ pub struct Connection {
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
     pub spender: Option<Arc<Spender>>,
-    /// The highest billed count that the reporter itself has said; `None` from a restart to its next report.
+    /// What the reporter itself has said; `None` from a restart to its next report.
     #[serde(skip)]
-    vouched: Option<u64>,
+    vouched: Option<Vouched>,
+}
+
+/// The highest billed count that the reporter has said of a connection, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Vouched {
+    bytes: u64,
+    until: Timestamp,
 }
 
 /// A span of time.
@@ -140,7 +147,7 @@ impl Connection {
             claimed: ByteCount::ZERO,
             settled_millis: 0,
             spender: None,
-            vouched: Some(0),
+            vouched: Some(Vouched { bytes: 0, until: now }),
         };
         let mut changes = vec![];
         if !connection.is_direct() {
@@ -203,11 +210,8 @@ impl Connection {
     ) -> Changes {
         self.bytes_sent = self.bytes_sent.max(report.bytes_sent.unwrap_or(0));
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
-        let before = self.relayed;
-        self.relayed = report.relayed.or(before);
-        // A switch may have happened at any time since the last report. That time is free only if it was not reported
-        // relayed.
-        let free = self.is_direct() && before != Some(true);
+        let free = self.is_free(report);
+        self.relayed = report.relayed.or(self.relayed);
         let mut changes = vec![];
         match self.claim_in(report, rules.billed) {
             Some(claim) => self.take_claim(claim, free, now, rules, allowances, &mut changes),
@@ -218,22 +222,29 @@ impl Connection {
         changes
     }
 
-    /// What the reporter's own count grows by with its next report, at most what a relay carries for one client. What a page says plays no part,
-    /// but after a restart the highest count of all stands in for the reporter's last one.
+    /// What the reporter's own count grows by with its next report and since when, at most what a relay carries for one client. What a page says
+    /// plays no part, but after a restart the highest count of all stands in for the reporter's last one.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
         now: Timestamp,
         billed: BilledDirections,
-    ) -> ByteCount {
-        let Some(highest) = self.claim_in(report, billed) else { return ByteCount::ZERO };
-        let before = self.vouched.unwrap_or(highest);
+    ) -> Option<(ByteCount, Timestamp)> {
+        let highest = self.claim_in(report, billed)?;
+        let before = self.vouched.unwrap_or(Vouched { bytes: highest, until: self.last_seen });
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let said = traffic.billed(billed).get();
         let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
-        let said = said.min(u64::try_from(most).unwrap_or(u64::MAX)).max(before);
-        self.vouched = Some(said);
-        ByteCount::new(said.saturating_sub(before))
+        let said = said.min(u64::try_from(most).unwrap_or(u64::MAX)).max(before.bytes);
+        self.vouched = Some(Vouched { bytes: said, until: now });
+        let growth = ByteCount::new(said.saturating_sub(before.bytes));
+        (growth > ByteCount::ZERO && !self.is_free(report)).then_some((growth, before.until))
+    }
+
+    /// Whether the time since the last report is free. A switch may have happened at any time in it, so it is only if it was not reported
+    /// relayed.
+    fn is_free(&self, report: Report) -> bool {
+        report.relayed.or(self.relayed) == Some(false) && self.relayed != Some(true)
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.

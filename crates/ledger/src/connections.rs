@@ -17,6 +17,7 @@ use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::ChangeKind;
 use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -233,17 +234,18 @@ impl Connections {
         let grant = connection.name.grant();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
         let billed = self.rules.billed;
-        let vouched = caller.is_vouched().then(|| connection.vouched_growth(report, now, billed));
+        let vouched = caller.is_vouched().then(|| connection.vouched_growth(report, now, billed)).flatten();
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        let changes = connection.charges(changes);
+        let mut changes = connection.charges(changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
-        if let Some(after) = vouched.filter(|growth| *growth > ByteCount::ZERO) {
-            grants.vouch(grant, &ConnectionCharge { before: ByteCount::ZERO, after, from, at: now });
+        if let (Some(id), Some((growth, from))) = (grant, vouched) {
+            let bytes = grants.vouch(id, growth, from, now);
+            changes.extend(connection.charges([ChangeKind::Vouch { bytes, from, to: now }]));
         }
         self.schedule(name, due);
         Entry { value: (), changes, clamped }

@@ -44,6 +44,8 @@ pub struct MinuteRow {
     pub granted: ClaimedUsage,
     /// Without a grant.
     pub ungranted: ClaimedUsage,
+    /// The bytes that app servers vouched for under grants. They are in `granted`, too, as far as they were charged.
+    pub vouched: u64,
     /// The bytes of a count, spread over the minutes that it covers. For plots: no figure uses them.
     pub counted: u64,
 }
@@ -54,6 +56,11 @@ impl MinuteRow {
             Basis::Granted => &mut self.granted,
             Basis::Ungranted => &mut self.ungranted,
         }
+    }
+
+    /// The bytes that app servers vouched for.
+    pub(crate) fn vouched(&self) -> ByteCount {
+        ByteCount::new(self.ungranted.claimed).plus(ByteCount::new(self.vouched))
     }
 
     /// This minute of its live grants.

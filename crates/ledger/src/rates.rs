@@ -46,9 +46,9 @@ impl Rates {
         granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
     }
 
-    /// Bytes of one minute that app servers vouched for without a grant.
+    /// Bytes of one minute that app servers vouched for, and the time of their connections.
     pub(crate) fn vouched(&self, minute: &MinuteRow) -> u128 {
-        self.bytes_of(minute.ungranted)
+        self.bytes_of(minute.ungranted).saturating_add(minute.vouched.into())
     }
 
     fn bytes_of(&self, usage: ClaimedUsage) -> u128 {

@@ -10,10 +10,11 @@ pub(crate) mod measured;
 pub(crate) mod terms;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::doubt::CountDoubt;
-use crate::minute_usage::{Basis, SourceRows, SourceState};
+use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::promise::PromisedTime;
 use crate::proof::CountProof;
@@ -198,6 +199,7 @@ impl Timeline {
             ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
             ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
             ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
+            ChangeKind::Vouch { bytes, from, to } => self.spread(|row| &mut row.vouched, bytes, from, to),
             ChangeKind::Promise { before, after } => self.replace(before, after),
             ChangeKind::GrantReported => {}
         }
@@ -226,27 +228,29 @@ impl Timeline {
         }
     }
 
-    /// Charges bytes evenly over a past span. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
-    /// bytes count in the current minute.
+    /// Charges bytes evenly over a past span. If `from` and `to` are equal, the bytes count in the current minute.
     fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
-        let span = u128::from(to.millis_since(from));
-        let share_until = |at: Timestamp| {
-            let elapsed = u128::from(at.millis_since(from)).min(span);
-            u128::from(bytes.get()).saturating_mul(elapsed).checked_div(span).unwrap_or(0)
-        };
-        let start = self.minutes.period().start;
-        let before_period = if from < start { share_until(start) } else { 0 };
-        self.minutes.change_past(from, to, |from, to, estimated| {
-            estimated.plus(ByteCount::saturating(share_until(to).saturating_sub(share_until(from))))
+        self.minutes.change_past(from, to, |begin, end, estimated| {
+            estimated.plus(share(bytes, from..to, end).minus(share(bytes, from..to, begin)))
         });
-        let mut placed = before_period;
+        self.spread(|row| &mut row.usage(basis).claimed, bytes, from, to);
+    }
+
+    /// Adds bytes to one figure of the minutes of a past span, of which this period has a part. All parts add up to exactly `bytes`.
+    fn spread(
+        &mut self,
+        figure: impl Fn(&mut MinuteRow) -> &mut u64,
+        bytes: ByteCount,
+        from: Timestamp,
+        to: Timestamp,
+    ) {
+        let mut placed = share(bytes, from..to, self.minutes.period().start);
         for minute in self.minutes.touched(from, to) {
-            let share = share_until(minute.end().min(to));
-            self.minutes.claim(basis, minute, share.saturating_sub(placed));
+            let share = share(bytes, from..to, minute.end().min(to));
+            self.minutes.claim(&figure, minute, share.minus(placed).get().into());
             placed = share.max(placed);
         }
-        let rest = u128::from(bytes.get()).saturating_sub(placed);
-        self.minutes.claim(basis, self.minutes.current(), rest);
+        self.minutes.claim(figure, self.minutes.current(), bytes.minus(placed).get().into());
     }
 
     /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
@@ -298,6 +302,14 @@ impl Running {
             Basis::Ungranted => &mut self.ungranted,
         }
     }
+}
+
+/// How many of the bytes of an evenly filled span flowed before `at`.
+fn share(bytes: ByteCount, span: Range<Timestamp>, at: Timestamp) -> ByteCount {
+    let millis = u128::from(span.end.millis_since(span.start));
+    let elapsed = u128::from(at.millis_since(span.start)).min(millis);
+    let share = u128::from(bytes.get()).saturating_mul(elapsed).checked_div(millis);
+    ByteCount::saturating(share.unwrap_or(0))
 }
 
 #[cfg(test)]

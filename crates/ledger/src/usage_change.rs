@@ -50,6 +50,15 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
+    /// An app server vouched for bytes under a grant, which are charged by [`Self::AddBytes`].
+    Vouch {
+        /// Bytes.
+        bytes: ByteCount,
+        /// Start of the span in which they flowed.
+        from: Timestamp,
+        /// Its end.
+        to: Timestamp,
+    },
     /// What is promised for one grant has changed.
     Promise {
         /// What was promised.

@@ -11,6 +11,7 @@ use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::ConnectionCharge;
+use crate::allowance::RELAY_RATE_MAX;
 use crate::reports::Closed;
 use crate::shards::Walk;
 use crate::spenders::key::SpenderKey;
@@ -55,17 +56,27 @@ impl Grants {
     }
 
     /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it, and
-    /// [`Self::judge_vouched`] compares it with the promise.
-    pub(crate) fn vouch(&mut self, id: Option<GrantId>, charge: &ConnectionCharge) {
-        let Some((id, source)) = id.and_then(|id| Some((id, self.get(id)?.source))) else {
-            return;
-        };
-        let [more, _] = charge.since(self.period.start);
+    /// [`Self::judge_vouched`] compares it with the promise. Returns what counts: all connections of a grant together relay no more than
+    /// one client can.
+    pub(crate) fn vouch(
+        &mut self,
+        id: GrantId,
+        bytes: ByteCount,
+        from: Timestamp,
+        at: Timestamp,
+    ) -> ByteCount {
+        let Some(row) = self.get(id) else { return ByteCount::ZERO };
+        let (source, known) = (row.source, self.spent_of(row).vouched);
+        let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at).into());
+        let after = bytes.min(ByteCount::saturating(most).minus(known));
+        let [more, _] =
+            ConnectionCharge { before: ByteCount::ZERO, after, from, at }.since(self.period.start);
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
         self.chains.vouched = Some(id);
         let grants = self.chain_of(id, source);
         self.note_over_limit(&grants, self.vouched_of(&grants));
+        after
     }
 
     /// What app servers have said of these grants in this period.

@@ -44,7 +44,7 @@ impl Minutes {
         ByteCount::saturating(self.counted.used().saturating_add(begun).saturating_add(later))
     }
 
-    /// What is counted, and in the minutes that are not, what app servers vouched for without a grant.
+    /// What is counted, and in the minutes that are not, what app servers vouched for.
     pub(crate) fn proven(&self) -> ByteCount {
         let minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
         let uncounted = minutes.filter(|(minute, _)| minute.start() >= self.counted_until(*minute));
@@ -205,7 +205,7 @@ impl Minutes {
             if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
                 let vouched = self.vouched.entry(day).or_default();
-                *vouched = vouched.plus(ByteCount::new(cell.ungranted.claimed));
+                *vouched = vouched.plus(cell.vouched());
             }
         }
         self.days.set(day, after);
@@ -222,7 +222,7 @@ impl Minutes {
             *sum = sum.saturating_add(self.figures_of(until, minute, *cell).used);
             if minute.end() <= until {
                 let sum = vouched.entry(day).or_default();
-                *sum = sum.plus(ByteCount::new(cell.ungranted.claimed));
+                *sum = sum.plus(cell.vouched());
             }
         }
         for (day, bytes) in estimates {

@@ -14,7 +14,7 @@ mod stored;
 
 use crate::day::{DayCounts, at_most};
 use crate::dirty::Dirty;
-use crate::minute_usage::{Basis, MinuteRow};
+use crate::minute_usage::MinuteRow;
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::rates::Rates;
 use crate::units::period::Period;
@@ -201,7 +201,7 @@ impl Minutes {
         if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
-            let [was, is] = [before, after].map(|cell| ByteCount::new(cell.ungranted.claimed));
+            let [was, is] = [before, after].map(|cell| cell.vouched());
             if was != is {
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
                 *vouched = vouched.plus(is).minus(was);
@@ -218,13 +218,13 @@ impl Minutes {
         }
     }
 
-    /// Adds bytes to a minute that has begun.
-    pub(crate) fn claim(&mut self, basis: Basis, minute: Minute, bytes: u128) {
+    /// Adds bytes to one figure of a minute that has begun.
+    pub(crate) fn claim(&mut self, figure: impl Fn(&mut MinuteRow) -> &mut u64, minute: Minute, bytes: u128) {
         if bytes > 0 {
             let bytes = ByteCount::saturating(bytes).get();
             self.amend(minute, |cell| {
-                let usage = cell.usage(basis);
-                usage.claimed = usage.claimed.saturating_add(bytes);
+                let figure = figure(cell);
+                *figure = figure.saturating_add(bytes);
             });
         }
     }

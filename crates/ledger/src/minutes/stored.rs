@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use super::{CountedPart, Minutes, Sums};
 use crate::day::{DayCount, DayCounts};
 use crate::dirty::Dirty;
-use crate::minute_usage::{Basis, MinuteRow, SourceRows};
+use crate::minute_usage::{MinuteRow, SourceRows};
 use crate::rates::Rates;
+use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
@@ -76,7 +76,7 @@ impl Minutes {
             let late = minutes.iter().map(used).fold(estimated.get().into(), u128::saturating_sub);
             self.days.reopen(day);
             if let Some(last) = minutes.last() {
-                self.claim(Basis::Ungranted, *last, late);
+                self.claim(|row| &mut row.ungranted.claimed, *last, late);
             }
         }
     }
@@ -102,7 +102,7 @@ impl Minutes {
             if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
-                *vouched = vouched.plus(ByteCount::new(cell.ungranted.claimed));
+                *vouched = vouched.plus(cell.vouched());
             }
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);

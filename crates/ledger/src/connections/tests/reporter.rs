@@ -31,6 +31,42 @@ fn what_a_reporter_has_used_up_is_not_left_for_claims() {
     assert_eq!(counted(&claimed), (0, true));
 }
 
+/// What is vouched for by these changes: bytes, and the seconds between which they flowed.
+fn vouched(entry: &Entry<()>) -> Option<(u64, u64, u64)> {
+    let seconds = |instant: Timestamp| instant.millis_since(at(0)) / 1_000;
+    entry.changes.iter().find_map(|change| match change.kind {
+        ChangeKind::Vouch { bytes, from, to } => Some((bytes.get(), seconds(from), seconds(to))),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_a_reporter_says_of_a_grant_is_vouched_whatever_its_page_says() {
+    let mut table = opened(&[(1, "c")]);
+    let report = |table: &mut Table, by, seconds, report| {
+        vouched(&table.heartbeat(by, "c", report, at(seconds)).unwrap())
+    };
+    assert_eq!(report(&mut table, client(1), 20, received(500)), None, "a claim of a page");
+    assert_eq!(report(&mut table, Caller::Reporter, 30, received(700)), Some((700, 0, 30)));
+    assert_eq!(report(&mut table, client(1), 40, received(9_000)), None);
+    assert_eq!(report(&mut table, Caller::Reporter, 50, received(1_000)), Some((300, 30, 50)));
+    let relayed = Report { relayed: Some(true), ..received(1_000) };
+    assert_eq!(report(&mut table, Caller::Reporter, 60, relayed), None, "nothing new");
+    // The time before may have been relayed.
+    let direct = |bytes| Report { relayed: Some(false), ..received(bytes) };
+    assert_eq!(report(&mut table, Caller::Reporter, 70, direct(1_100)), Some((100, 60, 70)));
+    assert_eq!(report(&mut table, Caller::Reporter, 80, direct(1_200)), None, "not by a relay");
+}
+
+#[test]
+fn the_connections_of_a_grant_are_vouched_for_up_to_what_one_client_can_relay() {
+    let mut table = opened(&[(1, "a"), (1, "b")]);
+    let mut report =
+        |id| vouched(&table.heartbeat(Caller::Reporter, id, received(80_000_000), at(10)).unwrap());
+    assert_eq!(report("a"), Some((80_000_000, 0, 10)));
+    assert_eq!(report("b"), Some((45_000_000, 0, 10)), "125 MB in 10 s");
+}
+
 #[test]
 fn a_reporter_may_count_seldom() {
     let mut table = opened(&[(1, "c")]);

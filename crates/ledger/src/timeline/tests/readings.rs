@@ -23,11 +23,23 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
 
 #[test]
 fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
-    for (counted, used, committed) in [(200, 1_000, 1_000), (980, 1_000, 1_032), (5_000, 5_000, 5_264)] {
+    for (counted, used, committed, has_grant) in [
+        (200, 1_000, 1_000, true),
+        (200, 1_000, 1_000, false),
+        (980, 1_000, 1_032, true),
+        (980, 1_000, 1_032, false),
+        (5_000, 5_000, 5_264, true),
+    ] {
         let mut timeline = timeline_of(rates(true), START);
         timeline.advance(at(START + 60 * MINUTE));
         let vouch = |timeline: &mut Timeline, bytes| {
-            timeline.add_bytes(Basis::Ungranted, ByteCount::new(bytes), at(START), at(START + 10 * MINUTE));
+            let (bytes, from, to) = (ByteCount::new(bytes), at(START), at(START + 10 * MINUTE));
+            let kind = if has_grant {
+                ChangeKind::Vouch { bytes, from, to }
+            } else {
+                ChangeKind::AddBytes { bytes, from, to }
+            };
+            timeline.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Ungranted, kind });
         };
         vouch(&mut timeline, 600);
         assert_eq!(count(&mut timeline, START + 20 * MINUTE, counted, 0), ReadingOutcome::Taken);
