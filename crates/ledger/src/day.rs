@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,12 @@ impl DayCounts {
     /// The end of the latest count; 1970 without one.
     pub(crate) fn latest(&self) -> Timestamp {
         self.rows.last_key_value().map_or(Timestamp::default(), |(_, count)| count.as_of)
+    }
+
+    /// Whether a day after this one has counted bytes under our keys.
+    pub(crate) fn has_bytes_after(&self, day: Day) -> bool {
+        let after = (Bound::Excluded(day), Bound::Unbounded);
+        self.rows.range(after).any(|(_, count)| count.granted > ByteCount::ZERO)
     }
 
     /// Bytes of a period that is over; `None` if nothing is known of it.

@@ -36,24 +36,27 @@ struct RefusedCount {
 }
 
 impl CountProof {
-    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `is_shown`: the count itself shows that
-    /// bytes are counted, or no credential was live since the one before.
+    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `is_shown`: this count or one of a later
+    /// day shows that bytes are counted. `was_live`: a credential was live since the count before.
     pub(crate) fn believes(
         &mut self,
         as_of: Timestamp,
         counted: Timestamp,
         is_shown: bool,
+        was_live: bool,
         now: Timestamp,
     ) -> bool {
         let lacks_probe = self.unshown.first().is_some_and(|minute| minute.end() <= as_of);
-        let is_believed = !lacks_probe && (is_shown || self.shown_until > counted);
-        if is_believed {
+        let is_proven = is_shown || self.shown_until > counted;
+        if lacks_probe || (was_live && !is_proven) {
+            self.refused.get_or_insert(RefusedCount { since: now, as_of });
+            return false;
+        }
+        if is_proven {
             // A count of an earlier day says nothing about this one.
             self.refused = self.refused.filter(|refused| as_of < refused.as_of);
-        } else {
-            self.refused.get_or_insert(RefusedCount { since: now, as_of });
         }
-        is_believed
+        true
     }
 
     /// Whether counts have not been believed for so long that they are missing.
@@ -106,24 +109,27 @@ mod tests {
     fn a_count_without_bytes_is_believed_once_it_shows_the_probe() {
         let mut proof = CountProof::default();
         assert!(!proof.needs_probe());
-        assert!(!proof.believes(at(10), at(5), false, at(20)) && proof.needs_probe());
+        assert!(!proof.believes(at(10), at(5), false, true, at(20)) && proof.needs_probe());
         proof.note(minute(20));
-        assert!(!proof.believes(at(20), at(5), false, at(30)), "it is older than the probe");
-        assert!(!proof.believes(at(21), at(5), true, at(31)), "it lacks the probe, whatever else it has");
+        assert!(!proof.believes(at(20), at(5), false, true, at(30)), "it is older than the probe");
+        assert!(
+            !proof.believes(at(21), at(5), true, true, at(31)),
+            "it lacks the probe, whatever else it has"
+        );
         proof.show(minute(20));
-        assert!(proof.believes(at(21), at(5), false, at(31)) && !proof.needs_probe());
-        assert!(!proof.believes(at(22), at(21), false, at(32)), "that probe is older than this time");
+        assert!(proof.believes(at(21), at(5), false, true, at(31)) && !proof.needs_probe());
+        assert!(!proof.believes(at(22), at(21), false, true, at(32)), "that probe is older than this time");
     }
 
     #[test]
     fn a_probe_that_is_never_counted_is_not_missed_if_the_hour_has_another_one() {
         for (second, is_believed) in [(80, true), (81, false)] {
             let mut proof = CountProof::default();
-            assert!(!proof.believes(at(10), at(5), false, at(20)));
+            assert!(!proof.believes(at(10), at(5), false, true, at(20)));
             proof.note(minute(20));
             proof.note(minute(second));
             proof.show(minute(second));
-            assert_eq!(proof.believes(at(second + 1), at(5), false, at(99)), is_believed);
+            assert_eq!(proof.believes(at(second + 1), at(5), false, true, at(99)), is_believed);
         }
     }
 
@@ -131,21 +137,31 @@ mod tests {
     fn counts_are_missing_an_hour_after_the_first_that_was_not_believed() {
         let mut proof = CountProof::default();
         for nth in 0..58 {
-            assert!(!proof.believes(at(nth), at(0), false, at(nth)));
+            assert!(!proof.believes(at(nth), at(0), false, true, at(nth)));
             assert!(!proof.is_missing(at(nth)), "{nth}");
         }
         assert!(proof.is_missing(at(58)));
         assert!(
-            proof.believes(at(-9), at(-9), true, at(58)) && proof.is_missing(at(58)),
+            proof.believes(at(-9), at(-9), true, true, at(58)) && proof.is_missing(at(58)),
             "that is another day"
         );
-        assert!(proof.believes(at(59), at(0), true, at(59)) && !proof.is_missing(at(200)));
+        assert!(proof.believes(at(59), at(0), true, true, at(59)) && !proof.is_missing(at(200)));
+    }
+
+    #[test]
+    fn a_later_count_of_a_time_without_credentials_proves_nothing() {
+        let mut proof = CountProof::default();
+        for now in [20, 50, 78] {
+            assert!(!proof.believes(at(10), at(0), false, true, at(now)));
+            assert!(proof.believes(at(15), at(12), false, false, at(now)));
+        }
+        assert!(proof.is_missing(at(78)) && proof.needs_probe());
     }
 
     #[test]
     fn no_probe_is_made_while_too_many_are_not_counted() {
         let mut proof = CountProof::default();
-        proof.believes(at(1), at(0), false, at(1));
+        proof.believes(at(1), at(0), false, true, at(1));
         for nth in 0..96 {
             assert!(proof.needs_probe());
             proof.note(minute(nth));

@@ -180,6 +180,11 @@ impl Grants {
         }
     }
 
+    /// Whether a grant of a source may have left the table that still relayed after an instant, up to which its source has counted.
+    pub(super) fn left_uncounted(&self, source: IceSource, counted_until: Timestamp) -> bool {
+        self.dropped.get(&source).is_some_and(|dropped| dropped.until.start() > counted_until)
+    }
+
     /// When the last grant of a source that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
     /// were over at `since`.
     pub(crate) fn may_relay_until(

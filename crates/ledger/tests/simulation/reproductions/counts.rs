@@ -22,6 +22,25 @@ fn a_listing_that_is_on_its_way_over_a_reset_is_measured() {
     check(&Scenario { settings, before_reset: 300_000, ops });
 }
 
+/// The first count by grant came when grants had left the full history, and what they had relayed was unknown.
+#[test]
+fn what_left_before_it_was_counted_is_not_unknown() {
+    let lives = [60, 3_600, 3_600, 60, 60, 60, 86_400];
+    let mut ops: Vec<_> = lives.map(|life| Mint { life, delay: 2_000 }).into();
+    ops.extend([Wait { millis: 54 * HOUR, share: 256 }, Read { back: 1_097_877, missed: 0 }]);
+    check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
+}
+
+/// It counts nothing at all, and the days after a credential had ended were believed without a probe. They proved the days before.
+#[test]
+fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
+    let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
+    let read = |back| Read { back, missed: 0 };
+    let ops =
+        vec![Mint { life: 172_800, delay: 0 }, Wait { millis: 8 * DAY, share: 256 }, read(MINUTE), read(0)];
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
 /// The margin of sampling was a share of the bytes that flowed, and these were counted lower than what sampling may miss.
 #[test]
 fn what_sampling_missed_of_another_key_is_no_excess() {
