@@ -51,6 +51,7 @@ impl Setup {
             server_limits: self.server_limits.clone(),
             is_strict: self.terms.mode == BudgetMode::Strict,
             watches_sfu: self.sources.iter().any(|terms| terms.source == IceSource::Sfu),
+            counted: self.sources.iter().filter_map(counted_by_grant).collect(),
             sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.per_minute().into(),
         };
@@ -58,6 +59,10 @@ impl Setup {
         let books = Books::restore(ledger, connections, Grants::new(terms, period), stored, moment);
         books.with_unseen(&self.unseen)
     }
+}
+
+fn counted_by_grant(terms: &SourceTerms) -> Option<IceSource> {
+    Some(terms.source).filter(|source| terms.is_read && source.counts_grants())
 }
 
 #[cfg(test)]

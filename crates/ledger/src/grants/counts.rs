@@ -119,7 +119,7 @@ impl Grants {
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
         let (is_final, until) = (counts.is_final, counts.until);
         let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);
-        taking.unknown = taking.unknown.plus(self.foreign(unknown, source, counts.from));
+        taking.unknown = taking.unknown.plus(unknown);
         for id in &ids {
             self.drop_claim(source, *id, seen_until, until);
         }
@@ -139,7 +139,7 @@ impl Grants {
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let from = self.seen_until(source);
         let unknown = self.count_grants(source, by_grant, true, [from, now]);
-        self.count_unknown(source, self.foreign(unknown, source, from), true, [from, now]);
+        self.count_unknown(source, unknown, true, [from, now]);
         for id in self.claiming_after(source, None).collect::<Vec<_>>() {
             self.drop_claim(source, id, from, now);
         }
@@ -249,12 +249,6 @@ impl Grants {
             }
         }
         unknown
-    }
-
-    /// Of the bytes of grants that are in no row, counted from an instant on, those that are evidence: none while a grant that left the table
-    /// before it was counted explains them.
-    fn foreign(&self, unknown: ByteCount, source: IceSource, from: Timestamp) -> ByteCount {
-        if self.left_uncounted(source, from) { ByteCount::ZERO } else { unknown }
     }
 
     fn count_unknown(

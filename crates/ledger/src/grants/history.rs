@@ -1,6 +1,6 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
-//! bytes: a later count would be of an unknown identifier. A source that never counts its grants holds none, nor does a full table. What
+//! bytes: a later count would be of an unknown identifier. Where such counts are not read, none waits for them, nor in a full table. What
 //! a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -133,10 +133,10 @@ impl Grants {
         false
     }
 
-    /// Whether the source of a grant has counted it until its end for good, or never counts its grants.
+    /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read.
     fn is_counted(&self, id: GrantId, end: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
-            self.seen_until(row.source) == Timestamp::default() || self.counted_until(row.source) >= end
+            !self.terms.counted.contains(&row.source) || self.counted_until(row.source) >= end
         })
     }
 
@@ -178,11 +178,6 @@ impl Grants {
             latest.expiry = latest.expiry.max(row.latest_expiry());
             latest.until = latest.until.max(until);
         }
-    }
-
-    /// Whether a grant of a source may have left the table that still relayed after an instant, up to which its source has counted.
-    pub(super) fn left_uncounted(&self, source: IceSource, counted_until: Timestamp) -> bool {
-        self.dropped.get(&source).is_some_and(|dropped| dropped.until.start() > counted_until)
     }
 
     /// When the last grant of a source that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all

@@ -48,6 +48,8 @@ pub struct GrantTerms {
     pub is_strict: bool,
     /// Whether sessions of the SFU are watched: it is in the settings.
     pub watches_sfu: bool,
+    /// The sources whose counts of each grant are read.
+    pub counted: Vec<IceSource>,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
     /// Bytes that one grant may relay in a minute.

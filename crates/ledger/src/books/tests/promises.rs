@@ -63,6 +63,7 @@ fn a_longer_tail_counts_for_grants_whose_shorter_one_is_over() {
 fn no_bound_holds_while_grants_that_have_left_the_table_may_have_a_longer_tail() {
     let mut broker = with_tail(600);
     broker.setup.bounds.spenders.ended_max = 0;
+    broker.setup.sources.iter_mut().for_each(|source| source.is_read = false);
     broker.restart();
     broker.mint_any(300);
     broker.books.advance(at(HOUR));

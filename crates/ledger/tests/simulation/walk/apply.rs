@@ -105,8 +105,8 @@ impl<D: Disk> Broker<D> {
             }
             Op::CrashAfterCommit { life } => {
                 if let Some(grant) = self.mint(life, Written::Yes, None) {
-                    let delay = millis(MINT_SLACK);
-                    self.hand_out(world, delay, &grant);
+                    let held = self.hand_out(world, millis(MINT_SLACK), &grant);
+                    self.grants.push(held);
                 }
                 self.restart(world);
             }
@@ -165,6 +165,7 @@ impl<D: Disk> Broker<D> {
                 self.excuse_uncut();
                 self.excuse_unwatched(world);
                 world.pass_without_broker(millis, share);
+                self.excuse_lost_days(world);
                 self.restart(world);
                 self.watch_sfu(world);
             }
@@ -181,6 +182,7 @@ impl<D: Disk> Broker<D> {
                 if behind > 0 && self.settings.cli && self.grants.iter().any(is_of_coturn) {
                     self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
                 }
+                self.excuse_lost_days(world);
                 self.restart(world);
             }
             Op::From { nth } => self.from = nth,

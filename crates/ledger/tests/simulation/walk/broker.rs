@@ -112,6 +112,8 @@ pub(crate) struct Broker<D> {
     pub(crate) last_read: Option<Period>,
     /// Whether coturn's sessions were not cut for a while.
     pub(crate) was_uncut: bool,
+    /// Whether some time was never counted by grant.
+    pub(super) was_skipped: bool,
     pub(super) signs: Signs,
     /// The first thing that an operation found wrong.
     pub(super) wrong: Option<String>,
@@ -182,6 +184,7 @@ impl<D: Disk> Broker<D> {
             may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,
+            was_skipped: false,
             signs: Signs::default(),
             wrong: None,
         }
@@ -297,6 +300,14 @@ impl<D: Disk> Broker<D> {
         if self.has_pages(world) {
             self.signs.went_on = true;
             self.excuse(Excuse::Uncut);
+        }
+    }
+
+    /// What pages took before a reset, while nobody watched, is in no figure. With another billing day its days can come back.
+    pub(super) fn excuse_lost_days(&mut self, world: &World) {
+        let period = self.settings.billing_day().period_at(self.present(world));
+        if self.has_pages(world) && self.books.ledger().period() != period {
+            self.lost_until = period.end;
         }
     }
 

@@ -136,7 +136,9 @@ impl<D: Disk> Broker<D> {
     /// that they are taken in parts. At times the process crashes in between.
     pub(super) fn read_by_grant(&mut self, world: &mut World, back: u64, missed: u64) {
         let from = self.books.grants().counted_until(SOURCE);
-        let Some(Spans { open, .. }) = spans(from, self.books.now(), self.lateness.lag()) else { return };
+        let Some(Spans { open, skips, .. }) = spans(from, self.books.now(), self.lateness.lag()) else {
+            return;
+        };
         let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
         let until = open.until.min(Timestamp::from_millis(until));
         if !self.settings.counts_by_grant() || until < from || self.settings.counts_nothing {
@@ -187,7 +189,9 @@ impl<D: Disk> Broker<D> {
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
         self.judge_suspects(world);
         self.end_over_limit(world);
-        if is_complete {
+        // What is too old to be counted by grant shows in the total alone.
+        self.was_skipped |= skips;
+        if is_complete && !self.was_skipped {
             self.expect_excess(world, end);
         }
         if is_complete && !crashes {
@@ -216,11 +220,11 @@ impl<D: Disk> Broker<D> {
                 * u64::from(100 - self.settings.sampling);
             bytes.saturating_sub(rate * (until.saturating_sub(from) + 4 * 60_000))
         };
-        let is_known = |held: &&Held| {
-            held.grant.source == SOURCE
-                && self.books.grants().get(held.grant.id).is_some_and(|row| row.extra().renewed)
+        let is_counted = |held: &&Held| {
+            let row = self.books.grants().get(held.grant.id);
+            held.grant.source == SOURCE && row.is_none_or(|row| !row.extra().renewed)
         };
-        let exceeded: u64 = self.grants.iter().filter(|held| !is_known(held)).map(exceeded).sum();
+        let exceeded: u64 = self.grants.iter().filter(is_counted).map(exceeded).sum();
         let is_said = !self.books.snapshot().rate_holds();
         self.expect(exceeded <= figures.limit.get() / 50 || is_said, || {
             format!("grants have relayed {exceeded} more than is assumed, and the bound is said to hold")

@@ -28,7 +28,9 @@ fn a_full_table_of_users_admits_no_further_one() {
 /// Nobody counted what ann's grant relayed, and it has left the history.
 #[test]
 fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
-    let mut broker = Broker::new(BudgetMode::Strict, SpenderTerms { ended_max: 0, ..one_row() });
+    let mut setup = setup(BudgetMode::Strict, SpenderTerms { ended_max: 0, ..one_row() });
+    setup.sources[0].is_read = false;
+    let mut broker = Broker::open(setup, at(0));
     broker.mint(requester("ann"), SHORT).unwrap();
     broker.books.advance(at(600));
     broker.books.tidy();
