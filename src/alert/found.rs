@@ -1,5 +1,7 @@
 //! Which faults the books show.
 
+use std::time::Duration;
+
 use super::{Fault, FoundFault};
 use crate::amounts::Shown;
 use turn_ledger::{
@@ -77,11 +79,16 @@ fn about_count(disbelief: Disbelief) -> &'static str {
 
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot) -> String {
-    let Excess { bytes, rate } = measured.excess;
+    let Excess { bytes, rate, tail } = measured.excess;
     let bytes = bytes.gb_up();
     if let Some(source) = measured.unexplained {
         format!(
             "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret. In this period {bytes} GB more were counted than credentials could relay."
+        )
+    } else if tail > Duration::ZERO {
+        format!(
+            "Counts of this period show {bytes} GB more than is assumed: credentials relayed for up to {} s after their expiry. This ends with the period, or with a start at which TURN_EXPIRY_TAIL_SECONDS is that or more.",
+            tail.as_secs()
         )
     } else {
         format!(

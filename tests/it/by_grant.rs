@@ -205,13 +205,14 @@ async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_grant_that_relays_after_its_tail_is_named_in_the_log() {
-    let (cloudflare, broker) = with_analytics(&[("TURN_TTL_SECONDS", "3600")]).await;
+async fn what_a_grant_relays_after_its_tail_is_in_the_log_and_breaks_the_bound() {
+    let settings = [("TURN_TTL_SECONDS", "3600"), ("BANDWIDTH_LIMIT_GB", "100")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
     let mut state = GrantsState::default();
     let grant = mint(&cloudflare, &broker).await.to_string();
     // The credential expires at 13:00, and its tail ends at 15:00.
-    for at in ["12:55", "13:04", "15:09"] {
-        cloudflare.analytics().relay_as("key-id", &grant, &format!("2025-01-15T{at}:00Z"), 1_000, 0);
+    for (at, bytes) in [("12:55", 1_000), ("13:04", 1_000), ("15:09", 1_500 * MB)] {
+        cloudflare.analytics().relay_as("key-id", &grant, &format!("2025-01-15T{at}:00Z"), bytes, 0);
     }
     let (log, _guard) = Log::of_this_thread();
     let says = || log.text().contains("relayed for longer after its expiry than is assumed seconds=7800");
@@ -221,12 +222,16 @@ async fn a_grant_that_relays_after_its_tail_is_named_in_the_log() {
     broker.advance_to("2025-01-15T17:10:00Z");
     poll(&broker, &mut state).await;
     assert!(!says(), "its minutes have not settled");
+    assert_eq!(broker.status().await["boundHolds"], true);
     broker.advance_to("2025-01-15T17:11:00Z");
     cloudflare.analytics().set_grouped_fault(AnalyticsFault::ServerErrorHtml(503));
     meter(&broker).read_by_grant(&mut state).await.unwrap_err();
     cloudflare.analytics().heal();
     poll(&broker, &mut state).await;
     assert!(says(), "{}", log.text());
+    assert_eq!(broker.status().await["boundHolds"], false, "1.5 % of the limit");
+    let hint = broker.hint("ASSUMPTION_BROKEN").await.unwrap();
+    assert!(hint.contains("credentials relayed for up to 7800 s after their expiry"), "{hint}");
     let asked = grouped_queries(&cloudflare);
     poll(&broker, &mut state).await;
     assert_eq!(grouped_queries(&cloudflare) - asked, 2, "a closed hour and the open span: no grant twice");

@@ -10,7 +10,7 @@ use crate::doubt::CountDoubt;
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
 use crate::reading::LateCounts;
-use crate::trial::{Assumption, Excess, TrialHours};
+use crate::trial::{Assumption, Excesses, TrialHours};
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
@@ -102,8 +102,8 @@ pub struct SourceState {
     pub(crate) flowed: ByteCount,
     /// What the counts showed of the assumed rate.
     pub(crate) assumption: Assumption,
-    /// What they showed above the assumed rate: of all grants together, and of chains of renewals.
-    pub(crate) excess: [Excess; 2],
+    /// What they showed above the assumed rate and after the assumed tail.
+    pub(crate) excess: Excesses,
     /// How late the provider's counts settle.
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.

@@ -31,24 +31,36 @@ impl Default for Assumption {
     }
 }
 
-/// What counts of a period have shown above what live grants could relay at the assumed rate.
+/// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
     /// The most in one span of time, beyond the margin for sampling.
     pub bytes: ByteCount,
     /// The highest rate of one live grant that this showed; zero if no grant was live.
     pub rate: BitRate,
+    /// The longest time from an expiry to a byte; zero for what was relayed before the end of a tail.
+    pub tail: Duration,
 }
 
 impl Excess {
     /// Both at their highest.
     pub(crate) fn max(self, other: Self) -> Self {
-        Self { bytes: self.bytes.max(other.bytes), rate: self.rate.max(other.rate) }
+        Self { bytes: self.bytes.max(other.bytes), ..self.seen(other) }
     }
 
-    /// What is left of it if this rate is assumed: nothing once it is as high as what was seen.
-    fn at(self, assumed: BitRate) -> Self {
-        let is_assumed = self.rate > BitRate::default() && assumed >= self.rate;
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { bytes: self.bytes.plus(other.bytes), ..self.seen(other) }
+    }
+
+    fn seen(self, other: Self) -> Self {
+        Self { rate: self.rate.max(other.rate), tail: self.tail.max(other.tail), ..self }
+    }
+
+    /// What is left of it if this is assumed: nothing once it is as much as what was seen.
+    fn at(self, rate: BitRate, tail: Duration) -> Self {
+        let seen = Self { bytes: ByteCount::ZERO, ..self };
+        let is_assumed = seen != Self::default() && rate >= self.rate && tail >= self.tail;
         if is_assumed { Self::default() } else { self }
     }
 }
@@ -97,13 +109,21 @@ pub(crate) struct Trial {
     /// The highest average rate of one live grant between two of them.
     highest: Option<BitRate>,
     verdict: Assumption,
-    /// Of all grants together, and of chains of renewals, each for itself.
-    excess: [Excess; 2],
+    excess: Excesses,
 }
 
+/// What was seen of all grants together, of chains of renewals, each for itself, and after tails.
+pub(crate) type Excesses = [Excess; 3];
+
 impl Trial {
-    /// `verdict` and `excess`: those of the time before.
-    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption, excess: [Excess; 2]) -> Self {
+    /// `tail`: the longest that is assumed. `verdict` and `excess`: those of the time before.
+    pub(crate) fn new(
+        assumed: BitRate,
+        tail: Duration,
+        sampling: u32,
+        verdict: Assumption,
+        excess: Excesses,
+    ) -> Self {
         Self {
             assumed,
             sampling,
@@ -112,7 +132,7 @@ impl Trial {
             hours: vec![],
             highest: None,
             verdict,
-            excess: excess.map(|excess| excess.at(assumed)),
+            excess: excess.map(|excess| excess.at(assumed, tail)),
         }
     }
 
@@ -120,20 +140,24 @@ impl Trial {
         self.verdict
     }
 
-    /// What counts of this period have shown above the assumed rate: the two ways to see it may see the same bytes.
+    /// What counts of this period have shown: the three ways to see it may see the same bytes.
     pub(crate) fn excess(&self) -> Excess {
-        let [of_all, of_chains] = self.excess;
-        of_all.max(of_chains)
+        self.excess.into_iter().fold(Excess::default(), Excess::max)
     }
 
     /// The same, as stored.
-    pub(crate) fn stored_excess(&self) -> [Excess; 2] {
+    pub(crate) fn stored_excess(&self) -> Excesses {
         self.excess
     }
 
     /// Counts show this above the assumed rate of chains of renewals, of all of them together.
     pub(crate) fn note_of_chains(&mut self, excess: Excess) {
         self.excess[1] = self.excess[1].max(excess);
+    }
+
+    /// Counts show that more grants have relayed so much after their tails.
+    pub(crate) fn note_after_tails(&mut self, excess: Excess) {
+        self.excess[2] = self.excess[2].plus(excess);
     }
 
     /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
@@ -235,7 +259,7 @@ impl Trial {
         let flowed = u128::from(to.granted.minus(from.granted).get());
         let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(sampling)));
         let rate = rate(from, to, edges(to)).unwrap_or_default();
-        (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate })
+        (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
     }
 }
 

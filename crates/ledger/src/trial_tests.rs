@@ -2,6 +2,8 @@ use super::*;
 use crate::testing::Dice;
 use crate::units::period::BillingDay;
 
+const TAIL: Duration = Duration::from_secs(7_200);
+
 fn minute(n: u64) -> Timestamp {
     // 2025-01-15T12:00:00Z
     Timestamp::from_millis(1_736_942_400_000).plus_millis(n * 60_000)
@@ -16,7 +18,7 @@ fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) 
 }
 
 fn trial() -> Trial {
-    Trial::new(BitRate::new(2_000_000), 0, Assumption::default(), [Excess::default(); 2])
+    Trial::new(BitRate::new(2_000_000), TAIL, 0, Assumption::default(), Excesses::default())
 }
 
 #[test]
@@ -55,18 +57,20 @@ fn the_excess_is_the_most_of_one_span_until_the_period_ends_or_the_rate_is_assum
     add(&mut trial, 0, 0, 0, 1);
     // Ten minutes at 8 Mbps. With the minute at either end twelve are promised at 2 Mbps.
     add(&mut trial, 10, 600_000_000, 10, 1);
-    let excess = Excess { bytes: ByteCount::new(420_000_000), rate: BitRate::new(6_666_667) };
+    let excess =
+        Excess { bytes: ByteCount::new(420_000_000), rate: BitRate::new(6_666_667), ..Excess::default() };
     assert_eq!(trial.excess(), excess);
     for n in 11..130 {
         add(&mut trial, n, 600_000_000, u128::from(n), 1);
     }
     assert_eq!((trial.verdict().holds, trial.excess()), (true, excess));
     for (mbps, left) in [(2, excess), (6, excess), (7, Excess::default())] {
-        let again = Trial::new(BitRate::new(mbps * 1_000_000), 0, trial.verdict(), trial.stored_excess());
+        let again =
+            Trial::new(BitRate::new(mbps * 1_000_000), TAIL, 0, trial.verdict(), trial.stored_excess());
         assert_eq!(again.excess(), left, "{mbps} Mbps");
     }
     let without_grant = Excess { rate: BitRate::default(), ..excess };
-    assert_eq!(without_grant.at(BitRate::new(100_000_000)), without_grant);
+    assert_eq!(without_grant.at(BitRate::new(100_000_000), TAIL), without_grant);
     trial.begin_period();
     assert_eq!(trial.excess(), Excess::default());
 }
@@ -86,7 +90,7 @@ fn a_new_grant_does_not_hide_an_excess_that_goes_on() {
 fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
     let broken = Assumption { holds: false, observed: Some(BitRate::new(8_000_000)) };
     for is_reset in [false, true] {
-        let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken, [Excess::default(); 2]);
+        let mut trial = Trial::new(BitRate::new(2_000_000), TAIL, 0, broken, Excesses::default());
         for n in 0..70 {
             add(&mut trial, n, 0, u128::from(n), 1);
             assert_eq!(trial.verdict().holds, n >= if is_reset { 66 } else { 61 }, "minute {n}");
@@ -98,14 +102,34 @@ fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
 }
 
 #[test]
+fn what_was_relayed_after_tails_adds_up_until_that_tail_is_assumed() {
+    let mut trial = trial();
+    let after = |bytes, seconds| Excess {
+        bytes: ByteCount::new(bytes),
+        tail: Duration::from_secs(seconds),
+        ..Excess::default()
+    };
+    trial.note_after_tails(after(3, 7_500));
+    trial.note_after_tails(after(4, 7_800));
+    trial.note_after_tails(after(5, 7_260));
+    assert_eq!(trial.excess(), after(12, 7_800));
+    for (assumed, left) in [(7_799, 12), (7_800, 0)] {
+        let (rate, tail) = (BitRate::new(2_000_000), Duration::from_secs(assumed));
+        let again = Trial::new(rate, tail, 0, trial.verdict(), trial.stored_excess());
+        assert_eq!(again.excess().bytes.get(), left, "{assumed}");
+    }
+}
+
+#[test]
 fn the_greater_of_assumed_and_observed_rate_counts_up_to_what_a_client_reaches() {
     for (observed, assumed, liability) in [(4, 2, 4), (4, 8, 8), (400, 2, 100), (400, 200, 200)] {
         let [observed, assumed] = [observed, assumed].map(|mbps| BitRate::new(mbps * 1_000_000));
         let trial = Trial::new(
             assumed,
+            TAIL,
             0,
             Assumption { holds: false, observed: Some(observed) },
-            [Excess::default(); 2],
+            Excesses::default(),
         );
         assert_eq!(trial.liability(), BitRate::new(liability * 1_000_000));
     }
@@ -140,7 +164,7 @@ fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
         }
     }
     let period = BillingDay::new(1).unwrap().period_at(minute(0));
-    let mut again = Trial::new(BitRate::new(2_000_000), 0, trial.verdict(), trial.stored_excess());
+    let mut again = Trial::new(BitRate::new(2_000_000), TAIL, 0, trial.verdict(), trial.stored_excess());
     again.restore_hours(&trial.hours(period), period);
     assert_eq!(kbps(&again), 200, "it is stored");
     trial.begin_period();
@@ -158,7 +182,7 @@ fn bytes_without_any_grant_break_the_assumption_without_a_rate() {
 
 #[test]
 fn an_excess_within_the_sampling_margin_is_accepted() {
-    let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default(), [Excess::default(); 2]);
+    let mut trial = Trial::new(BitRate::new(2_000_000), TAIL, 5, Assumption::default(), Excesses::default());
     add(&mut trial, 0, 1_000_000_000_000, 0, 0);
     add(&mut trial, 1, 1_050_000_000_000, 0, 0);
     assert!(trial.verdict().holds);

@@ -123,8 +123,11 @@ impl CloudflareMeter {
         let query = watch.due(now, self.tail, final_after(self.lag_in_use()));
         if let Some(query) = query {
             let grants: Vec<_> = query.grants.keys().copied().collect();
-            let longest = watch.take(&query, &self.api.minutes_of(&grants, query.span).await?);
+            let minutes = self.api.minutes_of(&grants, query.span).await?;
+            let since = self.account.read(|books| books.ledger().period().start);
+            let (bytes, longest) = watch.take(&query, &minutes, self.tail, since);
             if longest > self.tail {
+                self.account.change(|books| books.note_after_tails(SOURCE, bytes, longest));
                 let (seconds, remedy) =
                     (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to more than seconds");
                 tracing::warn!(

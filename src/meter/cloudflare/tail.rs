@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::analytics::by_grant::ROWS_MAX;
 use super::lateness::Span;
-use turn_ledger::{GrantId, Minute, Timestamp};
+use turn_ledger::{GrantId, Minute, Timestamp, Traffic};
 
 /// How far beyond the configured tail is looked.
 const BEYOND: Duration = Duration::from_secs(3_600);
@@ -57,16 +57,27 @@ impl TailWatch {
         })
     }
 
-    /// Takes the answer to a query. Returns the longest time from an expiry to the end of the last minute in which that grant relayed.
+    /// Takes the answer to a query. Returns what its grants relayed after the tail and since an instant, and the longest time from an expiry
+    /// to the end of such a minute.
     pub(super) fn take(
         &mut self,
         query: &TailQuery,
-        minutes: &BTreeMap<GrantId, BTreeSet<Minute>>,
-    ) -> Duration {
+        minutes: &BTreeMap<GrantId, BTreeMap<Minute, Traffic>>,
+        tail: Duration,
+        since: Timestamp,
+    ) -> (Traffic, Duration) {
         self.0.retain(|(_, grant)| !query.grants.contains_key(grant));
-        let last =
-            |(grant, expires_at): (_, &Timestamp)| Some(minutes.get(grant)?.last()?.end().since(*expires_at));
-        query.grants.iter().filter_map(last).max().unwrap_or_default()
+        // The provider's minutes may differ from ours by one.
+        let after = |expires_at: Timestamp| Minute::from_end(expires_at.plus(tail).max(since)).next();
+        let rows = query.grants.iter().filter_map(|(id, expires_at)| Some((*expires_at, minutes.get(id)?)));
+        let rows = rows.flat_map(|(expires_at, minutes)| {
+            minutes
+                .range(after(expires_at)..)
+                .map(move |(minute, bytes)| (minute.end().since(expires_at), *bytes))
+        });
+        rows.fold(Default::default(), |(sum, longest): (Traffic, Duration), (age, bytes)| {
+            (sum.plus(bytes), longest.max(age))
+        })
     }
 }
 
@@ -88,8 +99,10 @@ mod tests {
         NOON.plus_millis(minutes * 60_000)
     }
 
-    fn minutes(numbers: &[i64]) -> BTreeSet<Minute> {
-        numbers.iter().map(|number| Minute::new(Minute::of(NOON).number() + number)).collect()
+    /// So many minutes after noon, with 7 bytes each.
+    fn minutes(numbers: &[i64]) -> BTreeMap<Minute, Traffic> {
+        let minute = |number: &i64| Minute::new(Minute::of(NOON).number() + number);
+        numbers.iter().map(|number| (minute(number), Traffic::new(0, 7))).collect()
     }
 
     fn grant(number: usize) -> GrantId {
@@ -110,13 +123,17 @@ mod tests {
         assert_eq!(both.grants.len(), 2);
         assert_eq!((both.span.until, both.span.age), (after(186), SETTLED_AFTER));
         assert_eq!(both.span.from, NOON);
-        let relayed = [(grant(1), minutes(&[-3, 2])), (grant(2), minutes(&[6]))].into();
+        let relayed = [(grant(1), minutes(&[-3, 120, 121, 125])), (grant(2), minutes(&[125, 128]))].into();
+        let (bytes, longest) = watch.take(&both, &relayed, TAIL, NOON);
         assert_eq!(
-            watch.take(&both, &relayed),
-            Duration::from_secs(3 * 60),
-            "to the end of the third minute"
+            (bytes.sent.get(), longest),
+            (7 * 3, Duration::from_secs(126 * 60)),
+            "three of the minutes"
         );
-        assert_eq!((due(&watch, 10_000), watch.take(&both, &BTreeMap::new())), (None, Duration::ZERO));
+        let (bytes, _) = watch.take(&both, &relayed, TAIL, after(127));
+        assert_eq!(bytes.sent.get(), 7, "the others were in the period before");
+        assert_eq!(due(&watch, 10_000), None);
+        assert_eq!(watch.take(&both, &BTreeMap::new(), TAIL, NOON), Default::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who spends: counts by grant, the limit of each user, and users that are blocked. Tests: `src/books/spending/tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Books;
 use crate::grant_counts::GrantCounts;
@@ -15,6 +16,7 @@ use crate::spenders::limited::Limited;
 use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
+use crate::trial::Excess;
 use crate::units::ByteCount;
 use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
@@ -49,6 +51,14 @@ impl Books {
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: Traffic) {
         let counted = counted.billed(self.connections.rules().billed);
         self.judge_bytes(source, suspect, counted);
+    }
+
+    /// So many bytes of some grants were counted after their tails, the last ones so long after an expiry. No grant is noted twice.
+    pub fn note_after_tails(&mut self, source: IceSource, counted: Traffic, tail: Duration) {
+        let bytes = counted.billed(self.connections.rules().billed);
+        if bytes > ByteCount::ZERO {
+            self.ledger.note_after_tails(source, Excess { bytes, tail, ..Excess::default() });
+        }
     }
 
     fn judge_bytes(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {

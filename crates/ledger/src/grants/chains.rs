@@ -164,11 +164,7 @@ impl Grants {
             }
         }
         let of_source = self.chains.judged.iter().filter(|((of, _), _)| *of == source);
-        let sum = |sum: Excess, (_, excess): (_, &Excess)| Excess {
-            bytes: sum.bytes.plus(excess.bytes),
-            rate: sum.rate.max(excess.rate),
-        };
-        (of_source.fold(Excess::default(), sum), changes)
+        (of_source.fold(Excess::default(), |sum, (_, excess)| sum.plus(*excess)), changes)
     }
 
     /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` as well if its counts are not exact.
@@ -211,6 +207,6 @@ impl Grants {
         let seconds = u128::from(end.min(until).since(begin.max(start)).max(1)).saturating_mul(60);
         let bits = u128::from(relayed.get()).saturating_mul(8).div_ceil(seconds);
         let rate = BitRate::new(u64::try_from(bits).unwrap_or(u64::MAX));
-        Some(Excess { bytes: ByteCount::saturating(bytes), rate })
+        Some(Excess { bytes: ByteCount::saturating(bytes), rate, ..Excess::default() })
     }
 }

@@ -103,6 +103,11 @@ impl Ledger {
         self.with(source, |timeline| timeline.note_excess(excess));
     }
 
+    /// Counts show this after the tails of more grants.
+    pub(crate) fn note_after_tails(&mut self, source: IceSource, excess: Excess) {
+        self.with(source, |timeline| timeline.note_after_tails(excess));
+    }
+
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         self.with(source, |timeline| timeline.late_counts = Some(late));

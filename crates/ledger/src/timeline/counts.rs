@@ -49,7 +49,9 @@ impl Timeline {
     /// Whether a count is not absurd, or confirms one that was.
     fn accepts(&mut self, reading: &Reading, before: &DayCount, limit: ByteCount) -> bool {
         let growth = reading.total().minus(before.total()).get();
-        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
+        // What sampling had missed may arrive later.
+        let missed = before.total().share_up(self.minutes.sampling());
+        let promised = self.minutes.promised_between(before.as_of, reading.as_of).saturating_add(missed);
         !self.terms.source.is_counted_by_provider()
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
     }
@@ -125,6 +127,11 @@ impl Timeline {
         self.trial.note_of_chains(excess);
     }
 
+    /// Counts show this after the tails of more grants.
+    pub(crate) fn note_after_tails(&mut self, excess: Excess) {
+        self.trial.note_after_tails(excess);
+    }
+
     /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
     pub(crate) fn end_unread_trial(&mut self) {
         let is_over = !self.terms.is_read && self.now.since(self.began_at) >= CONTRADICTED_FOR;
@@ -145,7 +152,8 @@ impl Timeline {
         if let Some(state) = &stored.state {
             let SourceState { assumption, late, doubt, .. } = state;
             let excess = of_this.map(|state| state.excess).unwrap_or_default();
-            self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption, excess);
+            let sampling = self.minutes.sampling();
+            self.trial = Trial::new(assumed, self.terms.tail, sampling, *assumption, excess);
             self.minutes.set_liability(self.trial.liability());
             (self.late_counts, self.doubt) = (*late, doubt.clone());
             self.cut_until = state.cut_until;

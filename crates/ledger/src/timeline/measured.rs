@@ -44,7 +44,7 @@ pub struct MeasuredUsage {
     pub highest_hour: Option<BitRate>,
     /// The source whose counts show more than the assumed rate, the fastest of several.
     pub exceeded: Option<ExceededRate>,
-    /// What the counts of this period have shown above the assumed rates, of all sources together.
+    /// What the counts of this period have shown above the assumed rates and after the assumed tails, of all sources together.
     pub excess: Excess,
     /// The most that app servers vouched for on one day beyond what its count can really be.
     pub vouched_above: ByteCount,
@@ -102,11 +102,7 @@ impl Timeline {
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
         let source = self.terms.source;
-        let excess = self.trial.excess();
-        measured.excess = Excess {
-            bytes: measured.excess.bytes.plus(excess.bytes),
-            rate: measured.excess.rate.max(excess.rate),
-        };
+        measured.excess = measured.excess.plus(self.trial.excess());
         if !holds {
             measured.exceeded =
                 measured.exceeded.max(observed.map(|observed| ExceededRate { observed, source }));

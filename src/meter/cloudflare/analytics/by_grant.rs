@@ -66,14 +66,15 @@ impl CloudflareAnalytics {
         &self,
         grants: &[GrantId],
         span: Span,
-    ) -> Result<BTreeMap<GrantId, BTreeSet<Minute>>, AnalyticsError> {
+    ) -> Result<BTreeMap<GrantId, BTreeMap<Minute, Traffic>>, AnalyticsError> {
         let question = self.minutes_question(grants.iter().map(ToString::to_string).collect(), span);
-        let mut minutes = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
             let (grant, minute) = known.ok_or_else(|| unusable("it has another form"))?;
-            if row.sum.traffic()? != Traffic::ZERO {
-                minutes.entry(grant).or_default().insert(minute);
+            let traffic = row.sum.traffic()?;
+            if traffic != Traffic::ZERO {
+                minutes.entry(grant).or_default().insert(minute, traffic);
             }
         }
         Ok(minutes)

@@ -41,6 +41,16 @@ fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
+/// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.
+#[test]
+fn what_sampling_missed_of_a_day_far_above_the_limit_is_not_absurd() {
+    let mut ops = vec![Mint { life: 172_800, delay: 0 }; 3];
+    let reads = [Read { back: 1_622_699, missed: 21 }, Read { back: 0, missed: 0 }];
+    ops.extend([Wait { millis: 19 * DAY, share: 256 }].into_iter().chain(reads));
+    let settings = Settings { limit: 10_000_000_000, ..ESTIMATE };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
 /// The margin of sampling was a share of the bytes that flowed, and these were counted lower than what sampling may miss.
 #[test]
 fn what_sampling_missed_of_another_key_is_no_excess() {

@@ -41,7 +41,7 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
     broker.books.judge(SOURCE, &found[0], Traffic::new(0, fast));
     // Ten minutes and the two edges were promised.
     let bytes = ByteCount::new(738 * MINUTE_BYTES);
-    assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(150_000_000) });
+    assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(150_000_000), ..Excess::default() });
     assert!(!broker.books.snapshot().rate_holds() && suspects(&broker).is_empty());
     let highest = 100_000_000 / 8 * 60;
     assert_eq!(per_minute(&broker, ann), highest, "no relay carries more for one grant");
