@@ -175,7 +175,7 @@ impl ApiError {
 
     /// The process is shutting down.
     pub fn shutting_down() -> Self {
-        Self::new(Code::ShuttingDown, "Shutting down")
+        Self::new(Code::ShuttingDown, "Shutting down").message("Try again in a second.").retry_in(SECOND)
     }
 
     /// A fault of this service.

@@ -3,7 +3,7 @@
 //! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use super::Grants;
@@ -31,8 +31,8 @@ pub(super) struct Chains {
     renewed: BTreeMap<GrantId, GrantId>,
     /// Those of which more was counted than promised, with the end of the count.
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
-    /// What was counted of each above the assumed rate, or vouched for. A restart forgets it: the sum is stored.
-    judged: BTreeMap<(IceSource, GrantId), Excess>,
+    /// Those of which more was counted than is assumed, or vouched for. Their first rows say how much.
+    judged: BTreeSet<(IceSource, GrantId)>,
     /// The grant of which an app server has spoken since somebody looked.
     pub(super) vouched: Option<GrantId>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
@@ -54,6 +54,11 @@ pub struct Suspect {
 impl Chains {
     pub(super) fn note(&mut self, renewed: GrantId, by: GrantId) {
         self.renewed.insert(by, renewed);
+    }
+
+    /// A stored row says that the chain of this grant was judged.
+    pub(super) fn restore_judged(&mut self, source: IceSource, first: GrantId) {
+        self.judged.insert((source, first));
     }
 
     /// A grant leaves the table.
@@ -105,7 +110,7 @@ impl Grants {
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
         let mut suspects: Vec<_> = of_source.map(|((_, first), until)| (*first, *until)).collect();
-        suspects.sort_by_key(|(first, _)| self.chains.judged.contains_key(&(source, *first)));
+        suspects.sort_by_key(|(first, _)| self.chains.judged.contains(&(source, *first)));
         let of_chain = |(first, until): (GrantId, Timestamp)| {
             let from = self.any(first).map(|row| row.issued_at.max(self.period.start))?;
             Some(Suspect { grants: self.chain_of(first, source), from, until })
@@ -145,11 +150,12 @@ impl Grants {
 
     /// Raises the promises of a chain to the rate that was seen.
     fn raise(&mut self, source: IceSource, grants: &[GrantId], excess: Excess) -> (Excess, Vec<UsageChange>) {
-        if let Some(first) = grants.first().map(|first| (source, *first))
-            && (self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains_key(&first))
+        if let Some(first) = grants.first().copied()
+            && (self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains(&(source, first)))
         {
-            let judged = self.chains.judged.entry(first).or_default();
-            *judged = judged.max(excess);
+            self.chains.judged.insert((source, first));
+            self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
+            self.dirty.note(first);
         }
         let per_minute = excess.rate.min(RELAY_RATE_MAX).per_minute();
         let raise = |row: &mut GrantRow| {
@@ -163,8 +169,11 @@ impl Grants {
                 changes.extend(self.change_promise(*id, raise));
             }
         }
-        let of_source = self.chains.judged.iter().filter(|((of, _), _)| *of == source);
-        (of_source.fold(Excess::default(), |sum, (_, excess)| sum.plus(*excess)), changes)
+        let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
+        let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
+        // Others were seen when less was assumed.
+        let above = excesses.filter(|excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute);
+        (above.fold(Excess::default(), Excess::plus), changes)
     }
 
     /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` as well if its counts are not exact.

@@ -56,6 +56,9 @@ impl Grants {
             if let Some(by) = row.extra().renewed_by {
                 self.chains.note(*id, by);
             }
+            if row.spent().excess.bytes > ByteCount::ZERO {
+                self.chains.restore_judged(row.source, *id);
+            }
             if row.spent().claimed() > ByteCount::ZERO {
                 self.claiming.insert((row.source, *id));
             }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::day::at_most;
+use crate::trial::Excess;
 use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
@@ -21,6 +22,8 @@ pub struct Spent {
     pub(super) assumed: ByteCount,
     /// What app servers have said of it. Its claims contain it, until they are counted.
     pub(super) vouched: ByteCount,
+    /// What it showed above the assumed rate, as the first one of a chain of renewals.
+    pub(super) excess: Excess,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,
 }

@@ -309,7 +309,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Reads a count of the day that grew by more than ten times what was promised, and by more than a tenth of the limit.
+    /// Reads a count of the day that grew by more than ten times what was promised or missed, and by more than a tenth of the limit.
     pub(super) fn read_absurd(&mut self, now: Timestamp) {
         self.was_misled = true;
         let day = Day::until(now);
@@ -319,7 +319,8 @@ impl<D: Disk> Broker<D> {
         let Some(count) = count else { return };
         let figures = self.books.snapshot().figures;
         let promised = figures.committed.get().saturating_sub(count.granted.get());
-        let growth = (10 * promised).max(self.limit.get() / 10) + 1;
+        let missed = (count.total().get() / 100 + 1) * u64::from(self.settings.sampling);
+        let growth = (10 * (promised + missed)).max(self.limit.get() / 10) + 1;
         let granted = ByteCount::new(count.granted.get() + growth);
         let outcome = self
             .books

@@ -57,6 +57,21 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
 }
 
 #[test]
+fn the_chains_that_exceed_add_up_over_a_restart() {
+    let (mut broker, ann) = among_idle_ones();
+    let other = *broker.books.grants().iter().map(|(id, _)| id).find(|id| **id != ann.id).unwrap();
+    let fast = |more| [(ann.id, 750 * MINUTE_BYTES + more), (other, 750 * MINUTE_BYTES + more)];
+    for (nth, id) in [ann.id, other].into_iter().enumerate() {
+        assert!(broker.count(at(600), false, &fast(u64::try_from(nth).unwrap()), 0));
+        let found = suspects(&broker);
+        let suspect = found.iter().find(|suspect| suspect.grants == [id]).unwrap();
+        broker.books.judge(SOURCE, suspect, Traffic::new(0, 750 * MINUTE_BYTES));
+        broker.restart();
+    }
+    assert_eq!(excess(&broker).bytes.get(), 2 * 738 * MINUTE_BYTES);
+}
+
+#[test]
 fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_says() {
     // Of the second ten minutes and the third; 90 Mbps are 900.
     struct Case {
