@@ -101,6 +101,7 @@ impl Config {
         let config = Self::read(&mut settings);
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
         config.refuse_unbounded(&mut settings);
+        config.refuse_overruled(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -128,6 +129,27 @@ impl Config {
         if self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
             let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
             settings.refuse("COTURN_CLI", expected);
+        }
+    }
+
+    /// What another setting overrules would not be in force as it was written.
+    fn refuse_overruled(&self, settings: &mut Settings<'_>) {
+        let refused = [
+            (
+                self.signaling.ttl > self.ice.ttl_max,
+                "SIGNALING_TTL_SECONDS",
+                "expected no more seconds than TURN_TTL_SECONDS has",
+            ),
+            (
+                self.usage.claims_per_client < self.usage.estimated_rate,
+                "CLAIMS_MBPS_PER_CLIENT",
+                "expected no fewer Mbps than ESTIMATED_MBPS_PER_CONNECTION has",
+            ),
+        ];
+        for (is_overruled, name, expected) in refused {
+            if is_overruled && settings.is_set(name) {
+                settings.refuse(name, expected);
+            }
         }
     }
 
