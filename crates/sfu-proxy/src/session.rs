@@ -1,6 +1,7 @@
 //! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
 //! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
 
+mod held;
 mod in_call;
 
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
-use super::answer::{Entry, SfuAnswer};
+use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
 use super::taken::{Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId};
+use held::Track;
 use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
@@ -76,79 +78,6 @@ pub struct ChangedSession {
     pub now: Option<SessionNow>,
     /// Whether a look has found it.
     pub is_found: bool,
-}
-
-/// A track or a data channel of a session.
-#[derive(Clone, Debug)]
-pub(super) struct Track {
-    /// What names it. `None` until the SFU has said so.
-    id: Option<TrackId>,
-    direction: Direction,
-    kind: MediaKind,
-    /// The session that sends it, if it is another one.
-    from: Option<SessionId>,
-    /// The name under which others pull it.
-    name: Option<Name>,
-    /// Whether another session may reply on it: then a data channel that the session sends brings it something, too.
-    takes_replies: bool,
-    /// The call that asks for it.
-    call: u64,
-    /// A look that begins earlier does not say that it is gone. `None` while its call is in progress.
-    settles_at: Option<Duration>,
-}
-
-impl Track {
-    fn pushed(id: Option<TrackId>, name: Option<Name>, kind: MediaKind) -> Self {
-        Self {
-            id,
-            direction: Direction::Local,
-            kind,
-            from: None,
-            name,
-            takes_replies: false,
-            call: 0,
-            settles_at: None,
-        }
-    }
-
-    fn pulled(pull: &Pull) -> Self {
-        let (direction, from) = (Direction::Remote, Some(pull.session.clone()));
-        Self { direction, from, ..Self::pushed(None, pull.name.clone(), pull.kind) }
-    }
-
-    fn is_pulled(&self) -> bool {
-        self.direction == Direction::Remote || self.takes_replies
-    }
-
-    /// Whether it is a data channel of this name that the session sends.
-    fn is_own_channel(&self, name: &Name) -> bool {
-        self.direction == Direction::Local && self.kind == MediaKind::Data && self.name.as_ref() == Some(name)
-    }
-
-    fn has_id_of(&self, entry: &Entry) -> bool {
-        self.id.is_some()
-            && self.id == entry.id
-            && entry.direction.is_none_or(|direction| direction == self.direction)
-    }
-
-    /// Whether an entry can be this track, whose id may not be known yet.
-    fn may_be(&self, entry: &Entry) -> bool {
-        let agree = |a: bool, b: bool, is_same: bool| !a || !b || is_same;
-        (self.kind == MediaKind::Data) == entry.is_channel
-            && entry.direction.is_none_or(|direction| direction == self.direction)
-            && agree(self.from.is_some(), entry.session.is_some(), self.from == entry.session)
-            && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
-    }
-
-    /// The SFU names it so. If that is another track than what was asked for, nobody knows its kind.
-    fn confirm(&mut self, entry: &Entry) {
-        if !self.may_be(entry) && self.kind == MediaKind::Audio {
-            self.kind = MediaKind::Video;
-        }
-        self.id.clone_from(&entry.id);
-        self.name = entry.name.clone().or_else(|| self.name.take());
-        self.from = entry.session.clone().or_else(|| self.from.take());
-    }
 }
 
 /// What a session of before a restart takes, until a look finds no track.

@@ -1,0 +1,82 @@
+//! A track or a data channel that a session has, or has asked for. Tests: `src/sessions_tests`.
+
+use std::time::Duration;
+
+use crate::answer::Entry;
+use crate::name::Name;
+use crate::request::Pull;
+use crate::session_id::SessionId;
+use crate::track::{Direction, MediaKind, TrackId};
+
+/// A track or a data channel of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Track {
+    /// What names it. `None` until the SFU has said so.
+    pub(super) id: Option<TrackId>,
+    pub(super) direction: Direction,
+    pub(super) kind: MediaKind,
+    /// The session that sends it, if it is another one.
+    pub(super) from: Option<SessionId>,
+    /// The name under which others pull it.
+    pub(super) name: Option<Name>,
+    /// Whether another session may reply on it: then a data channel that the session sends brings it something, too.
+    pub(super) takes_replies: bool,
+    /// The call that asks for it.
+    pub(super) call: u64,
+    /// A look that begins earlier does not say that it is gone. `None` while its call is in progress.
+    pub(super) settles_at: Option<Duration>,
+}
+
+impl Track {
+    pub(super) fn pushed(id: Option<TrackId>, name: Option<Name>, kind: MediaKind) -> Self {
+        Self {
+            id,
+            direction: Direction::Local,
+            kind,
+            from: None,
+            name,
+            takes_replies: false,
+            call: 0,
+            settles_at: None,
+        }
+    }
+
+    pub(super) fn pulled(pull: &Pull) -> Self {
+        let (direction, from) = (Direction::Remote, Some(pull.session.clone()));
+        Self { direction, from, ..Self::pushed(None, pull.name.clone(), pull.kind) }
+    }
+
+    pub(super) fn is_pulled(&self) -> bool {
+        self.direction == Direction::Remote || self.takes_replies
+    }
+
+    /// Whether it is a data channel of this name that the session sends.
+    pub(super) fn is_own_channel(&self, name: &Name) -> bool {
+        self.direction == Direction::Local && self.kind == MediaKind::Data && self.name.as_ref() == Some(name)
+    }
+
+    pub(super) fn has_id_of(&self, entry: &Entry) -> bool {
+        self.id.is_some()
+            && self.id == entry.id
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+    }
+
+    /// Whether an entry can be this track, whose id may not be known yet.
+    pub(super) fn may_be(&self, entry: &Entry) -> bool {
+        let agree = |a: bool, b: bool, is_same: bool| !a || !b || is_same;
+        (self.kind == MediaKind::Data) == entry.is_channel
+            && entry.direction.is_none_or(|direction| direction == self.direction)
+            && agree(self.from.is_some(), entry.session.is_some(), self.from == entry.session)
+            && agree(self.name.is_some(), entry.name.is_some(), self.name == entry.name)
+    }
+
+    /// The SFU names it so. If that is another track than what was asked for, nobody knows its kind.
+    pub(super) fn confirm(&mut self, entry: &Entry) {
+        if !self.may_be(entry) && self.kind == MediaKind::Audio {
+            self.kind = MediaKind::Video;
+        }
+        self.id.clone_from(&entry.id);
+        self.name = entry.name.clone().or_else(|| self.name.take());
+        self.from = entry.session.clone().or_else(|| self.from.take());
+    }
+}
