@@ -65,6 +65,10 @@ impl Timeline {
         let was_live = self.minutes.promised_between(before.as_of, reading.as_of) > 0;
         // Bytes of a later day are counted, so those of this one are too.
         let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
+        if reading.day.start() < self.minutes.period().start {
+            // It is not known any more whether a credential was live, and with another billing day this day can come back.
+            return is_shown;
+        }
         self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now)
     }
 

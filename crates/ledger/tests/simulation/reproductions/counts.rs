@@ -6,7 +6,8 @@ use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
-use crate::walk::ops::Op::{Coturn, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait};
+use crate::walk::ops::Op::{Change, Coturn, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait};
+use crate::walk::settings::Change::BillingDay;
 use crate::walk::settings::Settings;
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
@@ -39,6 +40,19 @@ fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     let ops =
         vec![Mint { life: 172_800, delay: 0 }, Wait { millis: 8 * DAY, share: 256 }, read(MINUTE), read(0)];
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// The last day of a period was counted after the reset. Its empty count was believed, and with another billing day it came back.
+#[test]
+fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
+    let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Wait { millis: 4 * HOUR + MINUTE, share: 256 },
+        Read { back: 5 * MINUTE, missed: 0 },
+        Change(BillingDay(28)),
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
 /// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.

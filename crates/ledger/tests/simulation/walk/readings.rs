@@ -189,8 +189,8 @@ impl<D: Disk> Broker<D> {
         self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
         self.judge_suspects(world);
         self.end_over_limit(world);
-        // What is too old to be counted by grant shows in the total alone.
-        self.was_skipped |= skips;
+        // What is too old to be counted by grant, or too much, shows in the total alone.
+        self.was_skipped |= skips || (counts.is_final && !is_complete);
         if is_complete && !self.was_skipped {
             self.expect_excess(world, end);
         }
