@@ -147,7 +147,11 @@ impl<D: Disk> Broker<D> {
                 self.flush();
             }
             Op::ReplaceKey => self.key_since = world.now,
-            Op::KeyReturns => self.key_since = 0,
+            Op::KeyReturns => {
+                self.key_since = 0;
+                // A count of the future took time for bytes that come only now.
+                self.may_break |= self.was_misled;
+            }
             Op::Read { back, missed } => {
                 self.read(world, back, missed);
                 self.read_by_grant(world, back, missed);

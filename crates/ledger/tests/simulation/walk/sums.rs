@@ -1,7 +1,10 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
+use std::time::Duration;
+
 use turn_ledger::{
-    ByteCount, ClockDoubt, Day, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind, SpenderWalk, Sums,
+    ByteCount, ClockDoubt, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind,
+    SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
@@ -75,7 +78,10 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
-    if broker.is_undisturbed() && !snapshot.bound_holds() {
+    // A probe was made, and nobody asks whether it is counted.
+    let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven)
+        && snapshot.measured.unread_for >= Duration::from_secs(58 * 60);
+    if broker.is_undisturbed() && !is_unasked && !snapshot.bound_holds() {
         return Some(format!(
             "nothing but pages has said anything, and the bound is said not to hold: {snapshot:?}"
         ));
