@@ -66,7 +66,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
 fn about_count(disbelief: Disbelief) -> &'static str {
     match disbelief {
         Disbelief::Absurd => {
-            "It grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."
+            "Beyond the margin, it grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."
         }
         Disbelief::Fallen => {
             "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."
@@ -85,14 +85,20 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot
         format!(
             "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret. In this period {bytes} GB more were counted than credentials could relay."
         )
-    } else if tail > Duration::ZERO {
+    } else if rate.get() == 0 && tail > Duration::ZERO {
+        let seconds = tail.as_secs();
         format!(
-            "Counts of this period show {bytes} GB more than is assumed: credentials relayed for up to {} s after their expiry. This ends with the period, or with a start at which TURN_EXPIRY_TAIL_SECONDS is that or more.",
-            tail.as_secs()
+            "Counts of this period show {bytes} GB more than is assumed: credentials relayed for up to {seconds} s after their expiry. This ends with the period, or with a start at which TURN_EXPIRY_TAIL_SECONDS is that or more."
         )
     } else {
+        let also = match tail.as_secs() {
+            0 => String::new(),
+            seconds => format!(
+                " They also relayed for up to {seconds} s after their expiry: set TURN_EXPIRY_TAIL_SECONDS to that or more, too."
+            ),
+        };
         format!(
-            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more."
+            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more.{also}"
         )
     }
 }

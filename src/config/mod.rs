@@ -132,18 +132,18 @@ impl Config {
         }
     }
 
-    /// What another setting overrules would not be in force as it was written.
+    /// Refuses what another setting overrules, because it would not be in force as it was written.
     fn refuse_overruled(&self, settings: &mut Settings<'_>) {
         let refused = [
             (
                 self.signaling.ttl > self.ice.ttl_max,
                 "SIGNALING_TTL_SECONDS",
-                "expected no more seconds than TURN_TTL_SECONDS has",
+                "expected at most the value of TURN_TTL_SECONDS",
             ),
             (
                 self.usage.claims_per_client < self.usage.estimated_rate,
                 "CLAIMS_MBPS_PER_CLIENT",
-                "expected no fewer Mbps than ESTIMATED_MBPS_PER_CONNECTION has",
+                "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION",
             ),
         ];
         for (is_overruled, name, expected) in refused {

@@ -26,7 +26,8 @@ const PATH_MAX: usize = 100;
 pub struct SignalingConfig {
     /// What `SIGNALING` names.
     pub(super) modules: Vec<Module>,
-    /// The life of a credential that is minted for a call. `SIGNALING_TTL_SECONDS`, 60 to 86,400; 14,400 when unset.
+    /// The life of a credential that is minted for a call, but for a shorter `TURN_TTL_SECONDS`. `SIGNALING_TTL_SECONDS`, 60 to 86,400;
+    /// 14,400 when unset.
     pub ttl: Duration,
     /// All but the proxy of the SFU.
     pub protocols: Protocols,

@@ -84,16 +84,16 @@ pub struct Connection {
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
     pub spender: Option<Arc<Spender>>,
-    /// What the reporter itself has said; `None` from a restart to its next report.
-    #[serde(skip)]
-    vouched: Option<Vouched>,
+    vouched: Vouched,
 }
 
-/// The highest billed count that the reporter has said of a connection, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the reporter itself has said of a connection, whatever its page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Vouched {
+    /// The highest billed count, and when it came.
     bytes: u64,
     until: Timestamp,
+    relayed: Option<bool>,
 }
 
 /// A span of time.
@@ -147,7 +147,7 @@ impl Connection {
             claimed: ByteCount::ZERO,
             settled_millis: 0,
             spender: None,
-            vouched: Some(Vouched { bytes: 0, until: now }),
+            vouched: Vouched { bytes: 0, until: now, relayed: None },
         };
         let mut changes = vec![];
         if !connection.is_direct() {
@@ -210,7 +210,7 @@ impl Connection {
     ) -> Changes {
         self.bytes_sent = self.bytes_sent.max(report.bytes_sent.unwrap_or(0));
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
-        let free = self.is_free(report);
+        let free = is_free(self.relayed, report);
         self.relayed = report.relayed.or(self.relayed);
         let mut changes = vec![];
         match self.claim_in(report, rules.billed) {
@@ -222,29 +222,28 @@ impl Connection {
         changes
     }
 
-    /// What the reporter's own count grows by with its next report and since when, at most what a relay carries for one client. What a page says
-    /// plays no part, but after a restart the highest count of all stands in for the reporter's last one.
+    /// By how much this report raises the reporter's own count, at most to what a relay carries for one client, and since when. `None` if it
+    /// does not, or if the time is free. What a page says plays no part.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
         now: Timestamp,
         billed: BilledDirections,
     ) -> Option<(ByteCount, Timestamp)> {
-        let highest = self.claim_in(report, billed)?;
-        let before = self.vouched.unwrap_or(Vouched { bytes: highest, until: self.last_seen });
+        let before = self.vouched;
+        let free = is_free(before.relayed, report);
+        self.vouched.relayed = report.relayed.or(before.relayed);
+        if report.bytes_received.is_none()
+            && (billed == BilledDirections::Egress || report.bytes_sent.is_none())
+        {
+            return None;
+        }
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
-        let said = traffic.billed(billed).get();
         let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
-        let said = said.min(u64::try_from(most).unwrap_or(u64::MAX)).max(before.bytes);
-        self.vouched = Some(Vouched { bytes: said, until: now });
+        let said = traffic.billed(billed).get().min(u64::try_from(most).unwrap_or(u64::MAX));
+        (self.vouched.bytes, self.vouched.until) = (said.max(before.bytes), now);
         let growth = ByteCount::new(said.saturating_sub(before.bytes));
-        (growth > ByteCount::ZERO && !self.is_free(report)).then_some((growth, before.until))
-    }
-
-    /// Whether the time since the last report is free. A switch may have happened at any time in it, so it is only if it was not reported
-    /// relayed.
-    fn is_free(&self, report: Report) -> bool {
-        report.relayed.or(self.relayed) == Some(false) && self.relayed != Some(true)
+        (growth > ByteCount::ZERO && !free).then_some((growth, before.until))
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.
@@ -330,6 +329,12 @@ impl Connection {
         self.counted = self.counted.saturating_add(taken.get());
         self.counted_until = now;
     }
+}
+
+/// Whether the time since the last report is free: the connection is direct now, and was not reported relayed. A switch may have happened at
+/// any time in between.
+fn is_free(before: Option<bool>, report: Report) -> bool {
+    report.relayed.or(before) == Some(false) && before != Some(true)
 }
 
 #[cfg(test)]

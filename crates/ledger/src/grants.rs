@@ -305,7 +305,7 @@ impl Grants {
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         self.forget_past()
             && self.end_due(now, ROWS_AT_ONCE)
-            && self.leave_oldest()
+            && self.leave_oldest(now)
             && self.recent.forget_old(now)
     }
 

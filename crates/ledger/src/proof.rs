@@ -25,7 +25,7 @@ pub(crate) struct CountProof {
     unshown: BTreeSet<Minute>,
     /// The end of the latest minute of a probe that a count has shown.
     shown_until: Timestamp,
-    /// The first count that was not believed since the last that was.
+    /// The first count that was not believed since the last one that was proven.
     refused: Option<RefusedCount>,
 }
 

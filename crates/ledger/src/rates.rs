@@ -46,7 +46,7 @@ impl Rates {
         granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
     }
 
-    /// Bytes of one minute that app servers vouched for, and the time of their connections.
+    /// Bytes of one minute that app servers vouched for, and what connections without a grant are charged by time.
     pub(crate) fn vouched(&self, minute: &MinuteRow) -> u128 {
         self.bytes_of(minute.ungranted).saturating_add(minute.vouched.into())
     }

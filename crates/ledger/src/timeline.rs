@@ -242,7 +242,8 @@ impl Timeline {
         self.spread(|row| &mut row.usage(basis).claimed, bytes, from, to);
     }
 
-    /// Adds bytes to one figure of the minutes of a past span, of which this period has a part. All parts add up to exactly `bytes`.
+    /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves goes to
+    /// the current minute.
     fn spread(
         &mut self,
         figure: impl Fn(&mut MinuteRow) -> &mut u64,

@@ -1,4 +1,4 @@
-//! The test of the assumed rate. Tests: `src/trial_tests.rs`.
+//! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster. Each reading tests this: more bytes than all live grants at that rate could
 //! relay contradict it. Then the observed rate replaces the assumed one until no reading of the last hour contradicts it. One that fits
 //! shows little: each new grant makes the test more tolerant.
@@ -34,21 +34,21 @@ impl Default for Assumption {
 /// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
-    /// The most in one span of time, beyond the margin for sampling.
+    /// The most in one span of time, beyond the margin for sampling; of several chains, and after several tails, the sum.
     pub bytes: ByteCount,
-    /// The highest rate of one live grant that this showed; zero if no grant was live.
+    /// The highest rate of one live grant that this showed; zero if no grant was live, and for bytes after a tail.
     pub rate: BitRate,
     /// The longest time from an expiry to a byte; zero for what was relayed before the end of a tail.
     pub tail: Duration,
 }
 
 impl Excess {
-    /// Both at their highest.
+    /// The highest of each.
     pub(crate) fn max(self, other: Self) -> Self {
         Self { bytes: self.bytes.max(other.bytes), ..self.seen(other) }
     }
 
-    /// Both together.
+    /// The sum of the bytes, and the highest rate and tail.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes.plus(other.bytes), ..self.seen(other) }
     }
@@ -155,7 +155,7 @@ impl Trial {
         self.excess[1] = self.excess[1].max(excess);
     }
 
-    /// Counts show that more grants have relayed so much after their tails.
+    /// Adds what further grants relayed after their tails.
     pub(crate) fn note_after_tails(&mut self, excess: Excess) {
         self.excess[2] = self.excess[2].plus(excess);
     }

@@ -102,7 +102,7 @@ fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
 }
 
 #[test]
-fn what_was_relayed_after_tails_adds_up_until_that_tail_is_assumed() {
+fn bytes_after_tails_add_up_until_the_longest_tail_is_assumed() {
     let mut trial = trial();
     let after = |bytes, seconds| Excess {
         bytes: ByteCount::new(bytes),

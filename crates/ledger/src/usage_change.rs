@@ -50,7 +50,7 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
-    /// An app server vouched for bytes under a grant, which are charged by [`Self::AddBytes`].
+    /// An app server vouched for bytes under a grant. [`Self::AddBytes`] charges them.
     Vouch {
         /// Bytes.
         bytes: ByteCount,

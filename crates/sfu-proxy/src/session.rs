@@ -1,8 +1,8 @@
 //! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
 //! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
 
-mod held;
 mod in_call;
+mod session_track;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
 use super::taken::{Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId};
-use held::Track;
+use session_track::Track;
 use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.

@@ -129,7 +129,7 @@ impl CloudflareMeter {
             if longest > self.tail {
                 self.account.change(|books| books.note_after_tails(SOURCE, bytes, longest));
                 let (seconds, remedy) =
-                    (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to more than seconds");
+                    (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
                 tracing::warn!(
                     seconds,
                     remedy,

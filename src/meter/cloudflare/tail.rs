@@ -57,8 +57,8 @@ impl TailWatch {
         })
     }
 
-    /// Takes the answer to a query. Returns what its grants relayed after the tail and since an instant, and the longest time from an expiry
-    /// to the end of such a minute.
+    /// Takes the answer to a query. Returns the bytes in the minutes after both the tail and `since`, and the longest time from an expiry to
+    /// the end of such a minute.
     pub(super) fn take(
         &mut self,
         query: &TailQuery,

@@ -25,7 +25,7 @@ const UNKNOWN_PERCENT: u32 = 5;
 /// measured, and mean nothing.
 const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
-/// The assumed rate holds while what counts have shown above it is at most this share of the limit.
+/// The assumed rates and tails hold while what counts have shown beyond them is at most this share of the limit.
 const EXCESS_PERCENT: u32 = 1;
 
 /// Minting may wait so long for the clock before that is a fault. A reference clock that can be asked answers before.
@@ -91,7 +91,7 @@ impl Snapshot {
     }
 
     /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit,
-    /// also together with what was counted above the assumed rates. No promise covers such bytes.
+    /// also together with what was counted beyond the assumed rates and tails. No promise covers such bytes.
     pub fn grants_are_known(&self) -> bool {
         self.is_small_beside(self.unknown_bytes, self.measured.excess.bytes)
     }
@@ -111,7 +111,7 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
-    /// Whether what counts of this period have shown above the assumed rates is no more than a hundredth of the limit, also together with
+    /// Whether what counts of this period have shown beyond the assumed rates and tails is no more than a hundredth of the limit, also together with
     /// unknown bytes. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
         self.is_small_beside(self.measured.excess.bytes, self.unknown_bytes)

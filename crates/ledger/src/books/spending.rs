@@ -53,7 +53,7 @@ impl Books {
         self.judge_bytes(source, suspect, counted);
     }
 
-    /// So many bytes of some grants were counted after their tails, the last ones so long after an expiry. No grant is noted twice.
+    /// Adds what was counted after the tails of further grants. `tail`: the longest time from an expiry to such a byte.
     pub fn note_after_tails(&mut self, source: IceSource, counted: Traffic, tail: Duration) {
         let bytes = counted.billed(self.connections.rules().billed);
         if bytes > ByteCount::ZERO {

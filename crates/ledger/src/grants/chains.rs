@@ -31,7 +31,7 @@ pub(super) struct Chains {
     renewed: BTreeMap<GrantId, GrantId>,
     /// Those of which more was counted than promised, with the end of the count.
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
-    /// Those of which more was counted than is assumed, or vouched for. Their first rows say how much.
+    /// Those that were counted or vouched for above the assumed rate. The row of the first grant says how much.
     judged: BTreeSet<(IceSource, GrantId)>,
     /// The grant of which an app server has spoken since somebody looked.
     pub(super) vouched: Option<GrantId>,
@@ -171,7 +171,7 @@ impl Grants {
         }
         let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
         let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
-        // Others were seen when less was assumed.
+        // One that was seen when less was assumed may be within the present rate.
         let above = excesses.filter(|excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute);
         (above.fold(Excess::default(), Excess::plus), changes)
     }

@@ -56,8 +56,8 @@ impl Grants {
     }
 
     /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it, and
-    /// [`Self::judge_vouched`] compares it with the promise. Returns what counts: all connections of a grant together relay no more than
-    /// one client can.
+    /// [`Self::judge_vouched`] compares it with the promise. Returns what of it counts: all connections of a grant together relay no
+    /// more than one client can.
     pub(crate) fn vouch(
         &mut self,
         id: GrantId,
@@ -65,9 +65,9 @@ impl Grants {
         from: Timestamp,
         at: Timestamp,
     ) -> ByteCount {
-        let Some(row) = self.get(id) else { return ByteCount::ZERO };
+        let Some(row) = self.any(id) else { return ByteCount::ZERO };
         let (source, known) = (row.source, self.spent_of(row).vouched);
-        let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at).into());
+        let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at.max(self.period.start)).into());
         let after = bytes.min(ByteCount::saturating(most).minus(known));
         let [more, _] =
             ConnectionCharge { before: ByteCount::ZERO, after, from, at }.since(self.period.start);

@@ -1,6 +1,6 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
-//! bytes: a later count would be of an unknown identifier. Where such counts are not read, none waits for them, nor in a full table. What
+//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, for longer than a week, or if the table is full. What
 //! a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -19,6 +19,9 @@ use crate::token::GrantId;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
+
+/// The service counts nothing that is older.
+const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -122,11 +125,13 @@ impl Grants {
     }
 
     /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`]. `false` if there may be more.
-    pub(super) fn leave_oldest(&mut self) -> bool {
+    pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         for _ in 0..ROWS_AT_ONCE {
             let Some((end, first)) = self.ended.first().copied() else { return true };
             let is_one_too_many = self.ended.len() > self.terms.bounds.spenders.ended_max;
-            let may_leave = self.is_counted(first, end.start()) || self.rows.len() > self.terms.bounds.grants;
+            let is_old = now.since(end.start()) > COUNTED_WITHIN;
+            let may_leave =
+                is_old || self.is_counted(first, end.start()) || self.rows.len() > self.terms.bounds.grants;
             if !is_one_too_many || !may_leave {
                 return true;
             }

@@ -22,7 +22,7 @@ pub struct Spent {
     pub(super) assumed: ByteCount,
     /// What app servers have said of it. Its claims contain it, until they are counted.
     pub(super) vouched: ByteCount,
-    /// What it showed above the assumed rate, as the first one of a chain of renewals.
+    /// What its chain of renewals showed above the assumed rate, if it is the first one.
     pub(super) excess: Excess,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,

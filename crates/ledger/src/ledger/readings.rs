@@ -103,7 +103,7 @@ impl Ledger {
         self.with(source, |timeline| timeline.note_excess(excess));
     }
 
-    /// Counts show this after the tails of more grants.
+    /// Adds what further grants relayed after their tails.
     pub(crate) fn note_after_tails(&mut self, source: IceSource, excess: Excess) {
         self.with(source, |timeline| timeline.note_after_tails(excess));
     }

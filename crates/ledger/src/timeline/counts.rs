@@ -48,10 +48,10 @@ impl Timeline {
 
     /// Whether a count is not absurd, or confirms one that was.
     fn accepts(&mut self, reading: &Reading, before: &DayCount, limit: ByteCount) -> bool {
-        let growth = reading.total().minus(before.total()).get();
         // What sampling had missed may arrive later.
-        let missed = before.total().share_up(self.minutes.sampling());
-        let promised = self.minutes.promised_between(before.as_of, reading.as_of).saturating_add(missed);
+        let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
+        let growth = reading.total().minus(before.total()).minus(missed).get();
+        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
         !self.terms.source.is_counted_by_provider()
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
     }
@@ -65,10 +65,6 @@ impl Timeline {
         let was_live = self.minutes.promised_between(before.as_of, reading.as_of) > 0;
         // Bytes of a later day are counted, so those of this one are too.
         let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
-        if reading.day.start() < self.minutes.period().start {
-            // It is not known any more whether a credential was live, and with another billing day this day can come back.
-            return is_shown;
-        }
         self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now)
     }
 
@@ -131,7 +127,7 @@ impl Timeline {
         self.trial.note_of_chains(excess);
     }
 
-    /// Counts show this after the tails of more grants.
+    /// Adds what further grants relayed after their tails.
     pub(crate) fn note_after_tails(&mut self, excess: Excess) {
         self.trial.note_after_tails(excess);
     }

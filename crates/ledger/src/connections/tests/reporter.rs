@@ -52,9 +52,12 @@ fn what_a_reporter_says_of_a_grant_is_vouched_whatever_its_page_says() {
     assert_eq!(report(&mut table, Caller::Reporter, 50, received(1_000)), Some((300, 30, 50)));
     let relayed = Report { relayed: Some(true), ..received(1_000) };
     assert_eq!(report(&mut table, Caller::Reporter, 60, relayed), None, "nothing new");
+    let page = |relayed| Report { relayed: Some(relayed), ..Report::default() };
+    assert_eq!(report(&mut table, client(1), 65, page(false)), None);
     // The time before may have been relayed.
     let direct = |bytes| Report { relayed: Some(false), ..received(bytes) };
     assert_eq!(report(&mut table, Caller::Reporter, 70, direct(1_100)), Some((100, 60, 70)));
+    assert_eq!(report(&mut table, client(1), 75, page(true)), None);
     assert_eq!(report(&mut table, Caller::Reporter, 80, direct(1_200)), None, "not by a relay");
 }
 

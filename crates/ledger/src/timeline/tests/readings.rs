@@ -39,7 +39,8 @@ fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
             } else {
                 ChangeKind::AddBytes { bytes, from, to }
             };
-            timeline.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Ungranted, kind });
+            let basis = if has_grant { Basis::Granted } else { Basis::Ungranted };
+            timeline.apply(UsageChange { source: IceSource::Cloudflare, basis, kind });
         };
         vouch(&mut timeline, 600);
         assert_eq!(count(&mut timeline, START + 20 * MINUTE, counted, 0), ReadingOutcome::Taken);

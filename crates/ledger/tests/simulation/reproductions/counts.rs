@@ -6,8 +6,7 @@ use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
-use crate::walk::ops::Op::{Change, Coturn, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait};
-use crate::walk::settings::Change::BillingDay;
+use crate::walk::ops::Op::{Coturn, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait};
 use crate::walk::settings::Settings;
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
@@ -25,14 +24,14 @@ fn a_listing_that_is_on_its_way_over_a_reset_is_measured() {
 
 /// The first count by grant came when grants had left the full history, and what they had relayed was unknown.
 #[test]
-fn what_left_before_it_was_counted_is_not_unknown() {
+fn grants_wait_for_the_first_count_by_grant() {
     let lives = [60, 3_600, 3_600, 60, 60, 60, 86_400];
     let mut ops: Vec<_> = lives.map(|life| Mint { life, delay: 2_000 }).into();
     ops.extend([Wait { millis: 54 * HOUR, share: 256 }, Read { back: 1_097_877, missed: 0 }]);
     check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
 }
 
-/// It counts nothing at all, and the days after a credential had ended were believed without a probe. They proved the days before.
+/// The provider counted nothing at all, and the days after a credential had ended were believed without a probe. They proved the days before.
 #[test]
 fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
@@ -40,19 +39,6 @@ fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     let ops =
         vec![Mint { life: 172_800, delay: 0 }, Wait { millis: 8 * DAY, share: 256 }, read(MINUTE), read(0)];
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
-}
-
-/// The last day of a period was counted after the reset. Its empty count was believed, and with another billing day it came back.
-#[test]
-fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
-    let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
-    let ops = vec![
-        Mint { life: 3_600, delay: 0 },
-        Wait { millis: 4 * HOUR + MINUTE, share: 256 },
-        Read { back: 5 * MINUTE, missed: 0 },
-        Change(BillingDay(28)),
-    ];
-    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
 /// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.

@@ -149,7 +149,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Revokes the chains that relayed more than one may. They have relayed so much, unless an app server has said so, coturn does not show
-    /// their last packets yet, or their sessions ended while it was not listed.
+    /// their last packets yet, or their sessions ended while coturn was not listed.
     pub(super) fn end_over_limit(&mut self, world: &World) {
         for OverLimit { grant, counted, .. } in self.books.revoke_over_limit() {
             let limit = self.settings.grant_limit.unwrap_or(u64::MAX);

@@ -320,7 +320,7 @@ impl<D: Disk> Broker<D> {
         let figures = self.books.snapshot().figures;
         let promised = figures.committed.get().saturating_sub(count.granted.get());
         let missed = (count.total().get() / 100 + 1) * u64::from(self.settings.sampling);
-        let growth = (10 * (promised + missed)).max(self.limit.get() / 10) + 1;
+        let growth = (10 * promised).max(self.limit.get() / 10) + missed + 1;
         let granted = ByteCount::new(count.granted.get() + growth);
         let outcome = self
             .books

@@ -20,7 +20,7 @@ const ALL_ENDED: u64 = 3 * DAY;
 impl<D: Disk> Broker<D> {
     /// Restarts the process.
     pub(super) fn restart(&mut self, world: &mut World) {
-        // What the relay carried while the time was in doubt, and was not written since, counts in the period before.
+        // What the relay carried while the time was in doubt counts in the period before, if it is not written yet.
         let written = self.disk.read().now().map(|then| self.settings.billing_day().period_at(then));
         let has_reset = written.is_some_and(|period| period.end <= self.present(world));
         if self.paused > 0 && has_reset && self.settings.sources.contains(&IceSource::Relay) {

@@ -1,7 +1,5 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
-use std::time::Duration;
-
 use turn_ledger::{
     ByteCount, ClockDoubt, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind,
     SpenderWalk, Sums,
@@ -78,9 +76,8 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
         return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
     }
-    // A probe was made, and nobody asks whether it is counted.
-    let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven)
-        && snapshot.measured.unread_for >= Duration::from_secs(58 * 60);
+    // A probe was made, and perhaps nobody has asked since whether it is counted.
+    let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven);
     if broker.is_undisturbed() && !is_unasked && !snapshot.bound_holds() {
         return Some(format!(
             "nothing but pages has said anything, and the bound is said not to hold: {snapshot:?}"
@@ -155,9 +152,12 @@ impl<D: Disk> Broker<D> {
         let is_time_right = self.step == 0 && self.offset == 0 && self.paused == 0 && self.boot == 1;
         let is_counted = !self.settings.counts_nothing && !self.was_misled && !self.settings.cli;
         let is_broken = self.may_break || self.has_reporter || self.settings.relays_with_both;
+        // Grants leave a full table before they are counted.
+        let rows = self.minted + u64::try_from(self.pages.len()).unwrap_or(0);
+        let is_full = rows >= u64::try_from(self.settings.rows_max).unwrap_or(u64::MAX);
         // Some identifiers of others are counted, with a byte each.
         let is_little = self.limit.get() >= 1_000_000;
-        is_time_right && is_counted && is_little && !is_broken && !self.was_restored && !self.lags
+        is_time_right && is_counted && is_little && !is_full && !is_broken && !self.was_restored && !self.lags
     }
 
     /// A period has ended with this step, or not. It keeps what was used of it, and no more than was committed. `past`: what the books
