@@ -59,7 +59,7 @@ faults! {
         "Run turn-broker doctor: it reads the count once and says what is wrong.";
     AssumptionBroken: Critical, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
-        "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names (LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS) and restart.";
+        "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
         "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
         "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
