@@ -1,6 +1,6 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
-//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, for longer than a week, or if the table is full. What
+//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, longer than a week for those of a provider, or if the table is full. What
 //! a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -20,7 +20,7 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
 
-/// The service counts nothing that is older.
+/// Nothing older is asked of a provider.
 const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 impl Grants {
@@ -129,9 +129,8 @@ impl Grants {
         for _ in 0..ROWS_AT_ONCE {
             let Some((end, first)) = self.ended.first().copied() else { return true };
             let is_one_too_many = self.ended.len() > self.terms.bounds.spenders.ended_max;
-            let is_old = now.since(end.start()) > COUNTED_WITHIN;
             let may_leave =
-                is_old || self.is_counted(first, end.start()) || self.rows.len() > self.terms.bounds.grants;
+                self.is_counted(first, end.start(), now) || self.rows.len() > self.terms.bounds.grants;
             if !is_one_too_many || !may_leave {
                 return true;
             }
@@ -141,10 +140,12 @@ impl Grants {
         false
     }
 
-    /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read.
-    fn is_counted(&self, id: GrantId, end: Timestamp) -> bool {
+    /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read, or not any more.
+    fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
-            !self.terms.counted.contains(&row.source) || self.counted_until(row.source) >= end
+            let is_too_old = row.source.is_counted_by_provider() && now.since(end) > COUNTED_WITHIN;
+            let is_read = self.terms.counted.contains(&row.source);
+            !is_read || is_too_old || self.counted_until(row.source) >= end
         })
     }
 

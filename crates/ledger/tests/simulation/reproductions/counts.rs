@@ -6,7 +6,10 @@ use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
-use crate::walk::ops::Op::{Coturn, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait};
+use crate::walk::ops::Op::{
+    Change, Coturn, CrashAfterCommit, Flush, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait,
+};
+use crate::walk::settings::Change::BillingDay;
 use crate::walk::settings::Settings;
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
@@ -25,20 +28,45 @@ fn a_listing_that_is_on_its_way_over_a_reset_is_measured() {
 /// The first count by grant came when grants had left the full history, and what they had relayed was unknown.
 #[test]
 fn grants_wait_for_the_first_count_by_grant() {
-    let lives = [60, 3_600, 3_600, 60, 60, 60, 86_400];
-    let mut ops: Vec<_> = lives.map(|life| Mint { life, delay: 2_000 }).into();
-    ops.extend([Wait { millis: 54 * HOUR, share: 256 }, Read { back: 1_097_877, missed: 0 }]);
-    check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
+    let minted = [(60, 3_970), (3_600, 525), (3_600, 265), (60, 2_574)];
+    let mint = |(life, delay)| Mint { life, delay };
+    let mut ops: Vec<_> = minted.map(mint).into();
+    ops.push(CrashAfterCommit { life: 60 });
+    ops.extend([(60, 1_857), (86_400, 3_118)].map(mint));
+    ops.extend([Wait { millis: 194_521_823, share: 256 }, Read { back: 1_097_877, missed: 0 }]);
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare],
+        user_limit: Some(2_600_000_000),
+        percent: 100,
+        clients: 1,
+        ..ESTIMATE
+    };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
 /// The provider counted nothing at all, and the days after a credential had ended were believed without a probe. They proved the days before.
 #[test]
 fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
-    let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
-    let read = |back| Read { back, missed: 0 };
-    let ops =
-        vec![Mint { life: 172_800, delay: 0 }, Wait { millis: 8 * DAY, share: 256 }, read(MINUTE), read(0)];
-    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare],
+        percent: 100,
+        has_addresses: true,
+        probes: true,
+        counts_nothing: true,
+        clients: 3,
+        ..STRICT
+    };
+    let ops = vec![
+        Change(BillingDay(29)),
+        Mint { life: 172_800, delay: 1_369 },
+        Wait { millis: 719_726_539, share: 256 },
+        ReadAhead { millis: 813_629 },
+        Read { back: 1_329_536, missed: 24 },
+        Flush,
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
 /// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.

@@ -15,6 +15,8 @@ use super::settings::{ONE, SOURCE, millis};
 use super::spans::{Spans, spans};
 use super::world::{PROBE_BYTES, World};
 
+/// The highest margin that is drawn, in percent.
+const SAMPLING_MAX: u64 = 20;
 /// The books take fewer grants at once.
 const OTHERS: u128 = 300;
 
@@ -319,7 +321,8 @@ impl<D: Disk> Broker<D> {
         let Some(count) = count else { return };
         let figures = self.books.snapshot().figures;
         let promised = figures.committed.get().saturating_sub(count.granted.get());
-        let missed = (count.total().get() / 100 + 1) * u64::from(self.settings.sampling);
+        // The margin may have been higher before.
+        let missed = (count.total().get() / 100 + 1) * SAMPLING_MAX;
         let growth = (10 * promised).max(self.limit.get() / 10) + missed + 1;
         let granted = ByteCount::new(count.granted.get() + growth);
         let outcome = self
