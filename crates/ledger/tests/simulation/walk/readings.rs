@@ -141,6 +141,7 @@ impl<D: Disk> Broker<D> {
         let Some(Spans { open, skips, .. }) = spans(from, self.books.now(), self.lateness.lag()) else {
             return;
         };
+        let from = open.from;
         let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
         let until = open.until.min(Timestamp::from_millis(until));
         if !self.settings.counts_by_grant() || until < from || self.settings.counts_nothing {
