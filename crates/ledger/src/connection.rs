@@ -233,11 +233,7 @@ impl Connection {
         let before = self.vouched;
         let free = is_free(before.relayed, report);
         self.vouched.relayed = report.relayed.or(before.relayed);
-        if report.bytes_received.is_none()
-            && (billed == BilledDirections::Egress || report.bytes_sent.is_none())
-        {
-            return None;
-        }
+        self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
         let said = traffic.billed(billed).get().min(u64::try_from(most).unwrap_or(u64::MAX));

@@ -2,10 +2,14 @@
 //! The counts are attributions: the total that the budget charges comes from the source's readings and never from here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::Timestamp;
+
+/// A provider is asked for nothing older. It was missed while the broker did not run.
+pub const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,14 +6,12 @@
 use std::time::Duration;
 
 use super::lateness::{Span, settled_minute};
-use turn_ledger::Timestamp;
+use turn_ledger::{COUNTED_WITHIN, Timestamp};
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// Counts are final this long after the lag, because some bytes are counted late.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
-/// The longest open span. What is older was missed while the broker did not run.
-const OPEN_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +30,7 @@ pub(super) fn final_after(lag: Duration) -> Duration {
 
 /// What to count now. `from`: the end of the final counts. `None` if no whole minute has settled since.
 pub(super) fn spans(from: Timestamp, now: Timestamp, lag: Duration) -> Option<Spans> {
-    let (until, oldest) = (settled_minute(now, lag)?, settled_minute(now, OPEN_MAX)?);
+    let (until, oldest) = (settled_minute(now, lag)?, settled_minute(now, COUNTED_WITHIN)?);
     let start = from.max(oldest);
     if until <= start {
         return None;

@@ -111,8 +111,8 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
-    /// Whether what counts of this period have shown beyond the assumed rates and tails is no more than a hundredth of the limit, also together with
-    /// unknown bytes. A call of several streams is no emergency.
+    /// Whether what counts of this period have shown beyond the assumed rates and tails is no more than a hundredth of the limit, also
+    /// together with unknown bytes. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
         self.is_small_beside(self.measured.excess.bytes, self.unknown_bytes)
     }

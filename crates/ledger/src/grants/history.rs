@@ -1,12 +1,13 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
-//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, longer than a week for those of a provider, or if the table is full. What
-//! a grant has spent in the period is added to the sums of what left the table.
+//! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full, or
+//! for longer than [`COUNTED_WITHIN`] at a provider. What a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::dropped::Dropped;
 use super::row::{GrantRow, GrantState};
 use super::{Grants, ROWS_AT_ONCE};
+use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::promise::PromisedTime;
@@ -19,9 +20,6 @@ use crate::token::GrantId;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
-
-/// Nothing older is asked of a provider.
-const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
