@@ -2,6 +2,8 @@
 # The checks that deployed.sh runs in its namespace. All processes end with this script.
 # shellcheck disable=SC2329,SC1091 # functions are called by name; the sourced file is created here
 set -eu
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 cd "$WORK_DIR"
 DOMAIN=coturn.example.com
 ADDRESS=203.0.113.10
@@ -9,19 +11,8 @@ ADDRESS=203.0.113.10
 BROKER=$TURN_BROKER_BIN
 unset TURN_BROKER_BIN
 
-failed=0
-# is NAME EXPECTED ACTUAL
-is() {
-    if [ "$2" = "$3" ]; then echo "ok      $1"; else
-        failed=1
-        echo "FAILED  $1: expected '$2', got '$3'"
-    fi
-}
 until_it() {
-    for _ in $(seq 1200); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.1
-    done
+    eventually "$@" >/dev/null 2>&1 && return
     echo "waited for: $*" >&2
     tail -n 20 coturn.log broker.log >&2
     exit 1

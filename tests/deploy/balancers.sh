@@ -10,8 +10,8 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
-# shellcheck source=tests/deploy/checks.sh
-. tests/deploy/checks.sh
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 # shellcheck source=tests/documented.sh
 . tests/documented.sh
 
@@ -34,7 +34,7 @@ mkfifo "$work/never"
 mkdir "$work/database" "$work/temp"
 sh tests/it/support/postgres.sh "$work/database" "$server" 5432 127.0.0.1 <"$work/never" >"$work/database.log" 2>&1 &
 exec 9>"$work/never"
-until grep -q ready "$work/database.log"; do sleep 0.1; done
+eventually grep -q ready "$work/database.log"
 
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 # replica NUMBER: one with its supervisor, at port 3000 + NUMBER. The file `pid-NUMBER` has its process.
@@ -91,17 +91,17 @@ all_answered() {
 
 try() {
     proxy=$1
-    check "$proxy: a client mints" soon is_at "$2" /api/turn-credentials
+    check "$proxy: a client mints" eventually is_at "$2" /api/turn-credentials
     ask "$2"
     sleep 1
     for n in 1 2 3; do
         kill -TERM "$(cat "$work/pid-$n")"
         sleep 0.5
-        check "$proxy: replica $n is ready again" soon is_at $((3000 + n)) /ready
+        check "$proxy: replica $n is ready again" eventually is_at $((3000 + n)) /ready
     done
     sleep 1
     all_answered "$proxy: three replicas start again, one after the other" 0
-    check "$proxy: one leads" soon leads
+    check "$proxy: one leads" eventually leads
     ask "$2"
     sleep 1
     hung=$(cat "$work/pid-$leader")
@@ -113,7 +113,7 @@ try() {
     all_answered "$proxy: the leader hangs for 12 s" 4
 }
 
-for n in 1 2 3; do check "replica $n is ready" soon is_at $((3000 + n)) /ready; done
+for n in 1 2 3; do check "replica $n is ready" eventually is_at $((3000 + n)) /ready; done
 "$unpacked/usr/sbin/nginx" -e stderr -c "$work/nginx.conf" 2>"$work/nginx.log" &
 balancer=$!
 try nginx 8081

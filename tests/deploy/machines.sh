@@ -10,8 +10,8 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
-# shellcheck source=tests/deploy/checks.sh
-. tests/deploy/checks.sh
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo 'run this as root: it makes networks' >&2 && exit 1; }
@@ -38,7 +38,7 @@ mkfifo "$work/never"
 mkdir "$work/database"
 sh tests/it/support/postgres.sh "$work/database" "$server" 5432 10.0.0.1 <"$work/never" >"$work/database.log" 2>&1 &
 exec 9>"$work/never"
-until grep -q ready "$work/database.log"; do sleep 0.1; done
+eventually grep -q ready "$work/database.log"
 
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 # machine NAME ADDRESS: one with a replica and its supervisor.
@@ -84,9 +84,9 @@ fits() {
     grep -q '^ok  *database' "$work/$1/doctor" && ! grep '^[Fw][Aa].*\(database\|advertise\)' "$work/$1/doctor"
 }
 
-check 'one is ready' soon is_at one /ready
-check 'two is ready' soon is_at two /ready
-check 'a client mints through Caddy' soon mints
+check 'one is ready' eventually is_at one /ready
+check 'two is ready' eventually is_at two /ready
+check 'a client mints through Caddy' eventually mints
 check 'doctor has no complaint about the database at one' fits one
 check 'nor at two' fits two
 if is_at one /leader; then leader=one other=two; else leader=two other=one; fi
@@ -98,14 +98,14 @@ minting=$!
 sleep 2
 begun=$(date +%s%N)
 ip link set "$leader" down
-check 'the machine of the leader is lost, and the other one leads' soon is_at "$other" /leader
+check 'the machine of the leader is lost, and the other one leads' eventually is_at "$other" /leader
 echo "        after $((($(date +%s%N) - begun) / 1000000)) ms"
 # Until then a request can wait at the lost machine.
-check 'a client mints through Caddy' soon mints
+check 'a client mints through Caddy' eventually mints
 sleep 2
 ip link set "$leader" up
-check 'the former leader learns it, ends with 75 and is a standby' soon grep -q 'exit status 75' "$work/$leader/log"
-check 'it is ready again' soon is_at "$leader" /ready
+check 'the former leader learns it, ends with 75 and is a standby' eventually grep -q 'exit status 75' "$work/$leader/log"
+check 'it is ready again' eventually is_at "$leader" /ready
 touch "$work/enough"
 wait $minting
 answered() { grep -o '"username":"[^"]*' "$work/answers" | cut -d: -f3 | tr -- '-_' '+/'; }

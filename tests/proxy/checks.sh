@@ -2,18 +2,11 @@
 # The checks that run.sh runs in its namespace. It has only loopback, and all ports are free. All processes end with this script.
 # shellcheck disable=SC2329 # functions are called by name
 set -eu
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 cd "$WORK_DIR"
 OPERATOR=operator-token-of-the-proxy-test
 REPORTER=reporter-token-of-the-proxy-test
-
-failed=0
-# is NAME EXPECTED ACTUAL
-is() {
-    if [ "$2" = "$3" ]; then echo "ok      $proxy: $1"; else
-        failed=1
-        echo "FAILED  $proxy: $1: expected '$2', got '$3'"
-    fi
-}
 
 # ask CLIENT PATH [CURL ARGUMENT]...: sends a request from that loopback address through the proxy. Writes the files `headers` and
 # `body`, and prints the status.
@@ -30,17 +23,11 @@ header() { tr -d '\r' <headers | sed -n "s/^$1: //Ip"; }
 # Prints the client of the last request as in the broker's log. The id in the response identifies the line.
 seen() {
     id=$(header x-request-id)
-    for _ in $(seq 300); do
-        line=$(grep -F "\"request_id\":\"$id\"" "$proxy.log") && break
-        sleep 0.1
-    done
-    printf '%s' "${line:-}" | sed -n 's/.*"client":"\([^"]*\)".*/\1/p'
+    eventually grep -qF "\"request_id\":\"$id\"" "$proxy.log"
+    grep -F "\"request_id\":\"$id\"" "$proxy.log" | sed -n 's/.*"client":"\([^"]*\)".*/\1/p'
 }
 until_it() {
-    for _ in $(seq 600); do
-        "$@" && return
-        sleep 0.1
-    done
+    eventually "$@" && return
     echo "waited for: $*" >&2
     cat ./*.log >&2
     exit 1
@@ -119,8 +106,9 @@ check_signaling() {
     is 'Matrix answers' 200 "$(ask 127.0.0.12 /_matrix/client/v3/voip/turnServer)"
 }
 
-check() {
+check_proxy() {
     proxy=$1
+    echo "$proxy:"
     start_broker
     "start_$proxy"
     until_it reachable
@@ -202,6 +190,7 @@ broker_with() {
 
 check_app_server() {
     proxy=app
+    echo "$proxy:"
     KEY=$(openssl rand -hex 32)
     broker_with AUTH_REQUIRED=true
     mint() { curl -s --max-time 20 -D headers -o body -w '%{http_code}' "$@" 'http://127.0.0.1:3001/api/turn-credentials?user=ann&label=room-1'; }
@@ -223,6 +212,7 @@ HOMESERVER='require("node:http").createServer((request, response) => {
 
 check_matrix() {
     proxy=matrix
+    echo "$proxy:"
     KEY=
     broker_with
     node -e "$HOMESERVER" &
@@ -250,9 +240,9 @@ check_matrix() {
     wait "$server" "$broker" "$homeserver" || :
 }
 
-check nginx
-check caddy
-check caddy_of_compose
+check_proxy nginx
+check_proxy caddy
+check_proxy caddy_of_compose
 check_app_server
 check_matrix
 exit $failed

@@ -25,12 +25,8 @@ if [ ! -x "$python/bin/python" ]; then
     "$python/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0'
 fi
 
-failed=0
-check() {
-    name=$1
-    shift
-    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
 # --- made twice, the second time by somebody with other habits ----------------------------------------------------------
 start=$(date +%s)
