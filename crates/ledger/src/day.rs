@@ -33,13 +33,24 @@ pub struct DayCount {
     pub unseen: ByteCount,
     /// The estimate of the time that is not counted, once the period of the day is over. Until then the minutes have it.
     pub estimated: Option<ByteCount>,
+    /// Whether a credential was live in that time. Until the period is over, the minutes say so.
+    pub was_live: bool,
 }
 
 impl DayCount {
     /// Nothing of the day is counted.
     pub fn none(day: Day) -> Self {
         let (granted, at_most, other, unseen) = Default::default();
-        Self { as_of: day.start(), granted, at_most, sampling: 0, other, unseen, estimated: None }
+        Self {
+            as_of: day.start(),
+            granted,
+            at_most,
+            sampling: 0,
+            other,
+            unseen,
+            estimated: None,
+            was_live: false,
+        }
     }
 
     /// What was counted.
@@ -64,7 +75,7 @@ impl DayCount {
             let rest = u128::from(bytes.get()).saturating_mul(left.into());
             ByteCount::saturating(rest.checked_div(before.into()).unwrap_or(0))
         };
-        Self { as_of, estimated: self.estimated.map(rest), ..self }
+        Self { as_of, estimated: self.estimated.map(rest), was_live: self.was_live && left > 0, ..self }
     }
 }
 
@@ -106,7 +117,7 @@ impl DayCounts {
 
     /// A day whose period was over belongs to the present one again.
     pub(crate) fn reopen(&mut self, day: Day) {
-        let reopened = DayCount { estimated: None, ..self.get(day) };
+        let reopened = DayCount { estimated: None, was_live: false, ..self.get(day) };
         self.set(day, reopened);
     }
 

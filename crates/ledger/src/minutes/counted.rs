@@ -19,6 +19,17 @@ pub(crate) struct MinuteFigures {
     pub(crate) worst: u128,
 }
 
+/// What the minutes of one day say whose period is over.
+#[derive(Default)]
+struct Folded {
+    /// The estimate of the time that is not counted.
+    bytes: u128,
+    /// What app servers vouched for in the time that is counted.
+    vouched: ByteCount,
+    /// Whether a credential was live in the time that is not counted.
+    was_live: bool,
+}
+
 impl Minutes {
     /// The worst case of the time that is counted.
     pub(crate) fn settled(&self) -> u128 {
@@ -212,26 +223,27 @@ impl Minutes {
         self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
     }
 
-    /// Keeps the estimates of the minutes before `start` with their days, because the period of these days is over.
+    /// Keeps what the minutes before `start` say with their days, because the period of these days is over.
     pub(super) fn fold(&mut self, start: Timestamp) {
-        let (mut estimates, mut vouched) = (BTreeMap::<Day, u128>::new(), BTreeMap::<Day, ByteCount>::new());
+        let mut days = BTreeMap::<Day, Folded>::new();
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
-            let (day, until) = (Day::of(minute.start()), self.counted_until(minute));
-            let sum = estimates.entry(day).or_default();
-            *sum = sum.saturating_add(self.figures_of(until, minute, *cell).used);
+            let until = self.counted_until(minute);
+            let day = days.entry(Day::of(minute.start())).or_default();
+            day.bytes = day.bytes.saturating_add(self.figures_of(until, minute, *cell).used);
             if minute.end() <= until {
-                let sum = vouched.entry(day).or_default();
-                *sum = sum.plus(cell.vouched());
+                day.vouched = day.vouched.plus(cell.vouched());
+            } else {
+                day.was_live |= cell.live > 0;
             }
         }
-        for (day, bytes) in estimates {
+        for (day, Folded { bytes, vouched, was_live }) in days {
             let count = self.days.get(day);
-            let beyond = vouched.get(&day).copied().unwrap_or_default().minus(count.total());
-            let bytes = bytes.saturating_add(beyond.get().into());
+            let bytes = bytes.saturating_add(vouched.minus(count.total()).get().into());
             // The ledger may have begun later.
-            if bytes > 0 || count != DayCount::none(day) {
-                self.days.set(day, DayCount { estimated: Some(ByteCount::saturating(bytes)), ..count });
+            if bytes > 0 || was_live || count != DayCount::none(day) {
+                let estimated = Some(ByteCount::saturating(bytes));
+                self.days.set(day, DayCount { estimated, was_live, ..count });
             }
         }
     }

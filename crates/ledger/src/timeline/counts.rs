@@ -62,7 +62,8 @@ impl Timeline {
             return true;
         }
         let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
-        let was_live = self.minutes.promised_between(before.as_of, reading.as_of) > 0;
+        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
+        let was_live = before.was_live || promised > 0;
         // Bytes of a later day are counted, so those of this one are too.
         let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
         self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now)

@@ -98,6 +98,31 @@ fn a_reading_of_the_previous_period_changes_only_its_sum() {
 }
 
 #[test]
+fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a_probe_is_shown() {
+    const RESET: i64 = 1_738_368_000_000;
+    let over = |is_live: bool| {
+        let mut timeline = timeline(START);
+        timeline.terms.is_probed = true;
+        if is_live {
+            timeline.minutes.change_live(minutes(at(RESET - 60 * MINUTE), at(RESET - 50 * MINUTE)), ONE);
+        }
+        timeline.advance(at(RESET + 20 * MINUTE));
+        let stored = counts_of(&timeline);
+        let mut again =
+            Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
+        again.terms.is_probed = true;
+        again
+    };
+    assert_eq!(count(&mut over(false), RESET, 0, 0), ReadingOutcome::Taken, "it was idle");
+    let mut live = over(true);
+    assert_eq!(count(&mut live, RESET - 30 * MINUTE, 0, 0), ReadingOutcome::Unproven);
+    let probe = Minute::of(at(RESET + 20 * MINUTE));
+    live.proof.note(probe);
+    live.proof.show(probe);
+    assert_eq!(count(&mut live, RESET, 0, 0), ReadingOutcome::Taken);
+}
+
+#[test]
 fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);

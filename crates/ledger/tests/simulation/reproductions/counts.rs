@@ -69,6 +69,19 @@ fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
+/// The last day of a period was counted after the reset. Its empty count was believed, and with another billing day it came back.
+#[test]
+fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
+    let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Wait { millis: 4 * HOUR + MINUTE, share: 256 },
+        Read { back: 5 * MINUTE, missed: 0 },
+        Change(BillingDay(28)),
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
 /// A day's count grew by what sampling had missed, which was more than a tenth of the limit. No promise was left to explain it.
 #[test]
 fn what_sampling_missed_of_a_day_far_above_the_limit_is_not_absurd() {
