@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
-use turn_broker::meter::cloudflare::by_grant::GrantsState;
 use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
@@ -23,8 +22,12 @@ fn latest_grant(cloudflare: &FakeCloudflare) -> GrantId {
     minted.custom_identifier.unwrap().parse().unwrap()
 }
 
-async fn poll(broker: &TestBroker, state: &mut GrantsState) -> Vec<GrantCounts> {
-    meter(broker).read_by_grant(state).await.unwrap()
+async fn poll(broker: &TestBroker) -> Vec<GrantCounts> {
+    poll_pages(broker, PageBounds::default()).await
+}
+
+async fn poll_pages(broker: &TestBroker, bounds: PageBounds) -> Vec<GrantCounts> {
+    meter(broker).read_by_grant(bounds).await.unwrap()
 }
 
 fn span(counts: &GrantCounts) -> (String, String, bool) {
@@ -44,7 +47,6 @@ fn grouped_queries(cloudflare: &FakeCloudflare) -> usize {
 #[tokio::test]
 async fn the_bytes_of_each_grant_arrive_under_its_id() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
     let (one, two) = (mint(&cloudflare, &broker).await, mint(&cloudflare, &broker).await);
     let analytics = cloudflare.analytics();
     analytics.relay_as("key-id", &one.to_string(), "2025-01-15T12:01:00Z", 500, 5);
@@ -53,10 +55,10 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
     analytics.relay_as("another-key", &two.to_string(), "2025-01-15T12:02:00Z", 1_000, 1_000);
     analytics.relay_as("key-id", "a-guest", "2025-01-15T12:02:00Z", 20, 2);
     analytics.relay("key-id", "2025-01-15T12:02:00Z", 3, 0);
-    assert!(poll(&broker, &mut state).await.is_empty(), "no whole minute has settled");
+    assert!(poll(&broker).await.is_empty(), "no whole minute has settled");
 
     broker.advance(600 + 180);
-    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    let [counts] = &poll(&broker).await[..] else { panic!("one span") };
     assert_eq!(span(counts), ("12:00".into(), "12:03".into(), false));
     assert_eq!(counts.by_grant, [(one, Traffic::new(12, 570)), (two, Traffic::new(1, 9))].into());
     assert_eq!((counts.other, counts.is_complete), (Traffic::new(2, 23), true));
@@ -81,7 +83,7 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_brea
     broker.advance(600 + 600);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["boundHolds"], true, "all together relay less than is assumed");
-    poll(&broker, &mut GrantsState::default()).await;
+    poll(&broker).await;
 
     let asked: Vec<_> = cloudflare.analytics().queries().into_iter().map(|asked| asked.body).collect();
     let alone = json!([fast.to_string()]);
@@ -103,7 +105,7 @@ async fn bytes_under_identifiers_of_others_break_the_bound_above_a_hundredth_of_
         let at = format!("2025-01-15T12:{minute:02}:00Z");
         cloudflare.analytics().relay_as("key-id", "a-guest", &at, 600 * MB, 0);
         broker.advance(if minute == 1 { 600 + 120 } else { 60 });
-        poll(&broker, &mut GrantsState::default()).await;
+        poll(&broker).await;
         let status = broker.status().await;
         assert_eq!((&status["boundHolds"], minute), (&json!(holds), minute), "{}", status["hints"]);
         assert!(status["hints"].to_string().contains("UNKNOWN_BYTES"), "{}", status["hints"]);
@@ -115,21 +117,22 @@ const MB: u64 = 1_000_000;
 #[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
     let ids: Vec<_> = (0..6).map(|number| GrantId::new([number; 16])).collect();
     for id in &ids {
         cloudflare.analytics().relay_as("key-id", &id.to_string(), NOON, 10, 0);
     }
     broker.advance(600 + 60);
-    state.bounds = PageBounds { rows: 2, pages: 4 };
     let before = grouped_queries(&cloudflare);
-    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    let [counts] = &poll_pages(&broker, PageBounds { rows: 2, pages: 4 }).await[..] else {
+        panic!("one span")
+    };
     assert_eq!((counts.by_grant.len(), counts.is_complete), (6, true));
     assert_eq!(grouped_queries(&cloudflare) - before, 4, "three full pages and an empty one");
 
     cloudflare.analytics().relay_as("key-id", "zzz", NOON, 1, 0);
-    state.bounds = PageBounds { rows: 2, pages: 3 };
-    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    let [counts] = &poll_pages(&broker, PageBounds { rows: 2, pages: 3 }).await[..] else {
+        panic!("one span")
+    };
     assert_eq!((counts.by_grant.len(), counts.is_complete, counts.other), (6, false, Traffic::ZERO));
     let incomplete = "turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"incomplete\"}";
     assert_eq!(broker.metric(incomplete).await, Some(1));
@@ -137,8 +140,9 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     // In another order, the grants between the pages would be left out. A single page has no such place.
     cloudflare.analytics().set_grouped_fault(AnalyticsFault::Reversed);
     for (rows, expected) in [(2, (2, false)), (100, (6, true))] {
-        state.bounds = PageBounds { rows, pages: 4 };
-        let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+        let [counts] = &poll_pages(&broker, PageBounds { rows, pages: 4 }).await[..] else {
+            panic!("one span")
+        };
         assert_eq!((counts.by_grant.len(), counts.is_complete), expected);
     }
     assert_eq!(broker.metric(incomplete).await, Some(2));
@@ -147,7 +151,6 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
 #[tokio::test]
 async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40_000_000_000, 0);
     broker.advance(8_000);
     for (fault, outcome) in [
@@ -156,24 +159,23 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
         (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "clock_ahead"),
     ] {
         cloudflare.analytics().set_grouped_fault(fault);
-        let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+        let failed = meter(&broker).read_by_grant(PageBounds::default()).await.unwrap_err();
         assert_eq!(failed.outcome(), outcome, "{fault:?}");
     }
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&"40.00".into(), &false.into()));
     cloudflare.analytics().heal();
-    let taken = poll(&broker, &mut state).await;
+    let taken = poll(&broker).await;
     assert_eq!(spans(&taken)[0], ("12:00".into(), "13:00".into(), true), "what failed is asked again");
 }
 
 #[tokio::test]
 async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
     broker.advance(2 * 86_400);
     cloudflare.analytics().set_grouped_fault(AnalyticsFault::NarrowerThan(24));
-    let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+    let failed = meter(&broker).read_by_grant(PageBounds::default()).await.unwrap_err();
     assert_eq!(failed.outcome(), "query_refused");
     let count = async |outcome| {
         broker
@@ -182,7 +184,7 @@ async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
     };
     assert_eq!((count("open").await, count("final").await), (Some(1), None));
     cloudflare.analytics().heal();
-    assert_eq!(spans(&poll(&broker, &mut state).await)[0], ("12:00".into(), "13:00".into(), true));
+    assert_eq!(spans(&poll(&broker).await)[0], ("12:00".into(), "13:00".into(), true));
 }
 
 #[tokio::test]
@@ -208,7 +210,6 @@ async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
 async fn what_a_grant_relays_after_its_tail_is_in_the_log_and_breaks_the_bound() {
     let settings = [("TURN_TTL_SECONDS", "3600"), ("BANDWIDTH_LIMIT_GB", "100")];
     let (cloudflare, broker) = with_analytics(&settings).await;
-    let mut state = GrantsState::default();
     let grant = mint(&cloudflare, &broker).await.to_string();
     // The credential expires at 13:00, and its tail ends at 15:00.
     for (at, bytes) in [("12:55", 1_000), ("13:04", 1_000), ("15:09", 1_500 * MB)] {
@@ -217,22 +218,23 @@ async fn what_a_grant_relays_after_its_tail_is_in_the_log_and_breaks_the_bound()
     let (log, _guard) = Log::of_this_thread();
     let says = || log.text().contains("relayed for longer after its expiry than is assumed seconds=7800");
     broker.advance_to("2025-01-15T13:06:00Z");
-    poll(&broker, &mut state).await;
+    poll(&broker).await;
     // The tail of 2 hours and another hour, then the lag and an hour.
     broker.advance_to("2025-01-15T17:10:00Z");
-    poll(&broker, &mut state).await;
+    poll(&broker).await;
     assert!(!says(), "its minutes have not settled");
     assert_eq!(broker.status().await["boundHolds"], true);
     broker.advance_to("2025-01-15T17:11:00Z");
+    broker.app.account.tidy().await;
     cloudflare.analytics().set_grouped_fault(AnalyticsFault::ServerErrorHtml(503));
-    meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+    meter(&broker).read_by_grant(PageBounds::default()).await.unwrap_err();
     cloudflare.analytics().heal();
-    poll(&broker, &mut state).await;
+    poll(&broker).await;
     assert!(says(), "{}", log.text());
     assert_eq!(broker.status().await["boundHolds"], false, "1.5 % of the limit");
     let hint = broker.hint("ASSUMPTION_BROKEN").await.unwrap();
     assert!(hint.contains("relayed for up to 7800 s after their expiry"), "{hint}");
     let asked = grouped_queries(&cloudflare);
-    poll(&broker, &mut state).await;
+    poll(&broker).await;
     assert_eq!(grouped_queries(&cloudflare) - asked, 2, "a closed hour and the open span: no grant twice");
 }

@@ -2,7 +2,7 @@
 //! calls in progress at Cloudflare, nobody has tested with it.
 
 use serde_json::json;
-use turn_broker::meter::cloudflare::by_grant::GrantsState;
+use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 
 use super::measured::{meter, read, with_analytics};
 use super::overview::count;
@@ -94,7 +94,7 @@ async fn a_credential_that_relayed_more_than_one_may_is_revoked_and_not_renewed(
     }
     broker.advance(600 + 120);
     read(&broker).await.unwrap();
-    meter(&broker).read_by_grant(&mut GrantsState::default()).await.unwrap();
+    meter(&broker).read_by_grant(PageBounds::default()).await.unwrap();
     eventually("one is revoked", async || cloudflare.history().revoked() == 1).await;
 
     let app = &broker.app;

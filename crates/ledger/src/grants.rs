@@ -26,6 +26,7 @@ pub(crate) mod sfu;
 mod spending;
 pub(crate) mod spent;
 pub(crate) mod summing;
+pub(crate) mod tails;
 pub(crate) mod terms;
 mod username;
 

@@ -6,6 +6,7 @@
 //!
 //! The counts also say which grants relay around their expiry. [`super::tail`] looks at what they relayed after it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,39 +16,27 @@ use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
 use super::lateness::Span;
 use super::spans::{final_after, spans};
-use super::tail::TailWatch;
+use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failure, pause_after};
-use turn_ledger::{GrantCounts, IceSource, Minute, Timestamp, Traffic};
+use turn_ledger::{Books, GrantCounts, IceSource, Minute, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
 /// query of tails: in 5 minutes 105 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// A grant that expires within this time, or expired within it, is one whose tail is looked at.
-const EXPIRES_SOON: Duration = Duration::from_secs(600);
-/// How many grants are looked up at once, because the books are locked meanwhile.
-const LOOK_UP_MAX: usize = 1_000;
 /// How many chains of renewals are asked for alone in one poll.
 const SUSPECTS_MAX: usize = 4;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
-/// What is remembered from poll to poll.
-#[derive(Clone, Debug, Default)]
-pub struct GrantsState {
-    /// How much one poll asks for.
-    pub bounds: PageBounds,
-    tail: TailWatch,
-}
-
 impl CloudflareMeter {
     /// Polls until `end`, while `reads` says that the total can be read: a wrong token is reported only there.
     pub(super) async fn run_by_grant(&self, end: &CancellationToken, mut reads: watch::Receiver<bool>) {
-        let (mut state, mut failures) = (GrantsState::default(), 0);
+        let mut failures = 0;
         let poll = async {
             loop {
                 if reads.wait_for(|is_read| *is_read).await.is_err() {
                     return;
                 }
-                let asked = self.read_by_grant(&mut state).await;
+                let asked = self.read_by_grant(PageBounds::default()).await;
                 failures = self.report_by_grant(&asked, failures);
                 tokio::time::sleep(pause_after(&asked, self.interval.max(INTERVAL_MIN), failures)).await;
             }
@@ -57,14 +46,14 @@ impl CloudflareMeter {
 
     /// Counts the hour that is final, if there is one, and the open span. If the first fails, the open span is counted
     /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
-    pub async fn read_by_grant(&self, state: &mut GrantsState) -> Result<Vec<GrantCounts>, AnalyticsError> {
+    pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.clock.now(), self.lag_in_use()) else {
             return Ok(Vec::new());
         };
         let (mut taken, mut open, mut failed) = (Vec::new(), spans.open, None);
         if let Some(closed) = spans.closed {
-            match self.api.count_by_grant(closed, true, state.bounds).await {
+            match self.api.count_by_grant(closed, true, bounds).await {
                 Err(AnalyticsError::RateLimited) => return Err(AnalyticsError::RateLimited),
                 Err(error) => failed = Some(error),
                 Ok(counts) => {
@@ -73,7 +62,7 @@ impl CloudflareMeter {
                 }
             }
         }
-        taken.push(self.api.count_by_grant(open, false, state.bounds).await?);
+        taken.push(self.api.count_by_grant(open, false, bounds).await?);
         if spans.skips {
             self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
@@ -84,7 +73,7 @@ impl CloudflareMeter {
             return Err(error);
         }
         self.judge_suspects().await?;
-        self.look_at_tails(&taken, spans.open.until, &mut state.tail).await?;
+        self.look_at_tails().await?;
         Ok(taken)
     }
 
@@ -99,43 +88,27 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Notes the grants that relayed about the time of their expiry, and asks for the minutes of those whose minutes are final.
-    /// `counted_until`: the end of the counts.
-    async fn look_at_tails(
-        &self,
-        taken: &[GrantCounts],
-        counted_until: Timestamp,
-        watch: &mut TailWatch,
-    ) -> Result<(), AnalyticsError> {
-        let now = self.clock.now();
-        let soon = now.plus(EXPIRES_SOON.max(self.interval * 2));
-        let ids: Vec<_> = taken.iter().flat_map(|counts| counts.by_grant.keys().copied()).collect();
-        for ids in ids.chunks(LOOK_UP_MAX) {
-            self.account.read(|books| {
-                for (id, row) in ids.iter().filter_map(|id| Some((*id, books.grants().valid(*id)?))) {
-                    let is_near = row.expires_at <= soon && row.expires_at.plus(EXPIRES_SOON) > counted_until;
-                    if is_near && !watch.wait_for(id, row.expires_at) {
-                        self.metrics.grant_counts.count([SOURCE.name(), "unwatched"]);
-                    }
-                }
-            });
-        }
-        let query = watch.due(now, self.tail, final_after(self.lag_in_use()));
-        if let Some(query) = query {
-            let grants: Vec<_> = query.grants.keys().copied().collect();
-            let minutes = self.api.minutes_of(&grants, query.span).await?;
-            let since = self.account.read(|books| books.ledger().period().start);
-            let (bytes, longest) = watch.take(&query, &minutes, self.tail, since);
-            if longest > self.tail {
-                self.account.change(|books| books.note_after_tails(SOURCE, bytes, longest));
-                let (seconds, remedy) =
-                    (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
-                tracing::warn!(
-                    seconds,
-                    remedy,
-                    "a credential relayed for longer after its expiry than is assumed"
-                );
+    /// Asks for the minutes after their expiry of those grants that relayed around it, once these minutes are final.
+    async fn look_at_tails(&self) -> Result<(), AnalyticsError> {
+        let (now, settled_after) = (self.clock.now(), final_after(self.lag_in_use()));
+        let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
+        let Some(tails) = self.account.read(due) else { return Ok(()) };
+        let minutes = match span_of(&tails, self.tail, settled_after) {
+            Some(span) => {
+                self.api.minutes_of(&tails.grants.keys().copied().collect::<Vec<_>>(), span).await?
             }
+            None => BTreeMap::new(),
+        };
+        let since = self.account.read(|books| books.ledger().period().start);
+        let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
+        self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
+        if longest > self.tail {
+            let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
+            tracing::warn!(
+                seconds,
+                remedy,
+                "a credential relayed for longer after its expiry than is assumed"
+            );
         }
         Ok(())
     }

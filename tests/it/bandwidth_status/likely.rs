@@ -7,7 +7,7 @@ use crate::measured::{meter, read, with_analytics};
 use crate::support::turn_server::RELAYED;
 use crate::support::{StateDir, TurnServer, hint_codes};
 use serde_json::{Value, json};
-use turn_broker::meter::cloudflare::by_grant::GrantsState;
+use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 
 const MB: u64 = 1_000_000;
 
@@ -58,14 +58,14 @@ async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
     cloudflare.relays_at(&[relay.url()]);
     let mut counted = BTreeSet::new();
-    let (mut total, mut by_grant) = (meter(&broker).initial_state(), GrantsState::default());
+    let mut total = meter(&broker).initial_state();
     // Half a day, in which the first credentials and their tails end.
     for caller in 0..150 {
         let minted = broker.mint().await.json();
         assert_eq!(minted["source"], "cloudflare", "caller {caller}");
         count_probes(&cloudflare, &mut counted);
         meter(&broker).read(&mut total).await.unwrap();
-        meter(&broker).read_by_grant(&mut by_grant).await.unwrap();
+        meter(&broker).read_by_grant(PageBounds::default()).await.unwrap();
         let status = broker.status().await;
         assert_eq!(status["hints"], json!([]), "caller {caller}");
         broker.advance(288);

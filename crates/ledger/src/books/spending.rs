@@ -9,6 +9,7 @@ use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::OverLimit;
 use crate::grants::row::GrantRow;
+use crate::grants::tails::EndedPlace;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
@@ -53,8 +54,10 @@ impl Books {
         self.judge_bytes(source, suspect, counted);
     }
 
-    /// Adds what was counted after the tails of further grants. `tail`: the longest time from an expiry to such a byte.
-    pub fn note_after_tails(&mut self, source: IceSource, counted: Traffic, tail: Duration) {
+    /// The tails of further grants were looked at, up to this one. Adds what was counted after them. `tail`: the longest time from an
+    /// expiry to such a byte.
+    pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
+        self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
         if bytes > ByteCount::ZERO {
             self.ledger.note_after_tails(source, Excess { bytes, tail, ..Excess::default() });

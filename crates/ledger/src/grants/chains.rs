@@ -171,9 +171,25 @@ impl Grants {
         }
         let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
         let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
+        let of_left = self.counted.get(&source).map(|counted| counted.excess_of_left);
         // One that was seen when less was assumed may be within the present rate.
-        let above = excesses.filter(|excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute);
-        (above.fold(Excess::default(), Excess::plus), changes)
+        let is_above = |excess: &Excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute;
+        (excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus), changes)
+    }
+
+    /// The first grant of a chain leaves the table. What the chain exceeded is kept with the next one, or with its source if it is over.
+    pub(super) fn pass_excess_on(&mut self, first: GrantId) {
+        let Some(row) = self.any(first).filter(|row| self.spent_of(row).excess != Excess::default()) else {
+            return;
+        };
+        let (source, excess) = (row.source, self.spent_of(row).excess);
+        if let Some(next) = row.extra().renewed_by.filter(|next| self.any(*next).is_some()) {
+            self.chains.judged.insert((source, next));
+            self.change_spent(next, |spent| spent.excess = spent.excess.max(excess));
+            self.dirty.note(next);
+        } else if let Some(counted) = self.counted.get_mut(&source) {
+            counted.excess_of_left = counted.excess_of_left.plus(excess);
+        }
     }
 
     /// What a source counted of a chain above the assumed rate, beyond the margin of its counts. `None` as well if its counts are not exact.

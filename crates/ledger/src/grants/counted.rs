@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::spent::Spent;
+use super::tails::EndedPlace;
 use crate::grant_counts::GrantCounts;
 use crate::source::IceSource;
 use crate::token::GrantId;
+use crate::trial::Excess;
 use crate::units::{ByteCount, Timestamp};
 
 /// The state of each source's counts by grant.
@@ -28,6 +30,10 @@ pub struct CountedSource {
     pub(super) taking: Option<Taking>,
     /// Whether the last count was absurd: of those that are not final, and of those that are.
     pub(super) was_absurd: [bool; 2],
+    /// What chains of renewals that have left the table exceeded the assumed rate by in this period.
+    pub(super) excess_of_left: Excess,
+    /// The tails of the grants up to this one were looked at.
+    pub(super) looked_at: Option<EndedPlace>,
 }
 
 /// How far a count by grant is taken. It is stored with what was taken, so that a crash lets no part count twice.

@@ -160,6 +160,7 @@ impl Grants {
     /// Removes the row of a grant that has ended and is not in the list of these any more. The minutes of its source are over, and stay as
     /// they are. What it has spent in this period, and what nobody has counted of it, stays in the sums.
     pub(super) fn leave(&mut self, id: GrantId) {
+        self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
             let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));

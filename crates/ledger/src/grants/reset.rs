@@ -25,7 +25,9 @@ impl Grants {
 
     /// Forgets what sources counted under unknown identifiers in another period.
     pub(crate) fn forget_unknown(&mut self) {
-        self.counted.values_mut().for_each(|counted| counted.unknown = Spent::default());
+        for counted in self.counted.values_mut() {
+            (counted.unknown, counted.excess_of_left) = Default::default();
+        }
     }
 
     /// Forgets grants that ended before this period, and the sums of an earlier one: at most [`ROWS_AT_ONCE`] of each. `false` if there may

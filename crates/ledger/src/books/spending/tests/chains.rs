@@ -178,3 +178,32 @@ fn what_is_above_a_promise_and_what_no_grant_explains_count_together() {
         assert_eq!(snapshot.rate_holds() && snapshot.grants_are_known(), holds);
     }
 }
+
+#[test]
+fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
+    for is_renewed in [false, true] {
+        let terms = SpenderTerms { ended_max: 0, ..SpenderTerms::default() };
+        let mut broker = Broker::new(BudgetMode::Estimate, terms);
+        let exceed = |broker: &mut Broker, grant: Grant, until: Timestamp| {
+            broker.books.advance(until);
+            assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
+            for suspect in suspects(broker) {
+                broker.books.judge(SOURCE, &suspect, Traffic::new(0, 1_000 * MINUTE_BYTES));
+            }
+            excess(broker).bytes
+        };
+        let ann = broker.mint(requester("ann"), 300).unwrap();
+        if is_renewed {
+            broker.books.advance(ann.refresh_after());
+            assert!(broker.books.take_renewal(&ann));
+            broker.mint(Requester { renews: Some(ann.id), ..requester("ann") }, 3_000).unwrap();
+        }
+        let of_ann = exceed(&mut broker, ann, ann.expires_at.plus_millis(60_000));
+        while !broker.books.tidy() {}
+        assert!(!broker.books.grants().knows(ann.id) && of_ann > ByteCount::ZERO);
+        broker.restart();
+        let bob = broker.mint(requester("bob"), 300).unwrap();
+        let both = exceed(&mut broker, bob, bob.expires_at.plus_millis(60_000));
+        assert_eq!(both.minus(of_ann).get(), (1_000 - 8) * MINUTE_BYTES, "{is_renewed}");
+    }
+}

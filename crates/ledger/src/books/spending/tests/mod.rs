@@ -29,6 +29,7 @@ mod listing;
 mod recent;
 mod resets;
 mod servers;
+mod tails;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.
