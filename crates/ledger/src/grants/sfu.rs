@@ -103,24 +103,28 @@ impl Grants {
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let id = GrantId::of_session(name);
+        let mut changes = vec![];
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
+            // Its row may be of a period before, and wait to be forgotten.
+            changes.extend(self.remove(id));
             let row = self.row_of(name, session, now);
             self.issue(id, row);
         }
         self.count_session(id, now);
-        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
+        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return changes };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
         row.expires_at = session.map_or(ended, |session| session.ends_at);
-        let Some(pulls) = row.pulls_mut() else { return vec![] };
+        let Some(pulls) = row.pulls_mut() else { return changes };
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
-        let changes = clocks(pulls.charged_kbps.into(), charged.into());
+        changes.extend(clocks(pulls.charged_kbps.into(), charged.into()));
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
         let released = session.is_none().then(|| self.release_session(id, Minute::of(now).next())).flatten();
         if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
             self.due.insert(earlier, id);
         }
-        changes.into_iter().chain(released).collect()
+        changes.extend(released);
+        changes
     }
 
     /// The row of a new session. What its page does not say is as the grant has it that opened it.

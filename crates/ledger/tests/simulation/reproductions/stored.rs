@@ -7,8 +7,8 @@ use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    Beat, Change, Copy, Flush, Join, LoseLedger, Mint, MintFromPool, MintUnwritten, Open, Pause, Read,
-    ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
+    Beat, Change, Copy, Flush, Join, LoseLedger, Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause,
+    Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
 };
 use crate::walk::settings::{self, Settings};
 
@@ -96,4 +96,17 @@ fn days_that_come_back_keep_what_is_promised_for_their_minutes() {
         Wait { millis: 1_000, share: 256 },
     ];
     check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
+}
+
+/// A session of the SFU whose life had ended with the period went on. Its new row left the table in the place of the old one, with its
+/// promise.
+#[test]
+fn a_session_that_goes_on_after_its_life_and_its_period_is_promised() {
+    let settings = Settings { sources: &[IceSource::Relay, IceSource::Cloudflare], sfu: true, ..ESTIMATE };
+    let ops = vec![
+        OpenPage,
+        Wait { millis: 4 * HOUR + MINUTE, share: 256 },
+        Pull { nth: 0, more: 9_639_829_635_888_859_065, is_answered: true },
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
