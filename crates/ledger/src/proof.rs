@@ -46,7 +46,8 @@ impl CountProof {
         was_live: bool,
         now: Timestamp,
     ) -> bool {
-        let lacks_probe = self.unshown.first().is_some_and(|minute| minute.end() <= as_of);
+        // What is counted of a probe's minute in part would take the place of the whole probe.
+        let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
         let is_proven = is_shown || self.shown_until > counted;
         if lacks_probe || (was_live && !is_proven) {
             self.refused.get_or_insert(RefusedCount { since: now, as_of });
@@ -112,10 +113,12 @@ mod tests {
         assert!(!proof.believes(at(10), at(5), false, true, at(20)) && proof.needs_probe());
         proof.note(minute(20));
         assert!(!proof.believes(at(20), at(5), false, true, at(30)), "it is older than the probe");
-        assert!(
-            !proof.believes(at(21), at(5), true, true, at(31)),
-            "it lacks the probe, whatever else it has"
-        );
+        for within in [at(20).plus_millis(1), at(21)] {
+            assert!(
+                !proof.believes(within, at(5), true, true, at(31)),
+                "it lacks the probe, whatever else it has"
+            );
+        }
         proof.show(minute(20));
         assert!(proof.believes(at(21), at(5), false, true, at(31)) && !proof.needs_probe());
         assert!(!proof.believes(at(22), at(21), false, true, at(32)), "that probe is older than this time");

@@ -21,7 +21,7 @@ use crate::proof::CountProof;
 use crate::rates::Rates;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
-use crate::trial::{Assumption, Trial};
+use crate::trial::{Assumption, Excesses, Trial};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
@@ -103,7 +103,7 @@ impl Timeline {
                 terms.tail,
                 terms.sampling,
                 Assumption::default(),
-                Default::default(),
+                Excesses::default(),
             ),
             flowed: ByteCount::ZERO,
             now,

@@ -65,6 +65,34 @@ impl Excess {
     }
 }
 
+/// The three ways to see it. They may see the same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Excesses {
+    /// Of all grants together.
+    pub(crate) of_all: Excess,
+    /// The sum over chains of renewals, each for itself.
+    pub(crate) of_chains: Excess,
+    /// The sum of what was relayed after tails.
+    pub(crate) after_tails: Excess,
+}
+
+impl Excesses {
+    /// With what was seen since: the bytes of further grants after their tails, and the present figures of the others.
+    fn and(self, seen: Self) -> Self {
+        Self {
+            of_all: self.of_all.max(seen.of_all),
+            of_chains: self.of_chains.max(seen.of_chains),
+            after_tails: self.after_tails.plus(seen.after_tails),
+        }
+    }
+
+    fn at(self, rate: BitRate, tail: Duration) -> Self {
+        let Self { of_all, of_chains, after_tails } = self;
+        let at = |excess: Excess| excess.at(rate, tail);
+        Self { of_all: at(of_all), of_chains: at(of_chains), after_tails: at(after_tails) }
+    }
+}
+
 /// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
 /// span shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
@@ -112,9 +140,6 @@ pub(crate) struct Trial {
     excess: Excesses,
 }
 
-/// What was seen of all grants together, of chains of renewals, each for itself, and after tails.
-pub(crate) type Excesses = [Excess; 3];
-
 impl Trial {
     /// `tail`: the longest that is assumed. `verdict` and `excess`: those of the time before.
     pub(crate) fn new(
@@ -132,7 +157,7 @@ impl Trial {
             hours: vec![],
             highest: None,
             verdict,
-            excess: excess.map(|excess| excess.at(assumed, tail)),
+            excess: excess.at(assumed, tail),
         }
     }
 
@@ -140,9 +165,10 @@ impl Trial {
         self.verdict
     }
 
-    /// What counts of this period have shown: the three ways to see it may see the same bytes.
+    /// What counts of this period have shown.
     pub(crate) fn excess(&self) -> Excess {
-        self.excess.into_iter().fold(Excess::default(), Excess::max)
+        let Excesses { of_all, of_chains, after_tails } = self.excess;
+        of_all.max(of_chains).max(after_tails)
     }
 
     /// The same, as stored.
@@ -150,14 +176,9 @@ impl Trial {
         self.excess
     }
 
-    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
-    pub(crate) fn note_of_chains(&mut self, excess: Excess) {
-        self.excess[1] = self.excess[1].max(excess);
-    }
-
-    /// Adds what further grants relayed after their tails.
-    pub(crate) fn note_after_tails(&mut self, excess: Excess) {
-        self.excess[2] = self.excess[2].plus(excess);
+    /// Takes what counts of grants have shown since the last call.
+    pub(crate) fn note(&mut self, seen: Excesses) {
+        self.excess = self.excess.and(seen);
     }
 
     /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
@@ -197,7 +218,7 @@ impl Trial {
         self.minutes.clear();
         self.hours.clear();
         self.highest = None;
-        self.excess = Default::default();
+        self.excess = Excesses::default();
     }
 
     /// The assumption holds until a reading contradicts it again.
@@ -215,7 +236,7 @@ impl Trial {
             return self.keep(point, (!self.verdict.holds).then_some(observed));
         };
         let contradiction = self.contradiction(&first, &point);
-        self.excess[0] = self.excess[0].max(contradiction.unwrap_or_default());
+        self.note(Excesses { of_all: contradiction.unwrap_or_default(), ..Excesses::default() });
         self.keep(point, contradiction.map(|excess| excess.rate));
         self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
             Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },

@@ -109,9 +109,9 @@ fn bytes_after_tails_add_up_until_the_longest_tail_is_assumed() {
         tail: Duration::from_secs(seconds),
         ..Excess::default()
     };
-    trial.note_after_tails(after(3, 7_500));
-    trial.note_after_tails(after(4, 7_800));
-    trial.note_after_tails(after(5, 7_260));
+    for (bytes, seconds) in [(3, 7_500), (4, 7_800), (5, 7_260)] {
+        trial.note(Excesses { after_tails: after(bytes, seconds), ..Excesses::default() });
+    }
     assert_eq!(trial.excess(), after(12, 7_800));
     for (assumed, left) in [(7_799, 12), (7_800, 0)] {
         let (rate, tail) = (BitRate::new(2_000_000), Duration::from_secs(assumed));

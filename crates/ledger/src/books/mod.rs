@@ -304,9 +304,8 @@ impl Books {
         let now = self.now();
         let entry = self.connections.heartbeat(&mut self.grants, caller, id, report, now)?;
         let outcome = self.apply(entry);
-        if let Some((source, excess, raised)) = self.grants.judge_vouched(now) {
-            self.ledger.apply_all(raised);
-            self.ledger.note_excess(source, excess);
+        if let Some((source, of_chains, raised)) = self.grants.judge_vouched(now) {
+            self.note_of_chains(source, of_chains, raised);
         }
         Ok(outcome)
     }

@@ -17,8 +17,9 @@ use crate::spenders::limited::Limited;
 use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
-use crate::trial::Excess;
+use crate::trial::{Excess, Excesses};
 use crate::units::ByteCount;
+use crate::usage_change::UsageChange;
 use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
@@ -60,15 +61,21 @@ impl Books {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
         if bytes > ByteCount::ZERO {
-            self.ledger.note_after_tails(source, Excess { bytes, tail, ..Excess::default() });
+            let after_tails = Excess { bytes, tail, ..Excess::default() };
+            self.ledger.note_excess(source, Excesses { after_tails, ..Excesses::default() });
         }
     }
 
     fn judge_bytes(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
-        if let Some((excess, raised)) = self.grants.judge(source, suspect, counted) {
-            self.ledger.apply_all(raised);
-            self.ledger.note_excess(source, excess);
+        if let Some((of_chains, raised)) = self.grants.judge(source, suspect, counted) {
+            self.note_of_chains(source, of_chains, raised);
         }
+    }
+
+    /// The chains of a source exceed the assumed rate by so much together, and promises were raised.
+    pub(super) fn note_of_chains(&mut self, source: IceSource, of_chains: Excess, raised: Vec<UsageChange>) {
+        self.ledger.apply_all(raised);
+        self.ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });
     }
 
     /// Takes what a relay of this process has carried for its grants since the last call.

@@ -13,7 +13,7 @@ use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
-use crate::trial::Excess;
+use crate::trial::Excesses;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -98,14 +98,9 @@ impl Ledger {
         self.of(source).map_or(Timestamp::default(), |timeline| timeline.cut_until)
     }
 
-    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
-    pub(crate) fn note_excess(&mut self, source: IceSource, excess: Excess) {
-        self.with(source, |timeline| timeline.note_excess(excess));
-    }
-
-    /// Adds what further grants relayed after their tails.
-    pub(crate) fn note_after_tails(&mut self, source: IceSource, excess: Excess) {
-        self.with(source, |timeline| timeline.note_after_tails(excess));
+    /// Takes what counts of the grants of a source have shown since the last call.
+    pub(crate) fn note_excess(&mut self, source: IceSource, seen: Excesses) {
+        self.with(source, |timeline| timeline.note_excess(seen));
     }
 
     /// Sets how late this source's counts settle.

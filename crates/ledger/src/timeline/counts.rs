@@ -10,7 +10,7 @@ use super::Timeline;
 use crate::day::DayCount;
 use crate::minute_usage::{SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{CONTRADICTED_FOR, Excess, Point, Trial};
+use crate::trial::{CONTRADICTED_FOR, Excesses, Point, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -123,14 +123,9 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// Counts show this above the assumed rate of chains of renewals, of all of them together.
-    pub(crate) fn note_excess(&mut self, excess: Excess) {
-        self.trial.note_of_chains(excess);
-    }
-
-    /// Adds what further grants relayed after their tails.
-    pub(crate) fn note_after_tails(&mut self, excess: Excess) {
-        self.trial.note_after_tails(excess);
+    /// Takes what counts of grants have shown since the last call.
+    pub(crate) fn note_excess(&mut self, seen: Excesses) {
+        self.trial.note(seen);
     }
 
     /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
