@@ -25,10 +25,9 @@ use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::Mint;
 use crate::mint::ending::Ending;
 use crate::mint::token::GrantKey;
-use turn_base::body::BODY_OWN;
 use turn_base::broker::Broker;
 use turn_base::request::bearer::TokenDigest;
-use turn_limits::MemoryBounds;
+use turn_limits::Bounds;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
@@ -51,12 +50,11 @@ use process::Process;
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// The most bytes of bodies in memory that are read, or whose requests wait, beyond [`BODY_OWN`] of each. The longest body has 1 MiB.
+/// The most bytes of bodies in memory that are read, or whose requests wait, beyond [`BODY_OWN`](turn_base::body::BODY_OWN) of each. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 32 << 20;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
-const LONG_BODIES: MemoryBounds =
-    MemoryBounds { own: BODY_OWN, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
+const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_max: LONG_BYTES_MAX };
 
 /// What the handlers and the background tasks share.
 pub struct App {

@@ -14,6 +14,7 @@ use crate::limit::wrong_tokens::WrongTokens;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
+use turn_base::body::BODY_OWN;
 use turn_base::clock::Clock;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::bearer::TokenDigest;
@@ -48,7 +49,7 @@ pub struct Process {
     pub lost_lines: LostLines,
     /// Summarizes refusals in the log.
     pub refusal_log: RefusalLog,
-    /// What the bodies in memory have beyond [`turn_base::body::BODY_OWN`] each.
+    /// What the bodies in memory have beyond [`BODY_OWN`] each.
     pub long_bodies: MemoryQuota,
     /// Makes ids for requests that have none.
     pub request_ids: RequestIds,
@@ -75,7 +76,7 @@ impl Process {
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,
             refusal_log: RefusalLog::default(),
-            long_bodies: MemoryQuota::new(LONG_BODIES),
+            long_bodies: MemoryQuota::new(BODY_OWN, LONG_BODIES),
             request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),
             clock,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use reqwest::Client;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
-use turn_limits::{MemoryBounds, MemoryQuota};
+use turn_limits::{Bounds, MemoryQuota};
 use url::Url;
 
 use super::key_set::KeySet;
@@ -25,7 +25,7 @@ const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
 /// What may wait for a call: the bytes of tokens, and of each [`REQUEST_BYTES`] more. Anybody can make up a key's id, so a client has a
 /// share.
-const WAITING: MemoryBounds = MemoryBounds { own: 0, client_max: 64 * 1_024, total_max: 512 * 1_024 };
+const WAITING: Bounds = Bounds { client_max: 64 * 1_024, all_max: 512 * 1_024 };
 /// What a request counts beside its token.
 const REQUEST_BYTES: usize = 1_024;
 
@@ -86,7 +86,7 @@ fn may_call(called_at: Option<Instant>, now: Instant) -> bool {
 impl IssuerKeys {
     pub(super) fn new(client: Client, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (known, call) = Default::default();
-        Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(WAITING) }
+        Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
     }
 
     /// The key of that id for that algorithm, for a token of this many bytes that this client sent.

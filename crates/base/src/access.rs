@@ -20,18 +20,11 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Removes the permissions of others from the directory that `setting` names, with a warning.
-pub fn tighten_directory(directory: &Path, setting: &str) -> io::Result<()> {
-    tighten_one(directory, DIRECTORY_MODE, setting)
-}
-
-/// Removes the permissions of others from a file in the directory that `setting` names, with a warning.
-pub fn tighten_file(file: &Path, setting: &str) -> io::Result<()> {
-    tighten_one(file, FILE_MODE, setting)
-}
-
-fn tighten_one(path: &Path, most: u32, setting: &str) -> io::Result<()> {
-    let mode = std::fs::metadata(path)?.permissions().mode();
+/// Removes the permissions of others from the directory that `setting` names, or from a file in it, with a warning.
+pub fn tighten(path: &Path, setting: &str) -> io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    let mode = metadata.permissions().mode();
+    let most = if metadata.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
     let (shown, was) = (path.display(), format!("{:04o}", mode & 0o7777));
     if mode & OTHERS == 0 {
         return Ok(());
@@ -70,16 +63,13 @@ mod tests {
         let (file, directory) = (parent.path().join("file"), parent.path().join("directory"));
         std::fs::write(&file, "").unwrap();
         make_directory(&directory).unwrap();
-        let tightened = |path: &Path, mode, tighten: fn(&Path, &str) -> io::Result<()>| {
+        let tightened = |path: &Path, mode| {
             std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
             tighten(path, "STATE_DIR").unwrap();
             mode_of(path)
         };
-        assert_eq!(
-            [0o600, 0o644, 0o444].map(|mode| tightened(&file, mode, tighten_file)),
-            [0o600, 0o600, 0o400]
-        );
-        let modes = [0o700, 0o775, 0o1777].map(|mode| tightened(&directory, mode, tighten_directory));
+        assert_eq!([0o600, 0o644, 0o444].map(|mode| tightened(&file, mode)), [0o600, 0o600, 0o400]);
+        let modes = [0o700, 0o775, 0o1777].map(|mode| tightened(&directory, mode));
         assert_eq!(modes, [0o700, 0o700, 0o1777], "a directory like /tmp is shared on purpose");
     }
 

@@ -22,6 +22,10 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Wall time. It can step backwards; code that keeps state uses the later of this and the last value.
     fn now(&self) -> Timestamp;
+    /// Wall time since 1970.
+    fn since_1970(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now().as_millis()).unwrap_or(0))
+    }
     /// Monotonic time, for durations and pauses. It can stop while the machine sleeps.
     fn instant(&self) -> Instant;
     /// Monotonic time that includes sleep. It starts with the boot.

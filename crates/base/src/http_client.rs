@@ -62,10 +62,6 @@ impl HttpsProxy {
     pub fn except(self, hosts: &str) -> Self {
         Self { except: format!("{THIS_MACHINE},{hosts}"), ..self }
     }
-
-    fn for_client(&self) -> reqwest::Result<Proxy> {
-        Ok(Proxy::https(self.url.clone())?.no_proxy(NoProxy::from_string(&self.except)))
-    }
 }
 
 impl fmt::Debug for HttpsProxy {
@@ -86,7 +82,8 @@ pub fn http_client(network: &Network) -> Result<Client, ClientError> {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut client = Client::builder().no_proxy();
     if let Some(proxy) = &network.proxy {
-        client = client.proxy(proxy.for_client().map_err(ClientError)?);
+        let no_proxy = NoProxy::from_string(&proxy.except);
+        client = client.proxy(Proxy::https(proxy.url.clone()).map_err(ClientError)?.no_proxy(no_proxy));
     }
     client
         .user_agent(USER_AGENT)

@@ -44,10 +44,10 @@ pub fn is_known_enough(broker: &dyn Broker, user: Option<&User>) -> bool {
 
 /// Refuses a request that is not [known enough](is_known_enough).
 pub fn require(broker: &dyn Broker, user: Option<&User>) -> Result<(), ApiError> {
-    let expected = "a token of your sign-in as `Authorization: Bearer <token>`, or as `token` in the query";
     if is_known_enough(broker, user) {
-        Ok(())
-    } else {
-        Err(ApiError::unauthorized(format!("Send {expected}.")))
+        return Ok(());
     }
+    Err(ApiError::unauthorized(
+        "Send a token of your sign-in as `Authorization: Bearer <token>`, or as `token` in the query.",
+    ))
 }

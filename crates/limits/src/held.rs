@@ -15,15 +15,13 @@ impl<T: Default> Held<T> {
     /// times as large as that of one client it is.
     pub fn full(&self, holder: impl Into<Holder>, is_full: impl Fn(&T, usize) -> bool) -> Option<Share> {
         let nothing = T::default();
-        let is_full = |share: &Share, factor| is_full(self.0.get(share).unwrap_or(&nothing), factor);
-        let holder = holder.into();
-        let mut shares = holder.shares().map(|(share, factor)| (share, usize::try_from(factor).unwrap_or(1)));
-        shares.find(|(share, factor)| is_full(share, *factor)).map(|(share, _)| share)
+        let is_full = |share: &Share| is_full(self.0.get(share).unwrap_or(&nothing), share.factor());
+        holder.into().shares().find(is_full)
     }
 
     /// Changes what a holder has, in each of its shares. `change` returns whether anything is left.
     pub fn change(&mut self, holder: impl Into<Holder>, mut change: impl FnMut(&mut T) -> bool) {
-        for (share, _) in holder.into().shares() {
+        for share in holder.into().shares() {
             match self.0.entry(share) {
                 Entry::Occupied(mut row) => {
                     if !change(row.get_mut()) {

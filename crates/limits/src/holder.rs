@@ -23,12 +23,13 @@ pub enum Share {
 
 impl Share {
     /// How many times as large as that of one client it is.
-    pub fn factor(&self) -> u32 {
-        match self {
+    pub fn factor(&self) -> usize {
+        let factor = match self {
             Self::Client(key) => key.factor(),
             Self::User(_) => 1,
             Self::UsersOf(key) => key.factor().saturating_mul(USERS_FACTOR),
-        }
+        };
+        usize::try_from(factor).unwrap_or(1)
     }
 }
 
@@ -48,27 +49,19 @@ impl Holder {
         self.user.as_ref()
     }
 
-    /// The shares it counts in, its own first, and how many times as large as that of one client each is.
-    pub fn shares(&self) -> impl Iterator<Item = (Share, u32)> {
+    /// The shares it counts in, its own first: that of the user on any address, or of the address without one.
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
         let own = self.user.clone().map(Share::User);
         let of_address = self.client.with_wider().map(|key| match self.user {
             None => Share::Client(key),
             Some(_) => Share::UsersOf(key),
         });
-        own.into_iter().chain(of_address).map(|share| {
-            let factor = share.factor();
-            (share, factor)
-        })
+        own.into_iter().chain(of_address)
     }
 
     /// Whether it counts in a share.
     pub fn is_in(&self, share: &Share) -> bool {
-        self.shares().any(|(own, _)| own == *share)
-    }
-
-    /// The share of its own: that of the user on any address, or of the address without one.
-    pub fn own_share(&self) -> Share {
-        self.user.clone().map_or(Share::Client(self.client), Share::User)
+        self.shares().any(|own| own == *share)
     }
 }
 
@@ -95,7 +88,9 @@ mod tests {
         let group = client.wider().unwrap();
         let maria = User::new("maria").unwrap();
         let [anonymous, signed_in] = [None, Some(maria.clone())].map(|user| Holder::new(client, user));
-        let shares = |holder: &Holder| holder.shares().collect::<Vec<_>>();
+        let shares = |holder: &Holder| {
+            holder.shares().map(|share| (share.clone(), share.factor())).collect::<Vec<_>>()
+        };
         assert_eq!(shares(&anonymous), [(Share::Client(client), 1), (Share::Client(group), 4)]);
         let of_users = [(Share::UsersOf(client), 10), (Share::UsersOf(group), 40)];
         assert_eq!(shares(&signed_in), [&[(Share::User(maria), 1)], &of_users[..]].concat());
@@ -106,14 +101,10 @@ mod tests {
     fn a_user_is_the_same_on_any_address() {
         let at = |last: u8| ClientKey::V4([192, 0, 2, last].into());
         let user = |last, name| Holder::new(at(last), User::new(name));
-        let own = |holder: Holder| holder.own_share();
+        let own = |holder: Holder| holder.shares().next().unwrap();
         assert_eq!(own(user(1, "maria")), own(user(2, "maria")));
         assert_ne!(own(user(1, "maria")), own(user(1, "jo")));
         assert_ne!(own(user(1, "jo")), own(at(1).into()));
         assert_ne!(own(at(1).into()), own(at(2).into()));
-        let first = |holder: &Holder| holder.shares().next().unwrap().0;
-        for holder in [user(1, "maria"), at(1).into()] {
-            assert_eq!(holder.own_share(), first(&holder));
-        }
     }
 }

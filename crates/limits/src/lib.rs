@@ -29,7 +29,7 @@ pub use bucket::{Bucket, Rate, Spent};
 pub use counts::{Bounds, Counts};
 pub use held::Held;
 pub use holder::{Holder, Share};
-pub use memory_quota::{MemoryBounds, MemoryQuota, MemoryUse};
+pub use memory_quota::{MemoryQuota, MemoryUse};
 pub use per_address::{PerAddress, PerHolder, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};

@@ -9,22 +9,6 @@ use parking_lot::Mutex;
 use crate::counts::{Bounds, Counts};
 use crate::holder::{Holder, Share};
 
-/// How many bytes may be kept in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryBounds {
-    /// Of each use, always. They do not count for the other bounds.
-    pub own: usize,
-    /// Of all uses of one client or one user together. An IPv6 /48 has four times as much, the users of one client ten times.
-    pub client_max: usize,
-    /// Of all uses together.
-    pub total_max: usize,
-}
-
-impl MemoryBounds {
-    /// Everything is counted, and nothing is refused.
-    pub const NONE: Self = Self { own: 0, client_max: usize::MAX, total_max: usize::MAX };
-}
-
 /// The count of what is kept for all clients. Clones share it.
 #[derive(Clone, Debug)]
 pub struct MemoryQuota(Arc<Shared>);
@@ -45,10 +29,8 @@ pub struct MemoryUse {
 }
 
 impl MemoryQuota {
-    /// Nothing is kept.
-    pub fn new(bounds: MemoryBounds) -> Self {
-        let MemoryBounds { own, client_max, total_max } = bounds;
-        let bounds = Bounds { client_max, all_max: total_max };
+    /// Nothing is kept. `own`: the bytes of each use that do not count. `bounds`: on all others.
+    pub fn new(own: usize, bounds: Bounds) -> Self {
         Self(Arc::new(Shared { own, bounds, kept: Mutex::default() }))
     }
 
@@ -126,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_one_client_have_one_share_and_those_of_others_keep_their_room() {
-        let memory = MemoryQuota::new(MemoryBounds { own: OWN, client_max: SHARE, total_max: 2 * SHARE });
+        let memory = MemoryQuota::new(OWN, Bounds { client_max: SHARE, all_max: 2 * SHARE });
         let [mut first, mut second] = [(); 2].map(|()| part(&memory, 1, OWN + SHARE / 2).unwrap());
         assert!(!first.try_resize(OWN + SHARE / 2 + 1), "full to the last byte");
         assert_eq!(first.bytes(), OWN + SHARE / 2, "nothing has changed");
@@ -136,7 +118,7 @@ mod tests {
         second.resize(OWN);
         assert!(first.try_resize(OWN + SHARE), "what is not kept any more does not count");
         first.resize(OWN + SHARE + 1);
-        assert_eq!(memory.largest_above(2 * SHARE), Some(first.holder().own_share()));
+        assert_eq!(memory.largest_above(2 * SHARE), first.holder().shares().next());
         assert_eq!(memory.largest_above(2 * SHARE + 1), None, "not more than that");
         drop((first, second, other));
         assert!(memory.0.kept.lock().is_empty());

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use turn_ledger::ClientKey;
 
+use crate::table::Key;
+
 /// The prefix that counts again around an IPv6 client: what a provider assigns to one site.
 const GROUP_LENGTH: u8 = 48;
 /// The length of the prefix that has all IPv4 addresses, `::ffff:0:0/96`.
@@ -30,17 +32,6 @@ impl Prefix {
         if self.is_ipv4() { None } else { self.around(GROUP_LENGTH) }
     }
 
-    /// The prefixes around it for which rows are counted, the widest first, and how many times the number of free rows one may
-    /// have. The widest is the network of a whole provider: a flood from a few of its customers must not lock out the others.
-    pub(crate) fn networks(self) -> impl Iterator<Item = (Self, usize)> {
-        let levels = if self.is_ipv4() {
-            [(IPV4_LENGTH + 8, 64), (IPV4_LENGTH + 16, 1)]
-        } else {
-            [(32, 64), (GROUP_LENGTH, 1)]
-        };
-        levels.into_iter().filter_map(move |(length, times)| Some((self.around(length)?, times)))
-    }
-
     pub(crate) fn is_ipv4(self) -> bool {
         self.length >= IPV4_LENGTH
             && Self::cut(self.bits, IPV4_LENGTH) == Self::cut(0xffff << 32, IPV4_LENGTH)
@@ -58,6 +49,19 @@ impl Prefix {
     fn cut(bits: u128, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         Self { bits: bits & mask, length }
+    }
+}
+
+impl Key for Prefix {
+    /// The prefixes around it for which rows are counted, the widest first, and how many times the number of free rows one may
+    /// have. The widest is the network of a whole provider: a flood from a few of its customers must not lock out the others.
+    fn networks(self) -> impl Iterator<Item = (Self, usize)> {
+        let levels = if self.is_ipv4() {
+            [(IPV4_LENGTH + 8, 64), (IPV4_LENGTH + 16, 1)]
+        } else {
+            [(32, 64), (GROUP_LENGTH, 1)]
+        };
+        levels.into_iter().filter_map(move |(length, times)| Some((self.around(length)?, times)))
     }
 }
 

@@ -10,8 +10,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 
-use crate::prefix::Prefix;
-
 /// Rows that are shared by those that have no row of their own.
 pub const SHARED_ROWS: u64 = 1_024;
 /// How many of these rows the clients of one full network share.
@@ -29,12 +27,6 @@ pub trait Row: Default {
 pub(crate) trait Key: Copy + Eq + Hash {
     /// The networks whose rows are counted, and how many times the number of free rows each may have.
     fn networks(self) -> impl Iterator<Item = (Self, usize)>;
-}
-
-impl Key for Prefix {
-    fn networks(self) -> impl Iterator<Item = (Self, usize)> {
-        Self::networks(self)
-    }
 }
 
 /// A user: a hash.

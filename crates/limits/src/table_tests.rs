@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::prefix::Prefix;
 
 const REFILL: Duration = Duration::from_secs(300);
 const NOW: Duration = Duration::from_secs(1_000);

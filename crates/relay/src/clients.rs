@@ -1,7 +1,7 @@
 //! The table of clients that have an allocation, by address. A row exists as long as the TURN library has the allocation,
 //! to within a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -90,18 +90,10 @@ impl Clients {
         by_grant
     }
 
-    /// Removes the rows of a user name.
-    pub(crate) fn take_of(&self, name: &str) -> Vec<Client> {
-        self.rows.lock().extract_if(|_, client| client.name == name).map(|(_, client)| client).collect()
-    }
-
-    /// Removes the rows of all addresses but these.
-    pub(crate) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
-        self.rows
-            .lock()
-            .extract_if(|address, _| !present.contains(address))
-            .map(|(_, client)| client)
-            .collect()
+    /// Removes rows.
+    pub(crate) fn take_where(&self, is_taken: impl Fn(SocketAddr, &Client) -> bool) -> Vec<Client> {
+        let mut rows = self.rows.lock();
+        rows.extract_if(|address, client| is_taken(*address, client)).map(|(_, client)| client).collect()
     }
 }
 

@@ -1,36 +1,12 @@
-//! Byte counts between the relay and its clients, TURN framing and STUN included: both directions of each allocation, and
-//! the billed bytes of all allocations, under a ceiling. Once the ceiling is reached, packets are dropped. The packet that
-//! reaches it still passes and may cross it, so that the ledger sees a spent budget. Sums only rise.
+//! The billed bytes of all allocations between the relay and its clients, TURN framing and STUN included, under a ceiling. Once
+//! the ceiling is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
+//! sees a spent budget. Sums only rise.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
 use turn_ledger::{BilledDirections, ByteCount, Traffic};
-
-/// The bytes of one allocation.
-#[derive(Debug, Default)]
-pub(crate) struct Count {
-    received: AtomicU64,
-    sent: AtomicU64,
-}
-
-impl Count {
-    /// Adds bytes that came from the client.
-    pub(crate) fn add_received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Adds bytes that went to the client.
-    pub(crate) fn add_sent(&self, bytes: u64) {
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Both directions.
-    pub(crate) fn traffic(&self) -> Traffic {
-        Traffic::new(self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
-    }
-}
 
 /// The billed bytes of all allocations since the process began, and the ceiling on them.
 #[derive(Debug)]
@@ -51,11 +27,7 @@ impl Limit {
     pub(crate) fn admit_sent(&self, bytes: u64) -> bool {
         let top = self.top.load(Ordering::Acquire);
         let add = |billed: u64| (billed < top).then(|| billed.saturating_add(bytes));
-        let is_open = self.billed.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok();
-        if !is_open {
-            self.reached.notify_one();
-        }
-        is_open
+        self.admit(self.billed.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok())
     }
 
     /// Subtracts an admitted packet that could not be sent.
@@ -69,7 +41,11 @@ impl Limit {
             BilledDirections::Egress => self.billed.load(Ordering::Acquire),
             BilledDirections::Both => self.billed.fetch_add(bytes, Ordering::AcqRel),
         };
-        let is_open = before < self.top.load(Ordering::Acquire);
+        self.admit(before < self.top.load(Ordering::Acquire))
+    }
+
+    /// Returns whether a packet passes. One that is dropped wakes [`Self::is_reached`].
+    fn admit(&self, is_open: bool) -> bool {
         if !is_open {
             self.reached.notify_one();
         }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use webrtc_util::{Conn, Error};
 
 use crate::allocation_rules::{ALLOCATIONS_MAX, Refused};
 use crate::broker::{Event, Note};
-use crate::count::{Count, Limit};
+use crate::count::Limit;
 use crate::peers::PeerPolicy;
 use turn_ledger::Traffic;
 
@@ -30,7 +30,10 @@ pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
     ceiling: Arc<Limit>,
     note: Note,
-    count: Count,
+    /// Bytes from the client.
+    received: AtomicU64,
+    /// Bytes to the client.
+    sent: AtomicU64,
     is_assigned: AtomicBool,
     /// Held while a packet is counted and sent, so that none is on its way once it says that the socket has ended.
     has_ended: Mutex<bool>,
@@ -42,7 +45,8 @@ impl ClientSocket {
             socket,
             ceiling,
             note,
-            count: Count::default(),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             is_assigned: AtomicBool::new(false),
             has_ended: Mutex::new(false),
         }
@@ -50,7 +54,7 @@ impl ClientSocket {
 
     /// Counts a datagram from the client. Returns whether it may be handled.
     pub(crate) fn receive(&self, bytes: u64) -> bool {
-        self.count.add_received(bytes);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
         let is_admitted = !self.is_assigned() || self.ceiling.admit_received(bytes);
         if !is_admitted {
             (self.note)(Event::Dropped("spent"));
@@ -61,7 +65,7 @@ impl ClientSocket {
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
     pub(crate) fn assign(&self) {
         if !self.is_assigned.swap(true, Ordering::AcqRel) {
-            self.ceiling.add(self.count.traffic());
+            self.ceiling.add(self.traffic());
         }
     }
 
@@ -72,7 +76,7 @@ impl ClientSocket {
 
     /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
     pub(crate) fn traffic(&self) -> Traffic {
-        self.count.traffic()
+        Traffic::new(self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
 
     fn is_assigned(&self) -> bool {
@@ -98,7 +102,7 @@ impl Conn for ClientSocket {
             }
             match self.socket.try_send_to(datagram, client) {
                 Ok(sent) => {
-                    self.count.add_sent(bytes);
+                    self.sent.fetch_add(bytes, Ordering::Relaxed);
                     return Ok(sent);
                 }
                 Err(failed) => {
@@ -152,11 +156,6 @@ impl Conn for ClientSocket {
 pub(crate) struct RelayedPorts(Mutex<HashSet<u16>>);
 
 impl RelayedPorts {
-    /// Whether a current allocation has this port.
-    fn holds(&self, port: u16) -> bool {
-        self.0.lock().contains(&port)
-    }
-
     /// Binds a socket; port 0 lets the system pick one. `None` when [`ALLOCATIONS_MAX`] exist.
     fn bind(
         self: &Arc<Self>,
@@ -238,7 +237,7 @@ struct PeerSocket {
 
 impl PeerSocket {
     fn admits(&self, peer: SocketAddr) -> bool {
-        let admits = self.policy.admits(peer, |port| self.held.ports.holds(port));
+        let admits = self.policy.admits(peer, |port| self.held.ports.0.lock().contains(&port));
         if !admits {
             (self.note)(Event::Dropped("peer"));
         }
@@ -328,9 +327,9 @@ mod tests {
         assert!(bind().is_none());
         let (_, returned) = held.pop().unwrap();
         let port = returned.port;
-        assert!(ports.holds(port));
+        assert!(ports.0.lock().contains(&port));
         drop(returned);
-        assert!(!ports.holds(port));
+        assert!(!ports.0.lock().contains(&port));
         assert!(bind().is_some());
     }
 }

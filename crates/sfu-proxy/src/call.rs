@@ -25,7 +25,7 @@ impl SfuProxy {
         call: SfuCall,
         mut passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
+        let request = request::of_call(call, &passed.body)?;
         passed.body = request.body.into();
         let (number, wanted) =
             self.with(|sessions, now| self.begin_call(sessions, &id, call, request.wanted, now))?;
@@ -129,7 +129,7 @@ impl CallInProgress {
         self.proxy.with(|sessions, now| match answered {
             Some(_) if is_close => sessions.look_now(&self.id, now),
             // A state that comes while a call is in progress is ignored. The end of a session is not.
-            None if call == SfuCall::Get && is_gone(returned.status) => sessions.gone(&self.id),
+            None if call == SfuCall::Get && is_gone(returned.status) => sessions.remove(&self.id),
             _ => {}
         });
         Ok(returned)

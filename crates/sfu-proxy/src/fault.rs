@@ -35,11 +35,8 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
-    /// The session makes calls too fast.
-    TooFast {
-        /// When to try again.
-        retry_in: Duration,
-    },
+    /// The session makes calls too fast. It may try again in a second.
+    TooFast,
     /// The session, or its address, has as many tracks as it may.
     TooManyTracks,
     /// The client takes as much as it may at a time.
@@ -99,7 +96,7 @@ impl Fault {
             Self::TooManySessions { .. } => {
                 (429, "too_many_sessions", "This address opens too many sessions.")
             }
-            Self::TooFast { .. } => (429, "too_many_requests", "This session makes too many calls."),
+            Self::TooFast => (429, "too_many_requests", "This session makes too many calls."),
             Self::TooManyTracks => {
                 (429, "too_many_tracks", "The session, or its address, has as many tracks as it may.")
             }
@@ -144,10 +141,10 @@ impl Fault {
     /// When to try again.
     pub const fn retry_in(self) -> Option<Duration> {
         match self {
-            Self::TooManySessions { retry_in }
-            | Self::TooFast { retry_in }
-            | Self::Spent { retry_in }
-            | Self::UserSpent { retry_in } => Some(retry_in),
+            Self::TooManySessions { retry_in } | Self::Spent { retry_in } | Self::UserSpent { retry_in } => {
+                Some(retry_in)
+            }
+            Self::TooFast => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -181,7 +178,7 @@ mod tests {
             (Fault::Gone, 410, "session_gone"),
             (Fault::TooLarge, 413, "payload_too_large"),
             (Fault::TooManySessions { retry_in: SOON }, 429, "too_many_sessions"),
-            (Fault::TooFast { retry_in: SOON }, 429, "too_many_requests"),
+            (Fault::TooFast, 429, "too_many_requests"),
             (Fault::TooManyTracks, 429, "too_many_tracks"),
             (Fault::Spent { retry_in: SOON }, 429, "budget_exhausted"),
             (Fault::Unreachable, 502, "sfu_unreachable"),
@@ -193,7 +190,9 @@ mod tests {
             let (content_type, body) = fault.body(false);
             assert_eq!((fault.status(), content_type), (status, "application/json"));
             let has_wait = format!("{fault:?}").contains("retry_in");
-            assert_eq!(fault.retry_in(), has_wait.then_some(SOON));
+            let wait =
+                if fault == Fault::TooFast { Some(Duration::from_secs(1)) } else { has_wait.then_some(SOON) };
+            assert_eq!(fault.retry_in(), wait);
             let body: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(body["errorCode"], code);
             assert!(body["errorDescription"].as_str().unwrap().ends_with('.'));

@@ -75,7 +75,7 @@ impl LockKey {
             iat: wall.as_secs(),
             exp: wall.saturating_add(LIFE).as_secs(),
         };
-        self.set_cookie(&name_of(session), &claims, prefix, LIFE)
+        self.set_cookie(&format!("{NAME}{session}"), &claims, prefix, LIFE)
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.
@@ -112,18 +112,8 @@ impl LockKey {
         })
     }
 
-    /// Whether the lock of a session is among the cookies of a request. `cookies`: the values of `Cookie`.
-    pub(crate) fn unlocks<'a>(
-        &self,
-        cookies: impl Iterator<Item = &'a str>,
-        session: &SessionId,
-        wall: Duration,
-    ) -> bool {
-        // A browser can hold several, for paths that contain each other.
-        self.unlocked(cookies, wall).any(|unlocked| unlocked == *session)
-    }
-
-    /// The sessions whose locks are among the cookies of a request.
+    /// The sessions whose locks are among the cookies of a request. A browser can hold several of one session, for paths that contain each
+    /// other. `cookies`: the values of `Cookie`.
     pub(crate) fn unlocked<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
@@ -155,10 +145,6 @@ impl LockKey {
     }
 }
 
-fn name_of(session: &SessionId) -> String {
-    format!("{NAME}{session}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +169,7 @@ mod tests {
     }
 
     fn unlocks(cookie: &str, of: &str, wall: Duration) -> bool {
-        key().unlocks(std::iter::once(cookie), &session(of), wall)
+        key().unlocked(std::iter::once(cookie), wall).any(|unlocked| unlocked == session(of))
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl SfuProxy {
         opening: Opening,
         mut passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        passed.body = request::new_session(&passed.body).map_err(|_| Fault::Malformed)?.body.into();
+        passed.body = request::new_session(&passed.body)?.body.into();
         let holder = opening.owner.holder();
         self.with(|sessions, now| sessions.reserve(&holder, now))?;
         let place = ReservedPlace { proxy: Arc::clone(self), holder: Some(holder) };
@@ -124,15 +124,12 @@ impl SfuProxy {
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
     ) -> Result<(), Fault> {
-        let is_unlocked = self.lock_key.unlocks(cookies, id, self.wall());
+        let is_unlocked = self.lock_key.unlocked(cookies, self.wall()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
             return Err(Fault::Locked);
         }
         // A lock needs no token, so the user who opened the session counts.
-        let user = self.with(|sessions, _| {
-            sessions.check_owner(id, caller, is_unlocked)?;
-            Ok(sessions.user_of(id))
-        })?;
+        let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
         if is_blocked { Err(Fault::Blocked) } else { Ok(()) }
     }
@@ -184,9 +181,8 @@ impl SfuProxy {
         secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
     }
 
-    /// The time since 1970.
     fn wall(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.service.clock.now().as_millis()).unwrap_or(0))
+        self.service.clock.since_1970()
     }
 
     /// The time since the start.
@@ -204,8 +200,9 @@ impl SfuProxy {
             self.service.broker.call(event);
         }
         for changed in sessions.take_changed(now) {
+            // What the ledger could not take is reported again.
             if !self.service.broker.remember(&changed) {
-                sessions.report_again(&changed.id);
+                sessions.change(&changed.id, false);
             }
         }
         result

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::description::{Description, kind_of, kinds};
+use super::fault::Fault;
 use super::name::Name;
 use super::path::SfuCall;
 use super::session_id::SessionId;
@@ -72,13 +73,8 @@ pub(crate) struct Pull {
     pub kind: MediaKind,
 }
 
-/// The body does not have the form that the call expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a JSON object with the fields of the call, each once")]
-pub(crate) struct NotUnderstood;
-
 /// Reads the body of a request for a new session. It may be empty.
-pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
+pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, Fault> {
     if body.is_empty() {
         return Ok(SfuRequest::default());
     }
@@ -86,7 +82,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
 }
 
 /// Reads the body of a call on a session.
-pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
+pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, Fault> {
     match call {
         SfuCall::Get => Ok(SfuRequest::default()),
         SfuCall::Renegotiate => without_tracks::<Renegotiation>(body),
@@ -120,17 +116,17 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
     calls
 }
 
-fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
+fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, Fault> {
     with_tracks(body, |_: T| Ok(RequestedTracks::default()))
 }
 
 /// Reads a body as its type, and writes it again from this type.
 fn with_tracks<T: DeserializeOwned + Serialize>(
     body: &[u8],
-    wanted: impl FnOnce(T) -> Result<RequestedTracks, NotUnderstood>,
-) -> Result<SfuRequest, NotUnderstood> {
-    let request: T = serde_json::from_slice(body).map_err(|_| NotUnderstood)?;
-    let body = serde_json::to_vec(&request).map_err(|_| NotUnderstood)?;
+    wanted: impl FnOnce(T) -> Result<RequestedTracks, Fault>,
+) -> Result<SfuRequest, Fault> {
+    let request: T = serde_json::from_slice(body).map_err(|_| Fault::Malformed)?;
+    let body = serde_json::to_vec(&request).map_err(|_| Fault::Malformed)?;
     Ok(SfuRequest { wanted: wanted(request)?, body })
 }
 
@@ -160,14 +156,14 @@ struct NewTracks {
 }
 
 impl NewTracks {
-    fn wanted(self) -> Result<RequestedTracks, NotUnderstood> {
+    fn wanted(self) -> Result<RequestedTracks, Fault> {
         let offered = self.session_description.map(|description| kinds(&description.sdp));
         let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_deref());
         if self.auto_discover == Some(true) {
             let offered = offered.unwrap_or_default();
             // What cannot be read here could have any number of tracks there.
             if offered.is_empty() {
-                return Err(NotUnderstood);
+                return Err(Fault::Malformed);
             }
             let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
             let mids: BTreeSet<_> = offered.iter().map(|(mid, _)| mid.clone()).collect();
@@ -212,7 +208,7 @@ struct Channels {
 }
 
 impl Channels {
-    fn wanted(self) -> Result<RequestedTracks, NotUnderstood> {
+    fn wanted(self) -> Result<RequestedTracks, Fault> {
         let mut wanted = RequestedTracks::default();
         for channel in self.data_channels {
             match channel {
@@ -222,7 +218,7 @@ impl Channels {
                 | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
-                    return Err(NotUnderstood);
+                    return Err(Fault::Malformed);
                 }
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {

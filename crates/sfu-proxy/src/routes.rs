@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
@@ -107,11 +106,6 @@ fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
     parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
 }
 
-fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
-    let address = address(parts).ok_or(Fault::Unauthorized)?;
-    Ok(Caller { user: None, grant: None, address: ClientKey::of(address) })
-}
-
 /// What becomes of a token or a grant that has expired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expiry {
@@ -127,9 +121,10 @@ async fn caller(
     parts: &Parts,
     expiry: Expiry,
 ) -> Result<(Caller, Option<Arc<str>>), Fault> {
-    let mut caller = anonymous(parts)?;
+    let address = ClientKey::of(address(parts).ok_or(Fault::Unauthorized)?);
+    let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
-    match signed_in(broker, &parts.headers, parts.uri.query(), caller.address).await {
+    match signed_in(broker, &parts.headers, parts.uri.query(), address).await {
         Ok(Some(verified)) => {
             caller.user = Some(verified.user);
             let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
@@ -179,8 +174,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 /// The parts of a request that go upstream.
 async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fault> {
     let query = request.uri().query().and_then(query_sent);
-    let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
-    let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let headers = header::passing(request.headers(), &header::SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
     let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
@@ -207,10 +201,7 @@ fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code()),
     };
-    let (status, headers, body) = match returned {
-        Ok(SfuResponse { status, headers, body }) => (status, headers, body),
-        Err(fault) => answer_of(fault, is_new),
-    };
+    let SfuResponse { status, headers, body } = returned.unwrap_or_else(|fault| answer_of(fault, is_new));
     let mut response = (status, body).into_response();
     response.headers_mut().remove(CONTENT_TYPE);
     response.headers_mut().extend(headers);
@@ -221,14 +212,14 @@ fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
     response
 }
 
-fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
+fn answer_of(fault: Fault, is_new: bool) -> SfuResponse {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = fault.body(is_new);
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
     if let Some(wait) = fault.retry_in() {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
     }
-    (status, headers, body.into())
+    SfuResponse { status, headers, body: body.into() }
 }
 
 /// ICE servers, minted here. If no relay can be had, the answer is a list of STUN servers, because partytracks hangs without a list. It sends

@@ -96,20 +96,16 @@ impl Sessions {
         self.insert(session, None, now);
     }
 
-    /// The user who opened a session.
-    pub(crate) fn user_of(&self, id: &SessionId) -> Option<User> {
-        self.rows.get(id)?.owner.user.clone()
-    }
-
-    /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser.
+    /// Checks that the caller may use a session: it belongs to the caller, or its lock proves the browser. Returns the user who opened it.
     pub(crate) fn check_owner(
         &self,
         id: &SessionId,
         caller: &Caller,
         is_unlocked: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<User>, Fault> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::Gone)?;
-        if is_unlocked || session.owner.is_same_as(caller) { Ok(()) } else { Err(Fault::Locked) }
+        let may_use = is_unlocked || session.owner.is_same_as(caller);
+        if may_use { Ok(session.owner.user.clone()) } else { Err(Fault::Locked) }
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
@@ -129,11 +125,6 @@ impl Sessions {
             });
             self.set_replies(channel, is_granted);
         }
-    }
-
-    /// The SFU no longer knows a session.
-    pub(crate) fn gone(&mut self, id: &SessionId) {
-        self.remove(id);
     }
 
     /// Ends the sessions whose life is over at `now`. Returns those that still have tracks: they must be closed by force, and stay in the
@@ -188,7 +179,8 @@ impl Sessions {
         self.rows.insert(id.clone(), row);
     }
 
-    fn remove(&mut self, id: &SessionId) {
+    /// The session is over, or the SFU no longer knows it.
+    pub(crate) fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
         self.change(id, false);
         self.addresses.sessions.remove(&session.holder(), 1);
@@ -198,7 +190,8 @@ impl Sessions {
         self.ends.clear(id);
     }
 
-    fn change(&mut self, id: &SessionId, is_found: bool) {
+    /// The session is reported to the ledger.
+    pub(crate) fn change(&mut self, id: &SessionId, is_found: bool) {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 

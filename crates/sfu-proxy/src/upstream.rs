@@ -47,6 +47,14 @@ pub struct ForwardedRequest {
     pub kept: Option<MemoryUse>,
 }
 
+impl ForwardedRequest {
+    /// A request of the broker.
+    pub(crate) fn json(body: &Value) -> Self {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Self { headers, body: body.to_string().into(), ..Self::default() }
+    }
+}
+
 /// A response of the SFU.
 #[derive(Clone, Debug)]
 pub struct SfuResponse {
@@ -94,24 +102,9 @@ impl Upstream {
         self.call_own(id, call, passed).await
     }
 
-    /// The state of a session. Like [`Self::close`] it does not count as a call of a client, so clients cannot prevent it.
-    pub(crate) async fn look(&self, id: &SessionId) -> Result<SfuResponse, Fault> {
-        self.call_own(id, SfuCall::Get, ForwardedRequest::default()).await
-    }
-
-    /// A call that closes tracks or data channels, with its body.
-    pub(crate) async fn close(
-        &self,
-        id: &SessionId,
-        call: SfuCall,
-        body: &Value,
-    ) -> Result<SfuResponse, Fault> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let body = body.to_string().into();
-        self.call_own(id, call, ForwardedRequest { query: None, headers, body, kept: None }).await
-    }
-
-    async fn call_own(
+    /// A call of the broker: a look at a session, or one that closes something. It does not count as a call of a client, so clients cannot
+    /// prevent it.
+    pub(crate) async fn call_own(
         &self,
         id: &SessionId,
         call: SfuCall,
@@ -138,8 +131,7 @@ impl Upstream {
             // A page that gets a redirect reloads itself.
             return Err(Fault::Unreachable);
         }
-        let returned = response.headers().iter().filter(|(name, _)| header::is_returned(name.as_str()));
-        let headers = returned.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let headers = header::passing(response.headers(), &header::RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
         Ok(SfuResponse { status, headers, body: body.into() })
     }
@@ -216,10 +208,15 @@ mod tests {
         let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
         let full = upstream.call(&id, SfuCall::Get, ForwardedRequest::default()).await;
         assert_eq!(full.err(), Some(Fault::Full));
-        assert_eq!(upstream.look(&id).await.err(), Some(Fault::TimedOut), "it was sent");
-        assert_eq!(
-            upstream.close(&id, SfuCall::CloseTracks, &Value::Null).await.err(),
-            Some(Fault::TimedOut)
-        );
+        for (call, passed) in [
+            (SfuCall::Get, ForwardedRequest::default()),
+            (SfuCall::CloseTracks, ForwardedRequest::json(&Value::Null)),
+        ] {
+            assert_eq!(
+                upstream.call_own(&id, call, passed).await.err(),
+                Some(Fault::TimedOut),
+                "it was sent"
+            );
+        }
     }
 }

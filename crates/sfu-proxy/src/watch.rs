@@ -18,7 +18,7 @@ use crate::session_id::SessionId;
 use crate::sessions::looks::Look;
 use crate::sessions::{CLOSE_INTERVAL, Sessions};
 use crate::track::TrackId;
-use crate::upstream::{SfuResponse, is_gone};
+use crate::upstream::{ForwardedRequest, SfuResponse, is_gone};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,10 +60,10 @@ impl SfuProxy {
     }
 
     async fn look(&self, look: &Look) {
-        let returned = self.upstream.look(&look.id).await;
+        let returned = self.upstream.call_own(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
         let state = returned.as_ref().ok().and_then(SfuResponse::answered);
         self.with(|sessions, now| match (&returned, state) {
-            (Ok(returned), _) if is_gone(returned.status) => sessions.gone(&look.id),
+            (Ok(returned), _) if is_gone(returned.status) => sessions.remove(&look.id),
             (Ok(_), Some(state)) => sessions.looked(look, &state, now),
             _ => sessions.look_failed(&look.id, now),
         });
@@ -107,9 +107,10 @@ impl SfuProxy {
     }
 
     async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) {
-        let Ok(returned) = self.upstream.close(id, call, body).await else { return };
+        let passed = ForwardedRequest::json(body);
+        let Ok(returned) = self.upstream.call_own(id, call, passed).await else { return };
         if is_gone(returned.status) {
-            self.with(|sessions, _| sessions.gone(id));
+            self.with(|sessions, _| sessions.remove(id));
         } else if returned.answered().is_some() {
             self.with(|sessions, now| sessions.look_now(id, now));
         } else {

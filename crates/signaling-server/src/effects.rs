@@ -58,22 +58,14 @@ impl Effects {
     /// Begins to carry out effects, each in a task of its own.
     pub(crate) fn begin(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effects: Vec<Effect>) {
         for effect in effects {
-            if !self.has_room() {
+            if self.tasks.len() >= TASKS_MAX {
+                self.service.broker.count(Counted::Limited("no_task"));
                 self.give_up(hub, effect);
                 continue;
             }
             let (of_task, hub) = (Arc::clone(self), Arc::clone(hub));
             self.tasks.spawn(async move { of_task.carry_out(&hub, effect).await });
         }
-    }
-
-    /// Whether one more task may begin.
-    fn has_room(&self) -> bool {
-        let has_room = self.tasks.len() < TASKS_MAX;
-        if !has_room {
-            self.service.broker.count(Counted::Limited("no_task"));
-        }
-        has_room
     }
 
     /// The reply to a question that was not asked.

@@ -75,10 +75,10 @@ mod tests {
     use super::*;
     use turn_base::clock;
     use turn_ledger::ClientKey;
-    use turn_limits::{MemoryBounds, MemoryQuota};
+    use turn_limits::{Bounds, MemoryQuota};
 
     fn inbox() -> (Inbox, Instant) {
-        let quota = MemoryQuota::new(MemoryBounds::NONE);
+        let quota = MemoryQuota::new(0, Bounds::NONE);
         let now = clock::deadline(Duration::ZERO);
         (Inbox::new(quota.open(ClientKey::V4([192, 0, 2, 1].into())), now), now)
     }

@@ -37,7 +37,8 @@ mod socket;
 mod socket_request;
 
 pub use broker::{Counted, ServerBroker, Service};
-pub use server::{NoDirectory, Signaling};
+pub use reports::NoDirectory;
+pub use server::Signaling;
 pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 #[cfg(test)]

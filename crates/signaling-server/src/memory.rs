@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turn_base::clock;
-use turn_limits::{Holder, MemoryBounds, MemoryQuota, MemoryUse};
+use turn_limits::{Bounds, Holder, MemoryQuota, MemoryUse};
 use turn_signaling::protocol::Limits;
 
 use crate::broker::{Counted, ServerBroker};
@@ -51,7 +51,7 @@ impl Memory {
     /// Nothing waits. `broker`: counts the sockets that must end.
     pub(crate) fn new(broker: Arc<dyn ServerBroker>) -> Self {
         // Who must end is found afterwards, because it is seldom the one for whom the last bytes count.
-        let waiting = MemoryQuota::new(MemoryBounds::NONE);
+        let waiting = MemoryQuota::new(0, Bounds::NONE);
         Self(Arc::new(Shared { waiting, sockets: Mutex::default(), broker }))
     }
 

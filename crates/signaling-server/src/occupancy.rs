@@ -2,9 +2,11 @@
 //! socket's task ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use turn_base::error::ApiError;
 use turn_limits::{Counts, Holder};
 
 /// The most open signaling sockets.
@@ -19,20 +21,12 @@ pub(crate) struct Occupancy {
     freed: Notify,
 }
 
-/// Why there is no place for one more socket of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// The table is full.
-    Full,
-    /// The address or the user has as many as one may have.
-    ClientFull,
-}
-
 /// The place of one socket. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     occupancy: Arc<Occupancy>,
-    holder: Holder,
+    /// Who has taken it.
+    pub(crate) holder: Holder,
 }
 
 impl Occupancy {
@@ -42,13 +36,17 @@ impl Occupancy {
     }
 
     /// Takes a place for a holder.
-    pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Place, NoPlace> {
+    pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Place, ApiError> {
         let mut open = self.open.lock();
         if open.all() >= SIGNALING_SOCKETS_MAX {
-            return Err(NoPlace::Full);
+            return Err(ApiError::overloaded());
         }
         if open.full(holder, 1, self.per_client_max).is_some() {
-            return Err(NoPlace::ClientFull);
+            return Err(ApiError::too_many(
+                "Too many open connections",
+                "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many people without sign-in share this address.",
+                Duration::from_secs(10),
+            ));
         }
         open.add(holder, 1);
         Ok(Place { occupancy: Arc::clone(self), holder: holder.clone() })
@@ -71,13 +69,6 @@ impl Occupancy {
     }
 }
 
-impl Place {
-    /// Who has taken it.
-    pub(crate) fn holder(&self) -> &Holder {
-        &self.holder
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         self.occupancy.open.lock().remove(&self.holder, 1);
@@ -95,11 +86,12 @@ mod tests {
         let occupancy = Arc::new(Occupancy::new(64));
         let of = |n: u32| Holder::from(ClientKey::V4(n.into()));
         let mut places: Vec<_> = (0..64).map(|_| occupancy.take(&of(1)).unwrap()).collect();
-        assert_eq!(occupancy.take(&of(1)).unwrap_err(), NoPlace::ClientFull);
+        let code = |client| occupancy.take(&of(client)).unwrap_err().body.code;
+        assert_eq!(code(1), "RATE_LIMITED");
         places.pop();
         places.push(occupancy.take(&of(1)).unwrap());
         places.extend((64..4_096).map(|n| occupancy.take(&of(n)).unwrap()));
-        assert_eq!(occupancy.take(&of(9_999)).unwrap_err(), NoPlace::Full);
+        assert_eq!(code(9_999), "OVERLOADED");
         drop(places);
         assert!(occupancy.open.lock().is_empty() && occupancy.take(&of(9_999)).is_ok());
     }

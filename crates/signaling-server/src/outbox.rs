@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use turn_base::clock;
     use turn_ledger::ClientKey;
-    use turn_limits::{MemoryBounds, MemoryQuota};
+    use turn_limits::{Bounds, MemoryQuota};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
     const OWNER: u8 = 1;
@@ -207,7 +207,7 @@ mod tests {
             let limits = Limits { frame_max: 100, queued_frames_max, queued_bytes_max, too_slow: TOO_SLOW };
             Self {
                 outbox: Outbox::new(holder(OWNER), limits),
-                memory: MemoryQuota::new(MemoryBounds::NONE),
+                memory: MemoryQuota::new(0, Bounds::NONE),
                 now: clock::deadline(Duration::ZERO),
             }
         }

@@ -7,30 +7,35 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
+    CONTENT_TYPE, ORIGIN,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::any;
-use axum::{Router, body};
 use parking_lot::Mutex;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
-use turn_base::response::Polled;
-use turn_base::response::Verbatim;
+use turn_base::response::{Polled, Verbatim};
 use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal, ResponseParts};
+use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
 use crate::settings::P2pcfConfig;
+
+/// What a person sees who opens the URL.
+const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
+/// The value of `Allow`.
+const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 /// The routes, without layers. None if P2PCF is off.
 pub fn routes<S: Clone + Send + Sync + 'static>(p2pcf: Option<&Arc<P2pcfShell>>) -> Router<S> {
@@ -77,10 +82,11 @@ async fn answer(
     });
     let for_the_log = summarized(broker, &answer, origin);
     let mut response = into_response(answer);
-    match for_the_log {
-        Some(error) => response.extensions_mut().insert(error).is_some(),
-        None => response.extensions_mut().insert(Polled).is_some(),
-    };
+    if let Some(error) = for_the_log {
+        response.extensions_mut().insert(error);
+    } else {
+        response.extensions_mut().insert(Polled);
+    }
     response
 }
 
@@ -112,37 +118,38 @@ fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
 
 /// The refusals that an operator should see, as the log summarizes them.
 fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
-    let code = match answer {
-        P2pcfResponse::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
-        P2pcfResponse::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => {
-            "RATE_LIMITED"
+    let P2pcfResponse::Refused(refusal) = answer else { return None };
+    let code = match refusal {
+        Refusal::Origin => {
+            broker.count(Counted::ForeignOrigin);
+            "ORIGIN_NOT_ALLOWED"
         }
+        Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries => "RATE_LIMITED",
         _ => return None,
     };
     let refused_origin = match origin {
         Origin::Other(origin) => Some(origin.chars().take(ORIGIN_SHOWN_MAX).collect()),
         Origin::Listed | Origin::Unnamed => None,
     };
-    if code == "ORIGIN_NOT_ALLOWED" {
-        broker.count(Counted::ForeignOrigin);
-    }
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }
 
 fn into_response(answer: P2pcfResponse) -> Response {
-    let ResponseParts { status, content_type, header, body } = answer.into_parts();
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, body::Body::from(body.into_bytes())).into_response();
-    let headers = response.headers_mut();
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    // The value is our own, or a header of the request.
-    if let Some((name, value)) = header
-        && let Ok(value) = HeaderValue::try_from(value)
-    {
-        headers.insert(HeaderName::from_static(name), value);
-    }
+    let json = [(CONTENT_TYPE, "application/json")];
+    let mut response = match answer {
+        P2pcfResponse::Greeting => Html(GREETING).into_response(),
+        P2pcfResponse::Preflight { allow_headers } => {
+            [(ACCESS_CONTROL_ALLOW_HEADERS, allow_headers)].into_response()
+        }
+        P2pcfResponse::Options => [(ALLOW, METHODS)].into_response(),
+        P2pcfResponse::Listing(listing) => (json, listing.into_bytes()).into_response(),
+        P2pcfResponse::Deleted => (json, "{}").into_response(),
+        P2pcfResponse::Refused(refusal) => {
+            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let allow = (refusal == Refusal::Method).then_some([(ALLOW, METHODS)]);
+            (status, allow, refusal.to_string()).into_response()
+        }
+    };
     response.extensions_mut().insert(Verbatim);
     response
 }

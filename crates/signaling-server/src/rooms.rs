@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,8 +16,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
-use turn_ledger::User;
-use turn_ledger::is_dots;
+use turn_ledger::{User, is_dots};
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
@@ -54,7 +52,7 @@ impl RoomRoutes {
     fn visitor(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
         let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
         let proven = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: 0 });
-        proven.or_else(|| self.key.visitor(cookies(), self.wall()))
+        proven.or_else(|| self.key.visitor(cookies(), self.service().clock.since_1970()))
     }
 
     fn named_by_proxy(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
@@ -63,11 +61,6 @@ impl RoomRoutes {
         }
         let line = only_line(headers, &self.header)?;
         User::new(str::from_utf8(line.as_bytes()).ok()?)
-    }
-
-    /// The time since 1970.
-    fn wall(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.service().clock.now().as_millis()).unwrap_or(0))
     }
 }
 
@@ -130,7 +123,7 @@ async fn choose_name(
     })?;
     let is_https = rooms.service().trusted_proxies.state_https(peer.ip(), &headers);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
-    let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.wall());
+    let cookie = rooms.key.set_cookie(&visitor, is_https, rooms.service().clock.since_1970());
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 

@@ -1,10 +1,9 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_base::clock;
@@ -21,21 +20,11 @@ use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
 use crate::protocols;
-use crate::reports::Reports;
-use crate::reports::file::ReportFile;
+use crate::reports::{NoDirectory, Reports};
 use crate::rooms::RoomRoutes;
-use crate::settings::{Protocols, ReportsConfig};
+use crate::settings::Protocols;
 use crate::socket::Sockets;
 use crate::socket_request::SocketRoute;
-
-/// The directory of reports cannot be created.
-#[derive(Debug)]
-pub struct NoDirectory {
-    /// The directory.
-    pub directory: PathBuf,
-    /// Why.
-    pub error: io::Error,
-}
 
 /// The protocols that are on. One that is off is `None`.
 pub struct Signaling {
@@ -84,10 +73,7 @@ impl Signaling {
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             Arc::new(P2pcfShell::new(p2pcf, DeleteKeys::derived_from(secret), Arc::clone(&service)))
         });
-        let reports = config.reports.as_ref().map(|config| {
-            let (file, receiver) = (report_file(config)?, config.feedback.clone());
-            Ok(Arc::new(Reports::new(file, receiver, Arc::clone(&service))))
-        });
+        let reports = config.reports.as_ref().map(|reports| Reports::open(reports, Arc::clone(&service)));
         Ok(Self {
             ayame: route(ProtocolName::Ayame),
             yjs: route(ProtocolName::Yjs),
@@ -95,7 +81,7 @@ impl Signaling {
             peerjs: peerjs
                 .map(|(key, sockets)| Arc::new(PeerjsRoutes { key, polls: Arc::clone(&polls), sockets })),
             p2pcf,
-            reports: reports.transpose()?,
+            reports: reports.transpose()?.map(Arc::new),
             polls,
             tasks,
             hubs,
@@ -137,15 +123,12 @@ impl Signaling {
     /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets
     /// have closed and the application has been told of each.
     pub async fn run(&self, end: &CancellationToken) {
-        let timers = self
-            .hubs
-            .iter()
-            .map(|hub| tokio::spawn(run_timers(Arc::clone(&self.sockets), Arc::clone(hub), end.clone())));
-        let timers: Vec<_> = timers.collect();
-        for timer in timers {
-            // The panic hook has logged a panic.
-            let _ = timer.await;
+        let mut timers = JoinSet::new();
+        for hub in &self.hubs {
+            timers.spawn(run_timers(Arc::clone(&self.sockets), Arc::clone(hub), end.clone()));
         }
+        // The panic hook has logged a panic.
+        while timers.join_next().await.is_some() {}
         end.cancelled().await;
         self.sockets.occupancy.emptied().await;
         self.tasks.close();
@@ -163,12 +146,6 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
         }
     }
     sockets.drain(&hub);
-}
-
-fn report_file(config: &ReportsConfig) -> Result<Option<ReportFile>, NoDirectory> {
-    let Some(directory) = &config.dir else { return Ok(None) };
-    let opened = ReportFile::open(directory);
-    opened.map(Some).map_err(|error| NoDirectory { directory: directory.clone(), error })
 }
 
 /// Sleeps; for ever if there is no time.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use tokio_tungstenite::tungstenite;
 use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
@@ -22,7 +23,7 @@ use crate::effects::Effects;
 use crate::hub::AnyHub;
 use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
-use crate::occupancy::{NoPlace, Occupancy, Place};
+use crate::occupancy::{Occupancy, Place};
 use crate::outbox::Frame;
 
 /// The longest time for which a client may read nothing of what is sent to it.
@@ -71,10 +72,7 @@ impl Sockets {
 
     /// Takes the place of a socket. Without a place, a request is refused before the upgrade.
     pub(crate) fn place(&self, holder: &Holder) -> Result<Place, ApiError> {
-        self.occupancy.take(holder).map_err(|why| {
-            self.service.broker.count(Counted::Limited("refused"));
-            no_place(why)
-        })
+        self.occupancy.take(holder).inspect_err(|_| self.service.broker.count(Counted::Limited("refused")))
     }
 
     /// Keeps a place while a socket is served, and for [`PLACE_MIN`].
@@ -99,7 +97,7 @@ pub(crate) fn upgrade(
 ) -> Response {
     let (sockets, hub) = (Arc::clone(sockets), Arc::clone(hub));
     let max = hub.common().limits.frame_max + OVERLONG;
-    let mailbox = sockets.memory.open(place.holder(), hub.common().limits);
+    let mailbox = sockets.memory.open(&place.holder, hub.common().limits);
     let of_connection = Arc::clone(&mailbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
@@ -117,28 +115,14 @@ pub(crate) fn refuse(
     client: ClientKey,
     request: WebSocketUpgrade,
     close: Closing,
-) -> Response {
-    let place = match sockets.place(&client.into()) {
-        Ok(place) => place,
-        Err(error) => return error.into_response(),
-    };
+) -> Result<Response, ApiError> {
+    let place = sockets.place(&client.into())?;
     let sockets = Arc::clone(sockets);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0);
     let request = request.max_frame_size(OVERLONG).max_message_size(OVERLONG);
-    request.on_upgrade(move |mut socket| async move {
+    Ok(request.on_upgrade(move |mut socket| async move {
         sockets.hold(place, say_goodbye(&mut socket, close)).await;
-    })
-}
-
-fn no_place(why: NoPlace) -> ApiError {
-    match why {
-        NoPlace::Full => ApiError::overloaded(),
-        NoPlace::ClientFull => ApiError::too_many(
-            "Too many open connections",
-            "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many people without sign-in share this address.",
-            Duration::from_secs(10),
-        ),
-    }
+    }))
 }
 
 async fn serve(
@@ -187,10 +171,8 @@ impl Session<'_> {
                     continue;
                 }
                 message = socket.recv() => match message? {
-                    Ok(message) => match self.event(message) {
-                        Some(event) => event,
-                        None => return answer_close(socket).await,
-                    },
+                    Ok(Message::Close(_)) => return answer_close(socket).await,
+                    Ok(message) => self.event(message),
                     Err(error) => return self.closing_of(&error),
                 },
             };
@@ -203,34 +185,39 @@ impl Session<'_> {
         }
     }
 
+    /// The close frame for a failed read. `None` if the connection is gone.
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
-        let close = closing_of(error)?;
-        if close == TOO_LONG {
-            self.hub.common().dropped(Dropped::TooLong);
+        match std::error::Error::source(error)?.downcast_ref()? {
+            tungstenite::Error::Capacity(_) => {
+                self.hub.common().dropped(Dropped::TooLong);
+                Some(TOO_LONG)
+            }
+            tungstenite::Error::Utf8(_) => Some(NOT_TEXT),
+            tungstenite::Error::Protocol(_) => Some(BROKEN),
+            _ => None,
         }
-        Some(close)
     }
 
-    /// A message as an event of the protocol. `None` if the client closes.
-    fn event(&self, message: Message) -> Option<Result<Event<Text>, Closing>> {
+    /// A message as an event of the protocol, or the close frame that answers it.
+    fn event(&self, message: Message) -> Result<Event<Text>, Closing> {
         let socket = self.id;
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
             Message::Text(_) | Message::Binary(_) => self.mailbox.inbox.complete(),
-            Message::Close(_) => return None,
+            Message::Close(_) => {}
         }
         if self.mailbox.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
-            return Some(Err(UNFINISHED));
+            return Err(UNFINISHED);
         }
         if content(&message) > self.hub.common().limits.frame_max {
             self.hub.common().dropped(Dropped::TooLong);
-            return Some(Err(TOO_LONG));
+            return Err(TOO_LONG);
         }
         if !self.hub.common().charge_received(&self.mailbox.holder, content(&message).max(FRAME_COST)) {
-            return Some(Err(Closing::POLICY));
+            return Err(Closing::POLICY);
         }
-        Some(match message {
+        match message {
             // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
             text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
                 Ok(text) => Ok(Event::Text { socket, frame: text }),
@@ -238,9 +225,8 @@ impl Session<'_> {
             },
             Message::Binary(_) => Ok(Event::Binary { socket }),
             // The library answers pings by itself.
-            Message::Ping(_) | Message::Pong(_) => Ok(Event::Pong { socket }),
-            Message::Close(_) => return None,
-        })
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(Event::Pong { socket }),
+        }
     }
 }
 
@@ -257,18 +243,6 @@ const TOO_LONG: Closing = Closing { code: 1009, reason: "message too long" };
 const UNFINISHED: Closing = Closing { code: 1008, reason: "message not finished" };
 const NOT_TEXT: Closing = Closing { code: 1007, reason: "not UTF-8" };
 const BROKEN: Closing = Closing { code: 1002, reason: "protocol error" };
-
-/// The close frame for a failed read. `None` if the connection is gone.
-fn closing_of(error: &axum::Error) -> Option<Closing> {
-    use tokio_tungstenite::tungstenite::Error;
-    let source = std::error::Error::source(error)?;
-    match source.downcast_ref::<Error>()? {
-        Error::Capacity(_) => Some(TOO_LONG),
-        Error::Utf8(_) => Some(NOT_TEXT),
-        Error::Protocol(_) => Some(BROKEN),
-        _ => None,
-    }
-}
 
 /// `None` if the client has gone, or reads nothing for [`WRITE_MAX`].
 async fn send(socket: &mut WebSocket, message: Message) -> Option<()> {

@@ -59,17 +59,18 @@ impl FromRequest<SocketRoute> for SocketRequest {
     async fn from_request(request: Request, route: &SocketRoute) -> Result<Self, Response> {
         let (sockets, service) = (&route.sockets, &route.sockets.service);
         let (mut parts, _) = request.into_parts();
-        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, route).await else {
-            return Err(ApiError::upgrade_required().into_response());
-        };
-        let Some(ClientAddr(address)) = parts.extensions.get().copied() else {
-            return Err(ApiError::internal().into_response());
-        };
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, route).await;
+        let upgrade = upgrade.map_err(|_| ApiError::upgrade_required().into_response())?;
+        let address = parts.extensions.get().copied();
+        let ClientAddr(address) = address.ok_or_else(|| ApiError::internal().into_response())?;
         let query = parts.uri.query();
         let client = ClientKey::of(address);
         let user = match signed_in(&*service.broker, &parts.headers, query, client).await {
             Ok(verified) => verified.map(|verified| verified.user),
-            Err(why) => return Err(socket::refuse(sockets, client, upgrade, closing(&why.into()))),
+            Err(why) => {
+                let refused = socket::refuse(sockets, client, upgrade, closing(&why.into()));
+                return Err(refused.into_response());
+            }
         };
         let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use turn_base::access::{tighten_directory, tighten_file};
+use turn_base::access;
 
 use super::ledger_file::FILE_NAME;
 
@@ -11,9 +11,9 @@ use super::ledger_file::FILE_NAME;
 /// permission that cannot be changed is only a warning too, because a file system without permissions must not stop the
 /// service.
 pub(super) fn tighten(directory: &Path) -> io::Result<()> {
-    tighten_directory(directory, "STATE_DIR")?;
+    access::tighten(directory, "STATE_DIR")?;
     for file in ledger_files(directory)? {
-        tighten_file(&file, "STATE_DIR")?;
+        access::tighten(&file, "STATE_DIR")?;
     }
     Ok(())
 }

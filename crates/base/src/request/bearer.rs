@@ -16,12 +16,12 @@ pub struct TokenDigest([u8; 32]);
 impl TokenDigest {
     /// The digest of `token`.
     pub fn of(token: &SecretString) -> Self {
-        Self(digest(token.expose_secret()))
+        Self::of_text(token.expose_secret())
     }
 
     /// That of a token that somebody has shown.
     pub fn of_text(token: &str) -> Self {
-        Self(digest(token))
+        Self(Sha256::digest(token).into())
     }
 
     /// Whether both are of one token.
@@ -46,10 +46,6 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
 }
 
 #[cfg(test)]

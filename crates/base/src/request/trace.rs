@@ -5,6 +5,8 @@ use std::fmt;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::header::only_line;
+
 /// The header.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The length of a value of version 00. Bytes.
@@ -21,11 +23,7 @@ pub struct TraceParent {
 impl TraceParent {
     /// The trace of a request. `None` without a valid header, or with several.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        match (values.next(), values.next()) {
-            (Some(value), None) => Self::parse(value.as_bytes()),
-            _ => None,
-        }
+        Self::parse(only_line(headers, &TRACEPARENT)?.as_bytes())
     }
 
     /// A version after 00 may append fields, each after a dash. Version ff is forbidden.

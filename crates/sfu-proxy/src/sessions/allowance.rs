@@ -55,7 +55,7 @@ impl Sessions {
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
         let holder = self.rows.get(id).ok_or(Fault::Gone)?.holder();
         if self.addresses.calls.full(&holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
-            return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+            return Err(Fault::TooFast);
         }
         self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::Gone))
     }

@@ -14,17 +14,9 @@ impl Sessions {
 
     /// The sessions that have changed since the last call, for the ledger.
     pub(crate) fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
-        let changed = std::mem::take(&mut self.changed);
-        let changed = changed.into_iter().map(|(id, is_found)| {
-            let session = self.session_now(&id, now);
-            ChangedSession { id, now: session, is_found }
-        });
-        changed.collect()
-    }
-
-    /// The ledger could not take this change: the session is reported again.
-    pub(crate) fn report_again(&mut self, id: &SessionId) {
-        self.change(id, false);
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let report = |(id, is_found)| ChangedSession { now: self.session_now(&id, now), id, is_found };
+        changed.map(report).collect()
     }
 
     fn session_now(&self, id: &SessionId, now: Duration) -> Option<SessionNow> {

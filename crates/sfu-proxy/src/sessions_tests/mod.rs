@@ -326,7 +326,7 @@ fn a_session_without_tracks_leaves_its_call_at_a_look() {
     assert_eq!(table.events(), ["b#2 joins r", "r connects"]);
     table.add("b", &pull(&["a"]), &[1]);
     assert!(table.events().is_empty(), "a member joins and connects once");
-    table.sessions.gone(&id("b"));
+    table.sessions.remove(&id("b"));
     assert_eq!(table.events(), ["b#2 leaves r"]);
     assert!(!table.sessions.knows(&id("b")));
 }

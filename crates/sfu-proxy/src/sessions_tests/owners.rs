@@ -34,8 +34,8 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
     assert!(may("address", &caller(1)) && !may("address", &caller(2)));
     let check = |session: &str| table.sessions.check_owner(&id(session), &caller(9), true);
     assert_eq!(
-        (check("address"), check("unknown")),
-        (Ok(()), Err(Fault::Gone)),
+        (check("user"), check("address"), check("unknown")),
+        (Ok(User::new("ada")), Ok(None), Err(Fault::Gone)),
         "a lock opens what is there"
     );
 }

@@ -226,7 +226,7 @@ proptest! {
                 Op::LookFails { session } => table.sessions.look_failed(&id(&names[session]), table.now),
                 Op::Gone { session } => {
                     sfu.0.remove(&id(&names[session]));
-                    table.sessions.gone(&id(&names[session]));
+                    table.sessions.remove(&id(&names[session]));
                 }
                 Op::EndRoom { room } => {
                     table.sessions.end_room(rooms.get(room).copied().unwrap_or_default(), table.now);

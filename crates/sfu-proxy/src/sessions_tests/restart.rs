@@ -26,9 +26,9 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     let ended = session("a", Duration::ZERO, videos(2, 2));
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true), Err(Fault::Gone), "no page uses it");
-    table.sessions.gone(&id("a"));
+    table.sessions.remove(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)]);
-    table.sessions.report_again(&id("a"));
+    table.sessions.change(&id("a"), false);
     assert_eq!(changed(&mut table), [(id("a"), None, false)], "until the ledger has it");
 }
 

@@ -19,7 +19,7 @@ impl ReportFile {
     /// Creates the directory, and its parents, for the owner only. Others lose their access to an existing one.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         access::make_directory(directory)?;
-        access::tighten_directory(directory, "REPORTS_DIR")?;
+        access::tighten(directory, "REPORTS_DIR")?;
         Ok(Self(directory.join("reports.jsonl")))
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod file;
 pub mod routes;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use turn_limits::{PerHolder, Rate};
 use turn_signaling::uuid::uuid;
 
 use crate::broker::{Counted, Service};
+use crate::settings::ReportsConfig;
 use file::ReportFile;
 
 /// Reports of one client at once.
@@ -34,6 +36,15 @@ pub(crate) const BYTES_BURST: u32 = 1024 * 1024;
 pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// The time limit for posting a report.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The directory of reports cannot be created.
+#[derive(Debug)]
+pub struct NoDirectory {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
 
 /// What happens to reports.
 pub struct Reports {
@@ -57,17 +68,22 @@ struct Line<'a, T> {
 }
 
 impl Reports {
-    pub(crate) fn new(file: Option<ReportFile>, receiver: Option<WebhookUrl>, service: Arc<Service>) -> Self {
+    /// Creates the directory.
+    pub(crate) fn open(config: &ReportsConfig, service: Arc<Service>) -> Result<Self, NoDirectory> {
+        let open = |directory: &PathBuf| match ReportFile::open(directory) {
+            Ok(file) => Ok(Arc::new(Mutex::new(file))),
+            Err(error) => Err(NoDirectory { directory: directory.clone(), error }),
+        };
         let day = Duration::from_secs(86_400);
         let rate_of = |rate| Mutex::new(PerHolder::new(rate, CLIENTS_MAX));
-        Self {
-            file: file.map(|file| Arc::new(Mutex::new(file))),
-            receiver,
+        Ok(Self {
+            file: config.dir.as_ref().map(open).transpose()?,
+            receiver: config.feedback.clone(),
             rate: rate_of(Rate::new(BURST, EACH)),
             bytes: rate_of(Rate::new(BYTES_BURST, day / BYTES_BURST)),
             log: Throttle::new(),
             service,
-        }
+        })
     }
 
     /// Takes this much of what a client may do.

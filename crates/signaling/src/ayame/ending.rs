@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::message::BYE;
 use super::socket::{SocketStage, Timer};
-use super::{Ayame, closing, webhook};
+use super::webhook::webhook;
+use super::{Ayame, closing};
 use crate::call::MediaAfter;
 use crate::protocol::{Action, Closing, SocketId};
 
@@ -23,7 +26,7 @@ impl Ayame {
         let is_told = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
         let Some(socket) = self.sockets.remove(&id) else { return };
         if is_told {
-            self.actions.push(Action::TellDisconnected(webhook::disconnected(&socket)));
+            self.actions.push(Action::TellDisconnected(webhook(&socket, None)));
         }
     }
 
@@ -107,8 +110,8 @@ impl Ayame {
     fn retire(&mut self, id: SocketId) -> Option<SocketStage> {
         let socket = self.sockets.get_mut(&id)?;
         let state = std::mem::replace(&mut socket.state, SocketStage::Ended);
-        for timer in Timer::ALL {
-            self.deadlines.clear(&(id, timer));
+        for timer in Timer::VARIANTS {
+            self.deadlines.clear(&(id, *timer));
         }
         (!matches!(state, SocketStage::Ended)).then_some(state)
     }

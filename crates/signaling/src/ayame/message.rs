@@ -1,11 +1,10 @@
 //! The messages. Of a message that is passed on, only the `type` is read, because its bytes must not change.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
@@ -113,89 +112,30 @@ impl Register {
     }
 }
 
-const NAMES: [&str; 10] = [
-    "type",
-    "roomId",
-    "clientId",
-    "signalingKey",
-    "key",
-    "authnMetadata",
-    "ayameClient",
-    "libwebrtc",
-    "environment",
-    "standalone",
-];
-
-/// The fields of an object that have a meaning here. The last one of a name counts, as in the reference server. A derived
-/// `Deserialize` would refuse a name that occurs twice.
-struct Fields<'a>([Option<&'a RawValue>; NAMES.len()]);
+/// The fields of an object. The last one of a name counts, as in the reference server. A struct would refuse a name that occurs twice.
+#[derive(Deserialize)]
+struct Fields<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
 
 impl Fields<'_> {
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Closing> {
-        let value = NAMES.iter().zip(self.0).find_map(|(known, value)| value.filter(|_| *known == name));
-        let Some(value) = value else { return Ok(None) };
+        let Some(value) = self.0.get(name) else { return Ok(None) };
         serde_json::from_str(value.get()).map_err(|_| INVALID_JSON)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields([None; NAMES.len()]);
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            match NAMES.iter().position(|known| *known == name) {
-                Some(index) => fields.0[index] = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(fields)
     }
 }
 
 /// The message that admits a client.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Accept<'a> {
-    r#type: &'static str,
-    connection_id: &'a str,
-    is_exist_client: bool,
-    is_exist_user: bool,
+#[serde(tag = "type", rename = "accept", rename_all = "camelCase")]
+pub(super) struct Accept<'a> {
+    pub(super) connection_id: &'a str,
+    /// Whether it is the second one. Then it makes the offer.
+    pub(super) is_exist_client: bool,
+    /// The same as `is_exist_client`.
+    pub(super) is_exist_user: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    authz_metadata: Option<&'a RawValue>,
+    pub(super) authz_metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ice_servers: Option<&'a RawValue>,
-}
-
-/// Admits a client. With `is_second`, it makes the offer.
-pub(super) fn accept(
-    connection: &str,
-    is_second: bool,
-    authz_metadata: Option<&RawValue>,
-    ice_servers: Option<&RawValue>,
-) -> String {
-    object::json(&Accept {
-        r#type: "accept",
-        connection_id: connection,
-        is_exist_client: is_second,
-        is_exist_user: is_second,
-        authz_metadata,
-        ice_servers,
-    })
+    pub(super) ice_servers: Option<Box<RawValue>>,
 }
 
 /// Refuses a client.

@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
 
-use super::message::Register;
+use super::message::{Accept, Register};
 use super::room::NoPlace;
 use super::socket::{Registration, SocketStage, Stage, Timer};
-use super::webhook::{NO_REASON, Verdict};
-use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message, webhook};
+use super::webhook::{NO_REASON, Verdict, webhook};
+use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message};
 use crate::call::MediaAfter;
 use crate::dropped::Dropped;
+use crate::object;
 use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
 
 impl Ayame {
@@ -39,7 +40,7 @@ impl Ayame {
             Ok(()) => {}
         }
         let for_webhook = register.for_webhook;
-        let webhook = self.settings.has_authn_webhook.then(|| webhook::authorize(socket, &for_webhook));
+        let webhook = self.settings.has_authn_webhook.then(|| webhook(socket, Some(&for_webhook)));
         socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
         let may_sign_in = self.settings.sign_in != SignIn::Off && socket.holder.user().is_none();
         match for_webhook.signaling_key.filter(|_| may_sign_in) {
@@ -73,22 +74,8 @@ impl Ayame {
                 let question = Question::Authorize(webhook);
                 self.actions.push(Action::Ask { socket: id, question });
             }
-            None => {
-                if self.takes_place(id) {
-                    self.mint(id, now);
-                }
-            }
+            None => self.enter(id, now),
         }
-    }
-
-    /// Whether a socket that may enter gets a place. If not, it is rejected.
-    fn takes_place(&mut self, id: SocketId) -> bool {
-        let Some(socket) = self.sockets.get(&id) else { return false };
-        let has_place = self.rooms.take_place(&socket.room, id);
-        if !has_place {
-            self.reject(id, "full", closing::ROOM_FULL);
-        }
-        has_place
     }
 
     /// Handles the reply to a question.
@@ -112,21 +99,24 @@ impl Ayame {
         let Some(answer) = answer else { return self.reject(id, NO_REASON, closing::WEBHOOK_FAILED) };
         match Verdict::parse(answer.as_str()) {
             Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
-            Ok(Verdict::Denied { reason }) => self.reject(id, &reason, closing::WEBHOOK_DENIED),
-            Ok(Verdict::Allowed { authz_metadata, ice_servers }) => {
-                if !self.takes_place(id) {
-                    return;
-                }
+            Ok(Verdict { allowed: false, reason, .. }) => {
+                self.reject(id, reason.as_deref().unwrap_or(NO_REASON), closing::WEBHOOK_DENIED);
+            }
+            Ok(verdict) => {
                 if let Some(registration) = self.registration(id) {
-                    (registration.authz_metadata, registration.ice_servers) = (authz_metadata, ice_servers);
+                    registration.verdict = verdict;
                 }
-                self.mint(id, now);
+                self.enter(id, now);
             }
         }
     }
 
-    fn mint(&mut self, id: SocketId, now: Duration) {
+    /// A socket that may enter takes a place, and a credential is minted for it. Without a place, it is rejected.
+    fn enter(&mut self, id: SocketId, now: Duration) {
         let Some(socket) = self.sockets.get(&id) else { return };
+        if !self.rooms.take_place(&socket.room, id) {
+            return self.reject(id, "full", closing::ROOM_FULL);
+        }
         if socket.is_without_turn {
             return self.admit(id, None, None, now);
         }
@@ -142,9 +132,14 @@ impl Ayame {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.state = SocketStage::Member;
         let is_second = self.rooms.admit(&socket.room, id);
-        let metadata = registration.authz_metadata.as_deref();
-        let ice_servers = ice::joined(registration.ice_servers, minted);
-        let accept = message::accept(&socket.connection, is_second, metadata, ice_servers.as_deref());
+        let Verdict { authz_metadata, ice_servers, .. } = registration.verdict;
+        let accept = object::json(&Accept {
+            connection_id: &socket.connection,
+            is_exist_client: is_second,
+            is_exist_user: is_second,
+            authz_metadata,
+            ice_servers: ice::joined(ice_servers, minted),
+        });
         self.actions.call(socket.as_member().joined(grant));
         self.actions.send(id, accept);
         for frame in registration.waiting {

@@ -36,8 +36,11 @@ impl Ayame {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let handled = match (&mut socket.state, frame) {
             (SocketStage::Registering(registration), frame) => registration.keep(frame),
+            (SocketStage::New, Frame { message: Ok(Message::Register(register)), .. }) => {
+                return self.register(id, *register, now);
+            }
             (SocketStage::New, Frame { message, .. }) => {
-                message.and_then(|message| self.first_message(id, message, now))
+                Err(message.err().unwrap_or(closing::NOT_REGISTERED))
             }
             (SocketStage::Member, Frame { message, text }) => {
                 message.and_then(|message| self.member_message(id, &message, text))
@@ -52,12 +55,6 @@ impl Ayame {
             }
             self.close(id, close);
         }
-    }
-
-    fn first_message(&mut self, id: SocketId, message: Message, now: Duration) -> Result<(), Closing> {
-        let Message::Register(register) = message else { return Err(closing::NOT_REGISTERED) };
-        self.register(id, *register, now);
-        Ok(())
     }
 
     fn member_message(&mut self, id: SocketId, message: &Message, text: Text) -> Result<(), Closing> {

@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
 use super::message::Frame;
+use super::webhook::Verdict;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::protocol::{Upgrade, Webhook};
 
 /// One timer of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub(super) enum Timer {
     /// It must have registered.
     Register,
@@ -23,10 +23,6 @@ pub(super) enum Timer {
     Pong,
     /// The next `ping`. Not for a standalone socket.
     Ping,
-}
-
-impl Timer {
-    pub(super) const ALL: [Self; 4] = [Self::Register, Self::Read, Self::Pong, Self::Ping];
 }
 
 pub(super) struct Socket {
@@ -70,10 +66,8 @@ pub(super) struct Registration {
     pub(super) stage: Stage,
     /// What the application is asked, until then.
     pub(super) webhook: Option<Webhook>,
-    /// From the application, for the client.
-    pub(super) authz_metadata: Option<Box<RawValue>>,
-    /// The application's ICE servers, for the client.
-    pub(super) ice_servers: Option<Box<RawValue>>,
+    /// What the application has answered.
+    pub(super) verdict: Verdict,
     /// Frames that are handled after the `accept`.
     pub(super) waiting: VecDeque<Frame>,
     /// The bytes of `waiting`.

@@ -22,7 +22,9 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
+/// What the application is told of a socket. `registration`: if it is asked whether the socket may join. A socket that never registered has an
+/// empty room and client.
+pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {
         room_id: &socket.room,
         client_id: &socket.client,
@@ -32,46 +34,24 @@ fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     Webhook { body: object::json(&body), headers: socket.headers.clone() }
 }
 
-/// Asks whether a socket may join.
-pub(super) fn authorize(socket: &Socket, registration: &ForWebhook) -> Webhook {
-    webhook(socket, Some(registration))
-}
-
-/// Reports that a socket has ended. A socket that never registered has an empty room and client.
-pub(super) fn disconnected(socket: &Socket) -> Webhook {
-    webhook(socket, None)
-}
-
 /// The application's verdict.
-pub(super) enum Verdict {
-    Allowed {
-        /// For the client.
-        authz_metadata: Option<Box<RawValue>>,
-        /// Servers that the client gets before ours.
-        ice_servers: Option<Box<RawValue>>,
-    },
-    Denied {
-        reason: String,
-    },
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AuthnAnswer {
-    allowed: bool,
-    reason: Option<String>,
-    authz_metadata: Option<Box<RawValue>>,
-    ice_servers: Option<Box<RawValue>>,
+pub(super) struct Verdict {
+    pub(super) allowed: bool,
+    /// Why not.
+    pub(super) reason: Option<String>,
+    /// For the client.
+    pub(super) authz_metadata: Option<Box<RawValue>>,
+    /// Servers that the client gets before ours.
+    pub(super) ice_servers: Option<Box<RawValue>>,
 }
 
 impl Verdict {
     /// The verdict in the body of an answer.
     pub(super) fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        let answer: AuthnAnswer = serde_json::from_str(body)?;
-        let ice_servers = answer.ice_servers.as_deref().map(ice::usable).transpose()?.flatten();
-        if answer.allowed {
-            return Ok(Self::Allowed { authz_metadata: answer.authz_metadata, ice_servers });
-        }
-        Ok(Self::Denied { reason: answer.reason.unwrap_or_else(|| NO_REASON.to_owned()) })
+        let mut verdict: Self = serde_json::from_str(body)?;
+        verdict.ice_servers = verdict.ice_servers.as_deref().map(ice::usable).transpose()?.flatten();
+        Ok(verdict)
     }
 }

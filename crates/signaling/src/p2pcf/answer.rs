@@ -1,14 +1,10 @@
-//! The answer to a request, as a value: status, headers and text. Refusals have the texts of the reference server where it has
+//! The answer to a request, as a value. Refusals have the texts of the reference server where it has
 //! any.
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use crate::protocol::Text;
-
-const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
-/// The value of `Allow`.
-const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,42 +55,6 @@ pub enum Refusal {
     TooManyEntries,
 }
 
-/// The parts of a response, apart from [`CORS`](super::CORS).
-#[derive(Debug, PartialEq, Eq)]
-pub struct ResponseParts {
-    /// The status.
-    pub status: u16,
-    /// The media type of the body, if it has one.
-    pub content_type: Option<&'static str>,
-    /// A header that only this answer has.
-    pub header: Option<(&'static str, String)>,
-    /// The body.
-    pub body: Text,
-}
-
-impl P2pcfResponse {
-    /// The parts of the response.
-    pub fn into_parts(self) -> ResponseParts {
-        let header = match &self {
-            Self::Preflight { allow_headers } => {
-                Some(("access-control-allow-headers", allow_headers.clone()))
-            }
-            Self::Options | Self::Refused(Refusal::Method) => Some(("allow", METHODS.to_owned())),
-            _ => None,
-        };
-        let (status, content_type, body) = match self {
-            Self::Greeting => (200, Some("text/html; charset=utf-8"), GREETING.into()),
-            Self::Preflight { .. } | Self::Options => (200, None, "".into()),
-            Self::Listing(listing) => (200, Some("application/json"), listing),
-            Self::Deleted => (200, Some("application/json"), "{}".into()),
-            Self::Refused(refusal) => {
-                (refusal.status(), Some("text/plain; charset=utf-8"), refusal.to_string().into())
-            }
-        };
-        ResponseParts { status, content_type, header, body }
-    }
-}
-
 impl Refusal {
     pub(super) const fn invalid(why: &'static str) -> Self {
         Self::Invalid(Cow::Borrowed(why))
@@ -104,7 +64,8 @@ impl Refusal {
         Self::Invalid(format!("Bad room id{room}").into())
     }
 
-    const fn status(&self) -> u16 {
+    /// The status of the response.
+    pub const fn status(&self) -> u16 {
         match self {
             Self::Origin => 401,
             Self::NoDeleteKey => 404,

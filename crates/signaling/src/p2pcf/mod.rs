@@ -26,11 +26,11 @@ use turn_limits::Holder;
 use crate::dropped::Dropped;
 use crate::object;
 use crate::protocol::Action;
-pub use answer::{P2pcfResponse, Refusal, ResponseParts};
+pub use answer::{P2pcfResponse, Refusal};
 use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
-use quota::{Forgot, OriginQuota};
+use quota::OriginQuota;
 use rooms::{Listed, Rooms};
 
 /// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
@@ -73,7 +73,7 @@ pub struct Request<'a> {
 /// A request whose body has been read, which needs no lock.
 pub struct ParsedRequest<'a> {
     origin: Origin<'a>,
-    sender: Holder,
+    holder: Holder,
     /// An error is an answer that depends on no room.
     operation: Result<Operation, P2pcfResponse>,
 }
@@ -81,8 +81,7 @@ pub struct ParsedRequest<'a> {
 impl<'a> Request<'a> {
     /// Reads the body.
     pub fn parse(&self, wall: Timestamp) -> ParsedRequest<'a> {
-        let sender = self.holder.clone();
-        ParsedRequest { origin: self.origin, sender, operation: self.operation(wall) }
+        ParsedRequest { origin: self.origin, holder: self.holder.clone(), operation: self.operation(wall) }
     }
 
     fn operation(&self, wall: Timestamp) -> Result<Operation, P2pcfResponse> {
@@ -150,9 +149,7 @@ impl P2pcf {
         now: Duration,
         wall: Timestamp,
     ) -> Result<P2pcfResponse, Refusal> {
-        if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
-            self.rooms.actions.dropped(Dropped::Forgotten);
-        }
+        self.quota.spend(request.origin, wall, &mut self.rooms.actions)?;
         let operation = match request.operation {
             Ok(operation) => operation,
             Err(answer) => return Ok(answer),
@@ -167,14 +164,14 @@ impl P2pcf {
             Operation::Poll { own } => {
                 // The page did not ask for this, so its poll must not fail when there is no room.
                 if now < RELEARN_FOR
-                    && let Err(refusal) = self.rooms.relearn(own.clone(), request.sender, now)
+                    && let Err(refusal) = self.rooms.relearn(own.clone(), request.holder, now)
                 {
                     self.count_dropped(&refusal);
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
             Operation::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, request.sender, now)?;
+                self.rooms.publish(own.clone(), packages, request.holder, now)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use turn_ledger::{BillingDay, ORIGIN_MAX, Timestamp};
 
 use super::answer::Refusal;
+use crate::actions::Actions;
+use crate::dropped::Dropped;
 
 /// Origins that are counted. When the table is full, the one with the fewest requests is forgotten. A program can invent
 /// origins, and these have few requests.
@@ -30,21 +32,19 @@ pub(super) struct OriginQuota {
     counts: HashMap<Box<str>, u64>,
 }
 
-/// What the table has forgotten to make room for a new origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forgot {
-    Nothing,
-    AnOrigin,
-}
-
 impl OriginQuota {
     pub(super) fn new(quota: u64) -> Self {
         Self { quota, month_end: None, counts: HashMap::new() }
     }
 
     /// Counts a request.
-    pub(super) fn spend(&mut self, origin: Origin<'_>, wall: Timestamp) -> Result<Forgot, Refusal> {
-        let Origin::Other(origin) = origin else { return Ok(Forgot::Nothing) };
+    pub(super) fn spend(
+        &mut self,
+        origin: Origin<'_>,
+        wall: Timestamp,
+        actions: &mut Actions,
+    ) -> Result<(), Refusal> {
+        let Origin::Other(origin) = origin else { return Ok(()) };
         if self.quota == 0 || origin.len() > ORIGIN_MAX {
             return Err(Refusal::Origin);
         }
@@ -53,9 +53,12 @@ impl OriginQuota {
         if count >= self.quota {
             return Err(Refusal::OverQuota);
         }
-        let forgot = if count == 0 { self.make_room() } else { Forgot::Nothing };
+        if count == 0 && self.counts.len() >= ORIGINS_MAX {
+            self.forget_fewest();
+            actions.dropped(Dropped::Forgotten);
+        }
         self.counts.insert(origin.into(), count + 1);
-        Ok(forgot)
+        Ok(())
     }
 
     /// Forgets the counts of an earlier month. A clock that steps back begins no month.
@@ -63,20 +66,16 @@ impl OriginQuota {
         if self.month_end.is_some_and(|end| wall < end) {
             return;
         }
-        let calendar_month = BillingDay::new(1).map(|first| first.period_at(wall).end);
-        self.month_end = calendar_month;
+        self.month_end = BillingDay::new(1).map(|first| first.period_at(wall).end);
         self.counts.clear();
     }
 
-    fn make_room(&mut self) -> Forgot {
-        if self.counts.len() < ORIGINS_MAX {
-            return Forgot::Nothing;
-        }
+    /// Forgets the origin with the fewest requests.
+    fn forget_fewest(&mut self) {
         let fewest = self.counts.iter().min_by_key(|(_, count)| **count).map(|(origin, _)| origin.clone());
         if let Some(origin) = fewest {
             self.counts.remove(&origin);
         }
-        Forgot::AnOrigin
     }
 }
 
@@ -84,7 +83,7 @@ impl OriginQuota {
 mod tests {
     use super::*;
 
-    const GOOD: Result<Forgot, Refusal> = Ok(Forgot::Nothing);
+    const GOOD: Result<(), Refusal> = Ok(());
     const DAY_MS: i64 = 86_400_000;
 
     fn day(day: i64) -> Timestamp {
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn each_origin_has_its_quota_in_each_calendar_month() {
         let mut quota = OriginQuota::new(2);
-        let mut spend = |origin, at| quota.spend(Origin::Other(origin), at);
+        let mut spend = |origin, at| quota.spend(Origin::Other(origin), at, &mut Actions::default());
         assert_eq!([spend("a", day(0)), spend("a", day(30))], [GOOD, GOOD]);
         assert_eq!(spend("a", day(30)), Err(Refusal::OverQuota));
         assert_eq!(spend("b", day(30)), GOOD);
@@ -106,23 +105,27 @@ mod tests {
     #[test]
     fn without_a_quota_other_origins_are_refused_and_the_rest_is_served() {
         let mut quota = OriginQuota::new(0);
-        assert_eq!(quota.spend(Origin::Other("a"), day(0)), Err(Refusal::Origin));
-        assert_eq!(quota.spend(Origin::Listed, day(0)), GOOD);
-        assert_eq!(quota.spend(Origin::Unnamed, day(0)), GOOD);
+        let mut spend = |origin| quota.spend(origin, day(0), &mut Actions::default());
+        assert_eq!(spend(Origin::Other("a")), Err(Refusal::Origin));
+        assert_eq!(spend(Origin::Listed), GOOD);
+        assert_eq!(spend(Origin::Unnamed), GOOD);
     }
 
     #[test]
     fn invented_origins_do_not_displace_one_that_is_used() {
         let mut quota = OriginQuota::new(3);
-        let mut spend = |origin: &str| quota.spend(Origin::Other(origin), day(0));
-        assert_eq!([spend("used"), spend("used"), spend("used")], [GOOD, GOOD, GOOD]);
+        let mut actions = Actions::default();
+        let mut spend = |origin: &str| {
+            let spent = quota.spend(Origin::Other(origin), day(0), &mut actions);
+            (spent, actions.take().len())
+        };
+        assert_eq!([spend("used"), spend("used"), spend("used")], [(GOOD, 0), (GOOD, 0), (GOOD, 0)]);
         for n in 1..ORIGINS_MAX + 100 {
-            let forgot = if n < ORIGINS_MAX { Forgot::Nothing } else { Forgot::AnOrigin };
-            assert_eq!(spend(&format!("invented-{n}")), Ok(forgot));
+            let forgotten = usize::from(n >= ORIGINS_MAX);
+            assert_eq!(spend(&format!("invented-{n}")), (GOOD, forgotten));
         }
-        assert_eq!(spend("used"), Err(Refusal::OverQuota));
+        assert_eq!(spend("used").0, Err(Refusal::OverQuota));
+        assert_eq!(spend(&"a".repeat(ORIGIN_MAX + 1)).0, Err(Refusal::Origin));
         assert_eq!(quota.counts.len(), ORIGINS_MAX);
-        let long = "a".repeat(ORIGIN_MAX + 1);
-        assert_eq!(quota.spend(Origin::Other(&long), day(0)), Err(Refusal::Origin));
     }
 }

@@ -18,14 +18,16 @@ pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id 
 pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 
 /// The type of a message that is passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::EnumString)]
 #[serde(rename_all = "UPPERCASE")]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum MessageKind {
     Offer,
     Answer,
     Candidate,
     Leave,
     /// Only from us.
+    #[strum(disabled)]
     Expire,
 }
 
@@ -50,16 +52,11 @@ struct Parts<'a> {
 pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());
-    let kind = match kind.as_ref() {
-        "OFFER" => MessageKind::Offer,
-        "ANSWER" => MessageKind::Answer,
-        "CANDIDATE" => MessageKind::Candidate,
-        "LEAVE" => {
-            let Some(dst) = dst else { return Some(Incoming::Leave) };
-            return Some(Incoming::Forward { kind: MessageKind::Leave, dst, payload: None });
-        }
-        _ => return None,
-    };
+    let kind = kind.parse().ok()?;
+    if kind == MessageKind::Leave {
+        let Some(dst) = dst else { return Some(Incoming::Leave) };
+        return Some(Incoming::Forward { kind, dst, payload: None });
+    }
     // The client throws on a payload that is not an object.
     let payload = payload.filter(|payload| object::is_object(payload.get()))?;
     Some(Incoming::Forward { kind, dst: dst?, payload: Some(payload) })
@@ -78,10 +75,4 @@ struct Forwarded<'a> {
 /// A message as its recipient gets it. `src` is the sender's own id, whatever it claims.
 pub(super) fn forwarded(kind: MessageKind, src: &str, dst: &str, payload: Option<&RawValue>) -> Text {
     object::json(&Forwarded { kind, src, dst, payload }).into()
-}
-
-/// Tells `sender` that `absent` did not come for its messages.
-pub(super) fn expired(absent: &str, sender: &str) -> Text {
-    let kind = MessageKind::Expire;
-    object::json(&Forwarded { kind, src: absent, dst: sender, payload: None }).into()
 }

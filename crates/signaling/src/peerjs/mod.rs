@@ -27,7 +27,7 @@ use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use crate::sockets::Sockets;
 use message::{Incoming, MessageKind};
-use waiting::{Message, Waiting};
+use waiting::{Expired, Message, Waiting};
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -122,8 +122,9 @@ impl Peerjs {
                 if let Some(to) = self.ids.get(&*dst) {
                     self.actions.send(*to, text);
                 } else if kind != MessageKind::Leave && id::is_id(&dst) {
-                    let (src, is_offer) = (Arc::clone(&peer.id), kind == MessageKind::Offer);
-                    let message = Message::new(src, peer.holder.clone(), text, is_offer, now);
+                    let (src, holder) = (Arc::clone(&peer.id), peer.holder.clone());
+                    let is_offer = kind == MessageKind::Offer;
+                    let message = Message { src, holder, text, is_offer, arrived: now, is_reported: false };
                     let dropped = self.waiting.keep(&dst, message);
                     self.count_dropped(Dropped::NotKept, dropped);
                 }
@@ -136,9 +137,9 @@ impl Peerjs {
     fn due(&mut self, now: Duration) {
         let (messages, expired) = self.waiting.expire(now);
         self.count_dropped(Dropped::Expired, messages);
-        for expired in expired {
-            if let Some(to) = self.ids.get(&expired.sender) {
-                self.actions.send(*to, message::expired(&expired.absent, &expired.sender));
+        for Expired { sender, absent } in expired {
+            if let Some(to) = self.ids.get(&sender) {
+                self.actions.send(*to, message::forwarded(MessageKind::Expire, &absent, &sender, None));
             }
         }
         for dead in self.peers.due(now, &mut self.actions) {

@@ -42,20 +42,16 @@ pub(super) struct Waiting {
 /// A message, without its destination.
 #[derive(Debug)]
 pub(super) struct Message {
-    src: Arc<str>,
-    holder: Holder,
-    text: Text,
-    is_offer: bool,
-    arrived: Duration,
+    pub(super) src: Arc<str>,
+    pub(super) holder: Holder,
+    pub(super) text: Text,
+    pub(super) is_offer: bool,
+    pub(super) arrived: Duration,
     /// Whether the sender already got an `EXPIRE` that covers it.
-    is_reported: bool,
+    pub(super) is_reported: bool,
 }
 
 impl Message {
-    pub(super) fn new(src: Arc<str>, holder: Holder, text: Text, is_offer: bool, arrived: Duration) -> Self {
-        Self { src, holder, text, is_offer, arrived, is_reported: false }
-    }
-
     /// Its bytes, and its part of what may wait for an id as a message.
     fn weight(&self) -> usize {
         self.text.len() + BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX

@@ -30,17 +30,9 @@ pub(super) enum Incoming {
     /// The user leaves.
     UserLeft,
     /// A message for one user.
-    DirectMessage {
-        /// That user's id.
-        to: String,
-        /// The text.
-        message: String,
-    },
+    DirectMessage(DirectMessage),
     /// Turn a user's microphone off.
-    MuteUser {
-        /// That user's id.
-        id: String,
-    },
+    MuteUser(MuteUser),
     /// A message for all others, passed on unread.
     EndToEnd,
     /// A line of the client's log. Ignored.
@@ -86,15 +78,17 @@ struct UserUpdate {
     user: Profile,
 }
 
-#[derive(Deserialize)]
-struct DirectMessage {
-    to: String,
-    message: String,
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct DirectMessage {
+    /// The id of the user who gets it.
+    pub(super) to: String,
+    pub(super) message: String,
 }
 
-#[derive(Deserialize)]
-struct MuteUser {
-    id: String,
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct MuteUser {
+    /// That user's id.
+    pub(super) id: String,
 }
 
 #[derive(Deserialize)]
@@ -113,11 +107,8 @@ impl Incoming {
             "userUpdate" => Self::UserUpdate(Box::new(body::<UserUpdate>(text)?.user)),
             "heartbeat" => Self::Heartbeat,
             "userLeft" => Self::UserLeft,
-            "directMessage" => {
-                let DirectMessage { to, message } = body(text)?;
-                Self::DirectMessage { to, message }
-            }
-            "muteUser" => Self::MuteUser { id: body::<MuteUser>(text)?.id },
+            "directMessage" => Self::DirectMessage(body(text)?),
+            "muteUser" => Self::MuteUser(body(text)?),
             "e2eeMlsMessage" => {
                 body::<EndToEnd<'_>>(text)?;
                 Self::EndToEnd
@@ -133,7 +124,7 @@ impl Incoming {
 
     /// Whether it is passed on to other users at its full length.
     pub(super) fn is_relayed(&self) -> bool {
-        matches!(self, Self::DirectMessage { .. } | Self::EndToEnd)
+        matches!(self, Self::DirectMessage(_) | Self::EndToEnd)
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use turn_limits::{Holder, Share};
 
-use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
+use super::message::{Ai, DirectMessage, Incoming, MuteUser, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
 use super::shared::{Out, Settings};
+use super::user_cookie::Visitor;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::dropped::Dropped;
 use crate::protocol::{Closing, SocketId, Text, Upgrade};
@@ -56,16 +57,9 @@ struct Member {
     sockets: Vec<SocketId>,
 }
 
-/// What proves that two sockets have the same visitor.
-#[derive(PartialEq, Eq)]
-struct Visitor {
-    name: turn_ledger::User,
-    /// The number of the visitor who has chosen the name.
-    number: u128,
-}
-
 /// Who has taken an id.
 struct Owner {
+    /// Proves that another socket has the same visitor.
     visitor: Visitor,
     holder: Holder,
 }
@@ -91,7 +85,7 @@ impl Arrival {
         let is_good = id.len() <= USER_ID_MAX && !id.chars().any(char::is_control);
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
-        let visitor = Visitor { name: upgrade.user?, number: upgrade.visitor };
+        let visitor = Visitor { user: upgrade.user?, number: upgrade.visitor };
         Some((room, Self { socket, id, visitor, holder, member: MemberId(made.into()) }))
     }
 }
@@ -171,7 +165,7 @@ impl Room {
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
         let Arrival { socket, id, visitor, holder, member } = arrival;
-        let name = visitor.name.clone();
+        let name = visitor.user.clone();
         out.users.add(&holder, 1);
         // A name that the visitor has chosen proves nothing.
         let user = (visitor.number == 0).then(|| name.clone());
@@ -213,16 +207,16 @@ impl Room {
             Incoming::UserLeft => {
                 self.remove(user, Closing::normal("User left"), MediaAfter::Ends, out);
             }
-            Incoming::DirectMessage { to, message } => {
+            Incoming::DirectMessage(DirectMessage { to, message }) => {
                 let text = Outgoing::DirectMessage { from: sender.name.as_str(), message: &message }.text();
                 if let Some(target) = self.users.get(&*to) {
                     target.send(&text, out);
                 }
             }
-            Incoming::MuteUser { .. } if !sender.profile.has_joined() => {
+            Incoming::MuteUser(_) if !sender.profile.has_joined() => {
                 out.actions.send(socket, Refusal::NotJoined.text());
             }
-            Incoming::MuteUser { id } => self.mute(&id, out),
+            Incoming::MuteUser(MuteUser { id }) => self.mute(&id, out),
             Incoming::EndToEnd => self.send_to_others(user, text, out),
             Incoming::Ping => out.actions.send(socket, Outgoing::Pong.text()),
             Incoming::EnableAi => self.set_ai_refused(true),

@@ -19,12 +19,12 @@ const PATH: &str = "/parties/";
 /// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker room user";
 
-/// A visitor who has chosen a name.
+/// A visitor, by the name of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visitor {
     /// The name.
     pub user: User,
-    /// A random number, which only this visitor has.
+    /// A random number, which only the visitor has who has chosen the name. 0 if the name is proven.
     pub number: u128,
 }
 

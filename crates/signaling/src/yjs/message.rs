@@ -1,9 +1,7 @@
 //! The messages. The data of a message pass byte for byte. Pages may encrypt them.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -67,36 +65,18 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
 
 /// The message about the topics of an array. Elements that are not texts are skipped. Reading stops after as many as one socket may have.
 fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
+    let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
     let mut names = Vec::new();
-    let read = serde_json::Deserializer::from_str(array.get()).deserialize_seq(Names(&mut names));
-    match read {
-        Ok(()) => Some(incoming(names)),
-        Err(_) if names.len() == TOPICS_PER_SOCKET_MAX => Some(Incoming::TooManyTopics),
-        Err(_) => None,
-    }
-}
-
-struct Names<'n>(&'n mut Vec<String>);
-
-impl<'de> Visitor<'de> for Names<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("texts")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            if self.0.len() == TOPICS_PER_SOCKET_MAX {
-                return Err(A::Error::custom("too many"));
-            }
-            // For anything else, serde would write an error message that nobody reads.
-            if element.get().starts_with('"') {
-                self.0.extend(serde_json::from_str::<String>(element.get()));
-            }
+    for element in elements {
+        if names.len() == TOPICS_PER_SOCKET_MAX {
+            return Some(Incoming::TooManyTopics);
         }
-        Ok(())
+        // For anything else, serde would write an error message that nobody reads.
+        if element.get().starts_with('"') {
+            names.extend(serde_json::from_str::<String>(element.get()));
+        }
     }
+    Some(incoming(names))
 }
 
 fn may_announce(data: Option<&RawValue>) -> bool {
@@ -110,9 +90,8 @@ fn may_announce(data: Option<&RawValue>) -> bool {
 }
 
 #[derive(Serialize)]
+#[serde(tag = "type", rename = "publish")]
 struct Published<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
     topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
@@ -122,5 +101,5 @@ struct Published<'a> {
 /// A message as subscribers get it. `clients` is the number of subscribers.
 pub(super) fn published(message: &Publish, clients: usize) -> Text {
     let Publish { topic, data, .. } = message;
-    object::json(&Published { kind: "publish", topic, data: data.as_deref(), clients }).into()
+    object::json(&Published { topic, data: data.as_deref(), clients }).into()
 }

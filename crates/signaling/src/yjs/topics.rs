@@ -2,6 +2,7 @@
 //! subscribed to it for longest.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeToInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,24 +69,21 @@ struct Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverBound;
 
-/// Who gets a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recipients {
-    All,
-    /// The earlier subscribers, and the socket itself.
-    UpTo(u64),
-}
+/// Who gets a message, by the order of their subscriptions.
+pub(super) type Recipients = RangeToInclusive<u64>;
+const ALL: Recipients = ..=u64::MAX;
 
 impl Subscriptions {
     /// Who gets the next message of this socket on a topic. If two pages enter at once, only the announcement of the
     /// later one reaches the other. So one of them makes an offer, and not both.
     pub(super) fn recipients(&mut self, topic: &str, may_announce: bool, now: Duration) -> Recipients {
-        let Some(subscription) = self.0.get_mut(topic) else { return Recipients::All };
+        let Some(subscription) = self.0.get_mut(topic) else { return ALL };
         let is_first = !std::mem::replace(&mut subscription.has_published, true);
         if is_first && now <= subscription.since + ANNOUNCE_MAX && may_announce {
-            Recipients::UpTo(subscription.order)
+            // The earlier subscribers, and the socket itself.
+            ..=subscription.order
         } else {
-            Recipients::All
+            ALL
         }
     }
 }
@@ -174,11 +172,7 @@ impl Topics {
         now: Duration,
     ) -> Result<Vec<SocketId>, OverBound> {
         let Some(topic) = self.by_name.get_mut(name) else { return Ok(vec![]) };
-        let last = match recipients {
-            Recipients::All => u64::MAX,
-            Recipients::UpTo(order) => order,
-        };
-        let first = topic.subscribers.iter().take_while(|(order, _)| *order <= last);
+        let first = topic.subscribers.iter().take_while(|(order, _)| recipients.contains(order));
         let to: Vec<_> = first.map(|(_, subscriber)| subscriber.socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
         topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)

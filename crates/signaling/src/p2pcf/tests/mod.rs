@@ -142,8 +142,13 @@ impl Broker {
     }
 
     fn ask(&mut self, request: &Request<'_>) -> Seen {
-        let parts = self.answer(request).into_parts();
-        Seen { status: parts.status, text: parts.body.as_str().to_owned() }
+        let (status, text) = match self.answer(request) {
+            P2pcfResponse::Refused(refusal) => (refusal.status(), refusal.to_string()),
+            P2pcfResponse::Listing(listing) => (200, listing.as_str().to_owned()),
+            P2pcfResponse::Deleted => (200, "{}".to_owned()),
+            _ => (200, String::new()),
+        };
+        Seen { status, text }
     }
 
     fn post(&mut self, body: &Value) -> Seen {
