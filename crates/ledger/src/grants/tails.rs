@@ -1,5 +1,5 @@
-//! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail. Tests:
-//! `src/books/spending/tests/tails.rs`.
+//! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail.
+//! Tests: `src/books/spending/tests/tails.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
