@@ -44,7 +44,6 @@ pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
 pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
-pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;

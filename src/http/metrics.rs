@@ -60,13 +60,13 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
             lag.unwrap_or_default().as_secs();
         frozen "1 while the operator has stopped minting" u64::from(snapshot.frozen);
         grants_live "Live credentials of all sources, tail included" snapshot.live_grants;
-        grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" from_usize(ended);
-        spender_rows "Sums by spender of credentials that have left the table, 50,000 at most" from_usize(rows);
+        grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" ended;
+        spender_rows "Sums by spender of credentials that have left the table, 50,000 at most" rows;
         spenders_folded "Such sums that lost their name since the start, because there were too many" folded;
         unknown_bytes "Bytes of this period that a provider counted under unknown identifiers" snapshot.unknown_bytes.get();
         connections_open
             "Open connections, 200,000 at most; 0 while credentials are minted: no client reports"
-            from_usize(snapshot.open_connections);
+            snapshot.open_connections;
     }
 }
 
@@ -76,10 +76,10 @@ fn add_service(app: &App, now: &mut ScrapedFigures) {
     let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
     gauges! { now;
-        signaling_sockets "Open signaling sockets, 4,096 at most" from_usize(app.signaling.sockets());
-        sfu_sessions "Sessions of the SFU, 8,192 at most" from_usize(sfu_sessions);
-        sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" from_usize(sfu_tracks);
-        rate_limit_clients "Clients with their own row in the rate limiter" from_usize(app.rate_limit.clients());
+        signaling_sockets "Open signaling sockets, 4,096 at most" app.signaling.sockets();
+        sfu_sessions "Sessions of the SFU, 8,192 at most" sfu_sessions;
+        sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
+        rate_limit_clients "Clients with their own row in the rate limiter" app.rate_limit.clients();
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
         provider_up "0 while the provider does not mint" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;
@@ -114,8 +114,4 @@ pub(super) fn rendered(metrics: &Metrics, now: &ScrapedFigures) -> Result<Respon
 /// Seconds since 1970.
 fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_secs()).unwrap_or(0)
-}
-
-fn from_usize(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -232,7 +232,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
                 sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
-                app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, is_delivered).await;
+                app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
             }
             _ = flush.tick() => {
                 app.account.note_readings();
