@@ -88,7 +88,7 @@ pub fn reachable(listener: SocketAddr) -> SocketAddr {
 
 impl LogConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let by_default = if settings.is_terminal() { "text" } else { "json" };
+        let by_default = if settings.environment.is_terminal { "text" } else { "json" };
         let directives = form("log directives such as info or turn_broker=debug,warn", |text| {
             text.parse::<Targets>().ok().map(|_| text.to_owned())
         });
