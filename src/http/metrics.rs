@@ -16,18 +16,14 @@ use turn_ledger::Timestamp;
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
-    rendered(&app.metrics, &figures(&app))
-}
-
-fn figures(app: &App) -> ScrapedFigures {
     for key in app.server_keys.iter() {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
     let mut now = ScrapedFigures::default();
-    add_budget(app, &mut now);
-    add_service(app, &mut now);
-    now
+    add_budget(&app, &mut now);
+    add_service(&app, &mut now);
+    rendered(&app.metrics, &now)
 }
 
 /// Adds gauges, each with its help and its value.
