@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::App;
-use crate::telemetry::log::LostLines;
+use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::error::ApiError;
 use turn_ledger::Timestamp;
@@ -82,22 +82,17 @@ fn add_service(app: &App, now: &mut ScrapedFigures) {
         ledger_failing "1 while the ledger cannot be written" u64::from(!app.account.is_writable());
         epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;
     }
-    add_process(now, app.started_at, app.account.holds_lease(), &app.lost_lines);
+    add_process(now, app, app.account.holds_lease());
     now.counter("pool_handed_out", "Credentials minted ahead and issued", pool.handed_out);
     now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
 }
 
 /// What a standby knows, too.
-pub(super) fn add_process(
-    now: &mut ScrapedFigures,
-    started_at: Timestamp,
-    leads: bool,
-    lost_lines: &LostLines,
-) {
-    now.process_start(seconds(started_at));
+pub(super) fn add_process(now: &mut ScrapedFigures, process: &Process, leads: bool) {
+    now.process_start(seconds(process.started_at));
     gauges! { now;
         leads "1 while this replica leads, and without `DATABASE_URL`" u64::from(leads);
-        log_lines_lost "Log lines dropped because the reader was too slow" lost_lines.count();
+        log_lines_lost "Log lines dropped because the reader was too slow" process.lost_lines.count();
     }
 }
 

@@ -129,8 +129,8 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 
 /// Counters and gauges of this replica. Those of the books are at the leader.
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
-    check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
+    check_operator(&standby, &request)?;
     let mut now = ScrapedFigures::default();
-    add_process(&mut now, standby.started_at, false, &standby.lost_lines);
+    add_process(&mut now, &standby, false);
     rendered(&standby.metrics, &now)
 }
