@@ -87,14 +87,13 @@ pub fn build_leading(
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(relay_server.as_ref(), coturn_meter.as_ref()));
-    let requests_of_server = config.server_keys.requests;
     let shared = Arc::new(Shared {
         process: Arc::clone(process),
         account: Arc::clone(&parts.account),
         auth: parts.auth(),
         calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)),
         mint: Arc::clone(&mint),
-        rate_limit: RateLimit::new(&config.access.rate, requests_of_server, parts.clock(), parts.metrics())?,
+        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics())?,
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     let ending = Ending {
@@ -182,8 +181,7 @@ impl Parts<'_> {
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;
-        let signaling = Signaling::new(protocols, self.key, service).map_err(BuildError::Reports)?;
-        Ok(Arc::new(signaling))
+        Signaling::new(protocols, self.key, service).map(Arc::new).map_err(BuildError::Reports)
     }
 
     fn sfu(&self, broker: Arc<Shared>) -> Option<Arc<SfuProxy>> {
@@ -260,15 +258,12 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         // coturn's sessions can be ended only over its command line.
         let coturn = coturn_meter.map(|_| IceSource::Coturn);
+        let relayed = relay.map(|_| IceSource::Relay);
         Mint {
             enabled: ice.enabled,
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
-            cut_here: coturn
-                .into_iter()
-                .chain(relay.map(|_| IceSource::Relay))
-                .chain([IceSource::Sfu])
-                .collect(),
+            cut_here: [coturn, relayed, Some(IceSource::Sfu)].into_iter().flatten().collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: GrantKey::new(self.key),

@@ -110,10 +110,7 @@ impl IssuerKeys {
                 tokio::time::sleep(pause).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = fetch => {}
-        }
+        end.run_until_cancelled(fetch).await;
     }
 
     /// Fetches the keys, unless the last call is too recent. Waits for a call in progress, which takes 3 s at most.
