@@ -144,14 +144,14 @@ impl Account {
     }
 
     /// Notes what the sources have counted until now, for plots.
-    pub fn note_readings(&self) {
-        self.with_all(Guarded::note_readings);
+    pub fn record_readings(&self) {
+        self.with_all(Guarded::record_readings);
     }
 
     /// What they had counted in `[from, to]`: one point for each `step`.
     pub fn readings(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
         self.with_all(|guarded| {
-            guarded.note_readings();
+            guarded.record_readings();
             guarded.readings.between(from, to, step)
         })
     }
@@ -340,8 +340,8 @@ impl ChangeSource for Mutex<Guarded> {
 }
 
 impl Guarded {
-    fn note_readings(&mut self) {
-        self.readings.note(&self.books.ledger().measured());
+    fn record_readings(&mut self) {
+        self.readings.record(&self.books.ledger().measured());
     }
 }
 

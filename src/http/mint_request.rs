@@ -23,6 +23,7 @@ use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::Allowance;
 use crate::mint::MintRequest;
+use turn_base::broker::Broker;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
@@ -127,15 +128,13 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
     let is_signed_in = |row: &GrantRow| {
         row.spender.as_ref().is_some_and(|spender| spender.user.is_some() || spender.server.is_some())
     };
-    let is_allowed = |row: Option<&GrantRow>| match &app.auth {
-        None => true,
-        Some(auth) => row.is_some_and(|row| !auth.config.required || is_signed_in(row)),
+    let is_required = app.needs_sign_in();
+    let is_allowed = |row: Option<&GrantRow>| {
+        app.auth.is_none() || row.is_some_and(|row| !is_required || is_signed_in(row))
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok((None, Some(Arc::new(right)))),
-        None if app.auth.as_ref().is_some_and(|auth| auth.config.required) => {
-            Err(ApiError::no_token("a token of your sign-in"))
-        }
+        None if is_required => Err(ApiError::no_token("a token of your sign-in")),
         None => Ok((None, None)),
     }
 }
