@@ -85,9 +85,8 @@ pub enum DemoError {
 impl Demo {
     /// Binds the port and builds the configuration. `environment` contains only [`SETTINGS`].
     pub fn prepare(environment: Environment, port: Option<u16>) -> Result<Self, DemoError> {
-        let port = port.map(|port| port.to_string());
         let environment = match port {
-            Some(port) => environment.with("PORT", port),
+            Some(port) => environment.with("PORT", port.to_string()),
             None => environment,
         };
         let is_port_set = environment.is_set("PORT");
@@ -100,12 +99,21 @@ impl Demo {
         let (listener, address) =
             listen(wanted, !is_port_set).map_err(|cause| DemoError::Listen { address: wanted, cause })?;
         let token = URL_SAFE_NO_PAD.encode(random::bytes::<24>()?);
-        let config = Config::from_env(&settings(environment, address, &token))?;
+        let mut config = Config::from_env(&settings(environment, address, &token))?;
+        config.is_demo = true;
+        let page = reachable(address);
+        // Only requests to this machine, or to the address that the demo was told to listen on. A page elsewhere can make its own name
+        // resolve to this machine, and would be of the same origin. With its port, because only then an IPv6 address is in brackets.
+        let own = page.to_string();
+        config.access.hosts = AllowedHosts::at_port(&["localhost", "127.0.0.1", "[::1]", &own], page.port());
+        // On all addresses, the relay is at the UDP port with the page's number. A container then needs one number only, and the credentials
+        // name the address at which the machine around it publishes that port.
+        if address.ip().is_unspecified() {
+            config.ice.relay = Some(RelayConfig { listen: address, public_ip: page.ip() });
+        }
         let moved = (!is_port_set && address.port() != PORT).then_some(PORT);
-        let page = format!("http://{}/demo#token={token}", reachable(address));
-        let config = Config { is_demo: true, ..config };
-        let config = with_hosts(with_relay(config, address), reachable(address));
-        Ok(Self { config, listener, greeting: greeting(&page, moved) })
+        let greeting = greeting(&format!("http://{page}/demo#token={token}"), moved);
+        Ok(Self { config, listener, greeting })
     }
 }
 
@@ -132,24 +140,6 @@ fn settings(environment: Environment, address: SocketAddr, token: &str) -> Envir
         .with("CLIENT_URL", format!("http://{page},{by_name}"))
         .with("RELAY_LISTEN", SocketAddr::new(page.ip(), 0).to_string())
         .with("OPERATOR_TOKEN", token)
-}
-
-/// On all addresses, the relay is at the UDP port with the page's number. A container then needs one number only, and the
-/// credentials name the address at which the machine around it publishes that port.
-fn with_relay(mut config: Config, address: SocketAddr) -> Config {
-    if address.ip().is_unspecified() {
-        config.ice.relay = Some(RelayConfig { listen: address, public_ip: reachable(address).ip() });
-    }
-    config
-}
-
-/// Only requests to this machine, or to the address that the demo was told to listen on. A page elsewhere can make its own
-/// name resolve to this machine, and would be of the same origin.
-fn with_hosts(mut config: Config, page: SocketAddr) -> Config {
-    // With its port, because only then an IPv6 address is in brackets.
-    let own = page.to_string();
-    config.access.hosts = AllowedHosts::at_port(&["localhost", "127.0.0.1", "[::1]", &own], page.port());
-    config
 }
 
 /// `moved`: the default port, if it is in use.

@@ -125,7 +125,7 @@ impl LiveCalls {
                 self.has_cuts.notify_one();
             } else {
                 // The ledger has the revocation, and the credential expires.
-                self.metrics.signaling_limited.count("not_asked");
+                self.metrics.signaling_limited.count(["not_asked"]);
             }
         }
         count

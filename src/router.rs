@@ -86,7 +86,7 @@ impl Table {
 
 fn mints(app: &App) -> Vec<Route> {
     let mut routes = vec![route!(credentials::get_turn_credentials).map(get_only)];
-    for format in &app.wire_formats {
+    for format in &app.config.wire_formats {
         match format {
             WireFormat::Turn => {
                 let get = route!(wire_formats::get_turn_rest_credentials);
@@ -107,7 +107,7 @@ fn mints(app: &App) -> Vec<Route> {
 }
 
 fn as_cloudflare(app: &App) -> Vec<Route> {
-    if !app.wire_formats.contains(&WireFormat::Cloudflare) {
+    if !app.config.wire_formats.contains(&WireFormat::Cloudflare) {
         return vec![];
     }
     vec![
@@ -136,14 +136,18 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(backup::get_backup).map(get_only),
         route!(metrics::get_metrics),
     ];
-    let routes = routes.into_iter().map(|route| route.map(|handlers| operator_path(handlers, app)));
-    let list = route!(operator::list_connections).map(|handlers| operator_method(handlers, app));
+    let check = || check(app, operator::require_operator);
+    let routes = routes.into_iter().map(|route| route.map(|handlers| handlers.layer(check())));
+    // The path also has methods for other callers.
+    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(check()));
     routes.chain([list]).collect()
 }
 
 fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
-    let dashboard = pages::DASHBOARD.routes(listed).map(|route| route.map(|route| if_operator(route, app)));
-    let demo = app.is_demo.then_some(&pages::DEMO);
+    let dashboard = pages::DASHBOARD.routes(listed);
+    let dashboard =
+        dashboard.map(|page| page.map(|handlers| handlers.layer(check(app, pages::only_with_operator))));
+    let demo = app.config.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
     let described = [
         route!(openapi::get_open_api),
@@ -163,7 +167,7 @@ pub fn build(app: &Arc<App>) -> Router {
     // layer would cost every request a boxed service and a boxed future.
     let guard = || {
         ServiceBuilder::new()
-            .layer(origin::cors(&app.origins))
+            .layer(origin::cors(&app.config.access.origins))
             .layer(from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit))
             .layer(envelope::catch_panic(&app.metrics))
     };
@@ -188,7 +192,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(reported(app))
         .merge(sfu(app))
         .merge(p2pcf(app))
-        .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
+        .fallback(unknown::unknown.layer(origin::cors(&app.config.access.origins)))
         .layer(
             ServiceBuilder::new()
                 .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
@@ -221,7 +225,7 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
 /// The proxy of the SFU, whose calls have CORS headers of their own.
 fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
     let layers = ServiceBuilder::new()
-        .layer(origin::sfu_cors(&app.origins))
+        .layer(origin::sfu_cors(&app.config.access.origins))
         .layer(envelope::catch_panic(&app.metrics));
     let routes = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
     routes.layer(layers).layer(check(app, origin::refuse_foreign))
@@ -240,8 +244,9 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// Reports: pages send them, and people open a kept one from a chat.
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers =
-        ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(&app.metrics));
+    let layers = ServiceBuilder::new()
+        .layer(origin::cors(&app.config.access.origins))
+        .layer(envelope::catch_panic(&app.metrics));
     reports::routes::routes(app.signaling.reports.as_ref())
         .layer(layers)
         .layer(check(app, origin::refuse_foreign))
@@ -283,21 +288,6 @@ fn get_only(route: Handlers) -> Handlers {
 fn only(route: Handlers, allowed: &'static str) -> Handlers {
     let refuse = async move || ([(ALLOW, HeaderValue::from_static(allowed))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)
-}
-
-/// Every method of the path needs the operator's token.
-fn operator_path(route: Handlers, app: &Arc<App>) -> Handlers {
-    route.layer(check(app, operator::require_operator))
-}
-
-/// Public, but only while `OPERATOR_TOKEN` is set.
-fn if_operator(route: Handlers, app: &Arc<App>) -> Handlers {
-    route.layer(check(app, pages::only_with_operator))
-}
-
-/// One method needs the operator's token. The path also has methods for other callers.
-fn operator_method(route: Handlers, app: &Arc<App>) -> Handlers {
-    route.route_layer(check(app, operator::require_operator))
 }
 
 #[cfg(test)]

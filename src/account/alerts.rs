@@ -6,8 +6,7 @@ use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, AlertRules, SourceStates};
 use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
-use crate::config::AlertPercents;
-use crate::config::PriceConfig;
+use crate::config::{Config, PriceConfig};
 use crate::rate::PresentRate;
 use turn_ledger::{SpenderKind, SpenderSums};
 
@@ -19,15 +18,10 @@ struct FoundSpenders {
 }
 
 impl Account {
-    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `prices`: of the cost that an alert shows.
-    /// `percents`: the parts of the limit that raise one. Without the lease nothing is due: the replica that leads evaluates them.
-    pub async fn evaluate_alerts(
-        &self,
-        sources: SourceStates,
-        prices: &PriceConfig,
-        percents: AlertPercents,
-        is_delivered: bool,
-    ) {
+    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. Without the lease nothing is due:
+    /// the replica that leads evaluates them.
+    pub async fn evaluate_alerts(&self, sources: SourceStates, config: &Config, is_delivered: bool) {
+        let PriceConfig { price, currency } = &config.prices;
         if !self.holds_lease() {
             return;
         }
@@ -35,14 +29,15 @@ impl Account {
         let (made, dropped) = loop {
             let evaluated = self.with_all(|Guarded { books, alerts, over_limit, .. }| {
                 let snapshot = books.snapshot();
-                let of_books = AlertInput::of(&snapshot, sources.clone(), PresentRate::of(books), percents);
+                let rate = PresentRate::of(books);
+                let of_books = AlertInput::of(&snapshot, sources.clone(), rate, config.alert_percents);
                 let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
                 if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;
                 }
                 let spending = || {
                     let since = books.ledger().used_since();
-                    let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures, since);
+                    let cost = AlertCost::of(price, currency, &snapshot.figures, since);
                     let found = found.take().unwrap_or_default();
                     Spending::new(&found.of_period, &found.recent, snapshot.figures.used, cost)
                 };

@@ -41,7 +41,7 @@ impl Account {
                 | OpenError::GrantRevoked
                 | OpenError::UserBlocked => return,
             };
-            self.metrics.connections_refused.count(full_table);
+            self.metrics.connections_refused.count([full_table]);
         })?;
         self.count_clamped(opened.clamped);
         if opened.value == Opened::New {
@@ -101,20 +101,18 @@ impl Account {
     }
 
     pub(super) fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {
-        ended.into_iter().for_each(|closed| self.report_end(&closed, snapshot));
-    }
-
-    fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {
-        self.metrics.connections_ended.count(if closed.given_up { "given_up" } else { "closed" });
-        tracing::info!(
-            connection.id = %closed.id,
-            bytes = closed.charged.get(),
-            given_up = closed.given_up,
-            "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
-            closed.id,
-            closed.charged.gb_four_decimals(),
-            snapshot.figures.used.gb_nearest(),
-        );
+        for closed in ended {
+            self.metrics.connections_ended.count([if closed.given_up { "given_up" } else { "closed" }]);
+            tracing::info!(
+                connection.id = %closed.id,
+                bytes = closed.charged.get(),
+                given_up = closed.given_up,
+                "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
+                closed.id,
+                closed.charged.gb_four_decimals(),
+                snapshot.figures.used.gb_nearest(),
+            );
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct ReadingHistory {
 
 impl ReadingHistory {
     /// Adds the present sum. Later points of a period before are removed.
-    pub(super) fn note(&mut self, measured: &MeasuredUsage) {
+    pub(super) fn record(&mut self, measured: &MeasuredUsage) {
         let Some(as_of) = measured.as_of else { return self.points.clear() };
         let is_over = |point: &ReadingPoint| {
             point.as_of > as_of
@@ -83,7 +83,7 @@ mod tests {
     fn history(points: impl IntoIterator<Item = ReadingPoint>) -> ReadingHistory {
         let mut history = ReadingHistory::default();
         for ReadingPoint { as_of, bytes } in points {
-            history.note(&MeasuredUsage { as_of: Some(as_of), bytes, ..MeasuredUsage::default() });
+            history.record(&MeasuredUsage { as_of: Some(as_of), bytes, ..MeasuredUsage::default() });
         }
         history
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_count_that_begins_again_ends_the_points_after_it() {
         let mut none = history([counted(0, 1)]);
-        none.note(&MeasuredUsage::default());
+        none.record(&MeasuredUsage::default());
         assert_eq!(all(&none, 60), []);
         let of_the_next_period = history([counted(0, 8), counted(20, 9), counted(40, 1)]);
         assert_eq!(all(&of_the_next_period, 60), [counted(40, 1)]);

@@ -144,14 +144,14 @@ impl Account {
     }
 
     /// Notes what the sources have counted until now, for plots.
-    pub fn note_readings(&self) {
-        self.with_all(Guarded::note_readings);
+    pub fn record_readings(&self) {
+        self.with_all(Guarded::record_readings);
     }
 
     /// What they had counted in `[from, to]`: one point for each `step`.
     pub fn readings(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
         self.with_all(|guarded| {
-            guarded.note_readings();
+            guarded.record_readings();
             guarded.readings.between(from, to, step)
         })
     }
@@ -179,9 +179,9 @@ impl Account {
         is_allowed: impl FnOnce(Option<&GrantRow>) -> bool,
     ) -> Option<RenewalRight> {
         let spender = self.change(|books| {
-            let spender = |books: &Books| books.grants().get(grant.id).and_then(|row| row.spender.clone());
-            let may_renew = is_allowed(books.grants().get(grant.id)) && books.take_renewal(grant);
-            may_renew.then(|| spender(books))
+            let row = books.grants().get(grant.id);
+            let spender = row.and_then(|row| row.spender.clone());
+            (is_allowed(row) && books.take_renewal(grant)).then_some(spender)
         })?;
         Some(RenewalRight::new(self, grant, spender))
     }
@@ -189,9 +189,7 @@ impl Account {
     /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None` if no
     /// metered grant of this id is known.
     pub fn revoke(&self, id: GrantId) -> Option<GrantRow> {
-        let revoked = self.revoke_found(|_| vec![id]).pop();
-        self.forget_lists();
-        revoked.map(|(_, grant)| grant)
+        self.revoke_each(&[id]).pop().map(|(_, row)| row)
     }
 
     /// Revokes all live grants of a user, and closes their connections. Takes effect at once, as above.
@@ -336,18 +334,14 @@ impl Account {
 
 impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
-        self.lock().take_changes()
+        let mut guarded = self.lock();
+        Changes { books: guarded.books.take_batch(), alerts: guarded.alerts.take_change() }
     }
 }
 
 impl Guarded {
-    fn note_readings(&mut self) {
-        self.readings.note(&self.books.ledger().measured());
-    }
-
-    /// Takes all changes that are not stored yet.
-    fn take_changes(&mut self) -> Changes {
-        Changes { books: self.books.take_batch(), alerts: self.alerts.take_change() }
+    fn record_readings(&mut self) {
+        self.readings.record(&self.books.ledger().measured());
     }
 }
 

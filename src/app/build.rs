@@ -11,11 +11,10 @@ use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 
 use super::build_error::BuildError;
-use super::opening::{BoundTerms, setup};
+use super::opening::setup;
 use super::process::Process;
 use super::relay::{self, RelayBroker};
-use super::signaling::SignalingBroker;
-use super::{App, IN_FLIGHT_MAX};
+use super::{App, IN_FLIGHT_MAX, Shared};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
@@ -55,7 +54,7 @@ use turn_ledger::{BudgetMode, IceSource, KeyName, strict_life_min};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
-use turn_signaling_server::{NoDirectory, Signaling};
+use turn_signaling_server::Signaling;
 
 /// Builds everything that the handlers and the background tasks share.
 pub fn build(
@@ -64,17 +63,16 @@ pub fn build(
     store: Option<(Store, Contents)>,
     lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
-    build_leading(config, Process::new(config, clock, lost_lines)?, store, None)
+    build_leading(&Process::new(config.clone(), clock, lost_lines)?, store, None)
 }
 
 /// The same for one of several replicas.
 pub fn build_leading(
-    config: &Config,
-    process: Arc<Process>,
+    process: &Arc<Process>,
     store: Option<(Store, Contents)>,
     lead: Option<Arc<Lead>>,
 ) -> Result<Arc<App>, BuildError> {
-    let Process { clock, metrics, .. } = &*process;
+    let Process { config, clock, metrics, .. } = &**process;
     let (store, stored) = store.unzip();
     let stored = stored.unwrap_or_default();
     let key = match stored.books.key {
@@ -84,77 +82,45 @@ pub fn build_leading(
     let account =
         Account::new(&setup(config), stored, store, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
-    let grant_key = Arc::new(GrantKey::new(&key));
     let stun = IceServerList::of_stun(&config.ice.stun);
-    let parts =
-        Parts { config, process: &process, account, client: http_client(&config.network)?, stun, key: &key };
+    let parts = Parts { config, process, account, client: http_client(&config.network)?, stun, key: &key };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
-    let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));
-    let rate_limit = Arc::new(RateLimit::new(
-        &config.access.rate,
-        config.server_keys.requests,
-        Arc::clone(clock),
-        Arc::clone(metrics),
-    )?);
-    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)));
-    let auth = parts.auth().map(Arc::new);
-    let broker = Arc::new(SignalingBroker {
+    let mint = Arc::new(parts.mint(relay_server.as_ref(), coturn_meter.as_ref()));
+    let shared = Arc::new(Shared {
+        process: Arc::clone(process),
         account: Arc::clone(&parts.account),
-        auth: auth.clone(),
-        calls: Arc::clone(&calls),
-        grant_key: Arc::clone(&grant_key),
+        auth: parts.auth(),
+        calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)),
         mint: Arc::clone(&mint),
-        rate_limit: Arc::clone(&rate_limit),
-        metrics: Arc::clone(metrics),
-        origins: config.access.origins.clone(),
-        ttl: config.signaling.ttl.min(config.ice.ttl_max),
+        rate_limit: RateLimit::new(config, parts.clock(), parts.metrics())?,
+        call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     let ending = Ending {
-        mint: Arc::clone(&mint),
+        mint,
         clock: Arc::clone(clock),
         at_limit: config.budget.at_limit == AtLimit::Revoke,
         has_grant_limit: config.budget.grant_limit.is_some(),
         progress: Mutex::default(),
     };
     Ok(Arc::new(App {
-        mint,
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
         reference_clock: parts.reference_clock(),
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher(),
-        auth,
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
         lead,
-        rate_limit,
         untrusted_proxies: UntrustedProxies::default(),
-        wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling(Arc::clone(&broker))?,
-        signaling_off: config.signaling.off(),
-        call_ttl: broker.ttl,
-        sfu: parts.sfu(Arc::clone(&broker)),
-        broker,
-        calls,
-        is_demo: config.is_demo,
-        ttl_max: config.ice.ttl_max,
+        signaling: parts.signaling(Arc::clone(&shared))?,
+        sfu: parts.sfu(Arc::clone(&shared)),
+        shared,
         stun: parts.stun,
-        heartbeat: config.usage.heartbeat,
-        grant_key,
         server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
-        prices: config.prices.clone(),
-        alert_percents: config.alert_percents,
-        bound_terms: BoundTerms::of(config),
-        bills_unread: config.ice.cloudflare.is_some()
-            && config.ice.sources.contains(&IceSource::Cloudflare)
-            && config.meter.analytics.is_none(),
-        reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         backup_slot: Arc::new(Semaphore::new(1)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
-        account: parts.account,
-        process,
     }))
 }
 
@@ -204,7 +170,7 @@ impl Parts<'_> {
         Arc::clone(&self.process.metrics)
     }
 
-    fn signaling(&self, broker: Arc<SignalingBroker>) -> Result<Arc<Signaling>, BuildError> {
+    fn signaling(&self, broker: Arc<Shared>) -> Result<Arc<Signaling>, BuildError> {
         let service = turn_signaling_server::Service {
             broker,
             clock: self.clock(),
@@ -215,17 +181,13 @@ impl Parts<'_> {
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;
-        let signaling =
-            Signaling::new(protocols, self.key, service).map_err(|NoDirectory { directory, error }| {
-                BuildError::Reports { directory: directory.display().to_string(), error }
-            })?;
-        Ok(Arc::new(signaling))
+        Signaling::new(protocols, self.key, service).map(Arc::new).map_err(BuildError::Reports)
     }
 
-    fn sfu(&self, broker: Arc<SignalingBroker>) -> Option<Arc<SfuProxy>> {
+    fn sfu(&self, broker: Arc<Shared>) -> Option<Arc<SfuProxy>> {
         let config = self.config.signaling.sfu.as_ref()?;
         let service = turn_sfu_proxy::Service {
-            ttl: broker.ttl,
+            ttl: broker.call_ttl,
             broker,
             clock: self.clock(),
             long_bodies: self.process.long_bodies.clone(),
@@ -292,27 +254,19 @@ impl Parts<'_> {
         relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 
-    fn mint(
-        &self,
-        grant_key: &Arc<GrantKey>,
-        relay: Option<&RestServer>,
-        coturn_meter: Option<&CoturnMeter>,
-    ) -> Mint {
+    fn mint(&self, relay: Option<&RestServer>, coturn_meter: Option<&CoturnMeter>) -> Mint {
         let ice = &self.config.ice;
         // coturn's sessions can be ended only over its command line.
         let coturn = coturn_meter.map(|_| IceSource::Coturn);
+        let relayed = relay.map(|_| IceSource::Relay);
         Mint {
             enabled: ice.enabled,
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
-            cut_here: coturn
-                .into_iter()
-                .chain(relay.map(|_| IceSource::Relay))
-                .chain([IceSource::Sfu])
-                .collect(),
+            cut_here: [coturn, relayed, Some(IceSource::Sfu)].into_iter().flatten().collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
-            grant_key: Arc::clone(grant_key),
+            grant_key: GrantKey::new(self.key),
         }
     }
 

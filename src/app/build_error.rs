@@ -4,6 +4,7 @@ use crate::limit::QuotaError;
 use turn_base::http_client::ClientError;
 use turn_base::random::NoRandomness;
 use turn_relay::ListenError;
+use turn_signaling_server::NoDirectory;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -18,21 +19,12 @@ pub enum BuildError {
     #[error(transparent)]
     Quota(#[from] QuotaError),
     /// The directory of reports cannot be created.
-    #[error("REPORTS_DIR: {directory} cannot be created; check its path and permissions")]
-    Reports {
-        /// The directory.
-        directory: String,
-        /// Why.
-        #[source]
-        error: std::io::Error,
-    },
+    #[error("REPORTS_DIR: {} cannot be created; check its path and permissions", .0.directory.display())]
+    Reports(NoDirectory),
     /// No replica may use the database.
     #[error("{0}")]
     Database(String),
     /// The relay cannot bind its port.
     #[error("RELAY_LISTEN: {0}")]
     Relay(#[from] ListenError),
-    /// The relay's address does not form a URL.
-    #[error("RELAY_LISTEN does not form a turn: URL")]
-    RelayUrl,
 }

@@ -3,29 +3,19 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
-use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
-use crate::config::AlertPercents;
-use crate::config::{Off, PriceConfig, WireFormat};
 use crate::forward::ForwardKey;
 use crate::ice::server::IceServerList;
 use crate::lead::Lead;
-use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
-use crate::live_calls::LiveCalls;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::reference_clock::ReferenceClock;
-use crate::mint::Mint;
 use crate::mint::ending::Ending;
-use crate::mint::token::GrantKey;
-use turn_base::broker::Broker;
 use turn_base::request::bearer::TokenDigest;
 use turn_limits::Bounds;
 use turn_relay::Relay;
@@ -38,13 +28,13 @@ mod build_error;
 mod opening;
 pub mod process;
 mod relay;
-mod signaling;
+mod shared;
 
 pub use bearer::BearerToken;
 pub use build::{build, build_leading};
 pub use build_error::BuildError;
-pub use opening::{BoundTerms, settings_digest, setup};
-use process::Process;
+pub use opening::{bound_assumes, settings_digest, setup};
+pub use shared::Shared;
 
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
@@ -58,16 +48,12 @@ const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_
 
 /// What the handlers and the background tasks share.
 pub struct App {
-    /// What it has had before it led.
-    pub process: Arc<Process>,
+    /// What signaling shares, too.
+    pub shared: Arc<Shared>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,
     /// Checks what other replicas say of the requests that they forward. `None` without `DATABASE_URL`.
     pub forward_key: Option<ForwardKey>,
-    /// Ledger and connections.
-    pub account: Arc<Account>,
-    /// The sources in the order of `ICE_SOURCES`.
-    pub mint: Arc<Mint>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
@@ -78,52 +64,20 @@ pub struct App {
     pub relay: Option<Relay>,
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.
     pub dispatcher: Option<AlertDispatcher>,
-    /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
-    pub auth: Option<Arc<Auth>>,
     /// Programs that mint for their users.
     pub server_keys: ServerKeys,
-    /// The rate limit of each client address, each user and each server key.
-    pub rate_limit: Arc<RateLimit>,
     /// Notices a proxy that is not among `trusted_proxies`.
     pub untrusted_proxies: UntrustedProxies,
-    /// The other wire formats that are served. `DOORS`.
-    pub wire_formats: Vec<WireFormat>,
-    /// What signaling needs of the service.
-    pub broker: Arc<dyn Broker>,
     /// Ends credentials by itself.
     pub ending: Ending,
-    /// The running calls.
-    pub calls: Arc<LiveCalls>,
     /// Signaling: sockets and requests.
     pub signaling: Arc<Signaling>,
-    /// What `SIGNALING` could name, and does not.
-    pub signaling_off: Vec<Off>,
-    /// The life of a credential that is minted for a call.
-    pub call_ttl: Duration,
     /// The proxy of the SFU. `None` unless `SIGNALING` names it.
     pub sfu: Option<Arc<SfuProxy>>,
-    /// Whether the demo page is served.
-    pub is_demo: bool,
-    /// The longest life of a credential, and its life if the request names none.
-    pub ttl_max: Duration,
     /// The ICE servers of a degraded response.
     pub stun: IceServerList,
-    /// How often a client reports an open connection.
-    pub heartbeat: Duration,
-    /// Signs and verifies grant tokens.
-    pub grant_key: Arc<GrantKey>,
     /// Authorizes an app server to report any connection.
     pub reporter_token: Option<TokenDigest>,
-    /// What the bytes cost.
-    pub prices: PriceConfig,
-    /// The parts of the limit that alerts tell. `ALERT_PERCENTS`.
-    pub alert_percents: AlertPercents,
-    /// The assumption behind the published bound.
-    pub bound_terms: BoundTerms,
-    /// Whether Cloudflare bills usage whose count this process does not read.
-    pub bills_unread: bool,
-    /// Whether Cloudflare's count is read without a TURN key, so all TURN bytes of the account count as ours.
-    pub reads_all_keys: bool,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
     /// One permit for each request in progress.
@@ -131,9 +85,9 @@ pub struct App {
 }
 
 impl Deref for App {
-    type Target = Process;
+    type Target = Shared;
 
-    fn deref(&self) -> &Process {
-        &self.process
+    fn deref(&self) -> &Shared {
+        &self.shared
     }
 }

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    BitRate, Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, Rates, Setup,
-    SourceTerms, SpenderTerms, Terms, UsageRules,
+    Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, Rates, Setup, SourceTerms,
+    SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -110,42 +110,29 @@ fn probes(config: &Config) -> bool {
     config.meter.probes && keys.map(|key| key.weight).any(|weight| weight > 0)
 }
 
-/// The assumption behind the published bound: a rate, and how long relaying outlives a credential.
-#[derive(Clone, Debug)]
-pub struct BoundTerms {
-    assumed: BitRate,
-    /// Those of the metered sources.
-    terms: Vec<SourceTerms>,
-}
-
-impl BoundTerms {
-    pub(super) fn of(config: &Config) -> Self {
-        let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
-        let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
-        let terms = metered.map(|source| terms_of(source, config)).collect();
-        Self { assumed: config.budget.liability_rate, terms }
-    }
-
-    /// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, that rate, which counts for this source.
-    /// While the sessions of coturn are not cut, its long tail.
-    pub fn in_words(&self, measured: &MeasuredUsage) -> String {
-        let MeasuredUsage { exceeded, uncut, unprobed, .. } = *measured;
-        let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
-        let Some(until) = in_seconds(&self.terms, tail) else {
-            return "no metered source is configured".into();
-        };
-        let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
-        let assumed = self.assumed;
-        match exceeded {
-            Some(ExceededRate { observed, source }) if observed > assumed => {
-                let is_only = self.terms.iter().all(|terms| terms.source == source);
-                let place = if is_only { String::new() } else { format!(" at {source}") };
-                format!(
-                    "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{believed}"
-                )
-            }
-            _ => format!("{assumed} per grant until {until} after expiry{believed}"),
+/// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
+/// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, that rate, which counts for this source.
+/// While the sessions of coturn are not cut, its long tail.
+pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
+    let MeasuredUsage { exceeded, uncut, unprobed, .. } = *measured;
+    let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
+    let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
+    let terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();
+    let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
+    let Some(until) = in_seconds(&terms, tail) else {
+        return "no metered source is configured".into();
+    };
+    let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
+    let assumed = config.budget.liability_rate;
+    match exceeded {
+        Some(ExceededRate { observed, source }) if observed > assumed => {
+            let is_only = terms.iter().all(|terms| terms.source == source);
+            let place = if is_only { String::new() } else { format!(" at {source}") };
+            format!(
+                "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{believed}"
+            )
         }
+        _ => format!("{assumed} per grant until {until} after expiry{believed}"),
     }
 }
 
@@ -163,7 +150,7 @@ fn in_seconds(terms: &[SourceTerms], tail: impl Fn(&SourceTerms) -> Duration) ->
 mod tests {
     use super::*;
     use crate::config::Environment;
-    use turn_ledger::{Head, Stored, Timestamp};
+    use turn_ledger::{BitRate, Head, Stored, Timestamp};
 
     #[test]
     fn a_count_is_not_stale_because_no_process_ran() {
@@ -194,10 +181,10 @@ mod tests {
             ("COTURN_CLI_PASSWORD", "0123456789abcdef"),
             ("ICE_SOURCES", "coturn"),
         ]);
-        let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
+        let config = Config::from_env(&environment).expect("a valid configuration");
         let measured = |uncut| MeasuredUsage { uncut, ..MeasuredUsage::default() };
-        assert_eq!(terms.in_words(&measured(false)), "2 Mbps per grant until 30 s after expiry");
-        assert_eq!(terms.in_words(&measured(true)), "2 Mbps per grant until 7200 s after expiry");
+        assert_eq!(bound_assumes(&config, &measured(false)), "2 Mbps per grant until 30 s after expiry");
+        assert_eq!(bound_assumes(&config, &measured(true)), "2 Mbps per grant until 7200 s after expiry");
     }
 
     #[test]
@@ -209,23 +196,23 @@ mod tests {
             ("COTURN_SECRET", "0123456789abcdef0123456789abcdef"),
             ("ICE_SOURCES", "cloudflare,coturn"),
         ]);
-        let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
+        let both = Config::from_env(&environment).expect("a valid configuration");
+        let environment = environment.with("ICE_SOURCES", "coturn");
+        let one = Config::from_env(&environment).expect("a valid configuration");
         let observed = BitRate::new(13_600_000);
         // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
         let uncut = MeasuredUsage { observed: Some(observed), uncut: true, ..MeasuredUsage::default() };
-        assert_eq!(terms.in_words(&uncut), "2 Mbps per grant until 7200 s after expiry");
-        let at_coturn = |observed| {
+        assert_eq!(bound_assumes(&both, &uncut), "2 Mbps per grant until 7200 s after expiry");
+        let at_coturn = |config, observed| {
             let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
-            terms.in_words(&MeasuredUsage { exceeded, ..uncut })
+            bound_assumes(config, &MeasuredUsage { exceeded, ..uncut })
         };
         let expected =
             "13.6 Mbps per grant (observed at coturn; 2 Mbps were assumed) until 7200 s after expiry";
-        assert_eq!(at_coturn(observed), expected);
+        assert_eq!(at_coturn(&both, observed), expected);
         // The assumed rate was raised since.
-        assert_eq!(at_coturn(BitRate::new(1)), "2 Mbps per grant until 7200 s after expiry");
-        let one = BoundTerms { terms: terms.terms[1..].to_vec(), ..terms };
-        let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
+        assert_eq!(at_coturn(&both, BitRate::new(1)), "2 Mbps per grant until 7200 s after expiry");
         let expected = "13.6 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry";
-        assert_eq!(one.in_words(&MeasuredUsage { exceeded, ..uncut }), expected);
+        assert_eq!(at_coturn(&one, observed), expected);
     }
 }

@@ -3,12 +3,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::LONG_BODIES;
-use crate::config::{AllowedHosts, AllowedOrigins, Config};
+use crate::config::Config;
 use crate::forward::Forwarder;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::telemetry::log::LostLines;
@@ -18,13 +18,14 @@ use turn_base::body::BODY_OWN;
 use turn_base::clock::Clock;
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::bearer::TokenDigest;
-use turn_base::request::client_addr::TrustedProxies;
 use turn_base::request::id::RequestIds;
 use turn_ledger::Timestamp;
 use turn_limits::MemoryQuota;
 
 /// See the module's description.
 pub struct Process {
+    /// The settings.
+    pub config: Config,
     /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// When the process started.
@@ -33,14 +34,6 @@ pub struct Process {
     pub started_at: Timestamp,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Origins of the pages that may mint, and may read an error.
-    pub origins: AllowedOrigins,
-    /// Hosts that a request may name.
-    pub hosts: AllowedHosts,
-    /// Peers whose headers about the client are read.
-    pub trusted_proxies: TrustedProxies,
-    /// How long a connection may be idle between requests.
-    pub keep_alive: Duration,
     /// Authorizes the operator's routes. Without it they do not exist.
     pub operator_token: Option<TokenDigest>,
     /// Wrong operator and reporter tokens.
@@ -60,7 +53,7 @@ pub struct Process {
 impl Process {
     /// A process that starts now.
     pub fn new(
-        config: &Config,
+        config: Config,
         clock: Arc<dyn Clock>,
         lost_lines: LostLines,
     ) -> Result<Arc<Self>, NoRandomness> {
@@ -68,10 +61,6 @@ impl Process {
         Ok(Arc::new(Self {
             started: clock.instant(),
             started_at: clock.now(),
-            origins: config.access.origins.clone(),
-            hosts: config.access.hosts.clone(),
-            trusted_proxies: config.access.trusted_proxies.clone(),
-            keep_alive: config.server.keep_alive,
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,
@@ -79,6 +68,7 @@ impl Process {
             long_bodies: MemoryQuota::new(BODY_OWN, LONG_BODIES),
             request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),
+            config,
             clock,
             metrics,
         }))

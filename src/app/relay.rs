@@ -73,8 +73,8 @@ pub(super) fn open(
     let (note, secret) = (note(Arc::clone(&broker.metrics)), broker.secret.clone());
     let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note)?;
     let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
-    let server = RestServer::new(vec![url.map_err(|_| BuildError::RelayUrl)?], secret);
-    Ok((relay, server))
+    let url = url.expect("an address and a port form a turn: URL");
+    Ok((relay, RestServer::new(vec![url], secret)))
 }
 
 /// Counts the relay's events in the metrics.
@@ -83,8 +83,8 @@ fn note(metrics: Arc<Metrics>) -> Note {
         Event::Allocations(allocations) => {
             metrics.relay_allocations.set(allocations);
         }
-        Event::Ended(why) => metrics.relay_ends.count(why),
-        Event::Refused(why) => metrics.relay_refusals.count(why),
-        Event::Dropped(why) => metrics.relay_drops.count(why),
+        Event::Ended(why) => metrics.relay_ends.count([why]),
+        Event::Refused(why) => metrics.relay_refusals.count([why]),
+        Event::Dropped(why) => metrics.relay_drops.count([why]),
     })
 }

@@ -12,6 +12,7 @@ use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota};
 use url::Url;
 
+use super::Fault;
 use super::key_set::KeySet;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -51,15 +52,6 @@ struct Known {
     is_failing: bool,
 }
 
-/// Why there is no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoKey {
-    /// The issuer has no such key.
-    Unknown,
-    /// The issuer may have one: it cannot be reached, or the client or all together wait with too many tokens.
-    Unreachable,
-}
-
 /// What to do if the keys cannot be fetched.
 pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
     match error {
@@ -96,17 +88,17 @@ impl IssuerKeys {
         id: Option<&str>,
         bytes: usize,
         client: ClientKey,
-    ) -> Result<DecodingKey, NoKey> {
+    ) -> Result<DecodingKey, Fault> {
         let find = || self.known().keys.find(algorithm, id).cloned();
         if let Some(key) = find() {
             return Ok(key);
         }
         let mut waiting = self.waiting.open(client);
         if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
-            return Err(NoKey::Unreachable);
+            return Err(Fault::KeysUnreachable);
         }
         self.fetch().await;
-        find().ok_or_else(|| if self.known().is_failing { NoKey::Unreachable } else { NoKey::Unknown })
+        find().ok_or_else(|| if self.known().is_failing { Fault::KeysUnreachable } else { Fault::UnknownKey })
     }
 
     /// Fetches the keys at the start and from time to time, until `end`.
@@ -118,10 +110,7 @@ impl IssuerKeys {
                 tokio::time::sleep(pause).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = fetch => {}
-        }
+        end.run_until_cancelled(fetch).await;
     }
 
     /// Fetches the keys, unless the last call is too recent. Waits for a call in progress, which takes 3 s at most.
@@ -146,14 +135,14 @@ impl IssuerKeys {
     async fn call_issuer(&self) {
         match download(&self.client, &self.url).await {
             Ok(keys) => {
-                self.metrics.key_fetches.count("ok");
+                self.metrics.key_fetches.count(["ok"]);
                 if self.known().is_failing {
                     tracing::info!("the keys of AUTH_JWKS_URL can be fetched again");
                 }
                 self.change(|known| (known.keys, known.is_failing) = (Arc::new(keys), false));
             }
             Err(error) => {
-                self.metrics.key_fetches.count(error.outcome());
+                self.metrics.key_fetches.count([error.outcome()]);
                 if !self.known().is_failing {
                     let remedy = keys_remedy(&error);
                     tracing::warn!(
@@ -215,7 +204,7 @@ mod tests {
         assert!(of_one.try_resize(WAITING.client_max));
         assert_eq!(
             find(ONE).await.map(drop),
-            Err(NoKey::Unreachable),
+            Err(Fault::KeysUnreachable),
             "its share is full, and it hears that at once"
         );
         let of_another = find("192.0.2.2");

@@ -28,6 +28,9 @@ pub enum Fault {
     /// No key has its id.
     #[error("no key has its `kid`")]
     UnknownKey,
+    /// The issuer may have its key, but cannot be reached, or the client or all together wait with too many tokens.
+    #[error("the issuer's keys cannot be fetched")]
+    KeysUnreachable,
     /// The signature is wrong.
     #[error("its signature is wrong")]
     Signature,

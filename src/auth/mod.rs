@@ -12,7 +12,7 @@ use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
-use turn_base::broker::Verified;
+use turn_base::broker::{Unverified, Verified};
 use turn_base::clock::Clock;
 
 mod issuer_keys;
@@ -21,7 +21,7 @@ mod key_set;
 pub mod server_keys;
 mod signature;
 
-use issuer_keys::{IssuerKeys, NoKey};
+use issuer_keys::IssuerKeys;
 pub(crate) use issuer_keys::{count_keys, keys_remedy};
 pub use jwt::Fault;
 
@@ -34,21 +34,6 @@ pub struct Auth {
     secret: Option<DecodingKey>,
     keys: Option<Arc<IssuerKeys>>,
     clock: Arc<dyn Clock>,
-}
-
-/// Why a token names no user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoUser {
-    /// The token is not valid.
-    Invalid(Fault),
-    /// The issuer's keys cannot be fetched, so it is not known.
-    KeysUnreachable,
-}
-
-impl From<Fault> for NoUser {
-    fn from(fault: Fault) -> Self {
-        Self::Invalid(fault)
-    }
 }
 
 impl Auth {
@@ -73,7 +58,7 @@ impl Auth {
     }
 
     /// The user of a token that this client sent, and its room.
-    pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, NoUser> {
+    pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, Unverified> {
         if token.len() > SIGN_IN_MAX {
             return Err(Fault::TooLong.into());
         }
@@ -97,16 +82,11 @@ impl Auth {
         }
     }
 
-    async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, NoUser> {
+    async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, Fault> {
         match (header.alg, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),
-            (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm.into()),
-            (algorithm, _, Some(keys)) => {
-                keys.find(algorithm, header.kid.as_deref(), bytes, client).await.map_err(|why| match why {
-                    NoKey::Unknown => Fault::UnknownKey.into(),
-                    NoKey::Unreachable => NoUser::KeysUnreachable,
-                })
-            }
+            (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm),
+            (algorithm, _, Some(keys)) => keys.find(algorithm, header.kid.as_deref(), bytes, client).await,
         }
     }
 }

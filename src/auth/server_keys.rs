@@ -1,4 +1,4 @@
-//! Server keys: programs that mint for their users. Only digests of the keys are in memory, and each is compared in constant time.
+//! Server keys: programs that mint for their users. What is compared are digests of the keys, each in constant time.
 
 use std::fmt;
 
@@ -50,13 +50,7 @@ impl ServerKeys {
     /// The key with this text. All are compared, so the duration does not say which one it is.
     pub fn find(&self, shown: &str) -> Option<&ServerKey> {
         let shown = TokenDigest::of_text(shown);
-        let mut found = None;
-        for key in &self.0 {
-            if key.digest.is(&shown) {
-                found = Some(key);
-            }
-        }
-        found
+        self.0.iter().fold(None, |found, key| if key.digest.is(&shown) { Some(key) } else { found })
     }
 }
 

@@ -141,11 +141,9 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {
 
 /// The name of a header with an address. `Forwarded` has more.
 fn client_header(text: &str) -> Formed<HeaderName> {
-    let parse = |text: &str| text.parse().ok().filter(|name| *name != FORWARDED);
-    form(
-        "X-Forwarded-For, or the name of a header with one address such as X-Real-IP or CF-Connecting-IP",
-        parse,
-    )(text)
+    let expected =
+        "X-Forwarded-For, or the name of a header with one address such as X-Real-IP or CF-Connecting-IP";
+    form(expected, |text| text.parse().ok().filter(|name| *name != FORWARDED))(text)
 }
 
 /// Parses a CIDR, or a bare address as a single host. Clears host bits and converts IPv4-mapped IPv6 to IPv4.

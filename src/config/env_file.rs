@@ -26,16 +26,6 @@ pub(super) enum Fault {
     Other(String),
 }
 
-/// What is wrong with a written value.
-enum Wrong {
-    /// A character that some readers interpret.
-    Special { character: char, has_apostrophe: bool },
-    /// Its quotes do not end.
-    Open,
-    /// Its quotes end before the line does.
-    Behind,
-}
-
 impl EnvFile {
     /// `file`: its name, for messages.
     pub(super) fn parse(text: &str, file: &str) -> Self {
@@ -45,8 +35,8 @@ impl EnvFile {
             let (line, mut after) = split_line(rest);
             if let Some((name, written)) = assignment(line) {
                 let value;
-                (value, after) = read_value(&rest[line.len() - written.len()..]);
-                let value = value.map_err(|wrong| wrong.in_line(number, file));
+                let place = format!("line {number} of {file}");
+                (value, after) = read_value(&rest[line.len() - written.len()..], &place);
                 let lines = rest[..rest.len() - after.len()].lines().zip(number..);
                 let inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
                 let end = inside.first().map(|(_, line)| {
@@ -91,25 +81,15 @@ impl EnvFile {
     }
 }
 
-impl Wrong {
-    fn in_line(self, number: usize, file: &str) -> Fault {
-        let place = format!("line {number} of {file}");
-        match self {
-            Self::Special { character, has_apostrophe } => {
-                let quotes = if has_apostrophe {
-                    "\"double quotes\" around the value, and a backslash before each \" $ \\ and ` in it"
-                } else {
-                    "'single quotes' around the value"
-                };
-                let found = described(character);
-                Fault::Quotes(format!("expected {quotes}, because {place} has {found} outside of them"))
-            }
-            Self::Open => Fault::Other(format!("expected an end of the quotes that {place} opens")),
-            Self::Behind => {
-                Fault::Other(format!("expected nothing but a comment behind the quotes that {place} opens"))
-            }
-        }
-    }
+/// The fault of a value with a character that some readers interpret.
+fn special(character: char, has_apostrophe: bool, place: &str) -> Fault {
+    let quotes = if has_apostrophe {
+        "\"double quotes\" around the value, and a backslash before each \" $ \\ and ` in it"
+    } else {
+        "'single quotes' around the value"
+    };
+    let found = described(character);
+    Fault::Quotes(format!("expected {quotes}, because {place} has {found} outside of them"))
 }
 
 fn described(character: char) -> &'static str {
@@ -147,38 +127,43 @@ fn setting_inside((line, number): (&str, usize)) -> Option<(&str, usize)> {
 }
 
 /// Reads the value at the beginning of a text, and returns what is behind its last line.
-fn read_value(written: &str) -> (Result<String, Wrong>, &str) {
+fn read_value<'a>(written: &'a str, place: &str) -> (Result<String, Fault>, &'a str) {
     let (line, after) = split_line(written);
     let start = written.trim_start_matches([' ', '\t']);
     let closed = match start.as_bytes().first() {
         Some(b'\'') => start[1..].split_once('\'').map(|(value, behind)| (Ok(value.to_owned()), behind)),
-        Some(b'"') => in_double_quotes(&start[1..]),
-        _ => return (without_quotes(line), after),
+        Some(b'"') => in_double_quotes(&start[1..], place),
+        _ => return (without_quotes(line, place), after),
     };
-    let Some((value, behind)) = closed else { return (Err(Wrong::Open), after) };
+    let Some((value, behind)) = closed else {
+        return (Err(Fault::Other(format!("expected an end of the quotes that {place} opens"))), after);
+    };
     let (behind, after) = split_line(behind);
-    let is_alone = without_comment(behind).trim().is_empty();
-    (if is_alone { value } else { Err(Wrong::Behind) }, after)
+    if without_comment(behind).trim().is_empty() {
+        return (value, after);
+    }
+    let expected = format!("expected nothing but a comment behind the quotes that {place} opens");
+    (Err(Fault::Other(expected)), after)
 }
 
 /// The value up to the closing quote, and what is behind it. `None` if nothing closes it.
-fn in_double_quotes(text: &str) -> Option<(Result<String, Wrong>, &str)> {
-    let (mut value, mut special) = (String::new(), None);
+fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, Fault>, &'a str)> {
+    let (mut value, mut found) = (String::new(), None);
     let mut characters = text.char_indices();
     loop {
         match characters.next()? {
             (at, '"') => {
                 let has_apostrophe = text[..at].contains('\'');
-                let wrong = special.map(|character| Wrong::Special { character, has_apostrophe });
-                return Some((wrong.map_or(Ok(value), Err), &text[at + 1..]));
+                let fault = found.map(|character| special(character, has_apostrophe, place));
+                return Some((fault.map_or(Ok(value), Err), &text[at + 1..]));
             }
             (_, '\\') => match characters.next()?.1 {
                 escaped @ ('"' | '\\' | '$' | '`') => value.push(escaped),
-                _ => special = Some('\\'),
+                _ => found = Some('\\'),
             },
             (_, character) => {
                 if matches!(character, '$' | '`') {
-                    special = Some(character);
+                    found = Some(character);
                 }
                 value.push(character);
             }
@@ -186,18 +171,15 @@ fn in_double_quotes(text: &str) -> Option<(Result<String, Wrong>, &str)> {
     }
 }
 
-fn without_quotes(line: &str) -> Result<String, Wrong> {
+fn without_quotes(line: &str, place: &str) -> Result<String, Fault> {
     let value = without_comment(line).trim();
-    let is_special = |c: char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
-    let wrong = |character| Wrong::Special { character, has_apostrophe: value.contains('\'') };
-    // A comment for dotenvy, and a part of the value for a shell.
-    if value.starts_with('#') {
-        return Err(wrong('#'));
+    let is_special = |c: &char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
+    // At the beginning a comment for dotenvy, and a part of the value for a shell.
+    let found = if value.starts_with('#') { Some('#') } else { value.chars().find(is_special) };
+    match found {
+        Some(character) => Err(special(character, value.contains('\''), place)),
+        None => Ok(value.to_owned()),
     }
-    value
-        .find(is_special)
-        .and_then(|at| value[at..].chars().next())
-        .map_or(Ok(value.to_owned()), |c| Err(wrong(c)))
 }
 
 /// A comment begins with # behind a space.

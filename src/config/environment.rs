@@ -28,6 +28,7 @@ pub struct Environment {
     lines: BTreeMap<String, String>,
     /// Problems with the env file, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
+    /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
 }
 
@@ -42,7 +43,7 @@ impl Environment {
             text => environment.add_file(text, path),
         }
         environment.add_process(std::env::vars_os());
-        environment.with_terminal(io::stdout().is_terminal())
+        environment
     }
 
     /// The process's variables with these names; no file is read.
@@ -50,7 +51,7 @@ impl Environment {
         let mut environment = Self::from_pairs::<String, String>([]);
         environment
             .add_process(std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known)));
-        environment.with_terminal(io::stdout().is_terminal())
+        environment
     }
 
     /// Only these variables; standard output is not a terminal. For tests.
@@ -65,13 +66,6 @@ impl Environment {
         let mut environment = Self::from_pairs::<String, String>([]);
         environment.add_file(Ok(text.to_owned()), Path::new(DOTENV));
         environment
-    }
-
-    /// Sets whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
-    #[must_use]
-    pub fn with_terminal(mut self, is_terminal: bool) -> Self {
-        self.is_terminal = is_terminal;
-        self
     }
 
     /// Sets a variable.
@@ -127,6 +121,7 @@ impl Environment {
     }
 
     fn add_process(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
+        self.is_terminal = io::stdout().is_terminal();
         for (name, value) in variables {
             let value = value.into_string().map_err(|_| Fault::Other("expected UTF-8 text".into()));
             if let Ok(name) = name.into_string() {

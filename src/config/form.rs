@@ -105,6 +105,18 @@ pub(super) fn identifier(length_max: usize) -> impl Fn(&str) -> Formed<String> {
     form(expected, move |text| parse_identifier(text).filter(|text| text.len() <= length_max))
 }
 
+/// Entries between commas or on lines of their own. No message contains an entry.
+pub(super) fn entries<T>(
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> impl Fn(&str) -> Formed<Vec<T>> {
+    move |text| {
+        let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+        let wrong = |number: u32| format!("expected {expected}, found another form in entry {number}");
+        entries.zip(1..).map(|(entry, number)| parse(entry).ok_or_else(|| wrong(number))).collect()
+    }
+}
+
 /// The name of a header.
 pub(super) fn header(text: &str) -> Formed<HeaderName> {
     parsed("the name of a header")(text)

@@ -5,23 +5,16 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use reqwest::Method;
 
-use super::form::{form, is_plain, one_of, seconds};
+use super::form::{form, is_plain, seconds};
 use super::settings::Settings;
 use crate::ice::http_ice::HttpIce;
 use turn_base::http_client::ProviderClient;
 use turn_base::web_url::WebhookUrl;
 
 /// The methods of known providers.
-const METHODS: &[(&str, Verb)] = &[("GET", Verb::Get), ("POST", Verb::Post), ("PUT", Verb::Put)];
+const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::PUT];
 /// The longest value of the header, in bytes.
 const AUTHORIZATION_MAX: usize = 4_096;
-
-#[derive(Clone, Copy)]
-enum Verb {
-    Get,
-    Post,
-    Put,
-}
 
 /// The request, and how long the credentials live. Its `Debug` form shows only method and host of the request.
 #[derive(Clone, Debug)]
@@ -40,11 +33,9 @@ impl HttpIceConfig {
     /// `None` without a URL.
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = settings.webhook("HTTP_ICE_URL", "the credentials");
-        let method = match settings.get("HTTP_ICE_METHOD", "GET", one_of(METHODS)) {
-            Verb::Get => Method::GET,
-            Verb::Post => Method::POST,
-            Verb::Put => Method::PUT,
-        };
+        let known =
+            |text: &str| METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
+        let method = settings.get("HTTP_ICE_METHOD", "GET", form("GET, POST or PUT", known));
         let authorization =
             settings.secret("HTTP_ICE_AUTHORIZATION", form(AUTHORIZATION, parse_authorization));
         let life = settings.money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));

@@ -206,11 +206,9 @@ pub struct RelayConfig {
 impl RelayConfig {
     /// Also read if `ICE_SOURCES` does not name the relay, so that mistakes are found early.
     fn read(settings: &mut Settings<'_>) -> Self {
-        let socket = form(
-            "address:port on loopback or a private network, such as 127.0.0.1:3478 or [fd00::1]:3478",
-            parse_listen,
-        );
-        let listen = settings.get("RELAY_LISTEN", "127.0.0.1:3478", socket);
+        let expected =
+            "address:port on loopback or a private network, such as 127.0.0.1:3478 or [fd00::1]:3478";
+        let listen = settings.get("RELAY_LISTEN", "127.0.0.1:3478", form(expected, parse_listen));
         Self { listen, public_ip: listen.ip() }
     }
 }

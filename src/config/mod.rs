@@ -44,7 +44,6 @@ pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
 pub use server_keys::{ServerKeyConfig, ServerKeysConfig};
 pub use signaling::SignalingConfig;
-pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
@@ -134,22 +133,13 @@ impl Config {
 
     /// Refuses what another setting overrules, because it would not be in force as it was written.
     fn refuse_overruled(&self, settings: &mut Settings<'_>) {
-        let refused = [
-            (
-                self.signaling.ttl > self.ice.ttl_max,
-                "SIGNALING_TTL_SECONDS",
-                "expected at most the value of TURN_TTL_SECONDS",
-            ),
-            (
-                self.usage.claims_per_client < self.usage.estimated_rate,
-                "CLAIMS_MBPS_PER_CLIENT",
-                "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION",
-            ),
-        ];
-        for (is_overruled, name, expected) in refused {
-            if is_overruled && settings.is_set(name) {
-                settings.refuse(name, expected);
-            }
+        if self.signaling.ttl > self.ice.ttl_max && settings.is_set("SIGNALING_TTL_SECONDS") {
+            settings.refuse("SIGNALING_TTL_SECONDS", "expected at most the value of TURN_TTL_SECONDS");
+        }
+        let takes_too_few = self.usage.claims_per_client < self.usage.estimated_rate;
+        if takes_too_few && settings.is_set("CLAIMS_MBPS_PER_CLIENT") {
+            let expected = "expected at least the value of ESTIMATED_MBPS_PER_CONNECTION";
+            settings.refuse("CLAIMS_MBPS_PER_CLIENT", expected);
         }
     }
 

@@ -19,11 +19,6 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// The problems in printing order.
-    pub fn problems(&self) -> &[ConfigProblem] {
-        &self.problems
-    }
-
     fn lines(&self) -> Vec<String> {
         self.problems.iter().map(ToString::to_string).chain(self.hints.iter().cloned()).collect()
     }

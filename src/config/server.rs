@@ -88,7 +88,7 @@ pub fn reachable(listener: SocketAddr) -> SocketAddr {
 
 impl LogConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let by_default = if settings.is_terminal() { "text" } else { "json" };
+        let by_default = if settings.environment.is_terminal { "text" } else { "json" };
         let directives = form("log directives such as info or turn_broker=debug,warn", |text| {
             text.parse::<Targets>().ok().map(|_| text.to_owned())
         });
@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn the_log_is_text_on_a_terminal_unless_it_is_set() {
         for (written, format) in [("", LogFormat::Text), ("json", LogFormat::Json)] {
-            let environment = Environment::from_pairs([("LOG_FORMAT", written)]).with_terminal(true);
+            let mut environment = Environment::from_pairs([("LOG_FORMAT", written)]);
+            environment.is_terminal = true;
             assert_eq!(Config::from_env(&environment).unwrap().log.format, format);
         }
     }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::access::AccessConfig;
 use super::budget::gb_above_zero;
-use super::form::{Formed, form, is_quoted, number};
+use super::form::{Formed, entries, form, is_quoted, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
@@ -42,7 +42,7 @@ pub struct ServerKeyConfig {
 impl ServerKeysConfig {
     /// `access`: the other tokens, which no key may repeat.
     pub(super) fn read(settings: &mut Settings<'_>, access: &AccessConfig) -> Self {
-        let keys = settings.secret("SERVER_KEYS", parse_list).unwrap_or_default();
+        let keys = settings.secret("SERVER_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
         let requests = settings.get("SERVER_KEY_REQUESTS", "1000", number(1..=1_000_000));
         if let Some(expected) = contradiction(&keys, access) {
             settings.refuse("SERVER_KEYS", expected);
@@ -89,15 +89,6 @@ fn parse_limit(text: &str) -> Formed<(Label, ByteCount)> {
         Some((Label::new(name.trim())?, gb_above_zero(limit.trim()).ok()?))
     };
     form("NAME=GB with GB above 0, at most 1000000", parse)(text)
-}
-
-/// Entries between commas or on lines of their own.
-fn parse_list(text: &str) -> Formed<Vec<ServerKeyConfig>> {
-    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
-    let parse = |(entry, number): (&str, u32)| {
-        parse_key(entry).ok_or_else(|| format!("expected {ENTRY}, found another form in entry {number}"))
-    };
-    entries.zip(1..).map(parse).collect()
 }
 
 /// What an entry looks like.

@@ -21,7 +21,7 @@ const EXAMPLE_MARK: &str = "example-only";
 
 /// Reads settings, and collects problems and warnings.
 pub(super) struct Settings<'a> {
-    environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     /// Every setting that was read, set or not.
     pub(super) names: Names,
     /// Whether the next one limits what is spent.
@@ -157,11 +157,6 @@ impl<'a> Settings<'a> {
         let has_file =
             read.is_some_and(|read| read.is_secret) && self.environment.is_set(&Setting::file(name));
         has_file || self.environment.is_set(name)
-    }
-
-    /// Whether standard output is a terminal.
-    pub(super) fn is_terminal(&self) -> bool {
-        self.environment.is_terminal
     }
 
     /// Records a problem for the missing setting if only the other is set.

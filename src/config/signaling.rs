@@ -10,7 +10,7 @@ use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, path, seconds, switch, visible};
 use super::settings::Settings;
-use super::signaling_modules::{MODULES, Module, Off, is_of_module};
+use super::signaling_modules::{MODULES, Module, is_of_module};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
 
 /// The longest `PEERJS_KEY`, in bytes.
@@ -90,10 +90,16 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
-    /// The modules that are off.
-    pub fn off(&self) -> Vec<Off> {
-        let off = MODULES.iter().filter(|(_, module)| self.path(*module).is_none());
-        off.map(|(name, module)| (*name, module.paths())).collect()
+    /// The first path of the module `name` by default, and the one that is served; `None` if it is off.
+    pub fn paths_of(&self, name: &str) -> Option<(&'static str, &str)> {
+        let (_, module) = MODULES.iter().find(|(known, _)| *known == name)?;
+        Some((module.paths().first()?, self.path(*module)?))
+    }
+
+    /// The module that would serve `path` if it were on.
+    pub fn off_at(&self, path: &str) -> Option<&'static str> {
+        let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));
+        off.map(|(name, _)| *name)
     }
 }
 
@@ -231,11 +237,11 @@ mod tests {
                 "yjs at wss://turn.example/base/yjs",
             ]
         );
-        let off = config.signaling.off();
-        assert_eq!(off.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["reports"]);
+        assert_eq!(config.signaling.off_at("/api/debugInfo"), Some("reports"));
+        assert_eq!(config.signaling.off_at("/yjs"), None);
         let none = load([]).signaling;
         assert!(none.addresses(base).is_empty());
-        assert_eq!(none.off().len(), 7);
-        assert!(none.off().contains(&("yjs", &["/yjs"])));
+        assert_eq!(none.off_at("/yjs/room-1"), Some("yjs"));
+        assert_eq!(none.off_at("/yjs-1"), None);
     }
 }

@@ -19,9 +19,6 @@ pub(super) const MODULES: &[(&str, Module)] = &[
     ("reports", Module::Reports),
 ];
 
-/// A module that is off: its name, and the paths that it would have, each with all below it.
-pub type Off = (&'static str, &'static [&'static str]);
-
 impl Module {
     /// The paths, the one that clients are given first.
     pub(super) const fn paths(self) -> &'static [&'static str] {
@@ -42,6 +39,12 @@ impl Module {
         }
     }
 
+    /// Whether `path` is one of its usual paths, or below one.
+    pub(super) fn serves(self, path: &str) -> bool {
+        let is_at_or_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.paths().iter().any(|above| path.strip_prefix(above).is_some_and(is_at_or_below))
+    }
+
     /// Whether a setting chooses the paths.
     const fn has_chosen_paths(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
@@ -53,13 +56,7 @@ impl Module {
     }
 }
 
-/// Whether `path` is `above`, or below it.
-pub fn is_at_or_below(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// Whether `path` belongs to a module whose paths no setting changes.
 pub(super) fn is_of_module(path: &str) -> bool {
-    let fixed = MODULES.iter().filter(|(_, module)| !module.has_chosen_paths());
-    fixed.flat_map(|(_, module)| module.paths()).any(|above| is_at_or_below(path, above))
+    MODULES.iter().any(|(_, module)| !module.has_chosen_paths() && module.serves(path))
 }

@@ -69,7 +69,7 @@ fn every_known_variable_is_parsed() {
     let names = known.iter().map(|name| name.name);
     let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
     let errors = Config::from_env(&environment).unwrap_err();
-    let mut reported: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
+    let mut reported: Vec<&str> = errors.problems.iter().map(|problem| &*problem.variable).collect();
     reported.dedup();
     let mut names: Vec<&str> = names.collect();
     names.sort_unstable();

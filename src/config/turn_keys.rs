@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use super::form::{Formed, IDENTIFIER_MAX, identifier, is_quoted, parse_identifier, parse_number, token};
+use super::form::{IDENTIFIER_MAX, entries, identifier, is_quoted, parse_identifier, parse_number, token};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::KeyName;
@@ -32,7 +32,7 @@ pub struct TurnKeyConfig {
 pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
     let id = settings.money().optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
     let token = settings.secret("CLOUDFLARE_TURN_API_TOKEN", token);
-    let listed = settings.secret("CLOUDFLARE_TURN_KEYS", parse_list).unwrap_or_default();
+    let listed = settings.secret("CLOUDFLARE_TURN_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
     settings.both_or_neither("CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN");
     let pair = id.zip(token);
     let pair = pair.map(|(id, token)| TurnKeyConfig { name: KeyName::DEFAULT, id, token, weight: 1 });
@@ -60,15 +60,6 @@ fn contradiction(keys: &[TurnKeyConfig]) -> Option<String> {
         return None;
     };
     Some(expected.to_owned())
-}
-
-/// Entries between commas or on lines of their own.
-fn parse_list(text: &str) -> Formed<Vec<TurnKeyConfig>> {
-    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
-    let parse = |(entry, number): (&str, u32)| {
-        parse_key(entry).ok_or_else(|| format!("expected {ENTRY}, found another form in entry {number}"))
-    };
-    entries.zip(1..).map(parse).collect()
 }
 
 /// What an entry looks like.
@@ -114,7 +105,7 @@ mod tests {
     fn there_are_16_keys_at_most() {
         let list =
             |count: usize| (0..count).map(|n| format!("k{n}=id{n}:hush")).collect::<Vec<_>>().join(",");
-        let contradiction = |count| contradiction(&parse_list(&list(count)).unwrap());
+        let contradiction = |count| contradiction(&entries(ENTRY, parse_key)(&list(count)).unwrap());
         assert_eq!(contradiction(16), None);
         assert_eq!(contradiction(17).unwrap(), "expected at most 16 keys, found 17");
     }
@@ -122,7 +113,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_problem_contains_a_part_of_an_entry(text in "[a-z]{0,3}[=:,]?hush[A-Z0-9=:, ]{0,30}(:9x)?") {
-            if let Err(expected) = parse_list(&text) {
+            if let Err(expected) = entries(ENTRY, parse_key)(&text) {
                 prop_assert!(!expected.contains("hush"), "{expected}");
             }
         }

@@ -125,7 +125,7 @@ impl Forwarder {
             Ok(Found::Response(response)) => Ok(response),
             Ok(Found::Here(router)) => Ok(here(router, request).await),
             Err(outcome) => {
-                self.metrics.forwarded.count(outcome);
+                self.metrics.forwarded.count([outcome]);
                 Err(ApiError::no_leader())
             }
         }
@@ -193,7 +193,7 @@ impl Forwarder {
                 let may_refuse = !is_safe || !*self.is_silent.borrow();
                 match asked {
                     Ok(response) if may_refuse || response.status() != StatusCode::SERVICE_UNAVAILABLE => {
-                        self.metrics.forwarded.count("answered");
+                        self.metrics.forwarded.count(["answered"]);
                         return Ok(Found::Response(response));
                     }
                     Err(Failure::Sent) if !is_safe => return Err("sent"),
@@ -204,7 +204,7 @@ impl Forwarder {
             }
             self.look.notify_one();
             if !std::mem::replace(&mut is_held, true) {
-                self.metrics.forwarded.count("held");
+                self.metrics.forwarded.count(["held"]);
             }
             tokio::select! {
                 () = changed(&mut target) => is_lost = false,

@@ -14,9 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::answer;
-use super::recognised::Recognised;
 use super::refusals::too_many_of_server;
-use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
+use super::server_mint::{Recognised, ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
@@ -159,8 +158,9 @@ async fn mint<T: Serialize>(
     let (parts, sent) = request.into_parts();
     let key = server_key(app, &parts)?;
     let request = Request::from_parts(parts.clone(), sent);
-    let asked =
-        read_json::<CloudflareMintRequest>(request).await.and_then(|asked| asked.checked(app.ttl_max));
+    let asked = read_json::<CloudflareMintRequest>(request)
+        .await
+        .and_then(|asked| asked.checked(app.config.ice.ttl_max));
     let recognised: Recognised = for_server(app, key, asked, &parts);
     let mut response = answer(app, recognised, body).await;
     if response.status() == StatusCode::OK {

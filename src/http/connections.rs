@@ -120,7 +120,8 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
-    let too_many = |message| ApiError::too_many("Too many open connections", message, app.heartbeat * 3);
+    let too_many =
+        |message| ApiError::too_many("Too many open connections", message, app.config.usage.heartbeat * 3);
     let opened = opened.map_err(|error| match error {
         OpenError::GrantExpired | OpenError::GrantRenewed => ApiError::invalid_grant(),
         OpenError::GrantRevoked => ApiError::grant_revoked(),
@@ -270,7 +271,7 @@ fn checked_id(id: &str) -> Result<&str, ApiError> {
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {
-    ConnectionBody { connection_id, heartbeat_seconds: app.heartbeat.as_secs() }
+    ConnectionBody { connection_id, heartbeat_seconds: app.config.usage.heartbeat.as_secs() }
 }
 
 impl ConnectionRequest {

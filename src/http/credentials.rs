@@ -12,10 +12,10 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::mint_request::{MintQuery, recognise};
-use super::recognised::Recognised;
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;
+use super::server_mint::Recognised;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;

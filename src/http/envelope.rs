@@ -21,6 +21,7 @@ use super::head;
 use super::request_log::{self, Minted, RequestHead};
 use super::wire_formats;
 use crate::app::App;
+use crate::app::process::Process;
 use crate::forward::{CountedSocket, FORWARDED};
 use crate::mint::DegradedReason;
 use crate::telemetry::metrics::{Metrics, RequestLabels};
@@ -66,7 +67,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let mut response = match head::refuse(&request, route, &app.hosts) {
+    let mut response = match head::refuse(&request, route, &app.config.access.hosts) {
         Some(refused) => refused,
         // The next leader answers it. What this process would change now, it might not write.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
@@ -74,16 +75,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         None => next.run(request).await,
     };
-    if wire_formats::is_matrix(route)
-        && let Some(mut error) = error_of(&mut response)
-    {
-        wire_formats::add_errcode(&mut error, response.status(), response.headers());
-        response.extensions_mut().insert(error);
-    }
-    if cloudflare_door::is_of_cloudflare(route)
-        && let Some(mut error) = error_of(&mut response)
-    {
-        cloudflare_door::add_errors(&mut error, response.status());
+    if let Some(mut error) = error_of(&mut response) {
+        if wire_formats::is_matrix(route) {
+            wire_formats::add_errcode(&mut error, response.status(), response.headers());
+        } else if cloudflare_door::is_of_cloudflare(route) {
+            cloudflare_door::add_errors(&mut error, response.status());
+        }
         response.extensions_mut().insert(error);
     }
     let mut response = finish(response, &request_id);
@@ -187,9 +184,10 @@ fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     app.draining.load(Ordering::Relaxed) && is_refused
 }
 
-fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
+/// The client's address, as the first proxy that is not trusted says.
+pub(super) fn client_addr(process: &Process, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(app.trusted_proxies.client_of(peer.ip(), request.headers()))
+    Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))
 }
 
 /// The kind of a route, by who calls it.
@@ -206,16 +204,8 @@ fn kind_of(method: &str, route: &str) -> &'static str {
 
 /// The method as a metric label from a closed set: a client can send any method.
 pub(super) fn known_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        _ => "other",
-    }
+    let known = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! replicas of its ledger.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -13,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{AppState, JsonResult};
+use crate::app::process::Process;
 use crate::forward::PROOF;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
@@ -37,9 +37,9 @@ pub struct HealthBody {
 }
 
 impl HealthBody {
-    pub(super) fn new(uptime: Duration, role: Option<&'static str>) -> Self {
-        let version = env!("CARGO_PKG_VERSION");
-        Self { status: "ok", uptime_seconds: uptime.as_secs(), version, role }
+    pub(super) fn of(process: &Process, role: Option<&'static str>) -> Self {
+        let uptime = process.clock.instant().saturating_duration_since(process.started);
+        Self { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION"), role }
     }
 }
 
@@ -84,8 +84,7 @@ fn provider_schema() -> RefOr<Schema> {
     responses((status = 200, description = "The process is alive.", body = HealthBody))
 )]
 pub async fn get_health(app: AppState) -> Json<HealthBody> {
-    let uptime = app.clock.instant().saturating_duration_since(app.started);
-    Json(HealthBody::new(uptime, app.lead.as_ref().map(|_| "leader")))
+    Json(HealthBody::of(&app, app.lead.as_ref().map(|_| "leader")))
 }
 
 /// Checks that the process can serve.

@@ -52,9 +52,11 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     if measured.unprobed && app.cloudflare_meter.as_ref().is_some_and(|meter| meter.api.knows_keys()) {
         found.push(Fault::NoProbe.found(""));
     }
-    if app.bills_unread {
+    let has_keys = app.config.ice.cloudflare.is_some();
+    let is_read = app.config.meter.analytics.is_some();
+    if has_keys && !is_read && app.config.ice.sources.contains(&IceSource::Cloudflare) {
         found.push(Fault::NoAnalytics.found("It is not read, so usage is estimated from reports only."));
-    } else if app.reads_all_keys {
+    } else if is_read && !has_keys {
         found.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
     }
     if let Some(failure) = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown().failure.clone()) {
@@ -69,7 +71,7 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
         found.push(Fault::MintingOff.found("TURN_ENABLED is false."));
     }
     if let Some(Unread { forwarded, of, peer }) = app.untrusted_proxies.seen() {
-        let header = &app.trusted_proxies.client_header;
+        let header = &app.config.access.trusted_proxies.client_header;
         found.push(Fault::ProxyNotTrusted.found(format!(
             "{forwarded} of the last {of} requests for credentials had the header {header}, which was not read because it came from {peer}."
         )));

@@ -149,7 +149,8 @@ fn member_of(id: &MemberId, member: &Member) -> MemberBody {
 )]
 pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
     let mut calls = app.calls.in_room(&room);
-    calls.retain(|(call, _)| can_end(call.protocol));
+    // Clients of P2PCF hold no socket that could be closed.
+    calls.retain(|(call, _)| call.protocol != ProtocolName::P2pcf);
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
     // Sessions of the SFU without media are no members of a call.
@@ -163,11 +164,6 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let ended =
         |(call, members): (CallName, usize)| EndedCallBody { protocol: call.protocol.as_str(), members };
     Ok(Json(EndedRoomBody { room, ended: calls.into_iter().map(ended).collect(), revoked }))
-}
-
-/// Whether rooms of this protocol can be ended. Clients of P2PCF hold no socket that could be closed.
-fn can_end(protocol: ProtocolName) -> bool {
-    protocol != ProtocolName::P2pcf
 }
 
 /// The beginning of a room's SHA-256 for the log, because its name may be all that one needs to join it.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use crate::app::App;
-use crate::telemetry::log::LostLines;
+use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
 use turn_base::error::ApiError;
 use turn_ledger::Timestamp;
@@ -16,18 +16,14 @@ use turn_ledger::Timestamp;
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
-    rendered(&app.metrics, &figures(&app))
-}
-
-fn figures(app: &App) -> ScrapedFigures {
     for key in app.server_keys.iter() {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
     let mut now = ScrapedFigures::default();
-    add_budget(app, &mut now);
-    add_service(app, &mut now);
-    now
+    add_budget(&app, &mut now);
+    add_service(&app, &mut now);
+    rendered(&app.metrics, &now)
 }
 
 /// Adds gauges, each with its help and its value.
@@ -60,13 +56,13 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
             lag.unwrap_or_default().as_secs();
         frozen "1 while the operator has stopped minting" u64::from(snapshot.frozen);
         grants_live "Live credentials of all sources, tail included" snapshot.live_grants;
-        grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" from_usize(ended);
-        spender_rows "Sums by spender of credentials that have left the table, 50,000 at most" from_usize(rows);
+        grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" ended;
+        spender_rows "Sums by spender of credentials that have left the table, 50,000 at most" rows;
         spenders_folded "Such sums that lost their name since the start, because there were too many" folded;
         unknown_bytes "Bytes of this period that a provider counted under unknown identifiers" snapshot.unknown_bytes.get();
         connections_open
             "Open connections, 200,000 at most; 0 while credentials are minted: no client reports"
-            from_usize(snapshot.open_connections);
+            snapshot.open_connections;
     }
 }
 
@@ -76,32 +72,27 @@ fn add_service(app: &App, now: &mut ScrapedFigures) {
     let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
     gauges! { now;
-        signaling_sockets "Open signaling sockets, 4,096 at most" from_usize(app.signaling.sockets());
-        sfu_sessions "Sessions of the SFU, 8,192 at most" from_usize(sfu_sessions);
-        sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" from_usize(sfu_tracks);
-        rate_limit_clients "Clients with their own row in the rate limiter" from_usize(app.rate_limit.clients());
+        signaling_sockets "Open signaling sockets, 4,096 at most" app.signaling.sockets();
+        sfu_sessions "Sessions of the SFU, 8,192 at most" sfu_sessions;
+        sfu_pulled_tracks "Tracks and data channels that sessions of the SFU pull" sfu_tracks;
+        rate_limit_clients "Clients with their own row in the rate limiter" app.rate_limit.clients();
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
         provider_up "0 while the provider does not mint" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;
         ledger_failing "1 while the ledger cannot be written" u64::from(!app.account.is_writable());
         epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;
     }
-    add_process(now, app.started_at, app.account.holds_lease(), &app.lost_lines);
+    add_process(now, app, app.account.holds_lease());
     now.counter("pool_handed_out", "Credentials minted ahead and issued", pool.handed_out);
     now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
 }
 
 /// What a standby knows, too.
-pub(super) fn add_process(
-    now: &mut ScrapedFigures,
-    started_at: Timestamp,
-    leads: bool,
-    lost_lines: &LostLines,
-) {
-    now.process_start(seconds(started_at));
+pub(super) fn add_process(now: &mut ScrapedFigures, process: &Process, leads: bool) {
+    now.process_start(seconds(process.started_at));
     gauges! { now;
         leads "1 while this replica leads, and without `DATABASE_URL`" u64::from(leads);
-        log_lines_lost "Log lines dropped because the reader was too slow" lost_lines.count();
+        log_lines_lost "Log lines dropped because the reader was too slow" process.lost_lines.count();
     }
 }
 
@@ -114,8 +105,4 @@ pub(super) fn rendered(metrics: &Metrics, now: &ScrapedFigures) -> Result<Respon
 /// Seconds since 1970.
 fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_secs()).unwrap_or(0)
-}
-
-fn from_usize(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

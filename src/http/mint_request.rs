@@ -16,14 +16,14 @@ use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
-use super::recognised::Recognised;
 use super::refusals::{grant_limit_reached, too_many_mints};
-use super::server_mint::{ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
+use super::server_mint::{Recognised, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::Allowance;
 use crate::mint::MintRequest;
+use turn_base::broker::Broker;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
@@ -74,13 +74,13 @@ type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 /// Finds out what the request asks for, and takes it out of its allowance.
 pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
-    app.untrusted_proxies.note(forwarded_unread_from(app, request));
+    app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
     match shown_key(app, &request.headers, &request.uri) {
         ShownKey::None => {}
         ShownKey::Right(key) => {
             let named = query.and_then(|query| {
-                let ttl = accepted_life(query.ttl, app.ttl_max)?;
+                let ttl = accepted_life(query.ttl, app.config.ice.ttl_max)?;
                 let user = named_user(request.uri.query())?;
                 Ok(ServerMint { ttl, user, label: query.label, region: accepted_region(app, query.region)? })
             });
@@ -100,7 +100,7 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
     let spender = spender.known();
     let asked = match standing {
         Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
-            let ttl = accepted_life(ttl, app.ttl_max)?;
+            let ttl = accepted_life(ttl, app.config.ice.ttl_max)?;
             let region = accepted_region(app, region)?;
             let trace = request.extensions.get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
@@ -128,15 +128,13 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
     let is_signed_in = |row: &GrantRow| {
         row.spender.as_ref().is_some_and(|spender| spender.user.is_some() || spender.server.is_some())
     };
-    let is_allowed = |row: Option<&GrantRow>| match &app.auth {
-        None => true,
-        Some(auth) => row.is_some_and(|row| !auth.config.required || is_signed_in(row)),
+    let is_required = app.needs_sign_in();
+    let is_allowed = |row: Option<&GrantRow>| {
+        app.auth.is_none() || row.is_some_and(|row| !is_required || is_signed_in(row))
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok((None, Some(Arc::new(right)))),
-        None if app.auth.as_ref().is_some_and(|auth| auth.config.required) => {
-            Err(ApiError::no_token("a token of your sign-in"))
-        }
+        None if is_required => Err(ApiError::no_token("a token of your sign-in")),
         None => Ok((None, None)),
     }
 }
@@ -144,7 +142,7 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
 /// The request's peer, if the request has a `CLIENT_ADDRESS_HEADER` that is not read because the peer is not among `TRUSTED_PROXIES`.
 fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    let proxies = &app.trusted_proxies;
+    let proxies = &app.config.access.trusted_proxies;
     let is_unread = request.headers.contains_key(&proxies.client_header) && !proxies.contain(peer.ip());
     is_unread.then(|| peer.ip().to_canonical())
 }

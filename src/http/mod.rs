@@ -20,7 +20,6 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 mod parameter_forms;
-mod recognised;
 mod refusals;
 pub mod request_log;
 pub mod route;

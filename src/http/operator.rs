@@ -13,9 +13,10 @@ use super::schema::source_schema;
 use super::{AppState, JsonResult};
 use crate::account::ReadingPoint;
 use crate::app::App;
+use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::bearer::{TokenDigest, bearer};
+use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::query::{Query, form};
 use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
@@ -26,25 +27,22 @@ const LIST_MAX: usize = 1_000;
 const POINTS_MAX: u64 = 1_500;
 /// Steps are whole minutes, as in the ledger. Seconds.
 const STEP_UNIT: u64 = 60;
+const HOUR: u64 = 3_600;
 const STEPS: &str = "a multiple of 60 seconds that gives at most 1500 points";
 
 /// Rejects requests without the operator token. Rejects changes once the lease has ended, because another replica may lead.
 pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
-    check_operator(app.operator_token.as_ref(), &app.wrong_tokens, request)?;
+    check_operator(app, request)?;
     if request.method().is_safe() || app.account.holds_lease() { Ok(()) } else { Err(ApiError::no_leader()) }
 }
 
 /// Checks that a request has the operator token.
-pub(super) fn check_operator(
-    expected: Option<&TokenDigest>,
-    wrong_tokens: &WrongTokens,
-    request: &Request,
-) -> Result<(), ApiError> {
-    let expected = expected.ok_or_else(ApiError::no_operator)?;
+pub(super) fn check_operator(process: &Process, request: &Request) -> Result<(), ApiError> {
+    let expected = process.operator_token.as_ref().ok_or_else(ApiError::no_operator)?;
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => Ok(()),
         Some(_) => Err(wrong_token(
-            wrong_tokens,
+            &process.wrong_tokens,
             Role::Operator,
             client_of(request),
             ApiError::unauthorized("Check the token: it is not the OPERATOR_TOKEN of this service."),
@@ -174,8 +172,8 @@ pub struct UsageQuery {
     to: Option<Timestamp>,
     /// Seconds from one point to the next; 3600 by default. A series has at most 1500 points.
     #[param(value_type = Option<u64>, minimum = 60, multiple_of = 60, example = 3600)]
-    #[serde(default = "hour", deserialize_with = "step")]
-    step: u64,
+    #[serde(default, deserialize_with = "step")]
+    step: Option<u64>,
 }
 
 fn instant<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Timestamp>, D::Error> {
@@ -183,13 +181,9 @@ fn instant<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Timestamp>, D::E
     form(text, parse, "an RFC 3339 instant").map(Some)
 }
 
-fn step<'de, D: Deserializer<'de>>(text: D) -> Result<u64, D::Error> {
+fn step<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
     let whole = |step: &u64| *step > 0 && step.is_multiple_of(STEP_UNIT);
-    form(text, |text| text.parse().ok().filter(whole), STEPS)
-}
-
-const fn hour() -> u64 {
-    3_600
+    form(text, |text| text.parse().ok().filter(whole), STEPS).map(Some)
 }
 
 /// Usage of this period as a time series.
@@ -260,7 +254,7 @@ pub struct PastPeriod {
 pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonResult<UsageBody> {
     let figures = app.account.snapshot().figures;
     let from = query.from.map_or(figures.period.start, |from| from.max(figures.period.start));
-    let (to, step) = (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step);
+    let (to, step) = (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step.unwrap_or(HOUR));
     if to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
     }

@@ -82,12 +82,12 @@ impl IntoResponse for Foreign {
 
 /// Whether another site causes the request, as far as the browser says.
 pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
-    judge(request.headers(), &app.origins).is_some()
+    judge(request.headers(), &app.config.access.origins).is_some()
 }
 
 /// Rejects foreign requests.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
-    let Some(foreign) = judge(request.headers(), &app.origins) else { return Ok(()) };
+    let Some(foreign) = judge(request.headers(), &app.config.access.origins) else { return Ok(()) };
     if let ShownKey::Right(_) = shown_key(app, request.headers(), request.uri()) {
         return Ok(());
     }

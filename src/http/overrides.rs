@@ -2,11 +2,8 @@
 //! Tests: `tests/it/overrides.rs`.
 //! An override is in effect when its response is sent, and survives a restart if the ledger does.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{FromRequest, Path, Request};
-use serde::de::DeserializeOwned;
+use axum::extract::{Path, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::VariantArray;
@@ -17,7 +14,6 @@ use super::bandwidth_status::{StatusBody, status};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::amounts::Shown;
-use crate::app::App;
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::Revocation;
@@ -25,17 +21,6 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
 use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
-
-/// A JSON body. The content type is ignored.
-pub struct JsonBody<T>(T);
-
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, ApiError> {
-        read_json(request).await.map(Self)
-    }
-}
 
 /// A new limit.
 #[derive(Deserialize, ToSchema)]
@@ -74,12 +59,13 @@ fn yes() -> bool {
         (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or is neither null nor a number from 0 to 1000000.", body = ErrorBody),
     )
 )]
-pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -> JsonResult<StatusBody> {
+pub async fn set_limit(app: AppState, request: Request) -> JsonResult<StatusBody> {
+    let LimitOverride { limit } = read_json(request).await?;
     let expected = "Set `limitGB` to a number from 0 to 1000000, or to null for BANDWIDTH_LIMIT_GB.";
     let invalid = || ApiError::invalid(expected);
-    let limit = match body.limit.as_f64() {
+    let limit = match limit.as_f64() {
         Some(gb) if gb <= AMOUNT_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
-        None if body.limit.is_null() => None,
+        None if limit.is_null() => None,
         Some(_) | None => return Err(invalid()),
     };
     app.account.record_change(|books| books.override_limit(limit)).await?;
@@ -99,9 +85,10 @@ pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -
         (status = 200, description = "The state of the budget.", body = StatusBody),
     )
 )]
-pub async fn set_frozen(app: AppState, JsonBody(body): JsonBody<FreezeOverride>) -> JsonResult<StatusBody> {
-    app.account.record_change(|books| books.override_freeze(body.frozen)).await?;
-    tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
+pub async fn set_frozen(app: AppState, request: Request) -> JsonResult<StatusBody> {
+    let FreezeOverride { frozen } = read_json(request).await?;
+    app.account.record_change(|books| books.override_freeze(frozen)).await?;
+    tracing::warn!(frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
 
@@ -148,7 +135,8 @@ pub struct RevocationBody {
     )
 )]
 pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> JsonResult<RevocationBody> {
-    let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
+    let id =
+        grant.parse::<GrantId>().ok().or_else(|| app.mint.grant_key.verify(&grant).map(|grant| grant.id));
     let unknown = || {
         ApiError::not_found(
             "Check the grant: no live credential has it. It has expired, or was not issued here.",

@@ -14,6 +14,7 @@ use super::schema::source_schema;
 use crate::alert::{AlertCost, Forecast};
 use crate::amounts::Shown;
 use crate::app::App;
+use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
 use crate::json::plain_number;
@@ -286,10 +287,10 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
         rate: RateBody { mbps: mbps(rate), until, limit_at },
-        cost: cost(&app.prices, &snapshot.figures, since),
+        cost: cost(&app.config.prices, &snapshot.figures, since),
         usable,
-        alert_percents: app.alert_percents.iter().collect(),
-        sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys()),
+        alert_percents: app.config.alert_percents.iter().collect(),
+        sign_in: app.auth.as_ref().is_some_and(Auth::has_keys),
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
@@ -348,8 +349,8 @@ fn callers(metrics: &Metrics) -> CallersBody {
     let kinds = IceSource::NAMED.into_iter().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
         let reason = reason.map(DegradedReason::code);
-        let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")])?;
-        Some(AnswersBody { source, reason, count })
+        let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")]);
+        (count > 0).then_some(AnswersBody { source, reason, count })
     });
     CallersBody {
         answers: answers.collect(),
@@ -364,8 +365,8 @@ fn callers(metrics: &Metrics) -> CallersBody {
 fn connections(metrics: &Metrics) -> ConnectionCounts {
     ConnectionCounts {
         opened: metrics.connections_opened.get(),
-        closed: metrics.connections_ended.get("closed"),
-        given_up: metrics.connections_ended.get("given_up"),
+        closed: metrics.connections_ended.get(["closed"]),
+        given_up: metrics.connections_ended.get(["given_up"]),
         claims_clamped: metrics.claims_clamped.get(),
     }
 }

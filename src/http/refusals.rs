@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Number;
 
 use crate::amounts::Shown;
-use crate::auth::{Fault, NoUser};
+use crate::auth::Fault;
 use crate::json::plain_number;
 use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
@@ -132,26 +132,17 @@ fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: 
     error.retry_in(refusal.retry_in())
 }
 
-impl From<NoUser> for Unverified {
-    fn from(why: NoUser) -> Self {
-        if why == NoUser::Invalid(Fault::Expired) {
-            Self::Expired(why.into())
-        } else {
-            Self::Refused(why.into())
-        }
-    }
-}
-
-impl From<NoUser> for ApiError {
-    fn from(why: NoUser) -> Self {
-        match why {
-            NoUser::Invalid(fault) => Self::new(Code::InvalidToken, "Invalid token")
-                .message(format!("Sign in again and send a new token: {fault}.")),
-            NoUser::KeysUnreachable => Self::new(Code::Overloaded, "Keys unreachable")
+impl From<Fault> for Unverified {
+    fn from(fault: Fault) -> Self {
+        let error = match fault {
+            Fault::KeysUnreachable => ApiError::new(Code::Overloaded, "Keys unreachable")
                 .message(
                     "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
                 )
                 .retry_in(Duration::from_secs(10)),
-        }
+            _ => ApiError::new(Code::InvalidToken, "Invalid token")
+                .message(format!("Sign in again and send a new token: {fault}.")),
+        };
+        if fault == Fault::Expired { Self::Expired(error) } else { Self::Refused(error) }
     }
 }

@@ -111,8 +111,12 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     // The page may not know which origin the browser sent, so the operator finds it here.
     let origin = error.and_then(|error| error.refused_origin.as_deref());
     let remedy = error.and_then(remedy);
+    let is_polled = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
+    let passed = code.map_or(Some(0), |code| app.refusal_log.pass(code, app.clock.instant()));
+    // Only a summary has a count.
+    let held_back = passed.filter(|held_back| *held_back > 0 && !is_polled);
     macro_rules! line {
-        ($level:ident, $held_back:expr) => {
+        ($level:ident) => {
             tracing::$level!(
                 request_id,
                 trace_id,
@@ -126,20 +130,15 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
                 origin,
                 remedy,
                 duration_us,
-                held_back = $held_back,
+                held_back,
                 "request"
             )
         };
     }
-    let is_polled = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
-    let held_back = code.map(|code| app.refusal_log.pass(code, app.clock.instant()));
-    match held_back {
-        _ if is_polled => line!(debug, None::<u64>),
-        Some(None) => line!(debug, None::<u64>),
-        Some(Some(held_back)) if status >= 500 => line!(warn, counted(held_back)),
-        Some(Some(held_back)) => line!(info, counted(held_back)),
-        None if status >= 500 => line!(warn, None::<u64>),
-        None => line!(info, None::<u64>),
+    match status {
+        _ if is_polled || passed.is_none() => line!(debug),
+        500.. => line!(warn),
+        _ => line!(info),
     }
 }
 
@@ -153,9 +152,4 @@ pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
 fn remedy(error: &ErrorBody) -> Option<&str> {
     let is_rule = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
     error.remedy.or_else(|| error.message.as_deref().filter(|_| is_rule))
-}
-
-/// The count of a summary; `None` if the line stands only for itself.
-fn counted(held_back: u64) -> Option<u64> {
-    (held_back > 0).then_some(held_back)
 }

@@ -9,10 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 
 use super::operator::wrong_token;
-use super::recognised::Recognised;
 use super::refusals::too_many_of_server;
 use crate::app::{App, BearerToken};
 use crate::auth::server_keys::ServerKey;
+use crate::limit::Standing;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
@@ -66,6 +66,16 @@ pub(super) fn shown_key<'a>(app: &'a App, headers: &HeaderMap, uri: &Uri) -> Sho
 pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
     let refusal = ApiError::unauthorized("Check the key: it is none of the SERVER_KEYS of this service.");
     wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
+}
+
+/// A request for a credential, once it is known who asks.
+pub(super) struct Recognised {
+    /// What the mint is asked for, or why it is not asked.
+    pub(super) asked: Result<MintRequest, ApiError>,
+    /// Who would spend it, as far as known.
+    pub(super) spender: Option<Arc<Spender>>,
+    /// What the rate limit has left.
+    pub(super) standing: Standing,
 }
 
 /// What a server asks for.

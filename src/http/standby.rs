@@ -4,12 +4,11 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::ORIGIN;
 use axum::middleware::Next;
@@ -17,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::JsonResult;
-use super::envelope::{finish, known_method};
+use super::envelope::{client_addr, finish, known_method};
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
@@ -48,13 +47,12 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     if let Ok(id) = HeaderValue::from_str(&id) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let client = standby.trusted_proxies.client_of(peer.ip(), request.headers());
+    if let Some(client) = client_addr(&standby, &request) {
         request.extensions_mut().insert(client);
     }
     let method = known_method(request.method());
     let route = own_route(request.uri().path());
-    let response = match head::refuse(&request, route, &standby.hosts) {
+    let response = match head::refuse(&request, route, &standby.config.access.hosts) {
         Some(refused) => refused,
         None => next.run(request).await,
     };
@@ -86,7 +84,7 @@ async fn readable(standby: &Standby, origin: Option<HeaderValue>, response: Resp
     let mut answer = Some(response);
     let answered =
         service_fn(move |_: Request| ready(Ok::<_, Infallible>(answer.take().unwrap_or_default())));
-    let Ok(response) = origin::cors(&standby.origins).layer(answered).oneshot(request).await;
+    let Ok(response) = origin::cors(&standby.config.access.origins).layer(answered).oneshot(request).await;
     response
 }
 
@@ -107,8 +105,7 @@ async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiErr
 
 /// The process is alive.
 pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
-    let uptime = standby.clock.instant().saturating_duration_since(standby.started);
-    Json(HealthBody::new(uptime, Some("standby")))
+    Json(HealthBody::of(&standby, Some("standby")))
 }
 
 /// Requests can be served: the leader is ready.
@@ -132,8 +129,8 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 
 /// Counters and gauges of this replica. Those of the books are at the leader.
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
-    check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
+    check_operator(&standby, &request)?;
     let mut now = ScrapedFigures::default();
-    add_process(&mut now, standby.started_at, false, &standby.lost_lines);
+    add_process(&mut now, &standby, false);
     rendered(&standby.metrics, &now)
 }

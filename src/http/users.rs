@@ -14,6 +14,8 @@ use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_ledger::{Timestamp, User};
 
+const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
+
 /// Ends the sessions of a user at the SFU, also those that only send.
 fn end_sessions_of(app: &App, user: &User) {
     if let Some(proxy) = &app.sfu {
@@ -95,7 +97,7 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     let is_blocked = app.account.read(|books| books.is_blocked(&user));
     let revoked_ones = revocation_message(user_name, revoked, &ends);
     let message = if is_blocked {
-        blocked_message(user_name, &revoked_ones, app.auth.as_deref())
+        blocked_message(user_name, &revoked_ones, app.auth.as_ref())
     } else {
         format!("{revoked_ones} {user_name} can get new ones: block {user_name} to refuse them.")
     };
@@ -162,7 +164,7 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
     let issued = issued_message(&app, &user).await;
-    let message = blocked_message(user.as_str(), &issued, app.auth.as_deref());
+    let message = blocked_message(user.as_str(), &issued, app.auth.as_ref());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
@@ -198,10 +200,5 @@ pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult
 }
 
 fn checked(user: &str) -> Result<User, ApiError> {
-    let invalid = || {
-        ApiError::invalid(
-            "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.",
-        )
-    };
-    User::new(user).ok_or_else(invalid)
+    User::new(user).ok_or_else(|| ApiError::invalid(EXPECTED))
 }

@@ -17,7 +17,7 @@ use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
-use crate::config::RateLimitConfig;
+use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{USERS_FACTOR, User, wait_seconds};
@@ -133,23 +133,19 @@ pub struct QuotaError;
 
 impl RateLimit {
     /// Builds the limiter.
-    pub fn new(
-        config: &RateLimitConfig,
-        server_key_requests: NonZeroU32,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, QuotaError> {
-        let (window, rows_max) = (config.window, config.clients_max.get());
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, QuotaError> {
+        let rate = &config.access.rate;
+        let (window, rows_max) = (rate.window, rate.clients_max.get());
         Ok(Self {
-            mints: Limits::new(config.requests, window)?,
-            renewals: Limits::new(config.renewals, window)?,
-            server_keys: Limit::new(server_key_requests, window)?,
+            mints: Limits::new(rate.requests, window)?,
+            renewals: Limits::new(rate.renewals, window)?,
+            server_keys: Limit::new(config.server_keys.requests, window)?,
             tables: Mutex::new(Tables {
                 clients: PerAddress::new(rows_max),
                 users: PerUser::new(rows_max.div_ceil(2)),
                 last: Key::default(),
             }),
-            ipv6_prefix: config.ipv6_prefix,
+            ipv6_prefix: rate.ipv6_prefix,
             window,
             clock,
             metrics,

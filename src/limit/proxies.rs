@@ -14,7 +14,7 @@ const REQUESTS_MAX: u32 = 64;
 pub struct UntrustedProxies(Mutex<Latest>);
 
 /// The latest requests, at most [`REQUESTS_MAX`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Latest {
     /// One bit for each request, the latest in the lowest bit. Set if the request had a header that was not read.
     unread: u64,
@@ -36,30 +36,19 @@ pub struct Unread {
 
 impl UntrustedProxies {
     /// Records a request. `unread_from`: its peer, if it had a `CLIENT_ADDRESS_HEADER` that was not read.
-    pub fn note(&self, unread_from: Option<IpAddr>) {
+    pub fn record(&self, unread_from: Option<IpAddr>) {
         let mut latest = self.0.lock();
-        *latest = latest.with(unread_from);
+        latest.unread = latest.unread << 1 | u64::from(unread_from.is_some());
+        latest.requests = (latest.requests + 1).min(REQUESTS_MAX);
+        latest.peer = unread_from.or(latest.peer);
     }
 
     /// The counts for the hint; `None` if no hint is due.
     pub fn seen(&self) -> Option<Unread> {
-        self.0.lock().seen()
-    }
-}
-
-impl Latest {
-    fn with(self, unread_from: Option<IpAddr>) -> Self {
-        Self {
-            unread: self.unread << 1 | u64::from(unread_from.is_some()),
-            requests: (self.requests + 1).min(REQUESTS_MAX),
-            peer: unread_from.or(self.peer),
-        }
-    }
-
-    fn seen(self) -> Option<Unread> {
-        let forwarded = self.unread.count_ones();
-        let is_half = forwarded > 0 && forwarded * 2 >= self.requests;
-        self.peer.filter(|_| is_half).map(|peer| Unread { forwarded, of: self.requests, peer })
+        let Latest { unread, requests, peer } = *self.0.lock();
+        let forwarded = unread.count_ones();
+        let is_half = forwarded > 0 && forwarded * 2 >= requests;
+        peer.filter(|_| is_half).map(|peer| Unread { forwarded, of: requests, peer })
     }
 }
 
@@ -69,8 +58,9 @@ mod tests {
 
     fn after(requests: impl IntoIterator<Item = bool>) -> Option<(u32, u32)> {
         let proxy = IpAddr::from([192, 0, 2, 7]);
-        let noted = requests.into_iter().map(|is_unread| is_unread.then_some(proxy));
-        let seen = noted.fold(Latest::default(), Latest::with).seen()?;
+        let proxies = UntrustedProxies::default();
+        requests.into_iter().for_each(|is_unread| proxies.record(is_unread.then_some(proxy)));
+        let seen = proxies.seen()?;
         assert_eq!(seen.peer, proxy);
         Some((seen.forwarded, seen.of))
     }

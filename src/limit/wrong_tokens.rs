@@ -32,13 +32,6 @@ pub enum Role {
     Server,
 }
 
-impl Role {
-    /// The name in the log and in the metric.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
@@ -57,9 +50,10 @@ impl WrongTokens {
 
     /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
-        self.metrics.wrong_tokens.count([role.name()]);
+        let role: &'static str = role.into();
+        self.metrics.wrong_tokens.count([role]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
-            tracing::warn!(%client, role = role.name(), held_back, "a request had a wrong {} token", role.name());
+            tracing::warn!(%client, role, held_back, "a request had a wrong {role} token");
         }
         let spent = self.rate.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
         Some(spent.next)

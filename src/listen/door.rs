@@ -58,11 +58,15 @@ impl Door {
         let (connections, requests, cut) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
         let handed_over = CancellationToken::new();
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
-        let peers = Peers::new(process.trusted_proxies.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        let peers = Peers::new(
+            process.config.access.trusted_proxies.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        );
         let inside = Inside {
             routes,
             is_replica,
-            keep_alive: process.keep_alive,
+            keep_alive: process.config.server.keep_alive,
             not_http: Arc::new(NotHttp::new(clock, metrics)),
             requests: requests.clone(),
             drain,

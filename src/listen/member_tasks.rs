@@ -27,7 +27,7 @@ async fn keep_alive(app: &App, end: &CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            () = tokio::time::sleep_until(clock::deadline(app.heartbeat)) => app.calls.keep_alive(),
+            () = tokio::time::sleep_until(clock::deadline(app.config.usage.heartbeat)) => app.calls.keep_alive(),
         }
     }
 }

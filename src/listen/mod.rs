@@ -232,10 +232,10 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
                 sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
-                app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, is_delivered).await;
+                app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
             }
             _ = flush.tick() => {
-                app.account.note_readings();
+                app.account.record_readings();
                 // What is left goes on at the next tick: while the store waits for its disk or database, the rest of this loop does not.
                 let _ = tokio::time::timeout(FLUSH_INTERVAL, app.account.tidy()).await;
                 app.account.flush();

@@ -120,12 +120,12 @@ impl Peers {
             let Some(longest) = table.uncount_longest(&full, unread_since) else { return };
             longest.discard_unread();
             longest.end();
-            self.metrics.sockets_limited.count("closed_unread");
+            self.metrics.sockets_limited.count(["closed_unread"]);
         }
     }
 
     fn report(&self, peer: IpAddr, outcome: &'static str) {
-        self.metrics.sockets_limited.count(outcome);
+        self.metrics.sockets_limited.count([outcome]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(
                 %peer, outcome, held_back,

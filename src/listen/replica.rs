@@ -54,7 +54,7 @@ impl<E: Electorate> Replica<E> {
         let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
         let candidate = Candidate { lease, settings: app::settings_digest(&config) };
-        let process = Process::new(&config, Arc::clone(&clock), lost_lines)?;
+        let process = Process::new(config, Arc::clone(&clock), lost_lines)?;
         let metrics = Arc::clone(&process.metrics);
         let forwarder = Forwarder::new(
             target,
@@ -84,7 +84,7 @@ impl<E: Electorate> Replica<E> {
         let Won { lead, store, contents } = won;
         let census =
             tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
-        let app = open(config, process, (store, contents), lead).await?;
+        let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
         let leading = router::build(&app);
         set_target.send_modify(|target| *target = Target::Here(leading.clone()));
@@ -97,13 +97,11 @@ impl<E: Electorate> Replica<E> {
 
 /// Builds the service, which takes the books up to half a second, away from the threads that serve.
 async fn open(
-    config: Config,
     process: Arc<Process>,
     stored: (Store, Contents),
     lead: Arc<Lead>,
 ) -> Result<Arc<App>, BuildError> {
-    let built =
-        tokio::task::spawn_blocking(move || app::build_leading(&config, process, Some(stored), Some(lead)));
+    let built = tokio::task::spawn_blocking(move || app::build_leading(&process, Some(stored), Some(lead)));
     match built.await {
         Ok(built) => built,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -135,7 +135,7 @@ pub struct Mint {
     /// The ledger, for reservations.
     pub account: Arc<Account>,
     /// Signs grant tokens.
-    pub grant_key: Arc<GrantKey>,
+    pub grant_key: GrantKey,
 }
 
 impl Mint {

@@ -60,24 +60,24 @@ pub(super) fn summary(status: &Value) -> Option<String> {
     let ledger = if is("durable")? { "on disk" } else { "in memory only" };
     let mut text = format!(
         "Minting      {minting}\n\
-         Used         {} of {} GB ({} %), {}{as_of}\n\
-         Remaining    {} GB until {}\n\
-         Reserved     {} GB; usage can pass the limit by {} GB at most{likely}{holds}\n\
-         Grants       {} issued, {} reported, {} live\n\
-         Connections  {} open\n\
+         Used         {used} of {limit} GB ({percent} %), {source}{as_of}\n\
+         Remaining    {remaining} GB until {reset}\n\
+         Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{likely}{holds}\n\
+         Grants       {issued} issued, {reported} reported, {live} live\n\
+         Connections  {open} open\n\
          Ledger       {ledger}",
-        shown(status, "/bandwidthUsedGB")?,
-        shown(status, "/bandwidthLimitGB")?,
-        shown(status, "/percentage")?,
-        shown(status, "/source")?,
-        shown(status, "/remainingGB")?,
-        shown(status, "/resetDate")?,
-        shown(status, "/reservedGB")?,
-        shown(status, "/overshootBoundGB")?,
-        shown(status, "/grants/issued")?,
-        shown(status, "/grants/reported")?,
-        shown(status, "/grants/live")?,
-        shown(status, "/activeConnections")?,
+        used = shown(status, "/bandwidthUsedGB")?,
+        limit = shown(status, "/bandwidthLimitGB")?,
+        percent = shown(status, "/percentage")?,
+        source = shown(status, "/source")?,
+        remaining = shown(status, "/remainingGB")?,
+        reset = shown(status, "/resetDate")?,
+        reserved = shown(status, "/reservedGB")?,
+        bound = shown(status, "/overshootBoundGB")?,
+        issued = shown(status, "/grants/issued")?,
+        reported = shown(status, "/grants/reported")?,
+        live = shown(status, "/grants/live")?,
+        open = shown(status, "/activeConnections")?,
     );
     for hint in hints {
         // Writing to a string does not fail.

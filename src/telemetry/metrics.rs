@@ -35,8 +35,8 @@ pub struct ScrapedFigures {
 
 impl ScrapedFigures {
     /// Adds a value that can rise and fall.
-    pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.own.register(name, help, ConstGauge::new(value));
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl TryInto<u64>) {
+        self.own.register(name, help, ConstGauge::new(value.try_into().unwrap_or(u64::MAX)));
     }
 
     /// Adds the instant at which the process started, under the name that all programs use.
@@ -87,29 +87,13 @@ impl<const N: usize> Counts<N> {
         self.counts.get_or_create(&self.series(values)).inc_by(count);
     }
 
-    /// How many events had these values; `None` if there was none.
-    pub fn get(&self, values: [&'static str; N]) -> Option<u64> {
-        Some(self.counts.get(&self.series(values))?.get())
+    /// How many events had these values.
+    pub fn get(&self, values: [&'static str; N]) -> u64 {
+        self.counts.get(&self.series(values)).map_or(0, |count| count.get())
     }
 
     fn series(&self, values: [&'static str; N]) -> [(&'static str, &'static str); N] {
         std::array::from_fn(|at| (self.labels[at], values[at]))
-    }
-}
-
-/// Counts of one kind of event by its outcome.
-#[derive(Debug)]
-pub struct Outcomes(Counts<1>);
-
-impl Outcomes {
-    /// Counts one event.
-    pub fn count(&self, outcome: &'static str) {
-        self.0.count([outcome]);
-    }
-
-    /// How many events had this outcome.
-    pub fn get(&self, outcome: &'static str) -> u64 {
-        self.0.get([outcome]).unwrap_or(0)
     }
 }
 
@@ -147,7 +131,7 @@ metrics! {
     pub credentials: Counts<2> = counts("credentials", ["source", "reason"]),
     /// Mints that a provider was asked for: `minted`, `connect`, `timeout`, `broken`, `status_4xx`, `status_5xx`, `status_other`,
     /// `bad_body`, `breaker_open`.
-    provider_calls: Outcomes = outcomes("provider_requests"),
+    provider_calls: Counts<1> = counts("provider_requests", ["outcome"]),
     /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
     /// Mints that the budget refused; also with `LIMIT_ACTION=fallback`.
@@ -172,7 +156,7 @@ metrics! {
     pub shed: Counter = add("requests_shed"),
     /// Sockets of an address that has 256: an idle one `closed_idle`, or the new one `refused`; `closed_unread`: 8 MB of responses were
     /// not read.
-    pub sockets_limited: Outcomes = outcomes("sockets_limited"),
+    pub sockets_limited: Counts<1> = counts("sockets_limited", ["outcome"]),
     /// Connections that do not speak HTTP/1.1: `proxy_header`, `tls`, `http2`, `unknown`.
     pub not_http: Counts<1> = counts("not_http", ["kind"]),
     /// Bytes of request bodies that came after the response and were thrown away.
@@ -182,17 +166,17 @@ metrics! {
     /// Connections opened.
     pub connections_opened: Counter = add("connections_opened"),
     /// Connections `closed` by a call, or `given_up` after three missed heartbeats.
-    pub connections_ended: Outcomes = outcomes("connections_ended"),
+    pub connections_ended: Counts<1> = counts("connections_ended", ["outcome"]),
     /// Connections not opened: the `grant` has 64, the `address` 256, or the `table` is full.
-    pub connections_refused: Outcomes = outcomes("connections_refused"),
+    pub connections_refused: Counts<1> = counts("connections_refused", ["outcome"]),
     /// Signaling sockets that were `refused`, or closed as `too_slow`, `unfinished` or `memory`; webhooks and mints that had `no_task`;
     /// credentials of members that left, which were `not_asked` to end.
-    pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
+    pub signaling_limited: Counts<1> = counts("signaling_sockets_limited", ["outcome"]),
     /// What bounds of signaling have dropped. Sockets: `flood`, `too_long`, `subscription`, `old_socket`. Messages: `not_kept`,
     /// `expired`, `fan_out`. Newcomers: `no_place`. Requests: `quota`. Rows: `forgotten`.
     pub signaling_dropped: Counts<2> = counts("signaling_dropped", ["protocol", "reason"]),
     /// Reports of Orange's page: `written`, `posted`, `dropped` (the file is full), `failed`.
-    pub page_reports: Outcomes = outcomes("page_reports"),
+    pub page_reports: Counts<1> = counts("page_reports", ["outcome"]),
     /// Reports of bytes that were clamped to an allowance: false ones, or many people behind one address.
     pub claims_clamped: Counter = add("claims_clamped"),
     /// Sessions that the broker ended at coturn.
@@ -200,20 +184,20 @@ metrics! {
     /// Allocations of the built-in relay, 1,280 at most.
     pub relay_allocations: Gauge<u64, AtomicU64> = add("relay_allocations"),
     /// Allocations that were `closed` by their client, or ended by the relay: `expired`, `revoked`, `spent`, `shutdown`.
-    pub relay_ends: Outcomes = outcomes("relay_allocations_ended"),
+    pub relay_ends: Counts<1> = counts("relay_allocations_ended", ["outcome"]),
     /// Allocations refused: `unknown`, `expired`, `revoked`, `spent`, `grant_full`, `full`.
-    pub relay_refusals: Outcomes = outcomes("relay_refusals"),
+    pub relay_refusals: Counts<1> = counts("relay_refusals", ["outcome"]),
     /// Packets dropped: `peer` (not an allowed one), `spent`.
-    pub relay_drops: Outcomes = outcomes("relay_dropped"),
+    pub relay_drops: Counts<1> = counts("relay_dropped", ["outcome"]),
     /// Requests for a source's own count: `taken`, not believed (`older`, `fell`, `doubted`, `unproven`), or how they failed.
     pub readings: Counts<2> = counts("readings", ["source", "outcome"]),
     /// Counts of the bytes of each grant: `open` (counted again later), `final`, `incomplete` (some bytes have no grant), `skipped` (more
     /// than a week ago), `ignored` (absurd, or the period has ended), or how they failed.
     pub grant_counts: Counts<2> = counts("grant_counts", ["source", "outcome"]),
     /// Egress bytes in final counts: of a `grant`, or `other`: another program uses the TURN key.
-    grant_count_bytes: Outcomes = outcomes("grant_count_bytes"),
+    grant_count_bytes: Counts<1> = counts("grant_count_bytes", ["outcome"]),
     /// Calls for the keys of `AUTH_JWKS_URL`: `ok`, or how they failed.
-    pub key_fetches: Outcomes = outcomes("key_fetches"),
+    pub key_fetches: Counts<1> = counts("key_fetches", ["outcome"]),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
     /// Mints of each server key: `minted`, `stun`, `refused`.
@@ -223,7 +207,7 @@ metrics! {
     /// Time to write a batch to the database. Mints fail from 2 s on.
     pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered`; `held` until it could be reached; refused as `not_held` or `sent` (`NO_LEADER`).
-    pub forwarded: Outcomes = outcomes("forwarded_requests"),
+    pub forwarded: Counts<1> = counts("forwarded_requests", ["outcome"]),
     /// Alerts `delivered`, `failed` (refused), `given_up` (too many attempts) or `dropped` (too many waited).
     pub alerts: Counts<2> = counts("alerts", ["event", "outcome"]),
 }
@@ -237,21 +221,21 @@ impl Metrics {
 
     /// Counts one call to the provider.
     pub fn provider_call(&self, outcome: &'static str, took: Duration) {
-        self.provider_calls.count(outcome);
+        self.provider_calls.count([outcome]);
         self.provider_seconds.observe(took.as_secs_f64());
         self.provider_latest.count(outcome, Some(took));
     }
 
     /// Counts a call to the provider that was not made.
     pub fn provider_skipped(&self, outcome: &'static str) {
-        self.provider_calls.count(outcome);
+        self.provider_calls.count([outcome]);
         self.provider_latest.count(outcome, None);
     }
 
     /// Counts bytes of a final count: under ids of grants, and under other identifiers.
     pub fn grant_count_bytes(&self, granted: u64, other: u64) {
-        self.grant_count_bytes.0.add(["grant"], granted);
-        self.grant_count_bytes.0.add(["other"], other);
+        self.grant_count_bytes.add(["grant"], granted);
+        self.grant_count_bytes.add(["other"], other);
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
@@ -287,10 +271,6 @@ impl Metrics {
 fn build_labels() -> Vec<(&'static str, &'static str)> {
     let revision = REVISION.filter(|revision| !revision.is_empty()).map(|revision| ("revision", revision));
     [("version", env!("CARGO_PKG_VERSION"))].into_iter().chain(revision).collect()
-}
-
-fn outcomes(registry: &mut Registry, name: &str, help: &str) -> Outcomes {
-    Outcomes(counts(registry, name, help, ["outcome"]))
 }
 
 fn counts<const N: usize>(

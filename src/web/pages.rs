@@ -95,7 +95,7 @@ pub static DEMO: Page = Page {
 
 /// Links to the pages that this process serves, the start page first.
 pub fn served(app: &App) -> Vec<Link> {
-    let demo = app.is_demo.then_some(&DEMO);
+    let demo = app.config.is_demo.then_some(&DEMO);
     let dashboard = app.operator_token.is_some().then_some(&DASHBOARD);
     demo.into_iter().chain(dashboard).chain([&RELAY_CHECK]).map(|page| page.link).collect()
 }
@@ -109,15 +109,12 @@ impl Page {
             let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
             (policies, same_origin("index.html", &html, &headers))
         };
-        let get_file = async move |Path(name): Path<String>, headers: HeaderMap| match self
-            .files
-            .iter()
-            .copied()
-            .flatten()
-            .find(|(known, _)| *known == name)
-        {
-            Some((name, text)) => same_origin(name, text, &headers),
-            None => ApiError::no_route().into_response(),
+        let get_file = async move |Path(name): Path<String>, headers: HeaderMap| {
+            let mut files = self.files.iter().copied().flatten();
+            match files.find(|(known, _)| *known == name) {
+                Some((name, text)) => same_origin(name, text, &headers),
+                None => ApiError::no_route().into_response(),
+            }
         };
         [
             Route::new(self.link.path, get(get_page)),

@@ -54,7 +54,7 @@ async fn a_backup_under_load_is_sound_and_has_every_grant_that_was_issued_before
     let mut sizes = vec![];
     for nth in 0..5 {
         let before = broker.grant().await;
-        let id = broker.app.grant_key.verify(&before).unwrap().id.to_string();
+        let id = broker.app.mint.grant_key.verify(&before).unwrap().id.to_string();
         broker.open(REPORTER, &format!("c{nth}")).await;
         let copied = grants_of(&backup(&broker).await);
         assert!(copied.contains(&id), "backup {nth} has the grant from before it");

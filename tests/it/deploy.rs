@@ -44,24 +44,24 @@ pub(crate) async fn metrics_of_a_broker() -> String {
     metrics.wrong_tokens.count(["operator"]);
     metrics.unauthorized.count(["operator"]);
     metrics.provider_call("minted", took);
-    metrics.connections_ended.count("closed");
-    metrics.sockets_limited.count("refused");
+    metrics.connections_ended.count(["closed"]);
+    metrics.sockets_limited.count(["refused"]);
     metrics.not_http.count(["tls"]);
-    metrics.signaling_limited.count("refused");
+    metrics.signaling_limited.count(["refused"]);
     metrics.signaling_dropped.count(["yjs", "flood"]);
-    metrics.page_reports.count("written");
-    metrics.connections_refused.count("table");
+    metrics.page_reports.count(["written"]);
+    metrics.connections_refused.count(["table"]);
     metrics.readings.count(["coturn", "taken"]);
     metrics.grant_counts.count(["cloudflare", "final"]);
     metrics.grant_count_bytes(1, 0);
-    metrics.key_fetches.count("ok");
+    metrics.key_fetches.count(["ok"]);
     metrics.key_usage([("default", 1)].into_iter());
     metrics.server_key_mint("app", "minted");
     metrics.server_key_use("app", 1);
-    metrics.forwarded.count("held");
-    metrics.relay_ends.count("closed");
-    metrics.relay_refusals.count("full");
-    metrics.relay_drops.count("peer");
+    metrics.forwarded.count(["held"]);
+    metrics.relay_ends.count(["closed"]);
+    metrics.relay_refusals.count(["full"]);
+    metrics.relay_drops.count(["peer"]);
     metrics.alerts.count(["test", "delivered"]);
     broker.operator("/metrics").await.text
 }

@@ -98,7 +98,7 @@ async fn a_credential_that_relayed_more_than_one_may_is_revoked_and_not_renewed(
     eventually("one is revoked", async || cloudflare.history().revoked() == 1).await;
 
     let app = &broker.app;
-    app.account.evaluate_alerts(sources(Some(true)), &app.prices, app.alert_percents, false).await;
+    app.account.evaluate_alerts(sources(Some(true)), &app.config, false).await;
     let alerts = broker.operator("/api/alerts").await.json();
     let alert = &alerts["alerts"][0];
     assert_eq!(alert["event"], "grant.limit");

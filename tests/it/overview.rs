@@ -28,7 +28,7 @@ async fn alerts(broker: &TestBroker) -> Vec<Value> {
 /// Looks for alerts, while the provider answers or does not, with a webhook or without.
 async fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
     let app = &broker.app;
-    app.account.evaluate_alerts(sources(Some(is_up)), &app.prices, app.alert_percents, has_webhook).await;
+    app.account.evaluate_alerts(sources(Some(is_up)), &app.config, has_webhook).await;
 }
 
 #[tokio::test]

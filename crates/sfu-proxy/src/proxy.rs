@@ -97,11 +97,6 @@ impl SfuProxy {
         proxy
     }
 
-    /// The first of the paths that are proxied.
-    pub fn prefix(&self) -> &str {
-        self.prefixes.first().map_or("", |prefix| prefix)
-    }
-
     /// Opens a session.
     pub async fn open(
         self: &Arc<Self>,

@@ -180,11 +180,6 @@ impl P2pcfShell {
         Self { path: config.path.clone(), state: Mutex::new(state), started, service }
     }
 
-    /// The path of its routes.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Answers a request.
     pub(crate) fn answer(&self, request: &p2pcf::Request<'_>) -> P2pcfResponse {
         let wall = self.service.clock.now();

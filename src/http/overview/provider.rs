@@ -68,12 +68,10 @@ pub(super) struct KeyBody {
 
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
+    let failure = app.mint.provider_failure();
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
-        failure: app
-            .mint
-            .provider_failure()
-            .map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
+        failure: failure.map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times(),
         pool: app.mint.pool_counts(),

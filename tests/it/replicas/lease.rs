@@ -101,12 +101,12 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     let lead = Arc::new(Lead::new(1, "http://127.0.0.1:1".into(), Lease::new(LEASE, Duration::ZERO), None));
     let pairs = COTURN.into_iter().chain([("OPERATOR_TOKEN", OPERATOR)]);
     let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap();
-    let process = Process::new(&config, clock.clone(), LostLines::default()).unwrap();
-    let app = app::build_leading(&config, process, None, Some(Arc::clone(&lead))).unwrap();
+    let process = Process::new(config, clock.clone(), LostLines::default()).unwrap();
+    let app = app::build_leading(&process, None, Some(Arc::clone(&lead))).unwrap();
     // How many alerts were raised, and whether one can be delivered.
     let raise = async |provider| {
         let sources = SourceStates { provider: Some(provider), ..SourceStates::default() };
-        app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, true).await;
+        app.account.evaluate_alerts(sources, &app.config, true).await;
         (app.account.recent_alerts().len(), Outbox::next(&*app.account).await.is_some())
     };
     assert_eq!(raise(false).await, (1, true));

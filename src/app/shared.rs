@@ -1,5 +1,7 @@
-//! The broker as signaling and the proxy of the SFU see it: sign-in, mints, calls, and the ledger that charges what sessions take.
+//! What the handlers share with signaling and the proxy of the SFU, and the broker as these see it: sign-in, mints, calls, and the ledger
+//! that charges what sessions take.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,34 +14,44 @@ use turn_base::sign_in::is_jwt;
 use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, Spender, User};
 use turn_signaling::call::CallEvent;
 
+use super::process::Process;
 use crate::account::Account;
 use crate::auth::Auth;
-use crate::config::AllowedOrigins;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
-use crate::mint::token::GrantKey;
 use crate::mint::{IceResponse, Mint, MintRequest};
-use crate::telemetry::metrics::Metrics;
 use turn_sfu_proxy::SfuBroker;
 use turn_sfu_proxy::session::ChangedSession;
 use turn_signaling_server::{Counted, ServerBroker};
 
-/// What signaling needs of the service.
-pub(super) struct SignalingBroker {
-    pub(super) account: Arc<Account>,
-    pub(super) auth: Option<Arc<Auth>>,
-    pub(super) calls: Arc<LiveCalls>,
-    pub(super) grant_key: Arc<GrantKey>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) mint: Arc<Mint>,
-    pub(super) origins: AllowedOrigins,
-    pub(super) rate_limit: Arc<RateLimit>,
-    /// The life of a credential for a call.
-    pub(super) ttl: Duration,
+/// See the module's description.
+pub struct Shared {
+    /// What it has had before it led.
+    pub process: Arc<Process>,
+    /// Ledger and connections.
+    pub account: Arc<Account>,
+    /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
+    pub auth: Option<Auth>,
+    /// The running calls.
+    pub calls: LiveCalls,
+    /// The sources in the order of `ICE_SOURCES`.
+    pub mint: Arc<Mint>,
+    /// The rate limit of each client address, each user and each server key.
+    pub rate_limit: RateLimit,
+    /// The life of a credential that is minted for a call.
+    pub call_ttl: Duration,
+}
+
+impl Deref for Shared {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
 }
 
 #[async_trait]
-impl Broker for SignalingBroker {
+impl Broker for Shared {
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified> {
         let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
@@ -61,7 +73,7 @@ impl Broker for SignalingBroker {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
         self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
         let now = self.account.read(Books::now);
-        let request = MintRequest::new(now, requester.address, spender, self.ttl, None).ok()?;
+        let request = MintRequest::new(now, requester.address, spender, self.call_ttl, None).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
                 Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })
@@ -75,18 +87,18 @@ impl Broker for SignalingBroker {
     }
 }
 
-impl ServerBroker for SignalingBroker {
+impl ServerBroker for Shared {
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        self.origins.foreign(headers)
+        self.config.access.origins.foreign(headers)
     }
 
     fn count(&self, what: Counted) {
         match what {
-            Counted::Limited(why) => self.metrics.signaling_limited.count(why),
+            Counted::Limited(why) => self.metrics.signaling_limited.count([why]),
             Counted::Dropped(protocol, why) => {
                 self.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
             }
-            Counted::Report(outcome) => self.metrics.page_reports.count(outcome),
+            Counted::Report(outcome) => self.metrics.page_reports.count([outcome]),
             Counted::ForeignOrigin => drop(self.metrics.origins_refused.inc()),
             Counted::TooManyPolls => drop(self.metrics.rate_limited.inc()),
         }
@@ -94,9 +106,9 @@ impl ServerBroker for SignalingBroker {
 }
 
 #[async_trait]
-impl SfuBroker for SignalingBroker {
+impl SfuBroker for Shared {
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)> {
-        let grant = self.grant_key.verify(token)?.id;
+        let grant = self.mint.grant_key.verify(token)?.id;
         let user = self.account.read(|books| {
             let row = books.grants().valid(grant).filter(|row| row.expires_at > books.now())?;
             Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
