@@ -101,7 +101,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         }
         Ended::Lost => {}
     }
-    door.cut();
+    door.cut.cancel();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -134,7 +134,7 @@ async fn drain(
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
     }
-    door.hand_over();
+    door.handed_over.cancel();
     let drained = async {
         if !is_finished {
             finished.await;
