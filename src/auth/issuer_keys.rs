@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use parking_lot::Mutex;
 use reqwest::Client;
-use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
 use turn_limits::{MemoryBounds, MemoryQuota};
 use url::Url;
@@ -109,18 +108,12 @@ impl IssuerKeys {
         find().ok_or_else(|| if self.known().is_failing { NoKey::Unreachable } else { NoKey::Unknown })
     }
 
-    /// Fetches the keys at the start and from time to time, until `end`.
-    pub(super) async fn keep_fresh(self: &Arc<Self>, end: &CancellationToken) {
-        let fetch = async {
-            loop {
-                self.fetch().await;
-                let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
-                tokio::time::sleep(pause).await;
-            }
-        };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = fetch => {}
+    /// Fetches the keys at the start and from time to time.
+    pub(super) async fn keep_fresh(self: &Arc<Self>) {
+        loop {
+            self.fetch().await;
+            let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
+            tokio::time::sleep(pause).await;
         }
     }
 
