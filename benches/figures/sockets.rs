@@ -1,9 +1,11 @@
 //! Signaling sockets of y-webrtc, each with a topic of its own.
 
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio_tungstenite::tungstenite::client::client_with_config;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use crate::load::connect_from;
 use crate::server::Server;
@@ -21,30 +23,16 @@ pub(crate) fn resident() -> f64 {
     server.resident()
 }
 
-fn open(server: &Server, number: u16) -> TcpStream {
+fn open(server: &Server, number: u16) -> WebSocket<TcpStream> {
     let [third, fourth] = (number / PER_ADDRESS).to_be_bytes();
-    let mut socket = connect_from(Ipv4Addr::new(127, 1 + third, fourth, 1), server.address);
-    let upgrade = "GET /yjs HTTP/1.1\r\nhost: bench\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    socket.write_all(upgrade.as_bytes()).unwrap();
-    read_until(&mut socket, "\r\n\r\n");
+    let socket = connect_from(Ipv4Addr::new(127, 1 + third, fourth, 1), server.address);
+    // The default is 128 KiB for each.
+    let small = WebSocketConfig::default().read_buffer_size(1_024);
+    let (mut socket, _) =
+        client_with_config(format!("ws://{}/yjs", server.address), socket, Some(small)).unwrap();
     let subscribe = format!(r#"{{"type":"subscribe","topics":["room-{number}"]}}"#);
-    socket.write_all(&[frame(&subscribe), frame(r#"{"type":"ping"}"#)].concat()).unwrap();
-    read_until(&mut socket, "pong");
+    socket.send(Message::text(subscribe)).unwrap();
+    socket.send(Message::text(r#"{"type":"ping"}"#)).unwrap();
+    assert!(socket.read().unwrap().into_text().unwrap().contains("pong"));
     socket
-}
-
-/// A short text frame of a client. Its mask is zero.
-fn frame(text: &str) -> Vec<u8> {
-    let head = [0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
-    [&head[..], text.as_bytes()].concat()
-}
-
-fn read_until(socket: &mut TcpStream, text: &str) {
-    let (mut seen, mut buffer) = (String::new(), [0; 512]);
-    while !seen.contains(text) {
-        let read = socket.read(&mut buffer).unwrap();
-        assert_ne!(read, 0, "closed after {seen:?}");
-        seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
-    }
 }

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::webhook::{Webhook, remedy};
 use crate::alert::Alert;
 use crate::telemetry::metrics::Metrics;
@@ -51,16 +49,8 @@ pub struct AlertDispatcher {
 }
 
 impl AlertDispatcher {
-    /// Delivers until `end`, which cancels a running attempt.
-    pub async fn deliver(&self, outbox: &impl Outbox, end: &CancellationToken) {
-        tokio::select! {
-            biased;
-            () = end.cancelled() => {}
-            () = self.deliver_all(outbox) => {}
-        }
-    }
-
-    async fn deliver_all(&self, outbox: &impl Outbox) {
+    /// Delivers what is in the outbox, and what comes into it.
+    pub async fn deliver(&self, outbox: &impl Outbox) {
         loop {
             let Some(alert) = outbox.next().await else {
                 tokio::time::sleep(IDLE_PAUSE).await;

@@ -51,7 +51,7 @@ impl Alert {
 }
 
 /// The budget as an alert shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetFigures {
     /// Best figure of this period.
     pub used: ByteCount,

@@ -42,16 +42,8 @@ pub struct AlertInput {
     pub now: Timestamp,
     /// The period that contains `now`.
     pub period: Period,
-    /// Best figure of this period.
-    pub used: ByteCount,
-    /// The limit. Zero counts as reached.
-    pub limit: ByteCount,
-    /// The most by which the live credentials can still take usage past the limit.
-    pub overshoot_bound: ByteCount,
-    /// The same if the calls that are ended at the limit end there.
-    pub uncut_overshoot: ByteCount,
-    /// The same at the rate that counts have shown; `None` without a count.
-    pub likely_overshoot: Option<ByteCount>,
+    /// The budget. A limit of zero counts as reached.
+    pub budget: BudgetFigures,
     /// The sources.
     pub sources: SourceStates,
     /// The faults that are there.
@@ -79,11 +71,14 @@ impl AlertInput {
         Self {
             now: figures.now,
             period: figures.period,
-            used: figures.used,
-            limit: figures.limit,
-            overshoot_bound: figures.overshoot_bound(),
-            uncut_overshoot: snapshot.uncut_overshoot,
-            likely_overshoot: snapshot.likely_overshoot,
+            budget: BudgetFigures {
+                used: figures.used,
+                limit: figures.limit,
+                overshoot_bound: figures.overshoot_bound(),
+                uncut_overshoot: snapshot.uncut_overshoot,
+                likely_overshoot: snapshot.likely_overshoot,
+                reset: figures.period.end,
+            },
             sources,
             faults,
             rate,
@@ -102,23 +97,16 @@ impl AlertInput {
 
     fn has_reached(&self, percent: u64) -> bool {
         let hundredfold = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
-        hundredfold(self.used, 100) >= hundredfold(self.limit, percent)
+        hundredfold(self.budget.used, 100) >= hundredfold(self.budget.limit, percent)
     }
 
     fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
         let day = self.period.start.to_utc().date_naive();
-        let budget = BudgetFigures {
-            used: self.used,
-            limit: self.limit,
-            overshoot_bound: self.overshoot_bound,
-            uncut_overshoot: self.uncut_overshoot,
-            likely_overshoot: self.likely_overshoot,
-            reset: self.period.end,
-        };
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
         let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
         let rate = kind.is_about_usage().then_some(self.rate);
-        Alert { id, kind, at: self.now, what, callers, budget, spending: Spending::default(), rate }
+        let (at, budget) = (self.now, self.budget);
+        Alert { id, kind, at, what, callers, budget, spending: Spending::default(), rate }
     }
 }
 
@@ -217,8 +205,8 @@ impl AlertRules {
         if self.sent.period != Some(input.period) {
             self.sent = SentThresholds { period: Some(input.period), ..SentThresholds::default() };
         }
-        if self.sent.limit != input.limit {
-            self.sent.limit = input.limit;
+        if self.sent.limit != input.budget.limit {
+            self.sent.limit = input.budget.limit;
             self.sent.percents.retain(|percent| input.has_reached((*percent).into()));
         }
         let mut highest = None;
@@ -228,7 +216,7 @@ impl AlertRules {
                 highest = Some(percent);
             }
         }
-        Some(input.alert(AlertKind::Used(highest?), input.limit.get(), input.now))
+        Some(input.alert(AlertKind::Used(highest?), input.budget.limit.get(), input.now))
     }
 
     /// The failures that began, and those that ended.

@@ -2,7 +2,6 @@
 //! Webhooks specification. The URL is a secret: errors and `Debug` forms contain only its host. Of a response it reads
 //! only the status and `Retry-After`.
 
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,6 +22,7 @@ use turn_ledger::Timestamp;
 /// The time limit of one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// A receiver of alerts.
+#[derive(Debug)]
 pub struct Webhook {
     client: Client,
     url: WebhookUrl,
@@ -75,12 +75,6 @@ impl Webhook {
             request = request.header("webhook-signature", signature(key, &alert.id, at, &body));
         }
         send(request.body(body)).await.map(drop)
-    }
-}
-
-impl fmt::Debug for Webhook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use parking_lot::Mutex;
 use reqwest::Client;
-use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota};
 use url::Url;
@@ -101,16 +100,13 @@ impl IssuerKeys {
         find().ok_or_else(|| if self.known().is_failing { Fault::KeysUnreachable } else { Fault::UnknownKey })
     }
 
-    /// Fetches the keys at the start and from time to time, until `end`.
-    pub(super) async fn keep_fresh(self: &Arc<Self>, end: &CancellationToken) {
-        let fetch = async {
-            loop {
-                self.fetch().await;
-                let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
-                tokio::time::sleep(pause).await;
-            }
-        };
-        end.run_until_cancelled(fetch).await;
+    /// Fetches the keys at the start and from time to time.
+    pub(super) async fn keep_fresh(self: &Arc<Self>) {
+        loop {
+            self.fetch().await;
+            let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Fetches the keys, unless the last call is too recent. Waits for a call in progress, which takes 3 s at most.

@@ -7,7 +7,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
@@ -75,10 +74,10 @@ impl Auth {
         Ok(Verified { user, room })
     }
 
-    /// Keeps the issuer's keys up to date, until `end`.
-    pub async fn keep_fresh(&self, end: &CancellationToken) {
+    /// Keeps the issuer's keys up to date.
+    pub async fn keep_fresh(&self) {
         if let Some(keys) = &self.keys {
-            keys.keep_fresh(end).await;
+            keys.keep_fresh().await;
         }
     }
 

@@ -28,12 +28,11 @@ const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigi
 pub(super) async fn check(config: &DatabaseConfig, clock: &dyn Clock) -> Vec<(Check, Verdict)> {
     match examine(config, clock).await {
         Ok(found) => found,
-        Err(error @ (DatabaseError::Unfit(_) | DatabaseError::SharedSession)) => {
-            vec![(Check::Database, fail(error.to_string(), "do that, then run doctor again"))]
-        }
         Err(error) => {
-            let remedy =
-                "check DATABASE_URL and CA_FILE, that the server runs, and what is between here and it";
+            let remedy = match error {
+                DatabaseError::Unfit(_) | DatabaseError::SharedSession => "do that, then run doctor again",
+                _ => "check DATABASE_URL and CA_FILE, that the server runs, and what is between here and it",
+            };
             vec![(Check::Database, fail(error.to_string(), remedy))]
         }
     }

@@ -106,10 +106,8 @@ impl<'a> Examination<'a, '_> {
             Some(database) => Box::pin(self.database(database)).await,
             None => self.state(config.budget.state_dir.as_deref()),
         }
-        for (check, verdict) in settings::service(config, client).await {
-            self.found(check, "", verdict);
-        }
-        for verdict in settings::server_keys(config, client).await {
+        let service = settings::service(config, client).await;
+        for verdict in service.into_iter().chain(settings::server_keys(config, client).await) {
             self.found(Check::Configuration, "", verdict);
         }
         if let Some(url) = &config.public_url {

@@ -3,11 +3,11 @@
 
 use std::fmt::Display;
 
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::report::{Check, Verdict, fail, ok, skipped, warn};
+use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
 use crate::config::{Config, ConfigErrors, ServerKeyConfig};
 use crate::json::plain_number;
@@ -47,22 +47,22 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
     errors.to_string().lines().map(|problem| fail(problem, remedy)).collect()
 }
 
-/// The response to a GET as JSON, or what was seen instead.
-async fn get(url: String, client: &Client) -> Result<Value, String> {
-    let answer = async { body(BODY_MAX, send(client.get(url)).await?).await };
+/// The response as JSON, or what was seen instead.
+async fn ask(request: RequestBuilder) -> Result<Value, String> {
+    let answer = async { body(BODY_MAX, send(request).await?).await };
     let body = answer.await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&body).map_err(|_| NOT_A_BROKER.to_owned())
 }
 
-/// Asks the service at the configured address. No finding if none answers, because it may not run yet.
-pub(super) async fn service(config: &Config, client: &Client) -> Vec<(Check, Verdict)> {
+/// Asks the service at the configured address. `None` without a finding, or if none answers, because it may not run yet.
+pub(super) async fn service(config: &Config, client: &Client) -> Option<Verdict> {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    get(url, client).await.map(|status| of_status(&status)).unwrap_or_default()
+    of_status(&ask(client.get(url)).await.ok()?)
 }
 
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
 pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client) -> Verdict {
-    let seen = match get(format!("{url}health"), client).await {
+    let seen = match ask(client.get(format!("{url}health"))).await {
         Ok(health) if health["uptimeSeconds"].is_u64() => return ok("a broker responds"),
         Ok(_) => NOT_A_BROKER.to_owned(),
         Err(seen) => seen,
@@ -77,10 +77,8 @@ pub(super) async fn server_keys(config: &Config, client: &Client) -> Vec<Verdict
         return keys.iter().map(|key| of_key(key.name.as_str(), None)).collect();
     };
     let url = format!("http://{}/api/overview", config.server.reachable());
-    let call =
-        async { body(BODY_MAX, send(client.get(url).bearer_auth(token.expose_secret())).await?).await };
-    let overview = call.await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-    let listed = overview.as_ref().and_then(|overview| overview["serverKeys"].as_array());
+    let overview = ask(client.get(url).bearer_auth(token.expose_secret())).await.unwrap_or_default();
+    let listed = overview["serverKeys"].as_array();
     let of = |key: &ServerKeyConfig| {
         let name = key.name.as_str();
         of_key(name, listed.into_iter().flatten().find(|listed| listed["name"] == name))
@@ -99,16 +97,12 @@ fn of_key(name: &str, listed: Option<&Value>) -> Verdict {
     }
 }
 
-/// The findings about a status.
-fn of_status(status: &Value) -> Vec<(Check, Verdict)> {
-    let mut found = Vec::new();
-    let mut hints = status["hints"].as_array().into_iter().flatten();
-    if let Some(hint) = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED") {
-        let says = hint["message"].as_str().unwrap_or_default();
-        found
-            .push((Check::Configuration, warn(says, "set TRUSTED_PROXIES, if that address is your proxy's")));
-    }
-    found
+/// The finding about a status.
+fn of_status(status: &Value) -> Option<Verdict> {
+    let mut hints = status["hints"].as_array()?.iter();
+    let hint = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED")?;
+    let says = hint["message"].as_str().unwrap_or_default();
+    Some(warn(says, "set TRUSTED_PROXIES, if that address is your proxy's"))
 }
 
 #[cfg(test)]
@@ -145,7 +139,7 @@ mod tests {
     #[test]
     fn an_untrusted_proxy_is_a_warning_and_no_other_status_is_a_finding() {
         let of = |code: &str| of_status(&json!({ "hints": [{ "code": code, "message": "x" }] }));
-        assert_eq!(of("PROXY_NOT_TRUSTED")[0].1.state, CheckState::Warn);
-        assert!(of("NO_REPORTS").is_empty() && of_status(&json!([])).is_empty());
+        assert_eq!(of("PROXY_NOT_TRUSTED").map(|found| found.state), Some(CheckState::Warn));
+        assert_eq!((of("NO_REPORTS"), of_status(&json!([]))), (None, None));
     }
 }

@@ -71,7 +71,7 @@ impl Connections {
         let (mut idle, now) = (self.idle.lock(), clock::deadline(Duration::ZERO));
         idle.retain(|connection| {
             let is_young = now.duration_since(connection.idle_since) < IDLE_TIME_MAX;
-            is_young && connection.leader.is_same(leader) && connection.sender.is_ready()
+            is_young && *connection.leader == *leader && connection.sender.is_ready()
         });
         idle.pop()
     }

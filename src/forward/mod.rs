@@ -98,16 +98,15 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// `look` is notified when the leader cannot be reached. `end` ends the upgraded sockets.
+    /// `look` is notified when the leader cannot be reached.
     pub fn new(
         target: watch::Receiver<Target>,
         is_silent: watch::Receiver<bool>,
         look: Arc<Notify>,
-        end: CancellationToken,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (connections, room, sockets, unreached, reached) = Default::default();
+        let (connections, room, sockets, end, unreached, reached) = Default::default();
         Self { target, is_silent, connections, room, look, sockets, end, clock, metrics, unreached, reached }
     }
 
@@ -136,8 +135,7 @@ impl Forwarder {
     pub async fn probe(&self) -> Result<(), ApiError> {
         let leader = match &*self.target.borrow() {
             Target::Here(_) => return Ok(()),
-            Target::At(leader) => Some(Arc::clone(leader)),
-            Target::Nobody => None,
+            Target::Leader(leader) => leader.clone(),
         };
         let answer = match &leader {
             Some(leader) => timeout(PROBE_MAX, self.ask_ready(leader)).await.ok().flatten(),
@@ -176,8 +174,7 @@ impl Forwarder {
         loop {
             let leader = match &*target.borrow_and_update() {
                 Target::Here(router) => return Ok(Found::Here(router.clone())),
-                Target::At(leader) => Some(Arc::clone(leader)),
-                Target::Nobody => None,
+                Target::Leader(leader) => leader.clone(),
             };
             if let Some(leader) = &leader {
                 let asked = tokio::select! {
@@ -310,7 +307,7 @@ async fn changed(target: &mut watch::Receiver<Target>) {
 
 /// Resolves when this leader was replaced.
 async fn left(mut target: watch::Receiver<Target>, leader: &Leader) {
-    let has_left = |target: &Target| !matches!(target, Target::At(other) if other.is_same(leader));
+    let has_left = |target: &Target| !matches!(target, Target::Leader(Some(other)) if **other == *leader);
     if target.wait_for(has_left).await.is_err() {
         pending::<()>().await;
     }

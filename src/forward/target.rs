@@ -11,10 +11,8 @@ use super::mac::ForwardKey;
 /// Where requests go.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Nobody leads, or nobody knows.
-    Nobody,
-    /// Another replica leads.
-    At(Arc<Leader>),
+    /// Another replica leads. `None`: nobody, or nobody knows.
+    Leader(Option<Arc<Leader>>),
     /// This replica leads.
     Here(Router),
 }
@@ -39,9 +37,11 @@ impl Leader {
         let address = parsed.into_parts().authority.filter(|_| is_plain)?;
         Some(Self { epoch, url: url.to_owned(), address, key })
     }
+}
 
-    /// Whether it is the same lead at the same place.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+/// Whether it is the same lead at the same place.
+impl PartialEq for Leader {
+    fn eq(&self, other: &Self) -> bool {
         (self.epoch, &self.url) == (other.epoch, &other.url)
     }
 }
@@ -50,8 +50,8 @@ impl Target {
     /// Whether requests go the same way.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Nobody, Self::Nobody) | (Self::Here(_), Self::Here(_)) => true,
-            (Self::At(one), Self::At(other)) => one.is_same(other),
+            (Self::Here(_), Self::Here(_)) => true,
+            (Self::Leader(one), Self::Leader(other)) => one == other,
             _ => false,
         }
     }

@@ -77,40 +77,27 @@ impl Breaker {
         Some(Ticket { epoch: self.epoch })
     }
 
-    /// The call succeeded.
-    pub fn succeeded(&mut self, ticket: Ticket) {
+    /// The call has ended. `succeeded`: `None` if its caller was cancelled without a result; then the next one may try at once.
+    pub fn end(&mut self, ticket: Ticket, succeeded: Option<bool>, now: Instant) {
         if ticket.epoch != self.epoch {
             return;
         }
-        match &mut self.inner {
-            Inner::Closed { failures } => *failures = 0,
-            Inner::HalfOpen { .. } | Inner::Open { .. } => self.change(Inner::Closed { failures: 0 }),
-        }
-    }
-
-    /// The call failed.
-    pub fn failed(&mut self, ticket: Ticket, now: Instant) {
-        if ticket.epoch != self.epoch {
-            return;
-        }
-        match &mut self.inner {
-            Inner::Closed { failures } => {
+        match (&mut self.inner, succeeded) {
+            (Inner::Closed { failures }, Some(true)) => *failures = 0,
+            (Inner::Closed { failures }, Some(false)) => {
                 *failures += 1;
                 if *failures >= FAILURES_TO_OPEN {
                     self.open(now, OPEN_FIRST);
                 }
             }
-            Inner::HalfOpen { lasted } | Inner::Open { lasted, .. } => {
+            (Inner::HalfOpen { .. }, Some(true)) => self.change(Inner::Closed { failures: 0 }),
+            (Inner::HalfOpen { lasted }, Some(false)) => {
                 let longer = backoff::step(*lasted, 1, OPEN_MAX);
                 self.open(now, longer);
             }
-        }
-    }
-
-    /// The caller was cancelled without a result. The next one may try at once.
-    pub fn abandoned(&mut self, ticket: Ticket, now: Instant) {
-        if let (true, Inner::HalfOpen { lasted }) = (ticket.epoch == self.epoch, self.inner) {
-            self.change(Inner::Open { until: now, lasted });
+            (&mut Inner::HalfOpen { lasted }, None) => self.change(Inner::Open { until: now, lasted }),
+            // An open breaker gives no ticket.
+            (Inner::Closed { .. }, None) | (Inner::Open { .. }, _) => {}
         }
     }
 
@@ -147,12 +134,13 @@ pub struct SharedBreaker {
     clock: Arc<dyn Clock>,
 }
 
-/// A ticket that reports itself as abandoned when dropped.
+/// A ticket that reports the end of its call when it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Attempt<'a> {
     breaker: &'a SharedBreaker,
-    ticket: Option<Ticket>,
+    ticket: Ticket,
+    succeeded: Option<bool>,
 }
 
 impl SharedBreaker {
@@ -164,7 +152,7 @@ impl SharedBreaker {
     /// Permission for one call, if the breaker allows it.
     pub fn admit(&self) -> Option<Attempt<'_>> {
         let ticket = self.with(Breaker::admit)?;
-        Some(Attempt { breaker: self, ticket: Some(ticket) })
+        Some(Attempt { breaker: self, ticket, succeeded: None })
     }
 
     /// The state, for display.
@@ -181,20 +169,13 @@ impl SharedBreaker {
 impl Attempt<'_> {
     /// Reports the result of the call.
     pub fn finish(mut self, succeeded: bool) {
-        let Some(ticket) = self.ticket.take() else { return };
-        self.breaker.with(
-            |breaker, now| {
-                if succeeded { breaker.succeeded(ticket) } else { breaker.failed(ticket, now) }
-            },
-        );
+        self.succeeded = Some(succeeded);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.with(|breaker, now| breaker.abandoned(ticket, now));
-        }
+        self.breaker.with(|breaker, now| breaker.end(self.ticket, self.succeeded, now));
     }
 }
 
@@ -211,7 +192,7 @@ mod tests {
         let mut breaker = Breaker::default();
         for _ in 0..FAILURES_TO_OPEN {
             let ticket = breaker.admit(now).unwrap();
-            breaker.failed(ticket, now);
+            breaker.end(ticket, Some(false), now);
         }
         breaker
     }
@@ -223,10 +204,10 @@ mod tests {
         for _ in 0..20 {
             for _ in 1..FAILURES_TO_OPEN {
                 let ticket = breaker.admit(now).unwrap();
-                breaker.failed(ticket, now);
+                breaker.end(ticket, Some(false), now);
             }
             let ticket = breaker.admit(now).unwrap();
-            breaker.succeeded(ticket);
+            breaker.end(ticket, Some(true), now);
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(opened(now).state(), BreakerState::Open);
@@ -241,7 +222,7 @@ mod tests {
         assert_eq!(breaker.admit(later.checked_sub(Duration::from_millis(1)).unwrap()), None);
         let probe = breaker.admit(later).unwrap();
         assert_eq!(breaker.admit(later), None, "one try at a time");
-        breaker.succeeded(probe);
+        breaker.end(probe, Some(true), later);
         assert!(breaker.admit(later).is_some());
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
@@ -259,7 +240,7 @@ mod tests {
             );
             now += wait;
             let probe = breaker.admit(now).unwrap();
-            breaker.failed(probe, now);
+            breaker.end(probe, Some(false), now);
         }
     }
 
@@ -269,7 +250,7 @@ mod tests {
         let mut breaker = opened(now);
         let later = now + OPEN_FIRST;
         let probe = breaker.admit(later).unwrap();
-        breaker.abandoned(probe, later);
+        breaker.end(probe, None, later);
         assert!(breaker.admit(later).is_some());
     }
 
@@ -280,14 +261,14 @@ mod tests {
         let late = breaker.admit(now).unwrap();
         for _ in 0..FAILURES_TO_OPEN {
             let ticket = breaker.admit(now).unwrap();
-            breaker.failed(ticket, now);
+            breaker.end(ticket, Some(false), now);
         }
-        breaker.succeeded(late);
+        breaker.end(late, Some(true), now);
         assert_eq!(breaker.state(), BreakerState::Open);
         let probe = breaker.admit(now + OPEN_FIRST).unwrap();
-        breaker.failed(late, now);
+        breaker.end(late, Some(false), now);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        breaker.succeeded(probe);
+        breaker.end(probe, Some(true), now);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }

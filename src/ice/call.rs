@@ -12,9 +12,6 @@ use turn_base::http_client::{CallError, body};
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Maximum number of attempts. A retry follows only a failed connect or a 5xx. A gateway can return 5xx although a credential
-/// was minted. Nobody has received that credential, so it is not charged.
-const ATTEMPTS_MAX: u32 = 2;
 /// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest response that is read. Real ones have 0.7 KiB.
@@ -28,20 +25,19 @@ pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     // If the deadline ends the retry, the first failure says more.
     let mut first = CallError::Timeout;
     let attempts = async {
-        for _ in 1..ATTEMPTS_MAX {
-            match attempt().await {
-                Err(error) if is_worth_a_retry(&error) => first = error,
-                result => return result,
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
+        match attempt().await {
+            Err(error) if is_worth_a_retry(&error) => first = error,
+            result => return result,
         }
+        tokio::time::sleep(RETRY_PAUSE).await;
         attempt().await
     };
     let answer = tokio::time::timeout(limit, attempts).await;
     answer.unwrap_or(Err(first))
 }
 
-/// Whether a second mint is safe and may help.
+/// Whether a second mint is safe and may help: after a failed connect or a 5xx. A gateway can return 5xx although a credential was minted.
+/// Nobody has received that credential, so it is not charged.
 fn is_worth_a_retry(error: &CallError) -> bool {
     matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..=599))
 }

@@ -142,16 +142,15 @@ impl Life {
             Self::Number(number) => number,
             Self::Text(text) => text.trim().parse().ok()?,
         };
-        let life = Duration::try_from_secs_f64(seconds).ok()?;
-        let whole = Duration::from_secs(life.as_secs() + u64::from(life.subsec_nanos() > 0));
+        let whole = Duration::try_from_secs_f64(seconds.ceil()).ok()?;
         (Duration::from_secs(1)..=LIFE_MAX).contains(&whole).then_some(whole)
     }
 }
 
 impl Entry {
     fn raw(self) -> Option<RawIceServer> {
-        let urls = self.urls.or(self.url)?;
-        Some(RawIceServer::new(urls, self.username, self.credential))
+        let Self { urls, url, username, credential } = self;
+        Some(RawIceServer { urls: urls.or(url)?, username, credential })
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::url::{IceUrl, IceUrlError, Reach, Transport};
+use super::url::{IceUrl, IceUrlError, Reach};
 
 /// The most URLs in a response. Many URLs slow a browser down. Real responses have under ten.
 const URLS_MAX: usize = 64;
@@ -86,21 +86,12 @@ pub enum IceServersError {
 /// An unchecked `RTCIceServer` from outside: `urls` is a string or a list, of any texts.
 #[derive(Clone, Deserialize)]
 pub struct RawIceServer {
-    urls: OneOrMany<String>,
-    username: Option<String>,
-    credential: Option<String>,
+    pub(super) urls: OneOrMany<String>,
+    pub(super) username: Option<String>,
+    pub(super) credential: Option<String>,
 }
 
 impl RawIceServer {
-    /// An entry with these texts.
-    pub(crate) const fn new(
-        urls: OneOrMany<String>,
-        username: Option<String>,
-        credential: Option<String>,
-    ) -> Self {
-        Self { urls, username, credential }
-    }
-
     /// The URLs as they are written.
     pub(crate) fn urls(&self) -> &[String] {
         match &self.urls {
@@ -176,7 +167,7 @@ impl IceServerList {
     /// The relays over UDP in order, each with its entry.
     pub fn udp_relays(&self) -> impl Iterator<Item = (&IceServer, &IceUrl)> {
         let all = self.0.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
-        all.filter(|(_, url)| url.relays() && url.transport() == Transport::Udp)
+        all.filter(|(_, url)| url.reach() == Reach::TurnUdp)
     }
 
     /// All URLs in order.
@@ -193,9 +184,7 @@ impl IceServerList {
         }
         let first = |reach| {
             let alike = self.urls().enumerate().filter(|(_, url)| url.reach() == reach);
-            let rank = |url: &IceUrl| {
-                (url.transport() == Transport::Dtls, reach == Reach::TurnTls && url.port() != 443)
-            };
+            let rank = |url: &IceUrl| (url.is_dtls(), reach == Reach::TurnTls && url.port() != 443);
             alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
         };
         let kept = Reach::ALL.map(first);
@@ -214,15 +203,11 @@ impl IceServerList {
 }
 
 fn parse_urls(texts: &[String], on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, IceServersError> {
-    let mut urls = Vec::with_capacity(texts.len().min(URLS_MAX));
-    for text in texts {
-        match IceUrl::parse(text) {
-            Ok(url) => urls.push(url),
-            Err(_) if on_bad_url == OnBadUrl::Drop => {}
-            Err(error) => return Err(error.into()),
-        }
+    let urls = texts.iter().map(|text| IceUrl::parse(text));
+    match on_bad_url {
+        OnBadUrl::Drop => Ok(urls.flatten().collect()),
+        OnBadUrl::Refuse => Ok(urls.collect::<Result<_, _>>()?),
     }
-    Ok(urls)
 }
 
 fn is_given(text: Option<&str>) -> bool {

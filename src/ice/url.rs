@@ -15,19 +15,6 @@ pub struct IceUrl {
     port: u16,
 }
 
-/// The transport between client and server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// UDP.
-    Udp,
-    /// TCP without TLS.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// DTLS over UDP, which browsers do not use with a relay.
-    Dtls,
-}
-
 /// What a client can do through a URL: find its own address, or relay over a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -114,25 +101,22 @@ impl IceUrl {
         }
     }
 
-    /// The transport, or the scheme's default.
-    pub fn transport(&self) -> Transport {
-        let is_secure = self.text.starts_with("turns:") || self.text.starts_with("stuns:");
-        match (is_secure, self.text.split_once('?')) {
-            (false, Some((_, "transport=tcp"))) => Transport::Tcp,
-            (false, _) => Transport::Udp,
-            (true, Some((_, "transport=udp"))) => Transport::Dtls,
-            (true, _) => Transport::Tls,
+    /// What a client can do through it.
+    pub fn reach(&self) -> Reach {
+        if !self.relays {
+            Reach::Stun
+        } else if self.text.starts_with("turns:") {
+            Reach::TurnTls
+        } else if self.text.ends_with("?transport=tcp") {
+            Reach::TurnTcp
+        } else {
+            Reach::TurnUdp
         }
     }
 
-    /// What a client can do through it.
-    pub fn reach(&self) -> Reach {
-        match self.transport() {
-            _ if !self.relays => Reach::Stun,
-            Transport::Udp => Reach::TurnUdp,
-            Transport::Tcp => Reach::TurnTcp,
-            Transport::Tls | Transport::Dtls => Reach::TurnTls,
-        }
+    /// Whether it is a relay over DTLS, which browsers do not use.
+    pub fn is_dtls(&self) -> bool {
+        self.reach() == Reach::TurnTls && self.text.ends_with("?transport=udp")
     }
 
     /// Whether browsers refuse it: they block port 53 except for DNS.
@@ -182,18 +166,7 @@ impl fmt::Display for IceUrl {
     }
 }
 
-impl serde::Serialize for IceUrl {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for IceUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
+serde_plain::derive_serialize_from_display!(IceUrl);
 
 #[cfg(test)]
 mod tests {
@@ -218,19 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn host_and_transport_come_from_the_url_or_the_scheme() {
-        for (text, host, transport) in [
-            ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", Transport::Udp),
-            ("turn:turn.cloudflare.com:3478?transport=tcp", "turn.cloudflare.com", Transport::Tcp),
-            ("TURN:relay.example?transport=udp", "relay.example", Transport::Udp),
-            ("turns:relay.example:443?transport=tcp", "relay.example", Transport::Tls),
-            ("stuns:relay.example", "relay.example", Transport::Tls),
-            ("turns:relay.example?transport=udp", "relay.example", Transport::Dtls),
-            ("turn:[2001:db8::1]:80?transport=tcp", "2001:db8::1", Transport::Tcp),
-            ("turn:[::1]", "::1", Transport::Udp),
+    fn host_and_reach_come_from_the_url_or_the_scheme() {
+        for (text, host, reach, is_dtls) in [
+            ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", Reach::Stun, false),
+            ("turn:turn.cloudflare.com:3478?transport=tcp", "turn.cloudflare.com", Reach::TurnTcp, false),
+            ("TURN:relay.example?transport=udp", "relay.example", Reach::TurnUdp, false),
+            ("turns:relay.example:443?transport=tcp", "relay.example", Reach::TurnTls, false),
+            ("stuns:relay.example", "relay.example", Reach::Stun, false),
+            ("turns:relay.example?transport=udp", "relay.example", Reach::TurnTls, true),
+            ("turn:[2001:db8::1]:80?transport=tcp", "2001:db8::1", Reach::TurnTcp, false),
+            ("turn:[::1]", "::1", Reach::TurnUdp, false),
         ] {
             let url = IceUrl::parse(text).unwrap();
-            assert_eq!((url.host(), url.transport()), (host, transport), "{text}");
+            assert_eq!((url.host(), url.reach(), url.is_dtls()), (host, reach, is_dtls), "{text}");
         }
     }
 

@@ -87,8 +87,7 @@ impl<E: Electorate> Campaign<E> {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let format = i32::try_from(FORMAT).unwrap_or(i32::MAX);
-        let election = Election::new(format, candidate.lease);
+        let election = Election::new(FORMAT, candidate.lease);
         let failures = Throttle::new();
         Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
     }
@@ -194,8 +193,7 @@ impl<E: Electorate> Campaign<E> {
     }
 
     fn warning(&self, seen: &Observation) -> Option<String> {
-        let format = i32::try_from(FORMAT).unwrap_or(i32::MAX);
-        if seen.format > format {
+        if seen.format > FORMAT {
             return Some(too_new(seen.format));
         }
         let is_same_version = seen.version.as_deref() == Some(env!("CARGO_PKG_VERSION"));

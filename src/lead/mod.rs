@@ -50,14 +50,14 @@ impl Lead {
 
     /// Takes a fault. A new one is logged.
     pub fn set_fault(&self, fault: Option<String>) {
-        note_fault(&mut self.fault.write(), fault);
+        replace(&mut self.fault.write(), fault, |fault| tracing::error!("{fault}"));
     }
 }
 
-/// Takes what an operator must do. A new one is logged.
-pub fn note_fault(current: &mut Option<String>, new: Option<String>) {
+/// Takes what an operator should know. A new text is passed to `log`.
+pub fn replace(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
     if let Some(text) = new.as_ref().filter(|_| *current != new) {
-        tracing::error!("{text}");
+        log(text);
     }
     *current = new;
 }

@@ -40,7 +40,8 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
-    ended: CancellationToken,
+    /// Whether the connection must end.
+    pub(super) ended: CancellationToken,
     /// Whether the system must discard what the client has not read when the socket is closed.
     discards_unread: AtomicBool,
 }
@@ -214,16 +215,6 @@ impl Connection {
             Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,
         }
-    }
-
-    /// Tells the connection to end.
-    pub(super) fn end(&self) {
-        self.ended.cancel();
-    }
-
-    /// Returns once the connection must end.
-    pub(super) async fn ended(&self) {
-        self.ended.cancelled().await;
     }
 
     /// When the socket is closed, what its client has not read is discarded.

@@ -42,8 +42,10 @@ pub(super) struct Door {
     connections: TaskTracker,
     peers: Arc<Peers>,
     requests: TaskTracker,
-    handed_over: CancellationToken,
-    cut: CancellationToken,
+    /// Closes the connections of other replicas once their requests are answered, as the drain does with all others.
+    pub(super) handed_over: CancellationToken,
+    /// Closes all connections.
+    pub(super) cut: CancellationToken,
 }
 
 impl Door {
@@ -84,11 +86,6 @@ impl Door {
         self.requests.clone()
     }
 
-    /// Closes the connections of other replicas once their requests are answered, as `drain` does with all others.
-    pub(super) fn hand_over(&self) {
-        self.handed_over.cancel();
-    }
-
     /// Returns once no connection is open and none can come.
     pub(super) async fn emptied(&mut self) {
         if !self.accepting.is_finished() {
@@ -103,11 +100,6 @@ impl Door {
     pub(super) fn sockets(&self) -> usize {
         self.peers.open()
     }
-
-    /// Closes all connections.
-    pub(super) fn cut(&self) {
-        self.cut.cancel();
-    }
 }
 
 /// A door that is dropped is closed.
@@ -115,7 +107,7 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.accepting.abort();
         self.overdue.abort();
-        self.cut();
+        self.cut.cancel();
     }
 }
 
@@ -196,7 +188,7 @@ async fn serve(slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr, inside: I
     };
     let ended = tokio::select! {
         biased;
-        () = connection.ended() => return,
+        () = connection.ended.cancelled() => return,
         () = cut.cancelled() => return,
         ended = served => ended,
     };

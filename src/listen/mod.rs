@@ -79,7 +79,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
 /// Serves what comes through the door until `shutdown` is triggered, or until the books are void.
 async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     let tasks = background(&app, &shutdown.soft);
-    let mut signaling = spawn(&app, &shutdown.soft, signaling);
+    let mut signaling = tokio::spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
     let lost = tokio::select! {
         () = shutdown.soft.cancelled() => None,
         lost = app.account.lost() => Some(lost),
@@ -101,7 +101,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         }
         Ended::Lost => {}
     }
-    door.cut();
+    door.cut.cancel();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -134,7 +134,7 @@ async fn drain(
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
     }
-    door.hand_over();
+    door.handed_over.cancel();
     let drained = async {
         if !is_finished {
             finished.await;
@@ -155,49 +155,56 @@ async fn drain(
 /// What runs beside the requests until `end`. A panic in one task ends no other.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
-        spawn(app, end, maintenance),
-        spawn(app, end, |app, end| async move { app.mint.fill_pool(&end).await }),
-        spawn(app, end, |app, end| async move { app.mint.probe(&end).await }),
-        spawn(app, end, |app, end| async move { app.ending.run(&end).await }),
-        spawn(app, end, |app, end| async move {
+        tokio::spawn(relay(Arc::clone(app), end.clone())),
+        tokio::spawn(maintenance(Arc::clone(app), end.clone())),
+        spawn(app, end, |app| async move { app.mint.fill_pool().await }),
+        spawn(app, end, |app| async move { app.mint.probe().await }),
+        spawn(app, end, |app| async move { app.ending.run().await }),
+        spawn(app, end, |app| async move {
             if let Some(dispatcher) = &app.dispatcher {
-                dispatcher.deliver(&*app.account, &end).await;
+                dispatcher.deliver(&*app.account).await;
             }
         }),
-        spawn(app, end, |app, end| async move {
+        spawn(app, end, |app| async move {
             if let Some(meter) = &app.cloudflare_meter {
-                meter.run(&end).await;
+                meter.run().await;
             }
         }),
-        spawn(app, end, |app, end| async move {
+        spawn(app, end, |app| async move {
             if let Some(clock) = &app.reference_clock {
-                clock.run(&end).await;
+                clock.run().await;
             }
         }),
-        spawn(app, end, |app, end| async move {
+        spawn(app, end, |app| async move {
             if let Some(meter) = &app.coturn_meter {
-                meter.run(&end).await;
+                meter.run().await;
             }
         }),
-        spawn(app, end, |app, end| async move {
-            if let Some(relay) = &app.relay {
-                relay.run(&end).await;
-            }
-        }),
-        spawn(app, end, |app, end| async move {
+        spawn(app, end, |app| async move {
             if let Some(auth) = &app.auth {
-                auth.keep_fresh(&end).await;
+                auth.keep_fresh().await;
             }
         }),
     ]
 }
 
+/// Starts a task that is dropped at `end`, wherever it waits.
 fn spawn<F: Future<Output = ()> + Send + 'static>(
     app: &Arc<App>,
     end: &CancellationToken,
-    run: impl FnOnce(Arc<App>, CancellationToken) -> F,
+    run: impl FnOnce(Arc<App>) -> F,
 ) -> JoinHandle<()> {
-    tokio::spawn(run(Arc::clone(app), end.clone()))
+    let (work, end) = (run(Arc::clone(app)), end.clone());
+    tokio::spawn(async move {
+        end.run_until_cancelled(work).await;
+    })
+}
+
+/// Runs the relay in this process until `end`, at which it ends its allocations and counts what they have relayed.
+async fn relay(app: Arc<App>, end: CancellationToken) {
+    if let Some(relay) = &app.relay {
+        relay.run(&end).await;
+    }
 }
 
 /// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over.

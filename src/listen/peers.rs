@@ -75,7 +75,7 @@ impl Peers {
                 self.report(peer, "refused");
                 return None;
             };
-            idle.end();
+            idle.ended.cancel();
             self.report(peer, "closed_idle");
         }
         table.opened += 1;
@@ -99,7 +99,7 @@ impl Peers {
         let is_crowded = table.open.len() >= SOCKETS_MAX / 2;
         for connection in table.open.values() {
             if connection.deadline(is_crowded).is_some_and(|deadline| deadline <= now) {
-                connection.end();
+                connection.ended.cancel();
             }
         }
     }
@@ -119,7 +119,7 @@ impl Peers {
             let Some(full) = table.by_client.full(client, is_full) else { return };
             let Some(longest) = table.uncount_longest(&full, unread_since) else { return };
             longest.discard_unread();
-            longest.end();
+            longest.ended.cancel();
             self.metrics.sockets_limited.count(["closed_unread"]);
         }
     }

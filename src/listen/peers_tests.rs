@@ -1,7 +1,5 @@
 //! Tests of the table of connections.
 
-use std::pin::pin;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::*;
@@ -26,9 +24,7 @@ fn open_many(peers: &Arc<Peers>, peer: &str, count: usize) -> Vec<Arc<Slot>> {
 
 /// The indexes of the sockets that were told to end.
 fn ended(sockets: &[Arc<Slot>]) -> Vec<usize> {
-    let is_told = |socket: &Arc<Slot>| {
-        pin!(socket.connection.ended()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
-    };
+    let is_told = |socket: &Arc<Slot>| socket.connection.ended.is_cancelled();
     (0..sockets.len()).filter(|at| is_told(&sockets[*at])).collect()
 }
 

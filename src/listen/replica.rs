@@ -17,7 +17,7 @@ use crate::app::{self, App, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader, Target};
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
-use crate::lead::{Lead, note_fault};
+use crate::lead::{self, Lead};
 use crate::router;
 use crate::store::changes::Contents;
 use crate::store::writer::Store;
@@ -47,23 +47,17 @@ impl<E: Electorate> Replica<E> {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<Ended, BuildError> {
         // A setting that cannot work ends the process now, and not when it is needed.
         drop(app::build(&self.config, Arc::clone(&self.clock), None, self.lost_lines.clone())?);
-        let (set_target, target) = watch::channel(Target::Nobody);
+        let (set_target, target) = watch::channel(Target::Leader(None));
         let (set_warning, warning) = watch::channel(None);
         let (set_fault, fault) = watch::channel(None);
         let (set_silent, is_silent) = watch::channel(false);
-        let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
+        let look = Arc::new(Notify::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
         let candidate = Candidate { lease, settings: app::settings_digest(&config) };
         let process = Process::new(config, Arc::clone(&clock), lost_lines)?;
         let metrics = Arc::clone(&process.metrics);
-        let forwarder = Forwarder::new(
-            target,
-            is_silent,
-            Arc::clone(&look),
-            end,
-            Arc::clone(&clock),
-            Arc::clone(&metrics),
-        );
+        let forwarder =
+            Forwarder::new(target, is_silent, Arc::clone(&look), Arc::clone(&clock), Arc::clone(&metrics));
         let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning, fault });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
         let door = Door::open(listener, routes, &process, true, shutdown.soft.clone());
@@ -73,8 +67,10 @@ impl<E: Electorate> Replica<E> {
             let is_silent = outlook.as_ref().is_some_and(|outlook| outlook.is_silent);
             set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
             let Some(mut outlook) = outlook else { return };
-            set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
-            set_fault.send_modify(|fault| note_fault(fault, outlook.fault.take()));
+            let warning = outlook.warning.take();
+            set_warning.send_modify(|known| lead::replace(known, warning, |text| tracing::warn!("{text}")));
+            let fault = outlook.fault.take();
+            set_fault.send_modify(|known| lead::replace(known, fault, |text| tracing::error!("{text}")));
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
@@ -113,9 +109,10 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
     let key = outlook.key.map(ForwardKey::derived_from);
     let leader = outlook.leader.zip(key).and_then(|(url, key)| Leader::at(url, outlook.epoch, key));
     target.send_if_modified(|target| {
-        let new = leader.map_or(Target::Nobody, |leader| Target::At(Arc::new(leader)));
+        let has_leader = leader.is_some();
+        let new = Target::Leader(leader.map(Arc::new));
         let is_other = !target.is_same(&new);
-        if let (true, Target::At(_)) = (is_other, &new) {
+        if is_other && has_leader {
             tracing::info!(leader = outlook.leader, "requests are forwarded to the leader");
         }
         if is_other {
@@ -123,14 +120,6 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
         }
         is_other
     });
-}
-
-/// Takes a warning. A new one is logged.
-fn warn(current: &mut Option<String>, new: Option<String>) {
-    if let Some(text) = new.as_ref().filter(|_| *current != new) {
-        tracing::warn!("{text}");
-    }
-    *current = new;
 }
 
 /// Ends a replica that never led.
@@ -143,7 +132,7 @@ async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> 
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
         () = shutdown.hard.cancelled() => Ended::Forced,
     };
-    door.cut();
+    door.cut.cancel();
     ended
 }
 

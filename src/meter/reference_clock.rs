@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use turn_base::http_client::ProviderClient;
 use url::Url;
 
@@ -27,17 +26,14 @@ pub struct ReferenceClock {
 }
 
 impl ReferenceClock {
-    /// Asks until `end`, whenever the books' time is uncertain.
-    pub async fn run(&self, end: &CancellationToken) {
-        let ask = async {
-            loop {
-                let is_uncertain = self.account.read(|books| books.moment().is_uncertain());
-                if is_uncertain {
-                    self.client.ask_date(&self.url).await;
-                }
-                tokio::time::sleep(if is_uncertain { ASK_PAUSE } else { CHECK_INTERVAL }).await;
+    /// Asks whenever the books' time is uncertain.
+    pub async fn run(&self) {
+        loop {
+            let is_uncertain = self.account.read(|books| books.moment().is_uncertain());
+            if is_uncertain {
+                self.client.ask_date(&self.url).await;
             }
-        };
-        end.run_until_cancelled(ask).await;
+            tokio::time::sleep(if is_uncertain { ASK_PAUSE } else { CHECK_INTERVAL }).await;
+        }
     }
 }

@@ -78,8 +78,8 @@ impl CredentialSource {
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {
         let grant = request.grant;
-        let expires_at = now.plus(life);
-        let ice_servers = match self {
+        let minted = |ice_servers, key| Minted { ice_servers, grant, key, life, works_for: life };
+        Ok(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any key.
                 let pooled = if request.key.is_none() { provider.take_pooled(life) } else { None };
@@ -88,24 +88,19 @@ impl CredentialSource {
                     return Ok(Minted { ice_servers: servers, grant, key: Some(key), life, works_for: life });
                 }
                 let (listed, key) = provider.mint(life, &grant, request.key, request.trace).await?;
-                let (ice_servers, key) = (listed.servers, Some(key));
-                return Ok(Minted { ice_servers, grant, key, life, works_for: life });
+                minted(listed.servers, Some(key))
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =
                     source.provider.mint(source.life, &grant, None, None).await?;
                 let stated = stated.unwrap_or(source.life);
-                return Ok(Minted {
-                    ice_servers: servers,
-                    grant,
-                    key: None,
-                    life: request.ttl.max(source.life_min).min(source.life).min(stated),
-                    works_for: source.life.max(stated),
-                });
+                let life = request.ttl.max(source.life_min).min(source.life).min(stated);
+                Minted { life, works_for: source.life.max(stated), ..minted(servers, None) }
             }
-            Self::Coturn(server) | Self::Relay(server) => server.credential(&grant.to_string(), expires_at),
-            Self::Manual(list) => list.clone(),
-        };
-        Ok(Minted { ice_servers, grant, key: None, life, works_for: life })
+            Self::Coturn(server) | Self::Relay(server) => {
+                minted(server.credential(&grant.to_string(), now.plus(life)), None)
+            }
+            Self::Manual(list) => minted(list.clone(), None),
+        })
     }
 }

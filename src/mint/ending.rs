@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::Mint;
@@ -63,19 +62,16 @@ pub struct EndingState {
 }
 
 impl Ending {
-    /// Ends credentials until `end`.
-    pub async fn run(&self, end: &CancellationToken) {
+    /// Ends credentials, if there is a limit for it.
+    pub async fn run(&self) {
         if !self.at_limit && !self.has_grant_limit {
             return;
         }
         let mut state = EndingState::default();
-        let steps = async {
-            loop {
-                self.step(&mut state).await;
-                tokio::time::sleep(STEP).await;
-            }
-        };
-        end.run_until_cancelled(steps).await;
+        loop {
+            self.step(&mut state).await;
+            tokio::time::sleep(STEP).await;
+        }
     }
 
     /// What has been done, for the operator.

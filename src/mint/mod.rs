@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
@@ -78,9 +76,7 @@ impl MintRequest {
         let requester = Requester { client, address, spender, ..Requester::default() };
         Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
     }
-}
 
-impl MintRequest {
     /// A request of a server, for one of its users. It is vouched for, so no allowance of an address applies.
     pub fn of_server(
         now: Timestamp,
@@ -166,11 +162,9 @@ impl Mint {
                 continue;
             }
             match self.try_source(credentials, request).await {
-                Ok(minted) => {
-                    return Ok(IceResponse::Minted(Box::new(IssuedCredential {
-                        degraded: reason,
-                        ..minted
-                    })));
+                Ok(mut minted) => {
+                    minted.degraded = reason;
+                    return Ok(IceResponse::Minted(Box::new(minted)));
                 }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
                 Err(Skipped::Refused(NotAdmitted::Stopped)) => {
@@ -222,32 +216,26 @@ impl Mint {
         !self.enabled || self.account.read(Books::is_frozen)
     }
 
-    /// Keeps the pool filled with credentials for expected callers, until `end`.
-    pub async fn fill_pool(&self, end: &CancellationToken) {
+    /// Keeps the pool filled with credentials for expected callers.
+    pub async fn fill_pool(&self) {
         let Some(provider) = self.provider() else { return };
-        let fill = async {
-            loop {
-                let may_mint = !self.is_stopped() && self.account.is_writable();
-                let filled = if may_mint { provider.fill().await } else { Filled::default() };
-                tokio::time::sleep(pause_after(filled)).await;
-            }
-        };
-        end.run_until_cancelled(fill).await;
+        loop {
+            let may_mint = !self.is_stopped() && self.account.is_writable();
+            let filled = if may_mint { provider.fill().await } else { Filled::default() };
+            tokio::time::sleep(pause_after(filled)).await;
+        }
     }
 
     /// Finds a wrong key or token without waiting for a caller, and that a provider works again: tests it after the start, and again
     /// whenever it does not mint. Mints nothing while minting is stopped.
-    pub async fn probe(&self, end: &CancellationToken) {
+    pub async fn probe(&self) {
         let Some(provider) = self.provider() else { return };
-        let probe = async {
-            loop {
-                if !self.is_stopped() {
-                    provider.probe().await;
-                }
-                tokio::time::sleep(PROBE_PAUSE).await;
+        loop {
+            if !self.is_stopped() {
+                provider.probe().await;
             }
-        };
-        end.run_until_cancelled(probe).await;
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
     }
 
     /// Whether the providers mint, as far as is known. `None` if no provider is configured.

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
 
 use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
@@ -159,22 +159,18 @@ impl Provider {
     }
 
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
-    pub async fn fill(self: &Arc<Self>) -> Filled {
+    pub async fn fill(&self) -> Filled {
         let mut filled = Filled::default();
         // Only a caller's request tests whether a failed provider works again.
         if self.breaker_state() != BreakerState::Closed {
             return filled;
         }
         let started = self.with_pool(|pool, now| pool.start(FILL_AT_ONCE, now));
-        let mut calls = JoinSet::new();
-        for _ in 0..started {
-            let call = PoolCall { provider: Arc::clone(self), minted: None };
-            calls.spawn(call.mint());
-        }
-        while let Some(ended) = calls.join_next().await {
-            match ended {
-                Ok(Ok(())) => filled.minted += 1,
-                Ok(Err(Unavailable)) | Err(_) => filled.failed += 1,
+        let calls = (0..started).map(|_| PoolCall { provider: self, minted: None }.mint());
+        for minted in join_all(calls).await {
+            match minted {
+                Ok(()) => filled.minted += 1,
+                Err(Unavailable) => filled.failed += 1,
             }
         }
         filled
@@ -303,12 +299,12 @@ fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<
 }
 
 /// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
-struct PoolCall {
-    provider: Arc<Provider>,
+struct PoolCall<'a> {
+    provider: &'a Provider,
     minted: Option<PooledCredential>,
 }
 
-impl PoolCall {
+impl PoolCall<'_> {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
         let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
@@ -321,7 +317,7 @@ impl PoolCall {
     }
 }
 
-impl Drop for PoolCall {
+impl Drop for PoolCall<'_> {
     fn drop(&mut self) {
         self.provider.pool.lock().finished(self.minted.take());
     }

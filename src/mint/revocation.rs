@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::{StreamExt, stream};
 
 use super::Mint;
 use super::provider::Provider;
@@ -79,9 +79,8 @@ impl Mint {
                 Err(without_call) => results.push(without_call),
             }
         }
-        results.extend(
-            make_all(calls.into_iter().map(RevocationCall::make), tokio::time::sleep(BEGIN_MAX)).await,
-        );
+        let calls = calls.into_iter().map(RevocationCall::make);
+        results.extend(make_all(calls, tokio::time::sleep(BEGIN_MAX)).await);
         let count = |wanted| results.iter().filter(|result| **result == wanted).count();
         let cut = count(Revocation::Cut);
         let not_asked = grants.len().saturating_sub(results.len());
@@ -141,30 +140,11 @@ impl RevocationCall {
 
 /// Makes calls, at most [`AT_ONCE`] at the same time. Once `end` is ready, no further call begins. Returns the results of all calls
 /// that began.
-async fn make_all<T: Send + 'static>(
-    calls: impl Iterator<Item: Future<Output = T> + Send + 'static>,
+async fn make_all<T>(
+    calls: impl Iterator<Item: Future<Output = T>>,
     end: impl Future<Output = ()>,
 ) -> Vec<T> {
-    let (mut running, mut results) = (JoinSet::new(), vec![]);
-    let begin = async {
-        for call in calls {
-            if running.len() >= AT_ONCE
-                && let Some(ended) = running.join_next().await
-            {
-                results.extend(ended);
-            }
-            running.spawn(call);
-        }
-    };
-    tokio::select! {
-        biased;
-        () = end => {}
-        () = begin => {}
-    }
-    while let Some(ended) = running.join_next().await {
-        results.extend(ended);
-    }
-    results
+    stream::iter(calls).take_until(end).buffer_unordered(AT_ONCE).collect().await
 }
 
 #[cfg(test)]

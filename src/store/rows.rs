@@ -22,7 +22,7 @@ pub(super) use sources::slot_key;
 use sources::{read_sources, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: u32 = 14;
+pub const FORMAT: i32 = 14;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The interface of what stores a ledger, a file or a database, and its errors.
 
 use std::error::Error;
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,10 @@ pub trait Storage: Sized + Send + 'static {
     fn load(&mut self) -> Result<Contents, OpenError>;
     /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
-    /// Makes it usable again after a failed write.
-    fn recover(&mut self) -> Result<(), WriteError>;
+    /// Makes it usable again after a failed write, unless the next write does.
+    fn recover(&mut self) -> Result<(), WriteError> {
+        Ok(())
+    }
     /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         requests.blocking_recv_many(group, GROUP_MAX)
@@ -33,14 +35,9 @@ pub trait Storage: Sized + Send + 'static {
     fn view(&self) -> Result<StoredView, StoreError>;
 }
 
-/// What was stored at one moment, in a file or a database.
-pub type StoredView = Box<dyn View>;
-
-/// What was stored at one moment. Later writes do not change it.
-pub trait View: Debug + Send {
-    /// Copies it into a new file. Takes about as long as reading the ledger at a start.
-    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError>;
-}
+/// What was stored at one moment. Later writes do not change it. Called, it copies that into a new file, which takes about as long as
+/// reading the ledger at a start.
+pub type StoredView = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
 
 /// A complete ledger file that has no name.
 #[derive(Debug)]
@@ -126,7 +123,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// Its format.
-        found: u32,
+        found: i32,
     },
     /// The database cannot be used.
     #[error(transparent)]

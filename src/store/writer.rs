@@ -46,7 +46,7 @@ pub trait ChangeSource: Debug + Send + Sync {
 }
 
 /// A request to write all changes, and the caller that waits for it. Without a source, the writer only retries what it has kept.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct WriteRequest {
     source: Option<Arc<dyn ChangeSource>>,
     done: Option<oneshot::Sender<bool>>,

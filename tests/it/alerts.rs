@@ -172,7 +172,9 @@ impl Round {
         };
         let work = tokio::spawn({
             let (outbox, end) = (Arc::clone(&outbox), end.clone());
-            async move { dispatcher.deliver(&*outbox, &end).await }
+            async move {
+                end.run_until_cancelled(dispatcher.deliver(&*outbox)).await;
+            }
         });
         Self { receiver, outbox, metrics, clock, end, work }
     }

@@ -142,7 +142,7 @@ fn a_directory_that_cannot_be_used_is_named_in_the_error() {
 fn a_ledger_of_another_format_is_refused() {
     let state = StateDir::new();
     drop(FileStorage::open(state.path().as_ref()).unwrap());
-    for found in [0_u32, FORMAT + 1] {
+    for found in [0, FORMAT + 1] {
         let database = once_free(|| redb::Database::open(state.file())).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction

@@ -198,7 +198,8 @@ impl AlertKind {
 }
 
 fn usage(input: &AlertInput) -> String {
-    format!("{}, and the period ends at {}", size_of(input.used, input.limit), minute(input.period.end))
+    let BudgetFigures { used, limit, reset, .. } = input.budget;
+    format!("{}, and the period ends at {}", size_of(used, limit), minute(reset))
 }
 
 /// `2025-02-01T00:00Z`: the dashboard shows it as the reader's time.

@@ -19,12 +19,16 @@ fn at(text: &str) -> Timestamp {
 /// All is well, with 812 of 1,000 GB.
 fn input() -> AlertInput {
     let now = at("2025-01-16T03:04:05.678Z");
-    AlertInput {
-        used: ByteCount::new(812_344_000_000),
-        overshoot_bound: ByteCount::new(23_400_000_001),
-        uncut_overshoot: ByteCount::new(23_400_000_001),
-        ..AlertInput::without_faults(now, BillingDay::new(1).unwrap().period_at(now))
-    }
+    AlertInput::without_faults(now, BillingDay::new(1).unwrap().period_at(now)).with_budget(|budget| {
+        budget.used = ByteCount::new(812_344_000_000);
+        budget.overshoot_bound = ByteCount::new(23_400_000_001);
+        budget.uncut_overshoot = ByteCount::new(23_400_000_001);
+    })
+}
+
+/// The same with so many GB.
+fn with_used(gb: u64, input: AlertInput) -> AlertInput {
+    input.with_budget(|budget| budget.used = ByteCount::new(gb * GB))
 }
 
 fn spending(names: [&str; 3]) -> Spending {
@@ -50,7 +54,7 @@ fn message(kind: AlertKind, input: &AlertInput) -> String {
 
 /// At 41.2 Mbps, which reach the limit from 958 GB in less than three hours.
 fn at_rate(input: AlertInput) -> AlertInput {
-    let is_near = input.used == ByteCount::new(958 * GB);
+    let is_near = input.budget.used == ByteCount::new(958 * GB);
     let limit_at = is_near.then(|| input.now.plus(std::time::Duration::from_secs(10_200)));
     AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input }
 }
@@ -77,7 +81,7 @@ fn of_kind(kind: AlertKind) -> String {
         AlertKind::Used(100) => 1_001,
         _ => 812,
     };
-    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), ..begun(kind, &input()) });
+    let input = at_rate(with_used(used, begun(kind, &input())));
     format!(
         "## {}, {}\n\n{}",
         kind.name(),
@@ -88,8 +92,7 @@ fn of_kind(kind: AlertKind) -> String {
 
 #[test]
 fn every_message_is_as_in_the_file() {
-    let reached =
-        AlertInput { used: ByteCount::new(1_001 * GB), sources: SourceStates::default(), ..input() };
+    let reached = AlertInput { sources: SourceStates::default(), ..with_used(1_001, input()) };
     let rows = Spending {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
@@ -98,15 +101,14 @@ fn every_message_is_as_in_the_file() {
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
         ("while minting is stopped", AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() }),
-        ("while the limit is reached", AlertInput { limit: ByteCount::new(GB), ..input() }),
+        ("while the limit is reached", input().with_budget(|budget| budget.limit = ByteCount::new(GB))),
         (
             "while strict mode has no room",
             AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
         ),
     ];
     let after_limit = |name, input: AlertInput| {
-        let alert =
-            alert(AlertKind::Used(100), &AlertInput { used: reached.used, ..input }, &Spending::default());
+        let alert = alert(AlertKind::Used(100), &with_used(1_001, input), &Spending::default());
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
     let with = |sources: SourceStates| AlertInput { sources, ..reached.clone() };
@@ -116,7 +118,7 @@ fn every_message_is_as_in_the_file() {
         after_limit("with a coturn without COTURN_CLI", with(coturn(false))),
         after_limit(
             "with a coturn whose calls are ended",
-            AlertInput { uncut_overshoot: ByteCount::new(GB), ..with(coturn(true)) },
+            with(coturn(true)).with_budget(|budget| budget.uncut_overshoot = ByteCount::new(GB)),
         ),
         after_limit(
             "with Cloudflare, the built-in relay and the SFU",
@@ -138,7 +140,7 @@ fn every_message_is_as_in_the_file() {
             },
         ),
     ];
-    let near = at_rate(AlertInput { used: ByteCount::new(512 * GB), ..input() });
+    let near = at_rate(with_used(512, input()));
     let limit_at = Some(near.now.plus(std::time::Duration::from_secs(86)));
     let near = AlertInput { rate: PresentRate { limit_at, ..near.rate }, ..near };
     let near =
@@ -179,11 +181,11 @@ fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spend
 
 #[test]
 fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
-    let input = AlertInput { used: ByteCount::new(1_001 * GB), ..input() };
+    let input = with_used(1_001, input());
     let of = |percent: u32, by| {
         let top = vec![TopSpender {
             key: Some("ann".into()),
-            bytes: ByteCount::saturating(input.used.share_up(percent)),
+            bytes: ByteCount::saturating(input.budget.used.share_up(percent)),
         }];
         let spent = Spending { by: Some(by), top, now: None, cost: None };
         let alert = alert(AlertKind::Used(100), &input, &spent);
@@ -227,11 +229,15 @@ fn the_longest_message_fits_into_a_chat() {
     ];
     for state in states {
         for kind in AlertKind::all() {
-            let input = AlertInput {
+            let budget = BudgetFigures {
                 used: most,
                 limit: most.minus(ByteCount::new(1)),
                 uncut_overshoot: most,
                 likely_overshoot: Some(most),
+                ..state.budget
+            };
+            let input = AlertInput {
+                budget,
                 sources: SourceStates {
                     coturn: Some(false),
                     used: vec![IceSource::Cloudflare, IceSource::Http, IceSource::Relay, IceSource::Sfu],
@@ -239,7 +245,8 @@ fn the_longest_message_fits_into_a_chat() {
                 },
                 ..begun(kind, &state)
             };
-            for input in [input.clone(), AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {
+            let unused = BudgetFigures { limit: most, used: ByteCount::ZERO, ..budget };
+            for input in [input.clone(), AlertInput { budget: unused, ..input }] {
                 let length = alert(kind, &input, &spending).text(Some(&link)).encode_utf16().count();
                 assert!(length < TEXT_MAX, "{}: {length}", kind.name());
             }

@@ -33,11 +33,11 @@ impl AlertInput {
         Self {
             now,
             period,
-            used: ByteCount::ZERO,
-            limit: ByteCount::new(1_000 * GB),
-            overshoot_bound: ByteCount::ZERO,
-            uncut_overshoot: ByteCount::ZERO,
-            likely_overshoot: None,
+            budget: BudgetFigures {
+                limit: ByteCount::new(1_000 * GB),
+                reset: period.end,
+                ..BudgetFigures::default()
+            },
             sources: SourceStates {
                 provider: Some(true),
                 used: vec![IceSource::Cloudflare],
@@ -49,14 +49,20 @@ impl AlertInput {
             spent_grants: vec![],
         }
     }
+
+    /// The same with other figures of the budget.
+    pub(super) fn with_budget(mut self, change: impl FnOnce(&mut BudgetFigures)) -> Self {
+        change(&mut self.budget);
+        self
+    }
 }
 
 fn used(millis: u64, gb: u64) -> AlertInput {
-    AlertInput { used: ByteCount::new(gb * GB), ..input(millis) }
+    input(millis).with_budget(|budget| budget.used = ByteCount::new(gb * GB))
 }
 
 fn limited(millis: u64, gb: u64, limit: u64) -> AlertInput {
-    AlertInput { limit: ByteCount::new(limit * GB), ..used(millis, gb) }
+    used(millis, gb).with_budget(|budget| budget.limit = ByteCount::new(limit * GB))
 }
 
 fn provider(millis: u64, is_up: bool) -> AlertInput {
@@ -78,7 +84,7 @@ fn kinds(rules: &mut AlertRules, input: impl Borrow<AlertInput>) -> Vec<AlertKin
 #[test]
 fn a_threshold_alert_is_sent_once() {
     let mut rules = AlertRules::default();
-    let below = AlertInput { used: ByteCount::new(500 * GB - 1), ..input(0) };
+    let below = input(0).with_budget(|budget| budget.used = ByteCount::new(500 * GB - 1));
     assert_eq!(kinds(&mut rules, below), []);
     assert_eq!(kinds(&mut rules, used(1, 500)), [Used(50)]);
     assert_eq!(kinds(&mut rules, used(2, 501)), []);
@@ -131,7 +137,7 @@ fn a_limit_of_zero_is_reached_at_once() {
 #[test]
 fn the_largest_figures_do_not_overflow() {
     let most = ByteCount::new(u64::MAX);
-    let input = AlertInput { used: most, limit: most, ..input(0) };
+    let input = input(0).with_budget(|budget| (budget.used, budget.limit) = (most, most));
     assert_eq!(kinds(&mut AlertRules::default(), input), [Used(100)]);
 }
 
@@ -166,12 +172,14 @@ fn a_limit_that_comes_back_repeats_its_alert_with_the_same_id() {
 fn an_alert_contains_the_figures_of_its_time() {
     let mut rules = AlertRules::default();
     let overshoot_bound = ByteCount::new(23_400_000_000);
-    let [alert] = evaluate(&mut rules, &AlertInput { overshoot_bound, ..used(5 * DAY, 512) })
-        .try_into()
-        .expect("one alert");
+    let input = used(5 * DAY, 512).with_budget(|budget| budget.overshoot_bound = overshoot_bound);
+    let [alert] = evaluate(&mut rules, &input).try_into().expect("one alert");
     assert_eq!(alert.id, "2025-01-01/budget-used-50/1000000000000");
     assert_eq!(alert.at.to_string(), "2025-01-06T00:00:00.000Z");
-    assert_eq!(alert.budget.used, ByteCount::new(512 * GB));
+    assert_eq!(
+        (alert.budget.used, alert.budget.overshoot_bound),
+        (ByteCount::new(512 * GB), overshoot_bound)
+    );
     assert_eq!(
         alert.what,
         "50 % of the bandwidth limit is used: 512.00 of 1000 GB, and the period ends at 2025-01-31T00:00Z."
@@ -222,7 +230,7 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
         made.into_iter().map(|alert| (alert.kind, alert.spending == spending)).collect::<Vec<_>>()
     };
     assert_eq!(kinds(&used(0, 400)), []);
-    let both = AlertInput { used: used(1, 500).used, ..provider(1, false) };
+    let both = AlertInput { budget: used(1, 500).budget, ..provider(1, false) };
     assert_eq!(kinds(&both), [(Used(50), true), (Began(ProviderDown), true)]);
     assert_eq!(kinds(&used(2, 500)), [(Ended(ProviderDown), false)]);
     assert_eq!(reads, 1);

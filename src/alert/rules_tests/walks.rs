@@ -35,7 +35,7 @@ proptest! {
         let mut rules = AlertRules::default();
         let (mut sent, mut last_limit) = (Vec::new(), None);
         for input in walk {
-            if last_limit.replace(input.limit) != Some(input.limit) {
+            if last_limit.replace(input.budget.limit) != Some(input.budget.limit) {
                 sent.clear();
             }
             for alert in evaluate(&mut rules, &input) {

@@ -80,7 +80,8 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {
-    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.shown().usage(period)).unwrap_or_default();
+    let usage =
+        app.cloudflare_meter.as_ref().map(|meter| meter.shown.lock().usage(period)).unwrap_or_default();
     let body = |key: &Arc<TurnKey>| KeyBody {
         name: key.name,
         weight: key.weight,

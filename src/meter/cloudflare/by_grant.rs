@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
 use super::lateness::Span;
 use super::spans::{final_after, spans};
 use super::tail::{after_tails, due_tails, span_of};
-use super::{CloudflareMeter, count_failure, pause_after};
+use super::{CloudflareMeter, count_failures, pause_after};
 use turn_ledger::{Books, GrantCounts, IceSource, Minute, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
@@ -28,20 +27,14 @@ const SUSPECTS_MAX: usize = 4;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
 impl CloudflareMeter {
-    /// Polls until `end`, while `reads` says that the total can be read: a wrong token is reported only there.
-    pub(super) async fn run_by_grant(&self, end: &CancellationToken, mut reads: watch::Receiver<bool>) {
+    /// Polls while `reads` says that the total can be read: a wrong token is reported only there.
+    pub(super) async fn run_by_grant(&self, mut reads: watch::Receiver<bool>) {
         let mut failures = 0;
-        let poll = async {
-            loop {
-                if reads.wait_for(|is_read| *is_read).await.is_err() {
-                    return;
-                }
-                let asked = self.read_by_grant(PageBounds::default()).await;
-                failures = self.report_by_grant(&asked, failures);
-                tokio::time::sleep(pause_after(&asked, self.interval.max(INTERVAL_MIN), failures)).await;
-            }
-        };
-        end.run_until_cancelled(poll).await;
+        while reads.wait_for(|is_read| *is_read).await.is_ok() {
+            let asked = self.read_by_grant(PageBounds::default()).await;
+            failures = self.report_by_grant(&asked, failures);
+            tokio::time::sleep(pause_after(&asked, self.interval.max(INTERVAL_MIN), failures)).await;
+        }
     }
 
     /// Counts the hour that is final, if there is one, and the open span. If the first fails, the open span is counted
@@ -131,13 +124,13 @@ impl CloudflareMeter {
 
     /// Updates metrics and log; returns the number of consecutive failures.
     fn report_by_grant<T>(&self, asked: &Result<T, AnalyticsError>, failures: u32) -> u32 {
-        let Err(error) = asked else {
-            if failures > 0 {
+        match asked {
+            Err(error) => self.metrics.grant_counts.count([SOURCE.name(), error.outcome()]),
+            Ok(_) if failures > 0 => {
                 tracing::info!(failures, "Cloudflare's bytes by grant can be read again");
             }
-            return 0;
-        };
-        self.metrics.grant_counts.count([SOURCE.name(), error.outcome()]);
-        count_failure("Cloudflare's bytes by grant were not read", error, failures)
+            Ok(_) => {}
+        }
+        count_failures("Cloudflare's bytes by grant were not read", asked, failures)
     }
 }

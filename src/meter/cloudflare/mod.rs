@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
 pub mod by_grant;
@@ -74,11 +73,10 @@ pub struct Shown {
 impl Shown {
     /// The bytes of each TURN key in this period. Empty before its first count.
     pub fn usage(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
-        self.usage
-            .as_ref()
-            .filter(|(of, _)| *of == period)
-            .map(|(_, usage)| usage.clone())
-            .unwrap_or_default()
+        match &self.usage {
+            Some((of, usage)) if *of == period => usage.clone(),
+            _ => BTreeMap::new(),
+        }
     }
 }
 
@@ -109,30 +107,22 @@ impl MeterState {
 }
 
 impl CloudflareMeter {
-    /// What the queries have shown.
-    pub fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock()
-    }
-
-    /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
+    /// Queries again and again: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
     /// when the total was read.
-    pub async fn run(&self, end: &CancellationToken) {
+    pub async fn run(&self) {
         let (reads, is_read) = watch::channel(false);
-        tokio::join!(self.run_total(end, &reads), self.run_by_grant(end, is_read));
+        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read));
     }
 
-    /// Queries the total until `end`. `reads`: whether the latest query was answered.
-    async fn run_total(&self, end: &CancellationToken, reads: &watch::Sender<bool>) {
+    /// Queries the total. `reads`: whether the latest query was answered.
+    async fn run_total(&self, reads: &watch::Sender<bool>) {
         let (mut state, mut failures) = (self.initial_state(), 0);
-        let poll = async {
-            loop {
-                let asked = self.read(&mut state).await;
-                failures = self.report(&asked, failures);
-                reads.send_replace(asked.is_ok());
-                tokio::time::sleep(pause_after(&asked, self.interval, failures)).await;
-            }
-        };
-        end.run_until_cancelled(poll).await;
+        loop {
+            let asked = self.read(&mut state).await;
+            failures = self.report(&asked, failures);
+            reads.send_replace(asked.is_ok());
+            tokio::time::sleep(pause_after(&asked, self.interval, failures)).await;
+        }
     }
 
     /// The state before the first query.
@@ -160,7 +150,7 @@ impl CloudflareMeter {
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
-        self.shown().failure = failure;
+        self.shown.lock().failure = failure;
         asked
     }
 
@@ -179,22 +169,14 @@ impl CloudflareMeter {
         state.as_of = as_of;
         let by_name = self.api.named(&state.sum(period));
         self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
-        self.shown().usage = Some((period, by_name));
+        self.shown.lock().usage = Some((period, by_name));
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
-        match self.count_windows(now, &mut state.lateness).await {
-            Ok(()) => state.untested = 0,
-            Err(error) => {
-                let what = "the lag of Cloudflare's analytics was not tested";
-                state.untested = count_failure(what, &error, state.untested);
-            }
-        }
-        match self.count_earlier(now).await {
-            Ok(()) => state.uncounted = 0,
-            Err(error) => {
-                let what = "Cloudflare's count of the time before this ledger began was not read";
-                state.uncounted = count_failure(what, &error, state.uncounted);
-            }
-        }
+        let tested = self.count_windows(now, &mut state.lateness).await;
+        let what = "the lag of Cloudflare's analytics was not tested";
+        state.untested = count_failures(what, &tested, state.untested);
+        let counted = self.count_earlier(now).await;
+        let what = "Cloudflare's count of the time before this ledger began was not read";
+        state.uncounted = count_failures(what, &counted, state.uncounted);
         Ok(taken)
     }
 
@@ -258,32 +240,29 @@ impl CloudflareMeter {
 
     /// Updates metrics and log; returns the number of consecutive failures.
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
+        let outcome = asked.as_ref().map_or_else(AnalyticsError::outcome, Into::into);
+        self.metrics.readings.count([IceSource::Cloudflare.name(), outcome]);
         match asked {
-            Ok(taken) => {
-                self.metrics.readings.count([IceSource::Cloudflare.name(), taken.into()]);
-                if *taken == ReadingOutcome::Fell {
-                    tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
-                } else if *taken == ReadingOutcome::Doubted {
-                    let remedy = "compare it with Cloudflare's dashboard";
-                    tracing::warn!(
-                        remedy,
-                        "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
-                    );
-                } else if failures > 0 {
-                    tracing::info!(failures, "Cloudflare's analytics can be read again");
-                }
-                0
+            Ok(ReadingOutcome::Fell) => {
+                tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
             }
-            Err(error) => {
-                self.metrics.readings.count([IceSource::Cloudflare.name(), error.outcome()]);
-                count_failure("Cloudflare's analytics were not read", error, failures)
+            Ok(ReadingOutcome::Doubted) => {
+                let remedy = "compare it with Cloudflare's dashboard";
+                tracing::warn!(
+                    remedy,
+                    "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
+                );
             }
+            Ok(_) if failures > 0 => tracing::info!(failures, "Cloudflare's analytics can be read again"),
+            Ok(_) | Err(_) => {}
         }
+        count_failures("Cloudflare's analytics were not read", asked, failures)
     }
 }
 
 /// Logs the first and every tenth failure in a row. Returns how many there are now.
-fn count_failure(what: &str, error: &AnalyticsError, failures: u32) -> u32 {
+fn count_failures<T>(what: &str, asked: &Result<T, AnalyticsError>, failures: u32) -> u32 {
+    let Err(error) = asked else { return 0 };
     if failures.is_multiple_of(10) {
         let (outcome, remedy) = (error.outcome(), error.remedy());
         tracing::warn!(outcome, remedy, failures, "{what}: {error}");

@@ -107,28 +107,16 @@ impl CloudflareMeter {
 /// Relays with a new credential. `None` if there is none.
 async fn relay(key: &MintingApi, minute: Minute) -> Option<Result<(), RelayError>> {
     let listed = key.mint(TTL, &identifier(minute), DEADLINE, None).await.ok()?;
-    let Some(way) = way(&listed.servers) else { return Some(Err(RelayError::Unreachable)) };
-    let relayed = timeout(RELAY_MAX, relay_over(way)).await;
+    let relayed = timeout(RELAY_MAX, relay_over(&listed.servers)).await;
     Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
 }
 
-/// Where and as whom a probe relays.
-struct Way {
-    host: String,
-    port: u16,
-    username: String,
-    password: String,
-}
-
-/// The first relay over UDP.
-fn way(servers: &IceServerList) -> Option<Way> {
-    let (server, url) = servers.udp_relays().next()?;
-    let (username, password) = (server.username.clone()?, server.credential.clone()?);
-    Some(Way { host: url.host().to_owned(), port: url.port(), username, password })
-}
-
-async fn relay_over(way: Way) -> Result<(), RelayError> {
-    let found = lookup_host((way.host, way.port)).await;
+/// Relays over the first relay over UDP.
+async fn relay_over(servers: &IceServerList) -> Result<(), RelayError> {
+    let (server, url) = servers.udp_relays().next().ok_or(RelayError::Unreachable)?;
+    let found = lookup_host((url.host(), url.port())).await;
     let address = found.ok().and_then(|mut found| found.next()).ok_or(RelayError::Unreachable)?;
-    relay_to_itself(address, &way.username, &way.password, DATAGRAMS).await.map(|_| ())
+    let [username, password] =
+        [&server.username, &server.credential].map(|text| text.as_deref().unwrap_or_default());
+    relay_to_itself(address, username, password, DATAGRAMS).await.map(|_| ())
 }

@@ -11,7 +11,6 @@
 //! Each call uses its own connection. So no call reads what a canceled one left behind, and a restart of coturn between two
 //! calls does no harm. The cost is three short round trips.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::listing::{NotAListing, parse};
+use super::listing::parse;
 use crate::config::CoturnCliConfig;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
@@ -37,6 +36,7 @@ const ASKS_PASSWORD: &[u8] = b"Enter password: \r\n";
 const PROMPT: &[u8] = b"> ";
 
 /// The CLI of one coturn.
+#[derive(Debug)]
 pub struct CoturnCli {
     address: String,
     password: SecretString,
@@ -79,12 +79,6 @@ impl CliError {
     }
 }
 
-impl From<NotAListing> for CliError {
-    fn from(_: NotAListing) -> Self {
-        Self::NotUnderstood
-    }
-}
-
 impl CoturnCli {
     /// Does not connect yet.
     pub fn new(config: &CoturnCliConfig) -> Self {
@@ -108,12 +102,12 @@ impl CoturnCli {
 
     async fn list(&self) -> Result<Listing, CliError> {
         let mut dialogue = Dialogue::open(&self.address, &self.password).await?;
-        let listing = parse(&dialogue.listing().await?)?;
+        let listing = dialogue.listing().await?;
         if listing.is_complete || listing.forger.is_some() {
             return Ok(listing);
         }
         dialogue.ask(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")).await?;
-        Ok(parse(&dialogue.listing().await?)?)
+        dialogue.listing().await
     }
 
     async fn send_cuts(&self, ids: &[SessionId]) -> Result<(), CliError> {
@@ -122,12 +116,6 @@ impl CoturnCli {
             dialogue.ask(&format!("cs {id}")).await?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for CoturnCli {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CoturnCli").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -168,8 +156,8 @@ impl Dialogue {
         if is_other(&greeting) { Err(CliError::NotUnderstood) } else { Ok(greeting) }
     }
 
-    /// The response to `ps`, without the prompt.
-    async fn listing(&mut self) -> Result<Vec<u8>, CliError> {
+    /// The response to `ps`.
+    async fn listing(&mut self) -> Result<Listing, CliError> {
         self.send("ps").await?;
         let mut answer = self.receive(LISTING_MAX, is_prompted).await?;
         let word = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
@@ -183,8 +171,7 @@ impl Dialogue {
         answer.extend_from_slice(&rest);
         let word_at = find(&answer, word.as_bytes()).ok_or(CliError::NotUnderstood)?;
         let line_at = answer[..word_at].iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        answer.truncate(line_at);
-        Ok(answer)
+        parse(&answer[..line_at]).ok_or(CliError::NotUnderstood)
     }
 
     async fn ask(&mut self, command: &str) -> Result<(), CliError> {

@@ -13,13 +13,8 @@ use turn_ledger::{Forger, GrantId, Listing, Reach, SESSIONS_MAX, Session, Sessio
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
 
-/// The text is not a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected the answer of coturn's `ps`")]
-pub struct NotAListing;
-
-/// Parses the output of `ps`: the raw bytes between the command and the next prompt.
-pub fn parse(answer: &[u8]) -> Result<Listing, NotAListing> {
+/// Parses the output of `ps`: the raw bytes between the command and the next prompt. `None` if it is not a listing.
+pub fn parse(answer: &[u8]) -> Option<Listing> {
     let mut reader = Reader::default();
     for line in answer.split(|byte| *byte == b'\n') {
         reader.line(&String::from_utf8_lossy(line));
@@ -83,8 +78,8 @@ impl Reader {
         u64::try_from(self.drafts.len()).unwrap_or(u64::MAX).saturating_add(self.skipped)
     }
 
-    fn close(mut self) -> Result<Listing, NotAListing> {
-        let total = self.total.ok_or(NotAListing)?;
+    fn close(mut self) -> Option<Listing> {
+        let total = self.total?;
         let is_whole = total == self.count() && self.skipped == 0;
         // The numbers of a shortened listing cannot be compared with its total, so its origins are not trusted either.
         let is_consistent = is_whole && !self.is_out_of_order;
@@ -96,11 +91,11 @@ impl Reader {
                 self.drafts.truncate(place);
                 Some(forger)
             }
-            _ if self.is_out_of_order || total < self.count() => return Err(NotAListing),
+            _ if self.is_out_of_order || total < self.count() => return None,
             _ => None,
         };
-        let sessions: Option<_> = self.drafts.into_iter().map(Draft::finish).collect();
-        Ok(Listing { sessions: sessions.ok_or(NotAListing)?, is_complete: is_consistent, forger })
+        let sessions = self.drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
+        Some(Listing { sessions, is_complete: is_consistent, forger })
     }
 }
 

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 pub mod cli;
 pub mod listing;
 
@@ -30,16 +28,13 @@ pub struct CoturnMeter {
 }
 
 impl CoturnMeter {
-    /// Lists sessions until `end`.
-    pub async fn run(&self, end: &CancellationToken) {
+    /// Lists sessions again and again.
+    pub async fn run(&self) {
         let mut failures = 0;
-        let poll = async {
-            loop {
-                failures = self.report(&self.look().await, failures);
-                tokio::time::sleep(COTURN_LOOK_INTERVAL.get()).await;
-            }
-        };
-        end.run_until_cancelled(poll).await;
+        loop {
+            failures = self.report(&self.look().await, failures);
+            tokio::time::sleep(COTURN_LOOK_INTERVAL.get()).await;
+        }
     }
 
     /// Lists sessions once, and ends those that must end; returns how many. Without the lease none: another replica may know of a renewal or
@@ -65,26 +60,18 @@ impl CoturnMeter {
 
     /// Updates metrics and log; returns the number of consecutive failures.
     fn report(&self, looked: &Result<usize, CliError>, failures: u32) -> u32 {
-        match looked {
-            Ok(_) => {
-                self.metrics.readings.count([IceSource::Coturn.name(), "taken"]);
-                if failures > 0 {
-                    tracing::info!(failures, "coturn's CLI responds again");
-                }
-                0
+        let outcome = looked.as_ref().map_or_else(CliError::outcome, |_| "taken");
+        self.metrics.readings.count([IceSource::Coturn.name(), outcome]);
+        let Err(error) = looked else {
+            if failures > 0 {
+                tracing::info!(failures, "coturn's CLI responds again");
             }
-            Err(error) => {
-                self.metrics.readings.count([IceSource::Coturn.name(), error.outcome()]);
-                // Log the first failure in a row, then one in five minutes.
-                if failures.is_multiple_of(150) {
-                    tracing::warn!(
-                        outcome = error.outcome(),
-                        failures,
-                        "coturn's sessions are neither read nor ended: {error}"
-                    );
-                }
-                failures.saturating_add(1)
-            }
+            return 0;
+        };
+        // Log the first failure in a row, then one in five minutes.
+        if failures.is_multiple_of(150) {
+            tracing::warn!(outcome, failures, "coturn's sessions are neither read nor ended: {error}");
         }
+        failures.saturating_add(1)
     }
 }

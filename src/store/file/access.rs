@@ -1,7 +1,7 @@
 //! The permissions of `STATE_DIR`: only its owner may read the ledger.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use turn_base::access;
 
@@ -12,23 +12,15 @@ use super::ledger_file::FILE_NAME;
 /// service.
 pub(super) fn tighten(directory: &Path) -> io::Result<()> {
     access::tighten(directory, "STATE_DIR")?;
-    for file in ledger_files(directory)? {
-        access::tighten(&file, "STATE_DIR")?;
-    }
-    Ok(())
-}
-
-/// The ledger and its copies.
-fn ledger_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = vec![];
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
+        // The ledger and its copies.
         let is_ours = entry.file_name().to_string_lossy().starts_with(FILE_NAME);
         if is_ours && entry.path().is_file() {
-            files.push(entry.path());
+            access::tighten(&entry.path(), "STATE_DIR")?;
         }
     }
-    Ok(files)
+    Ok(())
 }
 
 #[cfg(test)]

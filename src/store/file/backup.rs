@@ -5,35 +5,20 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use redb::{Builder, ReadTransaction, StorageError};
+use redb::{Builder, StorageError};
 
 use super::ledger_file::catch_panic;
 use super::tables;
 use crate::store::rows::{self, ReadRows, StoreError};
-use crate::store::storage::{BackupError, LedgerFile, View};
+use crate::store::storage::{BackupError, LedgerFile};
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
 /// cannot be used again until it ends.
 const SPACE_FACTOR: u64 = 2;
 /// Memory for pages of the copy. Bytes.
 const CACHE: usize = 4 << 20;
-
-/// What was stored in the file at one moment. It is copied to the ledger's disk.
-#[derive(Debug)]
-pub(super) struct FileView {
-    pub(super) transaction: ReadTransaction,
-    pub(super) directory: PathBuf,
-    /// The length of the ledger's file.
-    pub(super) bytes: u64,
-}
-
-impl View for FileView {
-    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError> {
-        copy(&self.transaction, &self.directory, self.bytes)
-    }
-}
 
 /// Copies the rows into a new file in this directory. `bytes`: how many they are.
 pub(in crate::store) fn copy(
@@ -94,7 +79,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = FileStorage::open(directory.path()).unwrap();
         let stored = store.load().unwrap();
-        let mut copy = store.view().unwrap().copy().unwrap();
+        let mut copy = (store.view().unwrap())().unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");
         assert_eq!(copy.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -118,7 +103,7 @@ mod tests {
         let store = FileStorage::open(directory.path()).unwrap();
         // It cannot be removed like a file, as one of another user.
         std::fs::create_dir(directory.path().join("ledger.redb.copy")).unwrap();
-        assert!(store.view().unwrap().copy().unwrap().bytes > 0);
+        assert!((store.view().unwrap())().unwrap().bytes > 0);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
     }
 

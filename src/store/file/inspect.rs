@@ -12,7 +12,7 @@ use super::ledger_file::{FILE_NAME, catch_panic, require_format};
 use super::tables;
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
-use crate::store::rows::{self, BadRow, StoreError};
+use crate::store::rows::{self, BadRow, OnBadRow, StoreError};
 use crate::store::storage::OpenError;
 
 /// Bytes of one read.
@@ -45,10 +45,14 @@ impl LedgerCopy {
 
     /// What the books would start with.
     pub fn stored(&self) -> Result<Contents, OpenError> {
-        let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
-        let read = || rows::read(&self.copy.begin_read()?, &mut Err);
-        let read = || read().map_err(|error: StoreError| damaged(&error));
-        catch_panic(read).unwrap_or_else(|broken| Err(damaged(&broken)))
+        match catch_panic(|| self.read(&mut Err)) {
+            Ok(read) => read.map_err(|error| OpenError::damaged(&self.path, &error)),
+            Err(broken) => Err(OpenError::damaged(&self.path, &broken)),
+        }
+    }
+
+    fn read(&self, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
+        rows::read(&self.copy.begin_read()?, bad)
     }
 
     /// The errors of the ledger, one sentence each. Empty without errors.
@@ -67,8 +71,7 @@ impl LedgerCopy {
             findings.push(row.to_string());
             Ok(())
         };
-        let read = |bad| -> Result<_, StoreError> { rows::read(&self.copy.begin_read()?, bad) };
-        match read(&mut bad) {
+        match self.read(&mut bad) {
             Ok(stored) => findings.extend(contradictions(&stored.books)),
             Err(error) => findings.push(error.to_string()),
         }

@@ -24,7 +24,7 @@ pub(super) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
 }
 
 /// Refuses a file of any other format.
-pub(super) fn require_format(path: &Path, found: Option<u32>) -> Result<(), OpenError> {
+pub(super) fn require_format(path: &Path, found: Option<i32>) -> Result<(), OpenError> {
     match found {
         Some(FORMAT) => Ok(()),
         Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),

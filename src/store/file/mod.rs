@@ -16,7 +16,6 @@ mod tables;
 use super::changes::{Changes, Contents};
 use super::rows::{self, ReadRows, StoreError};
 use super::storage::{OpenError, Storage, StoredView, WriteError, closed};
-use backup::FileView;
 use ledger_file::{FILE_NAME, catch_panic, make_file, require_format};
 use turn_base::random;
 use turn_ledger::Minute;
@@ -77,8 +76,9 @@ impl Storage for FileStorage {
 
     fn view(&self) -> Result<StoredView, StoreError> {
         let transaction = self.database()?.begin_read()?;
-        let directory = self.path.parent().unwrap_or(&self.path).to_owned();
-        Ok(Box::new(FileView { transaction, directory, bytes: self.size()? }))
+        let (directory, bytes) = (self.path.parent().unwrap_or(&self.path).to_owned(), self.size()?);
+        // The copy is made on the ledger's disk.
+        Ok(Box::new(move || backup::copy(&transaction, &directory, bytes)))
     }
 }
 

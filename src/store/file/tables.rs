@@ -24,9 +24,9 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
 }
 
 /// The format number in the file, if there is one.
-pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, StoreError> {
+pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<i32>, StoreError> {
     let meta = Meta::read(transaction)?;
-    Ok(meta.bytes(KEY_FORMAT).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
+    Ok(meta.bytes(KEY_FORMAT).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes))
 }
 
 pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> Result<(), StoreError> {

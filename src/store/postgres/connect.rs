@@ -2,7 +2,6 @@
 //! itself. An error drops its connection. No error contains a password or the content of a row.
 
 use std::error::Error;
-use std::fmt;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -116,16 +115,11 @@ fn is_of_statement(answer: &DbError) -> bool {
 }
 
 /// Where the ledger is.
+#[derive(Debug)]
 pub struct Database {
     options: tokio_postgres::Config,
     tls: Tls,
     schema: String,
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("schema", &self.schema).finish_non_exhaustive()
-    }
 }
 
 impl Database {

@@ -1,7 +1,6 @@
 //! The whole ledger: read from the database in one session, or moved from a file to the database and back. A move is one transaction.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
@@ -13,7 +12,7 @@ use super::schema;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::{FileStorage, backup};
 use crate::store::rows::{self, FORMAT, StoreError};
-use crate::store::storage::{BackupError, LedgerFile, OpenError, View};
+use crate::store::storage::{BackupError, LedgerFile, OpenError};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;
@@ -94,16 +93,11 @@ impl ReadSession {
     }
 }
 
-/// The state of the database when the copy begins. It is copied into the directory of temporary files, `TMPDIR`.
-#[derive(Debug)]
-pub(super) struct DatabaseView(pub(super) Arc<Database>);
-
-impl View for DatabaseView {
-    fn copy(self: Box<Self>) -> Result<LedgerFile, BackupError> {
-        let session = ReadSession::open(&self.0).map_err(StoreError::from)?;
-        let bytes = session.bytes().map_err(StoreError::from)?;
-        backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
-    }
+/// Copies the state of the database when the copy begins into the directory of temporary files, `TMPDIR`.
+pub(super) fn to_temporary_file(database: &Database) -> Result<LedgerFile, BackupError> {
+    let session = ReadSession::open(database).map_err(StoreError::from)?;
+    let bytes = session.bytes().map_err(StoreError::from)?;
+    backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
 }
 
 /// Copies a ledger's file into a database that has none. Returns the number of rows.
@@ -132,7 +126,7 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         session.connection.run(begin).await?;
         let found = session.connection.one("SELECT format FROM shard").await?.get(0);
-        if u32::try_from(found) != Ok(FORMAT) {
+        if found != FORMAT {
             return Err(DatabaseError::OtherFormat { found }.into());
         }
         if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(CopyError::InUse) }

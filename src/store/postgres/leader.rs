@@ -50,13 +50,14 @@ const TIDY: &str = "
     DELETE FROM item USING unnest($4::bytea[], $5::bytea[]) AS old (first, kept)
         WHERE item.kind = $3 AND item.key >= old.first AND item.key < old.kept AND EXISTS (TABLE fence)";
 
+/// The version of this replica.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// This replica.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     /// Where the others reach it.
     pub(super) url: String,
-    /// Its version.
-    pub(super) version: String,
     /// The digest of its settings that decide figures.
     pub(super) settings: String,
 }
@@ -77,7 +78,7 @@ impl Leader {
         node: &Node,
         seen: &Observation,
     ) -> Result<Option<Self>, DatabaseError> {
-        if u32::try_from(seen.format) != Ok(FORMAT) {
+        if seen.format != FORMAT {
             return Err(DatabaseError::OtherFormat { found: seen.format });
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
@@ -94,17 +95,11 @@ impl Leader {
             (&node.url, Type::TEXT),
             (&session, Type::TEXT),
             (&node.settings, Type::TEXT),
-            (&node.version, Type::TEXT),
+            (&VERSION, Type::TEXT),
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
         Ok(Some(Self { database, session: Some((connection, write)), term, failures: Throttle::new() }))
-    }
-
-    /// Where everything is read, once the election is committed.
-    pub(super) async fn connection(&mut self) -> Result<&Connection, DatabaseError> {
-        let (connection, _) = self.session().await?;
-        Ok(connection)
     }
 
     /// Writes a batch once. Returns when its outcome is known.
@@ -166,7 +161,8 @@ impl Leader {
         }
     }
 
-    async fn session(&mut self) -> Result<&(Connection, Statement), DatabaseError> {
+    /// The session, opened again if it has ended. Once the election is committed, everything can be read in it.
+    pub(super) async fn session(&mut self) -> Result<&(Connection, Statement), DatabaseError> {
         let is_open = self.session.as_ref().is_some_and(|(connection, _)| !connection.client.is_closed());
         if !is_open {
             self.session = None;

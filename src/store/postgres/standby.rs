@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use url::Url;
 
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values};
-use super::leader::Node;
+use super::leader::{Node, VERSION};
 use super::observation::{Observation, books_now};
 use super::storage::PostgresStorage;
 use super::takeovers::Takeovers;
@@ -114,23 +114,19 @@ impl Standby {
     /// Connects nowhere yet. `port`: that of this replica, unless the settings have its address. `settings`: the digest of those that decide
     /// figures.
     pub fn new(config: &DatabaseConfig, port: u16, settings: String, clock: Arc<dyn Clock>) -> Self {
-        let database = Arc::new(Database::new(config));
         let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
-        let node = Node { url, version: env!("CARGO_PKG_VERSION").into(), settings };
-        let (connection, connections, noted_at, id, has_twin, is_checked) = Default::default();
-        let lease = config.lease;
         Self {
-            database,
-            node,
+            database: Arc::new(Database::new(config)),
+            node: Node { url, settings },
             clock,
             port,
-            connection,
-            connections,
-            noted_at,
-            id,
-            lease,
-            has_twin,
-            is_checked,
+            connection: None,
+            connections: 0,
+            noted_at: None,
+            id: None,
+            lease: config.lease,
+            has_twin: false,
+            is_checked: false,
         }
     }
 
@@ -154,19 +150,17 @@ impl Standby {
     }
 
     async fn note(&mut self, connection: &Connection) -> Result<(), DatabaseError> {
-        let id = match self.id.take() {
-            Some(id) => id,
-            None => format!("{:032x}", u128::from_be_bytes(random::bytes()?)),
-        };
-        let id = self.id.insert(id);
-        let Node { url, version, settings } = &self.node;
+        if self.id.is_none() {
+            self.id = Some(format!("{:032x}", u128::from_be_bytes(random::bytes()?)));
+        }
+        let Node { url, settings } = &self.node;
         let (now, lease) = (self.clock.now().as_millis(), self.lease.as_secs_f64());
         let values: Values<'_> = &[
             (url, Type::TEXT),
-            (version, Type::TEXT),
+            (&VERSION, Type::TEXT),
             (settings, Type::TEXT),
             (&now, Type::INT8),
-            (id, Type::TEXT),
+            (&self.id, Type::TEXT),
             (&lease, Type::FLOAT8),
         ];
         self.has_twin = connection.row(NOTE, values).await?.is_some_and(|row| row.get(0));

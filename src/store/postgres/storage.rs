@@ -8,13 +8,13 @@ use tokio::time::timeout;
 
 use super::blocking::Blocking;
 use super::connect::{Database, DatabaseError};
-use super::copy::DatabaseView;
+use super::copy::to_temporary_file;
 use super::leader::{Leader, Node};
 use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
 use crate::store::file::pruning::MINUTES_KEPT;
-use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError};
+use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError, replace_named};
 use crate::store::storage::{GROUP_MAX, OpenError, Storage, StoredView, WriteError};
 use turn_base::random;
 use turn_ledger::{Minute, Stored, Timestamp};
@@ -51,7 +51,7 @@ impl PostgresStorage {
     /// Everything that was committed before the election, and nothing later can have been: the election is committed.
     fn read(&mut self) -> Result<Contents, OpenError> {
         let runtime = self.runtime.get();
-        let connection = runtime.block_on(self.leader.connection())?;
+        let (connection, _) = runtime.block_on(self.leader.session())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;
         let read = ledger_rows::read(&snapshot, &mut Err);
         let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
@@ -59,9 +59,14 @@ impl PostgresStorage {
         Ok(contents)
     }
 
-    fn write_changes(&mut self, changes: &Changes, is_held: bool) -> Result<(), WriteError> {
+    /// Writes the rows that `fill` makes.
+    fn write_rows(
+        &mut self,
+        is_held: bool,
+        fill: impl FnOnce(&mut RowBatch) -> Result<(), StoreError>,
+    ) -> Result<(), WriteError> {
         let mut rows = RowBatch::default();
-        ledger_rows::write(&mut rows, changes)?;
+        fill(&mut rows)?;
         self.runtime.get().block_on(self.leader.write(&rows, is_held))
     }
 
@@ -87,11 +92,8 @@ impl Storage for PostgresStorage {
         let stored = &mut contents.books;
         if stored.key.is_none() {
             let key: [u8; 64] = random::bytes()?;
-            let mut rows = RowBatch::default();
-            let write = ledger_rows::replace_named(&mut rows, KEY_TOKEN_KEY, Some(key.into()));
-            let write = write.map_err(WriteError::from);
-            let write = write.and_then(|()| self.runtime.get().block_on(self.leader.write(&rows, true)));
-            write.map_err(|error| OpenError::damaged_database(&error))?;
+            self.write_rows(true, |rows| replace_named(rows, KEY_TOKEN_KEY, Some(key.into())))
+                .map_err(|error| OpenError::damaged_database(&error))?;
             stored.key = Some(key);
         }
         self.minutes_from = first_minute(stored);
@@ -99,12 +101,8 @@ impl Storage for PostgresStorage {
     }
 
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        self.write_changes(batch, true).inspect(|()| self.tidy(batch.books.head.now))
-    }
-
-    /// The next write connects by itself.
-    fn recover(&mut self) -> Result<(), WriteError> {
-        Ok(())
+        self.write_rows(true, |rows| ledger_rows::write(rows, batch))
+            .inspect(|()| self.tidy(batch.books.head.now))
     }
 
     /// A leader whose session has broken opens another one at once, because half a second without one costs it the lead.
@@ -132,11 +130,12 @@ impl Storage for PostgresStorage {
     }
 
     fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write_changes(last, false)
+        self.write_rows(false, |rows| ledger_rows::write(rows, last))
     }
 
     fn view(&self) -> Result<StoredView, StoreError> {
-        Ok(Box::new(DatabaseView(Arc::clone(&self.database))))
+        let database = Arc::clone(&self.database);
+        Ok(Box::new(move || to_temporary_file(&database)))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_rustls::TlsConnector;
 
 /// Makes connections secure, if the URL asks for it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Tls(pub(super) Arc<ClientConfig>);
 
 /// The same for the host of one connection.

@@ -89,9 +89,8 @@ async fn stands_after(looks: Vec<Look>) -> Vec<usize> {
 }
 
 fn look(millis: u64, seq: i64, has_session: bool) -> Look {
-    let format = i32::try_from(FORMAT).unwrap();
     let leader = Some("http://leader.example:3001".to_owned());
-    let row = Observation { epoch: 1, seq, is_held: true, leader, format, ..Observation::default() };
+    let row = Observation { epoch: 1, seq, is_held: true, leader, format: FORMAT, ..Observation::default() };
     (millis, Some(Observation { has_session, has_written: true, ..row }))
 }
 

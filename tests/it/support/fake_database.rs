@@ -48,7 +48,7 @@ impl FakeDatabase {
     pub(crate) fn new() -> Self {
         let mut contents = Contents::default();
         contents.books.key = Some([7; 64]);
-        let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
+        let row = Observation { format: FORMAT, ..Observation::default() };
         let (takeovers, history, replicas, cut_off, looks, slow) = Default::default();
         let state = State { row, takeovers, contents, history, replicas, cut_off, looks, slow };
         Self(Arc::new(Mutex::new(state)))
@@ -238,10 +238,6 @@ impl Storage for FakeStorage {
 
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
         self.store(batch, true)
-    }
-
-    fn recover(&mut self) -> Result<(), WriteError> {
-        Ok(())
     }
 
     fn release(&mut self, last: &Changes) -> Result<(), WriteError> {

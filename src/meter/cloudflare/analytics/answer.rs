@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use super::{AnalyticsError, Counted, UsageCount};
+use crate::ice::call::unusable;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
 use turn_ledger::{BilledDirections, ByteCount, Traffic};
@@ -71,11 +72,6 @@ pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
 
 fn of_status(status: StatusCode) -> AnalyticsError {
     CallError::Status { status, retry_after: None }.into()
-}
-
-/// A body that cannot be the answer.
-pub(super) fn unusable(why: &str) -> CallError {
-    CallError::Unusable(why.to_owned())
 }
 
 fn other_form() -> CallError {

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{self, Sum, unusable};
+use super::answer::{self, Sum};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
+use crate::ice::call::unusable;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use turn_base::http_client::CallError;
 use turn_ledger::{GrantCounts, GrantId, Minute, Traffic};
@@ -20,6 +21,7 @@ pub const ROWS_MAX: usize = 10_000;
 pub const PAGES_MAX: usize = 10;
 /// The longest page. A row has some 130 bytes.
 const PAGE_MAX: usize = 4 << 20;
+const IDENTIFIER_AND_MINUTE: &str = "customIdentifier datetimeMinute";
 
 /// How much is asked for at most.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +69,8 @@ impl CloudflareAnalytics {
         grants: &[GrantId],
         span: Span,
     ) -> Result<BTreeMap<GrantId, BTreeMap<Minute, Traffic>>, AnalyticsError> {
-        let question = self.minutes_question(grants.iter().map(ToString::to_string).collect(), span);
+        let identifiers = grants.iter().map(ToString::to_string).collect();
+        let question = self.alone_question(identifiers, span, IDENTIFIER_AND_MINUTE);
         let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
@@ -88,7 +91,7 @@ impl CloudflareAnalytics {
         span: Span,
     ) -> Result<BTreeSet<String>, AnalyticsError> {
         let mut with_bytes = BTreeSet::new();
-        for row in self.rows(span, &self.minutes_question(identifiers, span)).await? {
+        for row in self.rows(span, &self.alone_question(identifiers, span, IDENTIFIER_AND_MINUTE)).await? {
             if row.sum.traffic()? != Traffic::ZERO {
                 with_bytes.insert(row.identifier().to_owned());
             }
@@ -125,10 +128,6 @@ impl CloudflareAnalytics {
             question["variables"]["cursor"] = cursor.into();
         }
         question
-    }
-
-    fn minutes_question(&self, identifiers: Vec<String>, span: Span) -> Value {
-        self.alone_question(identifiers, span, "customIdentifier datetimeMinute")
     }
 
     /// A question about these identifiers alone.
