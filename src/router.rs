@@ -136,10 +136,10 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(backup::get_backup).map(get_only),
         route!(metrics::get_metrics),
     ];
-    let check = || check(app, operator::require_operator);
-    let routes = routes.into_iter().map(|route| route.map(|handlers| handlers.layer(check())));
+    let operator_only = || check(app, operator::require_operator);
+    let routes = routes.into_iter().map(|route| route.map(|handlers| handlers.layer(operator_only())));
     // The path also has methods for other callers.
-    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(check()));
+    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(operator_only()));
     routes.chain([list]).collect()
 }
 

@@ -15,7 +15,7 @@ is() {
         echo "FAILED  $1: expected '$2', got '$3'"
     fi
 }
-# eventually COMMAND...: runs it until it succeeds, for two minutes. How long something takes, no test decides.
+# eventually COMMAND...: runs it until it succeeds, for two minutes. No test depends on how long something takes.
 eventually() {
     for _ in $(seq 1200); do
         "$@" && return

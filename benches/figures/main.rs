@@ -75,7 +75,7 @@ fn machine() -> String {
         ["/proc/cpuinfo", "/proc/loadavg"].map(|file| std::fs::read_to_string(file).unwrap());
     let models: Vec<_> = processors.lines().filter_map(|line| line.strip_prefix("model name\t: ")).collect();
     let (version, load) = (version.trim(), load.split(' ').next().unwrap());
-    format!("{version}, cores: {models:?}, load average before the run {load}")
+    format!("{version}, cores: {}, load average before the run {load}", models.join(", "))
 }
 
 /// Measures some rounds, and prints a row for each value: the median of the rounds, with the lowest and the highest.

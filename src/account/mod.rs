@@ -143,7 +143,7 @@ impl Account {
         self.store.is_some()
     }
 
-    /// Notes what the sources have counted until now, for plots.
+    /// Records what the sources have counted until now, for plots.
     pub fn record_readings(&self) {
         self.with_all(Guarded::record_readings);
     }

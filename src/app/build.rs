@@ -181,7 +181,7 @@ impl Parts<'_> {
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;
-        Signaling::new(protocols, self.key, service).map(Arc::new).map_err(BuildError::Reports)
+        Ok(Arc::new(Signaling::new(protocols, self.key, service)?))
     }
 
     fn sfu(&self, broker: Arc<Shared>) -> Option<Arc<SfuProxy>> {

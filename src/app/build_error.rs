@@ -19,8 +19,8 @@ pub enum BuildError {
     #[error(transparent)]
     Quota(#[from] QuotaError),
     /// The directory of reports cannot be created.
-    #[error("REPORTS_DIR: {} cannot be created; check its path and permissions", .0.directory.display())]
-    Reports(NoDirectory),
+    #[error(transparent)]
+    Reports(#[from] NoDirectory),
     /// No replica may use the database.
     #[error("{0}")]
     Database(String),

@@ -40,7 +40,8 @@ pub use shared::Shared;
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// The most bytes of bodies in memory that are read, or whose requests wait, beyond [`BODY_OWN`](turn_base::body::BODY_OWN) of each. The longest body has 1 MiB.
+/// The most bytes of bodies that are in memory while they are read or their requests wait, beyond
+/// [`BODY_OWN`](turn_base::body::BODY_OWN) of each. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 32 << 20;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
@@ -48,7 +49,7 @@ const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_
 
 /// What the handlers and the background tasks share.
 pub struct App {
-    /// What signaling shares, too.
+    /// The parts that signaling and the SFU proxy use as well.
     pub shared: Arc<Shared>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,

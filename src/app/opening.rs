@@ -111,7 +111,7 @@ fn probes(config: &Config) -> bool {
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
-/// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, that rate, which counts for this source.
+/// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, the text has that rate and names the source.
 /// While the sessions of coturn are not cut, its long tail.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
     let MeasuredUsage { exceeded, uncut, unprobed, .. } = *measured;

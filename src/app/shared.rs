@@ -26,7 +26,7 @@ use turn_signaling_server::{Counted, ServerBroker};
 
 /// See the module's description.
 pub struct Shared {
-    /// What it has had before it led.
+    /// What the process had before it led, and has as a standby.
     pub process: Arc<Process>,
     /// Ledger and connections.
     pub account: Arc<Account>,

@@ -28,7 +28,7 @@ pub enum Fault {
     /// No key has its id.
     #[error("no key has its `kid`")]
     UnknownKey,
-    /// The issuer may have its key, but cannot be reached, or the client or all together wait with too many tokens.
+    /// Its key is not known here and cannot be fetched: the issuer cannot be reached, or too many tokens wait.
     #[error("the issuer's keys cannot be fetched")]
     KeysUnreachable,
     /// The signature is wrong.

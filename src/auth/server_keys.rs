@@ -1,4 +1,4 @@
-//! Server keys: programs that mint for their users. What is compared are digests of the keys, each in constant time.
+//! Server keys: programs that mint for their users. Only digests of the keys are compared, each in constant time.
 
 use std::fmt;
 

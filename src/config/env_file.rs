@@ -174,7 +174,7 @@ fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, Fa
 fn without_quotes(line: &str, place: &str) -> Result<String, Fault> {
     let value = without_comment(line).trim();
     let is_special = |c: &char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
-    // At the beginning a comment for dotenvy, and a part of the value for a shell.
+    // A # at the beginning is a comment for dotenvy, and a part of the value for a shell.
     let found = if value.starts_with('#') { Some('#') } else { value.chars().find(is_special) };
     match found {
         Some(character) => Err(special(character, value.contains('\''), place)),

@@ -90,7 +90,7 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
-    /// The first path of the module `name` by default, and the one that is served; `None` if it is off.
+    /// The default first path of the module `name`, and the path at which it is served; `None` if it is off.
     pub fn paths_of(&self, name: &str) -> Option<(&'static str, &str)> {
         let (_, module) = MODULES.iter().find(|(known, _)| *known == name)?;
         Some((module.paths().first()?, self.path(*module)?))

@@ -54,7 +54,7 @@ async fn ask(request: RequestBuilder) -> Result<Value, String> {
     serde_json::from_slice(&body).map_err(|_| NOT_A_BROKER.to_owned())
 }
 
-/// Asks the service at the configured address. `None` without a finding, or if none answers, because it may not run yet.
+/// Asks the service at the configured address. `None` if there is nothing to report, or if no service answers: it may not run yet.
 pub(super) async fn service(config: &Config, client: &Client) -> Option<Verdict> {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
     of_status(&ask(client.get(url)).await.ok()?)

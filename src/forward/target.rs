@@ -11,7 +11,7 @@ use super::mac::ForwardKey;
 /// Where requests go.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Another replica leads. `None`: nobody, or nobody knows.
+    /// This replica does not lead. `None`: there is no leader, or it is not known.
     Leader(Option<Arc<Leader>>),
     /// This replica leads.
     Here(Router),

@@ -184,7 +184,7 @@ fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     app.draining.load(Ordering::Relaxed) && is_refused
 }
 
-/// The client's address, as the first proxy that is not trusted says.
+/// The client's address: that of the peer or, behind a trusted proxy, the one that its header names.
 pub(super) fn client_addr(process: &Process, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(process.config.access.trusted_proxies.client_of(peer.ip(), request.headers()))

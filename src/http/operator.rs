@@ -27,7 +27,8 @@ const LIST_MAX: usize = 1_000;
 const POINTS_MAX: u64 = 1_500;
 /// Steps are whole minutes, as in the ledger. Seconds.
 const STEP_UNIT: u64 = 60;
-const HOUR: u64 = 3_600;
+/// The default step. Seconds.
+const STEP_DEFAULT: u64 = 3_600;
 const STEPS: &str = "a multiple of 60 seconds that gives at most 1500 points";
 
 /// Rejects requests without the operator token. Rejects changes once the lease has ended, because another replica may lead.
@@ -254,7 +255,8 @@ pub struct PastPeriod {
 pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonResult<UsageBody> {
     let figures = app.account.snapshot().figures;
     let from = query.from.map_or(figures.period.start, |from| from.max(figures.period.start));
-    let (to, step) = (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step.unwrap_or(HOUR));
+    let (to, step) =
+        (query.to.map_or(figures.now, |to| to.min(figures.now)), query.step.unwrap_or(STEP_DEFAULT));
     if to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
     }

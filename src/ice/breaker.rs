@@ -77,7 +77,7 @@ impl Breaker {
         Some(Ticket { epoch: self.epoch })
     }
 
-    /// The call has ended. `succeeded`: `None` if its caller was cancelled without a result; then the next one may try at once.
+    /// The call has ended. `succeeded`: `None` if the caller was cancelled without a result. Then the next caller may try at once.
     pub fn end(&mut self, ticket: Ticket, succeeded: Option<bool>, now: Instant) {
         if ticket.epoch != self.epoch {
             return;

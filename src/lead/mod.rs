@@ -54,7 +54,7 @@ impl Lead {
     }
 }
 
-/// Takes what an operator should know. A new text is passed to `log`.
+/// Sets a warning or a fault. Passes a text that is new to `log`.
 pub fn replace(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
     if let Some(text) = new.as_ref().filter(|_| *current != new) {
         log(text);

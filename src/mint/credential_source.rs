@@ -78,7 +78,7 @@ impl CredentialSource {
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {
         let grant = request.grant;
-        let minted = |ice_servers, key| Minted { ice_servers, grant, key, life, works_for: life };
+        let issue = |ice_servers, key| Minted { ice_servers, grant, key, life, works_for: life };
         Ok(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any key.
@@ -88,19 +88,19 @@ impl CredentialSource {
                     return Ok(Minted { ice_servers: servers, grant, key: Some(key), life, works_for: life });
                 }
                 let (listed, key) = provider.mint(life, &grant, request.key, request.trace).await?;
-                minted(listed.servers, Some(key))
+                issue(listed.servers, Some(key))
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =
                     source.provider.mint(source.life, &grant, None, None).await?;
                 let stated = stated.unwrap_or(source.life);
                 let life = request.ttl.max(source.life_min).min(source.life).min(stated);
-                Minted { life, works_for: source.life.max(stated), ..minted(servers, None) }
+                Minted { life, works_for: source.life.max(stated), ..issue(servers, None) }
             }
             Self::Coturn(server) | Self::Relay(server) => {
-                minted(server.credential(&grant.to_string(), now.plus(life)), None)
+                issue(server.credential(&grant.to_string(), now.plus(life)), None)
             }
-            Self::Manual(list) => minted(list.clone(), None),
+            Self::Manual(list) => issue(list.clone(), None),
         })
     }
 }

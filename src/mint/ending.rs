@@ -62,7 +62,7 @@ pub struct EndingState {
 }
 
 impl Ending {
-    /// Ends credentials, if there is a limit for it.
+    /// Ends credentials, if a setting says so.
     pub async fn run(&self) {
         if !self.at_limit && !self.has_grant_limit {
             return;

@@ -21,7 +21,7 @@ pub trait Storage: Sized + Send + 'static {
     fn load(&mut self) -> Result<Contents, OpenError>;
     /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
-    /// Makes it usable again after a failed write, unless the next write does.
+    /// Makes it usable again after a failed write. By default the next write does that.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
     }

@@ -175,7 +175,7 @@ sleep 2
 answered() { grep -o '"username":"[^"]*' "$work/answers" | cut -d: -f3 | tr -- '-_' '+/'; }
 before=$(answered | wc -l)
 kill -KILL "$("$work/podman" inspect -f '{{.State.Pid}}' "$(container "$leader")")"
-# Which of them is a matter of how fast the engine starts the killed one again.
+# Which one leads depends on how fast the engine starts the killed one again.
 check 'the leader is killed, and a replica leads' eventually one_leads
 check 'the engine starts the killed one again' eventually ready "$leader"
 check 'still, only one of them leads' eventually one_leads

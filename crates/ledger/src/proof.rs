@@ -46,7 +46,7 @@ impl CountProof {
         was_live: bool,
         now: Timestamp,
     ) -> bool {
-        // What is counted of a probe's minute in part would take the place of the whole probe.
+        // A count of a part of the probe's minute would replace the whole probe.
         let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
         let is_proven = is_shown || self.shown_until > counted;
         if lacks_probe || (was_live && !is_proven) {

@@ -65,7 +65,7 @@ impl Excess {
     }
 }
 
-/// The three ways to see it. They may see the same bytes.
+/// The excess, seen in three ways. They may see the same bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Excesses {
     /// Of all grants together.
@@ -176,8 +176,8 @@ impl Trial {
         self.excess
     }
 
-    /// Takes what counts of grants have shown since the last call.
-    pub(crate) fn note(&mut self, seen: Excesses) {
+    /// Raises the excesses to these figures. `after_tails` is added to what was seen before.
+    pub(crate) fn record(&mut self, seen: Excesses) {
         self.excess = self.excess.and(seen);
     }
 
@@ -236,7 +236,7 @@ impl Trial {
             return self.keep(point, (!self.verdict.holds).then_some(observed));
         };
         let contradiction = self.contradiction(&first, &point);
-        self.note(Excesses { of_all: contradiction.unwrap_or_default(), ..Excesses::default() });
+        self.record(Excesses { of_all: contradiction.unwrap_or_default(), ..Excesses::default() });
         self.keep(point, contradiction.map(|excess| excess.rate));
         self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
             Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },

@@ -110,7 +110,7 @@ fn bytes_after_tails_add_up_until_the_longest_tail_is_assumed() {
         ..Excess::default()
     };
     for (bytes, seconds) in [(3, 7_500), (4, 7_800), (5, 7_260)] {
-        trial.note(Excesses { after_tails: after(bytes, seconds), ..Excesses::default() });
+        trial.record(Excesses { after_tails: after(bytes, seconds), ..Excesses::default() });
     }
     assert_eq!(trial.excess(), after(12, 7_800));
     for (assumed, left) in [(7_799, 12), (7_800, 0)] {

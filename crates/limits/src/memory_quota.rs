@@ -29,7 +29,7 @@ pub struct MemoryUse {
 }
 
 impl MemoryQuota {
-    /// Nothing is kept. `own`: the bytes of each use that do not count. `bounds`: on all others.
+    /// Nothing is kept. `own`: the bytes of each use that are always allowed and do not count. `bounds`: for all other bytes.
     pub fn new(own: usize, bounds: Bounds) -> Self {
         Self(Arc::new(Shared { own, bounds, kept: Mutex::default() }))
     }

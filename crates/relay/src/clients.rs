@@ -90,7 +90,7 @@ impl Clients {
         by_grant
     }
 
-    /// Removes rows.
+    /// Removes the rows for which `is_taken` is true, and returns their clients.
     pub(crate) fn take_where(&self, is_taken: impl Fn(SocketAddr, &Client) -> bool) -> Vec<Client> {
         let mut rows = self.rows.lock();
         rows.extract_if(|address, client| is_taken(*address, client)).map(|(_, client)| client).collect()

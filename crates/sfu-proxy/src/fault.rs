@@ -35,7 +35,7 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
-    /// The session makes calls too fast. It may try again in a second.
+    /// The session makes calls too fast, or its address has too many in progress.
     TooFast,
     /// The session, or its address, has as many tracks as it may.
     TooManyTracks,

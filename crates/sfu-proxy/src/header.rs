@@ -13,7 +13,7 @@ pub(crate) const SENT: [&str; 3] = ["content-type", "accept", "accept-language"]
 /// Headers of a response that come back. `Location` does not, because a page that gets a redirect reloads itself.
 pub(crate) const RETURNED: [&str; 2] = ["content-type", "retry-after"];
 
-/// Those of these headers that pass.
+/// The headers that are in `list`. Its names are in lower case.
 pub(crate) fn passing(headers: &HeaderMap, list: &[&str]) -> HeaderMap {
     let passing = headers.iter().filter(|(name, _)| list.contains(&name.as_str()));
     passing.map(|(name, value)| (name.clone(), value.clone())).collect()

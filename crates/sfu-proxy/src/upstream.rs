@@ -99,12 +99,12 @@ impl Upstream {
         passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
         let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
-        self.call_own(id, call, passed).await
+        self.call_without_permit(id, call, passed).await
     }
 
-    /// A call of the broker: a look at a session, or one that closes something. It does not count as a call of a client, so clients cannot
-    /// prevent it.
-    pub(crate) async fn call_own(
+    /// Makes a call on a session without a permit of [`CALLS_MAX`]. The broker's own looks and closes use it directly, so clients cannot
+    /// prevent them.
+    pub(crate) async fn call_without_permit(
         &self,
         id: &SessionId,
         call: SfuCall,
@@ -213,7 +213,7 @@ mod tests {
             (SfuCall::CloseTracks, ForwardedRequest::json(&Value::Null)),
         ] {
             assert_eq!(
-                upstream.call_own(&id, call, passed).await.err(),
+                upstream.call_without_permit(&id, call, passed).await.err(),
                 Some(Fault::TimedOut),
                 "it was sent"
             );

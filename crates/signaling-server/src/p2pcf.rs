@@ -32,7 +32,7 @@ use turn_signaling::protocol::Action;
 use crate::broker::{Counted, ServerBroker, Service};
 use crate::settings::P2pcfConfig;
 
-/// What a person sees who opens the URL.
+/// What a person who opens the URL sees.
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
 /// The value of `Allow`.
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";

@@ -111,7 +111,7 @@ async fn relay(key: &MintingApi, minute: Minute) -> Option<Result<(), RelayError
     Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
 }
 
-/// Relays over the first relay over UDP.
+/// Relays over the first UDP relay in the list.
 async fn relay_over(servers: &IceServerList) -> Result<(), RelayError> {
     let (server, url) = servers.udp_relays().next().ok_or(RelayError::Unreachable)?;
     let found = lookup_host((url.host(), url.port())).await;

@@ -8,7 +8,7 @@ use super::analytics::by_grant::ROWS_MAX;
 use super::lateness::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
-/// How far beyond the configured tail is looked.
+/// How far beyond the configured tail is looked. The grants of one query expire within the same time, so that its rows have a bound.
 const BEYOND: Duration = Duration::from_secs(3_600);
 /// The most grants of one query.
 const BATCH_MAX: usize = 100;
@@ -24,11 +24,11 @@ pub(super) fn due_tails(
 ) -> Option<Tails> {
     let look = tail.saturating_add(BEYOND);
     let is_due = |expires_at| now >= end_of(expires_at, look).plus(settled_after);
-    grants.tails(source, is_due, grants_of_a_query(look), BEYOND)
+    grants.tails(source, is_due, grants_max(look), BEYOND)
 }
 
-/// All grants of a query expire within an hour, so that its rows have a bound.
-fn grants_of_a_query(look: Duration) -> usize {
+/// The most grants of one query.
+fn grants_max(look: Duration) -> usize {
     let minutes = (BEYOND + look).as_secs() / MINUTE_SECONDS + 2;
     let count = ROWS_MAX / usize::try_from(minutes).unwrap_or(usize::MAX);
     count.clamp(1, BATCH_MAX)
@@ -107,7 +107,7 @@ mod tests {
     fn a_query_has_no_more_rows_than_one_answer_can_have() {
         for tail in [0, 600, 7_200, 172_800, 5_000_000] {
             let look = Duration::from_secs(tail) + BEYOND;
-            let grants = grants_of_a_query(look);
+            let grants = grants_max(look);
             let minutes = usize::try_from((look + BEYOND).as_secs() / 60).unwrap();
             assert!(grants == 1 || grants * (minutes + 2) <= ROWS_MAX, "{tail}: {grants}");
         }

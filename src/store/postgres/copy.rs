@@ -93,7 +93,7 @@ impl ReadSession {
     }
 }
 
-/// Copies the state of the database when the copy begins into the directory of temporary files, `TMPDIR`.
+/// Copies the database, as it is when the copy begins, into a file in `TMPDIR`.
 pub(super) fn to_temporary_file(database: &Database) -> Result<LedgerFile, BackupError> {
     let session = ReadSession::open(database).map_err(StoreError::from)?;
     let bytes = session.bytes().map_err(StoreError::from)?;

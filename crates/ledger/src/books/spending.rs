@@ -55,8 +55,8 @@ impl Books {
         self.judge_bytes(source, suspect, counted);
     }
 
-    /// The tails of further grants were looked at, up to this one. Adds what was counted after them. `tail`: the longest time from an
-    /// expiry to such a byte.
+    /// Records that the tails of the grants up to `last` were looked at. Adds what was counted after them. `tail`: the longest time from
+    /// an expiry to such a byte.
     pub fn note_tails(&mut self, source: IceSource, last: EndedPlace, counted: Traffic, tail: Duration) {
         self.grants.note_looked_at(source, last);
         let bytes = counted.billed(self.connections.rules().billed);
@@ -72,7 +72,7 @@ impl Books {
         }
     }
 
-    /// The chains of a source exceed the assumed rate by so much together, and promises were raised.
+    /// Applies raised promises. Records by how much the chains of a source together exceed the assumed rate.
     pub(super) fn note_of_chains(&mut self, source: IceSource, of_chains: Excess, raised: Vec<UsageChange>) {
         self.ledger.apply_all(raised);
         self.ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });

@@ -177,7 +177,7 @@ impl Grants {
         (excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus), changes)
     }
 
-    /// The first grant of a chain leaves the table. What the chain exceeded is kept with the next one, or with its source if it is over.
+    /// Keeps the excess of a chain whose first grant leaves the table: with the next grant or, if the chain is over, with its source.
     pub(super) fn pass_excess_on(&mut self, first: GrantId) {
         let Some(row) = self.any(first).filter(|row| self.spent_of(row).excess != Excess::default()) else {
             return;

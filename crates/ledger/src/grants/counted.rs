@@ -30,7 +30,7 @@ pub struct CountedSource {
     pub(super) taking: Option<Taking>,
     /// Whether the last count was absurd: of those that are not final, and of those that are.
     pub(super) was_absurd: [bool; 2],
-    /// What chains of renewals that have left the table exceeded the assumed rate by in this period.
+    /// The excess, in this period, of chains of renewals that have left the table.
     pub(super) excess_of_left: Excess,
     /// The tails of the grants up to this one were looked at.
     pub(super) looked_at: Option<EndedPlace>,

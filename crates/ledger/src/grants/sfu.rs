@@ -105,7 +105,7 @@ impl Grants {
         let id = GrantId::of_session(name);
         let mut changes = vec![];
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
-            // Its row may be of a period before, and wait to be forgotten.
+            // A row of an earlier period may still be in the table.
             changes.extend(self.remove(id));
             let row = self.row_of(name, session, now);
             self.issue(id, row);

@@ -13,9 +13,9 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// One that relayed so long before its expiry, or later, is looked at.
+/// A grant is asked for if its last bytes are at most this long before its expiry.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);
-/// How many ended grants are gone through at once, because the books are locked meanwhile.
+/// The most ended grants in one search. The books are locked during it.
 const ROWS_MAX: usize = 1_000;
 
 /// The place of a grant among those that have ended.
@@ -26,7 +26,7 @@ pub type EndedPlace = (Minute, GrantId);
 pub struct Tails {
     /// Those that relayed around their expiry, with the expiry.
     pub grants: BTreeMap<GrantId, Timestamp>,
-    /// The last one that need not be gone through again.
+    /// The last grant of this search. The next search begins after it.
     pub last: EndedPlace,
 }
 

@@ -98,7 +98,7 @@ impl Ledger {
         self.of(source).map_or(Timestamp::default(), |timeline| timeline.cut_until)
     }
 
-    /// Takes what counts of the grants of a source have shown since the last call.
+    /// See [`Trial::record`](crate::trial::Trial::record).
     pub(crate) fn note_excess(&mut self, source: IceSource, seen: Excesses) {
         self.with(source, |timeline| timeline.note_excess(seen));
     }

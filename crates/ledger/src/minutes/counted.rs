@@ -19,9 +19,9 @@ pub(crate) struct MinuteFigures {
     pub(crate) worst: u128,
 }
 
-/// What the minutes of one day say whose period is over.
+/// What the minutes say about one day of an earlier period.
 #[derive(Default)]
-struct Folded {
+struct PastDay {
     /// The estimate of the time that is not counted.
     bytes: u128,
     /// What app servers vouched for in the time that is counted.
@@ -223,9 +223,9 @@ impl Minutes {
         self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
     }
 
-    /// Keeps what the minutes before `start` say with their days, because the period of these days is over.
+    /// Moves what the minutes before `start` say to their days. The period of these days is over.
     pub(super) fn fold(&mut self, start: Timestamp) {
-        let mut days = BTreeMap::<Day, Folded>::new();
+        let mut days = BTreeMap::<Day, PastDay>::new();
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
             let until = self.counted_until(minute);
@@ -237,7 +237,7 @@ impl Minutes {
                 day.was_live |= cell.live > 0;
             }
         }
-        for (day, Folded { bytes, vouched, was_live }) in days {
+        for (day, PastDay { bytes, vouched, was_live }) in days {
             let count = self.days.get(day);
             let bytes = bytes.saturating_add(vouched.minus(count.total()).get().into());
             // The ledger may have begun later.

@@ -123,9 +123,9 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// Takes what counts of grants have shown since the last call.
+    /// See [`Trial::record`].
     pub(crate) fn note_excess(&mut self, seen: Excesses) {
-        self.trial.note(seen);
+        self.trial.record(seen);
     }
 
     /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.

@@ -38,12 +38,12 @@ pub(crate) const CLIENTS_MAX: usize = 4_096;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The directory of reports cannot be created.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("REPORTS_DIR: {} cannot be created; check its path and permissions", .directory.display())]
 pub struct NoDirectory {
-    /// The directory.
-    pub directory: PathBuf,
-    /// Why.
-    pub error: io::Error,
+    directory: PathBuf,
+    #[source]
+    error: io::Error,
 }
 
 /// What happens to reports.

@@ -66,7 +66,7 @@ pub(super) struct Registration {
     pub(super) stage: Stage,
     /// What the application is asked, until then.
     pub(super) webhook: Option<Webhook>,
-    /// What the application has answered.
+    /// What the application has answered. The default if it was not asked; `allowed` is not read again.
     pub(super) verdict: Verdict,
     /// Frames that are handled after the `accept`.
     pub(super) waiting: VecDeque<Frame>,

@@ -22,7 +22,7 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-/// What the application is told of a socket. `registration`: if it is asked whether the socket may join. A socket that never registered has an
+/// What the application is told of a socket. With `registration`, the application is asked whether the socket may join. A socket that never registered has an
 /// empty room and client.
 pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {

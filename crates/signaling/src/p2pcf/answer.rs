@@ -1,5 +1,4 @@
-//! The answer to a request, as a value. Refusals have the texts of the reference server where it has
-//! any.
+//! The answer to a request, as a value. Refusals have the texts of the reference server where it has any.
 
 use std::borrow::Cow;
 use std::fmt::Display;

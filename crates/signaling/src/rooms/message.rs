@@ -87,7 +87,7 @@ pub(super) struct DirectMessage {
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct MuteUser {
-    /// That user's id.
+    /// The id of the user whose microphone is turned off.
     pub(super) id: String,
 }
 

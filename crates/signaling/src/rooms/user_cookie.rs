@@ -19,12 +19,12 @@ const PATH: &str = "/parties/";
 /// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker room user";
 
-/// A visitor, by the name of its user.
+/// A visitor of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visitor {
     /// The name.
     pub user: User,
-    /// A random number, which only the visitor has who has chosen the name. 0 if the name is proven.
+    /// A random number that only this visitor has, if it chose the name itself. 0 if the name is proven.
     pub number: u128,
 }
 

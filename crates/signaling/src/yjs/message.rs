@@ -63,7 +63,8 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     }
 }
 
-/// The message about the topics of an array. Elements that are not texts are skipped. Reading stops after as many as one socket may have.
+/// The message about the topics of an array. Elements that are not texts are skipped. `TooManyTopics` if
+/// elements are left after as many names as one socket may have.
 fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
     let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
     let mut names = Vec::new();

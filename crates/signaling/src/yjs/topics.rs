@@ -71,6 +71,8 @@ pub(super) struct OverBound;
 
 /// Who gets a message, by the order of their subscriptions.
 pub(super) type Recipients = RangeToInclusive<u64>;
+
+/// All subscribers.
 const ALL: Recipients = ..=u64::MAX;
 
 impl Subscriptions {

@@ -69,7 +69,8 @@ fn an_empty_count_of_a_day_without_credentials_proves_no_other_day() {
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
-/// The last day of a period was counted after the reset. Its empty count was believed, and with another billing day it came back.
+/// The last day of a period was counted after the reset. Its empty count was believed, and another billing day put that day into the
+/// period again.
 #[test]
 fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
     let settings = Settings { probes: true, counts_nothing: true, ..STRICT };
@@ -82,7 +83,7 @@ fn an_empty_count_of_a_day_before_the_reset_is_not_believed() {
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
-/// A count that ended within the minute of a probe took the place of what that had relayed.
+/// A count that ended within the minute of a probe replaced what the probe had relayed.
 #[test]
 fn a_count_that_ends_in_the_minute_of_a_probe_does_not_take_its_place() {
     let settings = Settings { probes: true, counts_nothing: true, lag: 0, ..ESTIMATE };

@@ -98,8 +98,8 @@ fn days_that_come_back_keep_what_is_promised_for_their_minutes() {
     check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
 }
 
-/// A session of the SFU whose life had ended with the period went on. Its new row left the table in the place of the old one, with its
-/// promise.
+/// A session of the SFU whose life had ended with the period went on. Its new row was removed instead of the old one, and its promise
+/// with it.
 #[test]
 fn a_session_that_goes_on_after_its_life_and_its_period_is_promised() {
     let settings = Settings { sources: &[IceSource::Relay, IceSource::Cloudflare], sfu: true, ..ESTIMATE };

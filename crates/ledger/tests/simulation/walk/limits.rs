@@ -112,7 +112,7 @@ impl<D: Disk> Broker<D> {
     fn is_limit_proven(&mut self) -> bool {
         let (is_proven, snapshot) = (self.books.is_limit_proven(), self.books.snapshot());
         let is_counted = snapshot.measured.bytes >= snapshot.figures.limit;
-        // What probes relay, the broker itself has seen.
+        // The broker itself has seen what its probes relayed.
         let has_spoken = self.has_reporter || self.has_vouched || self.settings.probes;
         self.expect(is_proven == is_counted || (is_proven && has_spoken), || {
             format!("the limit is proven: {is_proven}, {:?}", snapshot.measured.bytes)

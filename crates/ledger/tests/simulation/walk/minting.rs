@@ -71,6 +71,8 @@ impl<D: Disk> Broker<D> {
         let renewed = self.held(0).filter(|held| is_renewal && self.take_renewal(&held.grant));
         let requester = self.requester(renewed.map(|held| held.grant.id));
         let life = Duration::from_secs(life);
+        // What is reserved in a time in doubt counts as alive in all of it, until it is given up.
+        self.may_break |= self.books.snapshot().clock_doubt.is_some();
         if let Some(hold) = self.reserve(life, &requester) {
             let state = Making::Asked(hold, self.source());
             self.in_flight.push_back(InFlight { requester, since: self.since_boot(world), state });

@@ -10,7 +10,7 @@ fn due(broker: &Broker, expired_before: Timestamp) -> Option<Tails> {
     broker.books.grants().tails(SOURCE, |expires_at| expires_at <= expired_before, 2, HOUR)
 }
 
-/// The numbers of the next ones among these, which are then looked at, until none is due.
+/// Looks at due tails, with a restart after each step, until none is due. Returns the indexes in `minted` of each step.
 fn looked_at(broker: &mut Broker, minted: &[Grant], expired_before: Timestamp) -> Vec<Vec<usize>> {
     let mut looked_at = vec![];
     while let Some(Tails { grants, last }) = due(broker, expired_before) {
