@@ -79,7 +79,10 @@ impl Mint {
                 Err(without_call) => results.push(without_call),
             }
         }
-        let calls = calls.into_iter().map(RevocationCall::make);
+        // Tasks, so that a panic in one call does not end the others.
+        let calls = calls
+            .into_iter()
+            .map(|call| async move { tokio::spawn(call.make()).await.unwrap_or(Revocation::Failed) });
         results.extend(make_all(calls, tokio::time::sleep(BEGIN_MAX)).await);
         let count = |wanted| results.iter().filter(|result| **result == wanted).count();
         let cut = count(Revocation::Cut);

@@ -304,7 +304,7 @@ impl Grants {
     /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most [`ROWS_AT_ONCE`] of
     /// each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        self.forget_past()
+        self.forget_past(now)
             && self.end_due(now, ROWS_AT_ONCE)
             && self.leave_oldest(now)
             && self.recent.forget_old(now)

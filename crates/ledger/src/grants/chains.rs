@@ -183,7 +183,8 @@ impl Grants {
             return;
         };
         let (source, excess) = (row.source, self.spent_of(row).excess);
-        if let Some(next) = row.extra().renewed_by.filter(|next| self.any(*next).is_some()) {
+        let is_of_it = |next: &GrantId| self.any(*next).is_some_and(|row| row.source == source);
+        if let Some(next) = row.extra().renewed_by.filter(is_of_it) {
             self.chains.judged.insert((source, next));
             self.change_spent(next, |spent| spent.excess = spent.excess.max(excess));
             self.dirty.note(next);

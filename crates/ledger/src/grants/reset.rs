@@ -5,8 +5,10 @@
 
 use super::row::GrantRow;
 use super::spent::Spent;
+use super::tails::EndedPlace;
 use super::{Grants, ROWS_AT_ONCE};
 use crate::token::GrantId;
+use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::Day;
 
@@ -32,11 +34,11 @@ impl Grants {
 
     /// Forgets grants that ended before this period, and the sums of an earlier one: at most [`ROWS_AT_ONCE`] of each. `false` if there may
     /// be more.
-    pub(super) fn forget_past(&mut self) -> bool {
+    pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         for _ in 0..ROWS_AT_ONCE {
             let start = self.period.start;
-            let Some((_, id)) = self.ended.first().copied().filter(|(minute, _)| minute.start() <= start)
-            else {
+            let is_past = |place: &EndedPlace| place.0.start() <= start && !self.waits_for_look(*place, now);
+            let Some((_, id)) = self.ended.first().copied().filter(is_past) else {
                 return self.left.forget_before(Day::of(start), ROWS_AT_ONCE);
             };
             self.ended.pop_first();

@@ -106,7 +106,7 @@ impl Grants {
         let mut changes = vec![];
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
             // A row of an earlier period may still be in the table.
-            changes.extend(self.remove(id));
+            changes.extend(self.knows(id).then(|| self.remove(id)).flatten());
             let row = self.row_of(name, session, now);
             self.issue(id, row);
         }

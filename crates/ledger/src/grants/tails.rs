@@ -18,6 +18,9 @@ const BEFORE_EXPIRY: Duration = Duration::from_secs(600);
 /// The most ended grants in one search. The books are locked during it.
 const ROWS_MAX: usize = 1_000;
 
+/// So long at most a grant waits over a reset until its tail is looked at.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(86_400);
+
 /// The place of a grant among those that have ended.
 pub type EndedPlace = (Minute, GrantId);
 
@@ -40,22 +43,23 @@ impl Grants {
         most: usize,
         span: Duration,
     ) -> Option<Tails> {
-        let looked_at = self.counted.get(&source)?.looked_at;
+        let after = self.counted.get(&source)?.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut grants, mut last) = (BTreeMap::new(), None);
-        let after = looked_at.map_or(Bound::Unbounded, Bound::Excluded);
-        let ended = self.ended.range((after, Bound::Unbounded));
-        let rows = ended.filter_map(|place| Some((*place, self.any(place.1)?)));
-        let rows = rows.filter(|(_, row)| row.source == source);
-        for (place, row) in rows.take_while(|(_, row)| is_due(row.expires_at)).take(ROWS_MAX) {
-            if relayed_around_expiry(row) {
-                let first = grants.values().min().copied().unwrap_or(row.expires_at);
-                let distance = row.expires_at.since(first).max(first.since(row.expires_at));
-                if grants.len() >= most || distance > span {
+        for place in self.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
+            let row = self.rows.get(&place.1).filter(|row| row.source == source);
+            // Those of other sources are passed. No grant of this source ends before them any more.
+            if !is_due(row.map_or(place.0.start(), |row| row.expires_at)) {
+                break;
+            }
+            if let Some(row) = row.filter(|row| relayed_around_expiry(row)) {
+                let first = grants.values().fold(row.expires_at, |first, at| first.min(*at));
+                let latest = grants.values().fold(row.expires_at, |latest, at| latest.max(*at));
+                if grants.len() >= most || latest.since(first) > span {
                     break;
                 }
                 grants.insert(place.1, row.expires_at);
             }
-            last = Some(place);
+            last = Some(*place);
         }
         Some(Tails { grants, last: last? })
     }
@@ -65,6 +69,16 @@ impl Grants {
         if let Some(counted) = self.counted.get_mut(&source) {
             counted.looked_at = counted.looked_at.max(Some(last));
         }
+    }
+
+    /// Whether an ended grant stays over a reset, because its tail is still to be looked at.
+    pub(super) fn waits_for_look(&self, place: EndedPlace, now: Timestamp) -> bool {
+        self.rows.get(&place.1).is_some_and(|row| {
+            let is_read = row.source.is_counted_by_provider() && self.terms.counted.contains(&row.source);
+            let looked_at = self.counted.get(&row.source).and_then(|counted| counted.looked_at);
+            let is_recent = now.since(place.0.start()) < LOOKED_AT_WITHIN;
+            is_read && is_recent && looked_at < Some(place) && relayed_around_expiry(row)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The messages. Of a message that is passed on, only the `type` is read, because its bytes must not change.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -69,7 +69,7 @@ pub(super) struct ForWebhook {
 impl Message {
     pub(super) fn parse(text: &str) -> Result<Self, Closing> {
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| INVALID_JSON)?;
-        let kind: Option<String> = fields.read("type").map_err(|_| UNKNOWN_TYPE)?;
+        let kind: Option<String> = fields.read(&Name::Type).map_err(|_| UNKNOWN_TYPE)?;
         Ok(match kind.as_deref() {
             Some("register") if text.len() > REGISTRATION_BYTES_MAX => return Err(REGISTRATION_TOO_LONG),
             Some("register") => Self::Register(Box::new(Register::parse(&fields)?)),
@@ -86,18 +86,18 @@ impl Message {
 
 impl Register {
     fn parse(fields: &Fields<'_>) -> Result<Self, Closing> {
-        let room: Option<String> = fields.read("roomId")?;
-        let client: Option<String> = fields.read("clientId")?;
+        let room: Option<String> = fields.read(&Name::RoomId)?;
+        let client: Option<String> = fields.read(&Name::ClientId)?;
         // `key` is the old name. The web SDK sends only this one.
-        let (key, old_key) = (fields.read("signalingKey")?, fields.read("key")?);
+        let (key, old_key) = (fields.read(&Name::SignalingKey)?, fields.read(&Name::Key)?);
         let for_webhook = ForWebhook {
             signaling_key: key.or(old_key),
-            authn_metadata: fields.read("authnMetadata")?,
-            ayame_client: fields.read("ayameClient")?,
-            libwebrtc: fields.read("libwebrtc")?,
-            environment: fields.read("environment")?,
+            authn_metadata: fields.read(&Name::AuthnMetadata)?,
+            ayame_client: fields.read(&Name::AyameClient)?,
+            libwebrtc: fields.read(&Name::Libwebrtc)?,
+            environment: fields.read(&Name::Environment)?,
         };
-        let is_standalone: Option<bool> = fields.read("standalone")?;
+        let is_standalone: Option<bool> = fields.read(&Name::Standalone)?;
         let room = room.filter(|room| !room.is_empty() && !is_dots(room)).ok_or(NO_ROOM_ID)?;
         let client = client.filter(|client| !client.is_empty());
         if room.len() > ID_MAX || client.as_ref().is_some_and(|client| client.len() > ID_MAX) {
@@ -112,12 +112,30 @@ impl Register {
     }
 }
 
+/// The fields that have a meaning here. All others share one name, so that a frame of many takes no memory.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Name {
+    Type,
+    RoomId,
+    ClientId,
+    SignalingKey,
+    Key,
+    AuthnMetadata,
+    AyameClient,
+    Libwebrtc,
+    Environment,
+    Standalone,
+    #[serde(other)]
+    Other,
+}
+
 /// The fields of an object. The last one of a name counts, as in the reference server. A struct would refuse a name that occurs twice.
 #[derive(Deserialize)]
-struct Fields<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
+struct Fields<'a>(#[serde(borrow)] BTreeMap<Name, &'a RawValue>);
 
 impl Fields<'_> {
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Closing> {
+    fn read<T: DeserializeOwned>(&self, name: &Name) -> Result<Option<T>, Closing> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         serde_json::from_str(value.get()).map_err(|_| INVALID_JSON)
     }

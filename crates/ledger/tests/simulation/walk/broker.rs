@@ -104,6 +104,8 @@ pub(crate) struct Broker<D> {
     pub(crate) lacked: bool,
     /// Whether the app server has reported a connection. What it reports can exceed the limit.
     pub(super) has_reporter: bool,
+    /// What the broker's probes have relayed.
+    pub(super) probed: ByteCount,
     /// Whether the provider has answered a count that no byte explains: a lower, an absurd or a future one.
     pub(super) was_misled: bool,
     /// Whether something has happened that may contradict the assumed rate.
@@ -181,6 +183,7 @@ impl<D: Disk> Broker<D> {
             lacked: false,
             has_reporter: false,
             was_misled: false,
+            probed: ByteCount::ZERO,
             may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,

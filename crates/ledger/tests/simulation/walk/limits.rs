@@ -112,9 +112,10 @@ impl<D: Disk> Broker<D> {
     fn is_limit_proven(&mut self) -> bool {
         let (is_proven, snapshot) = (self.books.is_limit_proven(), self.books.snapshot());
         let is_counted = snapshot.measured.bytes >= snapshot.figures.limit;
+        let has_spoken = self.has_reporter || self.has_vouched;
         // The broker itself has seen what its probes relayed.
-        let has_spoken = self.has_reporter || self.has_vouched || self.settings.probes;
-        self.expect(is_proven == is_counted || (is_proven && has_spoken), || {
+        let is_known = snapshot.measured.bytes.plus(self.probed) >= snapshot.figures.limit;
+        self.expect(is_proven == is_counted || (is_proven && (has_spoken || is_known)), || {
             format!("the limit is proven: {is_proven}, {:?}", snapshot.measured.bytes)
         });
         is_proven

@@ -118,6 +118,7 @@ impl<D: Disk> Broker<D> {
             let ledger = self.books.ledger_mut();
             ledger.charge_probe(SOURCE, bytes);
             ledger.note_probe(SOURCE, Minute::of(ledger.now()));
+            self.probed = self.probed.plus(bytes);
             self.flush();
             world.probe();
         }

@@ -159,6 +159,9 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     broker.books.advance(at(7_200));
     assert_eq!((broker.books.grants().iter().count(), broker.of("ann")), (0, None));
     broker.books.tidy();
+    assert_eq!(broker.books.grants().ended_count(), 1, "its tail was not looked at");
+    broker.books.advance(at(700 + 86_400));
+    broker.books.tidy();
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();
     assert_eq!((broker.books.grants().ended_count(), broker.disk.grants.len()), (0, 0));

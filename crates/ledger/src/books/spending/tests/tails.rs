@@ -43,3 +43,17 @@ fn each_grant_that_relayed_around_its_expiry_is_looked_at_once_also_over_restart
     broker.books.advance(at(6_000));
     assert_eq!(due(&broker, at(6_000)), None);
 }
+
+#[test]
+fn a_grant_whose_tail_is_not_looked_at_stays_over_a_reset() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 60).unwrap();
+    broker.books.advance(at(600));
+    assert!(broker.count(at(600), true, &[(ann.id, MB)], 0));
+    broker.books.advance(at(7_260));
+    while !broker.books.tidy() {}
+    assert!(broker.books.grants().knows(ann.id) && broker.books.grants().iter().count() == 0);
+    assert_eq!(looked_at(&mut broker, &[ann], at(600)), [vec![0]]);
+    while !broker.books.tidy() {}
+    assert!(!broker.books.grants().knows(ann.id));
+}
