@@ -23,6 +23,7 @@ mod registration;
 mod relay;
 mod room;
 mod socket;
+mod verdict;
 mod webhook;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,7 @@
 //! The bodies of the webhooks.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use super::ice;
 use super::message::ForWebhook;
 use super::socket::Socket;
 use crate::object;
@@ -22,8 +20,8 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-/// What the application is told of a socket. With `registration`, the application is asked whether the socket may join. A socket that never registered has an
-/// empty room and client.
+/// What the application is told of a socket. With `registration`, it is asked whether the socket may join. A socket that never registered
+/// has an empty room and client.
 pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {
         room_id: &socket.room,
@@ -32,26 +30,4 @@ pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Web
         registration,
     };
     Webhook { body: object::json(&body), headers: socket.headers.clone() }
-}
-
-/// The application's verdict.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Verdict {
-    pub(super) allowed: bool,
-    /// Why not.
-    pub(super) reason: Option<String>,
-    /// For the client.
-    pub(super) authz_metadata: Option<Box<RawValue>>,
-    /// Servers that the client gets before ours.
-    pub(super) ice_servers: Option<Box<RawValue>>,
-}
-
-impl Verdict {
-    /// The verdict in the body of an answer.
-    pub(super) fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        let mut verdict: Self = serde_json::from_str(body)?;
-        verdict.ice_servers = verdict.ice_servers.as_deref().map(ice::usable).transpose()?.flatten();
-        Ok(verdict)
-    }
 }
