@@ -33,7 +33,7 @@ pub struct HttpSource {
     pub provider: Arc<Provider>,
     /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
     pub life: Duration,
-    /// The shortest life that a caller is told. One that asks for less is told this.
+    /// A caller is told at least this life, also if it asks for less.
     pub life_min: Duration,
 }
 

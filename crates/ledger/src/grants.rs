@@ -147,6 +147,11 @@ impl Grants {
         self.rows.get(&id).map(|row| &**row).filter(|row| !self.is_past(row))
     }
 
+    /// The same, if the grant is of this source.
+    fn any_of(&self, source: IceSource, id: GrantId) -> Option<&GrantRow> {
+        self.any(id).filter(|row| row.source == source)
+    }
+
     fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
         self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
     }

@@ -77,7 +77,7 @@ impl Chains {
 impl Grants {
     /// The grants of the chain of this one at its source, as far as they are looked at.
     pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
-        let is_of_it = |id: &GrantId| self.any(*id).is_some_and(|row| row.source == source);
+        let is_of_it = |id: &GrantId| self.any_of(source, *id).is_some();
         let before = |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
         let first = iter::successors(Some(id), before).take(MEMBERS_MAX).last().unwrap_or(id);
         self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
@@ -183,8 +183,7 @@ impl Grants {
             return;
         };
         let (source, excess) = (row.source, self.spent_of(row).excess);
-        let is_of_it = |next: &GrantId| self.any(*next).is_some_and(|row| row.source == source);
-        if let Some(next) = row.extra().renewed_by.filter(is_of_it) {
+        if let Some(next) = row.extra().renewed_by.filter(|next| self.any_of(source, *next).is_some()) {
             self.chains.judged.insert((source, next));
             self.change_spent(next, |spent| spent.excess = spent.excess.max(excess));
             self.dirty.note(next);

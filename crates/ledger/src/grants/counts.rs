@@ -88,7 +88,7 @@ impl Grants {
     ) -> bool {
         let (from, until) = (Minute::of(counts.from), Minute::from_end(counts.until));
         let promised = |id: &GrantId| {
-            let row = self.any(*id).filter(|row| row.source == source);
+            let row = self.any_of(source, *id);
             row.map_or(0, |row| row.promised_between(from, until).get().into())
         };
         let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
@@ -235,7 +235,7 @@ impl Grants {
     ) -> ByteCount {
         let mut unknown = ByteCount::ZERO;
         for (id, bytes) in by_grant {
-            let Some(row) = self.any(id).filter(|row| row.source == source) else {
+            let Some(row) = self.any_of(source, id) else {
                 unknown = unknown.plus(bytes);
                 continue;
             };

@@ -106,7 +106,9 @@ impl Grants {
         let mut changes = vec![];
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
             // A row of an earlier period may still be in the table.
-            changes.extend(self.knows(id).then(|| self.remove(id)).flatten());
+            if self.knows(id) {
+                changes.extend(self.remove(id));
+            }
             let row = self.row_of(name, session, now);
             self.issue(id, row);
         }
