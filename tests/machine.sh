@@ -86,7 +86,10 @@ npm_packages() {
 
 # broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.
 broker() {
-    [ -z "${TURN_BROKER_BIN:-}" ] || return 0
+    if [ -n "${TURN_BROKER_BIN:-}" ]; then
+        test -x "$TURN_BROKER_BIN" || { echo "TURN_BROKER_BIN: $TURN_BROKER_BIN is no program" >&2 && exit 1; }
+        return
+    fi
     TURN_BROKER_BIN=$(cd "$1" && cargo build $one_build --bin turn-broker &&
         realpath "$built/turn-broker")
 }
