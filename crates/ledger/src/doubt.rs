@@ -14,7 +14,7 @@ use crate::units::slot::Day;
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;
-/// A growth by no more than one part in this many of the limit is never absurd: other keys and the SFU promise nothing.
+/// A growth by no more than one part in this many of the limit is never absurd: other keys promise nothing.
 const LIMIT_PART: u64 = 10;
 
 /// The counts in doubt, by their day. They are stored, so that a restart neither forgets nor accepts one.

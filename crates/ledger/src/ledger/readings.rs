@@ -23,17 +23,25 @@ impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
     /// for the SFU before its end counts beside it.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let taken = self.take_one(source, reading, !self.is_doubtful);
-        if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {
+        let counts_sfu = source == IceSource::Cloudflare;
+        let of_sfu = self.of(IceSource::Sfu).filter(|_| counts_sfu).map(|sfu| sfu.promised_before(reading));
+        let taken = self.take_one(source, reading, !self.is_doubtful, of_sfu.unwrap_or_default());
+        if taken == ReadingOutcome::Taken && counts_sfu {
             let elsewhere = Reading { granted: ByteCount::ZERO, other: ByteCount::ZERO, ..*reading };
-            self.take_one(IceSource::Sfu, &elsewhere, false);
+            self.take_one(IceSource::Sfu, &elsewhere, false, 0);
         }
         taken
     }
 
-    fn take_one(&mut self, source: IceSource, reading: &Reading, tests_rate: bool) -> ReadingOutcome {
+    fn take_one(
+        &mut self,
+        source: IceSource,
+        reading: &Reading,
+        tests_rate: bool,
+        elsewhere: u128,
+    ) -> ReadingOutcome {
         let limit = self.terms.limit;
-        self.with(source, |timeline| timeline.take_reading(reading, tests_rate, limit))
+        self.with(source, |timeline| timeline.take_reading(reading, tests_rate, limit, elsewhere))
             .unwrap_or(ReadingOutcome::Older)
     }
 

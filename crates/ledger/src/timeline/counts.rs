@@ -21,18 +21,23 @@ const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 
 impl Timeline {
     /// Takes a count of a day. An absurd one of a provider must be confirmed first. `tests_rate`: it tests the assumed rate. It does not
-    /// while it is unknown how much time has passed; then the next test includes its bytes.
+    /// while it is unknown how much time has passed; then the next test includes its bytes. `elsewhere`: what was promised at another source
+    /// for bytes that this one counts.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
         tests_rate: bool,
         limit: ByteCount,
+        elsewhere: u128,
     ) -> ReadingOutcome {
         let before = self.minutes.days.get(reading.day);
-        let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
-            Ok(taken) if !self.accepts(&taken, &before, limit) => return ReadingOutcome::Doubted,
-            Ok(taken) if !self.is_proven(&taken, &before) => ReadingOutcome::Unproven,
+        let taken = match reading.after(&before, self.now, self.minutes.sampling()) {
+            Ok(taken) => self.judge(taken, &before, limit, elsewhere),
+            Err(why) => Err(why),
+        };
+        let outcome = match taken {
             Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
+            Err(ReadingOutcome::Doubted) => return ReadingOutcome::Doubted,
             Err(why) => why,
         };
         match outcome {
@@ -46,27 +51,39 @@ impl Timeline {
         outcome
     }
 
-    /// Whether a count is not absurd, or confirms one that was.
-    fn accepts(&mut self, reading: &Reading, before: &DayCount, limit: ByteCount) -> bool {
-        // What sampling had missed may arrive later.
-        let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
-        let growth = reading.total().minus(before.total()).minus(missed).get();
-        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
-        !self.terms.source.is_counted_by_provider()
-            || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
+    /// The count, if it is not absurd, or confirms one that was, and if it is believed: see [`crate::proof`].
+    fn judge(
+        &mut self,
+        reading: Reading,
+        before: &DayCount,
+        limit: ByteCount,
+        elsewhere: u128,
+    ) -> Result<Reading, ReadingOutcome> {
+        let promised = self.promised_before(&reading);
+        if self.terms.source.is_counted_by_provider() {
+            // What sampling had missed may arrive later.
+            let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
+            let growth = reading.total().minus(before.total()).minus(missed).get();
+            let most = promised.saturating_add(elsewhere);
+            if !self.doubt.accepts(&reading, growth, most, limit, self.terms.sampling) {
+                return Err(ReadingOutcome::Doubted);
+            }
+        }
+        if self.terms.is_probed {
+            let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
+            let was_live = before.was_live || promised > 0;
+            // Bytes of a later day are counted, so those of this one are too.
+            let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
+            if !self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now) {
+                return Err(ReadingOutcome::Unproven);
+            }
+        }
+        Ok(reading)
     }
 
-    /// Whether a count is believed: see [`crate::proof`].
-    fn is_proven(&mut self, reading: &Reading, before: &DayCount) -> bool {
-        if !self.terms.is_probed {
-            return true;
-        }
-        let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
-        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
-        let was_live = before.was_live || promised > 0;
-        // Bytes of a later day are counted, so those of this one are too.
-        let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
-        self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now)
+    /// What was promised from the latest count of the day of a reading until its end.
+    pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
+        self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, reading.as_of)
     }
 
     /// `as_granted`: other bytes of the provider that the reading has under grants.

@@ -263,6 +263,21 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE, "a reading that is ignored replaces nothing");
 }
 
+/// Cloudflare counts what its SFU sends too, and no credential was promised for that.
+#[test]
+fn a_count_that_the_promise_of_the_sfu_explains_is_not_absurd() {
+    for (tracks, outcome) in [(2, ReadingOutcome::Taken), (0, ReadingOutcome::Doubted)] {
+        let mut books = open(BudgetMode::Estimate);
+        look(&mut books, "a", tracks);
+        books.advance(at(60 * MINUTE));
+        let as_of = at(60 * MINUTE);
+        // A tenth of the limit, and a byte.
+        let other = ByteCount::new(10_000_000_001);
+        let reading = Reading { day: Day::until(as_of), as_of, granted: ByteCount::ZERO, other };
+        assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), outcome, "{tracks}");
+    }
+}
+
 #[test]
 fn a_session_that_ends_while_the_time_is_in_doubt_is_charged_until_the_time_is_known() {
     let mut books = open(BudgetMode::Estimate);

@@ -209,7 +209,7 @@ fn the_bytes_of_a_key_that_joins_leave_the_promises_of_our_grants_their_margin()
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 0, 9_500_000_000), ReadingOutcome::Taken);
     let before = timeline.minutes.committed();
     let moved = reading(START + 30 * MINUTE, 9_500_000_000 + promised, 0);
-    assert_eq!(timeline.take_reading(&moved, true, ByteCount::ZERO), ReadingOutcome::Taken);
+    assert_eq!(timeline.take_reading(&moved, true, ByteCount::ZERO, 0), ReadingOutcome::Taken);
     assert_eq!(timeline.minutes.committed(), before, "what was promised has flowed in full");
 }
 

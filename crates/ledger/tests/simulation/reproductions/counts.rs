@@ -7,7 +7,8 @@ use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Change, Coturn, CrashAfterCommit, Flush, Join, Mint, Pause, Read, ReadAhead, ReplaceKey, Wait,
+    Change, Coturn, CrashAfterCommit, Flush, From, Join, Mint, OpenPage, Pause, Pull, Read, ReadAhead,
+    ReadRelay, ReplaceKey, Wait,
 };
 use crate::walk::settings::Change::BillingDay;
 use crate::walk::settings::Settings;
@@ -186,6 +187,49 @@ fn what_sampling_missed_of_a_client_that_was_too_fast_is_within_the_margin() {
         ReplaceKey,
         Wait { millis: 17 * DAY, share: 256 },
         Read { back: 9 * MINUTE, missed: 48 },
+    ];
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// Three pulls at the SFU relayed more than a tenth of the limit before a count. No promise of Cloudflare's TURN explained that.
+#[test]
+fn what_the_sfu_was_promised_explains_a_count_of_cloudflare() {
+    let pull = |nth, more, is_answered| Pull { nth, more, is_answered };
+    let ops = vec![
+        OpenPage,
+        pull(13_276_692_791_088_906_948, 922_260_049_394_474_054, false),
+        pull(9_926_419_307_257_773_453, 1_998_238_988_615_452_823, false),
+        pull(512_658_478_708_404_278, 12_853_175_081_194_828_282, true),
+        Wait { millis: 516_170, share: 233 },
+        Wait { millis: 11_455_188, share: 256 },
+        Read { back: 0, missed: 0 },
+    ];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare],
+        percent: 100,
+        rows_max: 12,
+        sfu: true,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// The relay was not read for 39 days, in which its grants were forgotten.
+#[test]
+fn the_relay_is_read_before_its_grants_are_forgotten() {
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare, IceSource::Relay],
+        percent: 100,
+        probes: true,
+        ..ESTIMATE
+    };
+    let ops = vec![
+        From { nth: 1 },
+        Join { life: 172_800 },
+        Wait { millis: 3_420_342_575, share: 256 },
+        ReadRelay { is_slow: true },
     ];
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
 }

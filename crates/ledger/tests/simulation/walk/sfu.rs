@@ -18,6 +18,8 @@ pub(super) const SOUND: u64 = 10;
 pub(super) const SOUND_KBPS: u32 = 80;
 /// The service looks at each session so often, and closes what must be closed more often. A pull comes into effect sooner, or never.
 const LOOK_INTERVAL: u64 = 30_000;
+/// So long nobody reads the relay.
+const RELAY_UNREAD_MAX: u64 = 6 * 3_600_000;
 /// After so many failed looks in a row a session is closed.
 const FAILED_LOOKS_MAX: u32 = 3;
 /// The life of a session.
@@ -106,6 +108,11 @@ impl<D: Disk> Broker<D> {
                 self.watch_sfu(world);
                 look_at = world.now + LOOK_INTERVAL;
             }
+        }
+        // The service reads its relay each second, so what has ended there is counted before its grant is forgotten.
+        while self.settings.sources.contains(&IceSource::Relay) && world.now + RELAY_UNREAD_MAX < end {
+            self.pass(RELAY_UNREAD_MAX, share, world);
+            self.read_relay(world);
         }
         // A listing of coturn that arrives late takes time, too.
         self.pass(end.saturating_sub(world.now), share, world);
