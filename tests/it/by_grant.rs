@@ -238,3 +238,28 @@ async fn what_a_grant_relays_after_its_tail_is_in_the_log_and_breaks_the_bound()
     poll(&broker).await;
     assert_eq!(grouped_queries(&cloudflare) - asked, 2, "a closed hour and the open span: no grant twice");
 }
+
+/// The grants of one query expire within an hour, and one poll makes several queries.
+#[tokio::test]
+async fn one_poll_looks_at_the_tails_of_several_hours() {
+    let (cloudflare, broker) = with_analytics(&[("TURN_TTL_SECONDS", "3600")]).await;
+    for (minted, relayed, counted) in [("12:00", "12:55", "13:06"), ("14:30", "15:25", "15:36")] {
+        let time = |time: &str| format!("2025-01-15T{time}:00Z");
+        broker.advance_to(&time(minted));
+        let grant = mint(&cloudflare, &broker).await.to_string();
+        cloudflare.analytics().relay_as("key-id", &grant, &time(relayed), 1_000, 0);
+        broker.advance_to(&time(counted));
+        poll(&broker).await;
+    }
+    broker.advance_to("2025-01-15T20:00:00Z");
+    broker.app.account.tidy().await;
+    for (tails, queries) in [("of both", 4), ("of none", 2)] {
+        let asked = grouped_queries(&cloudflare);
+        poll(&broker).await;
+        assert_eq!(
+            grouped_queries(&cloudflare) - asked,
+            queries,
+            "a closed hour, the open span, and tails {tails}"
+        );
+    }
+}
