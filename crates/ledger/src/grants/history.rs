@@ -5,7 +5,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::dropped::Dropped;
+use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
+use super::tails::EndedPlace;
 use super::{Grants, ROWS_AT_ONCE};
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
@@ -124,18 +126,27 @@ impl Grants {
 
     /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`]. `false` if there may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
-        for _ in 0..ROWS_AT_ONCE {
-            let Some((end, first)) = self.ended.first().copied() else { return true };
-            let is_one_too_many = self.ended.len() > self.terms.bounds.spenders.ended_max;
-            let may_leave =
-                self.is_counted(first, end.start(), now) || self.rows.len() > self.terms.bounds.grants;
-            if !is_one_too_many || !may_leave {
-                return true;
-            }
-            self.ended.pop_first();
-            self.leave(first);
+        let bounds = &self.terms.bounds;
+        let too_many = self.ended.len().saturating_sub(bounds.spenders.ended_max).min(ROWS_AT_ONCE);
+        if too_many == 0 {
+            return true;
         }
-        false
+        let oldest = self.ended.iter().copied().take(LOOKED_AT_ONCE);
+        let (counted, others): (Vec<_>, Vec<_>) =
+            oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
+        // A full table has no room for those that wait.
+        let without_room = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
+        let leaving = counted.into_iter().chain(others.into_iter().take(without_room));
+        self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
+    }
+
+    /// Lets ended grants leave the table. `false` if these are [`ROWS_AT_ONCE`], so there may be more.
+    pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
+        for place in places {
+            self.ended.remove(place);
+            self.leave(place.1);
+        }
+        places.len() < ROWS_AT_ONCE
     }
 
     /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read, or not any more.

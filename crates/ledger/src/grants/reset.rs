@@ -3,9 +3,9 @@
 //! them. So nobody waits for all rows, and another billing day is a reset like any other.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::Spent;
-use super::tails::EndedPlace;
 use super::{Grants, ROWS_AT_ONCE};
 use crate::token::GrantId;
 use crate::units::Timestamp;
@@ -35,16 +35,11 @@ impl Grants {
     /// Forgets grants that ended before this period, and the sums of an earlier one: at most [`ROWS_AT_ONCE`] of each. `false` if there may
     /// be more.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
-        for _ in 0..ROWS_AT_ONCE {
-            let start = self.period.start;
-            let is_past = |place: &EndedPlace| place.0.start() <= start && !self.waits_for_look(*place, now);
-            let Some((_, id)) = self.ended.first().copied().filter(is_past) else {
-                return self.left.forget_before(Day::of(start), ROWS_AT_ONCE);
-            };
-            self.ended.pop_first();
-            self.leave(id);
-        }
-        false
+        let start = self.period.start;
+        let past = self.ended.iter().copied().take_while(|place| place.0.start() <= start);
+        let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
+        let forgotten: Vec<_> = forgotten.take(ROWS_AT_ONCE).collect();
+        self.leave_all(&forgotten) && self.left.forget_before(Day::of(start), ROWS_AT_ONCE)
     }
 
     /// What a grant has spent in this period.

@@ -1,6 +1,7 @@
 //! What left the table of grants.
 
 use super::*;
+use crate::timeline::terms::SourceTerms;
 
 /// A grant of this user that has relayed these bytes and ended.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
@@ -73,6 +74,23 @@ fn a_grant_leaves_the_table_only_when_its_last_bytes_are_counted() {
         broker.books.tidy();
     }
     assert_eq!(broker.books.grants().ended_count(), 3, "counts that do not come fill no memory");
+}
+
+#[test]
+fn a_grant_that_is_not_counted_yet_holds_back_no_other() {
+    let mut broker =
+        Broker::new(BudgetMode::Estimate, SpenderTerms { ended_max: 0, ..SpenderTerms::default() });
+    // Nobody reads its counts.
+    let unread = SourceTerms { tail: Duration::ZERO, ..SourceTerms::of_a_removed(IceSource::Coturn) };
+    broker.setup.sources.push(unread);
+    broker.restart();
+    broker.mint(requester("ann"), 60).unwrap();
+    broker.setup.default_source = IceSource::Coturn;
+    broker.mint(requester("bob"), 120).unwrap();
+    broker.books.advance(at(7_000));
+    broker.books.tidy();
+    let left: Vec<_> = broker.books.grants().iter().map(|(_, row)| row.source).collect();
+    assert_eq!(left, [SOURCE]);
 }
 
 #[test]
