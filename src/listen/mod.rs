@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::alert::rules::SourceStates;
 use crate::app::App;
@@ -44,6 +45,8 @@ const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a task waits after a panic.
+const AGAIN_AFTER_PANIC: Duration = Duration::from_secs(1);
 /// How often expired entries are removed from memory.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -152,11 +155,11 @@ async fn drain(
     }
 }
 
-/// What runs beside the requests until `end`. A panic in one task ends no other.
+/// What runs beside the requests until `end`. A panic in one task ends no other, nor itself for long.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
-        tokio::spawn(maintenance(Arc::clone(app), end.clone())),
+        spawn(app, end, maintenance),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move { app.ending.run().await }),
@@ -192,12 +195,19 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
 fn spawn<F: Future<Output = ()> + Send + 'static>(
     app: &Arc<App>,
     end: &CancellationToken,
-    run: impl FnOnce(Arc<App>) -> F,
+    run: impl Fn(Arc<App>) -> F + Send + Sync + 'static,
 ) -> JoinHandle<()> {
-    let (work, end) = (run(Arc::clone(app)), end.clone());
+    let (app, end) = (Arc::clone(app), end.clone());
     tokio::spawn(async move {
-        end.run_until_cancelled(work).await;
+        end.run_until_cancelled(again_after_panic(|| run(Arc::clone(&app)))).await;
     })
+}
+
+/// Runs a task, and a second after a panic again. The panic hook has logged it.
+async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(run: impl Fn() -> F) {
+    while AbortOnDropHandle::new(tokio::spawn(run())).await.is_err() {
+        tokio::time::sleep(AGAIN_AFTER_PANIC).await;
+    }
 }
 
 /// Runs the relay in this process until `end`, at which it ends its allocations and counts what they have relayed.
@@ -224,7 +234,7 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on
 /// when it runs.
-async fn maintenance(app: Arc<App>, end: CancellationToken) {
+async fn maintenance(app: Arc<App>) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);
     let mut tidy = tokio::time::interval(TIDY_INTERVAL);
@@ -233,7 +243,6 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
     }
     loop {
         tokio::select! {
-            () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
                 let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
@@ -253,5 +262,23 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.signaling.tidy();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_begins_anew() {
+        let begun = AtomicU32::new(0);
+        again_after_panic(|| {
+            let before = begun.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(before > 0, "on purpose") }
+        })
+        .await;
+        assert_eq!(begun.into_inner(), 2);
     }
 }
