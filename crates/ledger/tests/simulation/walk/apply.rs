@@ -76,6 +76,7 @@ impl<D: Disk> Broker<D> {
                     world.leave(held.grant.source, held.number, world.now + after);
                 }
             }
+            Op::ComeBack { nth } => self.come_back(nth, world),
             Op::Block { user, is_blocked, revokes } => {
                 let user = user_named(user);
                 if is_blocked {

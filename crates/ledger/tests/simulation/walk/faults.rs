@@ -44,7 +44,7 @@ pub(crate) enum Fault {
     Addresses,
     /// The tables are small.
     SmallTables,
-    /// Clients of coturn hang up.
+    /// Clients hang up, and some come back.
     HangUps,
     /// Users are blocked, and minting is stopped.
     Blocks,
@@ -140,6 +140,7 @@ impl Dice {
                 let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
                 Op::Down { millis: self.below(millis), share: self.below(257) }
             }
+            Fault::HangUps if self.below(3) == 0 => Op::ComeBack { nth: self.roll() },
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
             Fault::Copies if self.below(20) == 0 => self.one_of(&[Op::Restore, Op::Restore, Op::LoseLedger]),

@@ -167,7 +167,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// The grants of a chain at one source.
-    fn chain_of(&self, id: GrantId) -> Vec<GrantId> {
+    pub(super) fn chain_of(&self, id: GrantId) -> Vec<GrantId> {
         let first = self.chains.get(&id);
         self.chains.iter().filter(|(_, of)| Some(*of) == first).map(|(id, _)| *id).collect()
     }

@@ -286,6 +286,21 @@ impl<D: Disk> Broker<D> {
         Held { grant: *grant, number, expires, end: expires.saturating_add(client.tail) }
     }
 
+    /// A client that has hung up relays again, if its credential is valid and it relays with no other one of the chain.
+    pub(super) fn come_back(&mut self, nth: u64, world: &mut World) {
+        let Some(held) = self.held(nth).filter(|held| held.expires > world.now) else { return };
+        let (id, source) = (held.grant.id, held.grant.source);
+        let is_refused = source == IceSource::Relay && self.books.grants().is_revoked(id);
+        if is_refused || world.relays_with(source, &self.chain_of(id)) {
+            return;
+        }
+        let (client, assumed) = (self.settings.client(source, held.number), self.settings.assumed(source));
+        let number = world.hand_out(source, id, held.expires, client, assumed);
+        for of_call in self.grants.iter_mut().filter(|other| other.number == held.number) {
+            of_call.number = number;
+        }
+    }
+
     /// The source of the next credential.
     pub(super) fn source(&self) -> IceSource {
         let len = u64::try_from(self.settings.sources.len()).unwrap_or(1);

@@ -53,6 +53,8 @@ pub(crate) enum Op {
     Revoke { nth: u64 },
     /// A client hangs up `after` so many milliseconds.
     HangUp { nth: u64, after: u64 },
+    /// A client that has hung up relays again with the same credential.
+    ComeBack { nth: u64 },
     /// The operator blocks a user, and may revoke what the user has, or ends that.
     Block { user: u64, is_blocked: bool, revokes: bool },
     /// The operator stops all minting, or ends that.

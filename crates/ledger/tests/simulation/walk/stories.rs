@@ -23,7 +23,7 @@ impl Dice {
         let mint = Op::Mint { life, delay: self.below(4_000) };
         let renew = Op::RenewWhenDue { nth: NEWEST, life, delay: 0 };
         let (soon, later) = (self.wait(30_000), self.wait(1_200_000));
-        match self.below(12) {
+        match self.below(13) {
             // One of two grants of a chain is revoked, and nothing is relayed on it any more.
             0 => {
                 let from = Op::From { nth: self.below(3) };
@@ -109,6 +109,12 @@ impl Dice {
                 let hang_up = Op::HangUp { nth: NEWEST, after: 10_000 + self.below(60_000) };
                 let from = Op::From { nth: 0 };
                 vec![from, works, mint, pause, pause, fails, spent, pause, room, works, pause, hang_up, later]
+            }
+            // A client hangs up, and comes back when listings have missed it.
+            11 => {
+                let mint = Op::Mint { life: 3_600, delay: 0 };
+                let (hang_up, gone) = (Op::HangUp { nth: NEWEST, after: 0 }, self.wait(300_000));
+                vec![Op::From { nth: 0 }, mint, soon, hang_up, gone, Op::ComeBack { nth: NEWEST }, later]
             }
             // Reports and counts of one instant.
             _ => {

@@ -184,6 +184,11 @@ impl World {
         self.flows[index(source)].holders.iter().any(|holder| holder.number == number)
     }
 
+    /// Whether somebody relays with one of these credentials.
+    pub(crate) fn relays_with(&self, source: IceSource, grants: &[GrantId]) -> bool {
+        self.sessions(source).iter().any(|holder| grants.contains(&holder.grant))
+    }
+
     /// A source ends all that it relays.
     pub(crate) fn end_all(&mut self, source: IceSource) {
         self.flows[index(source)].holders.clear();
