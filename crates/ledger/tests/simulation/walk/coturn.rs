@@ -23,6 +23,8 @@ pub(crate) enum Cli {
     Partial,
     /// Its listing arrives when sessions have gone on for a while.
     Late,
+    /// Its listing needs so long that the next one comes five seconds after it was asked for.
+    Slow,
 }
 
 /// The longest time between two listings of a simulated broker. The service reads one every two seconds.
@@ -33,12 +35,14 @@ const SOON: u64 = 2_000;
 const FIRST: u64 = 1_000_000_000_000_000;
 /// How late a listing arrives.
 const LATE: u64 = 900;
+/// The same from a machine that is busy.
+const SLOW: u64 = 3_300;
 /// Bytes of a packet.
 pub(super) const PACKET_BYTES: u64 = 1_200;
 /// A longer time passes without listings.
 const WATCHED_MAX: u64 = 3_600_000;
 /// A gap that is longer keeps what was promised in it.
-const GAP: u64 = 5_000;
+const GAP: u64 = 8_000;
 /// After a longer time without a listing, sessions count as not cut.
 pub(super) const CUT_FOR: u64 = 30_000;
 
@@ -71,7 +75,7 @@ impl<D: Disk> Broker<D> {
         let (mut again, mut ending) = (0_u32, vec![]);
         while world.now < end {
             let next = world.next_end(IceSource::Coturn, SOON).unwrap_or(end);
-            let pause = if again > 0 { SOON } else { LISTING_PAUSE };
+            let pause = if again > 0 || self.cli == Cli::Slow { SOON } else { LISTING_PAUSE };
             let part = next.saturating_sub(world.now).clamp(1, pause).min(end - world.now);
             let dead = self.list_sessions(world);
             again = if dead == ending { again.saturating_sub(1) } else { 8 };
@@ -99,7 +103,7 @@ impl<D: Disk> Broker<D> {
         }
         let listed = self.listed_at.replace((world.now, now));
         // What was promised in a gap stays promised, and the long tail is while no good listing comes.
-        let is_good = matches!(self.cli, Cli::Works | Cli::Late);
+        let is_good = matches!(self.cli, Cli::Works | Cli::Late | Cli::Slow);
         if !is_good || listed.is_none_or(|(_, at)| now.millis_since(at) > GAP) {
             self.excuse_uncut();
         }
@@ -113,8 +117,8 @@ impl<D: Disk> Broker<D> {
                 });
                 listing.is_complete = false;
             }
-            Cli::Late => {
-                world.pass(LATE, 256);
+            Cli::Late | Cli::Slow => {
+                world.pass(if self.cli == Cli::Slow { SLOW } else { LATE }, 256);
                 self.advance(world);
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
