@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::{IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
+use turn_ledger::{HIDDEN_PACKETS_MAX, IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -141,15 +141,18 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
     let now = world.now;
     let session = |holder: &Holder| {
         let Holder { session, grant, expires, carried, since, .. } = *holder;
+        // Its counts are shown after each step.
+        let packets = bytes(carried) / PACKET_BYTES;
+        let shown = packets - packets % HIDDEN_PACKETS_MAX.saturating_add(1);
         let (sent, expires_at) =
-            (bytes(carried), Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
+            (shown * PACKET_BYTES, Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
         Session {
             id: SessionId::new(FIRST + session).expect("sessions are numbered from 1"),
             user: format!("{}:{grant}", expires_at.as_secs()),
             grant: Some(grant),
             expires_at: Some(expires_at),
             age: Some(Duration::from_secs((now - since) / 1_000)),
-            packets: sent / PACKET_BYTES,
+            packets: shown,
             traffic: Traffic::new(0, sent),
             reach: Reach::Bound,
         }
