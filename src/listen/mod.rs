@@ -72,12 +72,12 @@ pub enum Ended {
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let (_, role) = watch::channel(router);
-    let door = Door::open(listener, role, &app, false, shutdown.soft.clone());
+    let door = Door::open(listener, role, &app, false, &shutdown.soft);
     serve(door, app, &shutdown).await
 }
 
 /// Serves what comes through the door until `shutdown` is triggered, or until the books are void.
-async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
+async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     let tasks = background(&app, &shutdown.soft);
     let mut signaling = tokio::spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
     let lost = tokio::select! {
@@ -93,7 +93,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
             shutdown.soft.cancel();
         }
     }
-    let ended = drain(&mut door, &mut signaling, &app, shutdown, lost).await;
+    let ended = drain(&door, &mut signaling, &app, shutdown, lost).await;
     match ended {
         Ended::Drained => tracing::info!("shut down: all requests finished"),
         Ended::TimedOut | Ended::Forced => {
@@ -101,7 +101,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         }
         Ended::Lost => {}
     }
-    door.cut.cancel();
+    door.cut();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -115,15 +115,14 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
 
 /// Waits for requests in progress and for signaling, within bounds.
 async fn drain(
-    door: &mut Door,
+    door: &Door,
     signaling: &mut JoinHandle<()>,
     app: &App,
     shutdown: &Shutdown,
     lost: Option<Lost>,
 ) -> Ended {
-    let requests = door.requests();
     let mut finished = pin!(async {
-        requests.wait().await;
+        door.answered().await;
         // A socket that was upgraded is no longer an HTTP connection, so it is waited for here.
         let _ = signaling.await;
     });
@@ -134,7 +133,7 @@ async fn drain(
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
     }
-    door.handed_over.cancel();
+    door.hand_over();
     let drained = async {
         if !is_finished {
             finished.await;
