@@ -117,7 +117,7 @@ fn each_call_sends_its_own_fields() {
         assert_eq!(sent(call, &body), serde_json::from_str::<Value>(&body).unwrap(), "{call:?}");
     }
     assert_eq!(new_session(b""), Ok(SfuRequest::default()));
-    let offer = br#"{"sessionDescription":{"type":"offer","sdp":"v=0"}}"#;
+    let offer = br#"{"sessionDescription":{"sdp":"v=0","type":"offer"}}"#;
     assert_eq!(new_session(offer).unwrap().body, offer);
 }
 

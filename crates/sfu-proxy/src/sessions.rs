@@ -92,7 +92,7 @@ impl Sessions {
     /// The SFU has created the session that was reserved.
     pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
         self.release(&session.owner.holder());
-        self.change(&session.id, false);
+        self.report(&session.id, false);
         self.insert(session, None, now);
     }
 
@@ -182,7 +182,7 @@ impl Sessions {
     /// The session is over, or the SFU no longer knows it.
     pub(crate) fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
-        self.change(id, false);
+        self.report(id, false);
         self.addresses.sessions.remove(&session.holder(), 1);
         self.addresses.replace(&session.holder(), session.load(), SessionLoad::default());
         self.events.extend(session.leave());
@@ -191,7 +191,7 @@ impl Sessions {
     }
 
     /// The session is reported to the ledger.
-    pub(crate) fn change(&mut self, id: &SessionId, is_found: bool) {
+    pub(crate) fn report(&mut self, id: &SessionId, is_found: bool) {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 
@@ -209,7 +209,7 @@ impl Sessions {
             self.events.extend(session.connect());
         }
         if after.taken != before.taken {
-            self.change(id, false);
+            self.report(id, false);
         }
         Some(result)
     }

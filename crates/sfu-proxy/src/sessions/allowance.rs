@@ -132,8 +132,8 @@ impl Sessions {
     pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
         for channel in replies {
             self.set_replies(channel, false);
-            self.change(&channel.session, false);
+            self.report(&channel.session, false);
         }
-        self.change(id, false);
+        self.report(id, false);
     }
 }

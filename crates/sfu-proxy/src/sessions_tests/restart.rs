@@ -28,7 +28,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true), Err(Fault::Gone), "no page uses it");
     table.sessions.remove(&id("a"));
     assert_eq!(changed(&mut table), [(id("a"), None, false)]);
-    table.sessions.change(&id("a"), false);
+    table.sessions.report(&id("a"), false);
     assert_eq!(changed(&mut table), [(id("a"), None, false)], "until the ledger has it");
 }
 
