@@ -15,6 +15,7 @@ use turn_base::error::ApiError;
 use turn_base::response::Received;
 use turn_ledger::ClientKey;
 use turn_limits::Holder;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
@@ -41,6 +42,8 @@ const OVERLONG: usize = 64 * 1024;
 
 /// What the sockets of all protocols share.
 pub(crate) struct Sockets {
+    /// The protocols.
+    pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// How many are open.
     pub(crate) occupancy: Arc<Occupancy>,
     /// What waits at them.
@@ -55,13 +58,19 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// None open. `per_client_max`: the most of one user, and of one address without users.
     pub(crate) fn new(
+        hubs: Vec<Arc<dyn AnyHub>>,
         per_client_max: usize,
         memory: Memory,
         effects: Arc<Effects>,
         service: Arc<Service>,
     ) -> Self {
         let occupancy = Arc::new(Occupancy::new(per_client_max));
-        Self { occupancy, memory, effects, is_draining: AtomicBool::new(false), service }
+        Self { hubs, occupancy, memory, effects, is_draining: AtomicBool::new(false), service }
+    }
+
+    /// The protocol with this name; `None` if it is off.
+    pub(crate) fn hub(&self, name: ProtocolName) -> Option<&Arc<dyn AnyHub>> {
+        self.hubs.iter().find(|hub| hub.common().name == name)
     }
 
     /// Tells every client of a protocol that the process stops.
@@ -203,8 +212,7 @@ impl Session<'_> {
         let socket = self.id;
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
-            Message::Text(_) | Message::Binary(_) => self.mailbox.inbox.complete(),
-            Message::Close(_) => {}
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.mailbox.inbox.complete(),
         }
         if self.mailbox.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
@@ -219,10 +227,7 @@ impl Session<'_> {
         }
         match message {
             // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
-            text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
-                Ok(text) => Ok(Event::Text { socket, frame: text }),
-                Err(_) => Err(NOT_TEXT),
-            },
+            Message::Text(text) => Ok(Event::Text { socket, frame: text.as_str().into() }),
             Message::Binary(_) => Ok(Event::Binary { socket }),
             // The library answers pings by itself.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(Event::Pong { socket }),
@@ -266,6 +271,6 @@ async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
 }
 
 fn utf8(text: Text) -> Utf8Bytes {
-    // It was checked when it was made, so this never fails.
-    Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
+    // It is text, so this never fails.
+    Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default()
 }
