@@ -109,7 +109,7 @@ impl SfuProxy {
         let place = ReservedPlace { proxy: Arc::clone(self), holder: Some(holder) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
-        tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
+        tokio::spawn(opened).await.unwrap_or(Err(Fault::UNREACHABLE))
     }
 
     /// Checks that the caller may use a session.
@@ -122,12 +122,12 @@ impl SfuProxy {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
-            return Err(Fault::Locked);
+            return Err(Fault::LOCKED);
         }
         // A lock needs no token, so the user who opened the session counts.
         let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
-        if is_blocked { Err(Fault::Blocked) } else { Ok(()) }
+        if is_blocked { Err(Fault::BLOCKED) } else { Ok(()) }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.

@@ -125,8 +125,8 @@ fn with_tracks<T: DeserializeOwned + Serialize>(
     body: &[u8],
     wanted: impl FnOnce(T) -> Result<RequestedTracks, Fault>,
 ) -> Result<SfuRequest, Fault> {
-    let request: T = serde_json::from_slice(body).map_err(|_| Fault::Malformed)?;
-    let mut body = serde_json::to_value(&request).map_err(|_| Fault::Malformed)?;
+    let request: T = serde_json::from_slice(body).map_err(|_| Fault::MALFORMED)?;
+    let mut body = serde_json::to_value(&request).map_err(|_| Fault::MALFORMED)?;
     remove_nulls(&mut body);
     Ok(SfuRequest { wanted: wanted(request)?, body: body.to_string().into() })
 }
@@ -172,7 +172,7 @@ impl NewTracks {
             let offered = offered.unwrap_or_default();
             // What cannot be read here could have any number of tracks there.
             if offered.is_empty() {
-                return Err(Fault::Malformed);
+                return Err(Fault::MALFORMED);
             }
             let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
             let mids: BTreeSet<_> = offered.iter().map(|(mid, _)| mid.clone()).collect();
@@ -224,7 +224,7 @@ impl Channels {
                 | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
-                    return Err(Fault::Malformed);
+                    return Err(Fault::MALFORMED);
                 }
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {

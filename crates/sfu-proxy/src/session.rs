@@ -230,7 +230,7 @@ impl Session {
 
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
         if !self.rate.take(CALLS, now) {
-            return Err(Fault::TooFast);
+            return Err(Fault::TOO_FAST);
         }
         self.calls_in_progress = self.calls_in_progress.saturating_add(1);
         Ok(())

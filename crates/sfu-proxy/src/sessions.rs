@@ -77,7 +77,7 @@ impl Sessions {
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
     pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), Fault> {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
-            return Err(Fault::TooManySessions { retry_in: Duration::from_secs(1) });
+            return Err(Fault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
         self.make_room(holder)?;
         self.addresses.sessions.add(holder, 1);
@@ -103,9 +103,9 @@ impl Sessions {
         caller: &Caller,
         is_unlocked: bool,
     ) -> Result<Option<User>, Fault> {
-        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::Gone)?;
+        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
         let may_use = is_unlocked || session.owner.is_same_as(caller);
-        if may_use { Ok(session.owner.user.clone()) } else { Err(Fault::Locked) }
+        if may_use { Ok(session.owner.user.clone()) } else { Err(Fault::LOCKED) }
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
@@ -219,12 +219,12 @@ impl Sessions {
         while let Some(full) = self.addresses.sessions.full(holder, 1, PER_ADDRESS_MAX) {
             let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
             let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
+            let Some(id) = oldest else { return Err(Fault::TOO_MANY_SESSIONS.retry_in(RETRY)) };
             self.remove(&id);
         }
         while self.addresses.sessions.all() >= SESSIONS_MAX {
             let oldest = self.ends.iter().find(|id| self.may_give_way(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::Full) };
+            let Some(id) = oldest else { return Err(Fault::FULL) };
             self.remove(&id);
         }
         Ok(())
