@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use tokio_util::task::TaskTracker;
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
-use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
-use crate::broker::{Counted, Service};
+use crate::broker::Counted;
 use crate::hub::{AnyHub, Asked};
-use crate::settings::AyameConfig;
+use crate::socket::Sockets;
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -29,27 +27,7 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// and closed faster than that.
 const TASKS_MAX: usize = 8_192;
 
-/// Webhooks and mints in progress, and what they need.
-pub(crate) struct Effects {
-    /// The webhooks.
-    ayame: Option<AyameConfig>,
-    /// Lines about webhooks that failed.
-    log: Throttle,
-    tasks: TaskTracker,
-    service: Arc<Service>,
-}
-
-impl Effects {
-    /// `ayame`: the protocol with webhooks, if it is on. `tasks`: where they are counted.
-    pub(crate) fn new(ayame: Option<AyameConfig>, tasks: TaskTracker, service: Arc<Service>) -> Self {
-        Self { ayame, log: Throttle::new(), tasks, service }
-    }
-
-    /// Headers of a client's request that the webhooks get.
-    pub(crate) fn copied_headers(&self) -> &[HeaderName] {
-        self.ayame.as_ref().map_or(&[], |ayame| &ayame.copied_headers)
-    }
-
+impl Sockets {
     /// Gives an event to a protocol, and begins what it asks for.
     pub(crate) fn take(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, event: Event<Text>) {
         self.begin(hub, hub.take(event));
@@ -132,7 +110,7 @@ impl Effects {
         match answer.await {
             Ok(body) => String::from_utf8(body).ok().map(Text::from),
             Err(error) => {
-                if let Some(held_back) = self.log.pass(self.service.clock.instant()) {
+                if let Some(held_back) = self.webhook_log.pass(self.service.clock.instant()) {
                     let remedy =
                         "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
                     let host = url.host();

@@ -1,20 +1,22 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_base::clock;
+use turn_base::throttle::Throttle;
 use turn_ledger::User;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::protocol::{Closing, Event};
 
 use crate::broker::Service;
-use crate::effects::Effects;
 use crate::hub::{AnyHub, BLOCKED, Shared};
 use crate::memory::Memory;
+use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
@@ -50,11 +52,16 @@ impl Signaling {
         let started = clock::deadline(Duration::ZERO);
         let memory = Memory::new(Arc::clone(&service.broker));
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
-        let hubs = protocols::hubs(config, service.has_sign_in, &shared);
-        let tasks = TaskTracker::new();
-        let effects = Arc::new(Effects::new(config.ayame.clone(), tasks.clone(), Arc::clone(&service)));
-        let per_client = config.sockets_per_client;
-        let sockets = Arc::new(Sockets::new(hubs, per_client, memory, effects, Arc::clone(&service)));
+        let sockets = Arc::new(Sockets {
+            hubs: protocols::hubs(config, service.has_sign_in, &shared),
+            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
+            memory,
+            ayame: config.ayame.clone(),
+            webhook_log: Throttle::new(),
+            tasks: TaskTracker::new(),
+            is_draining: AtomicBool::new(false),
+            service: Arc::clone(&service),
+        });
         let polls = Arc::new(Polls::new(Arc::clone(&service)));
         let rooms = config.rooms.as_ref().map(|config| RoomRoutes::new(config, secret, Arc::clone(&sockets)));
         let peerjs = config.peerjs.clone().map(|key| {
@@ -70,7 +77,7 @@ impl Signaling {
             p2pcf,
             reports: reports.transpose()?.map(Arc::new),
             polls,
-            tasks,
+            tasks: sockets.tasks.clone(),
             sockets,
         })
     }
@@ -83,7 +90,7 @@ impl Signaling {
     /// Ends a room in every protocol. Clients of P2PCF hold no socket that could be closed.
     pub fn end_room(&self, room: &str) {
         for hub in &self.sockets.hubs {
-            self.sockets.effects.take(hub, Event::EndRoom { room: room.into() });
+            self.sockets.take(hub, Event::EndRoom { room: room.into() });
         }
     }
 
@@ -128,7 +135,7 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
             biased;
             () = end.cancelled() => break,
             () = hub.common().rescheduled.notified() => {}
-            () = sleep(hub.until_due()) => sockets.effects.take(&hub, Event::Due),
+            () = sleep(hub.until_due()) => sockets.take(&hub, Event::Due),
         }
     }
     sockets.drain(&hub);

@@ -83,7 +83,7 @@ fn known(
     query: &str,
     user: Option<User>,
 ) -> Result<Upgrade, ApiError> {
-    let wanted = sockets.effects.copied_headers().iter();
+    let wanted = sockets.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
