@@ -3,7 +3,6 @@
 //! holds from its check to the allocation.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +51,7 @@ pub struct Relay {
     /// The server side of every five-tuple.
     listen: SocketAddr,
     public_ip: IpAddr,
-    ceiling: Arc<Limit>,
+    limit: Arc<Limit>,
     manager: Arc<Manager>,
     /// Held while the library handles a request.
     requests: Mutex<()>,
@@ -87,7 +86,7 @@ impl Relay {
             socket,
             listen,
             public_ip,
-            ceiling: Arc::new(Limit::new(billed)),
+            limit: Arc::new(Limit::new(billed)),
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
@@ -116,18 +115,15 @@ impl Relay {
         );
         let mut counted = 0;
         self.count(&mut counted, true).await;
-        tokio::select! {
-            () = end.cancelled() => {}
-            never = self.receive(&socket) => match never {},
-            never = self.count_regularly(&mut counted) => match never {},
-        }
+        let work = async { tokio::join!(self.receive(&socket), self.count_regularly(&mut counted)) };
+        end.run_until_cancelled(work).await;
         for name in self.access.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
         self.count(&mut counted, true).await;
     }
 
-    async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
+    async fn receive(&self, socket: &Arc<UdpSocket>) {
         let mut buffer = [0; DATAGRAM_MAX];
         loop {
             match socket.recv_from(&mut buffer).await {
@@ -148,8 +144,8 @@ impl Relay {
             return;
         }
         let own = known.unwrap_or_else(|| {
-            let (ceiling, note) = (Arc::clone(&self.ceiling), Arc::clone(&self.access.note));
-            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, note))
+            let (limit, note) = (Arc::clone(&self.limit), Arc::clone(&self.access.note));
+            Arc::new(ClientSocket::new(Arc::clone(socket), limit, note))
         });
         if !own.receive(length(datagram.len())) {
             return;
@@ -199,33 +195,32 @@ impl Relay {
         }
     }
 
-    async fn count_regularly(&self, counted: &mut u64) -> Infallible {
+    async fn count_regularly(&self, counted: &mut u64) {
         let mut interval = tokio::time::interval(COUNT_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_written = true;
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
-                () = self.ceiling.is_reached(), if is_written => {}
+                () = self.limit.is_reached(), if is_written => {}
             }
             self.count(counted, is_written).await;
         }
     }
 
-    /// Reports what was carried since the last call, sets the ceiling, and ends the allocations of grants that have ended. `counted`:
+    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. `counted`:
     /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may
     /// pass unless the count of the last interval `is_written`.
     async fn count(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
         if let Some(as_of) = self.access.broker.may_count_until() {
-            let billed = self.ceiling.billed();
+            let billed = self.limit.billed();
             let granted = ByteCount::new(billed.saturating_sub(*counted));
             *counted = billed.max(*counted);
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
             self.access.broker.carry(&carried, &self.access.clients.take_traffic());
         }
-        self.ceiling
-            .allow(*counted, if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
+        self.limit.allow(*counted, if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.access.clients.users() {
             if let Some(end) = self.access.broker.grant_end(&user) {
                 self.cut(&name, end.into()).await;

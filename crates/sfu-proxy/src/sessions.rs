@@ -104,8 +104,8 @@ impl Sessions {
         is_unlocked: bool,
     ) -> Result<Option<User>, Fault> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
-        let may_use = is_unlocked || session.owner.is_same_as(caller);
-        if may_use { Ok(session.owner.user.clone()) } else { Err(Fault::LOCKED) }
+        let may_use = is_unlocked || session.opened.owner.is_same_as(caller);
+        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(Fault::LOCKED) }
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
@@ -170,7 +170,7 @@ impl Sessions {
         let id = &session.id;
         self.remove(id);
         let mut row = Session::new(session, settles_at, self.terms.video);
-        self.events.extend(row.join(id));
+        self.events.extend(row.join());
         self.addresses.sessions.add(&row.holder(), 1);
         self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
         self.ends.set(id.clone(), now.saturating_add(session.life));
@@ -203,7 +203,7 @@ impl Sessions {
         let after = session.load();
         self.addresses.replace(&session.holder(), before, after);
         if after.tracks > 0 {
-            self.events.extend(session.join(id));
+            self.events.extend(session.join());
         }
         if after.taken.charged_kbps > 0 {
             self.events.extend(session.connect());

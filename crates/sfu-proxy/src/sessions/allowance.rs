@@ -81,8 +81,9 @@ impl Sessions {
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
         let session = self.rows.get(id).ok_or(Fault::GONE)?;
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
-            let sender = self.rows.get(from).filter(|_| session.room.is_some());
-            let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OTHER_ROOM)?;
+            let sender = self.rows.get(from).filter(|_| session.opened.room.is_some());
+            let sender =
+                sender.filter(|sender| sender.opened.room == session.opened.room).ok_or(Fault::OTHER_ROOM)?;
             if let Some(name) = name
                 && *kind != MediaKind::Data
             {
