@@ -144,6 +144,7 @@ impl<P: Protocol> Hub<P> {
         let mut sending = Sending { common: &self.common, sockets: &state.sockets, sender, latest: None };
         let asked = actions.into_iter().filter_map(|action| sending.carry_out(action)).collect();
         drop(sending);
+        // Only now, because its end may raise a question.
         if let Some(closed) = closed {
             state.sockets.remove(&closed);
         }
