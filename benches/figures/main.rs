@@ -10,9 +10,7 @@
 mod load;
 mod old_ledger;
 mod replicas;
-mod response;
 mod server;
-mod sockets;
 
 #[path = "../../tests/it/support/held_port.rs"]
 mod held_port;
@@ -22,15 +20,16 @@ mod postgres;
 
 use std::process::Command;
 
-use load::{Load, load};
-use response::{body, get};
-use server::{CLOUDFLARE, Server, directory, program};
+use load::{Load, body, get, load, open_socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use server::{BARE_BYTES, CLOUDFLARE, Server, directory, program};
 
 const CALLERS: u32 = 64;
 /// The mints of a round with all callers: about a second.
 const MINTS: u32 = 20_000;
 const LIVE_GRANTS: u32 = 400_000;
 const CONNECTIONS: u32 = 100_000;
+const SOCKETS: u16 = 4_096;
 const MINT: &str = "/api/turn-credentials";
 const STATUS: &str = "/api/bandwidth-status";
 const FIGURES: [Figure; 8] = [
@@ -50,11 +49,11 @@ type Figure = (&'static str, fn(usize));
 type Row = [&'static str; 3];
 
 fn main() {
+    if let Ok(bytes) = std::env::var(BARE_BYTES) {
+        return server::serve_bare(bytes.parse().unwrap());
+    }
     // Cargo adds `--bench`.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let ["bare", port, bytes] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return server::serve_bare(port.parse().unwrap(), bytes.parse().unwrap());
-    }
     let is_figure = |name: &String| FIGURES.iter().any(|(figure, _)| figure == name);
     assert!(arguments.iter().all(is_figure), "the figures are {:?}", FIGURES.map(|(name, _)| name));
     let rounds = std::env::var("ROUNDS").map_or(9, |text| text.parse().expect("ROUNDS is a number"));
@@ -176,7 +175,11 @@ fn memory(_: usize) {
         ["the same: 100,000 live connections", "≤ 45 MB", "MB"],
         ["the same: 4,096 signaling sockets", "≤ 60 MB", "MB"],
     ];
-    print(1, rows, || [idle, server.resident(), sockets::resident()]);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let signaling = Server::broker(&[("SIGNALING", "yjs")]);
+    let _sockets: Vec<_> = (0..SOCKETS).map(|number| open_socket(&signaling, number)).collect();
+    print(1, rows, || [idle, server.resident(), signaling.resident()]);
 }
 
 fn start(rounds: usize) {

@@ -1,6 +1,5 @@
 //! The measured processes: the broker, and a bare axum route to compare with. They get no variable of the caller, and write no output.
 
-use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,14 +12,17 @@ use axum::serve::ListenerExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::response::body;
+use crate::load::body;
 
 /// The broker signs the credentials of a coturn itself, so a mint waits for no network.
-pub(crate) const COTURN: [(&str, &str); 4] = [
+pub(crate) const COTURN: [(&str, &str); 7] = [
+    ("HOST", "127.0.0.1"),
     ("ICE_SOURCES", "coturn"),
     ("COTURN_URLS", "turn:relay.example"),
     ("COTURN_SECRET", "bench-fixture-secret"),
     ("BANDWIDTH_LIMIT_GB", "1000000"),
+    ("RATE_LIMIT_REQUESTS", "10000"),
+    ("RATE_LIMIT_WINDOW_SECONDS", "1"),
 ];
 /// The client of the provider is built, but no request waits for the provider.
 pub(crate) const CLOUDFLARE: [(&str, &str); 4] = [
@@ -29,6 +31,8 @@ pub(crate) const CLOUDFLARE: [(&str, &str); 4] = [
     ("CLOUDFLARE_TURN_API_TOKEN", "demo-token"),
     ("TURN_ENABLED", "false"),
 ];
+/// The variable with the length of the body of [`serve_bare`].
+pub(crate) const BARE_BYTES: &str = "BARE_BYTES";
 /// The fields 14 and 15 of `/proc/PID/stat` count in hundredths of a second.
 const TICK_MICROS: f64 = 10_000.0;
 
@@ -53,10 +57,7 @@ pub(crate) fn directory() -> TempDir {
 impl Server {
     /// A broker that mints for a coturn, with further settings.
     pub(crate) fn broker(settings: &[(&str, &str)]) -> Self {
-        Self::start(program(), |command, port| {
-            command.envs(COTURN).envs([("RATE_LIMIT_REQUESTS", "10000"), ("RATE_LIMIT_WINDOW_SECONDS", "1")]);
-            command.envs([("HOST", "127.0.0.1"), ("PORT", port)]).envs(settings.iter().copied());
-        })
+        Self::start(&program(), &[&COTURN[..], settings].concat())
     }
 
     /// A broker with its ledger on disk.
@@ -74,21 +75,16 @@ impl Server {
 
     /// A process of this program, which runs [`serve_bare`].
     pub(crate) fn bare(bytes: usize) -> Self {
-        Self::start(std::env::current_exe().unwrap(), |command, port| {
-            command.args(["bare", port, &bytes.to_string()]);
-        })
+        let program = std::env::current_exe().unwrap();
+        Self::start(program.to_str().unwrap(), &[(BARE_BYTES, &bytes.to_string())])
     }
 
-    fn start(program: impl AsRef<OsStr>, configure: impl FnOnce(&mut Command, &str)) -> Self {
+    fn start(program: &str, settings: &[(&str, &str)]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free);
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .current_dir(env!("CARGO_TARGET_TMPDIR"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        configure(&mut command, &free.to_string());
+        command.env_clear().env("PORT", free.to_string()).envs(settings.iter().copied());
+        command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null()).stdout(Stdio::null());
         let begun = Instant::now();
         let mut server = Self { child: command.spawn().unwrap(), address, start: 0.0 };
         while body(address, "/ready").is_err() {
@@ -127,7 +123,8 @@ impl Drop for Server {
 }
 
 /// Serves one route without layers, state or log: so many bytes of JSON.
-pub(crate) fn serve_bare(port: u16, bytes: usize) {
+pub(crate) fn serve_bare(bytes: usize) {
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
     let body: &'static str = format!("\"{}\"", "x".repeat(bytes - 2)).leak();
     let route = get(async move || ([(CONTENT_TYPE, "application/json")], body));
     let router = Router::new().route("/api/bandwidth-status", route).route("/ready", get(async || "ok"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
 
 use super::LONG_BODIES;
 use crate::config::Config;
@@ -82,9 +82,9 @@ pub struct Standby {
     /// Sends requests to the leader.
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
-    pub warning: watch::Receiver<Option<String>>,
+    pub warning: Mutex<Option<String>>,
     /// Why it cannot serve until the operator has done something.
-    pub fault: watch::Receiver<Option<String>>,
+    pub fault: Mutex<Option<String>>,
 }
 
 impl Deref for Standby {

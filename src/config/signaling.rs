@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use turn_sfu_proxy::SfuConfig;
+use turn_signaling::ayame::AyameSettings;
 use turn_signaling::call::ProtocolName;
+use turn_signaling::rooms;
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
@@ -110,16 +112,18 @@ fn ayame(settings: &mut Settings<'_>) -> AyameConfig {
     let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, copyable).unwrap_or_default();
     copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     copied.dedup();
-    AyameConfig {
-        authn_webhook: settings.webhook("AUTHN_WEBHOOK_URL", "keys of clients"),
-        disconnect_webhook: settings.webhook("DISCONNECT_WEBHOOK_URL", "who was connected"),
-        copied_headers: copied,
+    let authn_webhook = settings.webhook("AUTHN_WEBHOOK_URL", "keys of clients");
+    let disconnect_webhook = settings.webhook("DISCONNECT_WEBHOOK_URL", "who was connected");
+    let of_protocol = AyameSettings {
+        has_authn_webhook: authn_webhook.is_some(),
+        has_disconnect_webhook: disconnect_webhook.is_some(),
         type_message: settings.get("TYPE_MESSAGE", "false", switch),
         ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
         pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
         read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
         read_limit: settings.get("READ_LIMIT_BYTES", "1048576", number(1_024..=1_048_576)),
-    }
+    };
+    AyameConfig { authn_webhook, disconnect_webhook, copied_headers: copied, settings: of_protocol }
 }
 
 fn p2pcf(settings: &mut Settings<'_>) -> P2pcfConfig {
@@ -156,8 +160,10 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
 fn rooms(settings: &mut Settings<'_>) -> RoomsConfig {
     RoomsConfig {
         user_header: settings.get("USER_HEADER", "Cf-Access-Authenticated-User-Email", header),
-        members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
-        sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),
+        settings: rooms::Settings {
+            members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
+            sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),
+        },
     }
 }
 

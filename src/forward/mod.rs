@@ -3,8 +3,8 @@
 //! the response. It is sent again only if that can do no harm: if it was not sent, or if its method is safe and no leader has answered it.
 //! A WebSocket ends with the lead of the replica that has it.
 
-use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,12 +40,13 @@ mod upgrade;
 pub use connections::CONNECTING_MAX;
 pub use mac::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
 pub use room::HELD_PER_CLIENT_MAX;
-pub use target::{Leader, Target};
+pub use target::Leader;
 
 use connections::{Connection, Connections};
 use headers::{is_upgrade, remove_of_connection};
 use response::PROGRESS_MAX;
 use room::Room;
+use target::Target;
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time until the head of a response.
@@ -78,9 +79,9 @@ enum Failure {
 /// Sends requests to the leader.
 #[derive(Debug)]
 pub struct Forwarder {
-    target: watch::Receiver<Target>,
+    target: watch::Sender<Target>,
     /// Whether the leader has written nothing lately.
-    is_silent: watch::Receiver<bool>,
+    is_silent: AtomicBool,
     connections: Connections,
     room: Room,
     /// Asks for a look at who leads.
@@ -98,16 +99,35 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// `look` is notified when the leader cannot be reached.
-    pub fn new(
-        target: watch::Receiver<Target>,
-        is_silent: watch::Receiver<bool>,
-        look: Arc<Notify>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let (connections, room, sockets, end, unreached, reached) = Default::default();
+    /// No leader is known. `look` is notified when the leader cannot be reached.
+    pub fn new(look: Arc<Notify>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        let target = watch::Sender::new(Target::Leader(None));
+        let (is_silent, connections, room, sockets, end, unreached, reached) = Default::default();
         Self { target, is_silent, connections, room, look, sockets, end, clock, metrics, unreached, reached }
+    }
+
+    /// Whether the leader has written nothing lately.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Requests go to this leader from now on, if there is one.
+    pub fn follow(&self, leader: Option<Leader>) {
+        self.target.send_if_modified(|target| {
+            let is_other = !target.is_leader(leader.as_ref());
+            if is_other {
+                if let Some(leader) = &leader {
+                    tracing::info!(leader = leader.url, "requests are forwarded to the leader");
+                }
+                *target = Target::Leader(leader.map(Arc::new));
+            }
+            is_other
+        });
+    }
+
+    /// This replica leads, with these routes.
+    pub fn lead(&self, routes: Router) {
+        self.target.send_replace(Target::Here(routes));
     }
 
     /// Gets a response from the replica that leads, which may be this one by then.
@@ -133,10 +153,7 @@ impl Forwarder {
     /// Whether the leader serves: an error if it says so, or if it cannot be reached. A leader that was reached so shortly ago that requests
     /// still wait for the next one counts as one that serves.
     pub async fn probe(&self) -> Result<(), ApiError> {
-        let leader = match &*self.target.borrow() {
-            Target::Here(_) => return Ok(()),
-            Target::Leader(leader) => leader.clone(),
-        };
+        let Target::Leader(leader) = self.target.borrow().clone() else { return Ok(()) };
         let answer = match &leader {
             Some(leader) => timeout(PROBE_MAX, self.ask_ready(leader)).await.ok().flatten(),
             None => None,
@@ -169,25 +186,25 @@ impl Forwarder {
 
     /// The leader's response, or this replica's routes once it leads. An error if the request can no longer be sent.
     async fn find(&self, request: &Request<Bytes>, hop: Hop) -> Result<Found, &'static str> {
-        let (mut target, is_safe) = (self.target.clone(), request.method().is_safe());
+        let (mut target, is_safe) = (self.target.subscribe(), request.method().is_safe());
         let (mut is_held, mut is_lost) = (false, false);
         loop {
-            let leader = match &*target.borrow_and_update() {
-                Target::Here(router) => return Ok(Found::Here(router.clone())),
-                Target::Leader(leader) => leader.clone(),
+            let leader = match target.borrow_and_update().clone() {
+                Target::Here(router) => return Ok(Found::Here(router)),
+                Target::Leader(leader) => leader,
             };
             if let Some(leader) = &leader {
                 let asked = tokio::select! {
                     biased;
                     asked = self.ask(leader, request, hop) => asked,
                     // A leader that hands the lead over finishes what must not be sent again.
-                    () = changed(&mut target), if is_safe => {
+                    Ok(()) = target.changed(), if is_safe => {
                         is_lost = false;
                         continue;
                     }
                 };
                 // A leader that is silent may be cut off from the database, which this replica reaches.
-                let may_refuse = !is_safe || !*self.is_silent.borrow();
+                let may_refuse = !is_safe || !self.is_silent.load(Ordering::Relaxed);
                 match asked {
                     Ok(response) if may_refuse || response.status() != StatusCode::SERVICE_UNAVAILABLE => {
                         self.metrics.forwarded.count(["answered"]);
@@ -204,7 +221,7 @@ impl Forwarder {
                 self.metrics.forwarded.count(["held"]);
             }
             tokio::select! {
-                () = changed(&mut target) => is_lost = false,
+                Ok(()) = target.changed() => is_lost = false,
                 () = tokio::time::sleep(RETRY_PAUSE), if leader.is_some() && !is_lost => {}
             }
         }
@@ -249,12 +266,12 @@ impl Forwarder {
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(client) = request.extensions().get::<OnUpgrade>().filter(|_| is_upgraded) {
             let (client, leader_side) = (client.clone(), hyper::upgrade::on(&mut response));
-            let (end, target, leader) = (self.end.clone(), self.target.clone(), Arc::clone(leader));
+            let (end, mut target, leader) = (self.end.clone(), self.target.subscribe(), Arc::clone(leader));
             self.sockets.spawn(async move {
                 let cut = async {
                     tokio::select! {
                         () = end.cancelled() => GOING_AWAY,
-                        () = left(target, &leader) => SERVICE_RESTART,
+                        _ = target.wait_for(|target| !target.is_leader(Some(&leader))) => SERVICE_RESTART,
                     }
                 };
                 upgrade::pass_on(client, leader_side, cut).await;
@@ -295,20 +312,4 @@ async fn here(router: Router, request: Request<Bytes>) -> Response {
     let Ok(mut response) = router.oneshot(request.map(Body::from)).await;
     response.extensions_mut().insert(PassedOn);
     response
-}
-
-/// Resolves when requests go another way than when it was last looked at.
-async fn changed(target: &mut watch::Receiver<Target>) {
-    if target.changed().await.is_err() {
-        // Nobody looks any more: the process ends.
-        pending::<()>().await;
-    }
-}
-
-/// Resolves when this leader was replaced.
-async fn left(mut target: watch::Receiver<Target>, leader: &Leader) {
-    let has_left = |target: &Target| !matches!(target, Target::Leader(Some(other)) if **other == *leader);
-    if target.wait_for(has_left).await.is_err() {
-        pending::<()>().await;
-    }
 }

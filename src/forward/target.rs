@@ -10,7 +10,7 @@ use super::mac::ForwardKey;
 
 /// Where requests go.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub(super) enum Target {
     /// This replica does not lead. `None`: there is no leader, or it is not known.
     Leader(Option<Arc<Leader>>),
     /// This replica leads.
@@ -47,12 +47,8 @@ impl PartialEq for Leader {
 }
 
 impl Target {
-    /// Whether requests go the same way.
-    pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Here(_), Self::Here(_)) => true,
-            (Self::Leader(one), Self::Leader(other)) => one == other,
-            _ => false,
-        }
+    /// Whether requests go to this leader; `None`: to nobody.
+    pub(super) fn is_leader(&self, leader: Option<&Leader>) -> bool {
+        matches!(self, Self::Leader(known) if known.as_deref() == leader)
     }
 }

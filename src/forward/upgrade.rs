@@ -1,14 +1,17 @@
 //! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. Only the
 //! frame that closes it can be the standby's own. It never stands within another frame, or after the leader's: then the socket just ends.
 
-use std::io;
+use std::io::Cursor;
 use std::pin::pin;
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink, split};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
+use tokio_util::io::InspectWriter;
 
 /// The buffer of each direction. Bytes.
 const BUFFER: usize = 4 * 1024;
@@ -22,13 +25,13 @@ pub(super) const SERVICE_RESTART: u16 = 1012;
 /// Passes bytes on until one side has closed, or until `cut` says with which code to close.
 pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Future<Output = u16>) {
     let mut cut = pin!(cut);
-    let both = async { tokio::try_join!(client, leader) };
     let both = tokio::select! {
-        both = both => both,
+        both = async { tokio::try_join!(client, leader) } => both,
         _ = &mut cut => return,
     };
-    let Ok((client, leader)) = both else { return };
-    pass_between(TokioIo::new(client), TokioIo::new(leader), cut).await;
+    if let Ok((client, leader)) = both {
+        pass_between(TokioIo::new(client), TokioIo::new(leader), cut).await;
+    }
 }
 
 /// The two directions end independently: what a leader has sent before it stopped reading still reaches the client.
@@ -37,7 +40,7 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     leader: S,
     cut: impl Future<Output = u16>,
 ) {
-    let ((from_client, mut to_client), (mut from_leader, mut to_leader)) = (split(client), split(leader));
+    let ((from_client, to_client), (from_leader, mut to_leader)) = (split(client), split(leader));
     let mut up = pin!(async {
         let mut from_client = BufReader::with_capacity(BUFFER, from_client);
         let _ = copy_buf(&mut from_client, &mut to_leader).await;
@@ -46,21 +49,16 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
         copy_buf(&mut from_client, &mut sink()).await
     });
     let mut down = pin!(async {
-        let (mut frames, mut may_close, mut buffer) = (Frames::default(), true, [0; BUFFER]);
-        let passed_on = async {
-            while let Ok(length @ 1..) = from_leader.read(&mut buffer).await {
-                may_close = false;
-                to_client.write_all(&buffer[..length]).await?;
-                may_close = frames.pass(&buffer[..length]);
-            }
-            io::Result::Ok(SERVICE_RESTART)
-        };
+        let mut frames = Frames::default();
+        let mut from_leader = BufReader::with_capacity(BUFFER, from_leader);
+        let mut inspected = InspectWriter::new(to_client, |bytes| frames.pass(bytes));
         let code = tokio::select! {
-            died = passed_on => died?,
+            _ = copy_buf(&mut from_leader, &mut inspected) => SERVICE_RESTART,
             code = cut => code,
         };
+        let mut to_client = inspected.into_inner();
         let close = async {
-            if may_close {
+            if frames.may_close() {
                 let [high, low] = code.to_be_bytes();
                 to_client.write_all(&[0x88, 2, high, low]).await?;
             }
@@ -78,49 +76,45 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Finds the ends of the frames of a server, which are not masked. RFC 6455, section 5.2.
+/// Finds the ends of the frames of a server, which are not masked.
 #[derive(Default)]
 struct Frames {
     /// The part of a frame's header that has passed.
     header: Vec<u8>,
     /// Bytes of the payload that have not passed.
-    left: usize,
+    left: u64,
     /// Whether the frame that closes the socket has begun.
     has_closed: bool,
 }
 
 impl Frames {
-    /// Whether a frame that closes the socket may follow these bytes.
-    fn pass(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
-            self.left -= payload.len();
-            let (header, rest) = rest.split_at(rest.len().min(1));
-            self.header.extend_from_slice(header);
-            if let Some(length) = payload_length(&self.header) {
+    /// These bytes have passed.
+    fn pass(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.left > 0 {
+                self.left -= 1;
+                continue;
+            }
+            self.header.push(*byte);
+            if let Ok(Some((header, length))) = FrameHeader::parse(&mut Cursor::new(&self.header)) {
                 self.left = length;
-                self.has_closed |= self.header[0] & 0x0f == 8;
+                self.has_closed |= header.opcode == OpCode::Control(Control::Close);
                 self.header.clear();
             }
-            bytes = rest;
         }
-        self.header.is_empty() && self.left == 0 && !self.has_closed
     }
-}
 
-/// `None` while bytes of the header are missing.
-fn payload_length(header: &[u8]) -> Option<usize> {
-    let (length, extended) = (*header.get(1)? & 0x7f, &header[2..]);
-    match length {
-        126 => Some(u16::from_be_bytes(extended.try_into().ok()?).into()),
-        127 => usize::try_from(u64::from_be_bytes(extended.try_into().ok()?)).ok(),
-        short => Some(short.into()),
+    /// Whether a frame that closes the socket may follow.
+    fn may_close(&self) -> bool {
+        self.header.is_empty() && self.left == 0 && !self.has_closed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -184,9 +178,9 @@ mod tests {
                 let mut frames = Frames::default();
                 let (mut passed, twice) = (0, frame.repeat(2));
                 for part in twice.chunks(step) {
-                    let may_close = frames.pass(part);
+                    frames.pass(part);
                     passed += part.len();
-                    assert_eq!(may_close, passed % frame.len() == 0, "{header:?} {passed}");
+                    assert_eq!(frames.may_close(), passed % frame.len() == 0, "{header:?} {passed}");
                 }
             }
         }

@@ -113,12 +113,12 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     if standby.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }
-    let fault = standby.fault.borrow().clone();
+    let fault = standby.fault.lock().clone();
     if let Some(fault) = fault {
         return Err(ApiError::no_leader().message(fault));
     }
     standby.forwarder.probe().await?;
-    let warning = standby.warning.borrow().clone();
+    let warning = standby.warning.lock().clone();
     Ok(Json(ReadyBody { status: "ready", provider: None, warning }))
 }
 

@@ -15,7 +15,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -35,17 +34,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often connections that wait for too long are ended.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// An open listener with its connections.
-pub(super) struct Door {
-    accepting: JoinHandle<()>,
-    overdue: JoinHandle<()>,
-    connections: TaskTracker,
+/// An open listener with its connections. One that is dropped is closed.
+pub(super) struct Door(Arc<Inside>);
+
+/// What the connections share.
+struct Inside {
     peers: Arc<Peers>,
+    /// The routes of this replica's role at the moment.
+    routes: watch::Receiver<Router>,
+    /// Whether other replicas forward requests to this one.
+    is_replica: bool,
+    /// How long a connection may be idle after a response.
+    keep_alive: Duration,
+    not_http: NotHttp,
+    /// The connections, and the loop that accepts them.
+    connections: TaskTracker,
     requests: TaskTracker,
-    /// Closes the connections of other replicas once their requests are answered, as the drain does with all others.
-    pub(super) handed_over: CancellationToken,
-    /// Closes all connections.
-    pub(super) cut: CancellationToken,
+    /// No connection is accepted any more. Requests in progress may finish.
+    drain: CancellationToken,
+    /// Other replicas know that they may finish. A request that comes while its connection is closed would be lost.
+    handed_over: CancellationToken,
+    /// Everything ends now.
+    cut: CancellationToken,
 }
 
 impl Door {
@@ -55,64 +65,65 @@ impl Door {
         routes: watch::Receiver<Router>,
         process: &Process,
         is_replica: bool,
-        drain: CancellationToken,
+        drain: &CancellationToken,
     ) -> Self {
-        let (connections, requests, cut) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
-        let handed_over = CancellationToken::new();
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
-        let peers = Peers::new(
-            process.config.access.trusted_proxies.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&metrics),
-        );
-        let inside = Inside {
+        let trusted = process.config.access.trusted_proxies.clone();
+        let inside = Arc::new(Inside {
+            peers: Peers::new(trusted, Arc::clone(&clock), Arc::clone(&metrics)),
             routes,
             is_replica,
             keep_alive: process.config.server.keep_alive,
-            not_http: Arc::new(NotHttp::new(clock, metrics)),
-            requests: requests.clone(),
-            drain,
-            handed_over: handed_over.clone(),
-            cut: cut.clone(),
-        };
-        let accepting = tokio::spawn(accept_all(listener, Arc::clone(&peers), inside, connections.clone()));
-        let overdue = tokio::spawn(end_overdue(Arc::clone(&peers)));
-        Self { accepting, overdue, connections, peers, requests, handed_over, cut }
+            not_http: NotHttp::new(clock, metrics),
+            connections: TaskTracker::new(),
+            requests: TaskTracker::new(),
+            drain: drain.child_token(),
+            handed_over: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        });
+        inside.connections.spawn(accept_all(listener, Arc::clone(&inside)));
+        let overdue = end_overdue(Arc::clone(&inside.peers));
+        tokio::spawn(inside.cut.clone().run_until_cancelled_owned(overdue));
+        Self(inside)
     }
 
-    /// The requests in progress. Waiting for them ends when there is none.
-    pub(super) fn requests(&self) -> TaskTracker {
-        self.requests.close();
-        self.requests.clone()
+    /// Returns once no request is in progress.
+    pub(super) async fn answered(&self) {
+        self.0.requests.close();
+        self.0.requests.wait().await;
     }
 
     /// Returns once no connection is open and none can come.
-    pub(super) async fn emptied(&mut self) {
-        if !self.accepting.is_finished() {
-            // The panic hook has logged a panic.
-            let _ = (&mut self.accepting).await;
-        }
-        self.connections.close();
-        self.connections.wait().await;
+    pub(super) async fn emptied(&self) {
+        self.0.connections.close();
+        self.0.connections.wait().await;
     }
 
     /// The open sockets.
     pub(super) fn sockets(&self) -> usize {
-        self.peers.open()
+        self.0.peers.open()
+    }
+
+    /// Closes the connections of other replicas once their requests are answered, as the drain does with all others.
+    pub(super) fn hand_over(&self) {
+        self.0.handed_over.cancel();
+    }
+
+    /// Closes all connections.
+    pub(super) fn cut(&self) {
+        self.0.cut.cancel();
     }
 }
 
-/// A door that is dropped is closed.
 impl Drop for Door {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.overdue.abort();
-        self.cut.cancel();
+        self.0.drain.cancel();
+        self.0.cut.cancel();
     }
 }
 
 /// Accepts connections until the drain.
-async fn accept_all(listener: TcpListener, peers: Arc<Peers>, inside: Inside, connections: TaskTracker) {
+async fn accept_all(listener: TcpListener, inside: Arc<Inside>) {
     let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::new());
     let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
     while let Some((place, accepted)) = inside.drain.run_until_cancelled(accept()).await {
@@ -121,13 +132,13 @@ async fn accept_all(listener: TcpListener, peers: Arc<Peers>, inside: Inside, co
         match accepted {
             Ok((socket, peer)) => {
                 // Without a row, the socket is closed at once.
-                if let Some(slot) = peers.admit(peer.ip()) {
+                if let Some(slot) = inside.peers.admit(peer.ip()) {
                     let socket = TimedSocket::new(socket, Arc::clone(&slot), place);
-                    connections.spawn(serve(slot, socket, peer, inside.clone()));
+                    inside.connections.spawn(serve(Arc::clone(&inside), slot, socket, peer));
                 }
             }
             Err(error) => {
-                if let Some(held_back) = failures.pass(peers.clock.instant()) {
+                if let Some(held_back) = failures.pass(inside.peers.clock.instant()) {
                     tracing::warn!(%error, held_back, "a connection could not be accepted");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -143,39 +154,22 @@ async fn end_overdue(peers: Arc<Peers>) {
     }
 }
 
-/// What all connections share.
-#[derive(Clone)]
-struct Inside {
-    /// The routes of this replica's role at the moment.
-    routes: watch::Receiver<Router>,
-    is_replica: bool,
-    /// How long a connection may be idle after a response.
-    keep_alive: Duration,
-    not_http: Arc<NotHttp>,
-    requests: TaskTracker,
-    /// Requests in progress may finish.
-    drain: CancellationToken,
-    /// Other replicas know that they may finish. A request that comes while its connection is closed would be lost.
-    handed_over: CancellationToken,
-    /// Everything ends now.
-    cut: CancellationToken,
-}
-
 /// Serves requests until either side closes, or until the request in progress at the drain is answered.
-async fn serve(slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr, inside: Inside) {
-    let Inside { routes, is_replica, keep_alive, not_http, requests, drain, handed_over, cut } = inside;
-    let (connection, of_request) = (Arc::clone(&slot.connection), slot);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = routes.borrow().clone();
-        requests.track_future(serve_one(router, Arc::clone(&of_request), keep_alive, peer, request))
+async fn serve(inside: Arc<Inside>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
+    let connection = Arc::clone(&slot.connection);
+    let of_requests = Arc::clone(&inside);
+    let service = service_fn(move |request| {
+        let served = serve_one(Arc::clone(&of_requests), Arc::clone(&slot), peer, request);
+        of_requests.requests.track_future(served)
     });
     let ends = async {
-        drain.cancelled().await;
+        inside.drain.cancelled().await;
         if connection.is_of_replica() {
-            handed_over.cancelled().await;
+            inside.handed_over.cancelled().await;
         }
     };
-    let mut http = pin!(http(is_replica).serve_connection(TokioIo::new(socket), service).with_upgrades());
+    let http = http(inside.is_replica).serve_connection(TokioIo::new(socket), service);
+    let mut http = pin!(http.with_upgrades());
     let served = async {
         tokio::select! {
             biased;
@@ -189,13 +183,13 @@ async fn serve(slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr, inside: I
     let ended = tokio::select! {
         biased;
         () = connection.ended.cancelled() => return,
-        () = cut.cancelled() => return,
+        () = inside.cut.cancelled() => return,
         ended = served => ended,
     };
     if let Err(error) = ended {
         let is_http = !error.is_parse() || error.is_parse_too_large();
         if let Some(first) = connection.first_bytes().filter(|_| !is_http) {
-            not_http.report(peer, &first);
+            inside.not_http.report(peer, &first);
         }
         tracing::debug!(%error, "a connection failed");
     }
@@ -213,12 +207,12 @@ fn http(is_replica: bool) -> http1::Builder {
 }
 
 async fn serve_one(
-    router: Router,
+    inside: Arc<Inside>,
     slot: Arc<Slot>,
-    keep_alive: Duration,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
+    let (router, keep_alive) = (inside.routes.borrow().clone(), inside.keep_alive);
     let connection = &slot.connection;
     let (has_body, is_head) = (!request.body().is_end_stream(), request.method() == Method::HEAD);
     request.extensions_mut().insert(ConnectInfo(peer));

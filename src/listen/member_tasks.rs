@@ -19,27 +19,27 @@ const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
 
 /// Runs them until `end`.
 pub(super) async fn run(app: Arc<App>, end: CancellationToken) {
-    tokio::join!(keep_alive(&app, &end), renew(&app, &end), end_credentials(&app, &end));
+    let (keep_alive, renew) = (keep_alive(&app), renew(&app));
+    tokio::join!(
+        end.run_until_cancelled(keep_alive),
+        end.run_until_cancelled(renew),
+        end_credentials(&app, &end)
+    );
 }
 
-/// Reports the connections of all calls at each heartbeat until `end`.
-async fn keep_alive(app: &App, end: &CancellationToken) {
+/// Reports the connections of all calls at each heartbeat.
+async fn keep_alive(app: &App) {
     loop {
-        tokio::select! {
-            () = end.cancelled() => return,
-            () = tokio::time::sleep_until(clock::deadline(app.config.usage.heartbeat)) => app.calls.keep_alive(),
-        }
+        tokio::time::sleep_until(clock::deadline(app.config.usage.heartbeat)).await;
+        app.calls.keep_alive();
     }
 }
 
-/// Renews the grants of members until `end`. Their clients are given no other credential, because their protocol has no message for it. But
-/// where this process ends the allocations of a grant, it ends them when the last renewal has expired.
-async fn renew(app: &App, end: &CancellationToken) {
+/// Renews the grants of members. Their clients are given no other credential, because their protocol has no message for it. But where this
+/// process ends the allocations of a grant, it ends them when the last renewal has expired.
+async fn renew(app: &App) {
     loop {
-        tokio::select! {
-            () = end.cancelled() => return,
-            () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get())) => {}
-        }
+        tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get())).await;
         for grant in app.calls.grants() {
             app.mint.renew_member(grant, app.call_ttl).await;
         }
@@ -48,17 +48,12 @@ async fn renew(app: &App, end: &CancellationToken) {
 
 /// Ends the credentials of members that have left until `end`, and then those that still wait.
 async fn end_credentials(app: &App, end: &CancellationToken) {
-    let calls = &app.calls;
-    loop {
-        tokio::select! {
-            biased;
-            () = end.cancelled() => break,
-            left = calls.next_cuts(CUTS_AT_ONCE) => end_all(app, &left).await,
-        }
+    while let Some(left) = end.run_until_cancelled(app.calls.next_cuts(CUTS_AT_ONCE)).await {
+        end_all(app, &left).await;
     }
     let last = async {
         loop {
-            let left = calls.take_cuts(CUTS_AT_ONCE);
+            let left = app.calls.take_cuts(CUTS_AT_ONCE);
             if left.is_empty() {
                 return;
             }

@@ -2,7 +2,6 @@
 //! Shutdown has two stages. After the first signal no connection is accepted, and requests in progress have 10 s to finish. A
 //! second signal stops the process at once.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::alert::rules::SourceStates;
 use crate::app::App;
@@ -75,14 +74,15 @@ pub enum Ended {
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let (_, role) = watch::channel(router);
-    let door = Door::open(listener, role, &app, false, shutdown.soft.clone());
+    let door = Door::open(listener, role, &app, false, &shutdown.soft);
     serve(door, app, &shutdown).await
 }
 
 /// Serves what comes through the door until `shutdown` is triggered, or until the books are void.
-async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
+async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     let tasks = background(&app, &shutdown.soft);
-    let mut signaling = tokio::spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
+    let sockets = TaskTracker::new();
+    let signaling = sockets.spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
     let lost = tokio::select! {
         () = shutdown.soft.cancelled() => None,
         lost = app.account.lost() => Some(lost),
@@ -96,7 +96,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
             shutdown.soft.cancel();
         }
     }
-    let ended = drain(&mut door, &mut signaling, &app, shutdown, lost).await;
+    let ended = drain(&door, &sockets, &app, shutdown, lost).await;
     match ended {
         Ended::Drained => tracing::info!("shut down: all requests finished"),
         Ended::TimedOut | Ended::Forced => {
@@ -104,7 +104,7 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         }
         Ended::Lost => {}
     }
-    door.cut.cancel();
+    door.cut();
     signaling.abort();
     for task in tasks {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
@@ -118,30 +118,27 @@ async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
 
 /// Waits for requests in progress and for signaling, within bounds.
 async fn drain(
-    door: &mut Door,
-    signaling: &mut JoinHandle<()>,
+    door: &Door,
+    sockets: &TaskTracker,
     app: &App,
     shutdown: &Shutdown,
     lost: Option<Lost>,
 ) -> Ended {
-    let requests = door.requests();
-    let mut finished = pin!(async {
-        requests.wait().await;
+    let finished = async || {
+        door.answered().await;
         // A socket that was upgraded is no longer an HTTP connection, so it is waited for here.
-        let _ = signaling.await;
-    });
-    let mut is_finished = false;
+        sockets.close();
+        sockets.wait().await;
+    };
     if app.lead.is_some() && lost.is_none() {
         // Another replica leads once the ledger is released, so a request that takes long must not delay that.
-        is_finished = timeout(HANDOVER_MAX, &mut finished).await.is_ok();
+        let _ = timeout(HANDOVER_MAX, finished()).await;
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
     }
-    door.handed_over.cancel();
+    door.hand_over();
     let drained = async {
-        if !is_finished {
-            finished.await;
-        }
+        finished().await;
         door.emptied().await;
     };
     if lost.is_some() {

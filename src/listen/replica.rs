@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -15,7 +16,7 @@ use super::{DRAIN_MAX, Ended, Shutdown, serve};
 use crate::app::process::{Process, Standby};
 use crate::app::{self, App, BuildError};
 use crate::config::Config;
-use crate::forward::{ForwardKey, Forwarder, Leader, Target};
+use crate::forward::{ForwardKey, Forwarder, Leader};
 use crate::lead::campaign::{self, Campaign, Candidate, Electorate, Outlook, Won};
 use crate::lead::{self, Lead};
 use crate::router;
@@ -47,34 +48,23 @@ impl<E: Electorate> Replica<E> {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<Ended, BuildError> {
         // A setting that cannot work ends the process now, and not when it is needed.
         drop(app::build(&self.config, Arc::clone(&self.clock), None, self.lost_lines.clone())?);
-        let (set_target, target) = watch::channel(Target::Leader(None));
-        let (set_warning, warning) = watch::channel(None);
-        let (set_fault, fault) = watch::channel(None);
-        let (set_silent, is_silent) = watch::channel(false);
         let look = Arc::new(Notify::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
         let candidate = Candidate { lease, settings: app::settings_digest(&config) };
         let process = Process::new(config, Arc::clone(&clock), lost_lines)?;
         let metrics = Arc::clone(&process.metrics);
-        let forwarder =
-            Forwarder::new(target, is_silent, Arc::clone(&look), Arc::clone(&clock), Arc::clone(&metrics));
-        let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning, fault });
-        let (set_routes, routes) = watch::channel(router::standby(&standby));
-        let door = Door::open(listener, routes, &process, true, shutdown.soft.clone());
-        let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
-        let follow = campaign.run(|outlook| {
-            // A leader that cannot be seen may be well.
-            let is_silent = outlook.as_ref().is_some_and(|outlook| outlook.is_silent);
-            set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
-            let Some(mut outlook) = outlook else { return };
-            let warning = outlook.warning.take();
-            set_warning.send_modify(|known| lead::replace(known, warning, |text| tracing::warn!("{text}")));
-            let fault = outlook.fault.take();
-            set_fault.send_modify(|known| lead::replace(known, fault, |text| tracing::error!("{text}")));
-            follow(&set_target, &outlook);
+        let forwarder = Forwarder::new(Arc::clone(&look), Arc::clone(&clock), Arc::clone(&metrics));
+        let standby = Arc::new(Standby {
+            process: Arc::clone(&process),
+            forwarder,
+            warning: Mutex::default(),
+            fault: Mutex::default(),
         });
+        let (set_routes, routes) = watch::channel(router::standby(&standby));
+        let door = Door::open(listener, routes, &process, true, &shutdown.soft);
+        let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let won = tokio::select! {
-            won = follow => won.map_err(|error| BuildError::Database(error.to_string()))?,
+            won = campaign.run(|outlook| follow(&standby, outlook)) => won.map_err(|error| BuildError::Database(error.to_string()))?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
         let Won { lead, store, contents } = won;
@@ -83,7 +73,7 @@ impl<E: Electorate> Replica<E> {
         let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
         let leading = router::build(&app);
-        set_target.send_modify(|target| *target = Target::Here(leading.clone()));
+        standby.forwarder.lead(leading.clone());
         set_routes.send_modify(|routes| *routes = leading);
         let ended = serve(door, app, &shutdown).await;
         census.abort();
@@ -104,26 +94,21 @@ async fn open(
     }
 }
 
-/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one.
-fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
-    let key = outlook.key.map(ForwardKey::derived_from);
-    let leader = outlook.leader.zip(key).and_then(|(url, key)| Leader::at(url, outlook.epoch, key));
-    target.send_if_modified(|target| {
-        let has_leader = leader.is_some();
-        let new = Target::Leader(leader.map(Arc::new));
-        let is_other = !target.is_same(&new);
-        if is_other && has_leader {
-            tracing::info!(leader = outlook.leader, "requests are forwarded to the leader");
-        }
-        if is_other {
-            *target = new;
-        }
-        is_other
-    });
+/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one. `None`: the database could not be read.
+fn follow(standby: &Standby, outlook: Option<Outlook<'_>>) {
+    let Some(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
+        // A leader that cannot be seen may be well.
+        return standby.forwarder.set_silent(false);
+    };
+    lead::replace(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
+    lead::replace(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
+    let leader = leader.zip(key.map(ForwardKey::derived_from));
+    standby.forwarder.set_silent(is_silent);
+    standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));
 }
 
 /// Ends a replica that never led.
-async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> Ended {
+async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ended {
     standby.draining.store(true, Ordering::Relaxed);
     tracing::info!("shutting down: no new connections, requests in progress may finish");
     let drained = async { tokio::join!(door.emptied(), standby.forwarder.finish()) };
@@ -132,7 +117,7 @@ async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> 
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
         () = shutdown.hard.cancelled() => Ended::Forced,
     };
-    door.cut.cancel();
+    door.cut();
     ended
 }
 

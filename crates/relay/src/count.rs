@@ -1,5 +1,5 @@
-//! The billed bytes of all allocations between the relay and its clients, TURN framing and STUN included, under a ceiling. Once
-//! the ceiling is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
+//! The billed bytes of all allocations between the relay and its clients, TURN framing and STUN included, under a limit. Once
+//! the limit is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
 //! sees a spent budget. Sums only rise.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
-/// The billed bytes of all allocations since the process began, and the ceiling on them.
+/// The billed bytes of all allocations since the process began, and the limit on them.
 #[derive(Debug)]
 pub(crate) struct Limit {
     directions: BilledDirections,
@@ -18,7 +18,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// A ceiling of zero: nothing passes until [`Self::allow`].
+    /// A limit of zero: nothing passes until [`Self::allow`].
     pub(crate) fn new(directions: BilledDirections) -> Self {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
     }
@@ -67,7 +67,7 @@ impl Limit {
         self.top.store(billed.saturating_add(more.get()), Ordering::Release);
     }
 
-    /// Waits until a packet is dropped because of the ceiling.
+    /// Waits until a packet is dropped because of the limit.
     pub(crate) async fn is_reached(&self) {
         self.reached.notified().await;
     }
@@ -78,34 +78,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_packet_that_crosses_the_ceiling_passes_and_the_next_does_not() {
-        let ceiling = Limit::new(BilledDirections::Egress);
-        assert!(!ceiling.admit_sent(1), "nothing passes before allow");
-        ceiling.allow(0, ByteCount::new(100));
-        assert!(ceiling.admit_sent(99) && ceiling.admit_received(1_000) && ceiling.admit_sent(500));
-        assert_eq!(ceiling.billed(), 599);
-        assert!(!ceiling.admit_sent(1) && !ceiling.admit_received(1));
-        assert_eq!(ceiling.billed(), 599, "a dropped packet is not billed");
-        ceiling.allow(599, ByteCount::new(1));
-        assert!(ceiling.admit_sent(1));
+    fn the_packet_that_crosses_the_limit_passes_and_the_next_does_not() {
+        let limit = Limit::new(BilledDirections::Egress);
+        assert!(!limit.admit_sent(1), "nothing passes before allow");
+        limit.allow(0, ByteCount::new(100));
+        assert!(limit.admit_sent(99) && limit.admit_received(1_000) && limit.admit_sent(500));
+        assert_eq!(limit.billed(), 599);
+        assert!(!limit.admit_sent(1) && !limit.admit_received(1));
+        assert_eq!(limit.billed(), 599, "a dropped packet is not billed");
+        limit.allow(599, ByteCount::new(1));
+        assert!(limit.admit_sent(1));
     }
 
     #[test]
     fn both_directions_count_if_both_are_billed() {
-        let ceiling = Limit::new(BilledDirections::Both);
-        ceiling.allow(0, ByteCount::new(10));
-        assert!(ceiling.admit_received(10));
-        assert!(!ceiling.admit_sent(1));
-        ceiling.add(Traffic::new(1, 2));
-        assert_eq!(ceiling.billed(), 13);
+        let limit = Limit::new(BilledDirections::Both);
+        limit.allow(0, ByteCount::new(10));
+        assert!(limit.admit_received(10));
+        assert!(!limit.admit_sent(1));
+        limit.add(Traffic::new(1, 2));
+        assert_eq!(limit.billed(), 13);
     }
 
     #[test]
     fn a_packet_that_could_not_be_sent_is_subtracted() {
-        let ceiling = Limit::new(BilledDirections::Egress);
-        ceiling.allow(0, ByteCount::new(10));
-        assert!(ceiling.admit_sent(10));
-        ceiling.take_back(10);
-        assert!(ceiling.admit_sent(10));
+        let limit = Limit::new(BilledDirections::Egress);
+        limit.allow(0, ByteCount::new(10));
+        assert!(limit.admit_sent(10));
+        limit.take_back(10);
+        assert!(limit.admit_sent(10));
     }
 }

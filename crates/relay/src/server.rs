@@ -3,7 +3,6 @@
 //! holds from its check to the allocation.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +51,12 @@ pub struct Relay {
     /// The server side of every five-tuple.
     listen: SocketAddr,
     public_ip: IpAddr,
-    ceiling: Arc<Limit>,
+    limit: Arc<Limit>,
     manager: Arc<Manager>,
     /// Held while the library handles a request.
     requests: Mutex<()>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
-    admission: Arc<Admission>,
+    access: Arc<ClientAccess>,
 }
 
 impl Relay {
@@ -87,11 +86,11 @@ impl Relay {
             socket,
             listen,
             public_ip,
-            ceiling: Arc::new(Limit::new(billed)),
+            limit: Arc::new(Limit::new(billed)),
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
-            admission: Arc::new(Admission { clients: Clients::default(), broker, note }),
+            access: Arc::new(ClientAccess { clients: Clients::default(), broker, note }),
         })
     }
 
@@ -116,18 +115,15 @@ impl Relay {
         );
         let mut counted = 0;
         self.count(&mut counted, true).await;
-        tokio::select! {
-            () = end.cancelled() => {}
-            never = self.receive(&socket) => match never {},
-            never = self.count_regularly(&mut counted) => match never {},
-        }
-        for name in self.admission.clients.users().into_keys() {
+        let work = async { tokio::join!(self.receive(&socket), self.count_regularly(&mut counted)) };
+        end.run_until_cancelled(work).await;
+        for name in self.access.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
         self.count(&mut counted, true).await;
     }
 
-    async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
+    async fn receive(&self, socket: &Arc<UdpSocket>) {
         let mut buffer = [0; DATAGRAM_MAX];
         loop {
             match socket.recv_from(&mut buffer).await {
@@ -143,13 +139,13 @@ impl Relay {
         if is_message {
             self.update_client(client, None).await;
         }
-        let known = self.admission.clients.socket(client);
+        let known = self.access.clients.socket(client);
         if known.is_none() && !is_message {
             return;
         }
         let own = known.unwrap_or_else(|| {
-            let (ceiling, note) = (Arc::clone(&self.ceiling), Arc::clone(&self.admission.note));
-            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, note))
+            let (limit, note) = (Arc::clone(&self.limit), Arc::clone(&self.access.note));
+            Arc::new(ClientSocket::new(Arc::clone(socket), limit, note))
         });
         if !own.receive(length(datagram.len())) {
             return;
@@ -161,7 +157,7 @@ impl Relay {
             buff: datagram.to_vec(),
             allocation_manager: Arc::clone(&self.manager),
             nonces: Arc::clone(&self.nonces),
-            auth_handler: Arc::<Admission>::clone(&self.admission),
+            auth_handler: Arc::<ClientAccess>::clone(&self.access),
             realm: REALM.to_owned(),
             channel_bind_timeout: turn::proto::lifetime::DEFAULT_LIFETIME,
         };
@@ -177,16 +173,16 @@ impl Relay {
     async fn update_client(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
-        match (found, self.admission.clients.socket(client).is_some()) {
+        match (found, self.access.clients.socket(client).is_some()) {
             (None, true) => {
-                if let Some(client) = self.admission.clients.remove(client) {
+                if let Some(client) = self.access.clients.remove(client) {
                     self.report_end(&client, "closed");
                 }
             }
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
                 socket.assign();
-                self.admission.clients.insert(client, Client::new(found.username, user, socket));
+                self.access.clients.insert(client, Client::new(found.username, user, socket));
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -199,43 +195,42 @@ impl Relay {
         }
     }
 
-    async fn count_regularly(&self, counted: &mut u64) -> Infallible {
+    async fn count_regularly(&self, counted: &mut u64) {
         let mut interval = tokio::time::interval(COUNT_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_written = true;
         loop {
             tokio::select! {
-                _ = interval.tick() => is_written = self.admission.broker.recorded().await,
-                () = self.ceiling.is_reached(), if is_written => {}
+                _ = interval.tick() => is_written = self.access.broker.recorded().await,
+                () = self.limit.is_reached(), if is_written => {}
             }
             self.count(counted, is_written).await;
         }
     }
 
-    /// Reports what was carried since the last call, sets the ceiling, and ends the allocations of grants that have ended. `counted`:
+    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. `counted`:
     /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may
     /// pass unless the count of the last interval `is_written`.
     async fn count(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
-        if let Some(as_of) = self.admission.broker.may_count_until() {
-            let billed = self.ceiling.billed();
+        if let Some(as_of) = self.access.broker.may_count_until() {
+            let billed = self.limit.billed();
             let granted = ByteCount::new(billed.saturating_sub(*counted));
             *counted = billed.max(*counted);
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
-            self.admission.broker.carry(&carried, &self.admission.clients.take_traffic());
+            self.access.broker.carry(&carried, &self.access.clients.take_traffic());
         }
-        self.ceiling
-            .allow(*counted, if is_written { self.admission.broker.remaining() } else { ByteCount::ZERO });
-        for (name, user) in self.admission.clients.users() {
-            if let Some(end) = self.admission.broker.grant_end(&user) {
+        self.limit.allow(*counted, if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
+        for (name, user) in self.access.clients.users() {
+            if let Some(end) = self.access.broker.grant_end(&user) {
                 self.cut(&name, end.into()).await;
             }
         }
         let present = self.release_gone().await;
-        for client in self.admission.clients.take_where(|address, _| !present.contains(&address)) {
+        for client in self.access.clients.take_where(|address, _| !present.contains(&address)) {
             self.report_end(&client, "closed");
         }
-        (self.admission.note)(Event::Allocations(length(self.admission.clients.len())));
+        (self.access.note)(Event::Allocations(length(self.access.clients.len())));
     }
 
     /// Says which grants have no allocation any more, after those of grants that have ended were deleted. Meanwhile no request is
@@ -246,13 +241,13 @@ impl Relay {
         let present = self.manager.get_allocations_info(None).await;
         let grants = present.values().filter_map(|found| Username::parse(&found.username));
         let grants: Vec<_> = grants.map(|user| user.grant).collect();
-        self.admission.broker.release_all_but(&grants);
+        self.access.broker.release_all_but(&grants);
         present.into_keys().map(|tuple| tuple.src_addr).collect()
     }
 
     /// Ends all allocations of a user name.
     async fn cut(&self, name: &str, why: &'static str) {
-        let clients = self.admission.clients.take_where(|_, client| client.name == name);
+        let clients = self.access.clients.take_where(|_, client| client.name == name);
         for client in &clients {
             client.socket.end();
         }
@@ -263,8 +258,8 @@ impl Relay {
     }
 
     fn report_end(&self, client: &Client, why: &'static str) {
-        (self.admission.note)(Event::Ended(why));
-        self.admission.clients.keep_traffic(client);
+        (self.access.note)(Event::Ended(why));
+        self.access.clients.keep_traffic(client);
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,
@@ -277,13 +272,13 @@ impl Relay {
 }
 
 /// The clients, and who may be one. It gives the library the key of a user name, if that user may have or use an allocation.
-struct Admission {
+struct ClientAccess {
     clients: Clients,
     broker: Arc<dyn Broker>,
     note: Note,
 }
 
-impl Admission {
+impl ClientAccess {
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
         let end = self.broker.grant_end(&user);
@@ -291,7 +286,7 @@ impl Admission {
     }
 }
 
-impl AuthHandler for Admission {
+impl AuthHandler for ClientAccess {
     fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
         if let Err(refused) = self.admit(name, client) {
             (self.note)(Event::Refused(refused.name()));

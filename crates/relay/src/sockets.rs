@@ -1,5 +1,5 @@
 //! The two sockets of an allocation, as the TURN library uses them. The client socket wraps the socket that all clients share:
-//! it counts bytes and enforces the ceiling. The peer socket belongs to one allocation: it filters peers. Neither socket passes
+//! it counts bytes and enforces the limit. The peer socket belongs to one allocation: it filters peers. Neither socket passes
 //! packets once the allocation has ended.
 
 use std::any::Any;
@@ -28,7 +28,7 @@ pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// The socket to one client. Until it is assigned it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
-    ceiling: Arc<Limit>,
+    limit: Arc<Limit>,
     note: Note,
     /// Bytes from the client.
     received: AtomicU64,
@@ -40,10 +40,10 @@ pub(crate) struct ClientSocket {
 }
 
 impl ClientSocket {
-    pub(crate) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Limit>, note: Note) -> Self {
+    pub(crate) fn new(socket: Arc<UdpSocket>, limit: Arc<Limit>, note: Note) -> Self {
         Self {
             socket,
-            ceiling,
+            limit,
             note,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -55,7 +55,7 @@ impl ClientSocket {
     /// Counts a datagram from the client. Returns whether it may be handled.
     pub(crate) fn receive(&self, bytes: u64) -> bool {
         self.received.fetch_add(bytes, Ordering::Relaxed);
-        let is_admitted = !self.is_assigned() || self.ceiling.admit_received(bytes);
+        let is_admitted = !self.is_assigned() || self.limit.admit_received(bytes);
         if !is_admitted {
             (self.note)(Event::Dropped("spent"));
         }
@@ -65,7 +65,7 @@ impl ClientSocket {
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
     pub(crate) fn assign(&self) {
         if !self.is_assigned.swap(true, Ordering::AcqRel) {
-            self.ceiling.add(self.traffic());
+            self.limit.add(self.traffic());
         }
     }
 
@@ -90,13 +90,13 @@ impl Conn for ClientSocket {
         let bytes = length(datagram.len());
         loop {
             self.socket.writable().await?;
-            // From here on nothing waits: a task that is canceled leaves no packet that only the ceiling has counted.
+            // From here on nothing waits: a task that is canceled leaves no packet that only the limit has counted.
             let has_ended = self.has_ended.lock();
             if *has_ended {
                 return Err(Error::ErrUseClosedNetworkConn);
             }
             let is_billed = self.is_assigned();
-            if is_billed && !self.ceiling.admit_sent(bytes) {
+            if is_billed && !self.limit.admit_sent(bytes) {
                 (self.note)(Event::Dropped("spent"));
                 return Ok(datagram.len());
             }
@@ -107,7 +107,7 @@ impl Conn for ClientSocket {
                 }
                 Err(failed) => {
                     if is_billed {
-                        self.ceiling.take_back(bytes);
+                        self.limit.take_back(bytes);
                     }
                     if failed.kind() != ErrorKind::WouldBlock {
                         return Err(failed.into());

@@ -31,7 +31,7 @@ impl SfuProxy {
             self.with(|sessions, now| self.begin_call(sessions, &id, call, request.wanted, now))?;
         let in_progress = CallInProgress { proxy: Arc::clone(self), id, number, is_known: false };
         let called = async move { in_progress.call(call, &wanted, passed).await };
-        tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
+        tokio::spawn(called).await.unwrap_or(Err(Fault::UNREACHABLE))
     }
 
     /// Checks a call, and promises what sessions take because of it, before the SFU is asked: this one what it pulls, those that opened data
@@ -64,7 +64,7 @@ impl SfuProxy {
             return Ok(());
         }
         if self.service.broker.is_frozen() {
-            return Err(Fault::Spent { retry_in: FROZEN_RETRY });
+            return Err(Fault::SPENT.retry_in(FROZEN_RETRY));
         }
         let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
             let more = sessions.demand(id, pulled)?;
@@ -86,16 +86,16 @@ impl SfuProxy {
 fn fault_of(why: NotAdmitted) -> Fault {
     match why {
         NotAdmitted::Refused(refusal) if refusal.limited.is_some() => {
-            Fault::UserSpent { retry_in: refusal.retry_in() }
+            Fault::USER_SPENT.retry_in(refusal.retry_in())
         }
-        NotAdmitted::Refused(refusal) => Fault::Spent { retry_in: refusal.retry_in() },
-        NotAdmitted::UserBlocked => Fault::Blocked,
-        NotAdmitted::NotRecorded => Fault::NotRecorded,
+        NotAdmitted::Refused(refusal) => Fault::SPENT.retry_in(refusal.retry_in()),
+        NotAdmitted::UserBlocked => Fault::BLOCKED,
+        NotAdmitted::NotRecorded => Fault::NOT_RECORDED,
         NotAdmitted::ClockInDoubt
         | NotAdmitted::TooManyUsers
         | NotAdmitted::TooManyGrants
         | NotAdmitted::Uncut
-        | NotAdmitted::Stopped => Fault::Full,
+        | NotAdmitted::Stopped => Fault::FULL,
     }
 }
 
@@ -117,7 +117,7 @@ impl CallInProgress {
     ) -> Result<SfuResponse, Fault> {
         if wanted.takes() && !self.proxy.service.broker.recorded().await {
             self.end(wanted, None);
-            return Err(Fault::NotRecorded);
+            return Err(Fault::NOT_RECORDED);
         }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         if returned.status.is_server_error() {

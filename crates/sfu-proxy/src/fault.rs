@@ -9,143 +9,99 @@ use serde_json::{Value, json};
 /// The longest text made of an error of Cloudflare, in characters.
 const TEXT_MAX: usize = 500;
 
-/// Why the proxy answers a request itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The body does not have the form that the call expects.
-    Malformed,
-    /// The caller has no valid token, or names no room.
-    Unauthorized,
-    /// The session belongs to another browser or to another caller.
-    Locked,
-    /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
-    Gone,
-    /// The operator has blocked the user.
-    Blocked,
-    /// A track of another room, or of a session that is not known.
-    OtherRoom,
-    /// Replies on a data channel that its session does not send.
-    NoChannel,
-    /// The path does not have this method.
-    Method,
-    /// The body is too long.
-    TooLarge,
-    /// The address opens sessions too fast, or has too many.
-    TooManySessions {
-        /// When to try again.
-        retry_in: Duration,
-    },
-    /// The session makes calls too fast, or its address has too many in progress.
-    TooFast,
-    /// The session, or its address, has as many tracks as it may.
-    TooManyTracks,
-    /// The client takes as much as it may at a time.
-    TooMuch,
-    /// The budget is spent, or minting is stopped: nothing more is sent to clients.
-    Spent {
-        /// When to try again.
-        retry_in: Duration,
-    },
-    /// The user has used the limit of a user.
-    UserSpent {
-        /// When to try again.
-        retry_in: Duration,
-    },
-    /// The ledger cannot be written.
-    NotRecorded,
-    /// A table of the proxy is full, or too many calls to the SFU are in progress.
-    Full,
-    /// The SFU cannot be reached, or its answer cannot be used.
-    Unreachable,
-    /// The SFU has not answered in time.
-    TimedOut,
-}
-
 /// The type of our errors.
 const JSON: &str = "application/json";
 /// The type of errors of a new session.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
-impl Fault {
-    /// The status, the stable code and what to do.
-    const fn parts(self) -> (u16, &'static str, &'static str) {
-        match self {
-            Self::Malformed => {
-                (400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.")
-            }
-            Self::Unauthorized => (
-                401,
-                "unauthorized",
-                "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
-            ),
-            Self::Locked => (401, "session_locked", "This session belongs to another browser."),
-            Self::Blocked => {
-                (403, "user_blocked", "The operator has blocked this user or revoked this session.")
-            }
-            Self::OtherRoom => {
-                (403, "other_room", "Tracks can be pulled only from sessions of the same room.")
-            }
-            Self::NoChannel => {
-                (404, "no_such_channel", "That session has no open data channel of this dataChannelName.")
-            }
-            Self::Method => (405, "method_not_allowed", "Use the method in the Allow header."),
-            Self::Gone => {
-                (410, "session_gone", "This session is over, or of before a restart. Open a new session.")
-            }
-            Self::TooLarge => (413, "payload_too_large", "The body is too long."),
-            Self::TooManySessions { .. } => {
-                (429, "too_many_sessions", "This address opens too many sessions.")
-            }
-            Self::TooFast => (429, "too_many_requests", "This session makes too many calls."),
-            Self::TooManyTracks => {
-                (429, "too_many_tracks", "The session, or its address, has as many tracks as it may.")
-            }
-            Self::TooMuch => (
-                429,
-                "client_limit_reached",
-                "Close tracks: this client, or one that gets the replies, pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
-            ),
-            Self::Spent { .. } => {
-                (429, "budget_exhausted", "The bandwidth of this period is spent or reserved.")
-            }
-            Self::UserSpent { .. } => {
-                (429, "user_limit_reached", "The bandwidth of this user is spent or reserved.")
-            }
-            Self::Unreachable => (502, "sfu_unreachable", "The SFU cannot be reached."),
-            Self::NotRecorded => (503, "ledger_unavailable", "The ledger cannot be written."),
-            Self::Full => (503, "overloaded", "Too many sessions, tracks or calls are open."),
-            Self::TimedOut => (504, "sfu_timeout", "The SFU did not answer in time."),
-        }
-    }
-
+/// Why the proxy answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
     /// The status.
-    pub const fn status(self) -> u16 {
-        self.parts().0
+    pub status: u16,
+    /// The stable code.
+    pub code: &'static str,
+    /// What to do.
+    description: &'static str,
+    /// When to try again.
+    pub retry_in: Option<Duration>,
+}
+
+impl Fault {
+    /// The body does not have the form that the call expects.
+    pub const MALFORMED: Self =
+        Self::new(400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.");
+    /// The caller has no valid token, or names no room.
+    pub const UNAUTHORIZED: Self = Self::new(
+        401,
+        "unauthorized",
+        "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
+    );
+    /// The session belongs to another browser or to another caller.
+    pub const LOCKED: Self = Self::new(401, "session_locked", "This session belongs to another browser.");
+    /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
+    pub const GONE: Self =
+        Self::new(410, "session_gone", "This session is over, or of before a restart. Open a new session.");
+    /// The operator has blocked the user.
+    pub const BLOCKED: Self =
+        Self::new(403, "user_blocked", "The operator has blocked this user or revoked this session.");
+    /// A track of another room, or of a session that is not known.
+    pub const OTHER_ROOM: Self =
+        Self::new(403, "other_room", "Tracks can be pulled only from sessions of the same room.");
+    /// Replies on a data channel that its session does not send.
+    pub const NO_CHANNEL: Self =
+        Self::new(404, "no_such_channel", "That session has no open data channel of this dataChannelName.");
+    /// The path does not have this method.
+    pub const METHOD: Self = Self::new(405, "method_not_allowed", "Use the method in the Allow header.");
+    /// The body is too long.
+    pub const TOO_LARGE: Self = Self::new(413, "payload_too_large", "The body is too long.");
+    /// The address opens sessions too fast, or has too many.
+    pub const TOO_MANY_SESSIONS: Self =
+        Self::new(429, "too_many_sessions", "This address opens too many sessions.");
+    /// The session makes calls too fast, or its address has too many in progress.
+    pub const TOO_FAST: Self = Self::new(429, "too_many_requests", "This session makes too many calls.")
+        .retry_in(Duration::from_secs(1));
+    /// The session, or its address, has as many tracks as it may.
+    pub const TOO_MANY_TRACKS: Self =
+        Self::new(429, "too_many_tracks", "The session, or its address, has as many tracks as it may.");
+    /// The client takes as much as it may at a time.
+    pub const TOO_MUCH: Self = Self::new(
+        429,
+        "client_limit_reached",
+        "Close tracks: this client, or one that gets the replies, pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
+    );
+    /// The budget is spent, or minting is stopped: nothing more is sent to clients.
+    pub const SPENT: Self =
+        Self::new(429, "budget_exhausted", "The bandwidth of this period is spent or reserved.");
+    /// The user has used the limit of a user.
+    pub const USER_SPENT: Self =
+        Self::new(429, "user_limit_reached", "The bandwidth of this user is spent or reserved.");
+    /// The ledger cannot be written.
+    pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
+    /// A table of the proxy is full, or too many calls to the SFU are in progress.
+    pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
+    /// The SFU cannot be reached, or its answer cannot be used.
+    pub const UNREACHABLE: Self = Self::new(502, "sfu_unreachable", "The SFU cannot be reached.");
+    /// The SFU has not answered in time.
+    pub const TIMED_OUT: Self = Self::new(504, "sfu_timeout", "The SFU did not answer in time.");
+
+    const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
+        Self { status, code, description, retry_in: None }
     }
 
-    /// The stable code.
-    pub const fn code(self) -> &'static str {
-        self.parts().1
+    /// The same, with the time after which to try again.
+    #[must_use]
+    pub const fn retry_in(self, wait: Duration) -> Self {
+        Self { retry_in: Some(wait), ..self }
     }
 
     /// The content type and the body. `is_new`: of an answer to a request for a new session.
     pub fn body(self, is_new: bool) -> (&'static str, String) {
-        let (_, code, description) = self.parts();
+        let Self { code, description, .. } = self;
         if is_new {
             (TEXT, format!("{code}: {description}"))
         } else {
             (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
-        }
-    }
-
-    /// When to try again.
-    pub const fn retry_in(self) -> Option<Duration> {
-        match self {
-            Self::TooManySessions { retry_in } | Self::Spent { retry_in } | Self::UserSpent { retry_in } => {
-                Some(retry_in)
-            }
-            Self::TooFast => Some(Duration::from_secs(1)),
-            _ => None,
         }
     }
 }
@@ -168,31 +124,33 @@ mod tests {
     #[test]
     fn our_errors_are_json_but_plain_text_for_a_new_session() {
         for (fault, status, code) in [
-            (Fault::Malformed, 400, "invalid_request"),
-            (Fault::Unauthorized, 401, "unauthorized"),
-            (Fault::Locked, 401, "session_locked"),
-            (Fault::Blocked, 403, "user_blocked"),
-            (Fault::OtherRoom, 403, "other_room"),
-            (Fault::NoChannel, 404, "no_such_channel"),
-            (Fault::Method, 405, "method_not_allowed"),
-            (Fault::Gone, 410, "session_gone"),
-            (Fault::TooLarge, 413, "payload_too_large"),
-            (Fault::TooManySessions { retry_in: SOON }, 429, "too_many_sessions"),
-            (Fault::TooFast, 429, "too_many_requests"),
-            (Fault::TooManyTracks, 429, "too_many_tracks"),
-            (Fault::Spent { retry_in: SOON }, 429, "budget_exhausted"),
-            (Fault::Unreachable, 502, "sfu_unreachable"),
-            (Fault::UserSpent { retry_in: SOON }, 429, "user_limit_reached"),
-            (Fault::NotRecorded, 503, "ledger_unavailable"),
-            (Fault::Full, 503, "overloaded"),
-            (Fault::TimedOut, 504, "sfu_timeout"),
+            (Fault::MALFORMED, 400, "invalid_request"),
+            (Fault::UNAUTHORIZED, 401, "unauthorized"),
+            (Fault::LOCKED, 401, "session_locked"),
+            (Fault::BLOCKED, 403, "user_blocked"),
+            (Fault::OTHER_ROOM, 403, "other_room"),
+            (Fault::NO_CHANNEL, 404, "no_such_channel"),
+            (Fault::METHOD, 405, "method_not_allowed"),
+            (Fault::GONE, 410, "session_gone"),
+            (Fault::TOO_LARGE, 413, "payload_too_large"),
+            (Fault::TOO_MANY_SESSIONS.retry_in(SOON), 429, "too_many_sessions"),
+            (Fault::TOO_FAST, 429, "too_many_requests"),
+            (Fault::TOO_MANY_TRACKS, 429, "too_many_tracks"),
+            (Fault::SPENT.retry_in(SOON), 429, "budget_exhausted"),
+            (Fault::UNREACHABLE, 502, "sfu_unreachable"),
+            (Fault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
+            (Fault::NOT_RECORDED, 503, "ledger_unavailable"),
+            (Fault::FULL, 503, "overloaded"),
+            (Fault::TIMED_OUT, 504, "sfu_timeout"),
         ] {
             let (content_type, body) = fault.body(false);
-            assert_eq!((fault.status(), content_type), (status, "application/json"));
-            let has_wait = format!("{fault:?}").contains("retry_in");
-            let wait =
-                if fault == Fault::TooFast { Some(Duration::from_secs(1)) } else { has_wait.then_some(SOON) };
-            assert_eq!(fault.retry_in(), wait);
+            assert_eq!((fault.status, content_type), (status, "application/json"));
+            let wait = match code {
+                "too_many_sessions" | "budget_exhausted" | "user_limit_reached" => Some(SOON),
+                "too_many_requests" => Some(Duration::from_secs(1)),
+                _ => None,
+            };
+            assert_eq!(fault.retry_in, wait);
             let body: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(body["errorCode"], code);
             assert!(body["errorDescription"].as_str().unwrap().ends_with('.'));

@@ -109,7 +109,7 @@ impl SfuProxy {
         let place = ReservedPlace { proxy: Arc::clone(self), holder: Some(holder) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
-        tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
+        tokio::spawn(opened).await.unwrap_or(Err(Fault::UNREACHABLE))
     }
 
     /// Checks that the caller may use a session.
@@ -119,19 +119,20 @@ impl SfuProxy {
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
     ) -> Result<(), Fault> {
-        let is_unlocked = self.lock_key.unlocked(cookies, self.wall()).any(|unlocked| unlocked == *id);
+        let is_unlocked =
+            self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
-            return Err(Fault::Locked);
+            return Err(Fault::LOCKED);
         }
         // A lock needs no token, so the user who opened the session counts.
         let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
-        if is_blocked { Err(Fault::Blocked) } else { Ok(()) }
+        if is_blocked { Err(Fault::BLOCKED) } else { Ok(()) }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
     pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
-        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.wall()).collect();
+        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {
             let own = (!self.is_locked).then(|| sessions.of_caller(caller));
             sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
@@ -160,7 +161,7 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         spender: Option<&Spender>,
     ) -> Option<Value> {
-        let given = self.lock_key.servers(cookies, self.wall())?;
+        let given = self.lock_key.servers(cookies, self.service.clock.since_1970())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
@@ -172,12 +173,8 @@ impl SfuProxy {
         prefix: &str,
         life: Duration,
     ) -> Option<HeaderValue> {
-        let exp = self.wall().saturating_add(life).as_secs();
+        let exp = self.service.clock.since_1970().saturating_add(life).as_secs();
         secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
-    }
-
-    fn wall(&self) -> Duration {
-        self.service.clock.since_1970()
     }
 
     /// The time since the start.
@@ -197,7 +194,7 @@ impl SfuProxy {
         for changed in sessions.take_changed(now) {
             // What the ledger could not take is reported again.
             if !self.service.broker.remember(&changed) {
-                sessions.change(&changed.id, false);
+                sessions.report(&changed.id, false);
             }
         }
         result
@@ -218,7 +215,7 @@ impl ReservedPlace {
         };
         let Opening { owner, room, prefix, label, origin, removed } = opening;
         if self.proxy.is_locked {
-            let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.wall());
+            let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.service.clock.since_1970());
             for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
                 returned.headers.append(SET_COOKIE, cookie);
             }

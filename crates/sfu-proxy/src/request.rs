@@ -125,15 +125,27 @@ fn with_tracks<T: DeserializeOwned + Serialize>(
     body: &[u8],
     wanted: impl FnOnce(T) -> Result<RequestedTracks, Fault>,
 ) -> Result<SfuRequest, Fault> {
-    let request: T = serde_json::from_slice(body).map_err(|_| Fault::Malformed)?;
-    let body = serde_json::to_vec(&request).map_err(|_| Fault::Malformed)?;
-    Ok(SfuRequest { wanted: wanted(request)?, body })
+    let request: T = serde_json::from_slice(body).map_err(|_| Fault::MALFORMED)?;
+    let mut body = serde_json::to_value(&request).map_err(|_| Fault::MALFORMED)?;
+    remove_nulls(&mut body);
+    Ok(SfuRequest { wanted: wanted(request)?, body: body.to_string().into() })
+}
+
+/// Removes the fields that the client has left out.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewSession {
-    #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
 }
 
@@ -146,12 +158,9 @@ struct Renegotiation {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewTracks {
-    #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     tracks: Option<Vec<Track>>,
     /// Whether the SFU names each new track of the offer that is not in `tracks`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     auto_discover: Option<bool>,
 }
 
@@ -163,7 +172,7 @@ impl NewTracks {
             let offered = offered.unwrap_or_default();
             // What cannot be read here could have any number of tracks there.
             if offered.is_empty() {
-                return Err(Fault::Malformed);
+                return Err(Fault::MALFORMED);
             }
             let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
             let mids: BTreeSet<_> = offered.iter().map(|(mid, _)| mid.clone()).collect();
@@ -181,7 +190,6 @@ impl NewTracks {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpdatedTracks {
     tracks: Vec<Track>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
 }
 
@@ -189,9 +197,7 @@ struct UpdatedTracks {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClosedTracks {
     tracks: Vec<ClosedTrack>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     force: Option<bool>,
 }
 
@@ -218,7 +224,7 @@ impl Channels {
                 | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
-                    return Err(Fault::Malformed);
+                    return Err(Fault::MALFORMED);
                 }
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {
@@ -249,9 +255,7 @@ struct ClosedChannel {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Establishment {
-    #[serde(skip_serializing_if = "Option::is_none")]
     session_description: Option<Description>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     data_channel: Option<FirstChannel>,
 }
 
@@ -267,24 +271,17 @@ struct FirstChannel {
 #[serde(tag = "location", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Track {
     Local {
-        #[serde(skip_serializing_if = "Option::is_none")]
         mid: Option<Name>,
         track_name: Name,
-        #[serde(skip_serializing_if = "Option::is_none")]
         kind: Option<TransceiverKind>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         bidirectional_media_stream: Option<bool>,
     },
     Remote {
         session_id: SessionId,
         track_name: Name,
-        #[serde(skip_serializing_if = "Option::is_none")]
         mid: Option<Name>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         kind: Option<TransceiverKind>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         bidirectional_media_stream: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         simulcast: Option<Simulcast>,
     },
 }
@@ -301,11 +298,8 @@ enum TransceiverKind {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Simulcast {
-    #[serde(skip_serializing_if = "Option::is_none")]
     preferred_rid: Option<Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     priority_ordering: Option<Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rid_not_available: Option<Name>,
 }
 
@@ -315,32 +309,21 @@ struct Simulcast {
 enum Channel {
     Local {
         data_channel_name: Name,
-        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         ordered: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         max_retransmits: Option<u32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         max_packet_life_time: Option<u32>,
     },
     Remote {
         session_id: SessionId,
-        #[serde(skip_serializing_if = "Option::is_none")]
         data_channel_name: Option<Name>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         ordered: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         max_retransmits: Option<u32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         max_packet_life_time: Option<u32>,
         /// Whether the SFU sends nothing on it before the first message of this session.
-        #[serde(skip_serializing_if = "Option::is_none")]
         wait_for_ack: Option<bool>,
         /// Whether the SFU sends what this session replies to the session that opened the channel.
-        #[serde(skip_serializing_if = "Option::is_none")]
         can_reply: Option<bool>,
     },
 }

@@ -66,7 +66,7 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
         Ok(Route::Session { id, call }) => answer(on_session(proxy, id, call, request).await, false),
         Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
         Err(NoRoute::Method { allow }) => {
-            let mut response = answer(Err(Fault::Method), false);
+            let mut response = answer(Err(Fault::METHOD), false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
@@ -79,7 +79,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
     if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
-        return Err(Fault::Unauthorized);
+        return Err(Fault::UNAUTHORIZED);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
@@ -121,13 +121,13 @@ async fn caller(
     parts: &Parts,
     expiry: Expiry,
 ) -> Result<(Caller, Option<Arc<str>>), Fault> {
-    let address = ClientKey::of(address(parts).ok_or(Fault::Unauthorized)?);
+    let address = ClientKey::of(address(parts).ok_or(Fault::UNAUTHORIZED)?);
     let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
     match signed_in(broker, &parts.headers, parts.uri.query(), address).await {
         Ok(Some(verified)) => {
             caller.user = Some(verified.user);
-            let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
+            let named = verified.room.map(|name| room(&name).ok_or(Fault::UNAUTHORIZED)).transpose()?;
             return Ok((caller, named));
         }
         Ok(None) => {}
@@ -136,11 +136,11 @@ async fn caller(
     }
     let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
     let Some((grant, user)) = broker.holder(token) else {
-        return if expiry == Expiry::Ignored { Ok((caller, None)) } else { Err(Fault::Unauthorized) };
+        return if expiry == Expiry::Ignored { Ok((caller, None)) } else { Err(Fault::UNAUTHORIZED) };
     };
     (caller.grant, caller.user) = (Some(grant), user);
     if caller.user.as_ref().is_some_and(|user| broker.is_blocked(user)) {
-        return Err(Fault::Blocked);
+        return Err(Fault::BLOCKED);
     }
     Ok((caller, None))
 }
@@ -152,9 +152,9 @@ fn signed_in_user(caller: &Caller) -> Option<&User> {
 
 fn refused(why: &ApiError) -> Fault {
     match why.status {
-        StatusCode::FORBIDDEN => Fault::Blocked,
-        StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
-        _ => Fault::Unauthorized,
+        StatusCode::FORBIDDEN => Fault::BLOCKED,
+        StatusCode::SERVICE_UNAVAILABLE => Fault::FULL,
+        _ => Fault::UNAUTHORIZED,
     }
 }
 
@@ -177,9 +177,9 @@ async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fa
     let headers = header::passing(request.headers(), &header::SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
     let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
-        StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
-        StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
-        _ => Fault::Malformed,
+        StatusCode::PAYLOAD_TOO_LARGE => Fault::TOO_LARGE,
+        StatusCode::SERVICE_UNAVAILABLE => Fault::FULL,
+        _ => Fault::MALFORMED,
     })?;
     Ok(ForwardedRequest { query, headers, body, kept })
 }
@@ -199,7 +199,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
-        Err(fault) => Some(fault.code()),
+        Err(fault) => Some(fault.code),
     };
     let SfuResponse { status, headers, body } = returned.unwrap_or_else(|fault| answer_of(fault, is_new));
     let mut response = (status, body).into_response();
@@ -213,10 +213,10 @@ fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
 }
 
 fn answer_of(fault: Fault, is_new: bool) -> SfuResponse {
-    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = fault.body(is_new);
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-    if let Some(wait) = fault.retry_in() {
+    if let Some(wait) = fault.retry_in {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
     }
     SfuResponse { status, headers, body: body.into() }

@@ -80,14 +80,6 @@ pub struct ChangedSession {
     pub is_found: bool,
 }
 
-/// What a session of before a restart takes, until a look finds no track.
-#[derive(Clone, Copy, Debug)]
-struct BeforeRestart {
-    taken: Taken,
-    /// A look that begins earlier does not say that there is none.
-    settles_at: Duration,
-}
-
 /// What a session has and does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionLoad {
@@ -102,12 +94,12 @@ pub(super) struct SessionLoad {
 /// A session, with its tracks as they were asked for and the SFU has not refused them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    pub(super) room: Option<Arc<str>>,
-    pub(super) owner: Caller,
-    pub(super) spender: Option<Arc<Spender>>,
+    /// As it was opened, or as it was before a restart: then it takes that until a look finds no track.
+    pub(super) opened: SessionNow,
     tracks: Vec<Track>,
     video: VideoRates,
-    before_restart: Option<BeforeRestart>,
+    /// Of one of before a restart: a look that begins earlier does not say that there is no track.
+    settles_at: Option<Duration>,
     calls_in_progress: usize,
     calls_so_far: u64,
     rate: Bucket,
@@ -125,12 +117,10 @@ impl Session {
     /// `settles_at`: of one of before a restart, which takes what it took.
     pub(super) fn new(session: &SessionNow, settles_at: Option<Duration>, video: VideoRates) -> Self {
         Self {
-            room: session.room.clone(),
-            owner: session.owner.clone(),
-            spender: session.spender.clone(),
+            opened: session.clone(),
             tracks: vec![],
             video,
-            before_restart: settles_at.map(|settles_at| BeforeRestart { taken: session.taken, settles_at }),
+            settles_at,
             calls_in_progress: 0,
             calls_so_far: 0,
             rate: Bucket::default(),
@@ -149,11 +139,11 @@ impl Session {
 
     /// Whether it is of before a restart: no page uses it any more.
     pub(super) fn is_of_before(&self) -> bool {
-        self.before_restart.is_some()
+        self.settles_at.is_some()
     }
 
     pub(super) fn holder(&self) -> Holder {
-        self.owner.holder()
+        self.opened.owner.holder()
     }
 
     /// What it has and does.
@@ -162,8 +152,8 @@ impl Session {
     }
 
     fn taken(&self) -> Taken {
-        if let Some(before) = self.before_restart {
-            return before.taken;
+        if self.is_of_before() {
+            return self.opened.taken;
         }
         self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
             let charged = if track.id.is_some() { track.kind.kbps(self.video.estimated) } else { 0 };
@@ -230,7 +220,7 @@ impl Session {
 
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
         if !self.rate.take(CALLS, now) {
-            return Err(Fault::TooFast);
+            return Err(Fault::TOO_FAST);
         }
         self.calls_in_progress = self.calls_in_progress.saturating_add(1);
         Ok(())
@@ -318,11 +308,8 @@ impl Session {
             let is_settled = track.settles_at.is_some_and(|at| at <= began);
             !is_settled || state.entries.iter().any(|entry| track.has_id_of(entry))
         });
-        if let Some(before) = &mut self.before_restart
-            && self.tracks.is_empty()
-            && before.settles_at <= began
-        {
-            before.taken = Taken::default();
+        if self.tracks.is_empty() && self.settles_at.is_some_and(|at| at <= began) {
+            self.opened.taken = Taken::default();
         }
         let is_inactive = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
         self.failed_looks = if is_inactive { self.failed_looks } else { 0 };

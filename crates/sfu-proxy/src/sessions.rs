@@ -77,7 +77,7 @@ impl Sessions {
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
     pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), Fault> {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
-            return Err(Fault::TooManySessions { retry_in: Duration::from_secs(1) });
+            return Err(Fault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
         self.make_room(holder)?;
         self.addresses.sessions.add(holder, 1);
@@ -92,7 +92,7 @@ impl Sessions {
     /// The SFU has created the session that was reserved.
     pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
         self.release(&session.owner.holder());
-        self.change(&session.id, false);
+        self.report(&session.id, false);
         self.insert(session, None, now);
     }
 
@@ -103,9 +103,9 @@ impl Sessions {
         caller: &Caller,
         is_unlocked: bool,
     ) -> Result<Option<User>, Fault> {
-        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::Gone)?;
-        let may_use = is_unlocked || session.owner.is_same_as(caller);
-        if may_use { Ok(session.owner.user.clone()) } else { Err(Fault::Locked) }
+        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
+        let may_use = is_unlocked || session.opened.owner.is_same_as(caller);
+        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(Fault::LOCKED) }
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
@@ -170,7 +170,7 @@ impl Sessions {
         let id = &session.id;
         self.remove(id);
         let mut row = Session::new(session, settles_at, self.terms.video);
-        self.events.extend(row.join(id));
+        self.events.extend(row.join());
         self.addresses.sessions.add(&row.holder(), 1);
         self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
         self.ends.set(id.clone(), now.saturating_add(session.life));
@@ -182,7 +182,7 @@ impl Sessions {
     /// The session is over, or the SFU no longer knows it.
     pub(crate) fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
-        self.change(id, false);
+        self.report(id, false);
         self.addresses.sessions.remove(&session.holder(), 1);
         self.addresses.replace(&session.holder(), session.load(), SessionLoad::default());
         self.events.extend(session.leave());
@@ -191,7 +191,7 @@ impl Sessions {
     }
 
     /// The session is reported to the ledger.
-    pub(crate) fn change(&mut self, id: &SessionId, is_found: bool) {
+    pub(crate) fn report(&mut self, id: &SessionId, is_found: bool) {
         *self.changed.entry(id.clone()).or_default() |= is_found;
     }
 
@@ -203,13 +203,13 @@ impl Sessions {
         let after = session.load();
         self.addresses.replace(&session.holder(), before, after);
         if after.tracks > 0 {
-            self.events.extend(session.join(id));
+            self.events.extend(session.join());
         }
         if after.taken.charged_kbps > 0 {
             self.events.extend(session.connect());
         }
         if after.taken != before.taken {
-            self.change(id, false);
+            self.report(id, false);
         }
         Some(result)
     }
@@ -219,12 +219,12 @@ impl Sessions {
         while let Some(full) = self.addresses.sessions.full(holder, 1, PER_ADDRESS_MAX) {
             let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
             let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
+            let Some(id) = oldest else { return Err(Fault::TOO_MANY_SESSIONS.retry_in(RETRY)) };
             self.remove(&id);
         }
         while self.addresses.sessions.all() >= SESSIONS_MAX {
             let oldest = self.ends.iter().find(|id| self.may_give_way(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::Full) };
+            let Some(id) = oldest else { return Err(Fault::FULL) };
             self.remove(&id);
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Upstream {
 
     /// Opens a session.
     pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
-        let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
+        let _permit = self.calls.try_acquire().map_err(|_| Fault::FULL)?;
         self.send(Method::POST, "sessions/new", passed).await
     }
 
@@ -98,7 +98,7 @@ impl Upstream {
         call: SfuCall,
         passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
+        let _permit = self.calls.try_acquire().map_err(|_| Fault::FULL)?;
         self.call_without_permit(id, call, passed).await
     }
 
@@ -129,7 +129,7 @@ impl Upstream {
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // A page that gets a redirect reloads itself.
-            return Err(Fault::Unreachable);
+            return Err(Fault::UNREACHABLE);
         }
         let headers = header::passing(response.headers(), &header::RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
@@ -138,7 +138,7 @@ impl Upstream {
 }
 
 fn fault_of(error: impl Into<CallError>) -> Fault {
-    if error.into() == CallError::Timeout { Fault::TimedOut } else { Fault::Unreachable }
+    if error.into() == CallError::Timeout { Fault::TIMED_OUT } else { Fault::UNREACHABLE }
 }
 
 #[cfg(test)]
@@ -189,15 +189,15 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_come_or_does_not_end_in_time_is_a_timeout() {
         for head in [&b""[..], b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{"] {
-            assert_eq!(answer_of(head, SHORT).await.err(), Some(Fault::TimedOut));
+            assert_eq!(answer_of(head, SHORT).await.err(), Some(Fault::TIMED_OUT));
         }
-        assert_eq!((Fault::TimedOut.status(), Fault::TimedOut.code()), (504, "sfu_timeout"));
+        assert_eq!((Fault::TIMED_OUT.status, Fault::TIMED_OUT.code), (504, "sfu_timeout"));
     }
 
     #[tokio::test]
     async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
         let broken = answer_of(b"not HTTP at all\r\n\r\n", Duration::from_secs(120)).await;
-        assert_eq!(broken.err(), Some(Fault::Unreachable));
+        assert_eq!(broken.err(), Some(Fault::UNREACHABLE));
     }
 
     #[tokio::test]
@@ -207,14 +207,14 @@ mod tests {
         let id = SessionId::new("s1").unwrap();
         let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
         let full = upstream.call(&id, SfuCall::Get, ForwardedRequest::default()).await;
-        assert_eq!(full.err(), Some(Fault::Full));
+        assert_eq!(full.err(), Some(Fault::FULL));
         for (call, passed) in [
             (SfuCall::Get, ForwardedRequest::default()),
             (SfuCall::CloseTracks, ForwardedRequest::json(&Value::Null)),
         ] {
             assert_eq!(
                 upstream.call_without_permit(&id, call, passed).await.err(),
-                Some(Fault::TimedOut),
+                Some(Fault::TIMED_OUT),
                 "it was sent"
             );
         }

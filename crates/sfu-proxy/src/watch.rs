@@ -2,7 +2,6 @@
 //! closed. Sessions that must not pull any more it closes by force, every few seconds until they do not, while
 //! no other broker leads.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,13 +27,10 @@ pub(crate) const AT_ONCE_MAX: usize = 64;
 impl SfuProxy {
     /// Watches the sessions until `end`.
     pub async fn run(self: &Arc<Self>, end: &CancellationToken) {
-        tokio::select! {
-            () = end.cancelled() => {}
-            never = self.watch() => match never {},
-        }
+        end.run_until_cancelled(self.watch()).await;
     }
 
-    async fn watch(self: &Arc<Self>) -> Infallible {
+    async fn watch(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut looks, mut closed_at) = (JoinSet::new(), None);

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use tokio_util::task::TaskTracker;
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
-use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
-use crate::broker::{Counted, Service};
-use crate::hub::{AnyHub, Effect};
-use crate::settings::AyameConfig;
+use crate::broker::Counted;
+use crate::hub::{AnyHub, Asked};
+use crate::socket::Sockets;
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -29,83 +27,54 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// and closed faster than that.
 const TASKS_MAX: usize = 8_192;
 
-/// Webhooks and mints in progress, and what they need.
-pub(crate) struct Effects {
-    /// The webhooks.
-    ayame: Option<AyameConfig>,
-    /// Lines about webhooks that failed.
-    log: Throttle,
-    tasks: TaskTracker,
-    service: Arc<Service>,
-}
-
-impl Effects {
-    /// `ayame`: the protocol with webhooks, if it is on. `tasks`: where they are counted.
-    pub(crate) fn new(ayame: Option<AyameConfig>, tasks: TaskTracker, service: Arc<Service>) -> Self {
-        Self { ayame, log: Throttle::new(), tasks, service }
-    }
-
-    /// Headers of a client's request that the webhooks get.
-    pub(crate) fn copied_headers(&self) -> &[HeaderName] {
-        self.ayame.as_ref().map_or(&[], |ayame| &ayame.copied_headers)
-    }
-
-    /// Gives an event to a protocol, and begins what follows from it.
+impl Sockets {
+    /// Gives an event to a protocol, and begins what it asks for.
     pub(crate) fn take(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, event: Event<Text>) {
         self.begin(hub, hub.take(event));
     }
 
-    /// Begins to carry out effects, each in a task of its own.
-    pub(crate) fn begin(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effects: Vec<Effect>) {
-        for effect in effects {
+    /// Begins to find the replies to questions, each in a task of its own.
+    pub(crate) fn begin(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, questions: Vec<Asked>) {
+        for asked in questions {
             if self.tasks.len() >= TASKS_MAX {
                 self.service.broker.count(Counted::Limited("no_task"));
-                self.give_up(hub, effect);
+                self.give_up(hub, asked);
                 continue;
             }
             let (of_task, hub) = (Arc::clone(self), Arc::clone(hub));
-            self.tasks.spawn(async move { of_task.carry_out(&hub, effect).await });
+            self.tasks.spawn(async move { of_task.find_reply(&hub, asked).await });
         }
     }
 
-    /// The reply to a question that was not asked.
-    fn give_up(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effect: Effect) {
-        let Effect::Ask { socket, question, .. } = effect else { return };
+    /// The reply to a question for which there is no task.
+    fn give_up(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, Asked { socket, question, .. }: Asked) {
         let reply = match question {
             Question::Authorize(_) => Reply::Authorized(None),
+            Question::TellDisconnected(_) => return,
             Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
-            Question::Mint { .. } => {
-                Reply::Minted { ice_servers: Some(self.service.stun.clone()), grant: None }
+            Question::Mint { .. } => self.without_grant(),
+        };
+        self.take(hub, Event::Replied { socket, reply });
+    }
+
+    async fn find_reply(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, asked: Asked) {
+        let Asked { socket, requester, question } = asked;
+        let reply = match question {
+            Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
+            Question::TellDisconnected(webhook) => return self.tell_disconnected(&webhook).await,
+            Question::SignIn(token) => Reply::SignedIn(self.user(&token, &requester).await),
+            Question::Mint { room, user } => {
+                let call = Call::of(hub.common().name.as_str(), &room);
+                self.mint(&requester, user, call).await
             }
         };
         self.take(hub, Event::Replied { socket, reply });
     }
 
-    async fn carry_out(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, effect: Effect) {
-        match effect {
-            Effect::Ask { socket, requester, question } => {
-                let reply = match question {
-                    Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
-                    Question::SignIn(token) => Reply::SignedIn(self.user(&token, &requester).await),
-                    Question::Mint { room, user } => {
-                        let call = Call::of(hub.common().name.as_str(), &room);
-                        self.mint(&requester, user, call).await
-                    }
-                };
-                self.take(hub, Event::Replied { socket, reply });
-            }
-            Effect::TellDisconnected(webhook) => {
-                let Some(ayame) = &self.ayame else { return };
-                let Some(url) = &ayame.disconnect_webhook else { return };
-                self.post(url, &webhook, |_| true).await;
-            }
-        }
-    }
-
     /// The user of a token.
     async fn user(&self, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
         let client = ClientKey::of(requester.address);
-        let verified = self.service.broker.verified(token.as_str(), client).await;
+        let verified = self.service.broker.verified(token, client).await;
         verified.map(|it| it.map(|verified| verified.user)).map_err(|why| closing(&why.into()))
     }
 
@@ -114,6 +83,12 @@ impl Effects {
         let ayame = self.ayame.as_ref()?;
         let is_answer = |status| status == StatusCode::OK;
         self.post(ayame.authn_webhook.as_ref()?, webhook, is_answer).await
+    }
+
+    async fn tell_disconnected(&self, webhook: &Webhook) {
+        if let Some(url) = self.ayame.as_ref().and_then(|ayame| ayame.disconnect_webhook.as_ref()) {
+            self.post(url, webhook, |_| true).await;
+        }
     }
 
     /// The body of a success with a status that `is_answer`.
@@ -133,9 +108,9 @@ impl Effects {
             body(WEBHOOK_BODY_MAX, response).await
         };
         match answer.await {
-            Ok(body) => Text::new(body.into()).ok(),
+            Ok(body) => String::from_utf8(body).ok().map(Text::from),
             Err(error) => {
-                if let Some(held_back) = self.log.pass(self.service.clock.instant()) {
+                if let Some(held_back) = self.webhook_log.pass(self.service.clock.instant()) {
                     let remedy =
                         "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
                     let host = url.host();
@@ -154,8 +129,12 @@ impl Effects {
             Some(Minted { ice_servers, grant }) => {
                 Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
             }
-            None => Reply::Minted { ice_servers: Some(self.service.stun.clone()), grant: None },
+            None => self.without_grant(),
         }
+    }
+
+    fn without_grant(&self) -> Reply {
+        Reply::Minted { ice_servers: Some(self.service.stun.clone()), grant: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One protocol with its sockets. Each event is handled under one lock, and its actions are carried out in order: frames go to
 //! the outboxes, events of calls to the ledger. So no two events of a protocol overlap, and each socket gets its frames in the
-//! order in which the protocol sent them. What takes time is returned as an [`Effect`]. Each protocol has frames of its own, and the
+//! order in which the protocol sent them. What takes time is returned as [`Asked`]. Each protocol has frames of its own, and the
 //! rest of this package sees every hub through [`AnyHub`].
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{
-    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
+    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade,
 };
 
 use crate::broker::{Counted, ServerBroker};
@@ -40,11 +40,11 @@ pub(crate) trait AnyHub: Send + Sync {
     fn common(&self) -> &Common;
 
     /// Opens a socket.
-    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Effect>);
+    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Asked>);
 
     /// Handles an event, and carries out the actions that follow from it. After [`Event::Drain`], a socket that opens is told at once that the
     /// process stops.
-    fn take(&self, event: Event<Text>) -> Vec<Effect>;
+    fn take(&self, event: Event<Text>) -> Vec<Asked>;
 
     /// Closes the sockets of a user; of everybody if there is none.
     fn close(&self, user: Option<&User>, close: Closing);
@@ -99,21 +99,16 @@ struct OpenSocket {
     user: Option<User>,
 }
 
-/// An action that takes time.
+/// A question, whose reply takes time. It is returned as [`Event::Replied`].
 #[must_use]
 #[derive(Debug)]
-pub(crate) enum Effect {
-    /// Find a reply, and return it as [`Event::Replied`].
-    Ask {
-        /// The socket that asks.
-        socket: SocketId,
-        /// Who asks for a credential, if the question is a mint.
-        requester: Arc<Requester>,
-        /// What to find out.
-        question: Question,
-    },
-    /// Tell the application that a socket has ended.
-    TellDisconnected(Webhook),
+pub(crate) struct Asked {
+    /// The socket that asks.
+    pub(crate) socket: SocketId,
+    /// Who asks for a credential, if the question is a mint.
+    pub(crate) requester: Arc<Requester>,
+    /// What to find out.
+    pub(crate) question: Question,
 }
 
 impl<P: Protocol> Hub<P> {
@@ -130,12 +125,13 @@ impl<P: Protocol> Hub<P> {
         Self { common, state: Mutex::new(state) }
     }
 
-    fn step(&self, state: &mut HubState<P>, event: Event<P::Frame>) -> Vec<Effect> {
+    fn step(&self, state: &mut HubState<P>, event: Event<P::Frame>) -> Vec<Asked> {
         let before = state.protocol.next_due();
         let sender = event.socket().and_then(|socket| state.sockets.get(&socket));
         let sender = sender.map(|open| open.mailbox.holder.clone());
+        let mut closed = None;
         match &event {
-            Event::Closed { socket } => drop(state.sockets.remove(socket)),
+            Event::Closed { socket } => closed = Some(*socket),
             Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
                 if let Some(open) = state.sockets.get_mut(socket) {
                     self.common.signed_in(open, user.clone());
@@ -146,13 +142,17 @@ impl<P: Protocol> Hub<P> {
         }
         let actions = state.protocol.step(event, self.common.now());
         let mut sending = Sending { common: &self.common, sockets: &state.sockets, sender, latest: None };
-        let effects = actions.into_iter().filter_map(|action| sending.carry_out(action)).collect();
+        let asked = actions.into_iter().filter_map(|action| sending.carry_out(action)).collect();
         drop(sending);
+        // Only now, because its end may raise a question.
+        if let Some(closed) = closed {
+            state.sockets.remove(&closed);
+        }
         self.common.shared.memory.make_room();
         if state.protocol.next_due() != before {
             self.common.rescheduled.notify_one();
         }
-        effects
+        asked
     }
 }
 
@@ -161,7 +161,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
         &self.common
     }
 
-    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Effect>) {
+    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Asked>) {
         let holder = mailbox.holder.clone();
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
@@ -171,14 +171,14 @@ impl<P: Protocol> AnyHub for Hub<P> {
             self.common.signed_in(&mut open, user.clone());
         }
         state.sockets.insert(socket, open);
-        let mut effects = self.step(&mut state, Event::Opened { socket, holder, upgrade });
+        let mut asked = self.step(&mut state, Event::Opened { socket, holder, upgrade });
         if state.is_draining {
-            effects.extend(self.step(&mut state, Event::Drain));
+            asked.extend(self.step(&mut state, Event::Drain));
         }
-        (socket, effects)
+        (socket, asked)
     }
 
-    fn take(&self, event: Event<Text>) -> Vec<Effect> {
+    fn take(&self, event: Event<Text>) -> Vec<Asked> {
         // Before the lock, so that a long frame delays no other socket.
         let event = event.parse(P::parse);
         self.step(&mut self.state.lock(), event)
@@ -249,7 +249,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    fn carry_out(&mut self, action: Action) -> Option<Effect> {
+    fn carry_out(&mut self, action: Action) -> Option<Asked> {
         match action {
             Action::Send { to, text } => {
                 let open = self.sockets.get(&to)?;
@@ -262,9 +262,8 @@ impl Sending<'_> {
             }
             Action::Ask { socket, question } => {
                 let requester = Arc::clone(&self.sockets.get(&socket)?.requester);
-                return Some(Effect::Ask { socket, requester, question });
+                return Some(Asked { socket, requester, question });
             }
-            Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
             Action::Call(event) => self.common.shared.broker.call(event),
             Action::Dropped(why) => self.common.dropped(why),
         }

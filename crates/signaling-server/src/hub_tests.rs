@@ -32,7 +32,7 @@ impl Protocol for Echo {
                 self.0.push(socket);
                 vec![]
             }
-            Event::Text { socket, frame } if frame.as_str() == "ask" => {
+            Event::Text { socket, frame } if &*frame == "ask" => {
                 vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
             }
             Event::Text { socket, frame } => {
@@ -93,7 +93,7 @@ async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
     }
     let effects = hub.take(text(a, "ask"));
     assert!(
-        matches!(&*effects, [Effect::Ask { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
+        matches!(&*effects, [Asked { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
     );
     let _ = hub.take(Event::Closed { socket: a });
     assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");

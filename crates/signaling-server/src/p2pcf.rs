@@ -142,7 +142,7 @@ fn into_response(answer: P2pcfResponse) -> Response {
             [(ACCESS_CONTROL_ALLOW_HEADERS, allow_headers)].into_response()
         }
         P2pcfResponse::Options => [(ALLOW, METHODS)].into_response(),
-        P2pcfResponse::Listing(listing) => (json, listing.into_bytes()).into_response(),
+        P2pcfResponse::Listing(listing) => (json, Bytes::from_owner(listing)).into_response(),
         P2pcfResponse::Deleted => (json, "{}").into_response(),
         P2pcfResponse::Refused(refusal) => {
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

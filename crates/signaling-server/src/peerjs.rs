@@ -16,17 +16,19 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::response::Verbatim;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::polls::Polls;
-use crate::socket_request::{SocketRequest, SocketRoute};
+use crate::socket::Sockets;
+use crate::socket_request::SocketRequest;
 
 /// What the routes of `PeerJS` need.
 pub struct PeerjsRoutes {
     /// The key that clients name.
     pub(crate) key: String,
     pub(crate) polls: Arc<Polls>,
-    pub(crate) sockets: SocketRoute,
+    pub(crate) sockets: Arc<Sockets>,
 }
 
 type Peerjs = State<Arc<PeerjsRoutes>>;
@@ -60,7 +62,7 @@ pub async fn readable(request: Request, next: Next) -> Response {
 
 async fn open(State(peerjs): Peerjs, request: Request) -> Result<Response, ApiError> {
     match SocketRequest::from_request(request, &peerjs.sockets).await {
-        Ok(request) => request.open_signed_in(&peerjs.sockets),
+        Ok(request) => request.open_signed_in(&peerjs.sockets, ProtocolName::Peerjs),
         Err(refused) => Ok(refused),
     }
 }

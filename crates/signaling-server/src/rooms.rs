@@ -17,12 +17,14 @@ use turn_base::random;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
 use turn_ledger::{User, is_dots};
+use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::broker::Service;
 use crate::form::Form;
 use crate::settings::RoomsConfig;
-use crate::socket_request::{SocketRequest, SocketRoute};
+use crate::socket::Sockets;
+use crate::socket_request::SocketRequest;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
@@ -34,19 +36,19 @@ pub struct RoomRoutes {
     header: HeaderName,
     /// The key that signs the cookie with a chosen name.
     key: UserKey,
-    sockets: SocketRoute,
+    sockets: Arc<Sockets>,
 }
 
 type Rooms = State<Arc<RoomRoutes>>;
 
 impl RoomRoutes {
     /// `secret`: the ledger's key, so that cookies stay valid after a restart.
-    pub(crate) fn new(config: &RoomsConfig, secret: &[u8], sockets: SocketRoute) -> Self {
+    pub(crate) fn new(config: &RoomsConfig, secret: &[u8], sockets: Arc<Sockets>) -> Self {
         Self { header: config.user_header.clone(), key: UserKey::derived_from(secret), sockets }
     }
 
     fn service(&self) -> &Service {
-        &self.sockets.sockets.service
+        &self.sockets.service
     }
 
     fn visitor(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
@@ -102,7 +104,7 @@ async fn open(
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
-    socket.open(&rooms.sockets)
+    socket.open(&rooms.sockets, ProtocolName::Rooms)
 }
 
 /// Sets the cookie with the chosen name, and redirects to `return-url`.

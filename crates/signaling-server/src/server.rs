@@ -1,21 +1,22 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_base::clock;
+use turn_base::throttle::Throttle;
 use turn_ledger::User;
-use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::protocol::{Closing, Event};
 
 use crate::broker::Service;
-use crate::effects::Effects;
 use crate::hub::{AnyHub, BLOCKED, Shared};
 use crate::memory::Memory;
+use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
 use crate::peerjs::PeerjsRoutes;
 use crate::polls::Polls;
@@ -24,18 +25,11 @@ use crate::reports::{NoDirectory, Reports};
 use crate::rooms::RoomRoutes;
 use crate::settings::Protocols;
 use crate::socket::Sockets;
-use crate::socket_request::SocketRoute;
 
 /// The protocols that are on. One that is off is `None`.
 pub struct Signaling {
-    /// The protocols with sockets.
-    hubs: Vec<Arc<dyn AnyHub>>,
-    /// The open sockets of all protocols.
-    sockets: Arc<Sockets>,
-    /// Ayame.
-    pub ayame: Option<SocketRoute>,
-    /// y-webrtc.
-    pub yjs: Option<SocketRoute>,
+    /// The protocols with sockets, and their sockets.
+    pub(crate) sockets: Arc<Sockets>,
     /// Orange rooms.
     pub rooms: Option<Arc<RoomRoutes>>,
     /// `PeerJS`.
@@ -58,33 +52,32 @@ impl Signaling {
         let started = clock::deadline(Duration::ZERO);
         let memory = Memory::new(Arc::clone(&service.broker));
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
-        let hubs = protocols::hubs(config, service.has_sign_in, &shared);
-        let tasks = TaskTracker::new();
-        let effects = Arc::new(Effects::new(config.ayame.clone(), tasks.clone(), Arc::clone(&service)));
-        let sockets =
-            Arc::new(Sockets::new(config.sockets_per_client, memory, effects, Arc::clone(&service)));
+        let sockets = Arc::new(Sockets {
+            hubs: protocols::hubs(config, service.has_sign_in, &shared),
+            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
+            memory,
+            ayame: config.ayame.clone(),
+            webhook_log: Throttle::new(),
+            tasks: TaskTracker::new(),
+            is_draining: AtomicBool::new(false),
+            service: Arc::clone(&service),
+        });
         let polls = Arc::new(Polls::new(Arc::clone(&service)));
-        let route = |protocol: ProtocolName| {
-            let hub = hubs.iter().find(|hub| hub.common().name == protocol)?;
-            Some(SocketRoute { sockets: Arc::clone(&sockets), hub: Arc::clone(hub) })
-        };
-        let rooms = config.rooms.as_ref().zip(route(ProtocolName::Rooms));
-        let peerjs = config.peerjs.clone().zip(route(ProtocolName::Peerjs));
+        let rooms = config.rooms.as_ref().map(|config| RoomRoutes::new(config, secret, Arc::clone(&sockets)));
+        let peerjs = config.peerjs.clone().map(|key| {
+            Arc::new(PeerjsRoutes { key, polls: Arc::clone(&polls), sockets: Arc::clone(&sockets) })
+        });
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             Arc::new(P2pcfShell::new(p2pcf, DeleteKeys::derived_from(secret), Arc::clone(&service)))
         });
         let reports = config.reports.as_ref().map(|reports| Reports::open(reports, Arc::clone(&service)));
         Ok(Self {
-            ayame: route(ProtocolName::Ayame),
-            yjs: route(ProtocolName::Yjs),
-            rooms: rooms.map(|(config, route)| Arc::new(RoomRoutes::new(config, secret, route))),
-            peerjs: peerjs
-                .map(|(key, sockets)| Arc::new(PeerjsRoutes { key, polls: Arc::clone(&polls), sockets })),
+            rooms: rooms.map(Arc::new),
+            peerjs,
             p2pcf,
             reports: reports.transpose()?.map(Arc::new),
             polls,
-            tasks,
-            hubs,
+            tasks: sockets.tasks.clone(),
             sockets,
         })
     }
@@ -96,19 +89,19 @@ impl Signaling {
 
     /// Ends a room in every protocol. Clients of P2PCF hold no socket that could be closed.
     pub fn end_room(&self, room: &str) {
-        for hub in &self.hubs {
-            self.sockets.effects.take(hub, Event::EndRoom { room: room.into() });
+        for hub in &self.sockets.hubs {
+            self.sockets.take(hub, Event::EndRoom { room: room.into() });
         }
     }
 
     /// Closes every socket of a user who has been blocked.
     pub fn close_blocked(&self, user: &User) {
-        self.hubs.iter().for_each(|hub| hub.close(Some(user), BLOCKED));
+        self.sockets.hubs.iter().for_each(|hub| hub.close(Some(user), BLOCKED));
     }
 
     /// Closes every socket, because another replica has the calls from now on.
     pub fn close_all(&self) {
-        self.hubs.iter().for_each(|hub| hub.close(None, Closing::RESTART));
+        self.sockets.hubs.iter().for_each(|hub| hub.close(None, Closing::RESTART));
     }
 
     /// Removes what has expired without a request.
@@ -116,7 +109,7 @@ impl Signaling {
         if let Some(p2pcf) = &self.p2pcf {
             p2pcf.expire();
         }
-        self.hubs.iter().for_each(|hub| hub.common().sweep());
+        self.sockets.hubs.iter().for_each(|hub| hub.common().sweep());
         self.polls.sweep();
     }
 
@@ -124,7 +117,7 @@ impl Signaling {
     /// have closed and the application has been told of each.
     pub async fn run(&self, end: &CancellationToken) {
         let mut timers = JoinSet::new();
-        for hub in &self.hubs {
+        for hub in &self.sockets.hubs {
             timers.spawn(run_timers(Arc::clone(&self.sockets), Arc::clone(hub), end.clone()));
         }
         // The panic hook has logged a panic.
@@ -142,7 +135,7 @@ async fn run_timers(sockets: Arc<Sockets>, hub: Arc<dyn AnyHub>, end: Cancellati
             biased;
             () = end.cancelled() => break,
             () = hub.common().rescheduled.notified() => {}
-            () = sleep(hub.until_due()) => sockets.effects.take(&hub, Event::Due),
+            () = sleep(hub.until_due()) => sockets.take(&hub, Event::Due),
         }
     }
     sockets.drain(&hub);

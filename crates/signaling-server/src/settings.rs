@@ -1,10 +1,11 @@
 //! The settings of each protocol.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use axum::http::HeaderName;
 use turn_base::web_url::WebhookUrl;
+use turn_signaling::ayame::AyameSettings;
+use turn_signaling::rooms;
 
 /// The protocols that are on, with their settings.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Protocols {
     pub reports: Option<ReportsConfig>,
 }
 
-/// Ayame, with the settings of its reference server.
+/// Ayame.
 #[derive(Clone, Debug)]
 pub struct AyameConfig {
     /// Decides whether a client may join. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
@@ -34,16 +35,8 @@ pub struct AyameConfig {
     pub disconnect_webhook: Option<WebhookUrl>,
     /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
     pub copied_headers: Vec<HeaderName>,
-    /// Whether `message` is passed on. `TYPE_MESSAGE`; false when unset.
-    pub type_message: bool,
-    /// `WS_PING_INTERVAL_SEC`, 1 to 3,600; 5 when unset.
-    pub ping_interval: Duration,
-    /// `WS_PONG_TIMEOUT_SEC`, 1 to 3,600; 60 when unset.
-    pub pong_timeout: Duration,
-    /// `WS_READ_TIMEOUT_SEC`, 1 to 3,600; 90 when unset.
-    pub read_timeout: Duration,
-    /// The longest message, in bytes. `READ_LIMIT_BYTES`, 1,024 to 1,048,576; 1,048,576 when unset.
-    pub read_limit: usize,
+    /// The rest.
+    pub settings: AyameSettings,
 }
 
 /// P2PCF.
@@ -60,10 +53,8 @@ pub struct P2pcfConfig {
 pub struct RoomsConfig {
     /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`.
     pub user_header: HeaderName,
-    /// `ROOM_MEMBERS_MAX`, 2 to 256; 64 when unset.
-    pub members_max: usize,
-    /// How long a user may be silent. `ROOM_SWEEP_SECONDS`, 1 to 300; 15 when unset.
-    pub sweep: Duration,
+    /// The rest.
+    pub settings: rooms::Settings,
 }
 
 /// Orange's reports.

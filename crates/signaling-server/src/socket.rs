@@ -9,22 +9,25 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use tokio_tungstenite::tungstenite;
+use tokio_util::task::TaskTracker;
 use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
+use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 use turn_limits::Holder;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use crate::broker::{Counted, Service};
-use crate::effects::Effects;
 use crate::hub::AnyHub;
 use crate::inbox::READ_BUFFER;
 use crate::memory::{Mailbox, Memory};
 use crate::occupancy::{Occupancy, Place};
 use crate::outbox::Frame;
+use crate::settings::AyameConfig;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -41,33 +44,33 @@ const OVERLONG: usize = 64 * 1024;
 
 /// What the sockets of all protocols share.
 pub(crate) struct Sockets {
+    /// The protocols.
+    pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// How many are open.
     pub(crate) occupancy: Arc<Occupancy>,
     /// What waits at them.
-    memory: Memory,
-    /// Webhooks and mints for them.
-    pub(crate) effects: Arc<Effects>,
+    pub(crate) memory: Memory,
+    /// The protocol with webhooks, if it is on.
+    pub(crate) ayame: Option<AyameConfig>,
+    /// Lines about webhooks that failed.
+    pub(crate) webhook_log: Throttle,
+    /// Webhooks and mints in progress.
+    pub(crate) tasks: TaskTracker,
     /// Whether the process is shutting down.
-    is_draining: AtomicBool,
+    pub(crate) is_draining: AtomicBool,
     pub(crate) service: Arc<Service>,
 }
 
 impl Sockets {
-    /// None open. `per_client_max`: the most of one user, and of one address without users.
-    pub(crate) fn new(
-        per_client_max: usize,
-        memory: Memory,
-        effects: Arc<Effects>,
-        service: Arc<Service>,
-    ) -> Self {
-        let occupancy = Arc::new(Occupancy::new(per_client_max));
-        Self { occupancy, memory, effects, is_draining: AtomicBool::new(false), service }
+    /// The protocol with this name; `None` if it is off.
+    pub(crate) fn hub(&self, name: ProtocolName) -> Option<&Arc<dyn AnyHub>> {
+        self.hubs.iter().find(|hub| hub.common().name == name)
     }
 
     /// Tells every client of a protocol that the process stops.
-    pub(crate) fn drain(&self, hub: &Arc<dyn AnyHub>) {
+    pub(crate) fn drain(self: &Arc<Self>, hub: &Arc<dyn AnyHub>) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.effects.take(hub, Event::Drain);
+        self.take(hub, Event::Drain);
     }
 
     /// Takes the place of a socket. Without a place, a request is refused before the upgrade.
@@ -126,7 +129,7 @@ pub(crate) fn refuse(
 }
 
 async fn serve(
-    sockets: &Sockets,
+    sockets: &Arc<Sockets>,
     hub: &Arc<dyn AnyHub>,
     mut socket: WebSocket,
     mailbox: Arc<Mailbox>,
@@ -134,21 +137,21 @@ async fn serve(
     known: Upgrade,
 ) {
     let (id, first) = hub.open(requester, Arc::clone(&mailbox), known);
-    sockets.effects.begin(hub, first);
+    sockets.begin(hub, first);
     let session = Session { sockets, hub, id, mailbox: &mailbox };
     let ended = tokio::select! {
         biased;
         () = mailbox.ended() => None,
         ended = session.run(&mut socket) => ended,
     };
-    sockets.effects.take(hub, Event::Closed { socket: id });
+    sockets.take(hub, Event::Closed { socket: id });
     if let Some(close) = ended {
         say_goodbye(&mut socket, close).await;
     }
 }
 
 struct Session<'a> {
-    sockets: &'a Sockets,
+    sockets: &'a Arc<Sockets>,
     hub: &'a Arc<dyn AnyHub>,
     id: SocketId,
     mailbox: &'a Mailbox,
@@ -177,7 +180,7 @@ impl Session<'_> {
                 },
             };
             match event {
-                Ok(event) => self.sockets.effects.take(self.hub, event),
+                Ok(event) => self.sockets.take(self.hub, event),
                 Err(close) => return Some(close),
             }
             // Frames that have arrived already would not let others have their turn.
@@ -203,8 +206,7 @@ impl Session<'_> {
         let socket = self.id;
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.mailbox.inbox.control(bytes.len()),
-            Message::Text(_) | Message::Binary(_) => self.mailbox.inbox.complete(),
-            Message::Close(_) => {}
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.mailbox.inbox.complete(),
         }
         if self.mailbox.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
             self.sockets.service.broker.count(Counted::Limited("unfinished"));
@@ -219,10 +221,7 @@ impl Session<'_> {
         }
         match message {
             // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
-            text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
-                Ok(text) => Ok(Event::Text { socket, frame: text }),
-                Err(_) => Err(NOT_TEXT),
-            },
+            Message::Text(text) => Ok(Event::Text { socket, frame: text.as_str().into() }),
             Message::Binary(_) => Ok(Event::Binary { socket }),
             // The library answers pings by itself.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(Event::Pong { socket }),
@@ -266,6 +265,6 @@ async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
 }
 
 fn utf8(text: Text) -> Utf8Bytes {
-    // It was checked when it was made, so this never fails.
-    Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
+    // It is text, so this never fails.
+    Utf8Bytes::try_from(Bytes::from_owner(text)).unwrap_or_default()
 }

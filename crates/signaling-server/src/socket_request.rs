@@ -16,18 +16,11 @@ use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
 use crate::effects::closing;
-use crate::hub::AnyHub;
 use crate::socket::{self, Sockets};
-
-/// What a route needs to open sockets of a protocol.
-#[derive(Clone)]
-pub struct SocketRoute {
-    pub(crate) sockets: Arc<Sockets>,
-    pub(crate) hub: Arc<dyn AnyHub>,
-}
 
 /// A request for a socket.
 pub(crate) struct SocketRequest {
@@ -41,25 +34,30 @@ pub(crate) struct SocketRequest {
 
 impl SocketRequest {
     /// Opens the socket of a user who has signed in, or of anybody if nobody must.
-    pub(crate) fn open_signed_in(self, route: &SocketRoute) -> Result<Response, ApiError> {
-        require(&*route.sockets.service.broker, self.known.user.as_ref())?;
-        self.open(route)
+    pub(crate) fn open_signed_in(
+        self,
+        sockets: &Arc<Sockets>,
+        protocol: ProtocolName,
+    ) -> Result<Response, ApiError> {
+        require(&*sockets.service.broker, self.known.user.as_ref())?;
+        self.open(sockets, protocol)
     }
 
     /// Opens the socket.
-    pub(crate) fn open(self, route: &SocketRoute) -> Result<Response, ApiError> {
-        let place = route.sockets.place(&self.holder)?;
-        Ok(socket::upgrade(&route.sockets, &route.hub, place, self.requester, self.upgrade, self.known))
+    pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
+        let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
+        let place = sockets.place(&self.holder)?;
+        Ok(socket::upgrade(sockets, hub, place, self.requester, self.upgrade, self.known))
     }
 }
 
-impl FromRequest<SocketRoute> for SocketRequest {
+impl FromRequest<Arc<Sockets>> for SocketRequest {
     type Rejection = Response;
 
-    async fn from_request(request: Request, route: &SocketRoute) -> Result<Self, Response> {
-        let (sockets, service) = (&route.sockets, &route.sockets.service);
+    async fn from_request(request: Request, sockets: &Arc<Sockets>) -> Result<Self, Response> {
+        let service = &sockets.service;
         let (mut parts, _) = request.into_parts();
-        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, route).await;
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, sockets).await;
         let upgrade = upgrade.map_err(|_| ApiError::upgrade_required().into_response())?;
         let address = parts.extensions.get().copied();
         let ClientAddr(address) = address.ok_or_else(|| ApiError::internal().into_response())?;
@@ -85,7 +83,7 @@ fn known(
     query: &str,
     user: Option<User>,
 ) -> Result<Upgrade, ApiError> {
-    let wanted = sockets.effects.copied_headers().iter();
+    let wanted = sockets.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))

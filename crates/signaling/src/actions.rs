@@ -2,7 +2,7 @@
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, SocketId, Text};
+use crate::protocol::{Action, Closing, Question, SocketId, Text};
 
 /// The actions so far.
 #[derive(Debug, Default)]
@@ -19,6 +19,10 @@ impl Actions {
 
     pub(crate) fn close(&mut self, socket: SocketId, close: Closing) {
         self.push(Action::Close { socket, close });
+    }
+
+    pub(crate) fn ask(&mut self, socket: SocketId, question: Question) {
+        self.push(Action::Ask { socket, question });
     }
 
     pub(crate) fn call(&mut self, event: CallEvent) {

@@ -3,11 +3,10 @@
 //! is the only event that still comes.
 
 use std::fmt;
-use std::str::Utf8Error;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
@@ -21,51 +20,33 @@ pub struct SocketId(pub u64);
 
 /// The text of a frame. Cloning it copies no bytes, so a message to many sockets is stored once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(Bytes);
+pub struct Text(Arc<str>);
 
 impl Text {
-    /// The text of a frame that arrived.
-    pub fn new(bytes: Bytes) -> Result<Self, Utf8Error> {
-        std::str::from_utf8(&bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        // `new` has checked it, so this never fails.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The bytes, for the shell.
-    pub fn into_bytes(self) -> Bytes {
-        self.0
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Whether it is a clone of another text, which has the same bytes in memory.
     pub fn is_clone_of(&self, other: &Self) -> bool {
-        self.0.as_ptr() == other.0.as_ptr() && self.0.len() == other.0.len()
-    }
-
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Self {
+impl<T: Into<Arc<str>>> From<T> for Text {
+    fn from(text: T) -> Self {
         Self(text.into())
     }
 }
 
-impl From<&'static str> for Text {
-    fn from(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// For the shell, which sends them.
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
@@ -208,15 +189,13 @@ pub enum Action {
         /// What the close frame says.
         close: Closing,
     },
-    /// Find the reply to a question, and return it as [`Event::Replied`].
+    /// Find the reply to a question, and return it as [`Event::Replied`] if it has one.
     Ask {
         /// For this socket.
         socket: SocketId,
         /// The question.
         question: Question,
     },
-    /// Tell the application's webhook that a socket has ended. Nothing depends on the result.
-    TellDisconnected(Webhook),
     /// Something happened in a call.
     Call(CallEvent),
     /// Count something that a bound dropped.
@@ -269,6 +248,8 @@ pub enum Question {
     SignIn(Text),
     /// Ask the application whether this member may join.
     Authorize(Webhook),
+    /// Tell the application that the socket has ended. It has no reply.
+    TellDisconnected(Webhook),
     /// Mint a credential for a member of a call.
     Mint {
         /// The room, which becomes the grant's call.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
 use super::Session;
-use crate::session_id::SessionId;
 
 impl Session {
     /// The session becomes a member of its call. `None` if it is one already, or has no room.
-    pub(crate) fn join(&mut self, id: &SessionId) -> Option<CallEvent> {
+    pub(crate) fn join(&mut self) -> Option<CallEvent> {
         let call = self.call()?;
         if self.member.is_some() {
             return None;
         }
         self.joined = self.joined.saturating_add(1);
+        let id = &self.opened.id;
         let member = match self.joined {
             1 => MemberId(id.as_str().into()),
             again => MemberId(format!("{id}#{again}").into()),
@@ -22,7 +22,7 @@ impl Session {
         self.member = Some(member.clone());
         self.is_connected = false;
         // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
-        Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: None })
+        Some(CallEvent::Joined { call, member, user: self.opened.owner.user.clone(), grant: None })
     }
 
     /// The session pulls its first track. `None` unless it is a member that was not connected.
@@ -39,6 +39,6 @@ impl Session {
     }
 
     fn call(&self) -> Option<CallName> {
-        Some(CallName { protocol: ProtocolName::Sfu, room: Arc::clone(self.room.as_ref()?) })
+        Some(CallName { protocol: ProtocolName::Sfu, room: Arc::clone(self.opened.room.as_ref()?) })
     }
 }

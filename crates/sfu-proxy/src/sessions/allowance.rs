@@ -19,7 +19,7 @@ impl Sessions {
         wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
         let mut wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::Gone)?;
+        let session = self.rows.get(id).ok_or(Fault::GONE)?;
         let is_new =
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
@@ -28,10 +28,10 @@ impl Sessions {
         if session.load().tracks.saturating_add(more) > PER_SESSION_MAX
             || tracks.full(&session.holder(), more, TRACKS_PER_ADDRESS_MAX).is_some()
         {
-            return Err(Fault::TooManyTracks);
+            return Err(Fault::TOO_MANY_TRACKS);
         }
         if tracks.all().saturating_add(more) > TRACKS_MAX {
-            return Err(Fault::Full);
+            return Err(Fault::FULL);
         }
         Ok(wanted)
     }
@@ -44,20 +44,20 @@ impl Sessions {
         wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
         let wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::Gone)?;
+        let session = self.rows.get(id).ok_or(Fault::GONE)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
-            return Err(Fault::Malformed);
+            return Err(Fault::MALFORMED);
         }
         Ok(RequestedTracks { replies: wanted.replies, ..RequestedTracks::default() })
     }
 
     /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
-        let holder = self.rows.get(id).ok_or(Fault::Gone)?.holder();
+        let holder = self.rows.get(id).ok_or(Fault::GONE)?.holder();
         if self.addresses.calls.full(&holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
-            return Err(Fault::TooFast);
+            return Err(Fault::TOO_FAST);
         }
-        self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::Gone))
+        self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::GONE))
     }
 
     /// What a call asks for takes its place and counts from now on, so that calls at the same time do not ask for more than there is room
@@ -79,10 +79,11 @@ impl Sessions {
     }
 
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
-        let session = self.rows.get(id).ok_or(Fault::Gone)?;
+        let session = self.rows.get(id).ok_or(Fault::GONE)?;
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
-            let sender = self.rows.get(from).filter(|_| session.room.is_some());
-            let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
+            let sender = self.rows.get(from).filter(|_| session.opened.room.is_some());
+            let sender =
+                sender.filter(|sender| sender.opened.room == session.opened.room).ok_or(Fault::OTHER_ROOM)?;
             if let Some(name) = name
                 && *kind != MediaKind::Data
             {
@@ -96,14 +97,14 @@ impl Sessions {
     /// The channels on which nobody may reply yet, each once. Their sessions have been found to be of the same room.
     fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, Fault> {
         if wanted.len() > PER_SESSION_MAX {
-            return Err(Fault::TooManyTracks);
+            return Err(Fault::TOO_MANY_TRACKS);
         }
         let mut new = vec![];
         for channel in wanted {
             let publisher = self.rows.get(&channel.session);
             let takes_replies =
                 publisher.zip(channel.name.as_ref()).and_then(|(row, name)| row.takes_replies(name));
-            if !takes_replies.ok_or(Fault::NoChannel)? && !new.contains(&channel) {
+            if !takes_replies.ok_or(Fault::NO_CHANNEL)? && !new.contains(&channel) {
                 new.push(channel);
             }
         }
@@ -122,8 +123,8 @@ impl Sessions {
         let demand = rates.fold(0_u32, u32::saturating_add);
         let size = |kbps: u32| usize::try_from(kbps).unwrap_or(usize::MAX);
         let (more, client_max) = (size(demand), size(self.terms.client_kbps));
-        match self.addresses.kbps.full(&self.rows.get(id).ok_or(Fault::Gone)?.holder(), more, client_max) {
-            Some(_) => Err(Fault::TooMuch),
+        match self.addresses.kbps.full(&self.rows.get(id).ok_or(Fault::GONE)?.holder(), more, client_max) {
+            Some(_) => Err(Fault::TOO_MUCH),
             None => Ok(demand),
         }
     }
@@ -132,8 +133,8 @@ impl Sessions {
     pub(crate) fn take_back(&mut self, id: &SessionId, replies: &[Pull]) {
         for channel in replies {
             self.set_replies(channel, false);
-            self.change(&channel.session, false);
+            self.report(&channel.session, false);
         }
-        self.change(id, false);
+        self.report(id, false);
     }
 }

@@ -39,7 +39,7 @@ impl Sessions {
     /// The SFU has reported the state of a session. One without tracks leaves its call, and one of before a restart is over then.
     pub(crate) fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
         let Some(may_go_on) = self.amend(&look.id, |session| session.see(state, look.began)) else { return };
-        self.change(&look.id, true);
+        self.report(&look.id, true);
         if !may_go_on {
             self.end(&look.id, now);
         }
@@ -62,7 +62,7 @@ impl Sessions {
     /// The life of a session is over.
     pub(super) fn end(&mut self, id: &SessionId, now: Duration) {
         self.ends.set(id.clone(), now);
-        self.change(id, false);
+        self.report(id, false);
     }
 }
 

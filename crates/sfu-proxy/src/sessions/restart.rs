@@ -22,12 +22,9 @@ impl Sessions {
     fn session_now(&self, id: &SessionId, now: Duration) -> Option<SessionNow> {
         let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
         Some(SessionNow {
-            id: id.clone(),
-            room: session.room.clone(),
-            owner: session.owner.clone(),
-            spender: session.spender.clone(),
             life: ends.saturating_sub(now),
             taken: session.load().taken,
+            ..session.opened.clone()
         })
     }
 }

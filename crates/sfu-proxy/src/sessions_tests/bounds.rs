@@ -9,7 +9,7 @@ fn an_address_that_opens_sessions_too_fast_is_refused() {
     for n in 0..NEW_SESSIONS.burst {
         fast(&mut table, n).unwrap();
     }
-    assert_eq!(fast(&mut table, 98), Err(Fault::TooManySessions { retry_in: secs(1) }));
+    assert_eq!(fast(&mut table, 98), Err(Fault::TOO_MANY_SESSIONS.retry_in(secs(1))));
     table.now += secs(1);
     assert_eq!((fast(&mut table, 98), fast(&mut table, 99).is_err()), (Ok(()), true));
     assert_eq!(table.open("other", Some("r"), caller(2)), Ok(()), "another address has its own");
@@ -24,7 +24,7 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
         table.add(&format!("s{n}"), &push(1), &[0]);
     }
     table.now += secs(1);
-    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TOO_MANY_SESSIONS.retry_in(RETRY)));
     table.sessions.look_now(&id("s5"), table.now);
     assert!(table.open("more", Some("r"), caller(1)).is_err(), "nobody has seen that its track is gone");
     table.see_nothing("s5");
@@ -45,9 +45,9 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
     for _ in 0..CALLS.burst {
         call(Duration::ZERO).unwrap();
     }
-    assert_eq!(call(Duration::ZERO), Err(Fault::TooFast));
+    assert_eq!(call(Duration::ZERO), Err(Fault::TOO_FAST));
     assert_eq!(call(secs(1)), Ok(()));
-    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Gone));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::GONE));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_address_has_a_number_of_calls_on_their_way() {
     for n in 0..CALLS_PER_ADDRESS_MAX {
         begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
     }
-    assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast));
+    assert_eq!(begin(&mut table, "a"), Err(Fault::TOO_FAST));
     assert_eq!(begin(&mut table, "other"), Ok(()));
     table.sessions.call_ends(&id("b"), 0, true, table.now);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
@@ -72,10 +72,14 @@ fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
     let first = table.ask("a", &push(half)).unwrap();
     let others = RequestedTracks { channels: half, ..push(0) };
     let second = table.ask("a", &others).unwrap();
-    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TooManyTracks), "the SFU has not answered yet");
+    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TOO_MANY_TRACKS), "the SFU has not answered yet");
     assert_eq!(begun(table.ask("b", &push(half))), Ok(()), "another session");
     table.answer("a", first, Some(&tracks(&(0..half).collect::<Vec<_>>())));
-    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TooManyTracks), "one half is there, one is coming");
+    assert_eq!(
+        begun(table.ask("a", &others)),
+        Err(Fault::TOO_MANY_TRACKS),
+        "one half is there, one is coming"
+    );
     table.sessions.answered(&id("a"), second, &[], None);
     assert_eq!(begun(table.ask("a", &others)), Ok(()), "the SFU has refused the other half");
     table.sessions.remove(&id("a"));
@@ -92,7 +96,7 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
         table.open(&format!("s{n}"), Some("r"), owner).unwrap();
     }
     let more = Caller { user: None, grant: None, address: address(SESSIONS_MAX) };
-    assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::Full));
+    assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::FULL));
     table.add("s0", &push(1), &[0]);
     table.see_nothing("s1");
     table.open("more", Some("r"), more).unwrap();
@@ -112,5 +116,5 @@ fn the_sessions_of_an_address_have_8192_tracks() {
         table.open(name, Some("r"), caller(address)).unwrap();
     }
     let one_more = |name: &str| table.sessions.check_request(&id(name), push(1)).map(drop);
-    assert_eq!([one_more("more"), one_more("other")], [Err(Fault::TooManyTracks), Ok(())]);
+    assert_eq!([one_more("more"), one_more("other")], [Err(Fault::TOO_MANY_TRACKS), Ok(())]);
 }

@@ -36,7 +36,7 @@ impl Sessions {
 
     /// The room of a session.
     fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
-        self.rows.get(id)?.room.clone()
+        self.rows.get(id)?.opened.room.clone()
     }
 
     fn taken_by(&self, name: &str) -> Taken {

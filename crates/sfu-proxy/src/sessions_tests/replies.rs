@@ -89,11 +89,11 @@ fn what_the_sfu_does_not_grant_is_taken_back() {
 fn only_a_channel_that_a_session_of_the_room_sends_takes_replies() {
     let table = channels();
     let refused = |by: &str, channel| table.new_replies(by, &[channel]).unwrap_err();
-    assert_eq!(refused("b", channel_of("a", "other")), Fault::NoChannel);
-    assert_eq!(refused("b", channel_of("c", "chat")), Fault::NoChannel);
-    assert_eq!(refused("d", channel_of("a", "chat")), Fault::OtherRoom);
+    assert_eq!(refused("b", channel_of("a", "other")), Fault::NO_CHANNEL);
+    assert_eq!(refused("b", channel_of("c", "chat")), Fault::NO_CHANNEL);
+    assert_eq!(refused("d", channel_of("a", "chat")), Fault::OTHER_ROOM);
     let many = vec![channel_of("a", "chat"); PER_SESSION_MAX + 1];
-    assert_eq!(table.new_replies("b", &many), Err(Fault::TooManyTracks));
+    assert_eq!(table.new_replies("b", &many), Err(Fault::TOO_MANY_TRACKS));
 }
 
 #[test]

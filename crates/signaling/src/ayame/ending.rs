@@ -10,7 +10,7 @@ use super::socket::{SocketStage, Timer};
 use super::webhook::webhook;
 use super::{Ayame, closing};
 use crate::call::MediaAfter;
-use crate::protocol::{Action, Closing, SocketId};
+use crate::protocol::{Closing, Question, SocketId};
 
 impl Ayame {
     /// Closes a socket.
@@ -26,7 +26,7 @@ impl Ayame {
         let is_told = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
         let Some(socket) = self.sockets.remove(&id) else { return };
         if is_told {
-            self.actions.push(Action::TellDisconnected(webhook(&socket, None)));
+            self.actions.ask(id, Question::TellDisconnected(webhook(&socket, None)));
         }
     }
 

@@ -65,24 +65,22 @@ const WEBHOOK_RATE: Rate = Rate::per_second(WEBHOOK_SOCKETS_AT_ONCE_MAX, WEBHOOK
 /// Client addresses with such a rate of their own, half for each address family.
 pub const WEBHOOK_CLIENTS_MAX: usize = 8_192;
 
-/// What the operator has set.
+/// What the operator has set, as at the reference server.
 #[derive(Clone, Debug)]
 pub struct AyameSettings {
-    /// Whether clients sign in.
-    pub sign_in: SignIn,
-    /// Whether the application decides who may join.
+    /// Whether the application decides who may join. `AUTHN_WEBHOOK_URL` is set.
     pub has_authn_webhook: bool,
-    /// Whether the application is told of each socket that has ended.
+    /// Whether the application is told of each socket that has ended. `DISCONNECT_WEBHOOK_URL` is set.
     pub has_disconnect_webhook: bool,
-    /// Whether `message` is passed on.
+    /// Whether `message` is passed on. `TYPE_MESSAGE`; false when unset.
     pub type_message: bool,
-    /// Between two `ping`s.
+    /// Between two `ping`s. `WS_PING_INTERVAL_SEC`, 1 to 3,600; 5 when unset.
     pub ping_interval: Duration,
-    /// The longest time between two `pong`s of a client.
+    /// The longest time between two `pong`s of a client. `WS_PONG_TIMEOUT_SEC`, 1 to 3,600; 60 when unset.
     pub pong_timeout: Duration,
-    /// The longest time between two frames of a client.
+    /// The longest time between two frames of a client. `WS_READ_TIMEOUT_SEC`, 1 to 3,600; 90 when unset.
     pub read_timeout: Duration,
-    /// The longest frame from a client, in bytes.
+    /// The longest frame from a client, in bytes. `READ_LIMIT_BYTES`, 1,024 to 1,048,576; 1,048,576 when unset.
     pub read_limit: usize,
 }
 
@@ -100,6 +98,7 @@ pub enum SignIn {
 /// The sockets and rooms of Ayame.
 pub struct Ayame {
     settings: AyameSettings,
+    sign_in: SignIn,
     sockets: BTreeMap<SocketId, Socket>,
     rooms: Rooms,
     /// Sockets that ended while a credential was being minted for them.
@@ -112,9 +111,10 @@ pub struct Ayame {
 
 impl Ayame {
     /// No sockets and no rooms.
-    pub fn new(settings: AyameSettings) -> Self {
+    pub fn new(settings: AyameSettings, sign_in: SignIn) -> Self {
         Self {
             settings,
+            sign_in,
             sockets: BTreeMap::new(),
             rooms: Rooms::default(),
             orphans: BTreeMap::new(),
@@ -162,7 +162,7 @@ impl Protocol for Ayame {
     type Frame = Frame;
 
     fn parse(text: Text) -> Frame {
-        let message = Message::parse(text.as_str());
+        let message = Message::parse(&text);
         Frame { text, message }
     }
 

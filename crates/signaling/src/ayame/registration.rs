@@ -15,7 +15,7 @@ use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message};
 use crate::call::MediaAfter;
 use crate::dropped::Dropped;
 use crate::object;
-use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
+use crate::protocol::{Closing, Question, Reply, SocketId, Text};
 
 impl Ayame {
     /// Handles the first `register` of a socket.
@@ -43,12 +43,9 @@ impl Ayame {
         let for_webhook = register.for_webhook;
         let webhook = self.settings.has_authn_webhook.then(|| webhook(socket, Some(&for_webhook)));
         socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
-        let may_sign_in = self.settings.sign_in != SignIn::Off && socket.holder.user().is_none();
+        let may_sign_in = self.sign_in != SignIn::Off && socket.holder.user().is_none();
         match for_webhook.signaling_key.filter(|_| may_sign_in) {
-            Some(token) => {
-                let question = Question::SignIn(token.into());
-                self.actions.push(Action::Ask { socket: id, question });
-            }
+            Some(token) => self.actions.ask(id, Question::SignIn(token.into())),
             None => self.identified(id, Ok(None), now),
         }
     }
@@ -61,7 +58,7 @@ impl Ayame {
             Ok(None) => {}
             Err(close) => return self.reject(id, close.reason, close),
         }
-        if self.settings.sign_in == SignIn::Required && socket.holder.user().is_none() {
+        if self.sign_in == SignIn::Required && socket.holder.user().is_none() {
             return self.reject(id, closing::NOT_SIGNED_IN.reason, closing::NOT_SIGNED_IN);
         }
         let has_webhooks = self.settings.has_authn_webhook || self.settings.has_disconnect_webhook;
@@ -71,10 +68,7 @@ impl Ayame {
         let Some(registration) = self.registration(id) else { return };
         registration.stage = Stage::Authorizing;
         match registration.webhook.take() {
-            Some(webhook) => {
-                let question = Question::Authorize(webhook);
-                self.actions.push(Action::Ask { socket: id, question });
-            }
+            Some(webhook) => self.actions.ask(id, Question::Authorize(webhook)),
             None => self.enter(id, now),
         }
     }
@@ -98,7 +92,7 @@ impl Ayame {
 
     fn authorized(&mut self, id: SocketId, answer: Option<&Text>, now: Duration) {
         let Some(answer) = answer else { return self.reject(id, NO_REASON, closing::WEBHOOK_FAILED) };
-        match Verdict::parse(answer.as_str()) {
+        match Verdict::parse(answer) {
             Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
             Ok(Verdict { allowed: false, reason, .. }) => {
                 self.reject(id, reason.as_deref().unwrap_or(NO_REASON), closing::WEBHOOK_DENIED);
@@ -121,8 +115,7 @@ impl Ayame {
         if socket.is_without_turn {
             return self.admit(id, None, None, now);
         }
-        let question = Question::Mint { room: socket.room.clone(), user: socket.user() };
-        self.actions.push(Action::Ask { socket: id, question });
+        self.actions.ask(id, Question::Mint { room: socket.room.clone(), user: socket.user() });
         if let Some(registration) = self.registration(id) {
             registration.stage = Stage::Minting;
         }

@@ -33,12 +33,14 @@ use waiting::{Expired, Message, Waiting};
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// The longest silence of a peer. Browsers run the timers of a background page only once a minute.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
-/// The longest frame from a client, in bytes. An offer has a few thousand, and the application's metadata.
-pub const FRAME_MAX: usize = 256 * 1024;
-/// The most frames that wait for a client: room for all that waited for its id, and for a burst of one sender.
-pub const QUEUED_FRAMES_MAX: usize = 1_024;
-/// The most bytes that wait for a client.
-pub const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+const LIMITS: Limits = Limits {
+    // An offer has a few thousand, and the application's metadata.
+    frame_max: 256 * 1024,
+    // Room for all that waited for its id, and for a burst of one sender.
+    queued_frames_max: 1_024,
+    queued_bytes_max: 1024 * 1024,
+    too_slow: Closing { code: 1008, reason: "too slow" },
+};
 /// What one socket may send at once. A connection needs tens of frames.
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// What one socket may send in the long run.
@@ -183,7 +185,7 @@ impl Protocol for Peerjs {
     type Frame = Option<Incoming>;
 
     fn parse(text: Text) -> Option<Incoming> {
-        message::parse(text.as_str())
+        message::parse(&text)
     }
 
     fn step(&mut self, event: Event<Option<Incoming>>, now: Duration) -> Vec<Action> {
@@ -210,16 +212,9 @@ impl Protocol for Peerjs {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            frame_max: FRAME_MAX,
-            queued_frames_max: QUEUED_FRAMES_MAX,
-            queued_bytes_max: QUEUED_BYTES_MAX,
-            too_slow: TOO_SLOW,
-        }
+        LIMITS
     }
 }
-
-const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 
 #[cfg(test)]
 mod tests;

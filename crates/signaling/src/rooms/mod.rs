@@ -32,12 +32,15 @@ use room::{Arrival, Room};
 pub use shared::Settings;
 use shared::{IDS, Out, USERS};
 
-/// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
-const FRAME_MAX: usize = 256 * 1024;
-/// The most frames that wait for a client: some seconds of a busy room.
-const QUEUED_FRAMES_MAX: usize = 1_024;
-/// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.
-const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
+const LIMITS: Limits = Limits {
+    // The largest are lines of the client's log, which contain descriptions of whole sessions.
+    frame_max: 256 * 1024,
+    // Some seconds of a busy room.
+    queued_frames_max: 1_024,
+    // Several states of the largest room. Waiting states share their bytes.
+    queued_bytes_max: 4 * 1024 * 1024,
+    too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
+};
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
@@ -72,7 +75,7 @@ impl Protocol for Rooms {
     type Frame = Frame;
 
     fn parse(text: Text) -> Frame {
-        let message = Incoming::parse(text.as_str());
+        let message = Incoming::parse(&text);
         Frame { text, message }
     }
 
@@ -100,12 +103,7 @@ impl Protocol for Rooms {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            frame_max: FRAME_MAX,
-            queued_frames_max: QUEUED_FRAMES_MAX,
-            queued_bytes_max: QUEUED_BYTES_MAX,
-            too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
-        }
+        LIMITS
     }
 }
 

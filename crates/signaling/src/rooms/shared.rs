@@ -20,9 +20,10 @@ pub(super) const IDS: Bounds =
 /// The settings of rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The most users of one room.
+    /// The most users of one room. `ROOM_MEMBERS_MAX`, 2 to 256; 64 when unset.
     pub members_max: usize,
-    /// How often users without a heartbeat are removed, and how long a user may go without one.
+    /// How often users without a heartbeat are removed, and how long a user may go without one. `ROOM_SWEEP_SECONDS`, 1 to 300; 15 when
+    /// unset.
     pub sweep: Duration,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use turn_ledger::ClientKey;
 use turn_limits::Holder;
 
-use crate::ayame::{AyameSettings, SignIn};
+use crate::ayame::AyameSettings;
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Upgrade, Webhook};
@@ -26,10 +26,9 @@ pub(crate) fn client(address: &str) -> ClientKey {
     ClientKey::of(address.parse().unwrap())
 }
 
-/// Ayame without sign-in and webhooks.
+/// Ayame without webhooks.
 pub(crate) fn ayame_settings() -> AyameSettings {
     AyameSettings {
-        sign_in: SignIn::Off,
         has_authn_webhook: false,
         has_disconnect_webhook: false,
         type_message: false,
@@ -91,14 +90,16 @@ impl<P: Protocol> World<P> {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Send { to, text } => self.receive(to, text.as_str().to_owned()),
+            Action::Send { to, text } => self.receive(to, text.to_string()),
             Action::Ping { to } => self.receive(to, "ping".to_owned()),
             Action::Close { socket, close } => {
                 self.receive(socket, format!("close {} {}", close.code, close.reason).trim_end().to_owned());
                 self.closed.insert(socket.0, close);
             }
+            Action::Ask { question: Question::TellDisconnected(webhook), .. } => {
+                self.disconnect_webhooks.push(webhook);
+            }
             Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
-            Action::TellDisconnected(webhook) => self.disconnect_webhooks.push(webhook),
             Action::Call(event) => self.calls.push(event),
             Action::Dropped(why) => self.dropped.push(why),
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use turn_ledger::User;
 
 use super::{World, ayame_settings, register};
-use crate::ayame::{self, Ayame};
+use crate::ayame::{self, Ayame, SignIn};
 use crate::dropped::Dropped;
 use crate::peerjs::{self, Peerjs};
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
@@ -34,7 +34,7 @@ struct Expected {
 }
 
 fn each_protocol(check: &impl Check) {
-    let mut world = World::of(Ayame::new(ayame_settings()));
+    let mut world = World::of(Ayame::new(ayame_settings(), SignIn::Off));
     for socket in [1, 2] {
         world.open_with(socket, Upgrade { query: vec![("turn".into(), "0".into())], ..Upgrade::default() });
         world.send(socket, &register("r"));

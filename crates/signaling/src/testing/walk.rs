@@ -153,6 +153,7 @@ impl<P: Walked> Walk<P> {
             Question::SignIn(_) if is_good => Reply::SignedIn(Ok(User::new("ann"))),
             Question::SignIn(_) => Reply::SignedIn(Err(Closing::POLICY)),
             Question::Authorize(_) => Reply::Authorized(is_good.then_some(r#"{"allowed":true}"#.into())),
+            Question::TellDisconnected(_) => return,
             Question::Mint { .. } => {
                 let grant = is_good.then_some(grant(socket));
                 self.minted.extend(grant);

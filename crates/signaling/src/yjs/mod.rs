@@ -26,12 +26,14 @@ use topics::{OverBound, Recipients, Subscriber, Subscriptions, Topics};
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// The longest silence of a client: two pings.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// The longest frame from a client, in bytes. An encrypted session description has about 10,000.
-pub const FRAME_MAX: usize = 64 * 1024;
-/// The most frames that wait for a client. When all pages of a full topic return at once, each gets an announcement from each.
-pub const QUEUED_FRAMES_MAX: usize = 2_048;
-/// The most bytes that wait for a client.
-pub const QUEUED_BYTES_MAX: usize = 2 * 1024 * 1024;
+const LIMITS: Limits = Limits {
+    // An encrypted session description has about 10,000.
+    frame_max: 64 * 1024,
+    // When all pages of a full topic return at once, each gets an announcement from each.
+    queued_frames_max: 2_048,
+    queued_bytes_max: 2 * 1024 * 1024,
+    too_slow: Closing { code: 1008, reason: "too slow" },
+};
 /// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
 /// candidates. Frames of other types have an allowance of the same size.
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
@@ -142,14 +144,13 @@ impl Yjs {
 
 const TOO_MANY_TOPICS: Closing = Closing { code: 1008, reason: "too many topics, or one is too long" };
 const NO_PONG: Closing = Closing { code: 1008, reason: "no pong" };
-const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 
 impl Protocol for Yjs {
     /// `None` for a message that no client sends.
     type Frame = Option<Incoming>;
 
     fn parse(text: Text) -> Option<Incoming> {
-        message::parse(text.as_str())
+        message::parse(&text)
     }
 
     fn step(&mut self, event: Event<Option<Incoming>>, now: Duration) -> Vec<Action> {
@@ -176,12 +177,7 @@ impl Protocol for Yjs {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            frame_max: FRAME_MAX,
-            queued_frames_max: QUEUED_FRAMES_MAX,
-            queued_bytes_max: QUEUED_BYTES_MAX,
-            too_slow: TOO_SLOW,
-        }
+        LIMITS
     }
 }
 

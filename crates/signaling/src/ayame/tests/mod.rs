@@ -48,7 +48,7 @@ type World = crate::testing::World<Ayame>;
 
 impl World {
     fn new(settings: AyameSettings) -> Self {
-        Self::of(Ayame::new(settings))
+        Self::of(Ayame::new(settings, SignIn::Off))
     }
 
     fn open(&mut self, socket: u64) {

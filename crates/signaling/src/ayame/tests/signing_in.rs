@@ -6,7 +6,7 @@ use crate::protocol::Closing;
 const INVALID: Closing = Closing { code: 1008, reason: "INVALID_TOKEN" };
 
 fn with(sign_in: SignIn, has_authn_webhook: bool) -> World {
-    World::new(AyameSettings { sign_in, has_authn_webhook, ..settings() })
+    World::of(Ayame::new(AyameSettings { has_authn_webhook, ..settings() }, sign_in))
 }
 
 fn register_with_key(field: &str) -> String {
@@ -18,7 +18,7 @@ fn sign_in(world: &mut World, socket: u64, user: Result<Option<User>, Closing>) 
     let question = world.question(socket);
     let Question::SignIn(token) = question else { panic!("{question:?}") };
     world.reply(socket, Reply::SignedIn(user));
-    token.as_str().to_owned()
+    token.to_string()
 }
 
 /// The user that the mint for a socket is for.

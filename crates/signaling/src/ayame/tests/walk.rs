@@ -62,9 +62,8 @@ proptest! {
         sign_in in prop::sample::select(vec![SignIn::Off, SignIn::Optional, SignIn::Required]),
         ops in ops::<Ayame>(Duration::from_secs(40)),
     ) {
-        let settings =
-            AyameSettings { sign_in, has_authn_webhook, has_disconnect_webhook: true, ..settings() };
-        let walk = Walk::run(Ayame::new(settings), ops);
+        let settings = AyameSettings { has_authn_webhook, has_disconnect_webhook: true, ..settings() };
+        let walk = Walk::run(Ayame::new(settings, sign_in), ops);
         let webhooks = &walk.world.disconnect_webhooks;
         let different: BTreeSet<_> = webhooks.iter().map(|webhook| &webhook.body).collect();
         prop_assert_eq!(webhooks.len(), usize::try_from(walk.opened).unwrap());

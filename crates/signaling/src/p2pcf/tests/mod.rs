@@ -144,7 +144,7 @@ impl Broker {
     fn ask(&mut self, request: &Request<'_>) -> Seen {
         let (status, text) = match self.answer(request) {
             P2pcfResponse::Refused(refusal) => (refusal.status(), refusal.to_string()),
-            P2pcfResponse::Listing(listing) => (200, listing.as_str().to_owned()),
+            P2pcfResponse::Listing(listing) => (200, listing.to_string()),
             P2pcfResponse::Deleted => (200, "{}".to_owned()),
             _ => (200, String::new()),
         };

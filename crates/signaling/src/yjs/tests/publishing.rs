@@ -105,9 +105,9 @@ fn a_message_is_stored_once_for_all_its_recipients() {
     let frame = Yjs::parse(publish("r", r#""x""#).into());
     let actions = world.protocol.step(Event::Text { socket: SocketId(1), frame }, world.now);
     let places: BTreeSet<_> = actions
-        .into_iter()
+        .iter()
         .map(|action| match action {
-            Action::Send { text, .. } => text.into_bytes().as_ptr(),
+            Action::Send { text, .. } => text.as_ptr(),
             other => panic!("{other:?}"),
         })
         .collect();
