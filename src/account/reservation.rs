@@ -121,7 +121,7 @@ impl Reservation {
                 return Err(NotAdmitted::NotRecorded);
             };
             let commit = books.commit(hold, grant, username, requester)?;
-            Ok((commit, Some(room.commit(self.account.changes()))))
+            Ok((commit, Some(room.commit(self.account.changes(), false))))
         })?;
         let written = match pending {
             None => Written::Yes,

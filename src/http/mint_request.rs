@@ -22,7 +22,7 @@ use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::Allowance;
-use crate::mint::MintRequest;
+use crate::mint::{MintRequest, client_at};
 use turn_base::broker::Broker;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
@@ -103,8 +103,8 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
             let ttl = accepted_life(ttl, app.config.ice.ttl_max)?;
             let region = accepted_region(app, region)?;
             let trace = request.extensions.get().copied();
-            let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
-            Ok(MintRequest { renewal, trace, ..of_client })
+            let request = MintRequest::new(app.clock.now(), client_at(address, spender.clone()), ttl)?;
+            Ok(MintRequest { key: region, renewal, trace, ..request })
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };

@@ -20,7 +20,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
-use turn_ledger::{KeyName, Label, Spender, User};
+use turn_ledger::{KeyName, Label, Requester, Spender, User};
 
 /// The paths of the formats with a key in the query, or in a form that is read as one.
 const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
@@ -122,8 +122,9 @@ pub(super) fn for_server(
     let asked = match standing {
         Ok(_) => asked.and_then(|ServerMint { ttl, region, .. }| {
             let trace = request.extensions.get().copied();
-            let of_server = MintRequest::of_server(app.clock.now(), spender.clone(), ttl, region)?;
-            Ok(MintRequest { trace, ..of_server })
+            // It is vouched for, so no allowance of an address applies.
+            let requester = Requester { spender: spender.clone().known(), ..Requester::default() };
+            Ok(MintRequest { key: region, trace, ..MintRequest::new(app.clock.now(), requester, ttl)? })
         }),
         Err(over) => Err(too_many_of_server(over.reset)),
     };

@@ -15,8 +15,8 @@ use crate::store::changes::{Changes, Contents};
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
 use crate::store::rows::{FORMAT, StoreError};
+use crate::store::storage::CopyLedger;
 use crate::store::storage::OpenError;
-use crate::store::storage::StoredView;
 use crate::store::storage::{Storage, WriteError};
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
@@ -260,7 +260,7 @@ impl<S: Storage> Storage for Leased<S> {
         self.timed(|storage| storage.release(last))
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         self.storage.view()
     }
 }

@@ -68,13 +68,14 @@ impl<E: Electorate> Replica<E> {
             set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
             let Some(mut outlook) = outlook else { return };
             let warning = outlook.warning.take();
-            set_warning.send_modify(|known| lead::replace(known, warning, |text| tracing::warn!("{text}")));
+            set_warning
+                .send_modify(|known| lead::set_and_log(known, warning, |text| tracing::warn!("{text}")));
             let fault = outlook.fault.take();
-            set_fault.send_modify(|known| lead::replace(known, fault, |text| tracing::error!("{text}")));
+            set_fault.send_modify(|known| lead::set_and_log(known, fault, |text| tracing::error!("{text}")));
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
-            won = follow => won.map_err(|error| BuildError::Database(error.to_string()))?,
+            won = follow => won.map_err(|error| error.to_string())?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
         let Won { lead, store, contents } = won;

@@ -32,12 +32,12 @@ pub trait Storage: Sized + Send + 'static {
     /// Writes the last batch, and gives the ledger up.
     fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
     /// A view of what is stored, which later writes do not change.
-    fn view(&self) -> Result<StoredView, StoreError>;
+    fn view(&self) -> Result<CopyLedger, StoreError>;
 }
 
 /// What was stored at one moment. Later writes do not change it. Called, it copies that into a new file, which takes about as long as
 /// reading the ledger at a start.
-pub type StoredView = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
+pub type CopyLedger = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
 
 /// A complete ledger file that has no name.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
 use super::rows::StoreError;
-use super::storage::{Lost, OpenError, Storage, StoredView, WriteError};
+use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
 #[derive(Clone, Default)]
@@ -61,7 +61,7 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
     }
 }

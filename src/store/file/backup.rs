@@ -26,8 +26,7 @@ pub(in crate::store) fn copy(
     directory: &Path,
     bytes: u64,
 ) -> Result<LedgerFile, BackupError> {
-    let copied = catch_panic(|| write_copy(from, directory, bytes));
-    let mut file = copied.unwrap_or_else(|broken| Err(broken.into()))?;
+    let mut file = catch_panic(|| write_copy(from, directory, bytes))??;
     io::Seek::rewind(&mut file)?;
     let bytes = file.metadata()?.len();
     Ok(LedgerFile { file, bytes })

@@ -15,8 +15,8 @@ mod tables;
 
 use super::changes::{Changes, Contents};
 use super::rows::{self, ReadRows, StoreError};
-use super::storage::{OpenError, Storage, StoredView, WriteError, closed};
-use ledger_file::{FILE_NAME, catch_panic, make_file, require_format};
+use super::storage::{CopyLedger, OpenError, Storage, WriteError, closed};
+use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
 use turn_ledger::Minute;
 
@@ -46,8 +46,7 @@ pub struct FileStorage {
 
 impl Storage for FileStorage {
     fn load(&mut self) -> Result<Contents, OpenError> {
-        catch_panic(|| self.read_or_begin())
-            .unwrap_or_else(|broken| Err(OpenError::damaged(&self.path, &broken)))
+        guard(&self.path, || self.read_or_begin())
     }
 
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
@@ -74,7 +73,7 @@ impl Storage for FileStorage {
         Ok(())
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         let transaction = self.database()?.begin_read()?;
         let (directory, bytes) = (self.path.parent().unwrap_or(&self.path).to_owned(), self.size()?);
         // The copy is made on the ledger's disk.
@@ -85,8 +84,7 @@ impl Storage for FileStorage {
 impl FileStorage {
     /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
-        catch_panic(|| Self::open_unguarded(directory)).unwrap_or_else(broken)
+        guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {

@@ -15,7 +15,7 @@ use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
 use crate::store::file::pruning::MINUTES_KEPT;
 use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError, replace_named};
-use crate::store::storage::{GROUP_MAX, OpenError, Storage, StoredView, WriteError};
+use crate::store::storage::{CopyLedger, GROUP_MAX, OpenError, Storage, WriteError};
 use turn_base::random;
 use turn_ledger::{Minute, Stored, Timestamp};
 
@@ -133,7 +133,7 @@ impl Storage for PostgresStorage {
         self.write_rows(false, |rows| ledger_rows::write(rows, last))
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         let database = Arc::clone(&self.database);
         Ok(Box::new(move || to_temporary_file(&database)))
     }

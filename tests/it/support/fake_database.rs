@@ -11,8 +11,8 @@ use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::takeovers::Takeovers;
 use turn_broker::store::rows::{FORMAT, StoreError};
+use turn_broker::store::storage::CopyLedger;
 use turn_broker::store::storage::OpenError;
-use turn_broker::store::storage::StoredView;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
 use turn_ledger::Timestamp;
 
@@ -244,7 +244,7 @@ impl Storage for FakeStorage {
         self.store(last, false)
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         Err(StoreError::Database(CutOff.into()))
     }
 }
