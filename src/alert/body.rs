@@ -4,11 +4,10 @@
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, AlertCost, Forecast, SpenderNow, TopSpender};
-use crate::amounts::Shown;
 use crate::config::PublicUrl;
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_ledger::SpenderKind;
+use turn_ledger::{ByteCount, SpenderKind};
 
 /// The body, the same for every attempt. Slack shows `text`, Discord shows `content`; both ignore unknown fields.
 pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
@@ -50,7 +49,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         "percentage": plain_number(budget.used.percent_of(budget.limit)),
         "overshootBoundGB": budget.overshoot_bound.gb_up(),
         // Null without a count.
-        "likelyOvershootGB": budget.likely_overshoot.map(Shown::gb_up),
+        "likelyOvershootGB": budget.likely_overshoot.map(ByteCount::gb_up),
         "resetDate": budget.reset,
         // Null in an alert that is not about the limit.
         "rate": rate,

@@ -9,7 +9,6 @@ use url::Url;
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
-use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
-use crate::amounts::Shown;
 use crate::config::Config;
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;

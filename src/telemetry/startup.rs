@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::amounts::Shown;
 use crate::bounds::{is_short, version};
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
