@@ -36,7 +36,7 @@ impl Storage for MemoryStorage {
         Ok(Contents::default())
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         let mut disk = self.disk();
         if disk.is_lost {
             return Err(Lost::Fenced.into());
@@ -47,17 +47,12 @@ impl Storage for MemoryStorage {
             );
         }
         disk.written.push(batch.books.head.now.as_secs());
+        disk.is_released = is_last;
         Ok(())
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
         self.disk().recovered += 1;
-        Ok(())
-    }
-
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write(last)?;
-        self.disk().is_released = true;
         Ok(())
     }
 

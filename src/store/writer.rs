@@ -273,10 +273,8 @@ impl<S: Storage> Writer<S> {
         if std::mem::replace(&mut self.has_failed, true) {
             storage.recover()?;
         }
-        match &self.unwritten {
-            Some(batch) if is_last => storage.release(batch)?,
-            Some(batch) => storage.write(batch)?,
-            None => {}
+        if let Some(batch) = &self.unwritten {
+            storage.write(batch, is_last)?;
         }
         (self.unwritten, self.has_failed) = (None, false);
         Ok(())

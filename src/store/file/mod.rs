@@ -49,7 +49,7 @@ impl Storage for FileStorage {
         guard(&self.path, || self.read_or_begin())
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         let now = batch.books.head.now;
         let is_pruned = self.pruned == Some(Minute::of(now));
         self.change(|transaction| {
@@ -57,6 +57,9 @@ impl Storage for FileStorage {
             if is_pruned { Ok(()) } else { pruning::forget_old(transaction, now).map(drop) }
         })?;
         self.pruned = Some(Minute::of(now));
+        if is_last {
+            self.database = None;
+        }
         Ok(())
     }
 
@@ -64,12 +67,6 @@ impl Storage for FileStorage {
         // The file is locked until it is closed.
         self.database = None;
         self.database = Some(files().open(&self.path).map_err(StoreError::from)?);
-        Ok(())
-    }
-
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write(last)?;
-        self.database = None;
         Ok(())
     }
 

@@ -100,9 +100,12 @@ impl Storage for PostgresStorage {
         Ok(contents)
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        self.write_rows(true, |rows| ledger_rows::write(rows, batch))
-            .inspect(|()| self.tidy(batch.books.head.now))
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
+        self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch))?;
+        if !is_last {
+            self.tidy(batch.books.head.now);
+        }
+        Ok(())
     }
 
     /// A leader whose session has broken opens another one at once, because half a second without one costs it the lead.
@@ -127,10 +130,6 @@ impl Storage for PostgresStorage {
                 }
             }
         })
-    }
-
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write_rows(false, |rows| ledger_rows::write(rows, last))
     }
 
     fn view(&self) -> Result<CopyLedger, StoreError> {
