@@ -83,14 +83,7 @@ impl Account {
             readings: ReadingHistory::default(),
             over_limit: vec![],
         };
-        Self {
-            guarded: Arc::new(Mutex::new(guarded)),
-            store,
-            lead,
-            clock,
-            metrics,
-            lists: KeptLists::default(),
-        }
+        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists: Mutex::default() }
     }
 
     /// Advances the books to now and reads them under the lock.

@@ -237,12 +237,8 @@ impl Parts<'_> {
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
-        let cli = self.config.meter.coturn_cli.as_ref()?;
-        Some(CoturnMeter {
-            cli: CoturnCli::new(cli),
-            account: Arc::clone(&self.account),
-            metrics: self.metrics(),
-        })
+        let cli = CoturnCli::new(self.config.meter.coturn_cli.as_ref()?);
+        Some(CoturnMeter { cli, account: Arc::clone(&self.account), metrics: self.metrics() })
     }
 
     /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.

@@ -12,7 +12,7 @@ use super::hints::{self, HintBody};
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
 use turn_base::schema::one_of;
-use turn_ledger::{BitRate, ByteCount, Snapshot, Timestamp};
+use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,6 +136,7 @@ pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
 /// The response for `snapshot`.
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
+    let PeriodCounts { issued, reported, .. } = snapshot.counts;
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
@@ -155,11 +156,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         bound_assumes: bound_assumes(&app.config, measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
-        grants: GrantsBody {
-            issued: snapshot.counts.issued,
-            live: snapshot.live_grants,
-            reported: snapshot.counts.reported,
-        },
+        grants: GrantsBody { issued, live: snapshot.live_grants, reported },
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         frozen: snapshot.frozen,

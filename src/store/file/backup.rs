@@ -11,7 +11,7 @@ use redb::{Builder, StorageError};
 
 use super::ledger_file::catch_panic;
 use super::tables;
-use crate::store::rows::{self, ReadRows, StoreError};
+use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile};
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
@@ -44,7 +44,7 @@ fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File
         let to = copy.begin_write()?;
         tables::make_all(&to)?;
         rows::copy(from, &mut &to)?;
-        tables::mark_copy(&to)?;
+        tables::put(&to, KEY_COPIED, &[])?;
         Ok(to.commit()?)
     };
     write()?;

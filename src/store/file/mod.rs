@@ -14,7 +14,7 @@ pub(super) mod pruning;
 mod tables;
 
 use super::changes::{Changes, Contents};
-use super::rows::{self, ReadRows, StoreError};
+use super::rows::{self, KEY_TOKEN_KEY, ReadRows, StoreError};
 use super::storage::{CopyLedger, OpenError, Storage, WriteError, closed};
 use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
@@ -105,7 +105,7 @@ impl FileStorage {
         let mut stored = self.read().map_err(|error| self.unusable(error))?;
         if stored.books.key.is_none() {
             let key = random::bytes()?;
-            self.change(|transaction| tables::put_token_key(transaction, &key))
+            self.change(|transaction| tables::put(transaction, KEY_TOKEN_KEY, &key))
                 .map_err(|error| self.unusable(error))?;
             stored.books.key = Some(key);
         }
