@@ -44,10 +44,6 @@ impl RenewalRight {
     pub fn spender(&self) -> Option<&Spender> {
         self.spender.as_deref()
     }
-
-    fn use_up(&self) {
-        self.is_used.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Drop for RenewalRight {
@@ -129,7 +125,7 @@ impl Reservation {
         };
         self.account.change(|books| books.note_written(&commit, written))?;
         if let Some(right) = renewal {
-            right.use_up();
+            right.is_used.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         let at_end = |Forecast { used, cost }: &Forecast| json!({ "usedBytes": used.get(), "cost": cost.to_string() });
         json!({ "currency": currency, "soFar": so_far.to_string(), "forecast": forecast.as_ref().map(at_end) })
     });
-    let spender = |spender: &TopSpender| {
+    let share = |spender: &TopSpender| {
         let percentage = plain_number(alert.share_of(spender));
         json!({ "key": spender.key, "bytes": spender.bytes.get(), "percentage": percentage })
     };
@@ -55,7 +55,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         "rate": rate,
         // What the spenders are; null if none is known.
         "spendersBy": alert.spending.by.map(SpenderKind::name),
-        "spenders": alert.spending.top.iter().map(spender).collect::<Vec<_>>(),
+        "spenders": alert.spending.top.iter().map(share).collect::<Vec<_>>(),
         // Who spends most of what flows now; null if nothing flows, or nobody is known.
         "spenderNow": now,
         // Null in an alert that is not about the limit.

@@ -286,10 +286,10 @@ impl Parts<'_> {
 
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
-        let key = |key: &TurnKeyConfig| {
+        let turn_key = |key: &TurnKeyConfig| {
             Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key), self.clock()))
         };
-        let keys = cloudflare.keys.iter().map(key).collect();
+        let keys = cloudflare.keys.iter().map(turn_key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
     }
 

@@ -146,8 +146,8 @@ impl FileStorage {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let found = || tables::format(&self.database()?.begin_read()?);
-        let found = found().map_err(|error| self.unusable(error))?;
+        let read_format = || tables::format(&self.database()?.begin_read()?);
+        let found = read_format().map_err(|error| self.unusable(error))?;
         require_format(&self.path, found)
     }
 
