@@ -53,7 +53,7 @@ impl Storage for FileStorage {
         let now = batch.books.head.now;
         let is_pruned = self.pruned == Some(Minute::of(now));
         self.change(|transaction| {
-            tables::write(transaction, batch)?;
+            rows::write(&mut &*transaction, batch)?;
             if is_pruned { Ok(()) } else { pruning::forget_old(transaction, now).map(drop) }
         })?;
         self.pruned = Some(Minute::of(now));

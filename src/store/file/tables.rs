@@ -4,7 +4,6 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinitio
 
 use turn_ledger::{Head, Timestamp};
 
-use crate::store::changes::Changes;
 use crate::store::rows::{
     self, FORMAT, KEY_FORMAT, KEY_HEAD, META, Meta, ReadRows, Replaced, StoreError, TABLES, Table, TakeRow,
     WriteRows,
@@ -45,11 +44,6 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, StoreError> {
         .iter()
         .filter(|table| **table != META)
         .try_fold(0, |rows, table| Ok(rows + transaction.open_table(in_file(*table))?.len()?))
-}
-
-/// Writes a batch.
-pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), StoreError> {
-    rows::write(&mut &*transaction, changes)
 }
 
 impl ReadRows for ReadTransaction {

@@ -35,7 +35,7 @@ impl MemoryFile {
         let Some(batch) = self.waiting.take() else { return };
         let now = batch.head.now;
         self.change(|transaction| {
-            tables::write(transaction, &batch.into())?;
+            rows::write(&mut &*transaction, &batch.into())?;
             pruning::forget_old(transaction, now).map(drop)
         });
     }
