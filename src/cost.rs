@@ -30,11 +30,6 @@ impl Money {
         ByteCount::from_whole((units * MICROS_PER_UNIT).round()).map(|micros| Self(micros.get()))
     }
 
-    /// The number of millionths.
-    pub const fn micros(self) -> u64 {
-        self.0
-    }
-
     /// Units with decimals, for display only.
     pub fn as_units(self) -> f64 {
         lossy(self.0) / MICROS_PER_UNIT
@@ -112,12 +107,12 @@ mod tests {
     fn an_amount_is_rounded_up() {
         assert_eq!(cost(price(0.05, 0), 1), "0.01");
         assert_eq!(cost(price(0.05, 0), GB + 1), "0.06");
-        assert_eq!(price(0.000_001, 0).of(ByteCount::new(1)).micros(), 1);
+        assert_eq!(price(0.000_001, 0).of(ByteCount::new(1)).0, 1);
     }
 
     #[test]
     fn the_largest_bill_is_capped_and_never_wraps() {
-        assert_eq!(price(1e6, 0).of(ByteCount::new(u64::MAX)).micros(), u64::MAX);
+        assert_eq!(price(1e6, 0).of(ByteCount::new(u64::MAX)).0, u64::MAX);
     }
 
     #[test]
@@ -125,7 +120,7 @@ mod tests {
         for units in [-0.01, f64::NAN, f64::INFINITY, 1e10] {
             assert_eq!(Money::from_units(units), None, "{units}");
         }
-        assert_eq!(Money::from_units(0.05).unwrap().micros(), 50_000);
+        assert_eq!(Money::from_units(0.05).unwrap().0, 50_000);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::path::Path;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
-use crate::amounts::Shown;
 use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;

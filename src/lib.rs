@@ -26,12 +26,11 @@
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
 //! | [`cost`] | what the billed bytes cost. Pure |
-//! | [`json`], [`amounts`], [`rate`] | numbers in JSON; how amounts are shown; the present rate |
+//! | [`json`], [`rate`] | numbers in JSON; the present rate |
 //! | [`bounds`] | times that are shorter in the tests with a browser |
 
 pub mod account;
 pub mod alert;
-pub mod amounts;
 pub mod app;
 pub mod auth;
 pub mod bounds;

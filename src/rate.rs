@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use turn_ledger::{BitRate, Books, ByteCount, Minute, Snapshot, Timestamp};
 
 /// How much of the past a rate is the average of.
-const WINDOW_MILLIS: i64 = 300_000;
+const WINDOW: Duration = Duration::from_secs(300);
 /// A rate is the average of at least this time.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,8 +48,8 @@ impl PresentRate {
 
 /// Bytes of the minutes before `until`, and the time in which they were used. It begins with the first minute that has some.
 fn used_before(books: &Books, until: Timestamp) -> (u64, Duration) {
-    let since = Timestamp::from_millis(until.as_millis().saturating_sub(WINDOW_MILLIS));
-    let mut minutes = (Minute::of(since).number()..Minute::from_end(until).number()).map(Minute::new);
+    let mut minutes =
+        (Minute::of(until.minus(WINDOW)).number()..Minute::from_end(until).number()).map(Minute::new);
     let is_used = |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
     let Some(first) = minutes.find(is_used) else { return (0, MINUTE) };
     let span = until.since(first.start());

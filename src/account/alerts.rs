@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, AlertRules, SourceStates};
+use crate::alert::rules::{AlertInput, SourceStates};
 use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::PresentRate;
@@ -77,9 +77,8 @@ impl Account {
 
     /// The latest alerts, newest first, and whether each one still waits for delivery.
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
-        let copies =
-            |rules: &AlertRules| rules.recent().map(|(alert, waits)| (alert.clone(), waits)).collect();
-        copies(self.guarded.lock().alerts.get())
+        let guarded = self.guarded.lock();
+        guarded.alerts.get().recent().map(|(alert, waits)| (alert.clone(), waits)).collect()
     }
 }
 

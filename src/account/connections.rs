@@ -1,7 +1,6 @@
 //! The account's interface for reports: connections are opened, report and are closed, with their metrics and the log line of each end.
 
 use super::Account;
-use crate::amounts::Shown;
 use turn_ledger::{
     Books, Caller, ClientKey, Closed, GrantId, Label, OpenError, Opened, Report, ReportError, Snapshot,
     Spender,

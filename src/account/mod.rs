@@ -10,7 +10,7 @@ use crate::alert::SpentGrant;
 use crate::alert::rules::AlertRules;
 use crate::lead::Lead;
 use crate::store::changes::{Changes, Contents};
-use crate::store::storage::StoredView;
+use crate::store::storage::CopyLedger;
 use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -83,14 +83,7 @@ impl Account {
             readings: ReadingHistory::default(),
             over_limit: vec![],
         };
-        Self {
-            guarded: Arc::new(Mutex::new(guarded)),
-            store,
-            lead,
-            clock,
-            metrics,
-            lists: KeptLists::default(),
-        }
+        Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists: Mutex::default() }
     }
 
     /// Advances the books to now and reads them under the lock.
@@ -271,12 +264,12 @@ impl Account {
                 books.finish();
             }
         });
-        let pending = if is_last { room.close(self.changes()) } else { room.commit(self.changes()) };
-        if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
+        let written = room.commit(self.changes(), is_last).wait().await;
+        if written == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
-    pub async fn stored_view(&self) -> Option<StoredView> {
+    pub async fn copy_of_ledger(&self) -> Option<CopyLedger> {
         let store = self.store.as_ref()?;
         self.with_all(|_| ());
         store.room()?.view(self.changes()).await

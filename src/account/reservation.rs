@@ -44,10 +44,6 @@ impl RenewalRight {
     pub fn spender(&self) -> Option<&Spender> {
         self.spender.as_deref()
     }
-
-    fn use_up(&self) {
-        self.is_used.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Drop for RenewalRight {
@@ -121,7 +117,7 @@ impl Reservation {
                 return Err(NotAdmitted::NotRecorded);
             };
             let commit = books.commit(hold, grant, username, requester)?;
-            Ok((commit, Some(room.commit(self.account.changes()))))
+            Ok((commit, Some(room.commit(self.account.changes(), false))))
         })?;
         let written = match pending {
             None => Written::Yes,
@@ -129,7 +125,7 @@ impl Reservation {
         };
         self.account.change(|books| books.note_written(&commit, written))?;
         if let Some(right) = renewal {
-            right.use_up();
+            right.is_used.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -4,11 +4,10 @@
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, AlertCost, Forecast, SpenderNow, TopSpender};
-use crate::amounts::Shown;
 use crate::config::PublicUrl;
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_ledger::SpenderKind;
+use turn_ledger::{ByteCount, SpenderKind};
 
 /// The body, the same for every attempt. Slack shows `text`, Discord shows `content`; both ignore unknown fields.
 pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
@@ -22,7 +21,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         let at_end = |Forecast { used, cost }: &Forecast| json!({ "usedBytes": used.get(), "cost": cost.to_string() });
         json!({ "currency": currency, "soFar": so_far.to_string(), "forecast": forecast.as_ref().map(at_end) })
     });
-    let spender = |spender: &TopSpender| {
+    let share = |spender: &TopSpender| {
         let percentage = plain_number(alert.share_of(spender));
         json!({ "key": spender.key, "bytes": spender.bytes.get(), "percentage": percentage })
     };
@@ -50,13 +49,13 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         "percentage": plain_number(budget.used.percent_of(budget.limit)),
         "overshootBoundGB": budget.overshoot_bound.gb_up(),
         // Null without a count.
-        "likelyOvershootGB": budget.likely_overshoot.map(Shown::gb_up),
+        "likelyOvershootGB": budget.likely_overshoot.map(ByteCount::gb_up),
         "resetDate": budget.reset,
         // Null in an alert that is not about the limit.
         "rate": rate,
         // What the spenders are; null if none is known.
         "spendersBy": alert.spending.by.map(SpenderKind::name),
-        "spenders": alert.spending.top.iter().map(spender).collect::<Vec<_>>(),
+        "spenders": alert.spending.top.iter().map(share).collect::<Vec<_>>(),
         // Who spends most of what flows now; null if nothing flows, or nobody is known.
         "spenderNow": now,
         // Null in an alert that is not about the limit.

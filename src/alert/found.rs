@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Fault, FoundFault};
-use crate::amounts::Shown;
 use turn_ledger::{
     BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, Disbelief, Excess, LackCause,
     REFERENCE_DIFFERENCE_TOLERATED, Snapshot,

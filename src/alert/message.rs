@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::rules::texts::minute;
 use super::size::{size, size_up};
 use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, SpentGrant, TopSpender};
-use crate::amounts::Shown;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, SpentGrant, found_in};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
-use turn_ledger::{ByteCount, IceSource, Period, Snapshot, Timestamp};
+use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
 
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
@@ -64,27 +64,15 @@ impl AlertInput {
         rate: PresentRate,
         percents: AlertPercents,
     ) -> Self {
-        let figures = snapshot.figures;
-        let is_down = sources.provider == Some(false);
+        let Snapshot { uncut_overshoot, likely_overshoot, figures, .. } = *snapshot;
+        let Figures { now, period, used, limit, .. } = figures;
+        let (overshoot_bound, reset) = (figures.overshoot_bound(), period.end);
+        let budget = BudgetFigures { used, limit, overshoot_bound, uncut_overshoot, likely_overshoot, reset };
         let mut faults = found_in(snapshot);
-        faults.extend(is_down.then(|| Fault::ProviderDown.found("")));
-        Self {
-            now: figures.now,
-            period: figures.period,
-            budget: BudgetFigures {
-                used: figures.used,
-                limit: figures.limit,
-                overshoot_bound: figures.overshoot_bound(),
-                uncut_overshoot: snapshot.uncut_overshoot,
-                likely_overshoot: snapshot.likely_overshoot,
-                reset: figures.period.end,
-            },
-            sources,
-            faults,
-            rate,
-            percents,
-            spent_grants: vec![],
+        if sources.provider == Some(false) {
+            faults.push(Fault::ProviderDown.found(""));
         }
+        Self { now, period, budget, sources, faults, rate, percents, spent_grants: vec![] }
     }
 
     fn has(&self, fault: Fault) -> bool {

@@ -1,6 +1,5 @@
 //! Sizes in the units of the dashboard: GB, or MB and kB where two decimals of a GB say nothing.
 
-use crate::amounts::Shown;
 use turn_ledger::ByteCount;
 
 /// From here on, two decimals of a GB are enough.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::amounts::Shown;
 use crate::cost::{Money, Price, forecast};
 use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums, Timestamp};
 

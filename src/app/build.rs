@@ -10,11 +10,10 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 
-use super::build_error::BuildError;
 use super::opening::setup;
 use super::process::Process;
 use super::relay::{self, RelayBroker};
-use super::{App, IN_FLIGHT_MAX, Shared};
+use super::{App, BrokerCore, BuildError, IN_FLIGHT_MAX};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
@@ -24,6 +23,7 @@ use crate::config::{AtLimit, CloudflareConfig, Config, HttpIceConfig, TurnKeyCon
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
+use crate::ice::http_ice::HttpIce;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::TurnKey;
@@ -87,7 +87,7 @@ pub fn build_leading(
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(relay_server.as_ref(), coturn_meter.as_ref()));
-    let shared = Arc::new(Shared {
+    let core = Arc::new(BrokerCore {
         process: Arc::clone(process),
         account: Arc::clone(&parts.account),
         auth: parts.auth(),
@@ -113,9 +113,9 @@ pub fn build_leading(
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
         lead,
         untrusted_proxies: UntrustedProxies::default(),
-        signaling: parts.signaling(Arc::clone(&shared))?,
-        sfu: parts.sfu(Arc::clone(&shared)),
-        shared,
+        signaling: parts.signaling(Arc::clone(&core))?,
+        sfu: parts.sfu(Arc::clone(&core)),
+        core,
         stun: parts.stun,
         server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
@@ -170,7 +170,7 @@ impl Parts<'_> {
         Arc::clone(&self.process.metrics)
     }
 
-    fn signaling(&self, broker: Arc<Shared>) -> Result<Arc<Signaling>, BuildError> {
+    fn signaling(&self, broker: Arc<BrokerCore>) -> Result<Arc<Signaling>, BuildError> {
         let service = turn_signaling_server::Service {
             broker,
             clock: self.clock(),
@@ -184,7 +184,7 @@ impl Parts<'_> {
         Ok(Arc::new(Signaling::new(protocols, self.key, service)?))
     }
 
-    fn sfu(&self, broker: Arc<Shared>) -> Option<Arc<SfuProxy>> {
+    fn sfu(&self, broker: Arc<BrokerCore>) -> Option<Arc<SfuProxy>> {
         let config = self.config.signaling.sfu.as_ref()?;
         let service = turn_sfu_proxy::Service {
             ttl: broker.call_ttl,
@@ -237,12 +237,8 @@ impl Parts<'_> {
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
-        let cli = self.config.meter.coturn_cli.as_ref()?;
-        Some(CoturnMeter {
-            cli: CoturnCli::new(cli),
-            account: Arc::clone(&self.account),
-            metrics: self.metrics(),
-        })
+        let cli = CoturnCli::new(self.config.meter.coturn_cli.as_ref()?);
+        Some(CoturnMeter { cli, account: Arc::clone(&self.account), metrics: self.metrics() })
     }
 
     /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.
@@ -258,12 +254,12 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         // coturn's sessions can be ended only over its command line.
         let coturn = coturn_meter.map(|_| IceSource::Coturn);
-        let relayed = relay.map(|_| IceSource::Relay);
+        let in_process = relay.map(|_| IceSource::Relay);
         Mint {
             enabled: ice.enabled,
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
-            cut_here: [coturn, relayed, Some(IceSource::Sfu)].into_iter().flatten().collect(),
+            cut_here: [coturn, in_process, Some(IceSource::Sfu)].into_iter().flatten().collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: GrantKey::new(self.key),
@@ -278,7 +274,7 @@ impl Parts<'_> {
                 provider.map(|provider| CredentialSource::Cloudflare(Arc::new(provider)))
             }
             IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
-            IceSource::Coturn => ice.coturn.as_ref().map(|coturn| CredentialSource::Coturn(coturn.server())),
+            IceSource::Coturn => ice.coturn.clone().map(CredentialSource::Coturn),
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
             IceSource::Stun => return Source::Stun,
@@ -290,18 +286,19 @@ impl Parts<'_> {
 
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
-        let key = |key: &TurnKeyConfig| {
+        let turn_key = |key: &TurnKeyConfig| {
             Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key), self.clock()))
         };
-        let keys = cloudflare.keys.iter().map(key).collect();
+        let keys = cloudflare.keys.iter().map(turn_key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
     }
 
     /// Another provider. Its clock is no reference for ours.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
-        let api = http.api(ProviderClient::without_clock(self.client.clone()));
-        let key = TurnKey::new(KeyName::DEFAULT, 1, MintingApi::Http(api), self.clock());
+        let client = ProviderClient::without_clock(self.client.clone());
+        let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
+        let key = TurnKey::new(KeyName::DEFAULT, 1, api, self.clock());
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
         let tail = self.config.budget.expiry_tail.unwrap_or(IceSource::Http.expiry_tail());
         let is_strict = self.config.budget.mode == BudgetMode::Strict;

@@ -1,6 +1,7 @@
 //! What the handlers and the background tasks share, as one value: [`App`]. [`build`] makes it once, from the
 //! configuration, a clock and the stored ledger.
 
+use std::error::Error;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -23,18 +24,16 @@ use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
 
 mod bearer;
+mod broker_core;
 mod build;
-mod build_error;
 mod opening;
 pub mod process;
 mod relay;
-mod shared;
 
 pub use bearer::BearerToken;
+pub use broker_core::BrokerCore;
 pub use build::{build, build_leading};
-pub use build_error::BuildError;
 pub use opening::{bound_assumes, settings_digest, setup};
-pub use shared::Shared;
 
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
@@ -47,10 +46,13 @@ pub const LONG_BYTES_MAX: usize = 32 << 20;
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
 const LONG_BODIES: Bounds = Bounds { client_max: LONG_BYTES_PER_CLIENT_MAX, all_max: LONG_BYTES_MAX };
 
+/// Why the service cannot be built from its settings.
+pub type BuildError = Box<dyn Error + Send + Sync>;
+
 /// What the handlers and the background tasks share.
 pub struct App {
     /// The parts that signaling and the SFU proxy use as well.
-    pub shared: Arc<Shared>,
+    pub core: Arc<BrokerCore>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,
     /// Checks what other replicas say of the requests that they forward. `None` without `DATABASE_URL`.
@@ -86,9 +88,9 @@ pub struct App {
 }
 
 impl Deref for App {
-    type Target = Shared;
+    type Target = BrokerCore;
 
-    fn deref(&self) -> &Shared {
-        &self.shared
+    fn deref(&self) -> &BrokerCore {
+        &self.core
     }
 }

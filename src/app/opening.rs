@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::{BudgetConfig, Config, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, Rates, Setup, SourceTerms,
@@ -15,38 +15,25 @@ use turn_ledger::{
 
 /// How to open the books.
 pub fn setup(config: &Config) -> Setup {
+    let BudgetConfig { limit, billing_day, mode, user_limit, grant_limit, .. } = config.budget;
+    let UsageConfig { heartbeat, billed, estimated_rate, client_addresses: addresses, .. } = config.usage;
+    let rates = Rates {
+        estimated: estimated_rate,
+        liability: config.budget.liability_rate,
+        promises_cap_claims: mode == BudgetMode::Strict,
+    };
+    let client = ClientTerms {
+        claims: config.usage.claims_per_client,
+        reserved_percent: config.budget.reserved_percent_per_client,
+    };
+    let spenders = SpenderTerms { user_limit, grant_limit, addresses, ..SpenderTerms::default() };
     Setup {
-        terms: Terms {
-            limit: config.budget.limit,
-            billing_day: config.budget.billing_day,
-            mode: config.budget.mode,
-            rates: Rates {
-                estimated: config.usage.estimated_rate,
-                liability: config.budget.liability_rate,
-                promises_cap_claims: config.budget.mode == BudgetMode::Strict,
-            },
-        },
+        terms: Terms { limit, billing_day, mode, rates },
         sources: source_terms(config),
         unseen: unseen_sources(config),
         server_limits: config.server_keys.limits.clone(),
-        rules: UsageRules {
-            heartbeat: config.usage.heartbeat,
-            billed: config.usage.billed,
-            estimated_rate: config.usage.estimated_rate,
-        },
-        bounds: Bounds {
-            client: ClientTerms {
-                claims: config.usage.claims_per_client,
-                reserved_percent: config.budget.reserved_percent_per_client,
-            },
-            spenders: SpenderTerms {
-                user_limit: config.budget.user_limit,
-                grant_limit: config.budget.grant_limit,
-                addresses: config.usage.client_addresses,
-                ..SpenderTerms::default()
-            },
-            ..Bounds::default()
-        },
+        rules: UsageRules { heartbeat, billed, estimated_rate },
+        bounds: Bounds { client, spenders, ..Bounds::default() },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
 }

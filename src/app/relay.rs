@@ -71,7 +71,8 @@ pub(super) fn open(
     broker: RelayBroker,
 ) -> Result<(Relay, RestServer), BuildError> {
     let (note, secret) = (note(Arc::clone(&broker.metrics)), broker.secret.clone());
-    let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note)?;
+    let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note);
+    let relay = relay.map_err(|why| format!("RELAY_LISTEN: {why}"))?;
     let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
     let url = url.expect("an address and a port form a turn: URL");
     Ok((relay, RestServer::new(vec![url], secret)))

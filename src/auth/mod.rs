@@ -39,16 +39,11 @@ impl Auth {
     /// Fetches nothing yet. `client` is for the issuer's keys.
     pub fn new(config: &AuthConfig, client: Client, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         signature::install();
+        let secret = config.secret.as_ref().map(ExposeSecret::expose_secret);
+        let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
         let keys = config.jwks_url.clone();
-        Self {
-            config: config.clone(),
-            secret: config
-                .secret
-                .as_ref()
-                .map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
-            keys: keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics))),
-            clock,
-        }
+        let keys = keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics)));
+        Self { config: config.clone(), secret, keys, clock }
     }
 
     /// Whether users have tokens. Without keys, only server keys sign in.

@@ -7,9 +7,7 @@ use reqwest::Method;
 
 use super::form::{form, is_plain, seconds};
 use super::settings::Settings;
-use crate::ice::http_ice::HttpIce;
-use turn_base::http_client::ProviderClient;
-use turn_base::web_url::WebhookUrl;
+use crate::ice::http_ice::ListRequest;
 
 /// The methods of known providers.
 const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::PUT];
@@ -19,12 +17,8 @@ const AUTHORIZATION_MAX: usize = 4_096;
 /// The request, and how long the credentials live. Its `Debug` form shows only method and host of the request.
 #[derive(Clone, Debug)]
 pub struct HttpIceConfig {
-    /// Where the list is. The whole URL is a secret, because that of some providers has a key. `HTTP_ICE_URL`.
-    pub url: WebhookUrl,
-    /// GET, POST or PUT. `HTTP_ICE_METHOD`; GET when unset.
-    pub method: Method,
-    /// The value of the header `Authorization`, marked as a secret. `HTTP_ICE_AUTHORIZATION`; none when unset.
-    pub authorization: Option<HeaderValue>,
+    /// The request.
+    pub request: ListRequest,
     /// How long a credential works at most, 60 s to 48 h. `HTTP_ICE_TTL_SECONDS`; `TURN_TTL_SECONDS` when unset.
     pub life: Option<Duration>,
 }
@@ -39,12 +33,7 @@ impl HttpIceConfig {
         let authorization =
             settings.secret("HTTP_ICE_AUTHORIZATION", form(AUTHORIZATION, parse_authorization));
         let life = settings.money().optional("HTTP_ICE_TTL_SECONDS", seconds(60..=172_800));
-        Some(Self { url: url?, method, authorization, life })
-    }
-
-    /// The client that makes the request.
-    pub fn api(&self, client: ProviderClient) -> HttpIce {
-        HttpIce::new(client, self.url.clone(), self.method.clone(), self.authorization.clone())
+        Some(Self { request: ListRequest { url: url?, method, authorization }, life })
     }
 }
 

@@ -4,7 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
 use super::form::{Formed, form, one_of, password, seconds, switch};
@@ -39,8 +38,9 @@ pub struct IceConfig {
     pub stun: Vec<IceUrl>,
     /// Cloudflare's TURN keys; `None` when no key is set.
     pub cloudflare: Option<CloudflareConfig>,
-    /// The operator's coturn; `None` when neither URLs nor secret are set.
-    pub coturn: Option<CoturnConfig>,
+    /// The operator's coturn with `use-auth-secret`; `None` when neither URLs nor secret are set. Its URLs: at most 64, none twice, none on
+    /// port 53, at least one `turn:` or `turns:`. `COTURN_URLS`. Its `static-auth-secret`: `COTURN_SECRET`.
+    pub coturn: Option<RestServer>,
     /// Any other provider; `None` when its URL is not set.
     pub http: Option<HttpIceConfig>,
     /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
@@ -59,15 +59,6 @@ pub struct CloudflareConfig {
     pub api_base: Url,
 }
 
-/// The operator's coturn with `use-auth-secret`.
-#[derive(Clone, Debug)]
-pub struct CoturnConfig {
-    /// Its URLs: at most 64, none twice, none on port 53, at least one `turn:` or `turns:`. `COTURN_URLS`.
-    pub urls: Vec<IceUrl>,
-    /// Its `static-auth-secret`. `COTURN_SECRET`.
-    pub secret: SecretString,
-}
-
 impl IceConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let choices = IceSource::NAMED.map(|source| (source.name(), source));
@@ -81,12 +72,12 @@ impl IceConfig {
             ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings),
-            coturn: CoturnConfig::read(settings),
+            coturn: read_coturn(settings),
             http: HttpIceConfig::read(settings),
             manual: read_manual(settings),
         };
         check_sources(settings, &ice.sources);
-        let left_out = ice.coturn.as_ref().map_or(0, |coturn| coturn.left_out(ice.urls));
+        let left_out = ice.coturn.as_ref().map_or(0, |coturn| left_out(coturn.urls(), ice.urls));
         if left_out > 0 {
             settings.warn(format!(
                 "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all if each is another server"
@@ -109,28 +100,21 @@ impl CloudflareConfig {
     }
 }
 
-impl CoturnConfig {
-    /// The server that accepts credentials with this secret.
-    pub fn server(&self) -> RestServer {
-        RestServer::new(self.urls.clone(), RestSecret::new(self.secret.clone()))
+fn read_coturn(settings: &mut Settings<'_>) -> Option<RestServer> {
+    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
+    let secret = settings.secret("COTURN_SECRET", password);
+    settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
+    let urls = urls?;
+    if !urls.iter().any(IceUrl::relays) {
+        settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
     }
+    Some(RestServer::new(urls, RestSecret::new(secret?)))
+}
 
-    /// How many of the URLs no response has.
-    fn left_out(&self, choice: UrlChoice) -> usize {
-        let all = IceServerList::of_turn(self.urls.clone(), String::new(), String::new());
-        self.urls.len() - all.choose(choice).urls().count()
-    }
-
-    fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
-        let secret = settings.secret("COTURN_SECRET", password);
-        settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
-        let urls = urls?;
-        if !urls.iter().any(IceUrl::relays) {
-            settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
-        }
-        Some(Self { urls, secret: secret? })
-    }
+/// How many of a server's URLs no response has.
+fn left_out(urls: &[IceUrl], choice: UrlChoice) -> usize {
+    let all = IceServerList::of_turn(urls.to_vec(), String::new(), String::new());
+    urls.len() - all.choose(choice).urls().count()
 }
 
 /// The settings of each source, and whether it may be named without them.

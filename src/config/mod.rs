@@ -36,7 +36,7 @@ pub use database_url::DatabaseUrl;
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
 pub use http_ice::HttpIceConfig;
-pub use ice::{CloudflareConfig, CoturnConfig, IceConfig, RelayConfig};
+pub use ice::{CloudflareConfig, IceConfig, RelayConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};

@@ -9,7 +9,6 @@ use url::Url;
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
-use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
@@ -44,8 +43,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
 /// The last hour in whole minutes, because Cloudflare counts by the minute.
 fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
     let until = Minute::of(now).start();
-    let from = until.as_millis().saturating_sub(i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX));
-    (Timestamp::from_millis(from), until)
+    (until.minus(SPAN), until)
 }
 
 /// Asks coturn for its sessions.

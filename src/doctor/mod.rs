@@ -219,7 +219,7 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     [
         mint.map(|mint| (&mint.api_base, "CLOUDFLARE_API_BASE")),
         analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE")),
-        http.map(|http| (http.url.expose(), "HTTP_ICE_URL")),
+        http.map(|http| (http.request.url.expose(), "HTTP_ICE_URL")),
     ]
     .into_iter()
     .flatten()

@@ -6,12 +6,11 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
-use crate::amounts::Shown;
-use crate::config::{Config, TurnKeyConfig};
+use crate::config::Config;
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
-use crate::ice::http_ice::Listed;
+use crate::ice::http_ice::{HttpIce, Listed};
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
@@ -34,24 +33,23 @@ pub(super) struct KeyClient {
 
 /// The clients of all providers.
 pub(super) fn providers(config: &Config, client: &Client) -> Vec<KeyClient> {
-    let http = config.ice.http.as_ref().map(|http| KeyClient {
-        subject: IceSource::Http.name().to_owned(),
-        api: MintingApi::Http(http.api(ProviderClient::without_clock(client.clone()))),
-    });
-    cloudflare(config, client).into_iter().chain(http).collect()
-}
-
-/// One for each TURN key at Cloudflare.
-fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
-    let Some(cloudflare) = &config.ice.cloudflare else { return Vec::new() };
-    let (is_only, client) = (cloudflare.keys.len() == 1, ProviderClient::without_clock(client.clone()));
-    let of = |key: &TurnKeyConfig| {
-        let source = IceSource::Cloudflare;
-        let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
-        let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
-        KeyClient { subject, api: MintingApi::Cloudflare(api) }
-    };
-    cloudflare.keys.iter().map(of).collect()
+    let client = ProviderClient::without_clock(client.clone());
+    let mut providers = Vec::new();
+    if let Some(cloudflare) = &config.ice.cloudflare {
+        for key in &cloudflare.keys {
+            let source = IceSource::Cloudflare;
+            let is_only = cloudflare.keys.len() == 1;
+            let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
+            let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
+            providers.push(KeyClient { subject, api: MintingApi::Cloudflare(api) });
+        }
+    }
+    if let Some(http) = &config.ice.http {
+        let subject = IceSource::Http.name().to_owned();
+        let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
+        providers.push(KeyClient { subject, api });
+    }
+    providers
 }
 
 /// A credential of a source, minted with the key if there is one.
@@ -76,7 +74,7 @@ pub(super) async fn credential(
         ),
         IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
             let seen = format!("computed from COTURN_SECRET; {}", cost(source, TTL, config));
-            (ok(seen), Some(coturn.server().credential(IDENTIFIER, clock.now().plus(TTL))))
+            (ok(seen), Some(coturn.credential(IDENTIFIER, clock.now().plus(TTL))))
         }),
         IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
             let what = if servers.relays() { "relays" } else { "has STUN only" };

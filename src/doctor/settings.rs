@@ -8,7 +8,6 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
-use crate::amounts::Shown;
 use crate::config::{Config, ConfigErrors, ServerKeyConfig};
 use crate::json::plain_number;
 use turn_base::http_client::{body, send};

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::schema::severity_schema;
 use crate::alert::Alert;
-use crate::amounts::Shown;
 use crate::json::plain_number;
 use turn_ledger::Timestamp;
 

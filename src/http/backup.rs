@@ -52,7 +52,7 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
-    let view = app.account.stored_view().await.ok_or_else(not_backed_up)?;
+    let view = app.account.copy_of_ledger().await.ok_or_else(not_backed_up)?;
     // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
     let copied = tokio::task::spawn_blocking(move || (view(), slot)).await;
     let (copy, slot) = copied.map_err(|_| ApiError::internal())?;

@@ -9,11 +9,10 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::hints::{self, HintBody};
-use crate::amounts::Shown;
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
 use turn_base::schema::one_of;
-use turn_ledger::{BitRate, Snapshot, Timestamp};
+use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,6 +136,7 @@ pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
 /// The response for `snapshot`.
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
+    let PeriodCounts { issued, reported, .. } = snapshot.counts;
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
@@ -152,15 +152,11 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         reserved_gb: figures.committed.minus(figures.used).gb_up(),
         sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
-        likely_overshoot_gb: snapshot.likely_overshoot.map(Shown::gb_up),
+        likely_overshoot_gb: snapshot.likely_overshoot.map(ByteCount::gb_up),
         bound_assumes: bound_assumes(&app.config, measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
-        grants: GrantsBody {
-            issued: snapshot.counts.issued,
-            live: snapshot.live_grants,
-            reported: snapshot.counts.reported,
-        },
+        grants: GrantsBody { issued, live: snapshot.live_grants, reported },
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         frozen: snapshot.frozen,

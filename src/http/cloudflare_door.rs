@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::credentials::answer;
 use super::refusals::too_many_of_server;
-use super::server_mint::{Recognised, ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
+use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
@@ -161,8 +161,7 @@ async fn mint<T: Serialize>(
     let asked = read_json::<CloudflareMintRequest>(request)
         .await
         .and_then(|asked| asked.checked(app.config.ice.ttl_max));
-    let recognised: Recognised = for_server(app, key, asked, &parts);
-    let mut response = answer(app, recognised, body).await;
+    let mut response = answer(app, for_server(app, key, asked, &parts), body).await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
     }

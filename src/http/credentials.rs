@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::mint_request::{MintQuery, recognise};
+use super::mint_request::{MintQuery, recognize};
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;
-use super::server_mint::Recognised;
+use super::server_mint::Recognized;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
@@ -121,20 +121,20 @@ pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
-    let Recognised { asked, spender, standing } = recognise(app, &request).await?;
-    let (asked, more) = match asked.and_then(|asked| Ok((asked, parse_query(request.uri.query())?))) {
-        Ok((asked, more)) => (Ok(asked), more),
+    let mut recognized = recognize(app, &request).await?;
+    Ok(match parse_query(request.uri.query()) {
+        Ok(more) => answer(app, recognized, |answer| body(answer, more)).await,
         Err(error) => {
-            return Ok(answer(app, Recognised { asked: Err(error), spender, standing }, |_| ()).await);
+            recognized.asked = recognized.asked.and(Err(error));
+            answer(app, recognized, |_| ()).await
         }
-    };
-    Ok(answer(app, Recognised { asked, spender, standing }, |answer| body(answer, more)).await)
+    })
 }
 
-/// The same for a request that is recognised.
+/// The same for a request that is recognized.
 pub(super) async fn answer<T: Serialize>(
     app: &App,
-    Recognised { asked, spender, standing }: Recognised,
+    Recognized { asked, spender, left }: Recognized,
     body: impl FnOnce(IceResponse) -> T,
 ) -> Response {
     let minted = match asked {
@@ -159,7 +159,7 @@ pub(super) async fn answer<T: Serialize>(
         Err(error) => error.into_response(),
     };
     response.extensions_mut().insert(spender);
-    standing.describe(response.headers_mut());
+    left.describe(response.headers_mut());
     response
 }
 

@@ -156,7 +156,7 @@ pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
 
 /// The body of our own error, or of the one for a bare error status that a layer returned.
 fn error_of(response: &mut Response) -> Option<ErrorBody> {
-    if is_verbatim(response) {
+    if response.extensions().get::<Verbatim>().is_some() {
         return None;
     }
     let status = response.status();
@@ -168,10 +168,6 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
 /// Whether a 401 means that a token is missing or wrong. `PeerJS` has 401 for what it never tells, P2PCF for a foreign origin.
 fn is_unauthorized(response: &Response) -> bool {
     response.extensions().get::<ErrorBody>().is_some_and(|error| error.code != "ORIGIN_NOT_ALLOWED")
-}
-
-fn is_verbatim(response: &Response) -> bool {
-    response.extensions().get::<Verbatim>().is_some()
 }
 
 /// Whether nothing was done, or no relay given, because the ledger is released. The replica that has forwarded the request sends it to the

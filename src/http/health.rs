@@ -105,11 +105,8 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::not_recorded());
     }
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
-    Ok(Json(ReadyBody {
-        status: "ready",
-        provider,
-        warning: app.lead.as_ref().and_then(|lead| lead.fault()),
-    }))
+    let warning = app.lead.as_ref().and_then(|lead| lead.fault());
+    Ok(Json(ReadyBody { status: "ready", provider, warning }))
 }
 
 /// Checks that this replica leads.

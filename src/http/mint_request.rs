@@ -17,12 +17,12 @@ use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints};
-use super::server_mint::{Recognised, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
+use super::server_mint::{Recognized, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::Allowance;
-use crate::mint::MintRequest;
+use crate::mint::{MintRequest, client_at};
 use turn_base::broker::Broker;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
@@ -72,7 +72,7 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
 /// Finds out what the request asks for, and takes it out of its allowance.
-pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
+pub(super) async fn recognize(app: &App, request: &Parts) -> Result<Recognized, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
@@ -96,19 +96,19 @@ pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, 
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
     };
-    let standing = app.rate_limit.take(kind, address, spender.user.as_ref());
+    let taken = app.rate_limit.take(kind, address, spender.user.as_ref());
     let spender = spender.known();
-    let asked = match standing {
+    let asked = match taken {
         Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
             let ttl = accepted_life(ttl, app.config.ice.ttl_max)?;
             let region = accepted_region(app, region)?;
             let trace = request.extensions.get().copied();
-            let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, region)?;
-            Ok(MintRequest { renewal, trace, ..of_client })
+            let request = MintRequest::new(app.clock.now(), client_at(address, spender.clone()), ttl)?;
+            Ok(MintRequest { key: region, renewal, trace, ..request })
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };
-    Ok(Recognised { asked, spender, standing: standing.unwrap_or_else(|over| over) })
+    Ok(Recognized { asked, spender, left: taken.unwrap_or_else(|over| over) })
 }
 
 async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {

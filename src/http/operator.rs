@@ -260,10 +260,9 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
     if to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(ApiError::invalid(format!("Set `step` to {STEPS}.")));
     }
-    let past = |(period, used): (Period, ByteCount)| PastPeriod {
-        start: period.start,
-        end: period.end,
-        used_bytes: used.get(),
+    let past = |(Period { start, end }, used): (Period, ByteCount)| {
+        let used_bytes = used.get();
+        PastPeriod { start, end, used_bytes }
     };
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
     let readings = app.account.readings(first, to, every);

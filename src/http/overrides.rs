@@ -13,7 +13,6 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bandwidth_status::{StatusBody, status};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
-use crate::amounts::Shown;
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::Revocation;

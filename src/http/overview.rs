@@ -12,7 +12,6 @@ use super::AppState;
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
 use crate::alert::{AlertCost, Forecast};
-use crate::amounts::Shown;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;

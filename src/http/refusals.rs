@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Number;
 
-use crate::amounts::Shown;
 use crate::auth::Fault;
 use crate::json::plain_number;
 use turn_base::broker::Unverified;

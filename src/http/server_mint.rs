@@ -12,7 +12,7 @@ use super::operator::wrong_token;
 use super::refusals::too_many_of_server;
 use crate::app::{App, BearerToken};
 use crate::auth::server_keys::ServerKey;
-use crate::limit::Standing;
+use crate::limit::RateLeft;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
@@ -20,7 +20,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
-use turn_ledger::{KeyName, Label, Spender, User};
+use turn_ledger::{KeyName, Label, Requester, Spender, User};
 
 /// The paths of the formats with a key in the query, or in a form that is read as one.
 const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
@@ -69,13 +69,13 @@ pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
 }
 
 /// A request for a credential, once it is known who asks.
-pub(super) struct Recognised {
+pub(super) struct Recognized {
     /// What the mint is asked for, or why it is not asked.
     pub(super) asked: Result<MintRequest, ApiError>,
     /// Who would spend it, as far as known.
     pub(super) spender: Option<Arc<Spender>>,
     /// What the rate limit has left.
-    pub(super) standing: Standing,
+    pub(super) left: RateLeft,
 }
 
 /// What a server asks for.
@@ -109,8 +109,8 @@ pub(super) fn for_server(
     key: &ServerKey,
     asked: Result<ServerMint, ApiError>,
     request: &Parts,
-) -> Recognised {
-    let standing = app.rate_limit.take_of_server(key.index);
+) -> Recognized {
+    let taken = app.rate_limit.take_of_server(key.index);
     let named = asked.as_ref().ok();
     let spender = Spender {
         user: named.and_then(|asked| asked.user.clone()),
@@ -119,13 +119,14 @@ pub(super) fn for_server(
         server: Some(key.name.clone()),
         ..Spender::default()
     };
-    let asked = match standing {
+    let asked = match taken {
         Ok(_) => asked.and_then(|ServerMint { ttl, region, .. }| {
             let trace = request.extensions.get().copied();
-            let of_server = MintRequest::of_server(app.clock.now(), spender.clone(), ttl, region)?;
-            Ok(MintRequest { trace, ..of_server })
+            // It is vouched for, so no allowance of an address applies.
+            let requester = Requester { spender: spender.clone().known(), ..Requester::default() };
+            Ok(MintRequest { key: region, trace, ..MintRequest::new(app.clock.now(), requester, ttl)? })
         }),
         Err(over) => Err(too_many_of_server(over.reset)),
     };
-    Recognised { asked, spender: Some(Arc::new(spender)), standing: standing.unwrap_or_else(|over| over) }
+    Recognized { asked, spender: Some(Arc::new(spender)), left: taken.unwrap_or_else(|over| over) }
 }

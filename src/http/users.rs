@@ -84,32 +84,17 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
-    let user_name = user.as_str();
-    tracing::warn!(
-        user = user_name,
-        revoked,
-        ended,
-        left,
-        cut,
-        "the operator has revoked a user's credentials"
-    );
-    recorded?;
     let is_blocked = app.account.read(|books| books.is_blocked(&user));
-    let revoked_ones = revocation_message(user_name, revoked, &ends);
+    let user = user.as_str().to_owned();
+    tracing::warn!(user, revoked, ended, left, cut, "the operator has revoked a user's credentials");
+    recorded?;
+    let revoked_ones = revocation_message(&user, revoked, &ends);
     let message = if is_blocked {
-        blocked_message(user_name, &revoked_ones, app.auth.as_ref())
+        blocked_message(&user, &revoked_ones, app.auth.as_ref())
     } else {
-        format!("{revoked_ones} {user_name} can get new ones: block {user_name} to refuse them.")
+        format!("{revoked_ones} {user} can get new ones: block {user} to refuse them.")
     };
-    Ok(Json(UserRevocationBody {
-        user: user_name.to_owned(),
-        revoked,
-        ended,
-        left,
-        cut,
-        calls_until,
-        message,
-    }))
+    Ok(Json(UserRevocationBody { user, revoked, ended, left, cut, calls_until, message }))
 }
 
 fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {

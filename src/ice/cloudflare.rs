@@ -192,7 +192,7 @@ mod tests {
             let Ok(servers) = parse(body.as_bytes()) else { return Ok(()) };
             prop_assert!(servers.relays());
             let mut seen = vec![];
-            for server in servers.as_slice() {
+            for server in &servers.0 {
                 let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
                 for url in &server.urls {
                     prop_assert!(!url.is_blocked_by_browsers() && !seen.contains(url), "{}", url.as_str());

@@ -1,7 +1,6 @@
 //! The client of any other provider: one HTTP request, whose response has a list of ICE servers. Nothing of it is assumed but the list. A
 //! credential lives as long as the provider says, or as the setting says if it says nothing.
 
-use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
@@ -16,14 +15,24 @@ use turn_base::web_url::WebhookUrl;
 /// The longest life that a provider may state. No promise covers a longer one.
 const LIFE_MAX: Duration = Duration::from_secs(172_800);
 
-/// The request.
-#[derive(Clone)]
+/// The request for a list. Its `Debug` form shows only method and host.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// Where the list is. The whole URL is a secret, because that of some providers has a key. `HTTP_ICE_URL`.
+    pub url: WebhookUrl,
+    /// GET, POST or PUT. `HTTP_ICE_METHOD`; GET when unset.
+    pub method: Method,
+    /// The value of the header `Authorization`, marked as a secret. `HTTP_ICE_AUTHORIZATION`; none when unset.
+    pub authorization: Option<HeaderValue>,
+}
+
+/// The client of a provider.
+#[derive(Debug)]
 pub struct HttpIce {
-    client: ProviderClient,
-    url: WebhookUrl,
-    method: Method,
-    /// Marked as a secret, so that `Debug` does not show it.
-    authorization: Option<HeaderValue>,
+    /// Sends the request.
+    pub client: ProviderClient,
+    /// What the provider is asked.
+    pub request: ListRequest,
 }
 
 /// What a provider has answered.
@@ -36,22 +45,14 @@ pub struct Listed {
 }
 
 impl HttpIce {
-    /// `authorization`: the value of the header.
-    pub fn new(
-        client: ProviderClient,
-        url: WebhookUrl,
-        method: Method,
-        authorization: Option<HeaderValue>,
-    ) -> Self {
-        Self { client, url, method, authorization }
-    }
-
     /// Asks for a list, in one attempt.
     pub(super) async fn mint(&self) -> Result<Listed, CallError> {
-        parse(&call::read(self.client.send(self.request()).await?).await?)
+        parse(&call::read(self.client.send(self.request.build()).await?).await?)
     }
+}
 
-    fn request(&self) -> Request {
+impl ListRequest {
+    fn build(&self) -> Request {
         let mut request = Request::new(self.method.clone(), self.url.expose().clone());
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -63,12 +64,6 @@ impl HttpIce {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         request
-    }
-}
-
-impl fmt::Debug for HttpIce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpIce({} {:?})", self.method, self.url)
     }
 }
 
@@ -263,9 +258,12 @@ mod tests {
         let mut authorization = HeaderValue::from_static("Basic hush");
         authorization.set_sensitive(true);
         let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
-        let api = HttpIce::new(client, url, Method::POST, Some(authorization));
-        assert_eq!(format!("{api:?}"), "HttpIce(POST https://a.example/[redacted])");
-        let request = api.request();
+        let request = ListRequest { url, method: Method::POST, authorization: Some(authorization) };
+        let api = HttpIce { client, request };
+        let shown = format!("{api:?}");
+        assert!(shown.contains("POST") && shown.contains("https://a.example/[redacted]"), "{shown}");
+        assert!(!shown.contains("hush"), "{shown}");
+        let request = api.request.build();
         assert_eq!(request.headers()[AUTHORIZATION], "Basic hush");
         assert_eq!(request.headers()[CONTENT_LENGTH], "0");
         assert!(!format!("{:?}", request.headers()).contains("hush"));

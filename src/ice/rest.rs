@@ -45,6 +45,11 @@ impl RestServer {
         Self { urls, secret }
     }
 
+    /// Its URLs.
+    pub fn urls(&self) -> &[IceUrl] {
+        &self.urls
+    }
+
     /// One entry with a credential for `user`. New allocations are accepted until `expires_at`, truncated to the second.
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         let username = format!("{}:{user}", expires_at.as_secs());

@@ -61,7 +61,7 @@ pub struct IceServer {
 /// A valid list of servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct IceServerList(Vec<IceServer>);
+pub struct IceServerList(pub(super) Vec<IceServer>);
 
 /// What was expected of a list of servers. The text never repeats the list, because it has passwords.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,11 +194,6 @@ impl IceServerList {
             !server.urls.is_empty()
         });
         self
-    }
-
-    /// The entries.
-    pub fn as_slice(&self) -> &[IceServer] {
-        &self.0
     }
 }
 

@@ -68,15 +68,11 @@ impl IceUrl {
             "turns" => (true, 5349),
             _ => return Err(IceUrlError::Scheme),
         };
-        let (authority, query) = match rest.split_once('?') {
-            Some((authority, query)) => (authority, Some(query)),
-            None => (rest, None),
-        };
-        match query {
-            None => {}
-            Some("transport=udp" | "transport=tcp") if relays => {}
+        let authority = match rest.split_once('?') {
+            None => rest,
+            Some((authority, "transport=udp" | "transport=tcp")) if relays => authority,
             Some(_) => return Err(IceUrlError::Query),
-        }
+        };
         let port = parse_authority(authority)?.unwrap_or(default_port);
         Ok(Self { text: format!("{scheme}:{rest}"), relays, port })
     }

@@ -15,8 +15,8 @@ use crate::store::changes::{Changes, Contents};
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
 use crate::store::rows::{FORMAT, StoreError};
+use crate::store::storage::CopyLedger;
 use crate::store::storage::OpenError;
-use crate::store::storage::StoredView;
 use crate::store::storage::{Storage, WriteError};
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
@@ -227,25 +227,18 @@ struct Leased<S> {
     metrics: Arc<Metrics>,
 }
 
-impl<S: Storage> Leased<S> {
-    fn timed(&mut self, write: impl FnOnce(&mut S) -> Result<(), WriteError>) -> Result<(), WriteError> {
-        let (began, started) = (self.clock.since_boot(), self.clock.instant());
-        write(&mut self.storage)?;
-        self.lead.lease.renew(began);
-        self.metrics
-            .ledger_write_seconds
-            .observe(self.clock.instant().saturating_duration_since(started).as_secs_f64());
-        Ok(())
-    }
-}
-
 impl<S: Storage> Storage for Leased<S> {
     fn load(&mut self) -> Result<Contents, OpenError> {
         self.storage.load()
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        self.timed(|storage| storage.write(batch))
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
+        let (began, started) = (self.clock.since_boot(), self.clock.instant());
+        self.storage.write(batch, is_last)?;
+        self.lead.lease.renew(began);
+        let took = self.clock.instant().saturating_duration_since(started);
+        self.metrics.ledger_write_seconds.observe(took.as_secs_f64());
+        Ok(())
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
@@ -256,11 +249,7 @@ impl<S: Storage> Storage for Leased<S> {
         self.storage.wait(requests, group)
     }
 
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.timed(|storage| storage.release(last))
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         self.storage.view()
     }
 }

@@ -50,13 +50,15 @@ impl Lead {
 
     /// Takes a fault. A new one is logged.
     pub fn set_fault(&self, fault: Option<String>) {
-        replace(&mut self.fault.write(), fault, |fault| tracing::error!("{fault}"));
+        set_and_log(&mut self.fault.write(), fault, |fault| tracing::error!("{fault}"));
     }
 }
 
 /// Sets a warning or a fault. Passes a text that is new to `log`.
-pub fn replace(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
-    if let Some(text) = new.as_ref().filter(|_| *current != new) {
+pub fn set_and_log(current: &mut Option<String>, new: Option<String>, log: impl FnOnce(&str)) {
+    if let Some(text) = &new
+        && *current != new
+    {
         log(text);
     }
     *current = new;

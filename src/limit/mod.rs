@@ -106,7 +106,7 @@ impl KeyExtractor for KeyOfRequest {
 
 /// What an allowance has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLeft {
     /// The size of a burst.
     pub limit: u32,
     /// Requests that would be accepted now.
@@ -115,7 +115,7 @@ pub struct Standing {
     pub reset: Duration,
 }
 
-impl Standing {
+impl RateLeft {
     /// Adds the headers of the IETF draft to a response.
     pub fn describe(self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, HeaderValue::from(self.limit));
@@ -155,7 +155,7 @@ impl RateLimit {
     /// Takes one out of each allowance that applies: that of the user, of the client and of the /48 around it. Returns what the first
     /// of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use up the
     /// allowance of its neighbours.
-    pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<Standing, Standing> {
+    pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<RateLeft, RateLeft> {
         let now = self.clock.since_boot();
         let limits = match kind {
             Allowance::Mint => &self.mints,
@@ -186,7 +186,7 @@ impl RateLimit {
     }
 
     /// Takes one out of the allowance of the server key at this place. No address has a part in it.
-    pub fn take_of_server(&self, place: usize) -> Result<Standing, Standing> {
+    pub fn take_of_server(&self, place: usize) -> Result<RateLeft, RateLeft> {
         self.server_keys.take(Key(u64::try_from(place).unwrap_or(u64::MAX))).inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })
@@ -256,18 +256,18 @@ impl Limit {
         Ok(Self { requests, window, governor })
     }
 
-    fn take(&self, key: Key) -> Result<Standing, Standing> {
+    fn take(&self, key: Key) -> Result<RateLeft, RateLeft> {
         let limit = self.requests.get();
         match self.governor.limiter().check_key(&key) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let reset = self.window / limit * limit.saturating_sub(remaining);
-                Ok(Standing { limit, remaining, reset })
+                Ok(RateLeft { limit, remaining, reset })
             }
             Err(over) => {
                 // Whole seconds, and never less than the wait.
                 let wait = over.wait_time_from(DefaultClock::default().now());
-                Err(Standing { limit, remaining: 0, reset: Duration::from_secs(wait.as_secs() + 1) })
+                Err(RateLeft { limit, remaining: 0, reset: Duration::from_secs(wait.as_secs() + 1) })
             }
         }
     }

@@ -64,7 +64,7 @@ impl<E: Electorate> Replica<E> {
         let door = Door::open(listener, routes, &process, true, &shutdown.soft);
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let won = tokio::select! {
-            won = campaign.run(|outlook| follow(&standby, outlook)) => won.map_err(|error| BuildError::Database(error.to_string()))?,
+            won = campaign.run(|outlook| follow(&standby, outlook)) => won.map_err(|error| error.to_string())?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
         let Won { lead, store, contents } = won;
@@ -100,8 +100,8 @@ fn follow(standby: &Standby, outlook: Option<Outlook<'_>>) {
         // A leader that cannot be seen may be well.
         return standby.forwarder.set_silent(false);
     };
-    lead::replace(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
-    lead::replace(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
+    lead::set_and_log(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
+    lead::set_and_log(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
     let leader = leader.zip(key.map(ForwardKey::derived_from));
     standby.forwarder.set_silent(is_silent);
     standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));

@@ -31,7 +31,7 @@ pub mod token;
 pub use answer::{DegradedReason, IceResponse, IssuedCredential};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
-use provider::{Filled, Provider, ProviderFailure, Unavailable};
+use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll};
 use token::GrantKey;
 
@@ -60,33 +60,20 @@ pub struct MintRequest {
 }
 
 impl MintRequest {
-    /// A request of the client at this address, with an id for its grant.
-    pub fn new(
-        now: Timestamp,
-        address: IpAddr,
-        spender: Option<Arc<Spender>>,
-        ttl: Duration,
-        key: Option<KeyName>,
-    ) -> Result<Self, NoRandomness> {
-        let client = Some(ClientKey::of(address));
-        let address = match address {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        };
-        let requester = Requester { client, address, spender, ..Requester::default() };
-        Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
+    /// A request for a credential of any key, with an id for its grant.
+    pub fn new(now: Timestamp, requester: Requester, ttl: Duration) -> Result<Self, NoRandomness> {
+        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None, trace: None })
     }
+}
 
-    /// A request of a server, for one of its users. It is vouched for, so no allowance of an address applies.
-    pub fn of_server(
-        now: Timestamp,
-        spender: Spender,
-        ttl: Duration,
-        key: Option<KeyName>,
-    ) -> Result<Self, NoRandomness> {
-        let requester = Requester { spender: spender.known(), ..Requester::default() };
-        Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
-    }
+/// The client at this address, which asks for itself.
+pub fn client_at(address: IpAddr, spender: Option<Arc<Spender>>) -> Requester {
+    let client = Some(ClientKey::of(address));
+    let address = match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    };
+    Requester { client, address, spender, ..Requester::default() }
 }
 
 /// An id for a grant.
@@ -162,15 +149,17 @@ impl Mint {
                 continue;
             }
             match self.try_source(credentials, request).await {
-                Ok(mut minted) => {
+                Ok(Some(mut minted)) => {
                     minted.degraded = reason;
                     return Ok(IceResponse::Minted(Box::new(minted)));
                 }
-                Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
-                Err(Skipped::Refused(NotAdmitted::Stopped)) => {
+                Ok(None) | Err(NotAdmitted::Uncut) => {
+                    reason = reason.or(Some(DegradedReason::ProviderUnavailable));
+                }
+                Err(NotAdmitted::Stopped) => {
                     return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
                 }
-                Err(Skipped::Refused(why)) => {
+                Err(why) => {
                     if why == NotAdmitted::UserBlocked || self.limit_action == LimitAction::Refuse {
                         return Err(why);
                     }
@@ -198,15 +187,9 @@ impl Mint {
         }
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
-        let Ok(grant) = new_id(self.account.read(Books::now)) else { return };
-        let request = MintRequest {
-            ttl,
-            grant,
-            requester: row.requester(),
-            key: None,
-            renewal: Some(Arc::new(right)),
-            trace: None,
-        };
+        let now = self.account.read(Books::now);
+        let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
+        let request = MintRequest { renewal: Some(Arc::new(right)), ..request };
         // If it is refused, the right is given back, and the next check tries again.
         let _ = self.try_source(credentials, &request).await;
     }
@@ -301,16 +284,16 @@ impl Mint {
         })
     }
 
-    /// Reserve, mint, commit. A reservation that is dropped before the commit is released.
+    /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is open.
     async fn try_source(
         &self,
         credentials: &CredentialSource,
         request: &MintRequest,
-    ) -> Result<IssuedCredential, Skipped> {
+    ) -> Result<Option<IssuedCredential>, NotAdmitted> {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
             // A credential that cannot be recorded must not be handed out.
-            return Err(Skipped::Refused(NotAdmitted::NotRecorded));
+            return Err(NotAdmitted::NotRecorded);
         }
         let renewal = request.renewal.as_deref();
         let requester = Requester { renews: renewal.map(RenewalRight::grant), ..request.requester.clone() };
@@ -318,8 +301,7 @@ impl Mint {
         let reservation = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;
-        let Minted { ice_servers, grant, key, life, works_for } =
-            minted.map_err(|Unavailable| Skipped::Unavailable)?;
+        let Ok(Minted { ice_servers, grant, key, life, works_for }) = minted else { return Ok(None) };
         let reservation = reservation.lasting(source, works_for)?;
         let ice_servers = ice_servers.choose(self.urls);
         let at = reservation.at();
@@ -327,7 +309,7 @@ impl Mint {
         reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
-        Ok(IssuedCredential {
+        Ok(Some(IssuedCredential {
             ice_servers,
             source,
             ttl: life,
@@ -337,7 +319,7 @@ impl Mint {
             grant,
             token,
             degraded: None,
-        })
+        }))
     }
 }
 
@@ -347,19 +329,6 @@ fn pause_after(filled: Filled) -> Duration {
         Filled { minted: 1.., failed: 0 } => Duration::ZERO,
         Filled { minted: 0, failed: 1.. } => FILL_PAUSE,
         _ => FILL_INTERVAL,
-    }
-}
-
-/// Why a source issued no credential.
-enum Skipped {
-    /// The source failed, or its breaker is open.
-    Unavailable,
-    Refused(NotAdmitted),
-}
-
-impl From<NotAdmitted> for Skipped {
-    fn from(why: NotAdmitted) -> Self {
-        if why == NotAdmitted::Uncut { Self::Unavailable } else { Self::Refused(why) }
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::amounts::Shown;
 use turn_ledger::ByteCount;
 
 /// A field as [visible] text; `None` if it is missing or null. `path`: a JSON pointer.

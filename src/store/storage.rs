@@ -19,8 +19,9 @@ pub(super) const GROUP_MAX: usize = 512;
 pub trait Storage: Sized + Send + 'static {
     /// Reads everything that is stored, and the key that signs grant tokens.
     fn load(&mut self) -> Result<Contents, OpenError>;
-    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
+    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. If this `is_last`, it gives the
+    /// ledger up.
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;
     /// Makes it usable again after a failed write. By default the next write does that.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
@@ -29,15 +30,13 @@ pub trait Storage: Sized + Send + 'static {
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         requests.blocking_recv_many(group, GROUP_MAX)
     }
-    /// Writes the last batch, and gives the ledger up.
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
     /// A view of what is stored, which later writes do not change.
-    fn view(&self) -> Result<StoredView, StoreError>;
+    fn view(&self) -> Result<CopyLedger, StoreError>;
 }
 
 /// What was stored at one moment. Later writes do not change it. Called, it copies that into a new file, which takes about as long as
 /// reading the ledger at a start.
-pub type StoredView = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
+pub type CopyLedger = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
 
 /// A complete ledger file that has no name.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
 use super::rows::StoreError;
-use super::storage::{Lost, OpenError, Storage, StoredView, WriteError};
+use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
 #[derive(Clone, Default)]
@@ -36,7 +36,7 @@ impl Storage for MemoryStorage {
         Ok(Contents::default())
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         let mut disk = self.disk();
         if disk.is_lost {
             return Err(Lost::Fenced.into());
@@ -47,6 +47,7 @@ impl Storage for MemoryStorage {
             );
         }
         disk.written.push(batch.books.head.now.as_secs());
+        disk.is_released = is_last;
         Ok(())
     }
 
@@ -55,13 +56,7 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write(last)?;
-        self.disk().is_released = true;
-        Ok(())
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
     }
 }

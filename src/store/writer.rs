@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 
 use super::changes::{Changes, Contents};
-use super::storage::{Lost, OpenError, Storage, StoredView, WriteError, closed};
+use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError, closed};
 use turn_ledger::Written;
 
 /// The longest time that a change other than a grant waits to be written.
@@ -51,7 +51,7 @@ struct WriteRequest {
     source: Option<Arc<dyn ChangeSource>>,
     done: Option<oneshot::Sender<bool>>,
     /// Receives a view of the ledger that contains these changes.
-    view: Option<oneshot::Sender<StoredView>>,
+    view: Option<oneshot::Sender<CopyLedger>>,
     /// Whether to close the file after this write. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
@@ -137,19 +137,16 @@ impl QueueSlot<'_> {
         self.permit.send(WriteRequest { source: Some(source), ..WriteRequest::default() });
     }
 
-    /// Asks for a write; the caller waits for the result.
-    pub fn commit(self, source: Arc<dyn ChangeSource>) -> Pending {
-        self.send_and_notify(source, false)
-    }
-
-    /// Asks for the last write. The writer closes the ledger after it and ends.
-    pub fn close(self, source: Arc<dyn ChangeSource>) -> Pending {
-        self.send_and_notify(source, true)
+    /// Asks for a write; the caller waits for the result. If this `is_last`, the writer closes the ledger after it and ends.
+    pub fn commit(self, source: Arc<dyn ChangeSource>, is_last: bool) -> Pending {
+        let (notify, done) = oneshot::channel();
+        self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last, view: None });
+        Pending { done, disk: Arc::clone(self.disk) }
     }
 
     /// Asks for a write. Returns a view of the ledger that contains it; `None` if it cannot be written within
     /// [`COMMIT_TIMEOUT`].
-    pub async fn view(self, source: Arc<dyn ChangeSource>) -> Option<StoredView> {
+    pub async fn view(self, source: Arc<dyn ChangeSource>) -> Option<CopyLedger> {
         let (notify, view) = oneshot::channel();
         self.permit.send(WriteRequest {
             source: Some(source),
@@ -157,12 +154,6 @@ impl QueueSlot<'_> {
             ..WriteRequest::default()
         });
         tokio::time::timeout(COMMIT_TIMEOUT, view).await.ok()?.ok()
-    }
-
-    fn send_and_notify(self, source: Arc<dyn ChangeSource>, is_last: bool) -> Pending {
-        let (notify, done) = oneshot::channel();
-        self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last, view: None });
-        Pending { done, disk: Arc::clone(self.disk) }
     }
 }
 
@@ -266,7 +257,7 @@ impl<S: Storage> Writer<S> {
     }
 
     /// A caller without a view gets none.
-    fn open_views(&self, waiting: Vec<oneshot::Sender<StoredView>>) {
+    fn open_views(&self, waiting: Vec<oneshot::Sender<CopyLedger>>) {
         let Some(storage) = &self.storage else { return };
         for waiting in waiting {
             match storage.view() {
@@ -282,10 +273,8 @@ impl<S: Storage> Writer<S> {
         if std::mem::replace(&mut self.has_failed, true) {
             storage.recover()?;
         }
-        match &self.unwritten {
-            Some(batch) if is_last => storage.release(batch)?,
-            Some(batch) => storage.write(batch)?,
-            None => {}
+        if let Some(batch) = &self.unwritten {
+            storage.write(batch, is_last)?;
         }
         (self.unwritten, self.has_failed) = (None, false);
         Ok(())

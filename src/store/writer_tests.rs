@@ -29,7 +29,7 @@ fn store() -> (Store, Receiver<WriteRequest>, Writer<MemoryStorage>, MemoryStora
 #[tokio::test]
 async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
     let (store, mut requests, mut writer, _) = store();
-    let pending = store.room().unwrap().commit(books());
+    let pending = store.room().unwrap().commit(books(), false);
     assert!(!store.is_failing());
     assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
     assert!(store.is_failing());
@@ -54,7 +54,7 @@ async fn with_a_full_queue_all_changes_stay_in_the_books() {
 async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
     let (store, mut requests, mut writer, storage) = store();
     storage.disk().fails = true;
-    let pending = store.room().unwrap().commit(books());
+    let pending = store.room().unwrap().commit(books(), false);
     writer.write(vec![requests.recv().await.unwrap()]);
     assert_eq!(pending.wait().await, Written::No);
     assert!(store.is_failing() && store.room().is_none());
@@ -70,7 +70,7 @@ async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
 async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
     let (store, mut requests, mut writer, storage) = store();
     let books = books();
-    let pending: Vec<_> = (0..3).map(|_| store.room().unwrap().commit(Arc::clone(&books))).collect();
+    let pending: Vec<_> = (0..3).map(|_| store.room().unwrap().commit(Arc::clone(&books), false)).collect();
     let mut group = vec![];
     requests.recv_many(&mut group, GROUP_MAX).await;
     writer.write(group);
@@ -83,7 +83,7 @@ async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
 #[tokio::test]
 async fn the_ledger_is_given_up_with_the_last_batch() {
     let (store, mut requests, mut writer, storage) = store();
-    let pending = store.room().unwrap().close(books());
+    let pending = store.room().unwrap().commit(books(), true);
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
     assert!(writer.storage.is_none() && storage.disk().is_released);
@@ -93,7 +93,7 @@ async fn the_ledger_is_given_up_with_the_last_batch() {
 async fn all_that_wait_are_refused_once_the_ledger_is_lost() {
     let (store, mut requests, writer, storage) = store();
     storage.disk().is_lost = true;
-    let pending: Vec<_> = (0..=GROUP_MAX).map(|_| store.room().unwrap().commit(books())).collect();
+    let pending: Vec<_> = (0..=GROUP_MAX).map(|_| store.room().unwrap().commit(books(), false)).collect();
     let lost = store.lost();
     std::thread::spawn(move || writer.run(&mut requests)).join().unwrap();
     for pending in pending {

@@ -195,7 +195,7 @@ metrics! {
     /// than a week ago), `ignored` (absurd, or the period has ended), or how they failed.
     pub grant_counts: Counts<2> = counts("grant_counts", ["source", "outcome"]),
     /// Egress bytes in final counts: of a `grant`, or `other`: another program uses the TURN key.
-    grant_count_bytes: Counts<1> = counts("grant_count_bytes", ["outcome"]),
+    pub grant_count_bytes: Counts<1> = counts("grant_count_bytes", ["outcome"]),
     /// Calls for the keys of `AUTH_JWKS_URL`: `ok`, or how they failed.
     pub key_fetches: Counts<1> = counts("key_fetches", ["outcome"]),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
@@ -230,12 +230,6 @@ impl Metrics {
     pub fn provider_skipped(&self, outcome: &'static str) {
         self.provider_calls.count([outcome]);
         self.provider_latest.count(outcome, None);
-    }
-
-    /// Counts bytes of a final count: under ids of grants, and under other identifiers.
-    pub fn grant_count_bytes(&self, granted: u64, other: u64) {
-        self.grant_count_bytes.add(["grant"], granted);
-        self.grant_count_bytes.add(["other"], other);
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use turn_base::throttle::Throttle;
 
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 9] = [
+const SUMMARIZED: [&str; 8] = [
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "USER_LIMIT_REACHED",
@@ -15,8 +15,6 @@ const SUMMARIZED: [&str; 9] = [
     "LEDGER_UNAVAILABLE",
     "NO_LEADER",
     "OVERLOADED",
-    // No code: a forwarded request whose replica has another time.
-    "SKEWED",
 ];
 
 /// One throttle for each summarized code.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::amounts::Shown;
 use crate::bounds::{is_short, version};
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
@@ -69,7 +68,7 @@ fn report_sources(config: &Config) {
         tracing::info!(sources, "Cloudflare TURN not configured");
     }
     if let Some(http) = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http)) {
-        tracing::info!("Another provider: {} {:?}", http.method, http.url);
+        tracing::info!("Another provider: {} {:?}", http.request.method, http.request.url);
     }
     if !config.ice.enabled {
         tracing::warn!("TURN_ENABLED is false: new callers get STUN only");

@@ -1,6 +1,5 @@
 //! What an operator has ordered, in the words of the log and the command line.
 
-use crate::amounts::Shown;
 use turn_ledger::{ByteCount, Snapshot};
 
 /// The operator's overrides; `None` without one.
@@ -11,7 +10,7 @@ pub fn overrides(snapshot: &Snapshot) -> Option<String> {
 fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
     let frozen = frozen.then(|| "nothing is minted".to_owned());
     let limited = (limit != configured).then(|| {
-        let [limit, configured] = [limit, configured].map(Shown::as_gb);
+        let [limit, configured] = [limit, configured].map(ByteCount::as_gb);
         format!("a limit of {limit} GB instead of {configured}")
     });
     let all: Vec<String> = limited.into_iter().chain(frozen).collect();

@@ -53,7 +53,7 @@ pub(crate) async fn metrics_of_a_broker() -> String {
     metrics.connections_refused.count(["table"]);
     metrics.readings.count(["coturn", "taken"]);
     metrics.grant_counts.count(["cloudflare", "final"]);
-    metrics.grant_count_bytes(1, 0);
+    metrics.grant_count_bytes.add(["grant"], 1);
     metrics.key_fetches.count(["ok"]);
     metrics.key_usage([("default", 1)].into_iter());
     metrics.server_key_mint("app", "minted");

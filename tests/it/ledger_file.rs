@@ -24,7 +24,7 @@ impl Disk for LedgerFile {
     }
 
     fn write(&mut self, batch: Batch) {
-        once_free(|| FileStorage::open(self.0.path())).unwrap().write(&batch.into()).unwrap();
+        once_free(|| FileStorage::open(self.0.path())).unwrap().write(&batch.into(), false).unwrap();
     }
 
     fn read(&self) -> Stored {

@@ -76,6 +76,39 @@ impl ByteCount {
     pub fn share_up(self, percent: u32) -> u128 {
         u128::from(self.0).saturating_mul(percent.into()).div_ceil(100)
     }
+
+    /// In percent of `whole`, two decimals, halves up. 100 if `whole` is zero.
+    pub fn percent_of(self, whole: Self) -> f64 {
+        if whole == Self::ZERO {
+            return 100.0;
+        }
+        (lossy(self.0) / lossy(whole.0) * 10_000.0).round() / 100.0
+    }
+
+    /// Decimal GB, for display only.
+    pub fn as_gb(self) -> f64 {
+        lossy(self.0) / BYTES_PER_GB
+    }
+
+    /// GB with two decimals, to the nearest 10 MB, halves up: the format of the status.
+    pub fn gb_nearest(self) -> String {
+        centi_gb(self.0.saturating_add(5_000_000) / 10_000_000)
+    }
+
+    /// GB with two decimals, rounded up: for amounts that may still be billed.
+    pub fn gb_up(self) -> String {
+        centi_gb(self.0.div_ceil(10_000_000))
+    }
+
+    /// GB with four decimals, to the nearest 100 kB, halves up: the format of the log.
+    pub fn gb_four_decimals(self) -> String {
+        let units = self.0.saturating_add(50_000) / 100_000;
+        format!("{}.{:04}", units / 10_000, units % 10_000)
+    }
+}
+
+fn centi_gb(units: u64) -> String {
+    format!("{}.{:02}", units / 100, units % 100)
 }
 
 /// Bits per second.
@@ -251,6 +284,24 @@ mod tests {
     #[test]
     fn a_gb_is_1_000_000_000_bytes() {
         assert_eq!(ByteCount::from_gb(1.0), Some(ByteCount::new(1_000_000_000)));
+    }
+
+    #[test]
+    fn usage_is_shown_rounded_to_the_nearest_and_bounds_rounded_up() {
+        assert_eq!(ByteCount::new(1_073_741_824).gb_nearest(), "1.07");
+        assert_eq!(ByteCount::new(45_234_999_999).gb_nearest(), "45.23");
+        assert_eq!(ByteCount::new(45_235_000_000).gb_nearest(), "45.24");
+        assert_eq!(ByteCount::new(1).gb_nearest(), "0.00");
+        assert_eq!(ByteCount::new(1).gb_up(), "0.01");
+        assert_eq!(ByteCount::new(23_449_999).gb_four_decimals(), "0.0234");
+    }
+
+    #[test]
+    fn a_percentage_has_two_decimals_and_a_limit_of_zero_is_fully_used() {
+        let limit = ByteCount::new(1_000_000_000_000);
+        assert_eq!(ByteCount::new(45_230_000_000).percent_of(limit).to_string(), "4.52");
+        assert_eq!(limit.percent_of(limit).to_string(), "100");
+        assert_eq!(ByteCount::ZERO.percent_of(ByteCount::ZERO).to_string(), "100");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::app::{App, Shared};
+use crate::app::{App, BrokerCore};
 
 const WHOLE: &str = include_str!("openapi.json");
 
@@ -21,21 +21,21 @@ pub struct Document(Arc<LazyLock<Bytes, Box<dyn FnOnce() -> Bytes + Send>>>);
 impl Document {
     /// Describes a process that serves these paths of the table of routes.
     pub fn new(paths: BTreeSet<String>, app: &App) -> Self {
-        let shared = Arc::clone(&app.shared);
-        let text = move || Bytes::from(part(&paths, &shared).to_string());
+        let core = Arc::clone(&app.core);
+        let text = move || Bytes::from(part(&paths, &core).to_string());
         Self(Arc::new(LazyLock::new(Box::new(text))))
     }
 }
 
 /// The part of the document that describes these paths and their schemas, with what the process accepts.
-fn part(paths: &BTreeSet<String>, shared: &Shared) -> Value {
+fn part(paths: &BTreeSet<String>, core: &BrokerCore) -> Value {
     let mut document: Value = serde_json::from_str(WHOLE).expect("a test generates the file");
     if let Some(described) = document["paths"].as_object_mut() {
         *described = std::mem::take(described)
             .into_iter()
-            .filter_map(|(path, item)| Some((served_as(path, &item, paths, shared)?, item)))
+            .filter_map(|(path, item)| Some((served_as(path, &item, paths, core)?, item)))
             .collect();
-        described.values_mut().for_each(|item| describe_accepted(item, shared));
+        described.values_mut().for_each(|item| describe_accepted(item, core));
     }
     // One round for each schema that only another one names.
     loop {
@@ -51,25 +51,25 @@ fn part(paths: &BTreeSet<String>, shared: &Shared) -> Value {
 }
 
 /// The path of an item in this process. `None` if it is not served.
-fn served_as(path: String, item: &Value, paths: &BTreeSet<String>, shared: &Shared) -> Option<String> {
+fn served_as(path: String, item: &Value, paths: &BTreeSet<String>, core: &BrokerCore) -> Option<String> {
     if paths.contains(&path) {
         return Some(path);
     }
     let group = item.as_object()?.values().next()?["tags"][0].as_str()?;
-    let (described, served) = shared.config.signaling.paths_of(group)?;
+    let (described, served) = core.config.signaling.paths_of(group)?;
     Some(path.replacen(described, served, 1))
 }
 
-fn describe_accepted(item: &mut Value, shared: &Shared) {
+fn describe_accepted(item: &mut Value, core: &BrokerCore) {
     let operations = item.as_object_mut().into_iter().flat_map(|item| item.values_mut());
     let parameters =
         operations.filter_map(|operation| operation.get_mut("parameters")?.as_array_mut()).flatten();
     for parameter in parameters {
         match parameter["name"].as_str() {
-            Some("ttl") => parameter["schema"]["maximum"] = shared.config.ice.ttl_max.as_secs().into(),
+            Some("ttl") => parameter["schema"]["maximum"] = core.config.ice.ttl_max.as_secs().into(),
             Some("region") => {
                 // An empty one is none.
-                let keys = shared.mint.turn_keys().iter();
+                let keys = core.mint.turn_keys().iter();
                 let names: BTreeSet<&str> = keys.map(|key| key.name.as_str()).collect();
                 parameter["schema"]["enum"] = names.into_iter().chain([""]).collect();
             }

@@ -234,7 +234,7 @@ fn question(account_id: &str, keys: &[OwnKey], from: Timestamp, until: Timestamp
 fn variables(account_id: &str, from: Timestamp, until: Timestamp) -> Value {
     json!({
         "accountTag": account_id,
-        "after": wire(Timestamp::from_millis(from.as_millis().saturating_sub(1_000))),
+        "after": wire(from.minus(Duration::from_secs(1))),
         "before": wire(until),
     })
 }

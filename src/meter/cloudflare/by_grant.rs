@@ -125,7 +125,8 @@ impl CloudflareMeter {
         self.metrics.grant_counts.count([SOURCE.name(), outcome]);
         if counts.is_final && is_taken {
             let granted = counts.by_grant.values().fold(Traffic::ZERO, |sum, bytes| sum.plus(*bytes));
-            self.metrics.grant_count_bytes(granted.sent.get(), counts.other.sent.get());
+            self.metrics.grant_count_bytes.add(["grant"], granted.sent.get());
+            self.metrics.grant_count_bytes.add(["other"], counts.other.sent.get());
         }
     }
 

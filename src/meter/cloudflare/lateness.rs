@@ -55,9 +55,9 @@ impl Lateness {
 
     /// The window to count now; `None` while the next count is not due.
     pub fn due(&self, now: Timestamp) -> Option<Span> {
-        let settled = settled_minute(now, self.lag)?;
+        let settled = settled_minute(now, self.lag);
         match self.first {
-            None => Some(Span { from: before(settled, HOUR)?, until: settled, age: self.lag }),
+            None => Some(Span { from: settled.minus(HOUR), until: settled, age: self.lag }),
             Some((window, _)) if settled >= window.until.plus(HOUR) => {
                 Some(Span { age: window.age.saturating_add(HOUR), ..window })
             }
@@ -87,14 +87,9 @@ impl Lateness {
     }
 }
 
-/// The end of the minutes that have settled by `lag`. `None` before 1970.
-pub fn settled_minute(now: Timestamp, lag: Duration) -> Option<Timestamp> {
-    before(now, lag).map(|at| Minute::of(at).start())
-}
-
-fn before(at: Timestamp, span: Duration) -> Option<Timestamp> {
-    let span = i64::try_from(span.as_millis()).ok()?;
-    at.as_millis().checked_sub(span).map(Timestamp::from_millis)
+/// The end of the minutes that have settled by `lag`.
+pub fn settled_minute(now: Timestamp, lag: Duration) -> Timestamp {
+    Minute::of(now.minus(lag)).start()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 use std::io;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -37,10 +37,7 @@ const PROMPT: &[u8] = b"> ";
 
 /// The CLI of one coturn.
 #[derive(Debug)]
-pub struct CoturnCli {
-    address: String,
-    password: SecretString,
-}
+pub struct CoturnCli(CoturnCliConfig);
 
 /// Why a call failed. The text of coturn is not kept.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -82,7 +79,7 @@ impl CliError {
 impl CoturnCli {
     /// Does not connect yet.
     pub fn new(config: &CoturnCliConfig) -> Self {
-        Self { address: config.address.clone(), password: config.password.clone() }
+        Self(config.clone())
     }
 
     /// The current sessions. Their figures lag by up to 2,047 packets each.
@@ -101,7 +98,7 @@ impl CoturnCli {
     }
 
     async fn list(&self) -> Result<Listing, CliError> {
-        let mut dialogue = Dialogue::open(&self.address, &self.password).await?;
+        let mut dialogue = Dialogue::open(&self.0).await?;
         let listing = dialogue.listing().await?;
         if listing.is_complete || listing.forger.is_some() {
             return Ok(listing);
@@ -111,7 +108,7 @@ impl CoturnCli {
     }
 
     async fn send_cuts(&self, ids: &[SessionId]) -> Result<(), CliError> {
-        let mut dialogue = Dialogue::open(&self.address, &self.password).await?;
+        let mut dialogue = Dialogue::open(&self.0).await?;
         for id in ids {
             dialogue.ask(&format!("cs {id}")).await?;
         }
@@ -127,7 +124,7 @@ async fn in_time<T>(call: impl Future<Output = Result<T, CliError>>) -> Result<T
 struct Dialogue(TcpStream);
 
 impl Dialogue {
-    async fn open(address: &str, password: &SecretString) -> Result<Self, CliError> {
+    async fn open(CoturnCliConfig { address, password }: &CoturnCliConfig) -> Result<Self, CliError> {
         let socket = TcpStream::connect(address).await.map_err(CliError::Unreachable)?;
         // Commands are short and sequential: delaying them to fill a packet only adds latency.
         socket.set_nodelay(true).map_err(CliError::Broken)?;

@@ -119,17 +119,9 @@ impl Draft {
 
     fn finish(self) -> Option<Session> {
         let (packets, traffic) = self.usage?;
-        let (expires_at, grant) = ours(&self.user).unzip();
-        Some(Session {
-            id: self.id,
-            grant,
-            expires_at,
-            user: self.user,
-            age: self.age,
-            packets,
-            traffic,
-            reach: self.reach,
-        })
+        let Self { id, user, age, reach, .. } = self;
+        let (expires_at, grant) = ours(&user).unzip();
+        Some(Session { id, grant, expires_at, user, age, packets, traffic, reach })
     }
 }
 

@@ -11,7 +11,7 @@ use redb::{Builder, StorageError};
 
 use super::ledger_file::catch_panic;
 use super::tables;
-use crate::store::rows::{self, ReadRows, StoreError};
+use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile};
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
@@ -26,8 +26,7 @@ pub(in crate::store) fn copy(
     directory: &Path,
     bytes: u64,
 ) -> Result<LedgerFile, BackupError> {
-    let copied = catch_panic(|| write_copy(from, directory, bytes));
-    let mut file = copied.unwrap_or_else(|broken| Err(broken.into()))?;
+    let mut file = catch_panic(|| write_copy(from, directory, bytes))??;
     io::Seek::rewind(&mut file)?;
     let bytes = file.metadata()?.len();
     Ok(LedgerFile { file, bytes })
@@ -45,7 +44,7 @@ fn write_copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File
         let to = copy.begin_write()?;
         tables::make_all(&to)?;
         rows::copy(from, &mut &to)?;
-        tables::mark_copy(&to)?;
+        tables::put(&to, KEY_COPIED, &[])?;
         Ok(to.commit()?)
     };
     write()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use super::ledger_file::{FILE_NAME, catch_panic, require_format};
+use super::ledger_file::{FILE_NAME, catch_panic, guard, require_format};
 use super::tables;
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
@@ -33,8 +33,7 @@ impl LedgerCopy {
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let (memory, bytes) = read_locked(directory, &path)?;
-        let broken = |broken| Err(OpenError::damaged(&path, &broken));
-        let copy = catch_panic(|| open(memory, &path)).unwrap_or_else(broken)?;
+        let copy = guard(&path, || open(memory, &path))?;
         Ok(Self { path, bytes, copy })
     }
 
@@ -45,10 +44,7 @@ impl LedgerCopy {
 
     /// What the books would start with.
     pub fn stored(&self) -> Result<Contents, OpenError> {
-        match catch_panic(|| self.read(&mut Err)) {
-            Ok(read) => read.map_err(|error| OpenError::damaged(&self.path, &error)),
-            Err(broken) => Err(OpenError::damaged(&self.path, &broken)),
-        }
+        guard(&self.path, || self.read(&mut Err).map_err(|error| OpenError::damaged(&self.path, &error)))
     }
 
     fn read(&self, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {

@@ -14,9 +14,9 @@ pub(super) mod pruning;
 mod tables;
 
 use super::changes::{Changes, Contents};
-use super::rows::{self, ReadRows, StoreError};
-use super::storage::{OpenError, Storage, StoredView, WriteError, closed};
-use ledger_file::{FILE_NAME, catch_panic, make_file, require_format};
+use super::rows::{self, KEY_TOKEN_KEY, ReadRows, StoreError};
+use super::storage::{CopyLedger, OpenError, Storage, WriteError, closed};
+use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
 use turn_ledger::Minute;
 
@@ -46,18 +46,20 @@ pub struct FileStorage {
 
 impl Storage for FileStorage {
     fn load(&mut self) -> Result<Contents, OpenError> {
-        catch_panic(|| self.read_or_begin())
-            .unwrap_or_else(|broken| Err(OpenError::damaged(&self.path, &broken)))
+        guard(&self.path, || self.read_or_begin())
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         let now = batch.books.head.now;
         let is_pruned = self.pruned == Some(Minute::of(now));
         self.change(|transaction| {
-            tables::write(transaction, batch)?;
+            rows::write(&mut &*transaction, batch)?;
             if is_pruned { Ok(()) } else { pruning::forget_old(transaction, now).map(drop) }
         })?;
         self.pruned = Some(Minute::of(now));
+        if is_last {
+            self.database = None;
+        }
         Ok(())
     }
 
@@ -68,13 +70,7 @@ impl Storage for FileStorage {
         Ok(())
     }
 
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write(last)?;
-        self.database = None;
-        Ok(())
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         let transaction = self.database()?.begin_read()?;
         let (directory, bytes) = (self.path.parent().unwrap_or(&self.path).to_owned(), self.size()?);
         // The copy is made on the ledger's disk.
@@ -85,8 +81,7 @@ impl Storage for FileStorage {
 impl FileStorage {
     /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
-        catch_panic(|| Self::open_unguarded(directory)).unwrap_or_else(broken)
+        guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
@@ -110,7 +105,7 @@ impl FileStorage {
         let mut stored = self.read().map_err(|error| self.unusable(error))?;
         if stored.books.key.is_none() {
             let key = random::bytes()?;
-            self.change(|transaction| tables::put_token_key(transaction, &key))
+            self.change(|transaction| tables::put(transaction, KEY_TOKEN_KEY, &key))
                 .map_err(|error| self.unusable(error))?;
             stored.books.key = Some(key);
         }
@@ -151,8 +146,8 @@ impl FileStorage {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let found = || tables::format(&self.database()?.begin_read()?);
-        let found = found().map_err(|error| self.unusable(error))?;
+        let read_format = || tables::format(&self.database()?.begin_read()?);
+        let found = read_format().map_err(|error| self.unusable(error))?;
         require_format(&self.path, found)
     }
 

@@ -41,7 +41,7 @@ impl File {
         tables::make_all(&transaction).unwrap();
         let mut batch = Batch::default();
         batch.sources.insert(SOURCE, source.clone());
-        tables::write(&transaction, &batch.into()).unwrap();
+        rows::write(&mut &transaction, &batch.into()).unwrap();
         transaction.commit().unwrap();
         Self(database)
     }

@@ -4,10 +4,9 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinitio
 
 use turn_ledger::{Head, Timestamp};
 
-use crate::store::changes::Changes;
 use crate::store::rows::{
-    self, FORMAT, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, META, Meta, ReadRows, Replaced,
-    StoreError, TABLES, Table, TakeRow, WriteRows,
+    self, FORMAT, KEY_FORMAT, KEY_HEAD, META, Meta, ReadRows, Replaced, StoreError, TABLES, Table, TakeRow,
+    WriteRows,
 };
 
 /// A table in the file.
@@ -29,16 +28,8 @@ pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<i32>, Store
     Ok(meta.bytes(KEY_FORMAT).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes))
 }
 
-pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> Result<(), StoreError> {
-    put(transaction, KEY_TOKEN_KEY, key)
-}
-
-/// Marks the file as a copy of a ledger that goes on.
-pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    put(transaction, KEY_COPIED, &[])
-}
-
-fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
+/// Puts a value under its name.
+pub(super) fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
     rows::replace_named(&mut transaction, key, Some(value.into()))
 }
 
@@ -53,11 +44,6 @@ pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, StoreError> {
         .iter()
         .filter(|table| **table != META)
         .try_fold(0, |rows, table| Ok(rows + transaction.open_table(in_file(*table))?.len()?))
-}
-
-/// Writes a batch.
-pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), StoreError> {
-    rows::write(&mut &*transaction, changes)
 }
 
 impl ReadRows for ReadTransaction {

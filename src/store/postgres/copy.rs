@@ -1,5 +1,6 @@
 //! The whole ledger: read from the database in one session, or moved from a file to the database and back. A move is one transaction.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,27 +29,12 @@ const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, hel
     AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1])";
 const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[])";
 
+/// A replica may lead.
+const IN_USE: &str =
+    "a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.";
+
 /// Why a ledger was not copied. Neither place has changed.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// The database has a ledger.
-    #[error(
-        "the schema {0} of the database has a ledger already. Set DATABASE_SCHEMA to another name, or drop the schema if nobody needs its ledger."
-    )]
-    NotNew(String),
-    /// A replica may lead.
-    #[error("a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.")]
-    InUse,
-    /// The file.
-    #[error(transparent)]
-    File(#[from] OpenError),
-    /// The rows.
-    #[error(transparent)]
-    Rows(#[from] StoreError),
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-}
+pub type CopyError = Box<dyn Error + Send + Sync>;
 
 /// A session that reads everything.
 #[derive(Debug)]
@@ -109,7 +95,10 @@ pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, Co
         schema::make(&session.connection, database.schema()).await?;
         session.connection.run("BEGIN").await?;
         if session.connection.execute(CLAIM_NEW, &[]).await? != 1 {
-            return Err(CopyError::NotNew(database.schema().to_owned()));
+            return Err(CopyError::from(format!(
+                "the schema {} of the database has a ledger already. Set DATABASE_SCHEMA to another name, or drop the schema if nobody needs its ledger.",
+                database.schema()
+            )));
         }
         session.put(&batch).await?;
         Ok(session.commit().await?)
@@ -127,9 +116,9 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
         session.connection.run(begin).await?;
         let found = session.connection.one("SELECT format FROM shard").await?.get(0);
         if found != FORMAT {
-            return Err(DatabaseError::OtherFormat { found }.into());
+            return Err(CopyError::from(DatabaseError::OtherFormat { found }));
         }
-        if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(CopyError::InUse) }
+        if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
     })?;
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.

@@ -15,7 +15,7 @@ use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
 use crate::store::file::pruning::MINUTES_KEPT;
 use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError, replace_named};
-use crate::store::storage::{GROUP_MAX, OpenError, Storage, StoredView, WriteError};
+use crate::store::storage::{CopyLedger, GROUP_MAX, OpenError, Storage, WriteError};
 use turn_base::random;
 use turn_ledger::{Minute, Stored, Timestamp};
 
@@ -100,9 +100,12 @@ impl Storage for PostgresStorage {
         Ok(contents)
     }
 
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        self.write_rows(true, |rows| ledger_rows::write(rows, batch))
-            .inspect(|()| self.tidy(batch.books.head.now))
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
+        self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch))?;
+        if !is_last {
+            self.tidy(batch.books.head.now);
+        }
+        Ok(())
     }
 
     /// A leader whose session has broken opens another one at once, because half a second without one costs it the lead.
@@ -129,11 +132,7 @@ impl Storage for PostgresStorage {
         })
     }
 
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write_rows(false, |rows| ledger_rows::write(rows, last))
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         let database = Arc::clone(&self.database);
         Ok(Box::new(move || to_temporary_file(&database)))
     }

@@ -33,7 +33,7 @@ async fn ledger_on_disk(state: &StateDir) -> Option<[u8; 64]> {
     blocking(move || {
         let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
         let key = store.load().unwrap().books.key;
-        store.release(&batch_at(NOON)).unwrap();
+        store.write(&batch_at(NOON), true).unwrap();
         key
     })
     .await

@@ -64,7 +64,7 @@ pub(super) async fn written(
     batch: Changes,
 ) -> (PostgresStorage, Result<(), WriteError>) {
     blocking(move || {
-        let result = storage.write(&batch);
+        let result = storage.write(&batch, false);
         (storage, result)
     })
     .await
@@ -147,9 +147,9 @@ async fn the_next_leader_has_everything_that_was_written() {
     blocking(move || {
         let mut storage = storage;
         let last = batch_at(NOON + 1);
-        storage.release(&last).unwrap();
-        assert_lost(storage.write(&last), Lost::Fenced);
-        assert_lost(storage.release(&last), Lost::Fenced);
+        storage.write(&last, true).unwrap();
+        assert_lost(storage.write(&last, false), Lost::Fenced);
+        assert_lost(storage.write(&last, true), Lost::Fenced);
     })
     .await;
     let seen = one.observe().await.unwrap();

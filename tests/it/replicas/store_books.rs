@@ -29,7 +29,7 @@ impl Disk for InDatabase {
     }
 
     fn write(&mut self, batch: Batch) {
-        self.storage.borrow_mut().write(&batch.into()).unwrap();
+        self.storage.borrow_mut().write(&batch.into(), false).unwrap();
     }
 
     fn read(&self) -> Stored {

@@ -11,8 +11,8 @@ use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::takeovers::Takeovers;
 use turn_broker::store::rows::{FORMAT, StoreError};
+use turn_broker::store::storage::CopyLedger;
 use turn_broker::store::storage::OpenError;
-use turn_broker::store::storage::StoredView;
 use turn_broker::store::storage::{Lost, Storage, WriteError};
 use turn_ledger::Timestamp;
 
@@ -205,8 +205,12 @@ pub(crate) struct FakeStorage {
     seq: i64,
 }
 
-impl FakeStorage {
-    fn store(&mut self, batch: &Changes, is_held: bool) -> Result<(), WriteError> {
+impl Storage for FakeStorage {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        Ok(self.database.lock().contents.clone())
+    }
+
+    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         let cut_off = |error: CutOff| StoreError::Database(error.into());
         let mut state = self.database.reach(&self.url).map_err(cut_off)?;
         if state.row.epoch != self.epoch {
@@ -220,7 +224,7 @@ impl FakeStorage {
         state.contents.books.apply(books);
         state.contents.alerts = alerts.unwrap_or(std::mem::take(&mut state.contents.alerts));
         self.seq += 1;
-        (state.row.seq, state.row.is_held) = (self.seq, is_held);
+        (state.row.seq, state.row.is_held) = (self.seq, !is_last);
         (state.row.has_session, state.row.has_written) = (true, true);
         let stored = (self.seq, state.contents.clone());
         state.history.push(stored);
@@ -229,22 +233,8 @@ impl FakeStorage {
         }
         Ok(())
     }
-}
 
-impl Storage for FakeStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
-        Ok(self.database.lock().contents.clone())
-    }
-
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        self.store(batch, true)
-    }
-
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.store(last, false)
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
+    fn view(&self) -> Result<CopyLedger, StoreError> {
         Err(StoreError::Database(CutOff.into()))
     }
 }

@@ -12,7 +12,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 use turn_ledger::{Batch, Stored};
 
-use super::rows::{self, StoreError};
+use super::rows::{self, KEY_COPIED, KEY_TOKEN_KEY, StoreError};
 use crate::walk::disk::Disk;
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
@@ -35,7 +35,7 @@ impl MemoryFile {
         let Some(batch) = self.waiting.take() else { return };
         let now = batch.head.now;
         self.change(|transaction| {
-            tables::write(transaction, &batch.into())?;
+            rows::write(&mut &*transaction, &batch.into())?;
             pruning::forget_old(transaction, now).map(drop)
         });
     }
@@ -48,7 +48,7 @@ impl Disk for MemoryFile {
         let file = Self { database, waiting: RefCell::default() };
         file.change(|transaction| {
             tables::make_all(transaction)?;
-            tables::put_token_key(transaction, &[0; 64])
+            tables::put(transaction, KEY_TOKEN_KEY, &[0; 64])
         });
         file
     }
@@ -71,7 +71,7 @@ impl Disk for MemoryFile {
         let copy = Self::new();
         copy.change(|transaction| {
             rows::copy(&self.database.begin_read()?, &mut &*transaction)?;
-            tables::mark_copy(transaction)
+            tables::put(transaction, KEY_COPIED, &[])
         });
         Some(copy)
     }

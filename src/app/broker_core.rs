@@ -19,13 +19,13 @@ use crate::account::Account;
 use crate::auth::Auth;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
-use crate::mint::{IceResponse, Mint, MintRequest};
+use crate::mint::{IceResponse, Mint, MintRequest, client_at};
 use turn_sfu_proxy::SfuBroker;
 use turn_sfu_proxy::session::ChangedSession;
 use turn_signaling_server::{Counted, ServerBroker};
 
 /// See the module's description.
-pub struct Shared {
+pub struct BrokerCore {
     /// What the process had before it led, and has as a standby.
     pub process: Arc<Process>,
     /// Ledger and connections.
@@ -42,7 +42,7 @@ pub struct Shared {
     pub call_ttl: Duration,
 }
 
-impl Deref for Shared {
+impl Deref for BrokerCore {
     type Target = Process;
 
     fn deref(&self) -> &Process {
@@ -51,7 +51,7 @@ impl Deref for Shared {
 }
 
 #[async_trait]
-impl Broker for Shared {
+impl Broker for BrokerCore {
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified> {
         let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
@@ -73,7 +73,7 @@ impl Broker for Shared {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
         self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
         let now = self.account.read(Books::now);
-        let request = MintRequest::new(now, requester.address, spender, self.call_ttl, None).ok()?;
+        let request = MintRequest::new(now, client_at(requester.address, spender), self.call_ttl).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
                 Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })
@@ -87,7 +87,7 @@ impl Broker for Shared {
     }
 }
 
-impl ServerBroker for Shared {
+impl ServerBroker for BrokerCore {
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         self.config.access.origins.foreign(headers)
     }
@@ -106,7 +106,7 @@ impl ServerBroker for Shared {
 }
 
 #[async_trait]
-impl SfuBroker for Shared {
+impl SfuBroker for BrokerCore {
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)> {
         let grant = self.mint.grant_key.verify(token)?.id;
         let user = self.account.read(|books| {
