@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use turn_broker::store::contradictions::contradictions;
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::storage::Storage;
-use turn_ledger::{Batch, IceSource, Stored};
+use turn_ledger::{Batch, Stored};
 
 use crate::support::once_free;
 use walk::disk::Disk;
@@ -38,7 +38,7 @@ pub(crate) fn restores<D: Disk>(seeds: u64) {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict, &Fault::all());
             // What a relay in the process may have carried since its last count is added at a start.
-            if scenario.settings.sources.contains(&IceSource::Relay) {
+            if scenario.uses_relay() {
                 continue;
             }
             let stored = restored_equals_written::<D>(&scenario);

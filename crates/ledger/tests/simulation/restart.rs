@@ -1,27 +1,14 @@
 //! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
-use turn_ledger::IceSource;
-
 use crate::store::MemoryFile;
 use crate::store::contradictions::contradictions;
 use crate::walk::faults::Fault;
-use crate::walk::ops::Op;
-use crate::walk::settings::Change;
 use crate::walk::{Scenario, restored_equals_written};
 
 /// The restored books equal those that were written, and what is stored does not contradict itself.
 pub(crate) fn check_restart(scenario: &Scenario) {
     let stored = restored_equals_written::<MemoryFile>(scenario);
     assert_eq!(contradictions(&stored), Vec::<String>::new(), "{scenario:?}");
-}
-
-/// Whether the relay in the process is a source, at first or after a change.
-fn may_relay_here(scenario: &Scenario) -> bool {
-    let changed = scenario.ops.iter().filter_map(|op| match op {
-        Op::Change(Change::Sources(sources)) => Some(*sources),
-        _ => None,
-    });
-    changed.chain([scenario.settings.sources]).any(|sources| sources.contains(&IceSource::Relay))
 }
 
 #[test]
@@ -36,7 +23,7 @@ fn a_restart_changes_nothing_that_a_caller_can_see() {
             scenario.settings.users_max = 100_000;
             // What a relay in the process may have carried since its last count is added at a start, and what sessions of the SFU may
             // have taken.
-            if !may_relay_here(&scenario) && !scenario.settings.sfu {
+            if !scenario.uses_relay() && !scenario.settings.sfu {
                 check_restart(&scenario);
             }
         }

@@ -84,9 +84,14 @@ impl<D: Disk> Broker<D> {
     /// Gives back what is reserved for credentials whose provider has not answered within its deadline.
     pub(super) fn give_up_late(&mut self, world: &World) {
         let now = self.since_boot(world);
+        self.give_up(|since| now.saturating_sub(since) > DEADLINE);
+    }
+
+    /// Gives back what is reserved for credentials whose provider has not answered, by the time since when.
+    pub(super) fn give_up(&mut self, is_given_up: impl Fn(Duration) -> bool) {
         for made in std::mem::take(&mut self.in_flight) {
             match made.state {
-                Making::Asked(hold, _) if now.saturating_sub(made.since) > DEADLINE => {
+                Making::Asked(hold, _) if is_given_up(made.since) => {
                     self.books.release(&hold);
                 }
                 _ => self.in_flight.push_back(made),

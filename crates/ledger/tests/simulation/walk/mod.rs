@@ -47,7 +47,7 @@ use dice::Dice;
 use disk::Disk;
 use faults::Fault;
 use ops::Op;
-use settings::{COTURN, Settings};
+use settings::{COTURN, Change, Settings};
 use tally::Tally;
 use world::World;
 
@@ -130,6 +130,15 @@ impl Scenario {
         }
         ops.truncate(steps + 1);
         Self { settings, before_reset, ops }
+    }
+
+    /// Whether the relay in the process is a source, at first or after a change.
+    pub(crate) fn uses_relay(&self) -> bool {
+        let changed = self.ops.iter().filter_map(|op| match op {
+            Op::Change(Change::Sources(sources)) => Some(*sources),
+            _ => None,
+        });
+        changed.chain([self.settings.sources]).any(|sources| sources.contains(&Relay))
     }
 
     fn start(&self) -> Timestamp {
