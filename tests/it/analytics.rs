@@ -75,15 +75,6 @@ fn counted(own: u64, other: u64) -> UsageCount {
 }
 
 #[tokio::test]
-async fn our_key_is_counted_separately_from_other_keys_and_the_sfu() {
-    let cloudflare = cloudflare().await;
-    let egress = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
-    assert_eq!(egress, counted(300, 54_000));
-    let both = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
-    assert_eq!(both, counted(330, 59_400));
-}
-
-#[tokio::test]
 async fn one_count_is_one_query_with_our_user_agent() {
     let cloudflare = cloudflare().await;
     ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();

@@ -1,6 +1,4 @@
-//! Tests of operator overrides while the service runs and after a restart.
-
-use crate::support::StateDir;
+//! Tests of operator overrides while the service runs.
 
 use crate::support::{
     Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
@@ -80,35 +78,6 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
     cloudflare.release();
     let answer = renewal.await.unwrap().json();
     assert_eq!(answer["source"], "stun", "{answer}");
-}
-
-#[tokio::test]
-async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_wins() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
-    let grant = {
-        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-        let grant = broker.grant().await;
-        broker.set_limit(250).await;
-        broker.freeze(true).await;
-        let revoked = broker.revoke(&grant).await;
-        assert_eq!(revoked.status, 200);
-        broker.kill().await;
-        grant
-    };
-    {
-        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-        let status = broker.status().await;
-        assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(250), &json!(true)));
-        broker.freeze(false).await;
-        broker.advance(3_000);
-        broker.mint().await;
-        assert_eq!(broker.mint_with(&grant).await.status, 429, "a revoked grant cannot be renewed");
-        broker.finish().await;
-    }
-    let (_cloudflare, broker) =
-        with_cloudflare_and(&[&settings[..], &[("BANDWIDTH_LIMIT_GB", "2000")]].concat()).await;
-    assert_eq!(broker.status().await["bandwidthLimitGB"], 2000);
 }
 
 #[tokio::test]
