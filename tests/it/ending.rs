@@ -6,7 +6,7 @@ use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 
 use super::measured::{meter, read, with_analytics};
 use super::overview::count;
-use crate::support::{Fault, TestBroker, eventually, sources, with_cloudflare_and};
+use crate::support::{Fault, REPORTER, TestBroker, eventually, sources, with_cloudflare_and};
 use turn_ledger::ReadingOutcome;
 
 const MB: u64 = 1_000_000;
@@ -60,6 +60,24 @@ async fn without_the_setting_the_limit_revokes_nothing() {
     assert_eq!(broker.status().await["status"], "LIMIT_EXCEEDED");
     assert_eq!(ending(&broker).await, json!({"isAtLimit": false, "left": 0, "revoked": 0}));
     assert_eq!(cloudflare.history().revoked(), 0);
+}
+
+#[tokio::test]
+async fn what_an_app_server_vouches_for_reaches_the_limit_too() {
+    let settings = [("AT_LIMIT", "revoke"), ("BANDWIDTH_LIMIT_GB", "0.1")];
+    for has_grant in [false, true] {
+        let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let grant = broker.mint().await.grant();
+        broker.open(if has_grant { &grant } else { REPORTER }, "c").await;
+        broker.advance(20);
+        let report = json!({"bytesReceived": 101 * MB, "relayed": true});
+        if has_grant {
+            broker.heartbeat(&grant, "c", report.clone()).await;
+            assert_eq!(ending(&broker).await["isAtLimit"], false, "a page says so");
+        }
+        assert!(broker.heartbeat(REPORTER, "c", report).await.status.is_success());
+        eventually("it is revoked", async || cloudflare.history().revoked() == 1).await;
+    }
 }
 
 #[tokio::test]
