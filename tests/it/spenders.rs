@@ -69,11 +69,6 @@ async fn the_last_minutes_name_who_spends_now() {
     assert_eq!(json!([now["since"], now["unknownBytes"]]), json!(["5m", 0]));
     let month = page("since=").await;
     assert_eq!((&keys(&month)[0], &month["since"]), (&("ann".into(), 97_500_000), &Value::Null));
-    let by_label = page("by=label&since=1m").await;
-    assert_eq!(keys(&by_label), [("room-1".into(), 9_000_000), (Value::Null, 4_000_000)]);
-    for (since, grants) in [("15m", 3), ("5m", 2)] {
-        assert_eq!(keys(&page(&format!("by=grant&since={since}")).await).len(), grants);
-    }
     let first = page("since=5m&limit=1").await;
     let second = page(&format!("since=5m&limit=1&cursor={}", first["next"].as_str().unwrap())).await;
     assert_eq!((keys(&second), &second["next"]), (vec![("carol".into(), 4_000_000)], &Value::Null));
