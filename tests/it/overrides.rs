@@ -6,12 +6,6 @@ use crate::support::{
 use serde_json::{Value, json};
 
 /// The id in a grant token, as the log and the list of connections show it.
-async fn id_of(broker: &TestBroker, token: &str) -> String {
-    broker.open(token, "c").await;
-    let listed = broker.operator("/api/connections").await.json();
-    listed["connections"][0]["grant"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
@@ -84,9 +78,11 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
 async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing() {
     let (cloudflare, broker) = with_cloudflare().await;
     let token = broker.grant().await;
-    let id = id_of(&broker, &token).await;
+    broker.open(&token, "c").await;
+    let listed = broker.operator("/api/connections").await.json();
+    let id = listed["connections"][0]["grant"].as_str().unwrap();
     let before = broker.status().await;
-    let revoked = broker.revoke(&id).await.json();
+    let revoked = broker.revoke(id).await.json();
     assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
     assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
     assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");

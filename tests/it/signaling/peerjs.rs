@@ -21,14 +21,9 @@ fn path(id: &str, token: &str) -> String {
     format!("/peerjs/peerjs?key=peerjs&id={id}&token={token}&version=1.5.5")
 }
 
-/// A socket as it opens, before its first frame was read.
-async fn connect(broker: &TestBroker, id: &str, token: &str) -> SocketClient {
-    SocketClient::open(broker.address, &path(id, token), &[]).await.unwrap()
-}
-
 /// A socket that holds an id.
 async fn open(broker: &TestBroker, id: &str, token: &str) -> SocketClient {
-    let mut socket = connect(broker, id, token).await;
+    let mut socket = SocketClient::open(broker.address, &path(id, token), &[]).await.unwrap();
     assert_next(&mut socket, OPEN).await;
     socket
 }
