@@ -229,26 +229,9 @@ mod tests {
         for kept in ["ann@example.com", "Zoë 李 שלום", "e\u{301}", "😀", "a b", r"a\u{1b}"] {
             assert_eq!(visible(kept), kept);
         }
-        for hidden in [
-            '\0',
-            '\n',
-            '\u{7f}',
-            '\u{85}',
-            '\u{ad}',
-            '\u{61c}',
-            '\u{200b}',
-            '\u{200d}',
-            '\u{200e}',
-            '\u{202a}',
-            '\u{202e}',
-            '\u{2028}',
-            '\u{2066}',
-            '\u{2069}',
-            '\u{3164}',
-            '\u{fe0f}',
-            '\u{feff}',
-            '\u{e0041}',
-        ] {
+        let hidden = "\0\n\u{7f}\u{85}\u{ad}\u{61c}\u{200b}\u{200d}\u{200e}\u{202a}\u{202e}\u{2028}\u{2066}\u{2069}\
+                      \u{3164}\u{fe0f}\u{feff}\u{e0041}";
+        for hidden in hidden.chars() {
             let expected = format!("a{}b", hidden.escape_unicode());
             assert_eq!(visible(&format!("a{hidden}b")), expected);
         }

@@ -19,7 +19,8 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;
 
-use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
+use crate::support::fake_webhook::{FakeWebhook, PATH, Reply};
+use crate::support::http_server::Received;
 use crate::support::log::Log;
 use crate::support::manual_clock::{ManualClock, timestamp};
 use crate::support::{HeldPort, eventually, finished};

@@ -36,33 +36,21 @@ async fn cloudflare() -> FakeCloudflare {
     cloudflare
 }
 
-fn reader(
-    cloudflare: &FakeCloudflare,
-    key_id: Option<&str>,
-    billed: BilledDirections,
-) -> CloudflareAnalytics {
-    with(http_client(&Network::DIRECT).unwrap(), cloudflare, ACCOUNT, TOKEN, key_id, billed)
+fn reader(cloudflare: &FakeCloudflare) -> CloudflareAnalytics {
+    reader_with(http_client(&Network::DIRECT).unwrap(), cloudflare)
 }
 
-fn with(
-    client: Client,
-    cloudflare: &FakeCloudflare,
-    account_id: &str,
-    token: &str,
-    key_id: Option<&str>,
-    billed: BilledDirections,
-) -> CloudflareAnalytics {
+fn reader_with(client: Client, cloudflare: &FakeCloudflare) -> CloudflareAnalytics {
     let config = AnalyticsConfig {
-        account_id: account_id.into(),
-        token: token.into(),
+        account_id: ACCOUNT.into(),
+        token: TOKEN.into(),
         base: cloudflare.base_url().parse().unwrap(),
         interval: Duration::from_secs(60),
         lag: Duration::ZERO,
     };
-    let keys = key_id.map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
-    let (keys, counted) = (keys.into_iter().collect(), Counted { billed, has_sfu: false });
-    let client = ProviderClient::without_clock(client);
-    CloudflareAnalytics::new(client, &config, keys, counted)
+    let keys = vec![OwnKey { name: KeyName::DEFAULT, id: "ours".into() }];
+    let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+    CloudflareAnalytics::new(ProviderClient::without_clock(client), &config, keys, counted)
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {
@@ -75,18 +63,9 @@ fn counted(own: u64, other: u64) -> UsageCount {
 }
 
 #[tokio::test]
-async fn our_key_is_counted_separately_from_other_keys_and_the_sfu() {
-    let cloudflare = cloudflare().await;
-    let egress = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
-    assert_eq!(egress, counted(300, 54_000));
-    let both = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
-    assert_eq!(both, counted(330, 59_400));
-}
-
-#[tokio::test]
 async fn one_count_is_one_query_with_our_user_agent() {
     let cloudflare = cloudflare().await;
-    ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
+    ask(&reader(&cloudflare)).await.unwrap();
     let [asked] = &cloudflare.analytics().queries()[..] else { panic!("one query") };
     assert_eq!(asked.authorization.as_deref(), Some(&*format!("Bearer {TOKEN}")));
     assert_eq!(asked.content_type.as_deref(), Some("application/json"));
@@ -116,7 +95,7 @@ async fn each_fault_has_its_outcome_and_leaks_nothing() {
     ] {
         let cloudflare = cloudflare().await;
         cloudflare.analytics().set_fault(fault);
-        let error = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap_err();
+        let error = ask(&reader(&cloudflare)).await.unwrap_err();
         assert_eq!(error.outcome(), outcome, "{fault:?}");
         assert_says_nothing(&error);
         assert_eq!(cloudflare.analytics().asked(), 1, "{fault:?}: asked once");
@@ -141,7 +120,7 @@ fn assert_says_nothing(error: &AnalyticsError) {
 #[tokio::test]
 async fn a_closed_port_gives_no_connection_and_works_again_once_open() {
     let cloudflare = cloudflare().await;
-    let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
+    let reader = reader(&cloudflare);
     cloudflare.stop().await;
     let error = ask(&reader).await.unwrap_err();
     assert_eq!(error.outcome(), "connect");
@@ -155,6 +134,6 @@ async fn the_time_limit_of_mints_does_not_apply_to_analytics() {
     let cloudflare = cloudflare().await;
     cloudflare.analytics().set_fault(AnalyticsFault::Latency(Duration::from_millis(50)));
     let hasty = client_builder().timeout(Duration::from_millis(1)).build().unwrap();
-    let reader = with(hasty, &cloudflare, ACCOUNT, TOKEN, Some("ours"), BilledDirections::Egress);
+    let reader = reader_with(hasty, &cloudflare);
     assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
 }

@@ -4,7 +4,7 @@ mod clock;
 mod likely;
 mod strict;
 
-use crate::support::{REPORTER, TestBroker, hint_codes, with_cloudflare, with_cloudflare_and};
+use crate::support::{REPORTER, TestBroker, hint_codes, with_cloudflare};
 use serde_json::json;
 
 #[tokio::test]
@@ -83,12 +83,6 @@ async fn usage_rises_while_a_connection_is_open_and_the_remainder_ends_at_zero()
         assert_eq!((&status["status"], &status["percentage"]), (&json!(state), &json!(percent)));
         assert_eq!((&status["bandwidthUsedGB"], &status["remainingGB"]), (&json!(used), &json!(remaining)));
     }
-}
-
-#[tokio::test]
-async fn the_operator_can_configure_the_tail() {
-    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_EXPIRY_TAIL_SECONDS", "0")]).await;
-    assert_eq!(broker.status().await["boundAssumes"], "2 Mbps per grant until 0 s after expiry");
 }
 
 #[tokio::test]

@@ -37,24 +37,16 @@ impl Drop for RealCoturn {
 impl RealCoturn {
     async fn start(directory: &Path, more: &[&str]) -> Self {
         let path = |name: &str| directory.join(name).display().to_string();
-        let settings = [
-            "listening-ip=127.0.0.1",
-            "relay-ip=127.0.0.1",
-            "realm=relay.test",
-            "fingerprint",
-            "no-dtls",
-            "no-tls",
-            "use-auth-secret",
-            "allow-loopback-peers",
-            "verbose",
-            "simple-log",
-            "log-file=stdout",
-            &format!("static-auth-secret={SECRET}"),
-            &format!("cli-password={PASSWORD}"),
-            &format!("userdb={}", path("coturn.db")),
-            &format!("pidfile={}", path("coturn.pid")),
+        let fixed = "listening-ip=127.0.0.1 relay-ip=127.0.0.1 realm=relay.test fingerprint no-dtls no-tls \
+                     use-auth-secret allow-loopback-peers verbose simple-log log-file=stdout";
+        let own = [
+            format!("static-auth-secret={SECRET}"),
+            format!("cli-password={PASSWORD}"),
+            format!("userdb={}", path("coturn.db")),
+            format!("pidfile={}", path("coturn.pid")),
         ];
-        fs::write(directory.join("coturn.conf"), [&settings[..], more].concat().join("\n")).unwrap();
+        let settings = fixed.split(' ').chain(own.iter().map(String::as_str)).chain(more.iter().copied());
+        fs::write(directory.join("coturn.conf"), settings.collect::<Vec<_>>().join("\n")).unwrap();
         let log = File::create(directory.join("coturn.log")).unwrap();
         let mut command = Command::new("turnserver");
         command.args(["-c", &path("coturn.conf")]).current_dir(directory).stdin(Stdio::null());

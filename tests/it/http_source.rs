@@ -14,14 +14,10 @@ const AN_HOUR: &str = r#"{"ttl":"3600","ice_servers":[{"url":"turn:a.example:347
 /// A broker whose only source is this provider.
 async fn with_provider(plan: &[Reply], settings: &[(&str, &str)]) -> (FakeWebhook, TestBroker) {
     let provider = FakeWebhook::start(plan).await;
-    let broker = broker_of(&provider, settings).await;
-    (provider, broker)
-}
-
-async fn broker_of(provider: &FakeWebhook, settings: &[(&str, &str)]) -> TestBroker {
     let url = provider.url();
     let source = [("ICE_SOURCES", "http"), ("HTTP_ICE_URL", url.as_str())];
-    TestBroker::start(&[&source[..], settings].concat()).await
+    let broker = TestBroker::start(&[&source[..], settings].concat()).await;
+    (provider, broker)
 }
 
 fn reserved(status: &Value) -> &str {

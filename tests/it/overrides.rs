@@ -1,6 +1,4 @@
-//! Tests of operator overrides while the service runs and after a restart.
-
-use crate::support::StateDir;
+//! Tests of operator overrides while the service runs.
 
 use crate::support::{
     Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
@@ -8,12 +6,6 @@ use crate::support::{
 use serde_json::{Value, json};
 
 /// The id in a grant token, as the log and the list of connections show it.
-async fn id_of(broker: &TestBroker, token: &str) -> String {
-    broker.open(token, "c").await;
-    let listed = broker.operator("/api/connections").await.json();
-    listed["connections"][0]["grant"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
@@ -83,41 +75,14 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
 }
 
 #[tokio::test]
-async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_wins() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
-    let grant = {
-        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-        let grant = broker.grant().await;
-        broker.set_limit(250).await;
-        broker.freeze(true).await;
-        let revoked = broker.revoke(&grant).await;
-        assert_eq!(revoked.status, 200);
-        broker.kill().await;
-        grant
-    };
-    {
-        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-        let status = broker.status().await;
-        assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(250), &json!(true)));
-        broker.freeze(false).await;
-        broker.advance(3_000);
-        broker.mint().await;
-        assert_eq!(broker.mint_with(&grant).await.status, 429, "a revoked grant cannot be renewed");
-        broker.finish().await;
-    }
-    let (_cloudflare, broker) =
-        with_cloudflare_and(&[&settings[..], &[("BANDWIDTH_LIMIT_GB", "2000")]].concat()).await;
-    assert_eq!(broker.status().await["bandwidthLimitGB"], 2000);
-}
-
-#[tokio::test]
 async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing() {
     let (cloudflare, broker) = with_cloudflare().await;
     let token = broker.grant().await;
-    let id = id_of(&broker, &token).await;
+    broker.open(&token, "c").await;
+    let listed = broker.operator("/api/connections").await.json();
+    let id = listed["connections"][0]["grant"].as_str().unwrap();
     let before = broker.status().await;
-    let revoked = broker.revoke(&id).await.json();
+    let revoked = broker.revoke(id).await.json();
     assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
     assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
     assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");

@@ -119,6 +119,7 @@ async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
     let provider = broker.overview().await["provider"].clone();
     assert_eq!((&provider["breaker"], &provider["outcomes"]["breaker_open"]), (&json!("open"), &json!(1)));
     assert_eq!(provider["latest"]["calls"], 5, "a call that was not made has no duration");
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(2));
     let without = TestBroker::start(&[]).await;
     assert_eq!(without.overview().await["provider"], Value::Null);
 }

@@ -1,11 +1,9 @@
-//! The bounds on the sockets of one address and of all.
+//! The bounds on the sockets of one address.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use turn_broker::listen::{SOCKETS_MAX, SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
+use turn_broker::listen::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 
-use crate::support::process::Process;
 use crate::support::{REPORTER, TestBroker, eventually};
 
 const LIMITED: &str = "turn_broker_sockets_limited_total{outcome=\"closed_idle\"}";
@@ -131,32 +129,4 @@ async fn a_client_that_reads_gets_one_long_response_after_another() {
         assert!(read(&mut socket).await > length);
     }
     assert_eq!(broker.metric("turn_broker_sockets_limited_total{outcome=\"closed_unread\"}").await, None);
-}
-
-/// As many as this test needs. Many shells allow 1,024.
-fn raise_file_limit() {
-    let limits = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).unwrap();
-}
-
-/// A connection whose first request was answered.
-async fn ask_health(port: u64) -> TcpStream {
-    let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
-    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert_ne!(socket.read(&mut [0; 1024]).await.unwrap(), 0);
-    socket
-}
-
-#[tokio::test]
-async fn once_half_of_all_sockets_are_open_one_that_was_idle_before_ends() {
-    raise_file_limit();
-    let broker = Process::start(&[("TRUSTED_PROXIES", "127.0.0.1"), ("KEEP_ALIVE_SECONDS", "7200")]);
-    let mut idle = vec![];
-    for _ in 1..SOCKETS_MAX / 2 {
-        idle.push(ask_health(broker.port).await);
-    }
-    let has_ended = |socket: &TcpStream| matches!(socket.try_read(&mut [0; 1]), Ok(0));
-    assert!(!idle.iter().any(has_ended), "half of them are free");
-    let _one_more = ask_health(broker.port).await;
-    eventually("an idle one makes room", async || idle.iter().any(has_ended)).await;
 }

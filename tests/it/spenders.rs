@@ -12,8 +12,7 @@ async fn broker(settings: &[(&str, &str)]) -> TestBroker {
 }
 
 pub(crate) async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
-    let path = format!("/api/turn-credentials{query}");
-    Answer::of(broker.request(Method::GET, &path).bearer_auth(user_token(user))).await
+    broker.get_as(&user_token(user), &format!("/api/turn-credentials{query}")).await
 }
 
 /// Reports that a call with this grant has received so many bytes.
@@ -69,11 +68,6 @@ async fn the_last_minutes_name_who_spends_now() {
     assert_eq!(json!([now["since"], now["unknownBytes"]]), json!(["5m", 0]));
     let month = page("since=").await;
     assert_eq!((&keys(&month)[0], &month["since"]), (&("ann".into(), 97_500_000), &Value::Null));
-    let by_label = page("by=label&since=1m").await;
-    assert_eq!(keys(&by_label), [("room-1".into(), 9_000_000), (Value::Null, 4_000_000)]);
-    for (since, grants) in [("15m", 3), ("5m", 2)] {
-        assert_eq!(keys(&page(&format!("by=grant&since={since}")).await).len(), grants);
-    }
     let first = page("since=5m&limit=1").await;
     let second = page(&format!("since=5m&limit=1&cursor={}", first["next"].as_str().unwrap())).await;
     assert_eq!((keys(&second), &second["next"]), (vec![("carol".into(), 4_000_000)], &Value::Null));
@@ -89,9 +83,9 @@ async fn grants_are_listed_and_filtered() {
     let ann = mint_as(&broker, "ann", "?label=room-1&ttl=600").await.grant();
     mint_as(&broker, "bob", "").await.grant();
     spend(&broker, &ann, 4_000_000).await;
-    let carol = user_token("carol");
-    let page = broker.request(Method::GET, "/api/turn-credentials").header("Origin", "https://app.example");
-    Answer::of(page.bearer_auth(carol)).await.grant();
+    let carol = format!("Bearer {}", user_token("carol"));
+    let page = [("origin", "https://app.example"), ("authorization", &*carol)];
+    broker.get_with("/api/turn-credentials", &page).await.grant();
     let all = broker.operator("/api/grants").await.json();
     assert_eq!(all["grants"].as_array().unwrap().len(), 3);
     for (origin, expected) in [("https://app.example", vec!["carol"]), ("https://other.example", vec![])] {

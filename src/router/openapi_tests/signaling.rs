@@ -29,7 +29,7 @@ pub(super) fn describe(document: &mut Value) {
     let routes = sockets().into_iter().chain(requests()).chain(reports()).chain(sfu::calls());
     for (group, method, path, mut operation) in routes {
         operation["tags"] = json!([group]);
-        let item = document["paths"].as_object_mut().unwrap().entry(path).or_insert_with(|| json!({}));
+        let item = document["paths"].as_object_mut().unwrap().entry(&*path).or_insert_with(|| json!({}));
         assert!(item[method].is_null(), "{method} {path} twice");
         item[method] = operation;
     }
@@ -37,11 +37,11 @@ pub(super) fn describe(document: &mut Value) {
 }
 
 /// Group, method, path, description.
-type Call = (&'static str, &'static str, &'static str, Value);
+type Call = (&'static str, &'static str, String, Value);
 
 fn sockets() -> Vec<Call> {
-    let socket = |id, summary: &str, parameters: Vec<Value>| {
-        let mut responses = errors(&[
+    let socket = |group, path: &str, id, summary: &str, parameters: Vec<Value>| {
+        let mut responses = broker_errors(&[
             (400, "`INVALID_REQUEST`: the room or a header is not valid."),
             (401, "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set."),
             (
@@ -54,199 +54,181 @@ fn sockets() -> Vec<Call> {
         ]);
         responses["101"] = json!({ "description": "The socket." });
         let parameters: Vec<_> = parameters.into_iter().chain([token()]).collect();
-        json!({ "operationId": id, "summary": summary, "parameters": parameters, "responses": responses })
+        let call = json!({ "operationId": id, "summary": summary, "parameters": parameters, "responses": responses });
+        (group, "get", path.to_owned(), call)
     };
     let room = parameter("path", "room", "The room.", "room-1");
-    let page = parameter(
-        "query",
-        "_pk",
-        "The id of the page. The broker makes one if it is absent.",
-        "b0ff2b4c-6d6e",
-    );
+    let page = "The id of the page. The broker makes one if it is absent.";
+    let page = parameter("query", "_pk", page, "b0ff2b4c-6d6e");
     let peer = ["id", "key"].map(|name| parameter("query", name, "As the client sends it.", "peerjs"));
     vec![
-        ("ayame", "get", "/signaling", socket("openAyameSocket", "Opens a socket of Ayame.", vec![])),
-        (
-            "peerjs",
-            "get",
-            "/peerjs/peerjs",
-            socket("openPeerjsSocket", "Opens a socket of PeerJS.", peer.to_vec()),
-        ),
-        (
+        socket("ayame", "/signaling", "openAyameSocket", "Opens a socket of Ayame.", vec![]),
+        socket("peerjs", "/peerjs/peerjs", "openPeerjsSocket", "Opens a socket of PeerJS.", peer.to_vec()),
+        socket(
             "rooms",
-            "get",
             "/parties/rooms/{room}",
-            socket("openRoomSocket", "Opens a socket of a room.", vec![room, page]),
+            "openRoomSocket",
+            "Opens a socket of a room.",
+            vec![room, page],
         ),
-        ("yjs", "get", "/yjs", socket("openYjsSocket", "Opens a socket of y-webrtc.", vec![])),
+        socket("yjs", "/yjs", "openYjsSocket", "Opens a socket of y-webrtc.", vec![]),
     ]
 }
 
 fn requests() -> Vec<Call> {
-    let key = parameter("path", "key", "The client's key. Any is accepted.", "peerjs");
-    let text = |description: &str| json!({ "description": description, "content": { "text/html": { "schema": { "type": "string" } } } });
-    let always = json!({ "type": "string", "enum": ["Unauthorized"] });
-    let private = json!({ "description": "Always.", "content": { "text/plain": { "schema": always } } });
-    let entries = json!({
-        "description": "The other pages of the room (`ps`), the packages for this one (`pk`), and the delete key of its entry (`dk`).",
-        "content": { "application/json": { "schema": { "type": "object" } } },
-    });
-    let refused = json!({
-        "description": "A text that says what is wrong.",
-        "content": { "text/plain": { "schema": { "type": "string" } } },
-    });
-    let poll = |id: &str, summary: &str| {
-        json!({
-            "operationId": id, "summary": summary, "parameters": [token()],
-            "requestBody": body("application/json", &json!({ "type": "object" })),
-            "responses": { "200": entries, "400": refused, "403": refused, "404": refused, "429": refused },
-        })
+    let any = || json!({ "type": "object" });
+    let text = |content_type, description: &str| content(content_type, description, &string());
+    let private = content("text/plain", "Always.", &json!({ "type": "string", "enum": ["Unauthorized"] }));
+    let refused = text("text/plain", "A text that says what is wrong.");
+    let entries = "The other pages of the room (`ps`), the packages for this one (`pk`), and the delete key of its entry (`dk`).";
+    let polled = json!({ "200": answer(entries, &any()), "400": refused, "403": refused, "404": refused, "429": refused });
+    let poll = |method, id, summary| {
+        let call = call("p2pcf", method, "/p2pcf", id, summary, polled.clone());
+        taking(taking(call, "parameters", json!([token()])), "requestBody", body("application/json", &any()))
     };
-    let username = [("username", json!({ "type": "string", "minLength": 1, "maxLength": 128 }), true)];
+    let one = |status: &str, response: Value| with(json!({}), status, response);
+    let is = one("200", json!({ "description": "It is." }));
+    let publishes = "Publishes the page's entry, and returns those of the others in the room.";
+    let greets = one("200", text("text/html", "A greeting."));
+    let server = one("200", answer("What it is.", &any()));
+    let key = json!([parameter("path", "key", "The client's key. Any is accepted.", "peerjs")]);
+    let too_often = broker_errors(&[(429, "`RATE_LIMITED`: this client asks too often.")]);
+    let id = with(too_often, "200", text("text/html", "A random id."));
+    let returns = "Returns an id for a peer that has none.";
+    let id = call("peerjs", "get", "/peerjs/{key}/id", "makePeerjsId", returns, id);
+    let peers = "The list of peers is private.";
+    let peers = call("peerjs", "get", "/peerjs/{key}/peers", "listPeerjsPeers", peers, one("401", private));
+    let no_name = broker_errors(&[(400, "`INVALID_REQUEST`: there is no name.")]);
+    let is_set = with(no_name, "302", json!({ "description": "The cookie is set." }));
+    let sets = "Sets the cookie with the name of a visitor.";
+    let name = call("rooms", "post", "/set-username", "setUsername", sets, is_set);
+    let to = json!([parameter("query", "return-url", "The path to go to.", "/room-1")]);
+    let username = form(&[("username", json!({ "type": "string", "minLength": 1, "maxLength": 128 }))]);
     vec![
-        (
-            "ayame",
-            "get",
-            "/.ok",
-            json!({
-                "operationId": "getAyameHealth", "summary": "Whether Ayame is served.", "responses": { "200": { "description": "It is." } },
-            }),
-        ),
-        (
-            "p2pcf",
-            "post",
-            "/p2pcf",
-            poll("pollP2pcf", "Publishes the page's entry, and returns those of the others in the room."),
-        ),
-        (
-            "p2pcf",
-            "get",
-            "/p2pcf",
-            json!({ "operationId": "greetP2pcf", "summary": "Greets.", "responses": { "200": text("A greeting.") } }),
-        ),
-        ("p2pcf", "delete", "/p2pcf", poll("deleteP2pcf", "Removes the page's entry.")),
-        (
-            "peerjs",
-            "get",
-            "/peerjs",
-            json!({
-                "operationId": "describePeerjs", "summary": "Describes the server.",
-                "responses": { "200": answer("What it is.", &json!({ "type": "object" })) },
-            }),
-        ),
-        (
-            "peerjs",
-            "get",
-            "/peerjs/{key}/id",
-            json!({
-                "operationId": "makePeerjsId", "summary": "Returns an id for a peer that has none.", "parameters": [key.clone()],
-                "responses": with(errors(&[(429, "`RATE_LIMITED`: this client asks too often.")]), "200", text("A random id.")),
-            }),
-        ),
-        (
-            "peerjs",
-            "get",
-            "/peerjs/{key}/peers",
-            json!({
-                "operationId": "listPeerjsPeers", "summary": "The list of peers is private.", "parameters": [key],
-                "responses": { "401": private },
-            }),
-        ),
-        (
-            "rooms",
-            "post",
-            "/set-username",
-            json!({
-                "operationId": "setUsername", "summary": "Sets the cookie with the name of a visitor.",
-                "parameters": [parameter("query", "return-url", "The path to go to.", "/room-1")],
-                "requestBody": form(&username),
-                "responses": with(errors(&[(400, "`INVALID_REQUEST`: there is no name.")]), "302", json!({ "description": "The cookie is set." })),
-            }),
-        ),
+        call("ayame", "get", "/.ok", "getAyameHealth", "Whether Ayame is served.", is),
+        poll("post", "pollP2pcf", publishes),
+        call("p2pcf", "get", "/p2pcf", "greetP2pcf", "Greets.", greets),
+        poll("delete", "deleteP2pcf", "Removes the page's entry."),
+        call("peerjs", "get", "/peerjs", "describePeerjs", "Describes the server.", server),
+        taking(id, "parameters", key.clone()),
+        taking(peers, "parameters", key),
+        taking(taking(name, "parameters", to), "requestBody", username),
     ]
 }
 
 fn reports() -> Vec<Call> {
-    let text = || json!({ "type": "string" });
-    let ok = || answer("It was taken.", &object(&[("status", text(), true)]));
-    let report = |id: &str, summary: &str, status: &str, taken: Value| {
-        let responses = errors(&[
+    let taken = || answer("It was taken.", &object(&[("status", string())]));
+    let report = |method, path, id, summary, status, taken| {
+        let responses = broker_errors(&[
             (400, "`INVALID_REQUEST`: a field is missing."),
             (404, "`NOT_FOUND`: its directory or receiver is not set."),
             (413, "`PAYLOAD_TOO_LARGE`: the report is too long."),
             (429, "`RATE_LIMITED`: this client sends too many."),
         ]);
-        json!({ "operationId": id, "summary": summary, "responses": with(responses, status, taken) })
+        call("reports", method, path, id, summary, with(responses, status, taken))
     };
-    let sends = |mut report: Value, sent: Value| {
-        report["requestBody"] = sent;
-        report
-    };
-    let bug = form(&[("info", text(), true), ("description", text(), true)]);
-    let required = ["pullSessionTrace", "pushedSessionTrace", "trackId"].map(|name| (name, text(), true));
-    let optional = ["pullingUser", "pushingUser", "meetingId"].map(|name| (name, text(), false));
-    let track = body("application/json", &object(&[required, optional].concat()));
+    let bug = form(&[("info", string()), ("description", string())]);
+    let required = ["pullSessionTrace", "pushedSessionTrace", "trackId"];
+    let optional = ["pullingUser?", "pushingUser?", "meetingId?"];
+    let track = [required, optional].concat().into_iter().map(|name| (name, string()));
+    let track = body("application/json", &object(&track.collect::<Vec<_>>()));
     let issues = json!({ "type": "string", "enum": ["true", "false"] });
-    let quality = form(&[("experiencedIssues", issues, true), ("meetingId", text(), true)]);
+    let quality = form(&[("experiencedIssues", issues), ("meetingId", string())]);
     let to_start = json!({ "description": "To the start page." });
     let kept = json!({ "description": "It is kept." });
     let stored = answer("As it was sent.", &json!({ "type": "object" }));
-    let mut read = report("getDebugInfo", "Returns a kept report.", "200", stored);
     let id = parameter("query", "id", "The id of the report.", "5b4e8f0e-8e2c-4d9c-9f6e-1a2b3c4d5e6f");
-    read["parameters"] = json!([with(id, "required", true.into())]);
-    let bug_report = report("reportBug", "A bug, with what the page saw.", "200", ok());
-    let dead_track = report("reportDeadTrack", "A track from which nothing arrives.", "200", ok());
-    let call_quality = report("reportCallQuality", "How good a call was.", "302", to_start);
-    let mut refresh = report("reportRefresh", "A page was loaded again during a call.", "201", kept);
-    refresh["responses"]["200"] = json!({ "description": "There is no storage." });
+    let id = json!([with(id, "required", true.into())]);
+    let saw = "A bug, with what the page saw.";
+    let bug_report = report("post", "/api/bugReport", "reportBug", saw, "200", taken());
+    let dead = "A track from which nothing arrives.";
+    let dead_track = report("post", "/api/deadTrack", "reportDeadTrack", dead, "200", taken());
+    let call_quality = report(
+        "post",
+        "/call-quality-feedback",
+        "reportCallQuality",
+        "How good a call was.",
+        "302",
+        to_start,
+    );
+    let again = "A page was loaded again during a call.";
+    let mut refresh = report("post", "/api/reportRefresh", "reportRefresh", again, "201", kept);
+    refresh.3["responses"]["200"] = json!({ "description": "There is no storage." });
+    let read = report("get", "/api/debugInfo", "getDebugInfo", "Returns a kept report.", "200", stored);
     vec![
-        ("reports", "post", "/api/bugReport", sends(bug_report, bug)),
-        ("reports", "post", "/api/deadTrack", sends(dead_track, track)),
-        ("reports", "post", "/call-quality-feedback", sends(call_quality, quality)),
-        ("reports", "post", "/api/reportRefresh", refresh),
-        ("reports", "get", "/api/debugInfo", read),
+        taking(bug_report, "requestBody", bug),
+        taking(dead_track, "requestBody", track),
+        taking(call_quality, "requestBody", quality),
+        refresh,
+        taking(read, "parameters", id),
     ]
 }
 
+fn call(
+    group: &'static str,
+    method: &'static str,
+    path: &str,
+    id: &str,
+    summary: &str,
+    responses: Value,
+) -> Call {
+    let call = json!({ "operationId": id, "summary": summary });
+    (group, method, path.to_owned(), with(call, "responses", responses))
+}
+
+/// The call with one field more.
+fn taking((group, method, path, call): Call, name: &str, value: Value) -> Call {
+    (group, method, path, with(call, name, value))
+}
+
 fn token() -> Value {
-    parameter(
-        "query",
-        "token",
-        "The user's token of your sign-in, where a client cannot set `Authorization`. Up to 8,000 bytes.",
-        "eyJhbGciOi…",
-    )
+    let description =
+        "The user's token of your sign-in, where a client cannot set `Authorization`. Up to 8,000 bytes.";
+    parameter("query", "token", description, "eyJhbGciOi…")
 }
 
 /// A text. Only those of the path are required.
 fn parameter(place: &str, name: &str, description: &str, example: &str) -> Value {
     let is_required = place == "path";
-    json!({ "in": place, "name": name, "required": is_required, "description": description, "schema": { "type": "string" }, "example": example })
+    json!({ "in": place, "name": name, "required": is_required, "description": description, "schema": string(), "example": example })
+}
+
+fn string() -> Value {
+    json!({ "type": "string" })
 }
 
 fn body(content_type: &str, schema: &Value) -> Value {
     json!({ "required": true, "content": { content_type: { "schema": schema } } })
 }
 
-fn form(fields: &[(&str, Value, bool)]) -> Value {
+fn form(fields: &[(&str, Value)]) -> Value {
     body("application/x-www-form-urlencoded", &object(fields))
 }
 
 fn answer(description: &str, schema: &Value) -> Value {
-    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+    content("application/json", description, schema)
 }
 
-/// Fields: name, schema, whether they are required.
-fn object(fields: &[(&str, Value, bool)]) -> Value {
-    let properties: Map<_, _> =
-        fields.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
-    let required: Vec<_> = fields.iter().filter(|field| field.2).map(|field| field.0).collect();
-    json!({ "type": "object", "properties": properties, "required": required })
+fn content(content_type: &str, description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": { content_type: { "schema": schema } } })
 }
 
-fn errors(errors: &[(u16, &str)]) -> Value {
-    let schema = || json!({ "$ref": "#/components/schemas/ErrorBody" });
-    let of = |(status, text): &(u16, &str)| (status.to_string(), answer(text, &schema()));
-    Value::Object(errors.iter().map(of).collect())
+/// Fields. The name of an optional one ends in `?`.
+fn object(fields: &[(&str, Value)]) -> Value {
+    let properties =
+        fields.iter().map(|(name, schema)| (name.trim_end_matches('?').to_owned(), schema.clone()));
+    let required: Vec<_> = fields.iter().map(|(name, _)| name).filter(|name| !name.ends_with('?')).collect();
+    json!({ "type": "object", "properties": properties.collect::<Map<_, _>>(), "required": required })
+}
+
+fn broker_errors(errors: &[(u16, &str)]) -> Value {
+    errors_as("ErrorBody", errors)
+}
+
+/// Errors whose body has this schema.
+fn errors_as(schema: &str, errors: &[(u16, &str)]) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+    errors.iter().map(|(status, text)| (status.to_string(), answer(text, &schema))).collect()
 }
 
 /// The object with one field more.

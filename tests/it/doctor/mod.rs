@@ -8,8 +8,6 @@ mod relay;
 use std::process::Output;
 
 use serde_json::Value;
-use turn_broker::store::file::FileStorage;
-use turn_broker::store::writer::Store;
 
 use crate::support::fake_webhook::{self, FakeWebhook};
 use crate::support::process::command;
@@ -140,31 +138,6 @@ async fn an_invalid_configuration_is_reported_completely_with_status_78() {
     assert_eq!(text.exit, Some(78));
     assert!(seen.iter().all(|line| text.text.contains(line)), "{}", text.text);
     assert!(!text.text.contains("hush") && !examined.text.contains("hush"));
-}
-
-#[tokio::test]
-async fn a_ledger_in_use_is_ok_and_a_damaged_one_is_a_failure() {
-    let (world, state) = (World::new().await, StateDir::new());
-    let settings = [("STATE_DIR", state.path())];
-    let (store, _) = Store::open(FileStorage::open(state.path().as_ref()).unwrap()).unwrap();
-    let examined = world.examine(&settings).await;
-    let first = &examined.of("state")[0];
-    assert_eq!((examined.exit, &first["state"]), (Some(0), &"ok".into()), "{first}");
-    assert!(first["seen"].as_str().unwrap().contains("in use by a running service"), "{first}");
-    drop(store);
-
-    let damaged = StateDir::new();
-    let file = std::path::Path::new(damaged.path()).join(turn_broker::store::file::ledger_file::FILE_NAME);
-    for content in ["no ledger", ""] {
-        std::fs::write(&file, content).unwrap();
-        let examined = world.examine(&[("STATE_DIR", damaged.path())]).await;
-        assert_eq!(
-            (examined.exit, &examined.of("state")[0]["state"]),
-            (Some(1), &"fail".into()),
-            "{content}"
-        );
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
-    }
 }
 
 #[tokio::test]

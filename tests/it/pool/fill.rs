@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
-use turn_broker::mint::Source;
-use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
 use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
@@ -17,15 +15,8 @@ async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provide
     steady_callers_of(&broker, callers).await;
     broker.freeze(true).await;
     broker.advance(60);
-    let provider = provider_of(&broker);
+    let provider = Arc::clone(broker.app.mint.provider().unwrap());
     (cloudflare, broker, provider)
-}
-
-fn provider_of(broker: &TestBroker) -> Arc<Provider> {
-    match broker.app.mint.sources.first() {
-        Some(Source::Ready(CredentialSource::Cloudflare(provider))) => Arc::clone(provider),
-        _ => panic!("Cloudflare is not the first source"),
-    }
 }
 
 /// The result of a fill without failures.

@@ -26,15 +26,14 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use turn_broker::config::{Config, Environment};
 use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 
 use crate::support::fake_database::FakeDatabase;
 use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
-use crate::support::{Api, COTURN, OPERATOR, REPORTER, eventually};
+use crate::support::test_broker::{START, config};
+use crate::support::{Api, COTURN, eventually};
 
 /// `LEASE_SECONDS`.
 const LEASE: Duration = Duration::from_secs(5);
@@ -78,21 +77,10 @@ impl TestReplica {
         database: &FakeDatabase,
         settings: &[(&str, &str)],
     ) -> Self {
-        let base = [
-            ("OPERATOR_TOKEN", OPERATOR),
-            ("REPORTER_TOKEN", REPORTER),
-            ("RATE_LIMIT_REQUESTS", "1000"),
-            ("TRUSTED_PROXIES", "127.0.0.1"),
-        ];
-        let all = [&base[..], &COTURN[..], settings].concat();
-        // The last one of each name counts.
-        let is_last = |at: usize| all[at + 1..].iter().all(|(name, _)| *name != all[at].0);
-        let pairs = (0..all.len()).filter(|at| is_last(*at)).map(|at| all[at]);
-        let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap();
         let address = listener.local_addr().unwrap();
         let (url, clock) = (format!("http://{address}"), Arc::new(ManualClock::at(START)));
         let replica = Replica {
-            config,
+            config: config(&[&COTURN[..], settings].concat()),
             lease: LEASE,
             electorate: database.electorate(advertised),
             clock: clock.clone(),

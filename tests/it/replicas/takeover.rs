@@ -1,11 +1,10 @@
 //! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
 
-use reqwest::Method;
 use serde_json::json;
 
 use super::{LEASE, STEP, pair};
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{Answer, OPERATOR, eventually};
+use crate::support::{OPERATOR, eventually};
 
 #[tokio::test]
 async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {
@@ -26,10 +25,7 @@ async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {
 #[tokio::test]
 async fn what_an_operator_sets_through_a_standby_is_kept_after_a_takeover() {
     let (_database, leader, standby) = pair(&[USERS]).await;
-    let mint_as = async |user: &str| {
-        let request = standby.request(Method::GET, "/api/turn-credentials");
-        Answer::of(request.bearer_auth(user_token(user))).await
-    };
+    let mint_as = async |user: &str| standby.mint_with(&user_token(user)).await;
     for (path, body) in [
         ("/api/users/ann/block", json!({})),
         ("/api/budget/limit", json!({"limitGB": 7})),

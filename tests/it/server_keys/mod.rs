@@ -196,18 +196,6 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
 }
 
 #[tokio::test]
-async fn the_limit_of_a_user_holds_for_those_of_a_key() {
-    let (_cloudflare, broker) = with_keys(&[("USER_LIMIT_GB", "0.001")]).await;
-    let mint = async |user: &str| broker.get_as(KEY, &format!("/api/turn-credentials?user={user}")).await;
-    let grant = mint("ann").await.grant();
-    broker.open(&grant, "c").await;
-    broker.advance(1);
-    broker.heartbeat(&grant, "c", json!({"bytesReceived": 2_000_000})).await;
-    assert_eq!(mint("ann").await.error(), (429, "USER_LIMIT_REACHED".into()));
-    assert_eq!(mint("bob").await.status, 200);
-}
-
-#[tokio::test]
 async fn a_key_is_a_sign_in() {
     let (_cloudflare, broker) = with_keys(&[USERS, ("AUTH_REQUIRED", "true")]).await;
     assert_eq!(broker.mint().await.error(), (401, "UNAUTHORIZED".into()));

@@ -85,15 +85,6 @@ async fn a_page_without_a_named_user_has_the_allowance_of_its_own_address() {
     );
 }
 
-#[tokio::test]
-async fn pages_of_named_users_have_the_allowances_of_these() {
-    let (_cloudflare, broker) = with_keys(&[SLOW]).await;
-    let users = ["ann", "ann", "bob"].map(str::to_owned);
-    let granted = grants_for(&broker, users.into_iter()).await;
-    let pages: Vec<_> = granted.iter().map(|grant| ("203.0.113.9".to_owned(), grant)).collect();
-    assert_eq!(claimed(&broker, &pages).await, 2 * 10_000_000, "two users");
-}
-
 /// 50 users at as many addresses would have 500 MB.
 #[tokio::test]
 async fn all_pages_of_a_key_together_have_ten_times_the_allowance_of_an_address() {

@@ -21,12 +21,8 @@ async fn with_relay() -> TestBroker {
 }
 
 async fn join(broker: &TestBroker, room: &str) -> SocketClient {
-    join_with(broker, json!({"type": "register", "roomId": room})).await
-}
-
-async fn join_with(broker: &TestBroker, register: Value) -> SocketClient {
     let mut socket = SocketClient::open(broker.address, "/signaling", &[]).await.unwrap();
-    socket.send_json(&register).await;
+    socket.send_json(&json!({"type": "register", "roomId": room})).await;
     assert_eq!(socket.next_json().await["type"], "accept");
     socket
 }

@@ -12,8 +12,8 @@ mod sign_in;
 mod unfinished;
 mod yjs;
 
-use crate::support::TestBroker;
 use crate::support::socket_client::{Got, SocketClient};
+use crate::support::{TestBroker, eventually};
 
 /// The text frame that arrives next.
 async fn next_text(socket: &mut SocketClient) -> String {
@@ -34,4 +34,46 @@ async fn assert_next(socket: &mut SocketClient, text: &str) {
 /// The status of a refused upgrade.
 async fn refused(broker: &TestBroker, path: &str, headers: &[(&'static str, &str)]) -> Option<u16> {
     SocketClient::open(broker.address, path, headers).await.err().map(|(status, _)| status)
+}
+
+/// The socket of each protocol. A number stands in the place of `#`.
+const SOCKETS: [(&str, &str); 4] = [
+    ("ayame", "/signaling"),
+    ("peerjs", "/peerjs/peerjs?key=peerjs&id=page-#&token=t"),
+    ("rooms", "/parties/rooms/r?_pk=#"),
+    ("yjs", "/yjs"),
+];
+/// Rooms need one.
+const USER: (&str, &str) = ("cf-access-authenticated-user-email", "ann");
+
+#[tokio::test]
+async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
+    for (protocol, path) in SOCKETS {
+        let app = "https://app.example";
+        let broker = TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app)]).await;
+        let plain = broker.get(path).await;
+        assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".into()), "{path}");
+        assert_eq!(plain.header("upgrade"), Some("websocket"), "{path}");
+        for (origin, status) in [("https://evil.example", Some(403)), (app, None)] {
+            assert_eq!(refused(&broker, path, &[USER, ("origin", origin)]).await, status, "{path} {origin}");
+        }
+        for (_, other) in SOCKETS.iter().filter(|(other, _)| *other != protocol) {
+            assert_eq!(broker.get(other).await.status, 404, "{other} beside {protocol}");
+            assert_eq!(refused(&broker, other, &[USER]).await, Some(404), "{other} beside {protocol}");
+        }
+    }
+}
+
+/// All protocols share the table of sockets, and each asks it.
+#[tokio::test]
+async fn the_sockets_of_one_address_are_a_setting() {
+    for (protocol, path) in SOCKETS {
+        let settings = [("SIGNALING", protocol), ("SIGNALING_SOCKETS_PER_CLIENT", "2")];
+        let broker = TestBroker::start(&settings).await;
+        let open = async |n: &str| SocketClient::open(broker.address, &path.replace('#', n), &[USER]).await;
+        let (_first, second) = (open("1").await.unwrap(), open("2").await.unwrap());
+        assert_eq!(open("3").await.err().map(|(status, _)| status), Some(429), "{path}");
+        second.close().await;
+        eventually("a place", async || open("3").await.is_ok()).await;
+    }
 }

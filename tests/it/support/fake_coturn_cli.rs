@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 use turn_broker::config::CoturnCliConfig;
 
 /// The `cli-password`.
@@ -60,7 +61,7 @@ struct State {
 pub(crate) struct FakeCoturnCli {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
-    task: JoinHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl FakeSession {
@@ -91,7 +92,7 @@ impl FakeCoturnCli {
         let state = State { sessions: vec![], listed_max: 256, commands: vec![], fault: None };
         let state = Arc::new(Mutex::new(state));
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Self { address, state, task }
+        Self { address, state, _task: AbortOnDropHandle::new(task) }
     }
 
     /// The settings of a broker that uses it.
@@ -119,12 +120,6 @@ impl FakeCoturnCli {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl Drop for FakeCoturnCli {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

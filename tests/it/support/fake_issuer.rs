@@ -2,7 +2,6 @@
 //!
 //! Invariant: a request is counted before its response is sent.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,8 +16,8 @@ use ring::signature::{
     RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+
+use super::http_server::HttpServer;
 
 /// Only for tests: made by `openssl genpkey -algorithm RSA`.
 const RSA_KEY: &[u8] = include_bytes!("issuer_rsa.pk8");
@@ -132,9 +131,8 @@ impl Signer {
 
 /// The issuer. Dropping it stops it.
 pub(crate) struct FakeIssuer {
-    address: SocketAddr,
     core: Arc<Core>,
-    server: JoinHandle<()>,
+    server: HttpServer,
 }
 
 #[derive(Default)]
@@ -147,22 +145,19 @@ impl FakeIssuer {
     /// Starts on a free port of 127.0.0.1, with these keys.
     pub(crate) async fn start(keys: &[Value]) -> Self {
         let core = Arc::new(Core::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let answering = Arc::clone(&core);
         let router = Router::new().fallback(async move || {
             answering.requests.fetch_add(1, Ordering::SeqCst);
             answering.answer.lock().unwrap().clone()
         });
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let issuer = Self { address, core, server };
+        let issuer = Self { core, server: HttpServer::start(router).await };
         issuer.publish(keys);
         issuer
     }
 
     /// The value of `AUTH_JWKS_URL`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/.well-known/jwks.json", self.address)
+        format!("http://{}/.well-known/jwks.json", self.server.address)
     }
 
     /// Lists these keys from now on.
@@ -178,11 +173,5 @@ impl FakeIssuer {
     /// How many requests have come.
     pub(crate) fn requests(&self) -> usize {
         self.core.requests.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for FakeIssuer {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }

@@ -3,19 +3,16 @@
 //! Invariant: a request is in [`FakeSfu::history`] with its exact bytes before its response is sent.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+
+use super::http_server::{HttpServer, Received};
 
 /// The secret of the app.
 pub(crate) const SFU_SECRET: &str = "sfu-fixture-secret";
@@ -37,27 +34,16 @@ pub(crate) enum SfuFault {
     Huge,
 }
 
-/// One request as received.
-#[derive(Clone, Debug)]
-pub(crate) struct SfuRequest {
-    pub(crate) method: Method,
-    /// Path and query.
-    pub(crate) path: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
 /// The SFU. Dropping it stops it.
 pub(crate) struct FakeSfu {
-    address: SocketAddr,
     core: Arc<Core>,
-    server: JoinHandle<()>,
+    server: HttpServer,
 }
 
 #[derive(Default)]
 struct Core {
     plan: Mutex<VecDeque<SfuFault>>,
-    history: Mutex<Vec<SfuRequest>>,
+    history: Mutex<Vec<Received>>,
     sessions: Mutex<BTreeMap<String, BTreeMap<String, Value>>>,
 }
 
@@ -65,16 +51,13 @@ impl FakeSfu {
     /// Starts on a free port of 127.0.0.1.
     pub(crate) async fn start() -> Self {
         let core = Arc::new(Core::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(respond).with_state(Arc::clone(&core));
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, core, server }
+        Self { core, server: HttpServer::start(router).await }
     }
 
     /// The value of `CALLS_API_URL`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}/v1", self.server.address)
     }
 
     /// The next request gets this.
@@ -83,13 +66,13 @@ impl FakeSfu {
     }
 
     /// All requests so far.
-    pub(crate) fn history(&self) -> Vec<SfuRequest> {
+    pub(crate) fn history(&self) -> Vec<Received> {
         self.core.history.lock().unwrap().clone()
     }
 
     /// The requests whose path ends so.
-    pub(crate) fn requests(&self, end: &str) -> Vec<SfuRequest> {
-        let path = |request: &SfuRequest| request.path.split('?').next().unwrap_or_default().to_owned();
+    pub(crate) fn requests(&self, end: &str) -> Vec<Received> {
+        let path = |request: &Received| request.path.split('?').next().unwrap_or_default().to_owned();
         self.history().into_iter().filter(|request| path(request).ends_with(end)).collect()
     }
 
@@ -104,25 +87,11 @@ impl FakeSfu {
     }
 }
 
-impl Drop for FakeSfu {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn respond(
-    State(core): State<Arc<Core>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let path = uri.path().to_owned();
-    let whole = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
-    let is_authorized =
-        headers.get("authorization").is_some_and(|value| *value == format!("Bearer {SFU_SECRET}"));
-    let request = SfuRequest { method: method.clone(), path: whole, headers, body: body.clone() };
-    core.history.lock().unwrap().push(request);
+async fn respond(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let received = Received::of(request).await;
+    let is_authorized = received.header("authorization") == Some(&*format!("Bearer {SFU_SECRET}"));
+    core.history.lock().unwrap().push(received.clone());
     let fault = core.plan.lock().unwrap().pop_front();
     if let Some(fault) = fault {
         return fault_response(&fault);
@@ -133,7 +102,7 @@ async fn respond(
     let Some(rest) = path.strip_prefix(&format!("/v1/apps/{SFU_APP}/sessions/")) else {
         return error(StatusCode::NOT_FOUND, "not_found");
     };
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&received.body).unwrap_or_default();
     let mut sessions = core.sessions.lock().unwrap();
     if rest == "new" {
         let id = format!("{:032x}", sessions.len() + 1);
@@ -144,7 +113,7 @@ async fn respond(
     let (id, call) = rest.split_once('/').unwrap_or((rest, ""));
     let known: Vec<String> = sessions.keys().cloned().collect();
     let Some(tracks) = sessions.get_mut(id) else { return error(StatusCode::GONE, "session_error") };
-    let answer = match (method.as_str(), call) {
+    let answer = match (received.method.as_str(), call) {
         ("GET", "") => {
             let (channels, tracks): (Vec<_>, Vec<_>) =
                 tracks.values().partition(|item| item["dataChannelName"].is_string());

@@ -5,20 +5,18 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
 use reqwest::StatusCode;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+
+use super::http_server::{HttpServer, Received};
 
 /// The secret part of the URL.
 pub(crate) const PATH: &str = "/services/hush-path-fixture?thread=hush-query-fixture";
@@ -42,21 +40,10 @@ pub(crate) enum Reply {
     EndlessBody,
 }
 
-/// One request as received.
-#[derive(Clone, Debug)]
-pub(crate) struct Received {
-    pub(crate) method: Method,
-    /// Path and query.
-    pub(crate) path: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
 /// The receiver. Dropping it stops it.
 pub(crate) struct FakeWebhook {
-    address: SocketAddr,
     core: Arc<Core>,
-    server: JoinHandle<()>,
+    server: HttpServer,
 }
 
 #[derive(Default)]
@@ -70,18 +57,15 @@ impl FakeWebhook {
     /// Starts on a free port of 127.0.0.1, with responses in this order.
     pub(crate) async fn start(plan: &[Reply]) -> Self {
         let core = Arc::new(Core { plan: Mutex::new(plan.iter().copied().collect()), ..Core::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         // Doctor asks for the root page. Only what is posted counts.
         let router =
             Router::new().route("/", get(async || ())).fallback(receive).with_state(Arc::clone(&core));
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, core, server }
+        Self { core, server: HttpServer::start(router).await }
     }
 
     /// The value of a setting such as `ALERT_WEBHOOK_URL`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        format!("http://{}{PATH}", self.server.address)
     }
 
     /// Every request so far, oldest first.
@@ -101,30 +85,9 @@ impl FakeWebhook {
     }
 }
 
-impl Drop for FakeWebhook {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-impl Received {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-async fn receive(
-    State(core): State<Arc<Core>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    core.history.lock().unwrap().push(Received { method, path: uri.to_string(), headers, body });
+async fn receive(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let received = Received::of(request).await;
+    core.history.lock().unwrap().push(received);
     let reply = core.plan.lock().unwrap().pop_front().unwrap_or(Reply::Status(204));
     core.arrived.notify_waiters();
     match reply {

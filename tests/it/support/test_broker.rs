@@ -34,6 +34,18 @@ pub(crate) struct TestBroker {
     service: JoinHandle<Ended>,
 }
 
+/// The configuration with operator and reporter tokens, a high rate limit, and these settings. The last one of each name counts.
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
+    let base = [
+        ("OPERATOR_TOKEN", OPERATOR),
+        ("REPORTER_TOKEN", REPORTER),
+        ("RATE_LIMIT_REQUESTS", "1000"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("RELAY_PROBE", "off"),
+    ];
+    Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap()
+}
+
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_store(directory: &Path) -> (Store, Contents) {
     let directory = directory.to_owned();
@@ -42,22 +54,14 @@ async fn open_store(directory: &Path) -> (Store, Contents) {
 }
 
 impl TestBroker {
-    /// A broker with operator and reporter tokens, a high rate limit, and these settings, which take precedence.
+    /// A broker with this [`config`].
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_at(settings, Arc::new(ManualClock::at(START))).await
     }
 
     /// The same with the clock of an earlier process.
     pub(crate) async fn start_at(settings: &[(&str, &str)], clock: Arc<ManualClock>) -> Self {
-        let base = [
-            ("OPERATOR_TOKEN", OPERATOR),
-            ("REPORTER_TOKEN", REPORTER),
-            ("RATE_LIMIT_REQUESTS", "1000"),
-            ("TRUSTED_PROXIES", "127.0.0.1"),
-            ("RELAY_PROBE", "off"),
-        ];
-        let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
-        let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
+        let config = config(settings);
         let store = match &config.budget.state_dir {
             Some(directory) => Some(open_store(directory).await),
             None => None,

@@ -1,69 +1,25 @@
 //! The calls of the SFU's proxy. The fields are those of `turn_sfu_proxy::request`.
 
-use serde_json::{Value, json};
+use std::slice;
 
-use super::{Call, answer, body, object, parameter, token, with};
+use serde_json::{Map, Value, json};
 
-/// The calls on a session: name, method, path, summary, schema of the body.
-const ON_SESSION: [(&str, &str, &str, &str, Option<&str>); 9] = [
-    ("getSfuSession", "get", "/partytracks/sessions/{sessionId}", "What a session sends and takes.", None),
-    (
-        "newSfuTracks",
-        "post",
-        "/partytracks/sessions/{sessionId}/tracks/new",
-        "Pushes or pulls tracks.",
-        Some("SfuNewTracks"),
-    ),
-    (
-        "renegotiateSfu",
-        "put",
-        "/partytracks/sessions/{sessionId}/renegotiate",
-        "The browser's answer to an offer.",
-        Some("SfuRenegotiation"),
-    ),
-    (
-        "closeSfuTracks",
-        "put",
-        "/partytracks/sessions/{sessionId}/tracks/close",
-        "Closes tracks.",
-        Some("SfuClosedTracks"),
-    ),
-    (
-        "updateSfuTracks",
-        "put",
-        "/partytracks/sessions/{sessionId}/tracks/update",
-        "Changes tracks.",
-        Some("SfuUpdatedTracks"),
-    ),
-    (
-        "establishSfuDataChannels",
-        "post",
-        "/partytracks/sessions/{sessionId}/datachannels/establish",
-        "Prepares a session for data channels.",
-        Some("SfuEstablishment"),
-    ),
-    (
-        "newSfuDataChannels",
-        "post",
-        "/partytracks/sessions/{sessionId}/datachannels/new",
-        "Pushes or pulls data channels.",
-        Some("SfuDataChannels"),
-    ),
-    (
-        "updateSfuDataChannels",
-        "put",
-        "/partytracks/sessions/{sessionId}/datachannels/update",
-        "Changes data channels, such as who may reply.",
-        Some("SfuDataChannels"),
-    ),
-    (
-        "closeSfuDataChannels",
-        "put",
-        "/partytracks/sessions/{sessionId}/datachannels/close",
-        "Closes data channels.",
-        Some("SfuClosedDataChannels"),
-    ),
+use super::{Call, answer, body, errors_as, object, parameter, token, with};
+
+/// The calls on a session: name, method, path below the session's, summary, schema of the body.
+const ON_SESSION: [(&str, &str, &str, &str, &str); 9] = [
+    ("getSfuSession", "get", "", "What a session sends and takes.", ""),
+    ("newSfuTracks", "post", "/tracks/new", "Pushes or pulls tracks.", "SfuNewTracks"),
+    ("renegotiateSfu", "put", "/renegotiate", "The browser's answer to an offer.", "SfuRenegotiation"),
+    ("closeSfuTracks", "put", "/tracks/close", "Closes tracks.", "SfuClosedTracks"),
+    ("updateSfuTracks", "put", "/tracks/update", "Changes tracks.", "SfuUpdatedTracks"),
+    ("establishSfuDataChannels", "post", "/datachannels/establish", ESTABLISHES, "SfuEstablishment"),
+    ("newSfuDataChannels", "post", "/datachannels/new", "Pushes or pulls data channels.", "SfuDataChannels"),
+    ("updateSfuDataChannels", "put", "/datachannels/update", CHANGES, "SfuDataChannels"),
+    ("closeSfuDataChannels", "put", "/datachannels/close", "Closes data channels.", "SfuClosedDataChannels"),
 ];
+const ESTABLISHES: &str = "Prepares a session for data channels.";
+const CHANGES: &str = "Changes data channels, such as who may reply.";
 
 pub(super) fn calls() -> Vec<Call> {
     let session = parameter("path", "sessionId", "The session.", "2a45361d5fd7cc14eface0587c276c94");
@@ -71,10 +27,10 @@ pub(super) fn calls() -> Vec<Call> {
     let on_session = ON_SESSION.map(|(id, method, path, summary, sent)| {
         let mut call = call(id, summary, "200", "SfuAnswer");
         call["parameters"].as_array_mut().unwrap().insert(0, session.clone());
-        if let Some(schema) = sent {
-            call["requestBody"] = body("application/json", &reference(schema));
+        if !sent.is_empty() {
+            call["requestBody"] = body("application/json", &reference(sent));
         }
-        ("sfu", method, path, call)
+        ("sfu", method, format!("/partytracks/sessions/{{sessionId}}{path}"), call)
     });
     let mut new = call(
         "newSfuSession",
@@ -92,10 +48,11 @@ pub(super) fn calls() -> Vec<Call> {
     }
     let servers =
         |id: &str| call(id, "ICE servers for a call. Without a relay, STUN servers.", "200", "SfuIceServers");
+    let ice_servers = "/partytracks/generate-ice-servers";
     let fixed = [
-        ("sfu", "post", "/partytracks/sessions/new", new),
-        ("sfu", "get", "/partytracks/generate-ice-servers", servers("getSfuIceServers")),
-        ("sfu", "post", "/partytracks/generate-ice-servers", servers("postSfuIceServers")),
+        ("sfu", "post", "/partytracks/sessions/new".to_owned(), new),
+        ("sfu", "get", ice_servers.to_owned(), servers("getSfuIceServers")),
+        ("sfu", "post", ice_servers.to_owned(), servers("postSfuIceServers")),
     ];
     fixed.into_iter().chain(on_session).collect()
 }
@@ -103,22 +60,19 @@ pub(super) fn calls() -> Vec<Call> {
 /// A call whose answer has this schema.
 fn call(id: &str, summary: &str, status: &str, schema: &str) -> Value {
     let refused = [
-        ("400", "The body has another form."),
-        ("401", "The session is locked by another browser's cookie, or a token is not valid."),
-        ("403", "A track of another room, a page of another origin, or a user who is blocked."),
-        ("413", "The body is longer than 1 MiB."),
-        ("429", "A limit of the session, the client or the budget."),
-        ("502", "The SFU cannot be reached."),
-        ("503", "The ledger cannot be written, or too much is open."),
-        ("504", "The SFU did not answer in time."),
+        (400, "The body has another form."),
+        (401, "The session is locked by another browser's cookie, or a token is not valid."),
+        (403, "A track of another room, a page of another origin, or a user who is blocked."),
+        (413, "The body is longer than 1 MiB."),
+        (429, "A limit of the session, the client or the budget."),
+        (502, "The SFU cannot be reached."),
+        (503, "The ledger cannot be written, or too much is open."),
+        (504, "The SFU did not answer in time."),
     ];
-    let mut responses: serde_json::Map<_, _> = refused
-        .map(|(status, text)| (status.to_owned(), answer(text, &reference("SfuError"))))
-        .into_iter()
-        .collect();
+    let mut responses = errors_as("SfuError", &refused);
     let gone = json!({ "oneOf": [reference("SfuError"), reference("ErrorBody")] });
-    responses.insert("404".to_owned(), answer("No such data channel, or no such path.", &gone));
-    responses.insert(status.to_owned(), answer("As the SFU answers.", &reference(schema)));
+    responses["404"] = answer("No such data channel, or no such path.", &gone);
+    responses[status] = answer("As the SFU answers.", &reference(schema));
     let room = parameter("query", "correlationId", "The room.", "room-1");
     let room_header =
         parameter("header", "X-Realtime-Room", "The room, for pages that cannot set the query.", "room-1");
@@ -132,14 +86,12 @@ fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-fn list(schema: &str) -> Value {
-    json!({ "type": "array", "items": reference(schema) })
+fn list(schema: &Value) -> Value {
+    json!({ "type": "array", "items": schema })
 }
 
-fn strict(fields: &[(&str, Value, bool)]) -> Value {
-    let mut object = object(fields);
-    object["additionalProperties"] = false.into();
-    object
+fn strict(fields: &[(&str, Value)]) -> Value {
+    with(object(fields), "additionalProperties", false.into())
 }
 
 /// A text with its example.
@@ -159,9 +111,9 @@ fn words(words: &[&str]) -> Value {
     json!({ "type": "string", "enum": words })
 }
 
-pub(super) fn schemas() -> impl Iterator<Item = (String, Value)> {
-    let all = tracks().into_iter().chain(channels()).chain(answers());
-    all.map(|(name, schema)| (name.to_owned(), schema))
+pub(super) fn schemas() -> Map<String, Value> {
+    let all = [tracks(), channels(), answers()];
+    all.into_iter().flat_map(|schemas| schemas.as_object().unwrap().clone()).collect()
 }
 
 fn description() -> Value {
@@ -177,157 +129,90 @@ fn location() -> Value {
 }
 
 /// The bodies of requests without data channels.
-fn tracks() -> Vec<(&'static str, Value)> {
-    let kind = || words(&["audio", "video"]);
-    let simulcast = [
-        ("preferredRid", text("h"), false),
-        ("priorityOrdering", text("asciibetical"), false),
-        ("ridNotAvailable", text("none"), false),
+fn tracks() -> Value {
+    let offered = ("sessionDescription?", description());
+    let tracks = list(&reference("SfuTrack"));
+    let closed = list(&strict(&[("mid", text("0"))]));
+    let kind = ("kind?", words(&["audio", "video"]));
+    let both_ways = ("bidirectionalMediaStream?", is());
+    let sdp = json!({ "type": "string", "example": "v=0…" });
+    let local = [("location", words(&["local"])), ("trackName", text("camera")), ("mid?", text("0"))];
+    let remote = [
+        ("location", words(&["remote"])),
+        ("sessionId", session()),
+        ("trackName", text("camera")),
+        ("mid?", text("1")),
     ];
-    vec![
-        (
-            "SfuDescription",
-            strict(&[
-                ("type", words(&["offer", "answer"]), true),
-                ("sdp", json!({ "type": "string", "example": "v=0…" }), true),
-            ]),
-        ),
-        ("SfuNewSessionRequest", strict(&[("sessionDescription", description(), false)])),
-        (
-            "SfuNewSession",
-            object(&[("sessionId", session(), true), ("sessionDescription", description(), false)]),
-        ),
-        (
-            "SfuNewTracks",
-            strict(&[
-                ("sessionDescription", description(), false),
-                ("tracks", list("SfuTrack"), false),
-                ("autoDiscover", is(), false),
-            ]),
-        ),
-        (
-            "SfuUpdatedTracks",
-            strict(&[("tracks", list("SfuTrack"), true), ("sessionDescription", description(), false)]),
-        ),
-        ("SfuRenegotiation", strict(&[("sessionDescription", description(), true)])),
-        (
-            "SfuClosedTracks",
-            strict(&[
-                ("tracks", json!({ "type": "array", "items": strict(&[("mid", text("0"), true)]) }), true),
-                ("sessionDescription", description(), false),
-                ("force", is(), false),
-            ]),
-        ),
-        ("SfuTrack", json!({ "oneOf": [reference("SfuLocalTrack"), reference("SfuRemoteTrack")] })),
-        (
-            "SfuLocalTrack",
-            strict(&[
-                ("location", words(&["local"]), true),
-                ("trackName", text("camera"), true),
-                ("mid", text("0"), false),
-                ("kind", kind(), false),
-                ("bidirectionalMediaStream", is(), false),
-            ]),
-        ),
-        (
-            "SfuRemoteTrack",
-            strict(&[
-                ("location", words(&["remote"]), true),
-                ("sessionId", session(), true),
-                ("trackName", text("camera"), true),
-                ("mid", text("1"), false),
-                ("kind", kind(), false),
-                ("bidirectionalMediaStream", is(), false),
-                ("simulcast", reference("SfuSimulcast"), false),
-            ]),
-        ),
-        ("SfuSimulcast", strict(&simulcast)),
-    ]
+    let simulcast = [
+        ("preferredRid?", text("h")),
+        ("priorityOrdering?", text("asciibetical")),
+        ("ridNotAvailable?", text("none")),
+    ];
+    json!({
+        "SfuDescription": strict(&[("type", words(&["offer", "answer"])), ("sdp", sdp)]),
+        "SfuNewSessionRequest": strict(slice::from_ref(&offered)),
+        "SfuNewSession": object(&[("sessionId", session()), offered.clone()]),
+        "SfuNewTracks": strict(&[offered.clone(), ("tracks?", tracks.clone()), ("autoDiscover?", is())]),
+        "SfuUpdatedTracks": strict(&[("tracks", tracks), offered.clone()]),
+        "SfuRenegotiation": strict(&[("sessionDescription", description())]),
+        "SfuClosedTracks": strict(&[("tracks", closed), offered, ("force?", is())]),
+        "SfuTrack": { "oneOf": [reference("SfuLocalTrack"), reference("SfuRemoteTrack")] },
+        "SfuLocalTrack": strict(&[&local[..], &[kind.clone(), both_ways.clone()]].concat()),
+        "SfuRemoteTrack":
+            strict(&[&remote[..], &[kind, both_ways, ("simulcast?", reference("SfuSimulcast"))]].concat()),
+        "SfuSimulcast": strict(&simulcast),
+    })
 }
 
 /// The bodies of requests about data channels.
-fn channels() -> Vec<(&'static str, Value)> {
-    let delivery = || {
-        [
-            ("ordered", is(), false),
-            ("maxRetransmits", number(0), false),
-            ("maxPacketLifeTime", number(200), false),
-        ]
-    };
-    let local_channel = [
-        ("location", words(&["local"]), true),
-        ("dataChannelName", text("chat"), true),
-        ("id", number(4), false),
+fn channels() -> Value {
+    let delivery = [("ordered?", is()), ("maxRetransmits?", number(0)), ("maxPacketLifeTime?", number(200))];
+    let local = [("location", words(&["local"])), ("dataChannelName", text("chat")), ("id?", number(4))];
+    let remote = [
+        ("location", words(&["remote"])),
+        ("sessionId", session()),
+        ("dataChannelName?", text("chat")),
+        ("id?", number(4)),
+        ("waitForAck?", is()),
+        ("canReply?", is()),
     ];
-    let remote_channel = [
-        ("location", words(&["remote"]), true),
-        ("sessionId", session(), true),
-        ("dataChannelName", text("chat"), false),
-        ("id", number(4), false),
-        ("waitForAck", is(), false),
-        ("canReply", is(), false),
-    ];
-    vec![
-        ("SfuDataChannels", strict(&[("dataChannels", list("SfuDataChannel"), true)])),
-        (
-            "SfuDataChannel",
-            json!({ "oneOf": [reference("SfuLocalDataChannel"), reference("SfuRemoteDataChannel")], "description": "At most one of `maxRetransmits` and `maxPacketLifeTime`. With `canReply`, a channel has a `dataChannelName` and no `id`." }),
-        ),
-        ("SfuLocalDataChannel", strict(&[&local_channel[..], &delivery()].concat())),
-        ("SfuRemoteDataChannel", strict(&[&remote_channel[..], &delivery()].concat())),
-        (
-            "SfuEstablishment",
-            strict(&[
-                ("sessionDescription", description(), false),
-                (
-                    "dataChannel",
-                    strict(&[
-                        ("location", location(), true),
-                        ("dataChannelName", text("server-events"), true),
-                    ]),
-                    false,
-                ),
-            ]),
-        ),
-        (
-            "SfuClosedDataChannels",
-            strict(&[(
-                "dataChannels",
-                json!({ "type": "array", "items": strict(&[("id", number(4), true)]) }),
-                true,
-            )]),
-        ),
-    ]
+    let established = strict(&[("location", location()), ("dataChannelName", text("server-events"))]);
+    let closed = list(&strict(&[("id", number(4))]));
+    json!({
+        "SfuDataChannels": strict(&[("dataChannels", list(&reference("SfuDataChannel")))]),
+        "SfuDataChannel": {
+            "oneOf": [reference("SfuLocalDataChannel"), reference("SfuRemoteDataChannel")],
+            "description": "At most one of `maxRetransmits` and `maxPacketLifeTime`. With `canReply`, a channel has a `dataChannelName` and no `id`.",
+        },
+        "SfuLocalDataChannel": strict(&[&local[..], &delivery].concat()),
+        "SfuRemoteDataChannel": strict(&[&remote[..], &delivery].concat()),
+        "SfuEstablishment": strict(&[("sessionDescription?", description()), ("dataChannel?", established)]),
+        "SfuClosedDataChannels": strict(&[("dataChannels", closed)]),
+    })
 }
 
-fn answers() -> Vec<(&'static str, Value)> {
-    let error = |is_required| {
-        [
-            ("errorCode", text("other_room"), is_required),
-            ("errorDescription", text("Close tracks."), is_required),
-        ]
-    };
-    let state =
-        [("location", location(), false), ("sessionId", session(), false), ("status", text("active"), false)];
-    let of_track = [("trackName", text("camera"), false), ("mid", text("0"), false)];
-    let of_channel =
-        [("dataChannelName", text("chat"), false), ("id", number(4), false), ("canReply", is(), false)];
-    let of_all = [
-        ("requiresImmediateRenegotiation", is(), false),
-        ("sessionDescription", description(), false),
-        ("tracks", list("SfuAnswerTrack"), false),
-        ("dataChannels", list("SfuAnswerDataChannel"), false),
+fn answers() -> Value {
+    let failure = [("errorCode?", text("other_room")), ("errorDescription?", text("Close tracks."))];
+    let error = [("errorCode", text("other_room")), ("errorDescription", text("Close tracks."))];
+    let state = [("location?", location()), ("sessionId?", session()), ("status?", text("active"))];
+    let track = [("trackName?", text("camera")), ("mid?", text("0"))];
+    let channel = [("dataChannelName?", text("chat")), ("id?", number(4)), ("canReply?", is())];
+    let all = [
+        ("requiresImmediateRenegotiation?", is()),
+        ("sessionDescription?", description()),
+        ("tracks?", list(&reference("SfuAnswerTrack"))),
+        ("dataChannels?", list(&reference("SfuAnswerDataChannel"))),
     ];
     let server = object(&[
-        ("urls", json!({ "type": "array", "items": { "type": "string" } }), true),
-        ("username", json!({ "type": "string", "example": "1736956800:user" }), false),
-        ("credential", json!({ "type": "string", "example": "kP3wJt0Jr7Qw" }), false),
+        ("urls", list(&json!({ "type": "string" }))),
+        ("username?", json!({ "type": "string", "example": "1736956800:user" })),
+        ("credential?", json!({ "type": "string", "example": "kP3wJt0Jr7Qw" })),
     ]);
-    vec![
-        ("SfuAnswer", object(&[&of_all[..], &error(false)].concat())),
-        ("SfuAnswerTrack", object(&[&of_track[..], &state, &error(false)].concat())),
-        ("SfuAnswerDataChannel", object(&[&of_channel[..], &state, &error(false)].concat())),
-        ("SfuIceServers", object(&[("iceServers", json!({ "type": "array", "items": server }), true)])),
-        ("SfuError", object(&error(true))),
-    ]
+    json!({
+        "SfuAnswer": object(&[&all[..], &failure].concat()),
+        "SfuAnswerTrack": object(&[&track[..], &state, &failure].concat()),
+        "SfuAnswerDataChannel": object(&[&channel[..], &state, &failure].concat()),
+        "SfuIceServers": object(&[("iceServers", list(&server))]),
+        "SfuError": object(&error),
+    })
 }

@@ -4,22 +4,12 @@ use super::*;
 use reqwest::Method;
 
 #[tokio::test]
-async fn a_health_check_is_empty_and_a_request_without_an_upgrade_is_told_so() {
+async fn a_health_check_is_empty() {
     let (_cloudflare, broker) = with_ayame(&[]).await;
     for method in [Method::GET, Method::HEAD] {
         let answer = broker.send(method, "/.ok").await;
         assert_eq!((answer.status.as_u16(), &*answer.text), (200, ""));
     }
-    let answer = broker.get(PATH).await;
-    assert_eq!((answer.status.as_u16(), answer.header("upgrade")), (426, Some("websocket")));
-}
-
-#[tokio::test]
-async fn a_page_of_a_foreign_origin_gets_no_socket() {
-    let (_cloudflare, broker) = with_ayame(&[("CLIENT_URL", "https://app.example")]).await;
-    let refused = SocketClient::open(broker.address, PATH, &[("origin", "https://evil.example")]).await;
-    assert_eq!(refused.err().map(|(status, _)| status), Some(403));
-    assert!(SocketClient::open(broker.address, PATH, &[("origin", "https://app.example")]).await.is_ok());
 }
 
 #[tokio::test]
@@ -44,15 +34,11 @@ async fn a_room_in_the_query_or_in_a_header_must_be_the_room_of_the_register() {
 }
 
 #[tokio::test]
-async fn an_error_closes_without_a_reject() {
+async fn a_frame_that_is_too_long_or_binary_closes_without_a_reject() {
     let (cloudflare, broker) = with_ayame(&[("READ_LIMIT_BYTES", "1024")]).await;
     let long = |length: usize| format!(r#"{{"type":"offer","x":"{}"}}"#, "x".repeat(length - 23));
     for (frame, code, reason) in [
         (r#"{"type":"offer"}"#, 1000, "must register first"),
-        (r#"{"type":"hello"}"#, 1000, "unknown type"),
-        ("null", 1000, "invalid JSON"),
-        ("[]", 1000, "invalid JSON"),
-        (r#"{"type":"register"}"#, 1000, "roomId missing"),
         (&long(1_024), 1000, "must register first"),
         (&long(1_025), 1009, "message too long"),
         (&long(200_000), 1009, "message too long"),
@@ -64,8 +50,5 @@ async fn an_error_closes_without_a_reject() {
     let mut socket = open(&broker).await;
     socket.send_binary(br#"{"type":"register","roomId":"r"}"#).await;
     assert_eq!(socket.next().await, closed(1000, "binary not allowed"));
-    let (mut socket, _) = joined(&broker, "r").await;
-    socket.send_json(&register("r")).await;
-    assert_eq!(socket.next().await, closed(1000, "registered already"));
-    assert_eq!(cloudflare.history().mints(), 1);
+    assert_eq!(cloudflare.history().mints(), 0);
 }

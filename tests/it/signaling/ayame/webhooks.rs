@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
+use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::http_server::Received;
 use crate::support::log::Log;
 
 /// A broker with both webhooks.

@@ -7,15 +7,13 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Page, at, sent, start};
+use super::{Page, sent, start};
 use crate::support::fake_sfu::FakeSfu;
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 
 async fn with_coturn(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
-    let sfu = FakeSfu::start().await;
-    let broker = at(&sfu, &[&COTURN[..], settings].concat()).await;
-    (sfu, broker)
+    start(&[&COTURN[..], settings].concat()).await
 }
 
 /// Mints, and returns the calls that have grants, with their number.

@@ -1,27 +1,17 @@
 //! ICE servers that a browser gets again, because partytracks asks for them with each attempt to open a session.
 
 use reqwest::Method;
-use serde_json::json;
 
-use super::{at, sent};
-use crate::support::fake_issuer::Signer;
+use super::{sent, start};
+use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::fake_sfu::FakeSfu;
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, COTURN, TestBroker};
 
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-async fn start() -> (FakeSfu, TestBroker) {
-    let sfu = FakeSfu::start().await;
-    let settings = [
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:turn.example:3478"),
-        ("COTURN_SECRET", "s"),
-        ("RATE_LIMIT_REQUESTS", "9"),
-        ("AUTH_JWT_SECRET", SECRET),
-    ];
-    let broker = at(&sfu, &settings).await;
-    (sfu, broker)
+async fn with_coturn() -> (FakeSfu, TestBroker) {
+    let settings = [("RATE_LIMIT_REQUESTS", "9"), USERS];
+    start(&[&COTURN[..], &settings].concat()).await
 }
 
 /// A browser with its cookie for ICE servers.
@@ -52,7 +42,7 @@ impl Browser<'_> {
 
 #[tokio::test]
 async fn an_outage_of_the_sfu_costs_a_browser_one_credential_a_minute_and_its_neighbour_gets_another_one() {
-    let (_sfu, broker) = start().await;
+    let (_sfu, broker) = with_coturn().await;
     let [mut ann, mut bob] = [(); 2].map(|()| Browser { broker: &broker, cookie: None });
     let first = ann.credential(ICE_SERVERS, None).await;
     assert!(first.is_some());
@@ -69,7 +59,7 @@ async fn an_outage_of_the_sfu_costs_a_browser_one_credential_a_minute_and_its_ne
 
 #[tokio::test]
 async fn a_credential_is_given_again_only_to_the_same_spender_and_while_it_would_be_minted() {
-    let (_sfu, broker) = start().await;
+    let (_sfu, broker) = with_coturn().await;
     let mut browser = Browser { broker: &broker, cookie: None };
     let first = browser.credential(ICE_SERVERS, None).await;
     assert_eq!(broker.freeze(true).await.status, 200);
@@ -84,7 +74,7 @@ async fn a_credential_is_given_again_only_to_the_same_spender_and_while_it_would
 
     let of_room = browser.credential(&format!("{ICE_SERVERS}?correlationId=blue"), None).await;
     assert!(of_room.is_some() && of_room != second, "it belongs to a call");
-    let token = Signer::hs256(SECRET).sign(None, &json!({ "sub": "ann", "exp": 1_736_942_400 + 600 }));
+    let token = user_token("ann");
     let of_user = browser.credential(ICE_SERVERS, Some(&token)).await;
     assert!(of_user.is_some() && of_user != second, "it belongs to a user");
     assert_eq!(browser.credential(ICE_SERVERS, Some(&token)).await, of_user);

@@ -258,9 +258,8 @@ async fn the_header_names_the_room_for_a_page_without_a_query() {
 #[tokio::test]
 async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
     let (sfu, broker) = start(&COTURN).await;
-    let minted = broker.mint().await.json();
-    let grant = minted["grant"].as_str().unwrap();
-    let open = || broker.request(Method::POST, "/partytracks/sessions/new").bearer_auth(grant);
+    let grant = broker.grant().await;
+    let open = || broker.request(Method::POST, "/partytracks/sessions/new").bearer_auth(&grant);
     let opened = Answer::of(open()).await;
     assert_eq!(opened.status, 201);
     broker.advance(86_401);
@@ -300,9 +299,7 @@ async fn a_body_may_have_1_mib() {
 
 #[tokio::test]
 async fn ice_servers_are_minted_here_and_a_failure_is_a_list_of_stun_servers() {
-    let sfu = FakeSfu::start().await;
-    let settings = [COTURN[0], COTURN[1], COTURN[2], ("RATE_LIMIT_REQUESTS", "2")];
-    let broker = at(&sfu, &settings).await;
+    let (sfu, broker) = start(&[&COTURN[..], &[("RATE_LIMIT_REQUESTS", "2")]].concat()).await;
     for method in [Method::GET, Method::POST] {
         let answer = broker.send(method, "/partytracks/generate-ice-servers").await;
         assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, Some("no-store")));

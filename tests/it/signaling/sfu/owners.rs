@@ -17,10 +17,6 @@ async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {
     Page::of(broker, &answer, "203.0.113.7")
 }
 
-async fn reserved(broker: &TestBroker) -> String {
-    broker.status().await["reservedGB"].as_str().unwrap().to_owned()
-}
-
 /// The one row of a kind that has bytes.
 async fn spender(broker: &TestBroker, kind: &str) -> Value {
     let answer = broker.operator(&format!("/api/spenders?by={kind}")).await.json();
@@ -92,7 +88,7 @@ async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
     assert_eq!(b.pull(&a).await.status, 502, "its answer is too long, and then no look succeeds");
     let looked = async || sfu.requests(&b.session).iter().any(|request| request.method == Method::GET);
     eventually("a look", looked).await;
-    assert_eq!((reserved(&broker).await, pulled(&broker).await), ("3.00".into(), 0));
+    assert_eq!((&broker.status().await["reservedGB"], pulled(&broker).await), (&json!("3.00"), 0));
 }
 
 #[tokio::test]
@@ -139,8 +135,7 @@ async fn a_session_with_its_lock_outlives_its_users_token_but_takes_no_forged_on
 #[tokio::test]
 async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
     const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
-    let settings = [COTURN[0], COTURN[1], COTURN[2], USERS, ("AUTH_REQUIRED", "true")];
-    let (sfu, broker) = start(&settings).await;
+    let (sfu, broker) = start(&[&COTURN[..], &[USERS, ("AUTH_REQUIRED", "true")]].concat()).await;
     let token_for = |user: &str, room: Value| {
         let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
         sign(&claims)
@@ -168,16 +163,14 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     for bad in [json!([]), json!(""), json!({"blue": 1}), json!(true)] {
         assert!(open(Some(token_for("eve", bad)), NAMED).await.is_none(), "no room has this name");
     }
-    let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token("eve", Some("red")));
-    let grant = Answer::of(mint).await.json()["grant"].as_str().unwrap().to_owned();
+    let grant = broker.mint_with(&token("eve", Some("red"))).await.grant();
     assert!(open(Some(grant.clone()), NAMED).await.is_none(), "a grant does not know the token's room");
     let ice = broker.request(Method::POST, "/partytracks/generate-ice-servers").bearer_auth(grant);
     let ice = Answer::of(ice).await;
     assert!(ice.status == 200 && !ice.text.contains("username"), "a grant mints nothing: {}", ice.text);
     let ice = broker.get("/partytracks/generate-ice-servers").await;
     assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
-    let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);
-    assert_eq!(Answer::of(block).await.status, 200);
+    assert_eq!(broker.order(Method::POST, "/api/users/bob/block").await.status, 200);
     assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()), "with its lock and no token");
     sfu.forget(&c.session);
     assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 410);

@@ -7,10 +7,7 @@ const BYE: &str = r#"{"type":"bye"}"#;
 #[test]
 fn a_room_ends_with_either_member_and_can_be_used_again() {
     for [leaver, survivor] in [[1, 2], [2, 1]] {
-        let mut world = World::new(settings());
-        world.join(1, "r");
-        world.join(2, "r");
-        world.calls();
+        let mut world = World::pair(settings());
         world.end(leaver);
         assert_eq!(world.received(survivor), [BYE, "close 1000 peer closing"]);
         assert_eq!(world.received(leaver), NOTHING);
@@ -29,12 +26,9 @@ fn a_room_ends_with_either_member_and_can_be_used_again() {
 
 #[test]
 fn the_room_is_free_as_soon_as_the_survivor_is_being_closed() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.join(2, "r");
+    let mut world = World::pair(settings());
     world.end(1);
-    world.open(3);
-    world.send(3, &register("r"));
+    world.enter(3, &register("r"));
     world.mint(3);
     assert_eq!(world.received(3), [accept(3, false)], "2 has not closed yet");
     world.end(2);
@@ -46,8 +40,7 @@ fn the_room_is_free_as_soon_as_the_survivor_is_being_closed() {
 fn a_client_that_registers_while_the_member_leaves_becomes_the_first() {
     let mut world = World::new(settings());
     world.join(1, "r");
-    world.open(2);
-    world.send(2, &register("r"));
+    world.enter(2, &register("r"));
     world.end(1);
     assert_eq!(world.received(2), NOTHING);
     world.mint(2);
@@ -64,8 +57,7 @@ fn the_operator_ends_a_room() {
     world.join_as(2, &register_standalone("r"));
     world.join(3, "other");
     world.join(4, "s");
-    world.open(5);
-    world.send(5, &register("s"));
+    world.enter(5, &register("s"));
     world.calls();
     for room in ["r", "s", "unknown"] {
         world.step(Event::EndRoom { room: room.into() });
@@ -82,12 +74,9 @@ fn the_operator_ends_a_room() {
 
 #[test]
 fn a_drain_says_bye_and_closes_everybody() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.join(2, "r");
+    let mut world = World::pair(settings());
     world.join_as(3, &register_standalone("alone"));
-    world.open(4);
-    world.send(4, &register("alone"));
+    world.enter(4, &register("alone"));
     world.open(5);
     world.calls();
     world.step(Event::Drain);

@@ -55,6 +55,27 @@ impl World {
         self.open_with(socket, Upgrade::default());
     }
 
+    /// Opens a socket that sends this.
+    fn enter(&mut self, socket: u64, frame: &str) {
+        self.open(socket);
+        self.send(socket, frame);
+    }
+
+    /// Sockets 1 and 2 are the members of the room `r`. What has happened in calls is over.
+    fn pair(settings: AyameSettings) -> Self {
+        Self::pair_of(settings, [&register("r"), &register("r")])
+    }
+
+    /// The same with these registers.
+    fn pair_of(settings: AyameSettings, registers: [&str; 2]) -> Self {
+        let mut world = Self::new(settings);
+        for (socket, register) in (1..).zip(registers) {
+            world.join_as(socket, register);
+        }
+        world.calls();
+        world
+    }
+
     /// Replies to the mint for a socket.
     fn mint(&mut self, socket: u64) {
         self.mint_with(socket, Some(MINTED), Some(grant(socket)));
@@ -91,8 +112,7 @@ impl World {
     }
 
     fn join_as(&mut self, socket: u64, register: &str) {
-        self.open(socket);
-        self.send(socket, register);
+        self.enter(socket, register);
         self.mint(socket);
         let received = self.received(socket);
         assert!(received[0].starts_with(r#"{"type":"accept""#), "{received:?}");

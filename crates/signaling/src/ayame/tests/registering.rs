@@ -7,8 +7,7 @@ use crate::ayame::{ORPHANS_MAX, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 
 fn refused(frame: &str) -> Vec<String> {
     let mut world = World::new(settings());
-    world.open(1);
-    world.send(1, frame);
+    world.enter(1, frame);
     assert_eq!(world.asked(), NOBODY);
     world.end(1);
     world.assert_empty();
@@ -28,8 +27,7 @@ fn a_connection_id_is_new_for_each_socket_and_made_at_the_upgrade() {
 fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
     let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
     for socket in [1, 2, 3, 4] {
-        world.open(socket);
-        world.send(socket, &register("r"));
+        world.enter(socket, &register("r"));
     }
     assert_eq!(world.asked(), [1, 2, 3, 4], "two places for four who ask");
     world.authorize(1, Some(r#"{"allowed":false,"reason":"no"}"#));
@@ -42,8 +40,7 @@ fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
     world.mint(2);
     world.mint(3);
     assert_eq!([world.received(2), world.received(3)], [[accept(2, false)], [accept(3, true)]]);
-    world.open(5);
-    world.send(5, &register("r"));
+    world.enter(5, &register("r"));
     assert_eq!(world.received(5), full);
     assert!(!world.asked().contains(&5));
 }
@@ -52,8 +49,7 @@ fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
 fn the_first_member_is_the_one_whose_reply_comes_first() {
     let mut world = World::new(settings());
     for socket in [1, 2] {
-        world.open(socket);
-        world.send(socket, &register("r"));
+        world.enter(socket, &register("r"));
     }
     world.mint(2);
     world.mint(1);
@@ -100,18 +96,15 @@ fn ids_and_registers_that_are_too_long_are_refused() {
         )
     };
     let mut world = World::new(settings());
-    world.open(1);
-    world.send(1, &frame(ID_MAX, ID_MAX, 0));
+    world.enter(1, &frame(ID_MAX, ID_MAX, 0));
     assert_eq!(world.asked(), [1]);
     for too_long in [frame(ID_MAX + 1, 1, 0), frame(1, ID_MAX + 1, 0)] {
         assert_eq!(refused(&too_long), ["close 1000 roomId or clientId too long"]);
     }
     let room = REGISTRATION_BYTES_MAX - frame(1, 1, 0).len();
-    world.open(2);
-    world.send(2, &frame(1, 1, room));
+    world.enter(2, &frame(1, 1, room));
     assert_eq!(world.asked(), [1, 2]);
-    world.open(3);
-    world.send(3, &frame(1, 1, room + 1));
+    world.enter(3, &frame(1, 1, room + 1));
     assert_eq!(world.received(3), ["close 1009 register too long"]);
     assert_eq!(world.dropped, [Dropped::TooLong]);
 }
@@ -176,8 +169,7 @@ fn without_a_credential_a_client_is_accepted_all_the_same() {
         [(None, None), (Some("[]"), None), (Some(stun), Some(stun)), (Some(bad), Some(stun))]
     {
         let mut world = World::new(settings());
-        world.open(1);
-        world.send(1, &register("r"));
+        world.enter(1, &register("r"));
         world.mint_with(1, minted, None);
         let given = given.map_or(String::new(), |servers| format!(r#","iceServers":{servers}"#));
         let accept = &world.received(1)[0];
@@ -190,8 +182,7 @@ fn without_a_credential_a_client_is_accepted_all_the_same() {
 fn frames_before_accept_are_handled_after_it_in_their_order() {
     let mut world = World::new(settings());
     world.join(1, "r");
-    world.open(2);
-    world.send(2, &register("r"));
+    world.enter(2, &register("r"));
     for n in 0..WAITING_FRAMES_MAX - 1 {
         world.send(2, &format!(r#"{{"type":"candidate","n":{n}}}"#));
     }
@@ -210,8 +201,7 @@ fn too_many_frames_before_accept_close_the_socket() {
     assert_eq!(long.len(), WAITING_BYTES_MAX);
     for (frame, most) in [(r#"{"type":"candidate"}"#, WAITING_FRAMES_MAX), (&long, 1)] {
         let mut world = World::new(settings());
-        world.open(1);
-        world.send(1, &register("r"));
+        world.enter(1, &register("r"));
         for _ in 0..most {
             world.send(1, frame);
             world.send(1, r#"{"type":"pong"}"#);
@@ -227,16 +217,13 @@ fn too_many_frames_before_accept_close_the_socket() {
 fn there_are_at_most_4096_rooms() {
     let mut world = World::new(settings());
     for socket in 0..u64::try_from(ROOMS_MAX).unwrap() {
-        world.open(socket);
-        world.send(socket, &register(&format!("r{socket}")));
+        world.enter(socket, &register(&format!("r{socket}")));
     }
-    world.open(9_000);
-    world.send(9_000, &register("new"));
+    world.enter(9_000, &register("new"));
     let reject = r#"{"reason":"InternalServerError","type":"reject"}"#;
     assert_eq!(world.received(9_000), [reject, "close 1000 too many rooms"]);
     assert_eq!(world.dropped, [Dropped::NoPlace]);
-    world.open(9_001);
-    world.send(9_001, &register("r7"));
+    world.enter(9_001, &register("r7"));
     assert_eq!(world.received(9_001), NOTHING, "a room that exists still has a place");
 }
 
@@ -244,8 +231,7 @@ fn there_are_at_most_4096_rooms() {
 fn at_most_4096_mints_for_sockets_that_have_gone_are_remembered() {
     let mut world = World::new(settings());
     for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
-        world.open(socket);
-        world.send(socket, &register("r"));
+        world.enter(socket, &register("r"));
         world.end(socket);
     }
     assert_eq!(world.protocol.orphans.len(), ORPHANS_MAX);

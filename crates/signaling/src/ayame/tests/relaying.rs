@@ -2,17 +2,9 @@
 
 use super::*;
 
-fn pair(settings: AyameSettings) -> World {
-    let mut world = World::new(settings);
-    world.join(1, "r");
-    world.join(2, "r");
-    world.calls();
-    world
-}
-
 #[test]
 fn frames_pass_byte_for_byte_in_their_order() {
-    let mut world = pair(settings());
+    let mut world = World::pair(settings());
     let odd = [
         "{ \"type\" :\t\"candidate\",\"ice\":{\"a\":1,\"a\":2.50}}\n",
         r#"{"sdp":"ü😀\u00fc","type":"offer"}"#,
@@ -33,8 +25,7 @@ fn without_a_peer_frames_are_dropped_silently() {
     let mut world = World::new(settings());
     world.join(1, "r");
     world.join(3, "other");
-    world.open(2);
-    world.send(2, &register("r"));
+    world.enter(2, &register("r"));
     for frame in [r#"{"type":"offer"}"#, r#"{"type":"answer"}"#, r#"{"type":"candidate"}"#] {
         world.send(1, frame);
     }
@@ -45,10 +36,10 @@ fn without_a_peer_frames_are_dropped_silently() {
 
 #[test]
 fn the_applications_own_messages_pass_if_the_operator_wants_it() {
-    let mut world = pair(AyameSettings { type_message: true, ..settings() });
+    let mut world = World::pair(AyameSettings { type_message: true, ..settings() });
     world.send(1, r#"{"type":"message","any":[1]}"#);
     assert_eq!(world.received(2), [r#"{"type":"message","any":[1]}"#]);
-    let mut world = pair(settings());
+    let mut world = World::pair(settings());
     world.send(1, r#"{"type":"message","any":[1]}"#);
     assert_eq!(world.received(1), ["close 1000 message type disabled"]);
 }
@@ -63,7 +54,7 @@ fn an_error_of_a_member_ends_its_room_without_a_reject() {
         ("[]", "invalid JSON"),
         ("{", "invalid JSON"),
     ] {
-        let mut world = pair(settings());
+        let mut world = World::pair(settings());
         world.send(1, frame);
         assert_eq!(world.received(1), [format!("close 1000 {reason}")], "{frame}");
         assert_eq!(world.received(2), [r#"{"type":"bye"}"#, "close 1000 peer closing"], "{frame}");
@@ -72,7 +63,7 @@ fn an_error_of_a_member_ends_its_room_without_a_reject() {
 
 #[test]
 fn the_members_are_connected_once_an_answer_has_passed() {
-    let mut world = pair(settings());
+    let mut world = World::pair(settings());
     world.send(2, r#"{"type":"offer"}"#);
     assert_eq!(world.calls(), NOTHING);
     world.send(1, r#"{"type":"answer"}"#);
@@ -84,7 +75,7 @@ fn the_members_are_connected_once_an_answer_has_passed() {
 
 #[test]
 fn connected_counts_without_an_answer_but_not_without_a_peer() {
-    let mut world = pair(settings());
+    let mut world = World::pair(settings());
     world.send(1, r#"{"type":"connected"}"#);
     assert_eq!(world.calls(), ["r connected"]);
     assert_eq!([world.received(1), world.received(2)], [NOTHING; 2]);

@@ -32,8 +32,7 @@ fn minted_for(world: &mut World, socket: u64) -> Option<User> {
 fn the_signaling_key_and_its_old_name_are_the_token_of_the_user() {
     for field in ["key", "signalingKey"] {
         let mut world = with(SignIn::Required, false);
-        world.open(1);
-        world.send(1, &register_with_key(field));
+        world.enter(1, &register_with_key(field));
         assert_eq!(sign_in(&mut world, 1, Ok(User::new("ann"))), "a.b.c");
         world.mint(1);
         assert_eq!(world.received(1), [accept(1, false)]);
@@ -45,8 +44,7 @@ fn the_signaling_key_and_its_old_name_are_the_token_of_the_user() {
 fn a_refused_token_rejects_the_client_and_frees_its_place() {
     let mut world = with(SignIn::Optional, false);
     for socket in 1..=3 {
-        world.open(socket);
-        world.send(socket, &register_with_key("key"));
+        world.enter(socket, &register_with_key("key"));
         sign_in(&mut world, socket, Err(INVALID));
         let expected = [r#"{"reason":"INVALID_TOKEN","type":"reject"}"#, "close 1008 INVALID_TOKEN"];
         assert_eq!(world.received(socket), expected);
@@ -58,17 +56,14 @@ fn a_refused_token_rejects_the_client_and_frees_its_place() {
 fn a_client_without_a_user_is_rejected_only_where_one_is_needed() {
     let unauthorized = [r#"{"reason":"UNAUTHORIZED","type":"reject"}"#, "close 1008 UNAUTHORIZED"];
     let mut world = with(SignIn::Required, false);
-    world.open(1);
-    world.send(1, &register("r"));
+    world.enter(1, &register("r"));
     assert_eq!(world.received(1), unauthorized, "no token");
-    world.open(2);
-    world.send(2, &register_with_key("key"));
+    world.enter(2, &register_with_key("key"));
     sign_in(&mut world, 2, Ok(None));
     assert_eq!(world.received(2), unauthorized, "a key that is no token");
 
     let mut world = with(SignIn::Optional, false);
-    world.open(1);
-    world.send(1, &register_with_key("key"));
+    world.enter(1, &register_with_key("key"));
     sign_in(&mut world, 1, Ok(None));
     assert_eq!(minted_for(&mut world, 1), None);
 }
@@ -84,8 +79,7 @@ fn the_user_of_the_request_needs_no_other_token() {
 #[test]
 fn the_application_is_asked_after_the_sign_in_and_gets_the_key() {
     let mut world = with(SignIn::Optional, true);
-    world.open(1);
-    world.send(1, &register_with_key("key"));
+    world.enter(1, &register_with_key("key"));
     sign_in(&mut world, 1, Ok(User::new("ann")));
     let asked = world.authorize(1, Some(r#"{"allowed":true}"#));
     assert!(asked.body.contains(r#""signalingKey":"a.b.c""#), "{}", asked.body);
@@ -95,8 +89,7 @@ fn the_application_is_asked_after_the_sign_in_and_gets_the_key() {
 #[test]
 fn without_sign_in_a_key_is_only_for_the_application() {
     let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
-    world.open(1);
-    world.send(1, &register_with_key("key"));
+    world.enter(1, &register_with_key("key"));
     world.authorize(1, Some(r#"{"allowed":true}"#));
     assert_eq!(minted_for(&mut world, 1), None);
 }
@@ -104,8 +97,7 @@ fn without_sign_in_a_key_is_only_for_the_application() {
 #[test]
 fn a_client_that_ends_while_it_signs_in_leaves_nothing() {
     let mut world = with(SignIn::Required, true);
-    world.open(1);
-    world.send(1, &register_with_key("key"));
+    world.enter(1, &register_with_key("key"));
     world.end(1);
     sign_in(&mut world, 1, Ok(User::new("ann")));
     assert!(world.questions.is_empty());

@@ -6,11 +6,12 @@ const BYE: &str = r#"{"type":"bye"}"#;
 const CONNECTED: &str = r#"{"type":"connected"}"#;
 
 fn pair() -> World {
-    let mut world = World::new(settings());
-    world.join_as(1, &register_standalone("r"));
-    world.join_as(2, &register_standalone("r"));
-    world.calls();
-    world
+    World::pair_of(settings(), [&register_standalone("r"), &register_standalone("r")])
+}
+
+/// Only the second one is standalone.
+fn mixed_pair() -> World {
+    World::pair_of(settings(), [&register("r"), &register_standalone("r")])
 }
 
 #[test]
@@ -36,8 +37,7 @@ fn a_room_admits_nobody_while_its_last_standalone_socket_finishes() {
     let mut world = pair();
     world.send(1, CONNECTED);
     world.end(1);
-    world.open(3);
-    world.send(3, &register("r"));
+    world.enter(3, &register("r"));
     assert_eq!(world.received(3), [r#"{"reason":"full","type":"reject"}"#, "close 1000 room full"]);
     world.end(2);
     world.join(4, "r");
@@ -55,10 +55,7 @@ fn the_last_standalone_socket_ends_by_the_read_timeout_at_the_latest() {
 
 #[test]
 fn a_partner_that_is_not_standalone_gets_bye() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.join_as(2, &register_standalone("r"));
-    world.calls();
+    let mut world = mixed_pair();
     world.send(2, CONNECTED);
     assert_eq!(world.received(1), [BYE, "close 1000 peer closing"]);
     assert_eq!(world.received(2), ["close 1000 connected"]);
@@ -67,10 +64,7 @@ fn a_partner_that_is_not_standalone_gets_bye() {
 
 #[test]
 fn a_standalone_socket_never_gets_bye() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.join_as(2, &register_standalone("r"));
-    world.calls();
+    let mut world = mixed_pair();
     world.end(1);
     assert_eq!(world.received(2), ["close 1000 peer closing"]);
     assert_eq!(world.calls(), ["1 left r, ends", "2 left r, may continue"]);
@@ -88,8 +82,7 @@ fn a_standalone_socket_that_is_lost_before_it_is_connected_ends_its_room() {
 fn connected_alone_in_a_room_ends_only_itself() {
     let mut world = World::new(settings());
     world.join_as(1, &register_standalone("r"));
-    world.open(2);
-    world.send(2, &register("r"));
+    world.enter(2, &register("r"));
     world.calls();
     world.send(1, CONNECTED);
     assert_eq!(world.received(1), ["close 1000 connected"]);

@@ -43,9 +43,7 @@ fn a_socket_that_does_not_register_is_closed_after_ten_seconds() {
 
 #[test]
 fn each_pong_moves_one_deadline() {
-    let mut world = World::new(settings());
-    world.join(1, "r");
-    world.join(2, "r");
+    let mut world = World::pair(settings());
     world.advance(secs(59));
     world.send(1, PONG);
     world.send(2, PONG);

@@ -11,8 +11,7 @@ fn with_webhooks() -> World {
 /// What a client receives when the webhook answers so. It has no credential.
 fn answered(answer: Option<&str>) -> Vec<String> {
     let mut world = with_webhooks();
-    world.open(1);
-    world.send(1, &register("r"));
+    world.enter(1, &register("r"));
     world.authorize(1, answer);
     if !world.questions.is_empty() {
         world.mint_with(1, None, None);
@@ -27,13 +26,11 @@ fn body(webhook: &Webhook) -> Value {
 #[test]
 fn the_webhook_gets_what_the_client_gave_and_nothing_else() {
     let mut world = with_webhooks();
-    world.open(1);
-    world.send(1, r#"{"type":"register","roomId":"r"}"#);
+    world.enter(1, r#"{"type":"register","roomId":"r"}"#);
     let asked = world.authorize(1, None);
     let expected = json!({"roomId": "r", "clientId": connection(1), "connectionId": connection(1)});
     assert_eq!(body(&asked), expected, "without a client id, the connection id");
-    world.open(2);
-    world.send(
+    world.enter(
         2,
         r#"{"type":"register","roomId":"r","clientId":"c","key":"old","authnMetadata": {"b":1.50, "a":[null]},
             "ayameClient":"a","libwebrtc":"l","environment":"e","standalone":false,"other":1}"#,
@@ -48,8 +45,7 @@ fn the_webhook_gets_what_the_client_gave_and_nothing_else() {
 #[test]
 fn the_signaling_key_is_preferred_to_its_old_name() {
     let mut world = with_webhooks();
-    world.open(1);
-    world.send(1, r#"{"type":"register","roomId":"r","signalingKey":"new","key":"old","clientId":""}"#);
+    world.enter(1, r#"{"type":"register","roomId":"r","signalingKey":"new","key":"old","clientId":""}"#);
     let asked = body(&world.authorize(1, None));
     assert_eq!((&asked["signalingKey"], &asked["clientId"]), (&json!("new"), &json!(connection(1))));
 }
@@ -57,8 +53,7 @@ fn the_signaling_key_is_preferred_to_its_old_name() {
 #[test]
 fn the_last_of_two_equal_names_counts() {
     let mut world = with_webhooks();
-    world.open(1);
-    world.send(1, r#"{"roomId":"a","type":"offer","type":"reg\u0069ster","room\u0049d":"b"}"#);
+    world.enter(1, r#"{"roomId":"a","type":"offer","type":"reg\u0069ster","room\u0049d":"b"}"#);
     assert_eq!(body(&world.authorize(1, None))["roomId"], "b");
 }
 
@@ -116,8 +111,7 @@ fn servers_of_the_webhook_come_before_the_minted_ones() {
         (r#"[{"urls":"turn:t"}]"#, ""),
     ] {
         let mut world = with_webhooks();
-        world.open(1);
-        world.send(1, &register("r"));
+        world.enter(1, &register("r"));
         world.authorize(1, Some(&format!(r#"{{"allowed":true,"iceServers":{servers}}}"#)));
         world.mint_with(1, Some(&format!("[{minted}]")), Some(grant(1)));
         assert!(
@@ -157,13 +151,10 @@ fn a_reply_that_nobody_waits_for_changes_nothing() {
 #[test]
 fn the_end_of_each_socket_is_reported_once() {
     let mut world = with_webhooks();
-    world.open(1);
-    world.send(1, "nonsense");
-    world.open(2);
-    world.send(2, &register("r"));
+    world.enter(1, "nonsense");
+    world.enter(2, &register("r"));
     world.authorize(2, None);
-    world.open(3);
-    world.send(3, &register("r"));
+    world.enter(3, &register("r"));
     world.authorize(3, Some(r#"{"allowed":true}"#));
     world.mint(3);
     assert_eq!(world.disconnect_webhooks, []);

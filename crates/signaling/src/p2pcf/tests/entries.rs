@@ -68,16 +68,6 @@ fn a_package_stays_until_its_sender_drops_it() {
 }
 
 #[test]
-fn a_page_that_is_loaded_again_replaces_its_entry_and_packages() {
-    let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
-    broker.listing(&a.publish(&json!([a.package_to(&b)])));
-    let again = a.reloaded();
-    broker.publish(&again);
-    assert_eq!(broker.sessions(), [again.session]);
-    assert_eq!(broker.listing(&b.poll())["pk"], json!([]));
-}
-
-#[test]
 fn a_page_cannot_use_the_session_of_another_one() {
     let (mut broker, ann, eve) = (Broker::new(), page("a"), page("e"));
     let (key, _) = (broker.publish(&ann), broker.publish(&page("b")));

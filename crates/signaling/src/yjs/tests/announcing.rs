@@ -8,8 +8,7 @@ const ANNOUNCE: &str = r#"{"type":"announce","from":"x"}"#;
 fn three_newcomers() -> World {
     let mut world = World::with(1);
     for socket in 2..=4 {
-        world.open(socket);
-        world.send(socket, &subscribe(&["r"]));
+        world.enter(socket, &subscribe(&["r"]));
     }
     world
 }
@@ -87,8 +86,7 @@ fn each_topic_has_its_own_first_message() {
 #[test]
 fn a_sender_that_does_not_subscribe_reaches_all() {
     let mut world = three_newcomers();
-    world.open(5);
-    world.send(5, &publish("r", ANNOUNCE));
+    world.enter(5, &publish("r", ANNOUNCE));
     assert_eq!(world.reached(1..=5), [1, 2, 3, 4]);
 }
 
@@ -96,8 +94,7 @@ fn a_sender_that_does_not_subscribe_reaches_all() {
 fn each_pair_meets_once_when_all_come_back_together() {
     let mut world = World::default();
     for socket in 1..=20 {
-        world.open(socket);
-        world.send(socket, &subscribe(&["r"]));
+        world.enter(socket, &subscribe(&["r"]));
     }
     for socket in (1..=20).rev() {
         world.send(socket, &publish("r", &format!(r#"{{"type":"announce","from":{socket}}}"#)));

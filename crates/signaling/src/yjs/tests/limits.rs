@@ -45,8 +45,7 @@ fn a_topic_has_1_to_256_characters() {
     for (socket, topic, is_good) in
         [(1, "", false), (2, &*format!("{longest}x"), false), (3, &*longest, true)]
     {
-        world.open(socket);
-        world.send(socket, &subscribe(&[topic]));
+        world.enter(socket, &subscribe(&[topic]));
         assert_eq!(world.closed.contains_key(&socket), !is_good);
     }
     world.send(3, &publish(&longest, "1"));
@@ -71,8 +70,7 @@ fn there_are_12_500_topics() {
             world.send(socket, &subscribe(&[&format!("{socket}-{n}")]));
         }
     }
-    world.open(200);
-    world.send(200, &subscribe(&["0-0"]));
+    world.enter(200, &subscribe(&["0-0"]));
     assert_eq!(world.take(200), NOTHING);
     world.send(200, &subscribe(&["new"]));
     assert_eq!(world.take(200), [REFUSED]);

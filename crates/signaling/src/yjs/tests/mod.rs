@@ -21,8 +21,7 @@ impl World {
     fn with(sockets: u64) -> Self {
         let mut world = Self::default();
         for socket in 1..=sockets {
-            world.open(socket);
-            world.send(socket, &subscribe(&["r"]));
+            world.enter(socket, &subscribe(&["r"]));
         }
         world.advance(Duration::from_secs(2));
         world
@@ -30,6 +29,12 @@ impl World {
 
     fn open(&mut self, socket: u64) {
         self.open_with(socket, Upgrade::default());
+    }
+
+    /// Opens a socket that sends this.
+    fn enter(&mut self, socket: u64, frame: &str) {
+        self.open(socket);
+        self.send(socket, frame);
     }
 
     /// Which of the sockets have received something since the last look.

@@ -7,8 +7,7 @@ use super::*;
 #[test]
 fn a_sender_need_not_subscribe_and_a_topic_need_not_have_subscribers() {
     let mut world = World::with(1);
-    world.open(2);
-    world.send(2, &publish("r", "1"));
+    world.enter(2, &publish("r", "1"));
     world.send(2, &publish("nobody", "1"));
     assert_eq!(world.take(1), [published("r", "1", 1)]);
     assert_eq!(world.take(2), NOTHING);

@@ -1,13 +1,11 @@
 //! The part of GraphQL's query language that analytics queries use: one query, variables, aliases,
-//! arguments, nested selections. No fragments, directives or mutations.
+//! arguments, nested selections. No fragments, directives, mutations, texts or comments.
 //!
 //! Invariant: a parsed query contains only values. A variable that is undeclared, of an unknown type or missing is an error,
 //! as on the live service.
 
 use serde_json::{Map, Value};
 
-/// How deep selections and values may nest; ours has four levels.
-const DEPTH_MAX: usize = 16;
 /// Names of scalars that variables may have.
 const SCALARS: [&str; 4] = ["string", "String", "Time", "Date"];
 
@@ -24,107 +22,59 @@ pub(super) struct Field {
 
 /// Parses a query. The error message is for the client.
 pub(super) fn parse(text: &str, variables: &Value) -> Result<Vec<Field>, String> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, given: variables, declared: Vec::new() };
+    let mut parser = Parser { tokens: tokens(text), at: 0, given: variables, declared: Vec::new() };
     parser.operation()
 }
 
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Mark(char),
-    Name(String),
-    Literal(Value),
+fn is_of_word(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            ',' => 1,
-            '#' => rest.find('\n').unwrap_or(rest.len()),
-            '{' | '}' | '(' | ')' | '[' | ']' | ':' | '!' | '$' => {
-                tokens.push(Token::Mark(first));
-                1
-            }
-            _ => {
-                let length = word_length(rest);
-                tokens.push(word(&rest[..length])?);
-                length
-            }
-        };
-        rest = rest[length..].trim_start();
-    }
-    Ok(tokens)
-}
-
-/// A quoted text, or the longest run of characters of names and numbers; at least one character.
-fn word_length(rest: &str) -> usize {
-    if let Some(quoted) = rest.strip_prefix('"') {
-        let mut escaped = false;
-        let end = quoted.find(|c| {
-            let ends = c == '"' && !escaped;
-            escaped = c == '\\' && !escaped;
-            ends
-        });
-        return end.map_or(rest.len(), |end| end + 2);
-    }
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+')));
-    let first = rest.chars().next().map_or(0, char::len_utf8);
-    end.unwrap_or(rest.len()).max(first)
-}
-
-/// Texts and numbers are written as in JSON.
-fn word(word: &str) -> Result<Token, String> {
-    let is_name = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !word.starts_with(|c: char| c.is_ascii_digit());
-    if is_name {
-        return Ok(Token::Name(word.to_owned()));
-    }
-    serde_json::from_str(word).map(Token::Literal).map_err(|_| format!("syntax error at {word}"))
+/// Words, and every other character. Commas and spaces have no meaning.
+fn tokens(text: &str) -> Vec<&str> {
+    let parts = text.split_inclusive(|character| !is_of_word(character));
+    let tokens = parts.flat_map(|part| {
+        let (word, mark) = part.split_at(part.find(|character| !is_of_word(character)).unwrap_or(part.len()));
+        [word, mark.trim()]
+    });
+    tokens.filter(|token| !matches!(*token, "" | ",")).collect()
 }
 
 struct Parser<'a> {
-    tokens: Vec<Token>,
+    tokens: Vec<&'a str>,
     at: usize,
     given: &'a Value,
-    declared: Vec<String>,
+    declared: Vec<&'a str>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn operation(&mut self) -> Result<Vec<Field>, String> {
-        if self.peek() != Some(&Token::Mark('{')) {
-            if self.name()? != "query" {
-                return Err("only queries are supported".to_owned());
-            }
-            if matches!(self.peek(), Some(Token::Name(_))) {
-                self.at += 1;
-            }
-            if self.skip('(') {
-                self.declarations()?;
-            }
-        }
-        let fields = self.selections(DEPTH_MAX)?;
+        self.expect("query")?;
+        self.name()?;
+        self.expect("(")?;
+        self.declarations()?;
+        let fields = self.selections()?;
         if self.peek().is_some() { Err("syntax error after the query".to_owned()) } else { Ok(fields) }
     }
 
     fn declarations(&mut self) -> Result<(), String> {
-        while !self.skip(')') {
-            self.expect('$')?;
+        while !self.skip(")") {
+            self.expect("$")?;
             let name = self.name()?;
-            self.expect(':')?;
-            let is_list = self.skip('[');
+            self.expect(":")?;
+            let is_list = self.skip("[");
             let scalar = self.name()?;
-            if !SCALARS.contains(&&*scalar) {
+            if !SCALARS.contains(&scalar) {
                 return Err(format!("unknown type {scalar} of ${name}"));
             }
             if is_list {
-                self.skip('!');
-                self.expect(']')?;
+                self.skip("!");
+                self.expect("]")?;
             }
-            if self.given[&name].is_array() != is_list && !self.given[&name].is_null() {
+            if self.given[name].is_array() != is_list && !self.given[name].is_null() {
                 return Err(format!("variable ${name} has another type"));
             }
-            if self.skip('!') && self.given[&name].is_null() {
+            if self.skip("!") && self.given[name].is_null() {
                 return Err(format!("variable ${name} is required"));
             }
             self.declared.push(name);
@@ -132,89 +82,74 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn selections(&mut self, depth: usize) -> Result<Vec<Field>, String> {
-        let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
-        self.expect('{')?;
+    fn selections(&mut self) -> Result<Vec<Field>, String> {
+        self.expect("{")?;
         let mut fields = Vec::new();
-        while !self.skip('}') {
-            fields.push(self.field(depth)?);
+        while !self.skip("}") {
+            fields.push(self.field()?);
         }
         if fields.is_empty() { Err("object field must have selections".to_owned()) } else { Ok(fields) }
     }
 
-    fn field(&mut self, depth: usize) -> Result<Field, String> {
+    fn field(&mut self) -> Result<Field, String> {
         let alias = self.name()?;
-        let name = if self.skip(':') { self.name()? } else { alias.clone() };
-        let arguments = if self.skip('(') { self.members(')', depth)? } else { Map::new() };
-        let nested = self.peek() == Some(&Token::Mark('{'));
-        let selections = if nested { self.selections(depth)? } else { Vec::new() };
-        Ok(Field { alias, name, arguments, selections })
+        let name = if self.skip(":") { self.name()? } else { alias };
+        let arguments = if self.skip("(") { self.members(")")? } else { Map::new() };
+        let selections = if self.peek() == Some("{") { self.selections()? } else { Vec::new() };
+        Ok(Field { alias: alias.to_owned(), name: name.to_owned(), arguments, selections })
     }
 
     /// `name: value` pairs up to `end`.
-    fn members(&mut self, end: char, depth: usize) -> Result<Map<String, Value>, String> {
+    fn members(&mut self, end: &str) -> Result<Map<String, Value>, String> {
         let mut members = Map::new();
         while !self.skip(end) {
             let name = self.name()?;
-            self.expect(':')?;
-            members.insert(name, self.value(depth)?);
+            self.expect(":")?;
+            members.insert(name.to_owned(), self.value()?);
         }
         Ok(members)
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, String> {
-        let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
-        if self.skip('{') {
-            return Ok(Value::Object(self.members('}', depth)?));
+    /// An object, a list, a variable, a number, or the name of a member of an enum.
+    fn value(&mut self) -> Result<Value, String> {
+        if self.skip("{") {
+            return Ok(Value::Object(self.members("}")?));
         }
-        if self.skip('[') {
+        if self.skip("[") {
             let mut values = Vec::new();
-            while !self.skip(']') {
-                values.push(self.value(depth)?);
+            while !self.skip("]") {
+                values.push(self.value()?);
             }
             return Ok(Value::Array(values));
         }
-        if self.skip('$') {
+        if self.skip("$") {
             let name = self.name()?;
-            let known = self.declared.contains(&name);
-            return if known {
-                Ok(self.given[&name].clone())
-            } else {
-                Err(format!("unknown variable ${name}"))
-            };
+            let is_known = self.declared.contains(&name);
+            return is_known
+                .then(|| self.given[name].clone())
+                .ok_or_else(|| format!("unknown variable ${name}"));
         }
-        match self.next()? {
-            Token::Literal(value) => Ok(value),
-            // An enum value. Only these three have a meaning here.
-            Token::Name(name) => Ok(serde_json::from_str(&name).unwrap_or(Value::String(name))),
-            Token::Mark(mark) => Err(format!("syntax error at {mark}")),
-        }
+        let word = self.name()?;
+        Ok(word.parse::<u64>().map_or_else(|_| word.into(), Value::from))
     }
 
-    fn name(&mut self) -> Result<String, String> {
-        match self.next()? {
-            Token::Name(name) => Ok(name),
-            other => Err(format!("syntax error: a name is expected, not {other:?}")),
-        }
+    fn name(&mut self) -> Result<&'a str, String> {
+        let token = self.peek().ok_or("syntax error at the end")?;
+        self.at += 1;
+        if token.chars().all(is_of_word) { Ok(token) } else { Err(format!("syntax error at {token}")) }
     }
 
-    fn expect(&mut self, mark: char) -> Result<(), String> {
-        if self.skip(mark) { Ok(()) } else { Err(format!("syntax error: {mark} is expected")) }
+    fn expect(&mut self, token: &str) -> Result<(), String> {
+        if self.skip(token) { Ok(()) } else { Err(format!("syntax error: {token} is expected")) }
     }
 
-    fn skip(&mut self, mark: char) -> bool {
-        let found = self.peek() == Some(&Token::Mark(mark));
+    fn skip(&mut self, token: &str) -> bool {
+        let found = self.peek() == Some(token);
         self.at += usize::from(found);
         found
     }
 
-    fn next(&mut self) -> Result<Token, String> {
-        let token = self.peek().cloned().ok_or("syntax error at the end")?;
-        self.at += 1;
-        Ok(token)
-    }
-
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
+    fn peek(&self) -> Option<&'a str> {
+        self.tokens.get(self.at).copied()
     }
 }

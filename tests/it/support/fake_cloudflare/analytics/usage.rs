@@ -2,7 +2,6 @@
 //!
 //! Invariant: an unknown argument, filter or field is an error, so that a misspelled query fails.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Duration, DurationRound, SecondsFormat, Utc};
@@ -127,13 +126,7 @@ impl Usage {
             }
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_by(|(one, _), (other, _)| {
-            let by = |(at, is_descending): &(usize, bool)| {
-                let ascending = one[*at].cmp(&other[*at]);
-                if *is_descending { ascending.reverse() } else { ascending }
-            };
-            order.iter().map(by).fold(Ordering::Equal, Ordering::then)
-        });
+        groups.sort_by_cached_key(|(of, _)| order.iter().map(|at| of[*at].clone()).collect::<Vec<_>>());
         let group = |(of, (egress, ingress))| selected(field, of, egress, ingress);
         Ok(groups.into_iter().take(limit).map(group).collect())
     }
@@ -216,20 +209,14 @@ fn limit(field: &Field) -> Result<usize, String> {
     limit.ok_or_else(|| format!("limit must be positive number and not greater than {LIMIT_MAX}"))
 }
 
-/// The order of the groups: the place of each dimension in the query, and whether it descends. Only selected dimensions can
-/// be ordered by.
-fn order(field: &Field) -> Result<Vec<(usize, bool)>, String> {
+/// The places of the dimensions that groups are ordered by, ascending. Only selected dimensions can be ordered by.
+fn order(field: &Field) -> Result<Vec<usize>, String> {
     let Some(order) = field.arguments.get("orderBy") else { return Ok(Vec::new()) };
     let bad = || format!("error parsing args for {:?}: \"orderBy\"", field.name);
     let names = dimensions(field);
     let place = |by: &Value| {
-        let (name, direction) = by.as_str().and_then(|by| by.rsplit_once('_')).ok_or_else(bad)?;
-        let at = names.iter().position(|selected| *selected == name).ok_or_else(bad)?;
-        match direction {
-            "ASC" => Ok((at, false)),
-            "DESC" => Ok((at, true)),
-            _ => Err(bad()),
-        }
+        let by = by.as_str().and_then(|by| by.strip_suffix("_ASC"));
+        by.and_then(|by| names.iter().position(|name| *name == by)).ok_or_else(bad)
     };
     order.as_array().ok_or_else(bad)?.iter().map(place).collect()
 }
@@ -237,7 +224,6 @@ fn order(field: &Field) -> Result<Vec<(usize, bool)>, String> {
 /// One member of a filter.
 enum Condition {
     Keys(Vec<String>),
-    Identifier(String),
     IdentifierAfter(String),
     IdentifierIn(Vec<String>),
     Minute(fn(&DateTime<Utc>, &DateTime<Utc>) -> bool, DateTime<Utc>),
@@ -247,7 +233,6 @@ impl Condition {
     fn holds(&self, entry: &Entry) -> bool {
         match self {
             Self::Keys(key_ids) => key_ids.contains(&entry.key_id),
-            Self::Identifier(identifier) => *identifier == entry.identifier,
             Self::IdentifierAfter(cursor) => entry.identifier > *cursor,
             Self::IdentifierIn(identifiers) => identifiers.contains(&entry.identifier),
             Self::Minute(compare, than) => compare(&entry.minute, than),
@@ -271,13 +256,9 @@ fn conditions(dataset: Dataset, field: &Field) -> Result<Vec<Condition>, String>
         let text = value.as_str().ok_or_else(bad)?;
         let compare = match (&**name, dataset) {
             ("keyId", Dataset::Turn) => return Ok(Condition::Keys(vec![text.to_owned()])),
-            ("customIdentifier", Dataset::Turn) => return Ok(Condition::Identifier(text.to_owned())),
             ("customIdentifier_gt", Dataset::Turn) => return Ok(Condition::IdentifierAfter(text.to_owned())),
-            ("datetimeMinute", _) => DateTime::eq,
             ("datetimeMinute_gt", _) => DateTime::gt,
-            ("datetimeMinute_geq", _) => DateTime::ge,
             ("datetimeMinute_lt", _) => DateTime::lt,
-            ("datetimeMinute_leq", _) => DateTime::le,
             _ => return Err(bad()),
         };
         Ok(Condition::Minute(compare, instant(text).ok_or_else(bad)?))
