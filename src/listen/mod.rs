@@ -156,7 +156,7 @@ async fn drain(
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
-        spawn(app, end, maintenance),
+        maintain(app, end),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move { app.ending.run().await }),
@@ -200,8 +200,14 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
     })
 }
 
+/// Starts the periodic work, which ends what it has begun at `end`.
+fn maintain(app: &Arc<App>, end: &CancellationToken) -> JoinHandle<()> {
+    let (app, end) = (Arc::clone(app), end.clone());
+    tokio::spawn(again_after_panic(move || maintenance(Arc::clone(&app), end.clone())))
+}
+
 /// Runs a task, and a second after a panic again. The panic hook has logged it.
-async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(run: impl Fn() -> F) {
+async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(run: impl Fn() -> F + Send) {
     while AbortOnDropHandle::new(tokio::spawn(run())).await.is_err() {
         tokio::time::sleep(AGAIN_AFTER_PANIC).await;
     }
@@ -231,7 +237,7 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on
 /// when it runs.
-async fn maintenance(app: Arc<App>) {
+async fn maintenance(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);
     let mut tidy = tokio::time::interval(TIDY_INTERVAL);
@@ -240,6 +246,7 @@ async fn maintenance(app: Arc<App>) {
     }
     loop {
         tokio::select! {
+            () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
                 let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
