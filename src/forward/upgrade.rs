@@ -96,11 +96,16 @@ impl Frames {
                 continue;
             }
             self.header.push(*byte);
-            if let Ok(Some((header, length))) = FrameHeader::parse(&mut Cursor::new(&self.header)) {
-                self.left = length;
-                self.has_closed |= header.opcode == OpCode::Control(Control::Close);
-                self.header.clear();
+            match FrameHeader::parse(&mut Cursor::new(&self.header)) {
+                Ok(None) => continue,
+                Ok(Some((header, length))) => {
+                    self.left = length;
+                    self.has_closed |= header.opcode == OpCode::Control(Control::Close);
+                }
+                // No frame is found in what follows.
+                Err(_) => (self.left, self.has_closed) = (u64::MAX, true),
             }
+            self.header.clear();
         }
     }
 

@@ -19,12 +19,7 @@ const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
 
 /// Runs them until `end`.
 pub(super) async fn run(app: Arc<App>, end: CancellationToken) {
-    let (keep_alive, renew) = (keep_alive(&app), renew(&app));
-    tokio::join!(
-        end.run_until_cancelled(keep_alive),
-        end.run_until_cancelled(renew),
-        end_credentials(&app, &end)
-    );
+    tokio::join!(end.run_until_cancelled(keep_alive(&app)), renew(&app, &end), end_credentials(&app, &end));
 }
 
 /// Reports the connections of all calls at each heartbeat.
@@ -35,11 +30,11 @@ async fn keep_alive(app: &App) {
     }
 }
 
-/// Renews the grants of members. Their clients are given no other credential, because their protocol has no message for it. But where this
-/// process ends the allocations of a grant, it ends them when the last renewal has expired.
-async fn renew(app: &App) {
-    loop {
-        tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get())).await;
+/// Renews the grants of members until `end`. Their clients are given no other credential, because their protocol has no message for it. But
+/// where this process ends the allocations of a grant, it ends them when the last renewal has expired.
+async fn renew(app: &App, end: &CancellationToken) {
+    let next = || tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL.get()));
+    while end.run_until_cancelled(next()).await.is_some() {
         for grant in app.calls.grants() {
             app.mint.renew_member(grant, app.call_ttl).await;
         }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::alert::rules::SourceStates;
 use crate::app::App;
@@ -44,8 +44,8 @@ const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a task waits after a panic.
-const AGAIN_AFTER_PANIC: Duration = Duration::from_secs(1);
+/// How long a task waits after a panic. It knows no pause that it has made before, so it must not ask a provider too often.
+const AGAIN_AFTER_PANIC: Duration = Duration::from_secs(300);
 /// How often expired entries are removed from memory.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -192,24 +192,33 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
 fn spawn<F: Future<Output = ()> + Send + 'static>(
     app: &Arc<App>,
     end: &CancellationToken,
-    run: impl Fn(Arc<App>) -> F + Send + Sync + 'static,
+    run: impl Fn(Arc<App>) -> F + Send + 'static,
 ) -> JoinHandle<()> {
-    let (app, end) = (Arc::clone(app), end.clone());
-    tokio::spawn(async move {
-        end.run_until_cancelled(again_after_panic(|| run(Arc::clone(&app)))).await;
-    })
+    let (app, until) = (Arc::clone(app), end.clone());
+    let work = move || {
+        let (work, end) = (run(Arc::clone(&app)), until.clone());
+        async move {
+            end.run_until_cancelled(work).await;
+        }
+    };
+    tokio::spawn(again_after_panic(end.clone(), AGAIN_AFTER_PANIC, work))
 }
 
 /// Starts the periodic work, which ends what it has begun at `end`.
 fn maintain(app: &Arc<App>, end: &CancellationToken) -> JoinHandle<()> {
-    let (app, end) = (Arc::clone(app), end.clone());
-    tokio::spawn(again_after_panic(move || maintenance(Arc::clone(&app), end.clone())))
+    let (app, until) = (Arc::clone(app), end.clone());
+    let work = move || maintenance(Arc::clone(&app), until.clone());
+    tokio::spawn(again_after_panic(end.clone(), REPORT_INTERVAL, work))
 }
 
-/// Runs a task, and a second after a panic again. The panic hook has logged it.
-async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(run: impl Fn() -> F + Send) {
-    while AbortOnDropHandle::new(tokio::spawn(run())).await.is_err() {
-        tokio::time::sleep(AGAIN_AFTER_PANIC).await;
+/// Runs a task that ends at `end`, and so long after a panic again. The panic hook has logged it.
+async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(
+    end: CancellationToken,
+    pause: Duration,
+    run: impl Fn() -> F + Send,
+) {
+    while tokio::spawn(run()).await.is_err() {
+        end.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
@@ -246,6 +255,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
     }
     loop {
         tokio::select! {
+            biased;
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
@@ -278,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_begins_anew() {
         let begun = AtomicU32::new(0);
-        again_after_panic(|| {
+        again_after_panic(CancellationToken::new(), Duration::ZERO, || {
             let before = begun.fetch_add(1, Ordering::Relaxed);
             async move { assert!(before > 0, "on purpose") }
         })

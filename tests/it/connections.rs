@@ -137,6 +137,18 @@ async fn only_the_right_token_reports_and_another_grants_connection_is_not_found
 }
 
 #[tokio::test]
+async fn an_expired_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "60")]).await;
+    let grant = broker.grant().await;
+    broker.open(&grant, "c").await;
+    broker.advance(60);
+    assert_eq!(broker.open(&grant, "d").await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(broker.open(&grant, "c").await.status, 200);
+    assert_eq!(broker.heartbeat(&grant, "c", json!({})).await.status, 200);
+    assert_eq!(close(&broker, &grant, "c").await.status, 204);
+}
+
+#[tokio::test]
 async fn a_grant_opens_sixty_four_connections_and_gets_a_wait_for_more() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;

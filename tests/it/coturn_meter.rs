@@ -95,6 +95,22 @@ async fn the_ledger_counts_the_bytes_that_coturn_lists() {
 }
 
 #[tokio::test]
+async fn a_session_of_an_expired_grant_is_ended_and_a_foreign_one_is_not() {
+    let relay = Relay::start().await;
+    let broker = relay.broker(&[("TURN_TTL_SECONDS", "60")]).await;
+    let (user, _) = minted(&broker).await;
+    relay.coturn.set_sessions([FakeSession::new(1, user), FakeSession::new(2, "somebody-else")]);
+    broker.advance(59);
+    look(&broker).await;
+    assert!(!relay.was_cut());
+    broker.advance(1);
+    look(&broker).await;
+    let cuts: Vec<_> =
+        relay.coturn.commands().into_iter().filter(|command| command.starts_with("cs ")).collect();
+    assert!(cuts.iter().all(|cut| cut == "cs 000000000000000001") && !cuts.is_empty(), "{cuts:?}");
+}
+
+#[tokio::test]
 async fn a_revoked_grants_sessions_are_ended() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[]).await;

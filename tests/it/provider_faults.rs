@@ -106,6 +106,29 @@ async fn a_closed_port_is_a_failure_and_its_return_is_noticed() {
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
 }
 
+#[tokio::test]
+async fn after_five_failures_the_provider_is_not_called_for_a_while() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::NotFound404);
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    assert_eq!(cloudflare.history().mints(), 5);
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(2));
+
+    cloudflare.heal();
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "the breaker is open");
+    assert_eq!(cloudflare.history().mints(), 5);
+
+    broker.advance(30);
+    assert_eq!(
+        broker.mint().await.json()["source"],
+        "cloudflare",
+        "thirty seconds are the longest that it stays open"
+    );
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
+}
+
 /// The budget may refuse all callers until the reset, and the status would say so long that the provider does not mint.
 #[tokio::test]
 async fn a_provider_that_works_again_is_noticed_without_a_caller() {

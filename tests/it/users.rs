@@ -4,7 +4,7 @@ mod keys;
 mod rates;
 mod tokens;
 
-use crate::support::fake_issuer::{USERS, sign, user_token};
+use crate::support::fake_issuer::{Signer, USERS, sign, user_token};
 use std::path::Path;
 
 use crate::support::{
@@ -63,6 +63,31 @@ async fn a_user_is_required_if_the_operator_says_so() {
         assert_eq!(mint_at(&broker, path, &user_token("ann")).await.status, 200, "{path}");
     }
     assert_eq!(cloudflare.history().mints(), 4);
+}
+
+#[tokio::test]
+async fn an_allowed_page_can_read_why_its_token_is_refused() {
+    let broker = TestBroker::start(&[REQUIRED[0], REQUIRED[1], ("CLIENT_URL", "https://app.example")]).await;
+    let ask = |token: Option<&str>| {
+        let request =
+            broker.request(Method::GET, "/api/turn-credentials").header("origin", "https://app.example");
+        Answer::of(token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth))
+    };
+    let bad = Signer::hs256("another-secret-of-at-least-32-characters").sign(None, &claims("ann"));
+    for (answer, code) in [(ask(None).await, "UNAUTHORIZED"), (ask(Some(&bad)).await, "INVALID_TOKEN")] {
+        assert_eq!(answer.error(), (401, code.into()));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with("Send") || message.starts_with("Sign in"), "{message}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    let preflight = broker
+        .request(Method::OPTIONS, "/api/turn-credentials")
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization");
+    let allowed = Answer::of(preflight).await;
+    assert!(allowed.header("access-control-allow-headers").unwrap().contains("authorization"));
 }
 
 #[tokio::test]

@@ -68,11 +68,7 @@ impl CloudflareMeter {
             return Err(error);
         }
         self.judge_suspects().await?;
-        for _ in 0..TAIL_QUERIES_MAX {
-            if !self.look_at_tails().await? {
-                break;
-            }
-        }
+        self.look_at_tails().await?;
         Ok(taken)
     }
 
@@ -87,12 +83,29 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Asks for the minutes after their expiry of the next grants that relayed around it, once these minutes are final. Returns whether there
-    /// were any.
-    async fn look_at_tails(&self) -> Result<bool, AnalyticsError> {
+    /// Asks for the minutes after their expiry of grants that relayed around it, once these minutes are final.
+    async fn look_at_tails(&self) -> Result<(), AnalyticsError> {
+        let mut longest = Duration::ZERO;
+        for _ in 0..TAIL_QUERIES_MAX {
+            let Some(tail) = self.look_at_next_tails().await? else { break };
+            longest = longest.max(tail);
+        }
+        if longest > self.tail {
+            let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
+            tracing::warn!(
+                seconds,
+                remedy,
+                "a credential relayed for longer after its expiry than is assumed"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks for those of one query. Returns the longest time from an expiry to a byte; `None`: there are none to ask for.
+    async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
         let (now, settled_after) = (self.clock.now(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
-        let Some(tails) = self.account.read(due) else { return Ok(false) };
+        let Some(tails) = self.account.read(due) else { return Ok(None) };
         let minutes = match span_of(&tails, self.tail, settled_after) {
             Some(span) => {
                 self.api.minutes_of(&tails.grants.keys().copied().collect::<Vec<_>>(), span).await?
@@ -102,15 +115,7 @@ impl CloudflareMeter {
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
         self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
-        if longest > self.tail {
-            let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
-            tracing::warn!(
-                seconds,
-                remedy,
-                "a credential relayed for longer after its expiry than is assumed"
-            );
-        }
-        Ok(true)
+        Ok(Some(longest))
     }
 
     async fn take_by_grant(&self, counts: &GrantCounts) {

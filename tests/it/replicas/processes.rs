@@ -3,7 +3,6 @@
 use turn_broker::lead::campaign::Electorate;
 
 use reqwest::Method;
-use serde_json::Value;
 
 use super::store::replica;
 use crate::doctor::doctor;
@@ -54,8 +53,9 @@ async fn mints(process: &Process) {
     eventually("it mints", async || process.mint().await.status == 200).await;
 }
 
-async fn issued(process: &Process) -> Value {
-    process.status().await["grants"]["issued"].clone()
+/// On a busy machine, one whose write took too long is counted and was not answered.
+async fn issued(process: &Process) -> u64 {
+    process.status().await["grants"]["issued"].as_u64().unwrap()
 }
 
 #[tokio::test]
@@ -65,7 +65,8 @@ async fn what_a_killed_leader_has_answered_is_known_to_the_next_one() {
     assert_eq!(second.mint().await.status, 200, "over the standby");
     first.signal("-KILL");
     mints(&second).await;
-    assert_eq!((second.get("/leader").await.status.as_u16(), issued(&second).await), (200, 2.into()));
+    assert_eq!(second.get("/leader").await.status, 200);
+    assert!(issued(&second).await >= 2);
     second.signal("-TERM");
     assert_eq!(second.finish().1, Some(0));
 }
@@ -77,11 +78,12 @@ async fn a_leader_that_was_paused_for_too_long_answers_no_mint_and_ends() {
     first.signal("-STOP");
     mints(&second).await;
     leads(&second).await;
+    let before = issued(&second).await;
     first.signal("-CONT");
     let refused = first.request(Method::GET, "/api/turn-credentials").send().await;
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status() == 503));
     assert_eq!(first.finish().1, Some(LOST));
-    assert_eq!(issued(&second).await, 1);
+    assert_eq!(issued(&second).await, before);
 }
 
 /// The leader asks less and less often while the database is down, so a standby reaches it first.

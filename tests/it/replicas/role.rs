@@ -41,6 +41,27 @@ async fn one_replica_leads_and_both_serve() {
 }
 
 #[tokio::test]
+async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
+    let (database, leader, standby) = pair(&[]).await;
+    let grant = leader.mint().await.grant();
+    standby.mint().await;
+    let opened = leader.open(&grant, "c").await;
+    assert_eq!(opened.status, 201);
+    let figures = |status: serde_json::Value| {
+        ["reservedGB", "grants", "activeConnections"].map(|field| status[field].clone())
+    };
+    let seen = database.row().seq;
+    eventually("the connection is stored", async || database.row().seq > seen + 1).await;
+    let before = figures(standby.status().await);
+    leader.kill().await;
+    standby.takes_over().await;
+    assert_eq!(figures(standby.status().await), before);
+    let beat = standby.heartbeat(&grant, "c", json!({"bytesReceived": 5})).await;
+    assert_eq!(beat.status, 200, "a grant of the former leader");
+    assert_eq!(database.row().epoch, 2);
+}
+
+#[tokio::test]
 async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
     let (database, leader, standby) = pair(&[]).await;
     let grant = leader.mint().await.grant();
@@ -186,6 +207,8 @@ async fn a_standby_whose_wall_clock_is_ahead_continues_the_time_of_the_books() {
     assert!(overview["at"].as_str().unwrap() < "2025-01-15T12:05", "{overview}");
     assert_eq!(hint_codes(&overview["status"]), ["NO_REPORTS", "CLOCK_WRONG", "CLOCK_DISAGREES"]);
     assert_eq!(overview["status"]["boundHolds"], false, "nobody knows which clock is right");
+    let told = standby.hint("CLOCK_DISAGREES").await.unwrap();
+    assert!(told.contains("jumped ahead"), "the standby followed the leader's time: {told}");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! Hostile requests at the doors that take a server key: whatever is sent, the answer is no fault of the service, and no key is in a log line or
-//! in a response.
+//! Hostile requests at the doors that take a server key, and hostile answers of another provider: whatever is sent, the answer is no fault of
+//! the service, and no key is in a log line or in a response.
 
-use super::{KEY, with_keys};
+use super::{KEY, KEYS, with_keys};
+use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::log::Log;
 use crate::support::{Answer, TestBroker};
 use proptest::prelude::*;
@@ -95,4 +96,44 @@ async fn no_request_is_a_fault_and_no_key_is_repeated() {
     let ours: Vec<_> = text.lines().filter(|line| line.contains(" turn_")).collect();
     assert!(ours.len() > 100, "{}", ours.len());
     assert!(ours.iter().all(|line| !line.contains(KEY)), "a key is in the log");
+}
+
+/// What a provider may answer: anything, and lists with fields of the wrong kind.
+fn any_answer() -> impl Strategy<Value = String> {
+    let field = r#""(urls|url|username|credential|ttl|iceServers|ice_servers|v)":("(turn|stun|turns)?:?[ -~&&[^"\\]]{0,40}"|-?[0-9]{1,20}(\.[0-9])?|null|\[\]|true)"#;
+    let entry = proptest::collection::vec(field, 0..5).prop_map(|fields| format!("{{{}}}", fields.join(",")));
+    let list = proptest::collection::vec(entry, 0..4).prop_map(|entries| format!("[{}]", entries.join(",")));
+    prop_oneof![
+        "[ -~]{0,200}",
+        list.clone(),
+        (list, "(1|-1|1e99|\"60\"|\"x\"|null|[0-9]{1,30})")
+            .prop_map(|(list, ttl)| format!(r#"{{"ttl":{ttl},"iceServers":{list}}}"#)),
+        Just("[".repeat(20_000)),
+        Just(format!(r#"[{{"urls":"turn:{}","username":"u","credential":"c"}}]"#, "a".repeat(3_000))),
+    ]
+}
+
+#[tokio::test]
+async fn no_answer_of_another_provider_is_a_fault() {
+    let (log, _logging) = Log::of_this_thread();
+    let mut runner = TestRunner::new(Config::default());
+    let answers: Vec<String> =
+        (0..300).map(|_| any_answer().new_tree(&mut runner).unwrap().current()).collect();
+    let plan: Vec<_> = answers.iter().map(|text| Reply::Text(text.clone().leak())).collect();
+    let provider = FakeWebhook::start(&plan).await;
+    let url = provider.url();
+    let source =
+        [("ICE_SOURCES", "http,stun"), ("HTTP_ICE_URL", url.as_str()), KEYS, ("SERVER_KEY_REQUESTS", "1000")];
+    let broker = TestBroker::start(&source).await;
+    for answer in &answers {
+        let minted = broker.mint_with(KEY).await;
+        assert_eq!(minted.status, 200, "{} to {answer}", minted.text);
+        assert!(!minted.text.contains("hush"), "{}", minted.text);
+        // Five failures open the breaker, for at most half a minute.
+        broker.advance(31);
+    }
+    assert!(provider.history().len() >= answers.len(), "{}", provider.history().len());
+    let text = log.text();
+    let ours: Vec<_> = text.lines().filter(|line| line.contains(" turn_")).collect();
+    assert!(ours.iter().all(|line| !line.contains(KEY) && !line.contains("hush")), "a secret is in the log");
 }

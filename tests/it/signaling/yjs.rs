@@ -29,6 +29,28 @@ fn publish(topic: &str, data: &str) -> String {
     format!(r#"{{"type":"publish","topic":"{topic}","data":{data}}}"#)
 }
 
+fn published(topic: &str, data: &str, clients: usize) -> String {
+    format!(r#"{{"type":"publish","topic":"{topic}","data":{data},"clients":{clients}}}"#)
+}
+
+#[tokio::test]
+async fn a_message_reaches_all_subscribers_in_order() {
+    let broker = TestBroker::start(&[("SIGNALING", "yjs")]).await;
+    let mut sockets = vec![];
+    for topics in [r#"["r"]"#, r#"["r","s"]"#, r#"["r"]"#, r#"["s"]"#] {
+        sockets.push(open(&broker, topics).await);
+    }
+    for n in 0..200 {
+        sockets[0].send(&publish("r", &format!(r#"{{ "n":{n},"n":1.0 }}"#))).await;
+    }
+    for socket in &mut sockets[..3] {
+        for n in 0..200 {
+            assert_next(socket, &published("r", &format!(r#"{{ "n":{n},"n":1.0 }}"#), 3)).await;
+        }
+    }
+    synchronize(&mut sockets[3]).await;
+}
+
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_closed_and_others_go_on() {
     let broker = TestBroker::start(&[("SIGNALING", "yjs")]).await;

@@ -124,7 +124,8 @@ impl Grants {
         }
     }
 
-    /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`]. `false` if there may be more.
+    /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`], of the first [`LOOKED_AT_ONCE`]. `false` if there
+    /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
         let too_many = self.ended.len().saturating_sub(bounds.spenders.ended_max).min(ROWS_AT_ONCE);

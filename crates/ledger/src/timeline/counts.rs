@@ -83,7 +83,8 @@ impl Timeline {
 
     /// What was promised from the latest count of the day of a reading until its end.
     pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
-        self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, reading.as_of)
+        let until = reading.as_of.min(self.now).min(reading.day.end());
+        self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)
     }
 
     /// `as_granted`: other bytes of the provider that the reading has under grants.

@@ -13,9 +13,7 @@ pub(crate) fn check_restart(scenario: &Scenario) {
 
 #[test]
 fn a_restart_changes_nothing_that_a_caller_can_see() {
-    // What is reserved while a credential is made ends with the process.
-    let mut faults = Fault::all();
-    faults.retain(|fault| *fault != Fault::Interleaved);
+    let faults = Fault::all();
     for seed in 0..150 {
         for strict in [false, true] {
             let mut scenario = Scenario::random(seed, 120, strict, &faults);

@@ -7,8 +7,8 @@ use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Change, Coturn, CrashAfterCommit, Flush, From, Join, Mint, OpenPage, Pause, Pull, Read, ReadAhead,
-    ReadRelay, ReplaceKey, Wait,
+    Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, OpenPage, Pause, Pull,
+    Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
 };
 use crate::walk::settings::Change::BillingDay;
 use crate::walk::settings::Settings;
@@ -232,4 +232,55 @@ fn the_relay_is_read_before_its_grants_are_forgotten() {
         ReadRelay { is_slow: true },
     ];
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// One of several clients relayed faster than is assumed. All together did not, so only a count showed that more was used than promised.
+#[test]
+fn the_count_of_a_fast_client_among_slow_ones_raises_what_is_committed() {
+    let mint = |life, delay| Mint { life, delay };
+    let mut ops: Vec<_> = [(172_800, 3_498), (3_600, 0), (172_800, 3_091)].map(|(a, b)| mint(a, b)).into();
+    ops.extend([Reserve { life: 300, is_renewal: false }, Commit]);
+    ops.extend([(300, 3_700), (3_600, 3_684), (86_400, 1_022)].map(|(a, b)| mint(a, b)));
+    ops.extend([From { nth: 1 }, mint(300, 1_887), RenewWhenDue { nth: 0, life: 300, delay: 0 }]);
+    ops.extend([(172_800, 15_127), (86_400, 8_344)].map(|(life, age)| MintFromPool { life, age }));
+    ops.extend([CrashAfterCommit { life: 172_800 }, ReadAhead { millis: 1_091_556 }]);
+    let settings = Settings {
+        limit: 10_000_000_000,
+        sources: &[IceSource::Relay, IceSource::Cloudflare],
+        rows_max: 12,
+        sfu: true,
+        lag: 600_000,
+        is_fast: true,
+        clients: 4,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// The process crashed before the end of a credential was written, and the next count missed more than the last one.
+#[test]
+fn a_count_that_does_not_grow_ends_no_credential() {
+    let settings = Settings {
+        limit: 100_000_000_000,
+        billing_day: 29,
+        sources: &[IceSource::Cloudflare],
+        user_limit: Some(4_600_000_000),
+        server_limit: Some(2_300_000_000),
+        grant_limit: Some(1_000_000_000),
+        at_limit: true,
+        has_addresses: true,
+        percent: 100,
+        sfu: true,
+        unlisted: true,
+        clients: 2,
+        ..ESTIMATE
+    };
+    let ops = vec![
+        Mint { life: 86_400, delay: 926 },
+        Wait { millis: 9_638_111, share: 256 },
+        Read { back: 173_118, missed: 1 },
+        CrashAfterCommit { life: 60 },
+        Read { back: 98_454, missed: 49 },
+    ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }

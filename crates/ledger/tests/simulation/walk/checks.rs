@@ -53,6 +53,8 @@ const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
 /// What the checks remember between steps.
 pub(crate) struct Checks {
     before: Snapshot,
+    /// Whether somebody has relayed more than is assumed, and no count had these bytes before the step.
+    had_exceeded: bool,
     /// Whether the latest count lacked bytes before the step, and whether one of that period did.
     lacked: (bool, bool),
     /// Lowering the limit does not release promises, so the highest one counts in strict mode.
@@ -79,6 +81,7 @@ impl Checks {
     pub(crate) fn new(broker: &Broker<impl Disk>) -> Self {
         Self {
             before: broker.books.snapshot(),
+            had_exceeded: false,
             lacked: (false, false),
             highest_limit: broker.limit,
             ceiling: broker.limit,
@@ -169,13 +172,16 @@ impl Checks {
             self.missed_until = broker.settings.billing_day().period_at(present).end;
         }
         let is_late = broker.lacks || self.lacked.0;
+        let has_exceeded = exceeded(world, broker, &self.before) || exceeded(world, broker, now);
+        // The count that has these bytes raises what is committed.
+        let was_uncounted = std::mem::replace(&mut self.had_exceeded, has_exceeded);
         // What pages took while nobody watched is charged once the books know how long that was.
         let is_unwatched = !broker.pages.is_empty() && now.clock_ahead > Duration::ZERO && !now.bound_holds();
         let reasons = [
             (Excuse::Late, is_late),
             (Excuse::Clock, is_unwatched || present < broker.lost_until),
             (Excuse::Clock, is_uncounted(broker, now, self.wrong_until) || present < self.missed_until),
-            (Excuse::Exceeded, exceeded(world, broker, &self.before) || exceeded(world, broker, now)),
+            (Excuse::Exceeded, was_uncounted || has_exceeded),
             (Excuse::Both, broker.settings.relays_with_both),
         ];
         reasons.into_iter().find(|(_, is_so)| *is_so).map(|(excuse, _)| excuse)
@@ -235,7 +241,7 @@ impl Checks {
     ) -> Option<String> {
         let before = &self.before.figures;
         // The last packets of a session of coturn are never shown.
-        let hidden = hidden_max(world, broker);
+        let hidden = ByteCount::new(if broker.settings.cli { world.unshown() } else { 0 });
         let most = |figures: &Figures| figures.committed.plus(figures.margin).plus(hidden).get();
         let truth = broker.truth(world, now.period);
         let highest = most(before).max(most(now));

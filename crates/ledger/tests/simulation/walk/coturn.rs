@@ -39,6 +39,10 @@ const LATE: u64 = 900;
 const SLOW: u64 = 3_300;
 /// Bytes of a packet.
 pub(super) const PACKET_BYTES: u64 = 1_200;
+/// Packets after which the counts of a session are shown.
+const STEP: u64 = HIDDEN_PACKETS_MAX + 1;
+/// Their bytes.
+pub(super) const STEP_BYTES: u64 = STEP * PACKET_BYTES;
 /// A longer time passes without listings.
 const WATCHED_MAX: u64 = 3_600_000;
 /// A gap that is longer keeps what was promised in it.
@@ -141,9 +145,7 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
     let now = world.now;
     let session = |holder: &Holder| {
         let Holder { session, grant, expires, carried, since, .. } = *holder;
-        // Its counts are shown after each step.
-        let packets = bytes(carried) / PACKET_BYTES;
-        let shown = packets - packets % HIDDEN_PACKETS_MAX.saturating_add(1);
+        let shown = bytes(carried) / STEP_BYTES * STEP;
         let (sent, expires_at) =
             (shown * PACKET_BYTES, Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
         Session {

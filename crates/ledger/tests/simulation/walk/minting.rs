@@ -11,7 +11,7 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::limits::{number_of_server, server_named};
 use super::visible;
-use super::world::World;
+use super::world::{Relaying, World};
 
 /// The provider's deadline, in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub(super) expires: u64,
     /// When its holder stops relaying with it.
     pub(super) end: u64,
+    /// The rate that was assumed when it was minted, in bytes per millisecond.
+    rate: u64,
 }
 
 /// A credential that is being made.
@@ -288,18 +290,22 @@ impl<D: Disk> Broker<D> {
         let client = self.settings.client(grant.source, self.minted);
         let assumed = self.settings.assumed(grant.source);
         let number = world.hand_out(grant.source, grant.id, expires, client, assumed);
-        Held { grant: *grant, number, expires, end: expires.saturating_add(client.tail) }
+        let (end, rate) = (expires.saturating_add(client.tail), assumed.rate);
+        Held { grant: *grant, number, expires, end, rate }
     }
 
     /// A client that has hung up relays again, if its credential is valid and it relays with no other one of the chain.
     pub(super) fn come_back(&mut self, nth: u64, world: &mut World) {
         let Some(held) = self.held(nth).filter(|held| held.expires > world.now) else { return };
         let (id, source) = (held.grant.id, held.grant.source);
-        let is_refused = source == IceSource::Relay && self.books.grants().is_revoked(id);
-        if is_refused || world.relays_with(source, &self.chain_of(id)) {
+        let is_served = source != IceSource::Relay
+            || (self.settings.sources.contains(&source) && !self.books.grants().is_revoked(id));
+        let is_known = self.books.grants().get(id).is_some();
+        if !is_served || !is_known || world.relays_with(source, &self.chain_of(id)) {
             return;
         }
         let (client, assumed) = (self.settings.client(source, held.number), self.settings.assumed(source));
+        let assumed = Relaying { rate: assumed.rate.max(held.rate), ..assumed };
         let number = world.hand_out(source, id, held.expires, client, assumed);
         for of_call in self.grants.iter_mut().filter(|other| other.number == held.number) {
             of_call.number = number;

@@ -110,12 +110,13 @@ impl<D: Disk> Broker<D> {
 
     /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
-        // What is reserved ends with the process.
-        self.give_up(|_| true);
         self.finish();
         self.flush();
         let moment = Moment { jumped: Duration::ZERO, may_be_wrong: false, ..self.books.moment() };
-        self.settings.open(self.disk.read(), moment)
+        let again = self.settings.open(self.disk.read(), moment);
+        // What is reserved ends with the process.
+        self.give_up(|_| true);
+        again
     }
 
     /// Everything ends and is counted. Returns what is committed beyond that, if it should not be.

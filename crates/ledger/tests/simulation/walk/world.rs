@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turn_ledger::{GrantId, IceSource};
 
+use super::coturn::STEP_BYTES;
+
 /// What the broker assumes of one credential, or what its client does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relaying {
@@ -60,6 +62,8 @@ struct Flow {
     past: Vec<Span>,
     /// Until when somebody has relayed faster or longer than was assumed.
     exceeded: Option<u64>,
+    /// Of each session, the bytes since the last step that coturn has shown.
+    unshown: BTreeMap<u64, u64>,
 }
 
 /// What a probe relays.
@@ -225,6 +229,11 @@ impl World {
         &self.flows[index(source)].holders
     }
 
+    /// The bytes that coturn has not shown, also those of sessions that are over.
+    pub(crate) fn unshown(&self) -> u64 {
+        self.flows[index(IceSource::Coturn)].unshown.values().sum()
+    }
+
     /// A holder stops at this instant, if it does not stop before.
     pub(crate) fn leave(&mut self, source: IceSource, number: u64, at: u64) {
         if let Some(holder) = self.holder(source, number) {
@@ -379,6 +388,7 @@ impl Flow {
         for holder in &mut self.holders {
             let relayed = holder.end.min(then).saturating_sub(now);
             holder.carried += u128::from(relayed) * u128::from(share * holder.rate);
+            self.unshown.insert(holder.session, bytes(holder.carried) % STEP_BYTES);
             let (end, Relaying { rate, tail }) = (now + relayed, holder.assumed);
             let is_slow = share * holder.rate <= 256 * rate;
             if relayed > 0 && share > 0 && !(is_slow && end <= holder.expires + tail) {
