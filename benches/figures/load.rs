@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use crate::server::Server;
 
-/// An address may have no more signaling sockets.
+/// The most signaling sockets of one address.
 const SOCKETS_PER_ADDRESS: u16 = 64;
 
 /// What one round has measured.

@@ -80,7 +80,7 @@ enum Failure {
 #[derive(Debug)]
 pub struct Forwarder {
     target: watch::Sender<Target>,
-    /// Whether the leader has written nothing lately.
+    /// Sets whether the leader has stopped writing.
     is_silent: AtomicBool,
     connections: Connections,
     room: Room,

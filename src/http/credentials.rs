@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::mint_request::{MintQuery, recognize};
+use super::mint_request::{MintQuery, identify};
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;
-use super::server_mint::Recognized;
+use super::server_mint::IdentifiedRequest;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
@@ -121,20 +121,20 @@ pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
-    let mut recognized = recognize(app, &request).await?;
+    let mut identified = identify(app, &request).await?;
     Ok(match parse_query(request.uri.query()) {
-        Ok(more) => answer(app, recognized, |answer| body(answer, more)).await,
+        Ok(more) => answer(app, identified, |answer| body(answer, more)).await,
         Err(error) => {
-            recognized.asked = recognized.asked.and(Err(error));
-            answer(app, recognized, |_| ()).await
+            identified.asked = identified.asked.and(Err(error));
+            answer(app, identified, |_| ()).await
         }
     })
 }
 
-/// The same for a request that is recognized.
+/// Mints for an identified request.
 pub(super) async fn answer<T: Serialize>(
     app: &App,
-    Recognized { asked, spender, left }: Recognized,
+    IdentifiedRequest { asked, spender, left }: IdentifiedRequest,
     body: impl FnOnce(IceResponse) -> T,
 ) -> Response {
     let minted = match asked {

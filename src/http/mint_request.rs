@@ -17,7 +17,9 @@ use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints};
-use super::server_mint::{Recognized, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key};
+use super::server_mint::{
+    IdentifiedRequest, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key,
+};
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
@@ -71,8 +73,8 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
-/// Finds out what the request asks for, and takes it out of its allowance.
-pub(super) async fn recognize(app: &App, request: &Parts) -> Result<Recognized, ApiError> {
+/// Finds out who asks for what, and charges the allowance.
+pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedRequest, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
@@ -108,7 +110,7 @@ pub(super) async fn recognize(app: &App, request: &Parts) -> Result<Recognized, 
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };
-    Ok(Recognized { asked, spender, left: taken.unwrap_or_else(|over| over) })
+    Ok(IdentifiedRequest { asked, spender, left: taken.unwrap_or_else(|over| over) })
 }
 
 async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {

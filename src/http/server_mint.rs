@@ -69,7 +69,7 @@ pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
 }
 
 /// A request for a credential, once it is known who asks.
-pub(super) struct Recognized {
+pub(super) struct IdentifiedRequest {
     /// What the mint is asked for, or why it is not asked.
     pub(super) asked: Result<MintRequest, ApiError>,
     /// Who would spend it, as far as known.
@@ -109,7 +109,7 @@ pub(super) fn for_server(
     key: &ServerKey,
     asked: Result<ServerMint, ApiError>,
     request: &Parts,
-) -> Recognized {
+) -> IdentifiedRequest {
     let taken = app.rate_limit.take_of_server(key.index);
     let named = asked.as_ref().ok();
     let spender = Spender {
@@ -128,5 +128,5 @@ pub(super) fn for_server(
         }),
         Err(over) => Err(too_many_of_server(over.reset)),
     };
-    Recognized { asked, spender: Some(Arc::new(spender)), left: taken.unwrap_or_else(|over| over) }
+    IdentifiedRequest { asked, spender: Some(Arc::new(spender)), left: taken.unwrap_or_else(|over| over) }
 }

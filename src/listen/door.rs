@@ -35,10 +35,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// An open listener with its connections. One that is dropped is closed.
-pub(super) struct Door(Arc<Inside>);
+pub(super) struct Door(Arc<DoorShared>);
 
 /// What the connections share.
-struct Inside {
+struct DoorShared {
     peers: Arc<Peers>,
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
@@ -69,7 +69,7 @@ impl Door {
     ) -> Self {
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
         let trusted = process.config.access.trusted_proxies.clone();
-        let inside = Arc::new(Inside {
+        let inside = Arc::new(DoorShared {
             peers: Peers::new(trusted, Arc::clone(&clock), Arc::clone(&metrics)),
             routes,
             is_replica,
@@ -88,13 +88,13 @@ impl Door {
     }
 
     /// Returns once no request is in progress.
-    pub(super) async fn answered(&self) {
+    pub(super) async fn wait_for_requests(&self) {
         self.0.requests.close();
         self.0.requests.wait().await;
     }
 
     /// Returns once no connection is open and none can come.
-    pub(super) async fn emptied(&self) {
+    pub(super) async fn wait_for_connections(&self) {
         self.0.connections.close();
         self.0.connections.wait().await;
     }
@@ -123,7 +123,7 @@ impl Drop for Door {
 }
 
 /// Accepts connections until the drain.
-async fn accept_all(listener: TcpListener, inside: Arc<Inside>) {
+async fn accept_all(listener: TcpListener, inside: Arc<DoorShared>) {
     let (places, failures) = (Arc::new(Semaphore::new(SOCKETS_MAX)), Throttle::new());
     let accept = async || (Arc::clone(&places).acquire_owned().await, listener.accept().await);
     while let Some((place, accepted)) = inside.drain.run_until_cancelled(accept()).await {
@@ -155,7 +155,7 @@ async fn end_overdue(peers: Arc<Peers>) {
 }
 
 /// Serves requests until either side closes, or until the request in progress at the drain is answered.
-async fn serve(inside: Arc<Inside>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
+async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
     let connection = Arc::clone(&slot.connection);
     let of_requests = Arc::clone(&inside);
     let service = service_fn(move |request| {
@@ -207,7 +207,7 @@ fn http(is_replica: bool) -> http1::Builder {
 }
 
 async fn serve_one(
-    inside: Arc<Inside>,
+    inside: Arc<DoorShared>,
     slot: Arc<Slot>,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,

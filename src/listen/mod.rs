@@ -44,8 +44,8 @@ const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a task waits after a panic. It knows no pause that it has made before, so it must not ask a provider too often.
-const AGAIN_AFTER_PANIC: Duration = Duration::from_secs(300);
+/// The pause after a panic. A panic loses the task's own pauses, so a short one could ask a provider too often.
+const PANIC_PAUSE: Duration = Duration::from_secs(300);
 /// How often expired entries are removed from memory.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -125,7 +125,7 @@ async fn drain(
     lost: Option<Lost>,
 ) -> Ended {
     let finished = async || {
-        door.answered().await;
+        door.wait_for_requests().await;
         // A socket that was upgraded is no longer an HTTP connection, so it is waited for here.
         sockets.close();
         sockets.wait().await;
@@ -134,12 +134,12 @@ async fn drain(
         // Another replica leads once the ledger is released, so a request that takes long must not delay that.
         let _ = timeout(HANDOVER_MAX, finished()).await;
         app.account.finish().await;
-        let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
+        let _ = timeout(HANDED_OVER_MAX, door.wait_for_connections()).await;
     }
     door.hand_over();
     let drained = async {
         finished().await;
-        door.emptied().await;
+        door.wait_for_connections().await;
     };
     if lost.is_some() {
         let _ = timeout(LOST_DRAIN_MAX, drained).await;
@@ -152,7 +152,7 @@ async fn drain(
     }
 }
 
-/// What runs beside the requests until `end`. A panic in one task ends no other, nor itself for long.
+/// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
@@ -201,18 +201,18 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
             end.run_until_cancelled(work).await;
         }
     };
-    tokio::spawn(again_after_panic(end.clone(), AGAIN_AFTER_PANIC, work))
+    tokio::spawn(restart_after_panic(end.clone(), PANIC_PAUSE, work))
 }
 
-/// Starts the periodic work, which ends what it has begun at `end`.
+/// Starts the periodic work. At `end` it finishes its current step.
 fn maintain(app: &Arc<App>, end: &CancellationToken) -> JoinHandle<()> {
     let (app, until) = (Arc::clone(app), end.clone());
     let work = move || maintenance(Arc::clone(&app), until.clone());
-    tokio::spawn(again_after_panic(end.clone(), REPORT_INTERVAL, work))
+    tokio::spawn(restart_after_panic(end.clone(), REPORT_INTERVAL, work))
 }
 
-/// Runs a task that ends at `end`, and so long after a panic again. The panic hook has logged it.
-async fn again_after_panic<F: Future<Output = ()> + Send + 'static>(
+/// Runs a task until `end`. After a panic, which the panic hook logs, waits `pause` and runs it again.
+async fn restart_after_panic<F: Future<Output = ()> + Send + 'static>(
     end: CancellationToken,
     pause: Duration,
     run: impl Fn() -> F + Send,
@@ -286,9 +286,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_begins_anew() {
+    async fn a_task_that_panics_is_restarted() {
         let begun = AtomicU32::new(0);
-        again_after_panic(CancellationToken::new(), Duration::ZERO, || {
+        restart_after_panic(CancellationToken::new(), Duration::ZERO, || {
             let before = begun.fetch_add(1, Ordering::Relaxed);
             async move { assert!(before > 0, "on purpose") }
         })

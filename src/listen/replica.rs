@@ -111,7 +111,7 @@ fn follow(standby: &Standby, outlook: Option<Outlook<'_>>) {
 async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ended {
     standby.draining.store(true, Ordering::Relaxed);
     tracing::info!("shutting down: no new connections, requests in progress may finish");
-    let drained = async { tokio::join!(door.emptied(), standby.forwarder.finish()) };
+    let drained = async { tokio::join!(door.wait_for_connections(), standby.forwarder.finish()) };
     let ended = tokio::select! {
         _ = drained => Ended::Drained,
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,

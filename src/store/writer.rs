@@ -137,7 +137,7 @@ impl QueueSlot<'_> {
         self.permit.send(WriteRequest { source: Some(source), ..WriteRequest::default() });
     }
 
-    /// Asks for a write; the caller waits for the result. If this `is_last`, the writer closes the ledger after it and ends.
+    /// Asks for a write; the caller waits for the result. After the last write, the writer releases the ledger and ends.
     pub fn commit(self, source: Arc<dyn ChangeSource>, is_last: bool) -> Pending {
         let (notify, done) = oneshot::channel();
         self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last, view: None });

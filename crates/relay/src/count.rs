@@ -44,7 +44,7 @@ impl Limit {
         self.admit(before < self.top.load(Ordering::Acquire))
     }
 
-    /// Returns whether a packet passes. One that is dropped wakes [`Self::is_reached`].
+    /// Returns whether a packet passes. One that is dropped wakes [`Self::until_reached`].
     fn admit(&self, is_open: bool) -> bool {
         if !is_open {
             self.reached.notify_one();
@@ -68,7 +68,7 @@ impl Limit {
     }
 
     /// Waits until a packet is dropped because of the limit.
-    pub(crate) async fn is_reached(&self) {
+    pub(crate) async fn until_reached(&self) {
         self.reached.notified().await;
     }
 }

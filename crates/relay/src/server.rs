@@ -202,7 +202,7 @@ impl Relay {
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
-                () = self.limit.is_reached(), if is_written => {}
+                () = self.limit.until_reached(), if is_written => {}
             }
             self.count(counted, is_written).await;
         }

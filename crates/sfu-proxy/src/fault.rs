@@ -21,7 +21,7 @@ pub struct Fault {
     pub status: u16,
     /// The stable code.
     pub code: &'static str,
-    /// What to do.
+    /// What is wrong, or what to do.
     description: &'static str,
     /// When to try again.
     pub retry_in: Option<Duration>,

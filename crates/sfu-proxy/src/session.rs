@@ -94,11 +94,11 @@ pub(super) struct SessionLoad {
 /// A session, with its tracks as they were asked for and the SFU has not refused them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// As it was opened, or as it was before a restart: then it takes that until a look finds no track.
+    /// As it was opened. After a restart: as it was before, until a look finds no track.
     pub(super) opened: SessionNow,
     tracks: Vec<Track>,
     video: VideoRates,
-    /// Of one of before a restart: a look that begins earlier does not say that there is no track.
+    /// Only after a restart: a look that begins earlier cannot show that no track is left.
     settles_at: Option<Duration>,
     calls_in_progress: usize,
     calls_so_far: u64,

@@ -33,7 +33,7 @@ impl Sockets {
         self.begin(hub, hub.take(event));
     }
 
-    /// Begins to find the replies to questions, each in a task of its own.
+    /// Starts one task for each question.
     pub(crate) fn begin(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, questions: Vec<Asked>) {
         for asked in questions {
             if self.tasks.len() >= TASKS_MAX {
@@ -46,7 +46,7 @@ impl Sockets {
         }
     }
 
-    /// The reply to a question for which there is no task.
+    /// Replies at once, because too many tasks are running.
     fn give_up(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, Asked { socket, question, .. }: Asked) {
         let reply = match question {
             Question::Authorize(_) => Reply::Authorized(None),

@@ -99,7 +99,7 @@ struct OpenSocket {
     user: Option<User>,
 }
 
-/// A question, whose reply takes time. It is returned as [`Event::Replied`].
+/// A question of a socket. Its reply, if any, comes as [`Event::Replied`].
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Asked {

@@ -35,7 +35,7 @@ pub struct AyameConfig {
     pub disconnect_webhook: Option<WebhookUrl>,
     /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
     pub copied_headers: Vec<HeaderName>,
-    /// The rest.
+    /// What the protocol reads.
     pub settings: AyameSettings,
 }
 
@@ -53,7 +53,7 @@ pub struct P2pcfConfig {
 pub struct RoomsConfig {
     /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`.
     pub user_header: HeaderName,
-    /// The rest.
+    /// What the protocol reads.
     pub settings: rooms::Settings,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Sockets {
     pub(crate) occupancy: Arc<Occupancy>,
     /// What waits at them.
     pub(crate) memory: Memory,
-    /// The protocol with webhooks, if it is on.
+    /// Ayame's settings; `None` if it is off.
     pub(crate) ayame: Option<AyameConfig>,
     /// Lines about webhooks that failed.
     pub(crate) webhook_log: Throttle,

@@ -241,14 +241,14 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// A question that only the shell can answer.
+/// What a protocol asks the shell to do.
 #[derive(Clone, Debug)]
 pub enum Question {
     /// Find out whose token this is.
     SignIn(Text),
     /// Ask the application whether this member may join.
     Authorize(Webhook),
-    /// Tell the application that the socket has ended. It has no reply.
+    /// Tell the application that the socket has ended. The only one without a reply.
     TellDisconnected(Webhook),
     /// Mint a credential for a member of a call.
     Mint {

@@ -91,7 +91,8 @@ impl CloudflareMeter {
             longest = longest.max(tail);
         }
         if longest > self.tail {
-            let (seconds, remedy) = (longest.as_secs(), "set TURN_EXPIRY_TAIL_SECONDS to at least seconds");
+            let (seconds, remedy) =
+                (longest.as_secs(), "raise TURN_EXPIRY_TAIL_SECONDS to this many seconds");
             tracing::warn!(
                 seconds,
                 remedy,

@@ -23,7 +23,7 @@ pub(super) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| Broken)
 }
 
-/// The same for what opens or reads a ledger.
+/// Like [`catch_panic`]; the error has the path.
 pub(super) fn guard<T>(path: &Path, read: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
     catch_panic(read).unwrap_or_else(|broken| Err(OpenError::damaged(path, &broken)))
 }

@@ -53,7 +53,7 @@ async fn mints(process: &Process) {
     eventually("it mints", async || process.mint().await.status == 200).await;
 }
 
-/// On a busy machine, one whose write took too long is counted and was not answered.
+/// Mints so far. On a busy machine, some were written too late to be answered.
 async fn issued(process: &Process) -> u64 {
     process.status().await["grants"]["issued"].as_u64().unwrap()
 }

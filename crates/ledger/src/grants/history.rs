@@ -124,7 +124,7 @@ impl Grants {
         }
     }
 
-    /// Lets the oldest of too many ended grants leave the table, at most [`ROWS_AT_ONCE`], of the first [`LOOKED_AT_ONCE`]. `false` if there
+    /// Removes the oldest ended grants if there are too many: at most [`ROWS_AT_ONCE`] of the first [`LOOKED_AT_ONCE`]. `false` if there
     /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
@@ -135,13 +135,13 @@ impl Grants {
         let oldest = self.ended.iter().copied().take(LOOKED_AT_ONCE);
         let (counted, others): (Vec<_>, Vec<_>) =
             oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
-        // A full table has no room for those that wait.
+        // Uncounted grants go only if the table is full.
         let without_room = self.rows.len().saturating_sub(bounds.grants).saturating_sub(counted.len());
         let leaving = counted.into_iter().chain(others.into_iter().take(without_room));
         self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
     }
 
-    /// Lets ended grants leave the table. `false` if these are [`ROWS_AT_ONCE`], so there may be more.
+    /// Removes ended grants. `false` if these are [`ROWS_AT_ONCE`], so there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
         for place in places {
             self.ended.remove(place);

@@ -21,8 +21,8 @@ const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 
 impl Timeline {
     /// Takes a count of a day. An absurd one of a provider must be confirmed first. `tests_rate`: it tests the assumed rate. It does not
-    /// while it is unknown how much time has passed; then the next test includes its bytes. `elsewhere`: what was promised at another source
-    /// for bytes that this one counts.
+    /// while it is unknown how much time has passed; then the next test includes its bytes. `elsewhere`: another source's promise whose bytes
+    /// this source counts.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
@@ -51,7 +51,7 @@ impl Timeline {
         outcome
     }
 
-    /// The count, if it is not absurd, or confirms one that was, and if it is believed: see [`crate::proof`].
+    /// Refuses a count that is absurd and unconfirmed, or that [`crate::proof`] does not believe.
     fn judge(
         &mut self,
         reading: Reading,
@@ -81,7 +81,7 @@ impl Timeline {
         Ok(reading)
     }
 
-    /// What was promised from the latest count of the day of a reading until its end.
+    /// What was promised between the day's latest count and this reading.
     pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
         let until = reading.as_of.min(self.now).min(reading.day.end());
         self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)

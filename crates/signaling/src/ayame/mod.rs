@@ -65,7 +65,7 @@ const WEBHOOK_RATE: Rate = Rate::per_second(WEBHOOK_SOCKETS_AT_ONCE_MAX, WEBHOOK
 /// Client addresses with such a rate of their own, half for each address family.
 pub const WEBHOOK_CLIENTS_MAX: usize = 8_192;
 
-/// What the operator has set, as at the reference server.
+/// The settings of the reference server.
 #[derive(Clone, Debug)]
 pub struct AyameSettings {
     /// Whether the application decides who may join. `AUTHN_WEBHOOK_URL` is set.

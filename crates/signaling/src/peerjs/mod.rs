@@ -34,7 +34,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// The longest silence of a peer. Browsers run the timers of a background page only once a minute.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 const LIMITS: Limits = Limits {
-    // An offer has a few thousand, and the application's metadata.
+    // Bytes. An offer has a few thousand, plus metadata.
     frame_max: 256 * 1024,
     // Room for all that waited for its id, and for a burst of one sender.
     queued_frames_max: 1_024,

@@ -27,7 +27,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// The longest silence of a client: two pings.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 const LIMITS: Limits = Limits {
-    // An encrypted session description has about 10,000.
+    // Bytes. An encrypted session description has about 10,000.
     frame_max: 64 * 1024,
     // When all pages of a full topic return at once, each gets an announcement from each.
     queued_frames_max: 2_048,

@@ -4,7 +4,7 @@ use super::*;
 use reqwest::Method;
 
 #[tokio::test]
-async fn a_health_check_is_empty() {
+async fn a_health_check_has_an_empty_body() {
     let (_cloudflare, broker) = with_ayame(&[]).await;
     for method in [Method::GET, Method::HEAD] {
         let answer = broker.send(method, "/.ok").await;
@@ -34,7 +34,7 @@ async fn a_room_in_the_query_or_in_a_header_must_be_the_room_of_the_register() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_too_long_or_binary_closes_without_a_reject() {
+async fn a_binary_or_overlong_frame_closes_the_socket_without_a_reject() {
     let (cloudflare, broker) = with_ayame(&[("READ_LIMIT_BYTES", "1024")]).await;
     let long = |length: usize| format!(r#"{{"type":"offer","x":"{}"}}"#, "x".repeat(length - 23));
     for (frame, code, reason) in [

@@ -23,7 +23,7 @@ pub(crate) enum Cli {
     Partial,
     /// Its listing arrives when sessions have gone on for a while.
     Late,
-    /// Its listing needs so long that the next one comes five seconds after it was asked for.
+    /// Its listing takes [`SLOW`], so listings are five seconds apart.
     Slow,
 }
 
@@ -35,11 +35,11 @@ const SOON: u64 = 2_000;
 const FIRST: u64 = 1_000_000_000_000_000;
 /// How late a listing arrives.
 const LATE: u64 = 900;
-/// The same from a machine that is busy.
+/// The same on a busy machine.
 const SLOW: u64 = 3_300;
 /// Bytes of a packet.
 pub(super) const PACKET_BYTES: u64 = 1_200;
-/// Packets after which the counts of a session are shown.
+/// coturn updates a session's counts once in so many packets.
 const STEP: u64 = HIDDEN_PACKETS_MAX + 1;
 /// Their bytes.
 pub(super) const STEP_BYTES: u64 = STEP * PACKET_BYTES;

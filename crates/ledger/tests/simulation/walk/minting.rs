@@ -89,7 +89,7 @@ impl<D: Disk> Broker<D> {
         self.give_up(|since| now.saturating_sub(since) > DEADLINE);
     }
 
-    /// Gives back what is reserved for credentials whose provider has not answered, by the time since when.
+    /// Releases what is reserved for unanswered mints. `is_given_up` gets the time at which each began.
     pub(super) fn give_up(&mut self, is_given_up: impl Fn(Duration) -> bool) {
         for made in std::mem::take(&mut self.in_flight) {
             match made.state {

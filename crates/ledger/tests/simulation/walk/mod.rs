@@ -223,7 +223,7 @@ pub(crate) fn restored_equals_written<D: Disk>(scenario: &Scenario) -> Stored {
     let (mut broker, _) = checked::<D>(scenario, false);
     // A start forgets what a connection may still claim, which is little while minting is stopped.
     if broker.books.is_frozen() {
-        // No provider is asked for so long.
+        // No request to a provider takes so long.
         broker.give_up(|_| true);
         let given_up = broker.books.now().plus_millis(3 * 1_000 * scenario.settings.heartbeat.max(600));
         broker.books.advance(given_up);

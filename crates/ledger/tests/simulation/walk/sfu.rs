@@ -18,7 +18,7 @@ pub(super) const SOUND: u64 = 10;
 pub(super) const SOUND_KBPS: u32 = 80;
 /// The service looks at each session so often, and closes what must be closed more often. A pull comes into effect sooner, or never.
 const LOOK_INTERVAL: u64 = 30_000;
-/// So long nobody reads the relay.
+/// The longest time between two readings of the relay.
 const RELAY_UNREAD_MAX: u64 = 6 * 3_600_000;
 /// After so many failed looks in a row a session is closed.
 const FAILED_LOOKS_MAX: u32 = 3;

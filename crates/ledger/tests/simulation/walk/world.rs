@@ -62,7 +62,7 @@ struct Flow {
     past: Vec<Span>,
     /// Until when somebody has relayed faster or longer than was assumed.
     exceeded: Option<u64>,
-    /// Of each session, the bytes since the last step that coturn has shown.
+    /// By session: the bytes that coturn has not shown yet.
     unshown: BTreeMap<u64, u64>,
 }
 
