@@ -40,7 +40,7 @@ pub(crate) fn write(directory: &Path) -> f64 {
         }
         if minute % FLUSH_MINUTES == 0 || minute + 1 == MINUTES {
             books.tidy();
-            store.write(&books.take_batch().into()).unwrap();
+            store.write(&books.take_batch().into(), false).unwrap();
         }
     }
     drop(store);
