@@ -10,6 +10,7 @@
 mod load;
 mod old_ledger;
 mod replicas;
+mod response;
 mod server;
 
 #[path = "../../tests/it/support/held_port.rs"]
@@ -20,7 +21,8 @@ mod postgres;
 
 use std::process::Command;
 
-use load::{Load, body, get, load, open_socket};
+use load::{Load, load, open_socket};
+use response::{body, get};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{BARE_BYTES, CLOUDFLARE, Server, directory, program};
 

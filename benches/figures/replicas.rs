@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::load::body;
 use crate::postgres::TestDatabase;
+use crate::response::body;
 use crate::server::{Server, directory};
 use crate::{CALLERS, MINT, MINTS, mint, print};
 

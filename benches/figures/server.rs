@@ -12,7 +12,7 @@ use axum::serve::ListenerExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::load::body;
+use crate::response::body;
 
 /// The broker signs the credentials of a coturn itself, so a mint waits for no network.
 pub(crate) const COTURN: [(&str, &str); 7] = [
