@@ -1,17 +1,17 @@
 //! What a provider or coturn counts late, sampled, or under another key.
 
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, Written};
 
 use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, OpenPage, Pause, Pull,
-    Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
+    Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, MintUnwritten,
+    OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
 };
-use crate::walk::settings::Change::BillingDay;
-use crate::walk::settings::Settings;
+use crate::walk::settings::Change::{BillingDay, Limit, Sources};
+use crate::walk::settings::{COTURN, Settings};
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
 #[test]
@@ -282,5 +282,70 @@ fn a_count_that_does_not_grow_ends_no_credential() {
         CrashAfterCommit { life: 60 },
         Read { back: 98_454, missed: 49 },
     ];
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// Some listings of coturn did not show all sessions. The next complete one raised what is committed, and no time without a listing excused it.
+#[test]
+fn the_first_complete_listing_after_others_follows_a_gap() {
+    let wait = |millis| Wait { millis, share: 256 };
+    let mint = |life, delay| Mint { life, delay };
+    let beat = Beat { nth: 17_105_170_371_949_069_899, bytes: None, relayed: Some(false) };
+    let mut ops = vec![beat, Change(Limit(3_000_000_000)), mint(300, 3_100), wait(225_000)];
+    ops.extend([Coturn(Cli::Partial), mint(3_600, 2_802)]);
+    ops.extend([1_883_639, 2_152_414, 2_858_224, 3_294_251].map(wait));
+    ops.extend([Coturn(Cli::Works), wait(6_000)]);
+    let settings = Settings {
+        limit: 1_000_000,
+        billing_day: 15,
+        sources: COTURN,
+        cli: true,
+        unlisted: true,
+        probes: true,
+        clients: 2,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// The process crashed between two parts of a count of fast clients, before they were asked for alone.
+#[test]
+fn a_crash_between_two_parts_of_a_count_forgets_whom_it_suspects() {
+    let wait = |millis| Wait { millis, share: 256 };
+    let short = Join { life: 3_600 };
+    let mut ops = vec![
+        Join { life: 172_800 },
+        Change(Sources(&[IceSource::Cloudflare, IceSource::Relay, IceSource::Coturn])),
+        short,
+        MintFromPool { life: 172_800, age: 7_301 },
+        short,
+        MintUnwritten { life: 3_600, written: Written::No },
+        short,
+        CrashAfterCommit { life: 86_400 },
+    ];
+    ops.extend([1_244_715, 2_690_937].map(wait));
+    ops.push(Join { life: 172_800 });
+    ops.extend([1_384_018, 1_106_866].map(wait));
+    ops.extend([Wait { millis: 65_156, share: 61 }, Pause { millis: 49_789, share: 22 }]);
+    ops.push(Read { back: 1_710_000, missed: 29 });
+    let settings = Settings {
+        limit: 100_000_000_000,
+        billing_day: 15,
+        sources: COTURN,
+        cli: true,
+        user_limit: Some(2_300_000_000),
+        server_limit: Some(2_600_000_000),
+        has_addresses: true,
+        rows_max: 12,
+        percent: 100,
+        sfu: true,
+        unlisted: true,
+        lag: 600_000,
+        probes: true,
+        is_fast: true,
+        tells_time: true,
+        clients: 4,
+        ..ESTIMATE
+    };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }

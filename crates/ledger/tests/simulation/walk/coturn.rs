@@ -108,7 +108,9 @@ impl<D: Disk> Broker<D> {
         let listed = self.listed_at.replace((world.now, now));
         // What was promised in a gap stays promised, and the long tail is while no good listing comes.
         let is_good = matches!(self.cli, Cli::Works | Cli::Late | Cli::Slow);
-        if !is_good || listed.is_none_or(|(_, at)| now.millis_since(at) > GAP) {
+        let has_gap = listed.is_none_or(|(_, at)| now.millis_since(at) > GAP)
+            || self.shown_at.is_none_or(|at| world.now - at > GAP);
+        if !is_good || has_gap {
             self.excuse_uncut();
         }
         let mut listing = listing(world, self.begin);

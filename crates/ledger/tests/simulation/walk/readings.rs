@@ -195,10 +195,11 @@ impl<D: Disk> Broker<D> {
         self.end_over_limit(world);
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
-        if is_complete && !self.was_skipped {
-            self.expect_excess(world, end);
-        }
+        // A crash between two parts forgets who must be asked for alone, until the next count grows.
         if is_complete && !crashes {
+            if !self.was_skipped {
+                self.expect_excess(world, end);
+            }
             self.expect_ended(world, begin, end, missed);
         }
         self.by_grant_until = self.by_grant_until.max(end);
