@@ -80,7 +80,7 @@ enum Failure {
 #[derive(Debug)]
 pub struct Forwarder {
     target: watch::Sender<Target>,
-    /// Sets whether the leader has stopped writing.
+    /// Whether the leader has written nothing lately.
     is_silent: AtomicBool,
     connections: Connections,
     room: Room,
@@ -106,7 +106,7 @@ impl Forwarder {
         Self { target, is_silent, connections, room, look, sockets, end, clock, metrics, unreached, reached }
     }
 
-    /// Whether the leader has written nothing lately.
+    /// Sets whether the leader has stopped writing.
     pub fn set_silent(&self, is_silent: bool) {
         self.is_silent.store(is_silent, Ordering::Relaxed);
     }

@@ -82,28 +82,28 @@ struct Frames {
     /// The part of a frame's header that has passed.
     header: Vec<u8>,
     /// Bytes of the payload that have not passed.
-    left: u64,
+    left: usize,
     /// Whether the frame that closes the socket has begun.
     has_closed: bool,
 }
 
 impl Frames {
     /// These bytes have passed.
-    fn pass(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if self.left > 0 {
-                self.left -= 1;
-                continue;
-            }
-            self.header.push(*byte);
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
+            self.left -= payload.len();
+            let (header, rest) = rest.split_at(rest.len().min(1));
+            bytes = rest;
+            self.header.extend_from_slice(header);
             match FrameHeader::parse(&mut Cursor::new(&self.header)) {
                 Ok(None) => continue,
                 Ok(Some((header, length))) => {
-                    self.left = length;
+                    self.left = usize::try_from(length).unwrap_or(usize::MAX);
                     self.has_closed |= header.opcode == OpCode::Control(Control::Close);
                 }
                 // No frame is found in what follows.
-                Err(_) => (self.left, self.has_closed) = (u64::MAX, true),
+                Err(_) => (self.left, self.has_closed) = (usize::MAX, true),
             }
             self.header.clear();
         }
