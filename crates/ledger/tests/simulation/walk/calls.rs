@@ -9,8 +9,9 @@ use turn_ledger::{GrantId, GrantRow, IceSource, Report};
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::flow::Relaying;
 use super::minting::Held;
-use super::world::{Relaying, World};
+use super::world::World;
 
 const RELAY: IceSource = IceSource::Relay;
 

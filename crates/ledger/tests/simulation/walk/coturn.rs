@@ -7,7 +7,8 @@ use turn_ledger::{HIDDEN_PACKETS_MAX, IceSource, Listing, Reach, Session, Sessio
 
 use super::broker::Broker;
 use super::disk::Disk;
-use super::world::{Holder, World, bytes};
+use super::flow::{Holder, bytes};
+use super::world::World;
 
 /// How coturn behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

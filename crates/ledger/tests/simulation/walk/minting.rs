@@ -9,9 +9,10 @@ use turn_ledger::{
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::flow::Relaying;
 use super::limits::{number_of_server, server_named};
 use super::visible;
-use super::world::{Relaying, World};
+use super::world::World;
 
 /// The provider's deadline, in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(3);

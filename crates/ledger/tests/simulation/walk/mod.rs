@@ -15,6 +15,7 @@ mod days;
 pub(crate) mod dice;
 pub(crate) mod disk;
 pub(crate) mod faults;
+mod flow;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
 mod lateness;

@@ -8,9 +8,9 @@ use turn_ledger::{
 };
 
 use super::dice::Dice;
+use super::flow::Relaying;
 use super::lateness::Lateness;
 use super::limits::{SERVERS, server_named};
-use super::world::Relaying;
 
 /// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@ use turn_ledger::{ClientKey, GrantId, IceSource, Minute, SfuSession, Spender, Ti
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::flow::Relaying;
 use super::minting::user_named;
-use super::world::{Relaying, World};
+use super::world::World;
 
 const SFU: IceSource = IceSource::Sfu;
 /// What is pulled is a multiple of this, in bytes per millisecond: 80 kbit/s, a track with sound.
