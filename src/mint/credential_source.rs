@@ -33,7 +33,7 @@ pub struct HttpSource {
     pub provider: Arc<Provider>,
     /// How long its credentials are taken to live. `HTTP_ICE_TTL_SECONDS`.
     pub life: Duration,
-    /// A caller is told at least this life, also if it asks for less.
+    /// The shortest life that a response states, also if the caller asks for less.
     pub life_min: Duration,
 }
 

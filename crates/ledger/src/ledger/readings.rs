@@ -24,8 +24,9 @@ impl Ledger {
     /// for the SFU before its end counts beside it.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         let counts_sfu = source == IceSource::Cloudflare;
-        let of_sfu = self.of(IceSource::Sfu).filter(|_| counts_sfu).map(|sfu| sfu.promised_before(reading));
-        let taken = self.take_one(source, reading, !self.is_doubtful, of_sfu.unwrap_or_default());
+        let sfu = self.of(IceSource::Sfu).filter(|_| counts_sfu);
+        let of_sfu = sfu.map_or(0, |sfu| sfu.promised_before(reading));
+        let taken = self.take_one(source, reading, !self.is_doubtful, of_sfu);
         if taken == ReadingOutcome::Taken && counts_sfu {
             let elsewhere = Reading { granted: ByteCount::ZERO, other: ByteCount::ZERO, ..*reading };
             self.take_one(IceSource::Sfu, &elsewhere, false, 0);

@@ -31,11 +31,8 @@ impl Timeline {
         elsewhere: u128,
     ) -> ReadingOutcome {
         let before = self.minutes.days.get(reading.day);
-        let taken = match reading.after(&before, self.now, self.minutes.sampling()) {
-            Ok(taken) => self.judge(taken, &before, limit, elsewhere),
-            Err(why) => Err(why),
-        };
-        let outcome = match taken {
+        let taken = reading.after(&before, self.now, self.minutes.sampling());
+        let outcome = match taken.and_then(|taken| self.judge(taken, &before, limit, elsewhere)) {
             Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
             Err(ReadingOutcome::Doubted) => return ReadingOutcome::Doubted,
             Err(why) => why,

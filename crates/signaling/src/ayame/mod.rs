@@ -70,7 +70,7 @@ pub const WEBHOOK_CLIENTS_MAX: usize = 8_192;
 pub struct AyameSettings {
     /// Whether the application decides who may join. `AUTHN_WEBHOOK_URL` is set.
     pub has_authn_webhook: bool,
-    /// Whether the application is told of each socket that has ended. `DISCONNECT_WEBHOOK_URL` is set.
+    /// Whether the application gets a request for each socket that has ended: `DISCONNECT_WEBHOOK_URL` is set.
     pub has_disconnect_webhook: bool,
     /// Whether `message` is passed on. `TYPE_MESSAGE`; false when unset.
     pub type_message: bool,

@@ -20,7 +20,7 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-/// What the application is told of a socket. With `registration`, the application decides whether the socket may join. A socket that never
+/// What a request to the application says of a socket. With `registration`, the application decides whether the socket may join. A socket that never
 /// registered has an empty room and client.
 pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {
