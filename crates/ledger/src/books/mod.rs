@@ -304,8 +304,8 @@ impl Books {
         let now = self.now();
         let entry = self.connections.heartbeat(&mut self.grants, caller, id, report, now)?;
         let outcome = self.apply(entry);
-        if let Some((source, of_chains, raised)) = self.grants.judge_vouched(now) {
-            self.note_of_chains(source, of_chains, raised);
+        if let Some((source, seen, raised)) = self.grants.judge_vouched(now) {
+            self.note_raised(source, seen, raised);
         }
         Ok(outcome)
     }

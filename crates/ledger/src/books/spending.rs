@@ -68,14 +68,14 @@ impl Books {
 
     fn judge_bytes(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
         if let Some((of_chains, raised)) = self.grants.judge(source, suspect, counted) {
-            self.note_of_chains(source, of_chains, raised);
+            self.note_raised(source, Excesses { of_chains, ..Excesses::default() }, raised);
         }
     }
 
-    /// Applies raised promises. Records by how much the chains of a source together exceed the assumed rate.
-    pub(super) fn note_of_chains(&mut self, source: IceSource, of_chains: Excess, raised: Vec<UsageChange>) {
+    /// Applies raised promises, and records what was seen above those before.
+    pub(super) fn note_raised(&mut self, source: IceSource, seen: Excesses, raised: Vec<UsageChange>) {
         self.ledger.apply_all(raised);
-        self.ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });
+        self.ledger.note_excess(source, seen);
     }
 
     /// Takes what a relay of this process has carried for its grants since the last call.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::time::Duration;
 
 use super::Grants;
 use super::row::GrantRow;
@@ -12,7 +13,7 @@ use crate::allowance::RELAY_RATE_MAX;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::token::GrantId;
-use crate::trial::Excess;
+use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
@@ -21,6 +22,8 @@ use crate::usage_change::UsageChange;
 const MEMBERS_MAX: usize = 100;
 /// The most chains that wait to be asked for, and the most of which it is remembered how much they exceed.
 pub(super) const CHAINS_MAX: usize = 1_000;
+/// Nearly all chains are asked for within this time.
+const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
 /// The provider's minutes may differ from ours by one at each end.
 const EDGES: u64 = 2;
 
@@ -33,8 +36,8 @@ pub(super) struct Chains {
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// Those that were counted or vouched for above the assumed rate. The row of the first grant says how much.
     judged: BTreeSet<(IceSource, GrantId)>,
-    /// The grant of which an app server has spoken since somebody looked.
-    pub(super) vouched: Option<GrantId>,
+    /// The grant of which an app server has spoken since somebody looked, and how much of that came after its tail.
+    pub(super) vouched: Option<(GrantId, ByteCount)>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
@@ -100,6 +103,19 @@ impl Grants {
         }
     }
 
+    /// Notes again the chains that a process noted which has ended: no further count does it for those that are over.
+    pub(super) fn suspect_again(&mut self) {
+        let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
+            let (spent, source) = (self.spent_of(row), row.source);
+            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(source);
+            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source, spent.seen_at()))
+        };
+        let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
+        for (id, source, until) in counted {
+            self.suspect(id, source, until);
+        }
+    }
+
     /// What was counted for these grants in this period.
     pub(crate) fn counted_of(&self, grants: &[GrantId]) -> ByteCount {
         let rows = grants.iter().filter_map(|id| self.any(*id));
@@ -134,18 +150,28 @@ impl Grants {
         Some(self.raise(source, &self.chain_of(first, source), excess))
     }
 
-    /// An app server has spoken of a grant since the last call. Returns its source and the same as [`Self::judge`]. A session of the SFU is
-    /// promised by its tracks, not at the assumed rate.
-    pub(crate) fn judge_vouched(&mut self, now: Timestamp) -> Option<(IceSource, Excess, Vec<UsageChange>)> {
-        let id = self.chains.vouched.take()?;
-        let source = self.any(id)?.source;
+    /// An app server has spoken of a grant since the last call. Returns its source, what that exceeds, and the changes that raise its
+    /// promises. A session of the SFU is promised by its tracks, not at the assumed rate.
+    pub(crate) fn judge_vouched(
+        &mut self,
+        now: Timestamp,
+    ) -> Option<(IceSource, Excesses, Vec<UsageChange>)> {
+        let (id, bytes) = self.chains.vouched.take()?;
+        let row = self.any(id)?;
+        let (source, tail) = (row.source, now.since(row.expires_at));
         if source == IceSource::Sfu {
             return None;
         }
         let grants = self.chain_of(id, source);
-        let excess = self.excess(&grants, self.vouched_of(&grants), 0, now)?;
-        let (sum, changes) = self.raise(source, &grants, excess);
-        Some((source, sum, changes))
+        let excess = self.excess(&grants, self.vouched_of(&grants), 0, now);
+        let (of_chains, changes) =
+            excess.map(|excess| self.raise(source, &grants, excess)).unwrap_or_default();
+        let mut seen = Excesses { of_chains, ..Excesses::default() };
+        // Where tails are looked at, the provider's count shows these bytes.
+        if bytes > ByteCount::ZERO && !self.are_tails_read(source) {
+            seen.after_tails = Excess { bytes, tail, ..Excess::default() };
+        }
+        Some((source, seen, changes))
     }
 
     /// Raises the promises of a chain to the rate that was seen.

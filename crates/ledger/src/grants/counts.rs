@@ -223,6 +223,7 @@ impl Grants {
                 self.add_counts(source, &BTreeMap::new(), now);
             }
         }
+        self.suspect_again();
     }
 
     /// Takes counts by grant. What the last count had not was relayed from one instant to another. Returns the bytes that belong to none.

@@ -71,13 +71,20 @@ impl Grants {
         }
     }
 
+    /// Whether it is asked what grants of a source relayed after their tail.
+    pub(super) fn are_tails_read(&self, source: IceSource) -> bool {
+        source.is_counted_by_provider() && self.terms.counted.contains(&source)
+    }
+
     /// Whether an ended grant stays over a reset, because its tail is still to be looked at.
     pub(super) fn waits_for_look(&self, place: EndedPlace, now: Timestamp) -> bool {
         self.rows.get(&place.1).is_some_and(|row| {
-            let is_read = row.source.is_counted_by_provider() && self.terms.counted.contains(&row.source);
             let looked_at = self.counted.get(&row.source).and_then(|counted| counted.looked_at);
             let is_recent = now.since(place.0.start()) < LOOKED_AT_WITHIN;
-            is_read && is_recent && looked_at < Some(place) && relayed_around_expiry(row)
+            self.are_tails_read(row.source)
+                && is_recent
+                && looked_at < Some(place)
+                && relayed_around_expiry(row)
         })
     }
 }

@@ -106,6 +106,30 @@ fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_
 }
 
 #[test]
+fn what_an_app_server_reports_after_a_tail_exceeds_the_promise_where_no_count_shows_it() {
+    for (source, exceeded, seconds) in [(IceSource::Coturn, 19, 1_200), (IceSource::Cloudflare, 0, 0)] {
+        let mut broker = Broker::at_source(source, BudgetMode::Estimate, 1_000_000 * MB);
+        let ann = broker.mint(requester("ann"), 600).unwrap();
+        broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+        // Half an hour at a quarter of the rate, of which eleven minutes are promised.
+        for minute in 1..=30 {
+            broker.books.advance(at(minute * 60));
+            let bytes_received = Some(minute * MINUTE_BYTES / 4);
+            let report = Report { bytes_received, ..Report::default() };
+            broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        }
+        let after_tail = Excess {
+            bytes: ByteCount::new(exceeded * MINUTE_BYTES / 4),
+            tail: Duration::from_secs(seconds),
+            ..Excess::default()
+        };
+        assert_eq!(excess(&broker), after_tail, "{source}");
+        broker.restart();
+        assert_eq!(excess(&broker), after_tail, "{source}");
+    }
+}
+
+#[test]
 fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
     let (mut broker, ann) = among_idle_ones();
     assert!(broker.count(at(600), false, &[(ann.id, 100 * MINUTE_BYTES)], 0));
@@ -116,6 +140,21 @@ fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
     assert!(broker.count(at(600), false, &[(ann.id, 101 * MINUTE_BYTES)], 0));
     assert_eq!(suspects(&broker), found);
     broker.books.advance(at(7_200));
+    assert!(suspects(&broker).is_empty(), "a new period");
+}
+
+#[test]
+fn a_crash_forgets_no_chain_that_must_be_asked_for_alone() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let [ann, bob] = ["ann", "bob"].map(|name| broker.mint(requester(name), 600).unwrap());
+    broker.books.advance(at(900));
+    assert!(broker.count(at(900), true, &[(ann.id, 750 * MINUTE_BYTES), (bob.id, MINUTE_BYTES)], 0));
+    let found = suspects(&broker);
+    assert_eq!(found.len(), 1);
+    broker.restart();
+    assert_eq!(suspects(&broker), found, "it is over, so no further count speaks of it");
+    broker.books.advance(at(900 + 7_300));
+    broker.restart();
     assert!(suspects(&broker).is_empty(), "a new period");
 }
 
