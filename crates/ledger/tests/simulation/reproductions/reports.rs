@@ -1,9 +1,9 @@
 //! What clients report of their connections.
 
-use super::{DAY, ESTIMATE, MINUTE, STRICT};
+use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{Beat, Freeze, Mint, Open, Wait};
+use crate::walk::ops::Op::{Beat, Down, Freeze, Mint, Open, OpenPage, Pull, ReporterOpens, Wait};
 use crate::walk::settings::Settings;
 
 /// A connection that was silent over a reset was charged for the time before it. The ended period shows more than was promised.
@@ -31,4 +31,18 @@ fn the_time_of_a_stop_is_not_claimed_at_the_rate_after_it() {
         Beat { nth: 0, bytes: None, relayed: Some(true) },
     ];
     check(&Scenario { settings: ESTIMATE, before_reset: DAY, ops });
+}
+
+/// An app server had opened a connection, so that nobody watched a user's SFU session for four hours was not known any more.
+#[test]
+fn a_user_may_exceed_a_limit_while_nobody_watches() {
+    let ops = vec![
+        ReporterOpens { relayed: None },
+        OpenPage,
+        Pull { nth: 0, more: 2_368_152_043_018_861_732, is_answered: false },
+        Down { millis: 4 * HOUR, share: 256 },
+    ];
+    let (limit, user_limit) = (100_000_000_000, Some(2_600_000_000));
+    let settings = Settings { sfu: true, limit, user_limit, percent: 100, billing_day: 30, ..STRICT };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }

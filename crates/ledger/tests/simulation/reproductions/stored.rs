@@ -8,7 +8,7 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
     Beat, Change, Copy, Flush, Join, LoseLedger, Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause,
-    Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
+    Pull, Read, ReadAhead, ReadRelay, Reboot, RenewWhenDue, Restore, Wait,
 };
 use crate::walk::settings::{self, Settings};
 
@@ -79,6 +79,18 @@ fn a_new_ledger_lacks_the_credentials_that_the_provider_has_counted_before_it_be
     ];
     ops.extend([Wait { millis: HOUR, share: 256 }; 50]);
     check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
+}
+
+/// A ledger that nothing was written to knows no time before a start of the machine, so nothing is in doubt.
+#[test]
+fn a_lost_ledger_knows_no_time_before_the_machine_started() {
+    let ops = vec![
+        Wait { millis: 31 * DAY, share: 256 },
+        LoseLedger,
+        Reboot { millis: 26_080, share: 250, behind: 0 },
+    ];
+    let settings = Settings { sources: &[IceSource::Relay], clients: 3, ..ESTIMATE };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
 /// With another billing day, days that nobody has counted belong to this period again. What was promised for their minutes must come back

@@ -181,7 +181,7 @@ impl<D: Disk> Broker<D> {
                 world.pass_without_broker(millis, share);
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
                 // A new ledger knows no time before.
-                self.off_until = Some(world.now).filter(|_| self.writes > 0);
+                self.off_until = Some(world.now).filter(|_| self.disk.read().now().is_some());
                 self.lags |= behind > 0;
                 let is_of_coturn = |held: &Held| held.grant.source == IceSource::Coturn;
                 if behind > 0 && self.settings.cli && self.grants.iter().any(is_of_coturn) {

@@ -274,9 +274,10 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Strict mode's bound may exceed zero after this step.
+    /// Strict mode's bound may exceed zero after this step. A reason that holds for the limit of a user too replaces one that does not.
     pub(super) fn excuse(&mut self, excuse: Excuse) {
-        self.signs.excuse.get_or_insert(excuse);
+        let known = self.signs.excuse.filter(|known| known.is_of_users() || !excuse.is_of_users());
+        self.signs.excuse = known.or(Some(excuse));
     }
 
     /// The wall clock is so far ahead from now on.

@@ -42,7 +42,7 @@ pub(crate) enum Excuse {
 impl Excuse {
     /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
     /// grants does not change what was counted for them.
-    fn is_of_users(self) -> bool {
+    pub(super) fn is_of_users(self) -> bool {
         !matches!(self, Self::Both | Self::Reporter | Self::Margin)
     }
 }
