@@ -1,7 +1,7 @@
 //! The rows of a period, from the issue of a grant until the period ends. Tests: `src/grants_tests.rs`.
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
 //! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full, or
-//! for longer than [`COUNTED_WITHIN`] at a provider. What a grant has spent in the period is added to the sums of what left the table.
+//! for longer than [`COUNTED_WITHIN`]. What a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::dropped::Dropped;
@@ -153,7 +153,7 @@ impl Grants {
     /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read, or not any more.
     fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
-            let is_too_old = row.source.is_counted_by_provider() && now.since(end) > COUNTED_WITHIN;
+            let is_too_old = now.since(end) > COUNTED_WITHIN;
             let is_read = self.terms.counted.contains(&row.source);
             !is_read || is_too_old || self.counted_until(row.source) >= end
         })

@@ -94,6 +94,22 @@ fn a_grant_that_is_not_counted_yet_holds_back_no_other() {
 }
 
 #[test]
+fn a_grant_waits_for_its_count_for_a_week_at_most() {
+    const DAY: u64 = 86_400;
+    for source in [SOURCE, IceSource::Coturn] {
+        let mut broker = Broker::at_source(source, BudgetMode::Estimate, 1_000_000 * MB);
+        broker.setup.bounds.spenders.ended_max = 0;
+        broker.books = broker.setup.open(Some(Stored::default()), at(7_200));
+        broker.mint(requester("ann"), 60).unwrap();
+        for (days, waiting) in [(6, 1), (8, 0)] {
+            broker.books.advance(at(7_200 + days * DAY));
+            broker.books.tidy();
+            assert_eq!(broker.books.grants().ended_count(), waiting, "{source}, after {days} days");
+        }
+    }
+}
+
+#[test]
 fn sums_of_an_earlier_period_are_forgotten() {
     let mut broker =
         Broker::new(BudgetMode::Estimate, SpenderTerms { ended_max: 0, ..SpenderTerms::default() });
