@@ -59,9 +59,6 @@ use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
 
-/// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
-const ROWS_AT_ONCE: usize = 250;
-
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub struct Grants {
@@ -306,11 +303,11 @@ impl Grants {
         change
     }
 
-    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most [`ROWS_AT_ONCE`] of
+    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: those of one step of
     /// each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         self.forget_past(now)
-            && self.end_due(now, ROWS_AT_ONCE)
+            && self.end_due(now, self.terms.bounds.rows_at_once)
             && self.leave_oldest(now)
             && self.recent.forget_old(now)
     }

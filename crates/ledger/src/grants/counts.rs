@@ -7,9 +7,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::Grants;
 use super::counted::{CountedSource, CountedSources, Taking};
 use super::row::GrantRow;
-use super::{Grants, ROWS_AT_ONCE};
 use crate::doubt;
 use crate::grant_counts::GrantCounts;
 use crate::source::IceSource;
@@ -98,7 +98,7 @@ impl Grants {
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
-    /// Takes the counts of the next [`ROWS_AT_ONCE`] grants in the order of their ids, and drops what they and those that were not
+    /// Takes the counts of the next grants, those of one step, in the order of their ids, and drops what they and those that were not
     /// counted have claimed. After the last one it returns the bytes under unknown identifiers.
     fn take_part(
         &mut self,
@@ -107,15 +107,16 @@ impl Grants {
         billed: BilledDirections,
     ) -> Option<ByteCount> {
         let CountedSource { seen_until, taking, .. } = self.counted.get(&source).copied().unwrap_or_default();
+        let most = self.terms.bounds.rows_at_once;
         let begin = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
         let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(begin);
         let after = taking.last.map_or(Bound::Unbounded, Bound::Excluded);
         let is_counted = |id: &GrantId| counts.is_complete || counts.by_grant.contains_key(id);
-        let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(ROWS_AT_ONCE);
-        let ids = counts.by_grant.range((after, Bound::Unbounded)).take(ROWS_AT_ONCE).map(|(id, _)| *id);
+        let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(most);
+        let ids = counts.by_grant.range((after, Bound::Unbounded)).take(most).map(|(id, _)| *id);
         let ids: BTreeSet<_> = ids.chain(claiming).collect();
-        let is_last = ids.len() < ROWS_AT_ONCE;
-        let ids: Vec<_> = ids.into_iter().take(ROWS_AT_ONCE).collect();
+        let is_last = ids.len() < most;
+        let ids: Vec<_> = ids.into_iter().take(most).collect();
         let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
         let (is_final, until) = (counts.is_final, counts.until);
         let unknown = self.count_grants(source, by_grant, is_final, [seen_until.max(counts.from), until]);

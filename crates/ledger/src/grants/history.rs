@@ -4,11 +4,11 @@
 //! for longer than [`COUNTED_WITHIN`]. What a grant has spent in the period is added to the sums of what left the table.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use super::Grants;
 use super::dropped::Dropped;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::tails::EndedPlace;
-use super::{Grants, ROWS_AT_ONCE};
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
@@ -124,11 +124,11 @@ impl Grants {
         }
     }
 
-    /// Removes the oldest ended grants if there are too many: at most [`ROWS_AT_ONCE`] of the first [`LOOKED_AT_ONCE`]. `false` if there
+    /// Removes the oldest ended grants if there are too many: those of one step among the first [`LOOKED_AT_ONCE`]. `false` if there
     /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
-        let too_many = self.ended.len().saturating_sub(bounds.spenders.ended_max).min(ROWS_AT_ONCE);
+        let too_many = self.ended.len().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
         if too_many == 0 {
             return true;
         }
@@ -141,13 +141,13 @@ impl Grants {
         self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
     }
 
-    /// Removes ended grants. `false` if these are [`ROWS_AT_ONCE`], so there may be more.
+    /// Removes ended grants. `false` if these are a whole step, so there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
         for place in places {
             self.ended.remove(place);
             self.leave(place.1);
         }
-        places.len() < ROWS_AT_ONCE
+        places.len() < self.terms.bounds.rows_at_once
     }
 
     /// Whether the source of a grant has counted it until its end for good, or its counts of grants are not read, or not any more.

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
+use super::Grants;
 use super::row::{GrantRow, GrantState};
-use super::{Grants, ROWS_AT_ONCE};
 use crate::clients::{Clients, Holder};
 use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
@@ -79,7 +79,7 @@ impl Grants {
         self.replace_promise(before.as_ref(), after.as_ref())
     }
 
-    /// Raises the next promises of a source to this tail and rate, of at most [`ROWS_AT_ONCE`] rows. One that was over at `since` stays
+    /// Raises the next promises of a source to this tail and rate, of the rows of one step. One that was over at `since` stays
     /// over, and one that was released stays so; a grant that has ended can be live again. `None` if no rows are left.
     pub(crate) fn raise_tails(
         &mut self,
@@ -89,7 +89,7 @@ impl Grants {
         since: Timestamp,
         left: &mut Walk<GrantId>,
     ) -> Option<Vec<UsageChange>> {
-        let ids = left.next(&self.rows, ROWS_AT_ONCE);
+        let ids = left.next(&self.rows, self.terms.bounds.rows_at_once);
         let mut changes = vec![];
         for id in &ids {
             let of_source = |row: &&GrantRow| row.source == source && !row.is_released();

@@ -3,10 +3,10 @@
 //! them. So nobody waits for all rows, and another billing day is a reset like any other.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::Spent;
-use super::{Grants, ROWS_AT_ONCE};
 use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::units::period::Period;
@@ -32,14 +32,14 @@ impl Grants {
         }
     }
 
-    /// Forgets grants that ended before this period, and the sums of an earlier one: at most [`ROWS_AT_ONCE`] of each. `false` if there may
+    /// Forgets grants that ended before this period, and the sums of an earlier one: those of one step of each. `false` if there may
     /// be more.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
-        let start = self.period.start;
+        let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
         let past = self.ended.iter().copied().take_while(|place| place.0.start() <= start);
         let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
-        let forgotten: Vec<_> = forgotten.take(ROWS_AT_ONCE).collect();
-        self.leave_all(&forgotten) && self.left.forget_before(Day::of(start), ROWS_AT_ONCE)
+        let forgotten: Vec<_> = forgotten.take(most).collect();
+        self.leave_all(&forgotten) && self.left.forget_before(Day::of(start), most)
     }
 
     /// What a grant has spent in this period.

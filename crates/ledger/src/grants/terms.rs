@@ -17,6 +17,9 @@ use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
+/// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
+const ROWS_AT_ONCE: usize = 250;
+
 /// How large the tables may grow, and what one client may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -28,12 +31,14 @@ pub struct Bounds {
     pub client: ClientTerms,
     /// How bytes are attributed to who spends them.
     pub spenders: SpenderTerms,
+    /// How many rows are changed in one step of a long change.
+    pub rows_at_once: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         let (client, spenders) = (ClientTerms::default(), SpenderTerms::default());
-        Self { connections: 200_000, grants: 2_000_000, client, spenders }
+        Self { connections: 200_000, grants: 2_000_000, client, spenders, rows_at_once: ROWS_AT_ONCE }
     }
 }
 

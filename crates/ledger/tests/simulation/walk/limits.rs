@@ -32,7 +32,7 @@ pub(super) fn number_of_server(requester: &Requester) -> Option<u64> {
 }
 
 impl Settings {
-    /// The limits of some scenarios. They come from dice of their own, so that the operations stay the same.
+    /// The limits of some scenarios, and how many rows are changed in a step. They come from dice of their own, so that the operations stay the same.
     pub(super) fn draw_limits(&mut self, seed: u64) {
         let mut dice = Dice::new(seed ^ 0x11_1717);
         if dice.below(4) == 0 {
@@ -45,6 +45,9 @@ impl Settings {
             self.grant_limit = Some(dice.one_of(&[50_000_000, 300_000_000, 1_000_000_000]));
         }
         self.at_limit = dice.below(3) == 0;
+        if dice.below(3) == 0 {
+            self.rows_at_once = 3;
+        }
     }
 }
 
@@ -173,7 +176,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// A count of `[begin, end)` was read that missed so many thousandths of each grant: no chain goes on of which it had more than one may
-    /// relay. One that has expired has nothing left to revoke. After a crash the next count that grows shows which ones are over the limit.
+    /// relay. One that has expired has nothing left to revoke.
     pub(super) fn expect_ended(&mut self, world: &World, begin: u64, end: u64, missed: u64) {
         let Some(limit) = self.settings.grant_limit else { return };
         let now = self.books.now();

@@ -195,8 +195,7 @@ impl<D: Disk> Broker<D> {
         self.end_over_limit(world);
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
-        // A crash between two parts forgets who must be asked for alone, until the next count grows.
-        if is_complete && !crashes {
+        if is_complete {
             if !self.was_skipped {
                 self.expect_excess(world, end);
             }

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) bills_both: bool,
     /// How many ended grants are kept. Few, so that their shares move into the sums.
     pub(crate) ended_max: usize,
+    /// How many rows are changed in one step.
+    pub(crate) rows_at_once: usize,
     /// Whether the SFU is used.
     pub(crate) sfu: bool,
     /// Whether something else than the listing comes first after a pause or a start.
@@ -129,6 +131,7 @@ impl Settings {
         heartbeat: 600,
         bills_both: false,
         ended_max: 5,
+        rows_at_once: 250,
         sfu: false,
         unlisted: false,
         lag: 0,
@@ -224,7 +227,8 @@ impl Settings {
             SpenderTerms { user_limit, grant_limit, users_max, ended_max, ..SpenderTerms::default() };
         let of_server = |limit| (0..SERVERS).map(move |server| (server_named(server), ByteCount::new(limit)));
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
-        let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
+        let (connections, grants, rows_at_once) = (self.rows_max, self.rows_max, self.rows_at_once);
+        let bounds = Bounds { connections, grants, client, spenders, rows_at_once };
         let setup = Setup {
             terms,
             sources,
