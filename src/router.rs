@@ -174,16 +174,15 @@ pub fn build(app: &Arc<App>) -> Router {
     // Foreign origins are rejected before the handler.
     let foreign = check(app, origin::refuse_foreign);
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
+    // Whoever has a server key may call from anywhere, and nobody else may call these.
+    let api = api.chain(table.cloudflare);
     // This one judges the origin when it knows whether the form has a key.
     let (with_form, mints): (Vec<_>, Vec<_>) =
         table.credentials.into_iter().partition(|route| route.path == wire_formats::TURN_REST_PATH);
     let foreign_form = from_fn_with_state(Arc::clone(app), wire_formats::refuse_foreign_form);
     // Health checks are never rejected because of overload.
     router(table.health)
-        .merge(
-            router(mints.into_iter().chain(table.cloudflare))
-                .layer(ServiceBuilder::new().layer(foreign).layer(guard())),
-        )
+        .merge(router(mints).layer(ServiceBuilder::new().layer(foreign).layer(guard())))
         .merge(router(with_form).layer(ServiceBuilder::new().layer(foreign_form).layer(guard())))
         .merge(router(api).layer(guard()))
         .merge(router(table.browser).layer(Extension(document)))

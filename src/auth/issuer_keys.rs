@@ -1,5 +1,5 @@
 //! The issuer's public keys, fetched from `AUTH_JWKS_URL`. While the issuer cannot be reached, the last good keys stay. A token
-//! with an unknown key fetches them again, at most once every [`FETCH_PAUSE`], and all tokens share that one call.
+//! with an unknown key fetches them again, at most once every [`FETCH_PAUSE`] for all tokens together.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use turn_base::http_client::{CallError, body, send};
 const DOCUMENT_MAX: usize = 64 * 1_024;
 /// The time between two fetches. A key that the issuer has withdrawn is accepted for that long at most, while the issuer can be reached.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
-/// The shortest time between two calls.
+/// The shortest time between two calls for tokens with an unknown key.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
 /// What may wait for a call: the bytes of tokens, and of each [`REQUEST_BYTES`] more. Anybody can make up a key's id, so a client has a
 /// share.
@@ -47,7 +47,10 @@ pub(super) struct IssuerKeys {
 #[derive(Clone, Debug, Default)]
 struct Known {
     keys: Arc<KeySet>,
-    called_at: Option<Instant>,
+    /// When a token with an unknown key has caused a call.
+    asked_at: Option<Instant>,
+    /// How many calls have ended.
+    calls: u64,
     is_failing: bool,
 }
 
@@ -67,11 +70,6 @@ pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
             "check AUTH_JWKS_URL, and let this machine connect to its host"
         }
     }
-}
-
-/// Whether a call may be made now.
-fn may_call(called_at: Option<Instant>, now: Instant) -> bool {
-    called_at.is_none_or(|at| now.saturating_duration_since(at) >= FETCH_PAUSE)
 }
 
 impl IssuerKeys {
@@ -96,27 +94,32 @@ impl IssuerKeys {
         if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
             return Err(Fault::KeysUnreachable);
         }
-        self.fetch().await;
+        self.fetch(true).await;
         find().ok_or_else(|| if self.known().is_failing { Fault::KeysUnreachable } else { Fault::UnknownKey })
     }
 
     /// Fetches the keys at the start and from time to time.
     pub(super) async fn keep_fresh(self: &Arc<Self>) {
         loop {
-            self.fetch().await;
+            self.fetch(false).await;
             let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Fetches the keys, unless the last call is too recent. Waits for a call in progress, which takes 3 s at most.
-    async fn fetch(self: &Arc<Self>) {
+    /// Fetches the keys, unless another call has ended before this one can begin, or tokens have caused one lately. A call takes 3 s at
+    /// most.
+    async fn fetch(self: &Arc<Self>, for_token: bool) {
+        let calls = self.known().calls;
         let call = Arc::clone(&self.call).lock_owned().await;
-        let now = self.clock.instant();
-        if !may_call(self.known().called_at, now) {
+        let (known, now) = (self.known(), self.clock.instant());
+        let is_early = |at| now.saturating_duration_since(at) < FETCH_PAUSE;
+        if known.calls != calls || (for_token && known.asked_at.is_some_and(is_early)) {
             return;
         }
-        self.change(|known| known.called_at = Some(now));
+        if for_token {
+            self.change(|known| known.asked_at = Some(now));
+        }
         // A task, so that the keys are stored also if the caller disconnects.
         let keys = Arc::clone(self);
         let fetched = tokio::spawn(async move {
@@ -149,6 +152,7 @@ impl IssuerKeys {
                 self.change(|known| known.is_failing = true);
             }
         }
+        self.change(|known| known.calls = known.calls.saturating_add(1));
     }
 
     fn known(&self) -> Known {
@@ -226,13 +230,5 @@ mod tests {
             let error = CallError::of_status(status);
             assert_eq!(keys_remedy(&error).starts_with("wait"), waits, "{status}");
         }
-    }
-
-    #[test]
-    fn there_is_a_pause_between_two_calls() {
-        let at = SystemClock.instant();
-        assert!(may_call(None, at));
-        assert!(!may_call(Some(at), at) && !may_call(Some(at), at + Duration::from_millis(9_999)));
-        assert!(may_call(Some(at), at + FETCH_PAUSE));
     }
 }

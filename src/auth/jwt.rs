@@ -10,7 +10,7 @@ use turn_ledger::{Timestamp, User};
 
 use crate::config::AuthConfig;
 
-/// How far the issuer's clock may be from ours.
+/// How far the issuer's clock may be ahead of ours.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Why a token names no user.
@@ -89,7 +89,7 @@ pub(super) fn claims(
 pub(super) fn user(rules: &AuthConfig, claims: &Map<String, Value>, now: Timestamp) -> Result<User, Fault> {
     let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
     let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
-    if now >= expiry.saturating_add(LEEWAY) {
+    if now >= expiry {
         return Err(Fault::Expired);
     }
     if let Some(begin) = claims.get("nbf") {

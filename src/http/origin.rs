@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::refusals::{ForeignRequest, origin_not_allowed};
-use super::server_mint::{ShownKey, shown_key};
+use super::server_mint::{ShownKey, shown_key, wrong_key};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::error::ApiError;
@@ -88,8 +88,13 @@ pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
 /// Rejects foreign requests.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = judge(request.headers(), &app.config.access.origins) else { return Ok(()) };
-    if let ShownKey::Right(_) = shown_key(app, request.headers(), request.uri()) {
-        return Ok(());
+    match shown_key(app, request.headers(), request.uri()) {
+        ShownKey::Right(_) => return Ok(()),
+        ShownKey::Wrong => {
+            let error = wrong_key(app, request.extensions().get().copied());
+            return Err(Foreign { error, origin: None });
+        }
+        ShownKey::None => {}
     }
     app.metrics.origins_refused.inc();
     let origin = match &foreign {

@@ -86,18 +86,12 @@ pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
     } else {
         "is reserved in full by credentials already issued. Please try again later."
     };
-    let (error, remedy) = if is_of_address {
-        (
-            "Address or user has reserved its share",
-            "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address.",
-        )
+    let remedy = if is_of_address {
+        "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address."
     } else {
-        (
-            "Bandwidth limit reached",
-            "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.",
-        )
+        "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders."
     };
-    let error = ApiError::new(Code::BudgetExhausted, error)
+    let error = ApiError::new(Code::BudgetExhausted, "Bandwidth limit reached")
         .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
         .remedy(remedy);
     with_figures(error, refusal, figures.used, limit)

@@ -230,15 +230,18 @@ pub(super) fn is_matrix(route: &str) -> bool {
 
 /// Adds what Matrix clients read of an error: a code of theirs, and when to try again.
 pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &HeaderMap) {
-    error.errcode = Some(match status {
-        StatusCode::TOO_MANY_REQUESTS => "M_LIMIT_EXCEEDED",
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "M_FORBIDDEN",
+    let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+    error.errcode = Some(match (status, wait) {
+        (StatusCode::TOO_MANY_REQUESTS, Some(seconds)) => {
+            error.retry_after_ms = Some(seconds * 1_000);
+            "M_LIMIT_EXCEEDED"
+        }
+        // A credential that is not renewed has no time after which it would be.
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+            "M_FORBIDDEN"
+        }
         _ => "M_UNKNOWN",
     });
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
-        error.retry_after_ms = wait.map(|seconds| seconds * 1_000);
-    }
 }
 
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {

@@ -126,7 +126,8 @@ impl IceServerList {
                 return Err(IceServersError::TooMany);
             }
             if !urls.is_empty() {
-                servers.push(IceServer { urls, username: entry.username, credential: entry.credential });
+                let (username, credential) = (entry.username, entry.credential);
+                servers.push(IceServer { urls, username, credential }.without_spare_credential());
             }
         }
         if servers.is_empty() { Err(IceServersError::Empty) } else { Ok(Self(servers)) }
@@ -189,10 +190,20 @@ impl IceServerList {
         };
         let kept = Reach::ALL.map(first);
         let mut index = 0..;
-        self.0.retain_mut(|server| {
+        for server in &mut self.0 {
             server.urls.retain(|_| kept.contains(&index.next()));
-            !server.urls.is_empty()
-        });
+        }
+        let used = self.0.into_iter().filter(|server| !server.urls.is_empty());
+        Self(used.map(IceServer::without_spare_credential).collect())
+    }
+}
+
+impl IceServer {
+    /// A credential stays only with a URL that relays, so the first one of a list is that of its relay.
+    fn without_spare_credential(mut self) -> Self {
+        if !self.urls.iter().any(IceUrl::relays) {
+            (self.username, self.credential) = (None, None);
+        }
         self
     }
 }
@@ -239,6 +250,23 @@ mod tests {
             {"urls": ["turn:a:3478?transport=udp"], "username": "u", "credential": "c"},
         ]);
         assert_eq!(cleaned, Ok(expected));
+    }
+
+    #[test]
+    fn a_stun_url_has_no_credential_whatever_its_source_sends() {
+        let cleaned = clean(json!([
+            {"urls": "stun:a", "username": "", "credential": ""},
+            {"urls": ["stun:b", "turn:b:53"], "username": "other", "credential": "d"},
+            {"urls": "turn:a", "username": "u", "credential": "c"},
+        ]));
+        let relay = json!({"urls": ["turn:a"], "username": "u", "credential": "c"});
+        assert_eq!(cleaned, Ok(json!([{"urls": ["stun:a"]}, {"urls": ["stun:b"]}, relay])));
+        let chosen = short(json!([
+            {"urls": ["stun:a", "turns:a:5349"], "username": "other", "credential": "d"},
+            {"urls": "turns:b:443", "username": "u", "credential": "c"},
+        ]));
+        let relay = json!({"urls": ["turns:b:443"], "username": "u", "credential": "c"});
+        assert_eq!(chosen, json!([{"urls": ["stun:a"]}, relay]));
     }
 
     #[test]

@@ -160,7 +160,13 @@ impl Mint {
                     return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
                 }
                 Err(why) => {
-                    if why == NotAdmitted::UserBlocked || self.limit_action == LimitAction::Refuse {
+                    // What a user or a server key has spent is no reason to serve it otherwise.
+                    let is_of_caller = match &why {
+                        NotAdmitted::UserBlocked => true,
+                        NotAdmitted::Refused(refusal) => refusal.limited.is_some(),
+                        _ => false,
+                    };
+                    if is_of_caller || self.limit_action == LimitAction::Refuse {
                         return Err(why);
                     }
                     metered_is_closed = true;

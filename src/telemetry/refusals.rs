@@ -1,15 +1,19 @@
 //! Summaries of refusals in the log. A client can cause as many refusals as it can send requests, so of those that follow from
-//! a limit or a rule, each code logs one line in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The line says how many it stands for.
+//! a limit or a rule, each code logs [`LINES`] in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next one says how many were left out.
 
 use std::time::Instant;
 
 use turn_base::throttle::Throttle;
 
+/// So many refusals of one code have a line in a window: a person who tries something finds each of them.
+const LINES: u64 = 10;
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 8] = [
+const SUMMARIZED: [&str; 10] = [
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "USER_LIMIT_REACHED",
+    "KEY_LIMIT_REACHED",
+    "GRANT_LIMIT_REACHED",
     "USER_BLOCKED",
     "ORIGIN_NOT_ALLOWED",
     "LEDGER_UNAVAILABLE",
@@ -18,8 +22,14 @@ const SUMMARIZED: [&str; 8] = [
 ];
 
 /// One throttle for each summarized code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
+
+impl Default for RefusalLog {
+    fn default() -> Self {
+        Self(SUMMARIZED.map(|_| Throttle::of_lines(LINES)))
+    }
+}
 
 impl RefusalLog {
     /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one.
@@ -38,7 +48,9 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn each_code_is_summarized_apart_and_other_errors_are_not() {
         let (log, now) = (RefusalLog::default(), Instant::now());
-        assert_eq!(log.pass("RATE_LIMITED", now), Some(0));
+        for _ in 0..LINES {
+            assert_eq!(log.pass("RATE_LIMITED", now), Some(0));
+        }
         assert_eq!(log.pass("RATE_LIMITED", now), None);
         assert_eq!(log.pass("BUDGET_EXHAUSTED", now), Some(0));
         for _ in 0..3 {

@@ -82,7 +82,8 @@ async fn what_an_app_server_vouches_for_reaches_the_limit_too() {
 
 #[tokio::test]
 async fn a_credential_that_relayed_more_than_one_may_is_revoked_and_not_renewed() {
-    let (cloudflare, broker) = with_analytics(&[("GRANT_LIMIT_GB", "1"), ("TURN_TTL_SECONDS", "3600")]).await;
+    let settings = [("GRANT_LIMIT_GB", "1"), ("TURN_TTL_SECONDS", "3600"), ("DOORS", "matrix")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
     let mut grants = vec![];
     for label in ["leaked", "calm"] {
         let grant = broker.get(&format!("/api/turn-credentials?label={label}")).await.grant();
@@ -110,5 +111,7 @@ async fn a_credential_that_relayed_more_than_one_may_is_revoked_and_not_renewed(
 
     broker.advance(3_600 * 3 / 4);
     assert_eq!(broker.mint_with(&grants[0].0).await.error(), (429, "GRANT_LIMIT_REACHED".into()));
+    let of_matrix = broker.get_as(&grants[0].0, "/_matrix/client/v3/voip/turnServer").await.json();
+    assert_eq!((&of_matrix["errcode"], of_matrix.get("retry_after_ms")), (&json!("M_FORBIDDEN"), None));
     assert_eq!(broker.mint_with(&grants[1].0).await.status, 200);
 }

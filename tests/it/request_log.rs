@@ -99,10 +99,10 @@ async fn of_the_polls_the_log_has_those_that_were_refused_with_their_ids() {
 }
 
 #[tokio::test]
-async fn of_many_refusals_the_log_has_one_line_for_each_code_with_the_setting() {
+async fn of_many_refusals_the_log_has_ten_lines_for_each_code_with_the_setting() {
     let process = start(&[("RATE_LIMIT_REQUESTS", "1")]);
     assert_eq!(process.mint().await.status, 200);
-    for _ in 0..5 {
+    for _ in 0..50 {
         assert_eq!(process.mint().await.status, 429);
         let foreign = process.get_with(MINT, &[("origin", "https://elsewhere.example")]).await;
         assert_eq!(foreign.status, 403);
@@ -110,7 +110,7 @@ async fn of_many_refusals_the_log_has_one_line_for_each_code_with_the_setting() 
     let mut lines = lines(process);
     let refusals = of(&lines, "request").len();
     // A window is 10 s, and a busy machine may take longer for these requests.
-    assert!((2..10).contains(&refusals), "{lines:#?}");
+    assert!((20..100).contains(&refusals), "{lines:#?}");
     let spent = start(&[("BANDWIDTH_LIMIT_GB", "0")]);
     assert_eq!(spent.mint().await.status, 429);
     lines.extend(self::lines(spent));

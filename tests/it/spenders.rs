@@ -128,11 +128,11 @@ async fn no_address_is_kept_if_none_is_wanted() {
 
 #[tokio::test]
 async fn a_user_over_the_limit_is_refused_and_others_are_not() {
-    let broker = broker(&[("USER_LIMIT_GB", "0.01")]).await;
+    let broker = broker(&[("USER_LIMIT_GB", "0.01"), ("LIMIT_ACTION", "fallback")]).await;
     let ann = mint_as(&broker, "ann", "?ttl=600").await.grant();
     spend(&broker, &ann, 12_000_000).await;
     let refused = mint_as(&broker, "ann", "").await;
-    assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
+    assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()), "there is no fallback for a user");
     let body = refused.json();
     assert_eq!(
         body["message"],

@@ -82,7 +82,7 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
     assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()));
     let expected = "Monthly bandwidth limit of 1000 GB has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later.";
     assert_eq!(refused.json()["message"], expected);
-    assert_eq!(refused.json()["error"], "Address or user has reserved its share");
+    assert_eq!(refused.json()["error"], "Bandwidth limit reached");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((9_000..=9_300).contains(&wait), "until the first half hour and its tail are over: {wait}");
     let reserved: f64 = broker.reserved_gb().await;

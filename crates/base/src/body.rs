@@ -211,8 +211,18 @@ pub(crate) fn remedy(field: &str, said: &str) -> String {
         return format!("Send `{twice}` once");
     }
     match said.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("Set `{field}` to {expected}"),
+        Some((_, expected)) => format!("Set `{field}` to {}", in_json(expected)),
         None => format!("Correct `{field}`: it has the wrong type"),
+    }
+}
+
+/// What serde calls by a name of Rust, as JSON knows it.
+fn in_json(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "f32" | "f64" => "a number",
+        name if name.starts_with("struct ") => "an object",
+        other => other,
     }
 }
 
@@ -250,10 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_missing_or_there_twice_is_named() {
+    fn a_field_that_is_missing_there_twice_or_of_another_type_is_named() {
         for (text, said) in [
             ("{}", "Set `limit` (line 1, column 2)."),
             (r#"{"limit":1,"limit":2}"#, "Send `limit` once (line 1, column 18)."),
+            (r#"{"limit":-1}"#, "Set `limit` to a whole number, 0 or more (line 1, column 11)."),
         ] {
             let refused = parse_json::<Order>(text.as_bytes()).map(|order| order.limit).unwrap_err();
             assert_eq!(refused.body.message.as_deref(), Some(said), "{text}");

@@ -7,7 +7,7 @@ mod body;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header::{RETRY_AFTER, UPGRADE};
+use axum::http::header::{RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -223,6 +223,9 @@ impl IntoResponse for ApiError {
         let mut response = status.into_response();
         if let Some(wait) = retry_in {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if status == StatusCode::UPGRADE_REQUIRED {
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -7,11 +7,18 @@ use parking_lot::Mutex;
 /// A line that clients can cause is logged once in this time.
 pub const LOG_WINDOW: Duration = Duration::from_secs(10);
 
-/// Passes one line in each window and counts the others.
+/// Passes the first lines of each window and counts the others.
 #[derive(Debug)]
 pub struct Throttle {
     window: Duration,
-    state: Mutex<Option<(Instant, u64)>>,
+    lines: u64,
+    state: Mutex<Option<Window>>,
+}
+
+#[derive(Debug)]
+struct Window {
+    begin: Instant,
+    lines: u64,
 }
 
 impl Throttle {
@@ -22,21 +29,26 @@ impl Throttle {
 
     /// The same with another window.
     pub const fn every(window: Duration) -> Self {
-        Self { window, state: Mutex::new(None) }
+        Self { window, lines: 1, state: Mutex::new(None) }
+    }
+
+    /// So many lines pass in each [`LOG_WINDOW`].
+    pub const fn of_lines(lines: u64) -> Self {
+        Self { lines, ..Self::new() }
     }
 
     /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         match &mut *state {
-            Some((last, held_back)) if now.saturating_duration_since(*last) < self.window => {
-                *held_back += 1;
-                None
+            Some(window) if now.saturating_duration_since(window.begin) < self.window => {
+                window.lines += 1;
+                (window.lines <= self.lines).then_some(0)
             }
             previous => {
-                let held_back = previous.map_or(0, |(_, held_back)| held_back);
-                *previous = Some((now, 0));
-                Some(held_back)
+                let lines = previous.as_ref().map_or(0, |window| window.lines);
+                *previous = Some(Window { begin: now, lines: 1 });
+                Some(lines.saturating_sub(self.lines))
             }
         }
     }
@@ -64,5 +76,9 @@ mod tests {
         assert_eq!(slower.pass(start), Some(0));
         assert_eq!(slower.pass(start + Duration::from_secs(59)), None);
         assert_eq!(slower.pass(start + Duration::from_secs(60)), Some(1));
+        let of_two = Throttle::of_lines(2);
+        let passed =
+            [0, 0, 0, 9, 10, 10, 10].map(|seconds| of_two.pass(start + Duration::from_secs(seconds)));
+        assert_eq!(passed, [Some(0), Some(0), None, None, Some(2), Some(0), None]);
     }
 }

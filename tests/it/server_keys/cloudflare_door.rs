@@ -108,8 +108,9 @@ async fn only_a_server_key_may_call_and_a_wrong_one_counts() {
             none.text
         );
         for token in ["wrong", crate::support::OPERATOR, crate::support::REPORTER, API_TOKEN] {
-            let answer = Answer::of(post(&broker, path).bearer_auth(token).body("{}")).await;
-            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path} {token}");
+            let request = post(&broker, path).bearer_auth(token).header("origin", "https://foreign.example");
+            let answer = Answer::of(request.body("{}")).await;
+            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path} {token}, whatever the origin");
         }
         let in_query = Answer::of(post(&broker, &format!("{path}?key={KEY}")).body("{}")).await;
         assert_eq!(in_query.status, 401, "{path}");

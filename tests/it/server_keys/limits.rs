@@ -63,7 +63,8 @@ async fn a_key_that_has_used_its_limit_gets_429_with_the_figures_and_nobody_else
 
 #[tokio::test]
 async fn what_a_server_reports_counts_for_its_key() {
-    let (_cloudflare, broker) = with_keys(&[("SERVER_KEY_LIMITS", "app=0.001")]).await;
+    let (_cloudflare, broker) =
+        with_keys(&[("SERVER_KEY_LIMITS", "app=0.001"), ("LIMIT_ACTION", "fallback")]).await;
     broker.post(KEY, "/api/connections", json!({"connectionId": "call-1", "user": "ann"})).await;
     broker.advance(1);
     broker.heartbeat(KEY, "call-1", json!({"bytesReceived": 3_000_000})).await;

@@ -142,8 +142,10 @@ async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be(
     let wrong = KEY.replace('0', "1");
     for path in ["/turn?service=turn", "/ice?service=turn"] {
         for name in ["key", "api"] {
-            let answer = broker.get(&format!("{path}&{name}={wrong}")).await;
-            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path} {name}");
+            let request = broker.request(Method::GET, &format!("{path}&{name}={wrong}"));
+            let answer = Answer::of(request.header("origin", "https://foreign.example")).await;
+            assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path} {name}, whatever the origin");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
             assert!(!answer.text.contains(&wrong), "{}", answer.text);
         }
     }
