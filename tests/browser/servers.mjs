@@ -1,5 +1,5 @@
-// Programs of others that mint with a server key, as they are: Janus with docs/janus.jcfg, Selkies, the server part of partytracks, and the
-// lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
+// Programs of others that mint with a server key, as they are: Janus with docs/janus.jcfg, Selkies, the server parts of partytracks and dimos,
+// and the lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { transformSync } from 'esbuild';
 import { routePartyTracksRequest } from 'partytracks/server';
 import { endedAllocations } from './counts.mjs';
 import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
@@ -19,7 +20,7 @@ const RUN_SECONDS_MAX = 120;
 /** Where Selkies looks, which no setting changes. */
 const CLOUDFLARE = 'rtc.live.cloudflare.com';
 const BYTES = 200_000;
-const NAMES = ['janus', 'partytracks', 'selkies', 'page-server'];
+const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server'];
 const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
 const run = promisify(execFile);
 let broker;
@@ -33,6 +34,7 @@ async function test() {
   await nameLeadsHere();
   await part(janusRelaysWhatAClientSends);
   await part(partytracksGivesItsPagesARelay);
+  await part(dimosTakesAnotherBaseUrl);
   await part(theServerOfAPageNeedsAnotherBaseUrlAlone);
   await part(selkiesFindsTheRelayOverBothOfItsWays);
   await part(aSpentBudgetIsWhatCloudflareWouldCallTooMany);
@@ -65,6 +67,22 @@ const askPartytracks = () => routePartyTracksRequest({
   appId: 'app', token: 'secret', realtimeApiBaseUrl: `${BROKER}/v1`, turnServerAppId: 'any', turnServerAppToken: keys.partytracks,
   request: new Request('http://app.test/partytracks/generate-ice-servers'),
 });
+
+async function dimosTakesAnotherBaseUrl() {
+  isRelay({ iceServers: await askDimos() });
+  assert.equal((await grantsOf('dimos')).length, 1);
+}
+
+/** Of the package from PyPI, the part for Cloudflare. Only its types are removed, because Node.js 20 runs none. */
+async function askDimos() {
+  const packages = execFileSync(process.env.PROGRAMS_PYTHON, ['-c', 'import sysconfig; print(sysconfig.get_path("platlib"))'], { encoding: 'utf8' }).trim();
+  const source = readFileSync(join(packages, 'dimos/web/relay_bridge/_relay_dist/relay/cloudflare.ts'), 'utf8');
+  const file = join(directory, 'dimos.mjs');
+  writeFileSync(file, transformSync(source, { loader: 'ts', format: 'esm' }).code);
+  const { CloudflareClient } = await import(file);
+  const config = { appId: 'app', appSecret: 'secret', turnKeyId: 'any', turnToken: keys.dimos };
+  return new CloudflareClient(config, fetch, `${BROKER}/v1`).iceServers();
+}
 
 async function theServerOfAPageNeedsAnotherBaseUrlAlone() {
   const answer = await askAsPageServer();
@@ -101,7 +119,7 @@ const BY_CLOUDFLARE = { enable_cloudflare_turn: true, cloudflare_turn_token_id: 
 const BY_REST = { turn_rest_uri: `${BROKER}/turn`, turn_rest_api_key: keys.selkies, turn_rest_username: 'desktop-1' };
 
 async function askSelkies(settings) {
-  const { stdout } = await run(process.env.SELKIES_PYTHON, ['ask-selkies.py', JSON.stringify(settings)], { env: { ...process.env, SSL_CERT_FILE: join(directory, 'cloudflare.pem') } });
+  const { stdout } = await run(process.env.PROGRAMS_PYTHON, ['ask-selkies.py', JSON.stringify(settings)], { env: { ...process.env, SSL_CERT_FILE: join(directory, 'cloudflare.pem') } });
   return JSON.parse(stdout);
 }
 
@@ -112,6 +130,7 @@ async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
     const { code, errors: [error] } = await refused.json();
     assert.deepEqual([refused.status, code, error.code], [429, 'BUDGET_EXHAUSTED', 429]);
   }
+  await assert.rejects(askDimos, { status: 429 });
   for (const settings of [BY_CLOUDFLARE, BY_REST]) assert.deepEqual(await askSelkies(settings), { turn: [], by: [] });
 }
 
