@@ -51,6 +51,7 @@ export async function theDashboardOfAMonth(browser) {
   const phone = await aMonth(browser, 'trouble', PHONE, 'dark');
   assert.match(await text(phone, 'ending'), /are being revoked \(AT_LIMIT\), 28 left, 20 done/);
   assert.ok(await isShown(phone, 'ending'));
+  assert.equal(await text(phone, 'provider-state'), 'Cloudflare does not mint');
   await axeFindsNothing(phone, 'dashboard, trouble, dark, phone');
   await isNotTooWide(phone, 'phone');
   await picture(phone, 'dashboard-trouble-dark-phone');
@@ -62,6 +63,8 @@ export async function theDashboardOfAMonth(browser) {
 async function theTableSortsAndOpens(page) {
   const rowNames = () => page.$$eval('#spenders-panel .row-toggle', (all) => all.map(({ textContent }) => textContent));
   assert.deepEqual((await rowNames()).slice(0, 2), ['mallory@example.com', 'user-1042']);
+  const bars = await page.$$eval('#spenders-panel .meter', (all) => all.slice(0, 2).map(({ style }) => Math.round(parseFloat(style.width))));
+  assert.deepEqual(bars, [50, 25], 'each bar is a share of the whole');
   await page.click('#spenders-panel .sort');
   assert.equal((await rowNames())[0], 'ann@example.com');
   await page.type('#spenders-tools input', 'EXAMPLE');

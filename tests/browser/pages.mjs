@@ -117,6 +117,7 @@ async function theDashboardShowsTheTraffic(browser) {
   assert.match(callers, /first source8.*degraded0.*rejected: rate limit1rejected: origin1/s);
   await report(REPORTER_TOKEN, 'room-9.<b>alice</b>', 3_500_000);
   await until('the next report to show', async () => (await text(page, 'connections')).includes('3.5 MB'));
+  assert.doesNotMatch(await text(page, 'connections'), / kB/, 'a column has one unit');
   await axeFindsNothing(page, 'dashboard');
   await picture(page, 'dashboard-live');
   nothingWentWrong(page);
@@ -137,6 +138,11 @@ async function anActionNeedsASecondClick(page) {
   assert.equal(await page.$('#confirm[open]'), null);
   await page.$eval('#limit-input', (input) => { input.value = ''; });
   assert.equal(await text(page, 'limit-note'), 'Now 1000 GB, as configured.');
+  await page.type('#limit-input', '1000');
+  await page.click('#limit-form button[type=submit]');
+  await until('the message that nothing changes', async () => (await text(page, 'action-result')) === 'The limit is 1,000 GB already.');
+  assert.equal(await page.$('#confirm[open]'), null);
+  await page.$eval('#limit-input', (input) => { input.value = ''; });
   await page.type('#limit-input', '750.5');
   await act('#limit-form button[type=submit]', '#confirm-no');
   assert.equal((await status()).bandwidthLimitGB, 1000, 'one click changes nothing');

@@ -9,17 +9,17 @@ use sha1::Sha1;
 
 use crate::support::process::{Process, command};
 
-/// The output of the program in a directory with this `.env`, and its standard error.
+/// The output of the program in a directory with this `.env`, and its standard error. A health check ends also if it takes the settings.
 fn run_with(dotenv: &str) -> (Output, String) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(".env"), dotenv).unwrap();
-    let output = command(&[]).current_dir(directory.path()).output().unwrap();
+    let output = command(&[]).arg("healthcheck").current_dir(directory.path()).output().unwrap();
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     (output, text)
 }
 
 #[test]
-fn what_would_not_be_in_force_stops_the_start_by_name_and_line_and_is_not_shown() {
+fn what_would_not_be_in_force_is_refused_by_name_and_line_and_is_not_shown() {
     for (dotenv, name, place) in [
         ("PORT=0\nDATABASE_URL=postgres://a:$Pa$hush@db.example/turn\n", "DATABASE_URL", "line 2"),
         ("ICE_SOURCES=coturn\nCOTURN_URLS=turn:a\nCOTURN_SECRET=k7$hush\n", "COTURN_SECRET", "line 3"),

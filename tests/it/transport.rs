@@ -69,10 +69,19 @@ async fn a_connection_may_be_idle_for_longer_than_a_request_may_take() {
 
 #[tokio::test]
 async fn a_connection_that_is_idle_for_longer_than_the_setting_is_closed() {
-    let broker = TestBroker::start(&[("KEEP_ALIVE_SECONDS", "1")]).await;
-    let mut socket = TcpStream::connect(broker.address).await.unwrap();
-    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert!(read_to_end(&mut socket).await.starts_with("HTTP/1.1 200 "));
+    let [patient, impatient] = [&[("KEEP_ALIVE_SECONDS", "7200")], &[("KEEP_ALIVE_SECONDS", "1")]];
+    let (patient, impatient) = (TestBroker::start(patient).await, TestBroker::start(impatient).await);
+    let is_answered = async |socket: &mut TcpStream| {
+        let _ = socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut answer = vec![0; 4_096];
+        let length = socket.read(&mut answer).await.unwrap_or(0);
+        answer[..length].starts_with(b"HTTP/1.1 200 ")
+    };
+    let mut kept = TcpStream::connect(patient.address).await.unwrap();
+    let mut closed = TcpStream::connect(impatient.address).await.unwrap();
+    assert!(is_answered(&mut kept).await && is_answered(&mut closed).await);
+    assert_eq!(read_to_end(&mut closed).await, "");
+    assert!(is_answered(&mut kept).await, "it was idle for longer, as its setting allows");
 }
 
 #[tokio::test]

@@ -27,6 +27,14 @@ const words = (path) => text(path).split(/\s+/).filter(Boolean).length;
 const isDecision = (path) => path.startsWith('docs/adr/');
 const ours = documents.filter((path) => !path.startsWith('src/web/vendor/'));
 
+/** A shell reads `$` and quotes by its own rules. `--env-file` reads what is written. */
+const BY_A_SHELL = /\bset -a\b|(?:^|[\s;&`'"])(?:\.|source) \S*env\b|\$\((?:cat|grep|sed|xargs)[^)]*env\b/m;
+
+test('no document has a shell read the file of settings', () => {
+  for (const line of ['sudo sh -c \'set -a; turn-broker\'', '. /etc/turn-broker/turn-broker.env; turn-broker', 'export $(cat .env)']) assert.match(line, BY_A_SHELL);
+  assert.deepEqual(ours.filter((path) => BY_A_SHELL.test(text(path))), []);
+});
+
 test('no document exceeds its figure of words', () => {
   const figures = [...WORDS_MAX, ...ours.filter(isDecision).map((path) => [[path], DECISION_WORDS_MAX])];
   assert.deepEqual(figures.flatMap(([paths]) => paths).sort(), [...ours].sort(), 'each document has a figure');

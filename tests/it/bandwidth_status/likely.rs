@@ -68,6 +68,7 @@ async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
         meter(&broker).read_by_grant(PageBounds::default()).await.unwrap();
         let status = broker.status().await;
         assert_eq!(status["hints"], json!([]), "caller {caller}");
+        assert_eq!(status["overshootBoundGB"], "0.00", "caller {caller}: TURN_TTL_SECONDS is short");
         broker.advance(288);
     }
     assert!(counted.len() > 20, "one each half hour: {counted:?}");

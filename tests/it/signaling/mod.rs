@@ -50,11 +50,14 @@ const USER: (&str, &str) = ("cf-access-authenticated-user-email", "ann");
 async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
     for (protocol, path) in SOCKETS {
         let app = "https://app.example";
-        let broker = TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app)]).await;
+        let public = ("PUBLIC_URL", "https://turn.example/path");
+        let broker = TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app), public]).await;
         let plain = broker.get(path).await;
         assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".into()), "{path}");
         assert_eq!(plain.header("upgrade"), Some("websocket"), "{path}");
-        for (origin, status) in [("https://evil.example", Some(403)), (app, None)] {
+        // React Native on Android sends the origin of the broker.
+        let own = "https://turn.example";
+        for (origin, status) in [("https://evil.example", Some(403)), (app, None), (own, None)] {
             assert_eq!(refused(&broker, path, &[USER, ("origin", origin)]).await, status, "{path} {origin}");
         }
         for (_, other) in SOCKETS.iter().filter(|(other, _)| *other != protocol) {

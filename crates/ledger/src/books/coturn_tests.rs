@@ -117,6 +117,13 @@ fn a_spent_budget_ends_every_session_of_ours() {
     assert_eq!(broker.list(2, &[sent(5_000)]), []);
     broker.books.override_limit(Some(ByteCount::new(5_000)));
     assert_eq!(broker.list(4, &[sent(5_000)]), [SessionId::new(1).unwrap()]);
+    let past_limit = |broker: &Broker| {
+        let snapshot = broker.books.snapshot();
+        (snapshot.figures.overshoot_bound().get() > 0, snapshot.uncut_overshoot.get() > 0)
+    };
+    assert_eq!(past_limit(&broker), (true, false), "its calls are ended");
+    broker.books.advance(at(35));
+    assert_eq!(past_limit(&broker), (true, true), "no listing shows that");
 }
 
 /// While coturn does not answer, sessions can begin and end uncounted.
