@@ -97,3 +97,19 @@ fn a_late_claim_for_a_period_that_was_over_counts_when_its_day_is_in_the_period_
         assert_eq!(usage(&broker), expected, "{billing_day}");
     }
 }
+
+#[test]
+fn a_day_that_is_in_the_period_again_is_counted_like_any_other() {
+    let mut broker = open(IceSource::Cloudflare, 15, on(14, 1));
+    let caller = Caller::Grant(broker.mint_any(3_600));
+    broker.books.open(caller, "c", None).unwrap();
+    broker.books.advance(on(14, 1).plus_millis(60_000));
+    broker.books.close(caller, "c", received(10_000_000)).unwrap();
+    broker.books.advance(on(15, 1));
+    assert_eq!(usage(&broker), (0, vec![10_000_000]));
+    change(&mut broker, 1);
+    count(&mut broker.books, on(14, 12), 11_000_000);
+    assert_eq!(usage(&broker), (11_000_000, vec![]));
+    change(&mut broker, 1);
+    assert_eq!(usage(&broker), (11_000_000, vec![]), "after a restart");
+}
