@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::config::{BudgetConfig, Config, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, Rates, Setup, SourceTerms,
-    SpenderTerms, Terms, UsageRules,
+    Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, RELAY_RATE_MAX, Rates, Setup,
+    SourceTerms, SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -113,6 +113,8 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
     let assumed = config.budget.liability_rate;
     match exceeded {
         Some(ExceededRate { observed, source }) if observed > assumed => {
+            // The bound is computed with it.
+            let observed = observed.min(RELAY_RATE_MAX).max(assumed);
             let is_only = terms.iter().all(|terms| terms.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(

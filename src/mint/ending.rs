@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Mint;
+use super::revocation::RevokedAll;
 use turn_base::clock::Clock;
 use turn_ledger::{Books, GrantId, RevocableWalk};
 
@@ -59,6 +60,8 @@ pub struct EndingState {
     waiting: Vec<GrantId>,
     /// When credentials were last searched for.
     searched: Option<Instant>,
+    /// For how many the source has failed since. They are found again.
+    failed: usize,
 }
 
 impl Ending {
@@ -94,18 +97,20 @@ impl Ending {
             .searched
             .is_none_or(|at| self.clock.instant().saturating_duration_since(at) >= SEARCH_PAUSE);
         if state.waiting.is_empty() && is_due {
-            state.searched = Some(self.clock.instant());
+            (state.searched, state.failed) = (Some(self.clock.instant()), 0);
             state.waiting = self.search(is_at_limit).await;
         }
         let some: Vec<_> = state.waiting.drain(..state.waiting.len().min(AT_ONCE)).collect();
-        self.progress.lock().left = state.waiting.len();
+        self.progress.lock().left = state.waiting.len().saturating_add(state.failed);
         let rows = account.revoke_each(&some);
         // Nothing is asked for that a crash would undo.
         if rows.is_empty() || account.recorded().await.is_err() {
             return;
         }
-        let ended = self.mint.revoke_all(&rows).await.ended;
+        let RevokedAll { ended, left, .. } = self.mint.revoke_all(&rows).await;
+        state.failed = state.failed.saturating_add(left);
         let mut progress = self.progress.lock();
+        progress.left = progress.left.saturating_add(left);
         progress.revoked = progress.revoked.saturating_add(u64::try_from(ended).unwrap_or(u64::MAX));
     }
 

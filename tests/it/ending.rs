@@ -35,6 +35,7 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     assert_eq!(count(&broker, 100 * MB), ReadingOutcome::Taken);
     let is_at_limit = async || ending(&broker).await["isAtLimit"] == true;
     eventually("the limit is reached by a count", is_at_limit).await;
+    eventually("all are left while none can be revoked", async || ending(&broker).await["left"] == 25).await;
     cloudflare.heal();
     eventually("all are revoked", async || {
         broker.advance(10);

@@ -187,10 +187,12 @@ impl Trial {
         observed.map_or(self.assumed, |observed| observed.min(RELAY_RATE_MAX).max(self.assumed))
     }
 
-    /// The highest average rate of one live grant in an hour of this period. Before a whole hour is counted, the one that was observed last.
+    /// The highest average rate of one live grant in an hour of this period, at most what a relay carries for one. Before a whole hour is
+    /// counted, the one that was observed last.
     pub(crate) fn highest_hour(&self) -> Option<BitRate> {
         let Assumption { holds, observed } = self.verdict;
-        if holds { self.highest.or(observed) } else { self.highest.max(observed) }
+        let highest = if holds { self.highest.or(observed) } else { self.highest.max(observed) };
+        highest.map(|rate| rate.min(RELAY_RATE_MAX))
     }
 
     /// The hourly points of the period, to be stored. They change once an hour.

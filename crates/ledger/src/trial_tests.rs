@@ -163,6 +163,10 @@ fn the_highest_hour_is_an_average_over_whole_hours_and_ends_with_the_period() {
             _ => {}
         }
     }
+    let mut fast = self::trial();
+    add(&mut fast, 0, 0, 0, 1);
+    add(&mut fast, 60, 15_000_000 * 60 * 200, 60, 1);
+    assert_eq!(kbps(&fast), 100_000, "no relay carries more for one grant");
     let period = BillingDay::new(1).unwrap().period_at(minute(0));
     let mut again = Trial::new(BitRate::new(2_000_000), TAIL, 0, trial.verdict(), trial.stored_excess());
     again.restore_hours(&trial.hours(period), period);

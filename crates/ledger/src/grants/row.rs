@@ -24,7 +24,7 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
-/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
+/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 136 bytes in memory, and what few grants
 /// have is in [`GrantExtra`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
