@@ -80,6 +80,13 @@ impl Fault {
     pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
     pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
+    /// A user's token cannot be verified now.
+    pub const NO_KEYS: Self = Self::new(
+        503,
+        "overloaded",
+        "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
+    )
+    .retry_in(Duration::from_secs(10));
     /// The SFU cannot be reached, or its answer cannot be used.
     pub const UNREACHABLE: Self = Self::new(502, "sfu_unreachable", "The SFU cannot be reached.");
     /// The SFU has not answered in time.
