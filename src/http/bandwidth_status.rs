@@ -37,7 +37,7 @@ pub struct StatusBody {
     /// When the period ends.
     #[schema(value_type = String, format = DateTime, example = "2025-02-01T00:00:00Z")]
     reset_date: Timestamp,
-    /// Reported connections that are open.
+    /// Reported connections that are open, and sessions of the SFU that pull.
     #[schema(example = 3)]
     active_connections: usize,
     /// Whether the limit is reached.
@@ -137,13 +137,14 @@ pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
+    let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
         percentage: plain_number(figures.used.percent_of(figures.limit)),
         remaining_gb: figures.remaining().gb_nearest(),
         reset_date: figures.period.end,
-        active_connections: snapshot.open_connections,
+        active_connections: snapshot.open_connections.saturating_add(pulling),
         status: if figures.is_spent() { "LIMIT_EXCEEDED" } else { "OK" },
         period_start: figures.period.start,
         source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },

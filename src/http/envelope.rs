@@ -1,5 +1,5 @@
 //! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
-//! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
+//! Every response has an id, and every error response has a body, at a path of the SFU's proxy in its form. Inside it: the bound on requests in progress.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -63,6 +63,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         request.extensions_mut().insert(trace);
     }
     let origin = request_log::origin_of(&request);
+    let uri = request.uri().clone();
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -83,7 +84,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         response.extensions_mut().insert(error);
     }
-    let mut response = finish(response, &request_id);
+    let mut response = finish(&app, uri.path(), response, &request_id);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
         response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
     }
@@ -131,13 +132,18 @@ pub fn catch_panic(
 }
 
 /// Adds the id and, to an error, the body.
-pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
+pub(super) fn finish(process: &Process, path: &str, mut response: Response, request_id: &str) -> Response {
     if let Some(mut error) = error_of(&mut response) {
         request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
-        let (body_parts, body) = Json(&error).into_response().into_parts();
+        let sfu = process.config.signaling.sfu.as_ref();
+        let with_body = match sfu.and_then(|sfu| sfu.error_body(path, &error)) {
+            Some((content_type, text)) => ([(CONTENT_TYPE, content_type)], text).into_response(),
+            None => Json(&error).into_response(),
+        };
+        let (body_parts, body) = with_body.into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);
         response.extensions_mut().insert(error);

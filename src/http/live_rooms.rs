@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
+use turn_ledger::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
@@ -60,7 +60,7 @@ pub struct MemberBody {
     /// The user, if a token or a trusted proxy named one.
     #[schema(required = true, example = "ann")]
     user: Option<String>,
-    /// The grants that were minted for it.
+    /// The grants that were minted for it, or that of its session of the SFU.
     #[schema(example = json!(["nT3k1s0wQ2Gv8Zb5yXhJ4A"]))]
     grants: Vec<String>,
     /// When it joined.
@@ -121,15 +121,18 @@ fn live_call(name: &CallName, call: &Call, bytes: Option<ByteCount>) -> LiveCall
         started_at: call.started,
         connected: call.is_connected,
         bytes: bytes.map(ByteCount::get),
-        members: call.members.iter().map(|(id, member)| member_of(id, member)).collect(),
+        members: call.members.iter().map(|(id, member)| member_of(name.protocol, id, member)).collect(),
     }
 }
 
-fn member_of(id: &MemberId, member: &Member) -> MemberBody {
+fn member_of(protocol: ProtocolName, id: &MemberId, member: &Member) -> MemberBody {
+    // A session that has become a member again has a number after its name.
+    let session = id.0.split('#').next().filter(|_| protocol == ProtocolName::Sfu);
+    let grant = member.grant.or_else(|| session.map(GrantId::of_session));
     MemberBody {
         id: id.0.to_string(),
         user: member.user.as_ref().map(|user| user.as_str().to_owned()),
-        grants: member.grant.iter().map(ToString::to_string).collect(),
+        grants: grant.iter().map(ToString::to_string).collect(),
         joined_at: member.joined,
     }
 }

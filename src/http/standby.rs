@@ -24,6 +24,7 @@ use super::operator::check_operator;
 use super::origin;
 use super::request_log::is_polled;
 use crate::app::process::Standby;
+use crate::config::AllowedOrigins;
 use crate::forward::PassedOn;
 use crate::telemetry::metrics::{RequestLabels, ScrapedFigures};
 use turn_base::body::{BodyLimit, read};
@@ -51,7 +52,8 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
         request.extensions_mut().insert(client);
     }
     let method = known_method(request.method());
-    let route = own_route(request.uri().path());
+    let uri = request.uri().clone();
+    let route = own_route(uri.path());
     let response = match head::refuse(&request, route, &standby.config.access.hosts) {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -59,7 +61,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     if response.extensions().get::<PassedOn>().is_some() {
         return response;
     }
-    let response = finish(response, &id);
+    let response = finish(&standby, uri.path(), response, &id);
     let took = standby.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     standby.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -76,24 +78,32 @@ fn own_route(path: &str) -> &'static str {
     ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
 }
 
-/// Lets an allowed page read an error.
-async fn readable(standby: &Standby, origin: Option<HeaderValue>, response: Response) -> Response {
+/// Lets the pages read an error that may read the leader's responses at this path.
+async fn readable(
+    standby: &Standby,
+    path: &str,
+    origin: Option<HeaderValue>,
+    response: Response,
+) -> Response {
     let Some(origin) = origin else { return response };
+    let p2pcf = standby.config.signaling.protocols.p2pcf.as_ref();
+    let is_for_all = p2pcf.is_some_and(|p2pcf| path.strip_suffix('/').unwrap_or(path) == p2pcf.path);
+    let origins = if is_for_all { &AllowedOrigins::Any } else { &standby.config.access.origins };
     let mut request = Request::default();
     request.headers_mut().insert(ORIGIN, origin);
     let mut answer = Some(response);
     let answered =
         service_fn(move |_: Request| ready(Ok::<_, Infallible>(answer.take().unwrap_or_default())));
-    let Ok(response) = origin::cors(&standby.config.access.origins).layer(answered).oneshot(request).await;
+    let Ok(response) = origin::cors(origins).layer(answered).oneshot(request).await;
     response
 }
 
 /// Passes a request on to the replica that leads.
 pub async fn forward(standby: StandbyState, request: Request) -> Response {
-    let origin = request.headers().get(ORIGIN).cloned();
+    let (uri, origin) = (request.uri().clone(), request.headers().get(ORIGIN).cloned());
     match pass_on(&standby, request).await {
         Ok(response) => response,
-        Err(error) => readable(&standby, origin, error.into_response()).await,
+        Err(error) => readable(&standby, uri.path(), origin, error.into_response()).await,
     }
 }
 

@@ -67,7 +67,11 @@ impl SfuProxy {
             return Err(Fault::SPENT.retry_in(FROZEN_RETRY));
         }
         let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
-            let more = sessions.demand(id, pulled)?;
+            let more = sessions.demand(id, pulled).or_else(|too_much| {
+                // What was closed by force counts until a look. Then the budget is the reason, which refuses the least pull too.
+                self.service.broker.pull(id.as_str(), 1).map_err(fault_of)?;
+                Err(too_much)
+            })?;
             self.service.broker.pull(id.as_str(), more).map_err(fault_of)
         };
         let mut promised = promise(sessions, id, &wanted.pulled);

@@ -80,6 +80,13 @@ impl Fault {
     pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
     pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
+    /// A user's token cannot be verified now.
+    pub const NO_KEYS: Self = Self::new(
+        503,
+        "overloaded",
+        "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
+    )
+    .retry_in(Duration::from_secs(10));
     /// The SFU cannot be reached, or its answer cannot be used.
     pub const UNREACHABLE: Self = Self::new(502, "sfu_unreachable", "The SFU cannot be reached.");
     /// The SFU has not answered in time.
@@ -97,12 +104,16 @@ impl Fault {
 
     /// The content type and the body. `is_new`: of an answer to a request for a new session.
     pub fn body(self, is_new: bool) -> (&'static str, String) {
-        let Self { code, description, .. } = self;
-        if is_new {
-            (TEXT, format!("{code}: {description}"))
-        } else {
-            (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
-        }
+        body_of(self.code, self.description, is_new)
+    }
+}
+
+/// The content type and the body of an error.
+pub(crate) fn body_of(code: &str, description: &str, is_text: bool) -> (&'static str, String) {
+    if is_text {
+        (TEXT, format!("{code}: {description}"))
+    } else {
+        (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
     }
 }
 

@@ -5,6 +5,12 @@ use strum::VariantArray;
 
 use super::session_id::SessionId;
 
+/// The path of a new session, after the prefix.
+pub(crate) const NEW_SESSION: &str = "/sessions/new";
+
+/// The path of ICE servers.
+pub(crate) const ICE_SERVERS: &str = "/generate-ice-servers";
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -76,10 +82,10 @@ pub(crate) enum NoRoute {
 /// The route of a request. `path`: what follows the prefix, with its slash.
 pub(crate) fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
     match path {
-        "/generate-ice-servers" if matches!(method, "GET" | "POST") => Ok(Route::IceServers),
-        "/generate-ice-servers" => Err(NoRoute::Method { allow: "GET, POST" }),
-        "/sessions/new" if method == "POST" => Ok(Route::NewSession),
-        "/sessions/new" => Err(NoRoute::Method { allow: "POST" }),
+        ICE_SERVERS if matches!(method, "GET" | "POST") => Ok(Route::IceServers),
+        ICE_SERVERS => Err(NoRoute::Method { allow: "GET, POST" }),
+        NEW_SESSION if method == "POST" => Ok(Route::NewSession),
+        NEW_SESSION => Err(NoRoute::Method { allow: "POST" }),
         _ => of_session(method, path).ok_or(NoRoute::NotFound)?,
     }
 }

@@ -144,6 +144,11 @@ impl SfuProxy {
         self.with(|sessions, _| (sessions.count(), sessions.charged()))
     }
 
+    /// Sessions that are charged now: each counts as an open connection.
+    pub fn pulling(&self) -> usize {
+        self.with(|sessions, _| sessions.pulling())
+    }
+
     /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
     pub fn end_room(&self, room: &str) -> usize {
         self.with(|sessions, now| sessions.end_room(room, now))

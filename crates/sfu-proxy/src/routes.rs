@@ -106,7 +106,7 @@ fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
     parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
 }
 
-/// What becomes of a token or a grant that has expired.
+/// What becomes of a user's token that has expired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expiry {
     /// It is refused.
@@ -115,7 +115,8 @@ enum Expiry {
     Ignored,
 }
 
-/// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
+/// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other bearer that
+/// is no valid grant counts as none.
 async fn caller(
     proxy: &SfuProxy,
     parts: &Parts,
@@ -134,9 +135,8 @@ async fn caller(
         Err(Unverified::Expired(_)) if expiry == Expiry::Ignored => return Ok((caller, None)),
         Err(why) => return Err(refused(&why.into())),
     }
-    let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
-    let Some((grant, user)) = broker.holder(token) else {
-        return if expiry == Expiry::Ignored { Ok((caller, None)) } else { Err(Fault::UNAUTHORIZED) };
+    let Some((grant, user)) = bearer(&parts.headers).and_then(|token| broker.holder(token)) else {
+        return Ok((caller, None));
     };
     (caller.grant, caller.user) = (Some(grant), user);
     if caller.user.as_ref().is_some_and(|user| broker.is_blocked(user)) {
@@ -153,7 +153,7 @@ fn signed_in_user(caller: &Caller) -> Option<&User> {
 fn refused(why: &ApiError) -> Fault {
     match why.status {
         StatusCode::FORBIDDEN => Fault::BLOCKED,
-        StatusCode::SERVICE_UNAVAILABLE => Fault::FULL,
+        StatusCode::SERVICE_UNAVAILABLE => Fault::NO_KEYS,
         _ => Fault::UNAUTHORIZED,
     }
 }
@@ -222,13 +222,13 @@ fn answer_of(fault: Fault, is_new: bool) -> SfuResponse {
     SfuResponse { status, headers, body: body.into() }
 }
 
-/// ICE servers, minted here. If no relay can be had, the answer is a list of STUN servers, because partytracks hangs without a list. It sends
-/// no token, so one that is not valid can be refused.
+/// ICE servers, minted here. If no relay can be had, or a token is refused, the answer is a list of STUN servers, because partytracks hangs
+/// without a list.
 async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let relays = match caller(proxy, &parts, Expiry::Counts).await {
         Ok(caller) => relay_servers(proxy, prefix, &parts, caller).await,
-        Err(fault) => return answer(Err(fault), false),
+        Err(_) => None,
     };
     let (servers, cookie) = relays.unwrap_or_else(|| (proxy.service.stun.clone(), None));
     let mut response = Json(json!({ "iceServers": servers })).into_response();

@@ -155,6 +155,11 @@ impl Sessions {
         self.rows.values().map(Session::charged).sum()
     }
 
+    /// Sessions that are charged now.
+    pub(crate) fn pulling(&self) -> usize {
+        self.rows.values().filter(|row| row.load().taken.charged_kbps > 0).count()
+    }
+
     /// Sessions in the table.
     pub(crate) fn count(&self) -> usize {
         self.rows.len()

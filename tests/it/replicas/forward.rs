@@ -63,7 +63,13 @@ async fn a_grant_is_valid_at_every_replica() {
 
 #[tokio::test]
 async fn the_response_of_the_leader_is_passed_on_as_it_is() {
-    let (_database, leader, standby) = pair(&[("ALLOWED_HOSTS", "turn.example,127.0.0.1")]).await;
+    let settings = [
+        ("ALLOWED_HOSTS", "turn.example,127.0.0.1"),
+        ("SIGNALING", "sfu,p2pcf"),
+        ("CALLS_APP_ID", "app"),
+        ("CALLS_APP_SECRET", "s3cret"),
+    ];
+    let (_database, leader, standby) = pair(&settings).await;
     let ask = async |replica: &TestReplica, host: &str, path: &str| {
         let request = replica.request(Method::GET, path).header("host", host);
         let request = request.header("origin", "http://localhost:5173").header("x-request-id", "one");
@@ -73,6 +79,7 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
         ("turn.example", "/openapi.json", 200),
         ("turn.example", "/nowhere?a=b%20c", 404),
         ("other.example", "/openapi.json", 421),
+        ("other.example", "/partytracks/sessions/new", 421),
         ("other.example", "/health", 200),
     ] {
         let [direct, through] =
@@ -89,6 +96,23 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
     assert_eq!((head.status.as_u16(), head.header("allow")), (405, Some("GET")));
     let long = standby.request(Method::POST, "/api/connections").body("x".repeat(1024 * 1024 + 1));
     assert_eq!(Answer::of(long).await.error(), (413, "PAYLOAD_TOO_LARGE".into()), "read here");
+    for replica in [&leader, &standby] {
+        let too_long = async |path: &str| {
+            let request = replica.request(Method::POST, path).body("x".repeat(1024 * 1024 + 1));
+            let answer = Answer::of(request.header("origin", "http://localhost:5173")).await;
+            assert_eq!(answer.status, 413, "{path}");
+            answer
+        };
+        let of_sfu = too_long("/partytracks/sessions/new?correlationId=r").await;
+        assert_eq!(of_sfu.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(of_sfu.header("access-control-allow-origin"), Some("http://localhost:5173"));
+        assert!(of_sfu.text.starts_with("payload_too_large: "), "{}", of_sfu.text);
+        let of_p2pcf = too_long("/p2pcf").await;
+        assert_eq!(of_p2pcf.header("access-control-allow-origin"), Some("*"));
+    }
+    let tracks = standby.request(Method::POST, "/partytracks/sessions/s/tracks/new");
+    let tracks = Answer::of(tracks.body("x".repeat(1024 * 1024 + 1))).await;
+    assert_eq!((tracks.status.as_u16(), &tracks.json()["errorCode"]), (413, &json!("payload_too_large")));
     let preflight = standby.request(Method::OPTIONS, "/api/turn-credentials");
     let preflight = preflight.header("origin", "http://localhost:5173");
     let preflight = Answer::of(preflight.header("access-control-request-method", "GET")).await;

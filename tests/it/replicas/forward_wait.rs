@@ -51,7 +51,8 @@ async fn dying_leader(database: &FakeDatabase) -> Arc<AtomicUsize> {
 async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() {
     let database = FakeDatabase::new();
     let requests = dying_leader(&database).await;
-    let standby = TestReplica::start(&database, &[]).await;
+    let sfu = [("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
+    let standby = TestReplica::start(&database, &sfu).await;
     let posted = standby.open("any token", "c");
     // The first look at the database may not have ended yet. Then the request waits for it.
     let posted = posted.await;
@@ -66,6 +67,17 @@ async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() 
         "a page can read it"
     );
     assert_eq!(minted.header("x-request-id"), minted.json()["requestId"].as_str());
+    for (method, path) in
+        [(Method::POST, "sessions/new?correlationId=r"), (Method::GET, "generate-ice-servers")]
+    {
+        let of_sfu = standby.send(method, &format!("/partytracks/{path}")).await;
+        assert!(of_sfu.text.starts_with("no_leader: Try again in a second"), "{path}: {}", of_sfu.text);
+        assert_eq!(
+            of_sfu.header("content-type"),
+            Some("text/plain; charset=utf-8"),
+            "partytracks tries again"
+        );
+    }
 }
 
 /// Behind a sidecar, for example, the connection ends with its leader.

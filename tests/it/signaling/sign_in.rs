@@ -339,9 +339,9 @@ async fn the_token_in_a_query_of_the_sfu_stays_here() {
     assert!(paths[0].ends_with("/sessions/new?CreatingSession&correlationId=r"), "{paths:?}");
     let mine = broker.operator("/api/grants?user=ann").await.json();
     assert_eq!(mine["grants"][0]["source"], "sfu", "{mine}");
-    for (token, status) in [(RANDOM, 200), (&expired(), 401)] {
+    for token in [RANDOM, &expired(), &forged()] {
         let path = format!("/partytracks/generate-ice-servers?token={token}");
         let eve = broker.send(Method::GET, &path).await;
-        assert_eq!((eve.status.as_u16(), eve.text.contains("username")), (status, false));
+        assert_eq!((eve.status.as_u16(), eve.text.contains("username")), (200, false));
     }
 }

@@ -42,12 +42,15 @@ pub(super) fn calls() -> Vec<Call> {
     new["parameters"].as_array_mut().unwrap().push(label);
     new["requestBody"] = body("application/json", &reference("SfuNewSessionRequest"));
     new["requestBody"]["required"] = false.into();
-    for status in ["400", "401", "403", "429", "502", "503", "504"] {
-        let text = json!({ "text/plain": { "schema": { "type": "string" } } });
-        new["responses"][status] = json!({ "description": "The code and what to do, as text: partytracks takes any JSON for a session.", "content": text });
-    }
-    let servers =
-        |id: &str| call(id, "ICE servers for a call. Without a relay, STUN servers.", "200", "SfuIceServers");
+    let new = with_text_errors(new);
+    let servers = |id: &str| {
+        with_text_errors(call(
+            id,
+            "ICE servers for a call. Without a relay, STUN servers.",
+            "200",
+            "SfuIceServers",
+        ))
+    };
     let ice_servers = "/partytracks/generate-ice-servers";
     let fixed = [
         ("sfu", "post", "/partytracks/sessions/new".to_owned(), new),
@@ -57,12 +60,22 @@ pub(super) fn calls() -> Vec<Call> {
     fixed.into_iter().chain(on_session).collect()
 }
 
+/// The call with errors that have a code and what to do as text: partytracks takes any JSON for what it has asked for.
+fn with_text_errors(mut call: Value) -> Value {
+    let errors = call["responses"].as_object_mut().unwrap().iter_mut();
+    for (_, error) in errors.filter(|(status, _)| status.starts_with(['4', '5'])) {
+        error["content"] = json!({ "text/plain": { "schema": { "type": "string" } } });
+    }
+    call
+}
+
 /// A call whose answer has this schema.
 fn call(id: &str, summary: &str, status: &str, schema: &str) -> Value {
     let refused = [
         (400, "The body has another form."),
         (401, "The session is locked by another browser's cookie, or a token is not valid."),
         (403, "A track of another room, a page of another origin, or a user who is blocked."),
+        (404, "No such data channel, or no such path."),
         (413, "The body is longer than 1 MiB."),
         (429, "A limit of the session, the client or the budget."),
         (502, "The SFU cannot be reached."),
@@ -70,8 +83,6 @@ fn call(id: &str, summary: &str, status: &str, schema: &str) -> Value {
         (504, "The SFU did not answer in time."),
     ];
     let mut responses = errors_as("SfuError", &refused);
-    let gone = json!({ "oneOf": [reference("SfuError"), reference("ErrorBody")] });
-    responses["404"] = answer("No such data channel, or no such path.", &gone);
     responses[status] = answer("As the SFU answers.", &reference(schema));
     let room = parameter("query", "correlationId", "The room.", "room-1");
     let room_header =

@@ -86,6 +86,13 @@ async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
     assert_eq!(call["connected"], true);
     let members: Vec<_> = call["members"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
     assert_eq!(members, [&json!(a.session), &json!(b.session)]);
+    let grants = broker.operator("/api/grants").await.json()["grants"].as_array().unwrap().clone();
+    let of_session = |session: &str| json!([turn_ledger::GrantId::of_session(session).to_string()]);
+    for (member, page) in call["members"].as_array().unwrap().iter().zip([&a, &b]) {
+        assert_eq!(member["grants"], of_session(&page.session));
+        assert!(grants.iter().any(|grant| grant["id"] == member["grants"][0]), "{member}");
+    }
+    assert_eq!(broker.status().await["activeConnections"], 1, "one session pulls");
 
     let ended = broker.post(OPERATOR, "/api/rooms/r/end", json!({})).await;
     let expected = json!({ "room": "r", "ended": [{ "protocol": "sfu", "members": 2 }], "revoked": 0 });

@@ -78,12 +78,16 @@ async fn a_spent_budget_closes_what_pulls_by_force_and_a_higher_limit_opens_it_a
 
 #[tokio::test]
 async fn a_close_that_fails_is_tried_again() {
-    let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
-    let (_a, b) = call(&broker).await;
+    let settings = [RATE, ("BANDWIDTH_LIMIT_GB", "1"), ("SFU_MBPS_PER_CLIENT", "100")];
+    let (sfu, broker) = start(&settings).await;
+    let (a, b) = call(&broker).await;
     sfu.next(SfuFault::Json(500));
     broker.advance(100);
     eventually("it was tried", async || sfu.requests("/tracks/close").len() == 1).await;
     assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1), "it is still charged");
+    let refused = b.pull(&a).await;
+    assert_eq!(error(&refused), (429, "budget_exhausted".into()), "and counts for its client");
+    assert!(refused.header("retry-after").is_some());
     broker.advance(5);
     eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
 }

@@ -27,14 +27,19 @@ async fn spender(broker: &TestBroker, kind: &str) -> Value {
 }
 
 #[tokio::test]
-async fn while_the_keys_cannot_be_fetched_a_page_is_told_to_try_again() {
+async fn while_the_keys_cannot_be_fetched_a_page_is_told_to_try_again_and_gets_stun_servers() {
     let issuer = FakeIssuer::start(&[]).await;
     issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
     let url = issuer.url();
-    let (_sfu, broker) = start(&[RATE, ("AUTH_JWKS_URL", &url)]).await;
+    let (_sfu, broker) = start(&[&COTURN[..], &[("AUTH_JWKS_URL", &url)]].concat()).await;
     let token = Signer::es256().sign(Some("a"), &json!({ "sub": "ann", "exp": 4_000_000_000_u64 }));
-    let request = broker.request(Method::POST, "/partytracks/generate-ice-servers").bearer_auth(&token);
-    assert_eq!(error(&Answer::of(request).await), (503, "overloaded".into()));
+    let ask = |path: &str| Answer::of(broker.request(Method::POST, path).bearer_auth(&token));
+    let refused = ask("/partytracks/sessions/new?correlationId=r").await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, Some("10")));
+    assert!(refused.text.contains("AUTH_JWKS_URL: its keys cannot be fetched"), "{}", refused.text);
+    let ice = ask("/partytracks/generate-ice-servers").await;
+    assert!(ice.status == 200 && ice.text.contains("stun:"), "{}", ice.text);
+    assert!(!ice.text.contains("username"), "{}", ice.text);
 }
 
 #[tokio::test]
