@@ -5,6 +5,12 @@ mod sfu;
 
 use serde_json::{Map, Value, json};
 
+use super::shared::{MALFORMED, MISDIRECTED};
+
+const FOREIGN: &str =
+    "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads or opens this URL.";
+const NO_USER: &str = "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. `INVALID_TOKEN`: the token is a JWT that is not valid.";
+
 /// The groups by the words of `SIGNALING`.
 const GROUPS: [(&str, &str); 7] = [
     ("ayame", "Ayame's signaling, for `@open-ayame/ayame-web-sdk`. Only with `SIGNALING=ayame`."),
@@ -29,11 +35,34 @@ pub(super) fn describe(document: &mut Value) {
     let routes = sockets().into_iter().chain(requests()).chain(reports()).chain(sfu::calls());
     for (group, method, path, mut operation) in routes {
         operation["tags"] = json!([group]);
+        for (status, text) in layer_errors(group, &path) {
+            let responses = operation["responses"].as_object_mut().unwrap();
+            responses.entry(status.to_string()).or_insert_with(|| error(text));
+        }
         let item = document["paths"].as_object_mut().unwrap().entry(&*path).or_insert_with(|| json!({}));
         assert!(item[method].is_null(), "{method} {path} twice");
         item[method] = operation;
     }
     document["components"]["schemas"].as_object_mut().unwrap().extend(sfu::schemas());
+}
+
+/// The errors of the layers around a route. Where a protocol has a form of its own for one, it is described there.
+fn layer_errors(group: &str, path: &str) -> Vec<(u16, &'static str)> {
+    let mut errors = vec![(400, MALFORMED), (421, MISDIRECTED)];
+    // People open a kept report from a chat.
+    if group != "p2pcf" && path != "/api/debugInfo" {
+        errors.push((403, FOREIGN));
+    }
+    if group == "p2pcf" || path == "/set-username" {
+        errors.extend([
+            (413, "`PAYLOAD_TOO_LARGE`: the body is too long."),
+            (503, "`OVERLOADED`: too many requests are in progress."),
+        ]);
+    }
+    if group == "p2pcf" {
+        errors.push((401, NO_USER));
+    }
+    errors
 }
 
 /// Group, method, path, description.
@@ -43,7 +72,7 @@ fn sockets() -> Vec<Call> {
     let socket = |group, path: &str, id, summary: &str, parameters: Vec<Value>| {
         let mut responses = broker_errors(&[
             (400, "`INVALID_REQUEST`: the room or a header is not valid."),
-            (401, "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set."),
+            (401, NO_USER),
             (
                 403,
                 "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`. `USER_BLOCKED`: the operator has blocked the user.",
@@ -229,6 +258,10 @@ fn broker_errors(errors: &[(u16, &str)]) -> Value {
 fn errors_as(schema: &str, errors: &[(u16, &str)]) -> Value {
     let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
     errors.iter().map(|(status, text)| (status.to_string(), answer(text, &schema))).collect()
+}
+
+fn error(text: &str) -> Value {
+    answer(text, &json!({ "$ref": "#/components/schemas/ErrorBody" }))
 }
 
 /// The object with one field more.
