@@ -59,9 +59,6 @@ fn layer_errors(group: &str, path: &str) -> Vec<(u16, &'static str)> {
             (503, "`OVERLOADED`: too many requests are in progress."),
         ]);
     }
-    if group == "p2pcf" {
-        errors.push((401, NO_USER));
-    }
     errors
 }
 
@@ -110,7 +107,9 @@ fn requests() -> Vec<Call> {
     let private = content("text/plain", "Always.", &json!({ "type": "string", "enum": ["Unauthorized"] }));
     let refused = text("text/plain", "A text that says what is wrong.");
     let entries = "The other pages of the room (`ps`), the packages for this one (`pk`), and the delete key of its entry (`dk`).";
-    let polled = json!({ "200": answer(entries, &any()), "400": refused, "403": refused, "404": refused, "429": refused });
+    let mut unknown = error(&format!("{NO_USER} Or, as text: the `Origin` is not in `CLIENT_URL`."));
+    unknown["content"]["text/plain"] = json!({ "schema": string() });
+    let polled = json!({ "200": answer(entries, &any()), "400": refused, "401": unknown, "403": refused, "404": refused, "429": refused });
     let poll = |method, id, summary| {
         let call = call("p2pcf", method, "/p2pcf", id, summary, polled.clone());
         taking(taking(call, "parameters", json!([token()])), "requestBody", body("application/json", &any()))
@@ -118,7 +117,8 @@ fn requests() -> Vec<Call> {
     let one = |status: &str, response: Value| with(json!({}), status, response);
     let is = one("200", json!({ "description": "It is." }));
     let publishes = "Publishes the page's entry, and returns those of the others in the room.";
-    let greets = one("200", text("text/html", "A greeting."));
+    let foreign = text("text/plain", "The `Origin` is not in `CLIENT_URL`.");
+    let greets = with(one("200", text("text/html", "A greeting.")), "401", foreign);
     let server = one("200", answer("What it is.", &any()));
     let key = json!([parameter("path", "key", "The client's key. Any is accepted.", "peerjs")]);
     let too_often = broker_errors(&[(429, "`RATE_LIMITED`: this client asks too often.")]);
