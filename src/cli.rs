@@ -40,7 +40,7 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the service (the default)
     Serve,
-    /// Check that the service on this machine responds; exit status 0 or 1
+    /// Check that the service on this machine responds; exit status 0, 1 or 78 (a setting is wrong)
     Healthcheck,
     /// Show a call between two windows, and its budget, on a page; needs no account
     #[command(after_help = demo::HELP)]
@@ -139,6 +139,8 @@ mod tests {
             ("limit 1000001", "from 0 to 1000000"),
             ("limit NaN", "from 0 to 1000000"),
             ("limit much", "from 0 to 1000000"),
+            ("limit 1e3", "from 0 to 1000000"),
+            ("limit +5", "from 0 to 1000000"),
             ("limit 1 2", "unexpected argument"),
             ("backup", "FILE"),
             ("freeze now", "unexpected argument"),

@@ -31,7 +31,7 @@ pub struct AccessConfig {
     /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`;
     /// `http://localhost:5173` when unset.
     pub origins: AllowedOrigins,
-    /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated; any when unset.
+    /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated, and the host of `PUBLIC_URL`; any when unset.
     pub hosts: AllowedHosts,
     /// The rate limit of one client address.
     pub rate: RateLimitConfig,
@@ -68,7 +68,10 @@ impl AccessConfig {
     /// `public_url`: where this broker is reached.
     pub(super) fn read(settings: &mut Settings<'_>, public_url: Option<&PublicUrl>) -> Self {
         let host = form("host names or addresses such as turn.example, without a scheme", host::parse_entry);
-        let hosts = settings.list("ALLOWED_HOSTS", None, host);
+        let mut hosts = settings.list("ALLOWED_HOSTS", None, host);
+        if let Some(hosts) = &mut hosts {
+            hosts.extend(public_url.and_then(PublicUrl::host));
+        }
         let access = Self {
             origins: read_origins(settings, public_url),
             hosts: hosts.map_or(AllowedHosts::Any, AllowedHosts::List),

@@ -156,10 +156,11 @@ pub(super) fn rate(text: &str) -> Formed<BitRate> {
     })(text)
 }
 
-/// GB, to the nearest byte.
+/// GB, to the nearest byte. An amount that rounds to zero is not what was written.
 fn gb(text: &str) -> Formed<ByteCount> {
     form("GB from 0 to 1000000, decimals allowed", |text| {
-        parse_decimal(text, AMOUNT_MAX).and_then(ByteCount::from_gb)
+        let gb = parse_decimal(text, AMOUNT_MAX)?;
+        ByteCount::from_gb(gb).filter(|bytes| *bytes > ByteCount::ZERO || gb <= 0.0)
     })(text)
 }
 

@@ -135,7 +135,7 @@ pub(super) fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) 
 }
 
 /// Digits with at most one point: no sign, no exponent, no `inf`, no `nan`; not above `max`.
-pub(super) fn parse_decimal(text: &str, max: f64) -> Option<f64> {
+pub fn parse_decimal(text: &str, max: f64) -> Option<f64> {
     let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     text.parse().ok().filter(|value: &f64| is_decimal && *value <= max)
 }

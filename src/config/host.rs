@@ -2,6 +2,9 @@
 //! attacker's page can make its own host name resolve to this service (DNS rebinding), so that the browser regards the service
 //! as the page's own origin. The browser still sends that host name, so the list detects it.
 
+use reqwest::RequestBuilder;
+use reqwest::header::HOST;
+
 use super::origin::canonical;
 
 /// The port of an `http` URL that names none.
@@ -30,6 +33,14 @@ impl AllowedHosts {
     pub(crate) fn at_port(names: &[&str], port: u16) -> Self {
         let host = |(name, _)| AllowedHost { name, port: Some(port) };
         Self::List(names.iter().filter_map(|name| split(name)).map(host).collect())
+    }
+
+    /// The request with the name of a host that is served, because the address at which this machine reaches the service may not be.
+    pub fn named_in(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::List(hosts) if !hosts.is_empty() => request.header(HOST, &hosts[0].name),
+            _ => request,
+        }
     }
 
     /// Whether a request with this `Host` header may be served.

@@ -34,6 +34,7 @@ pub use budget::{AMOUNT_MAX, AtLimit, BudgetConfig, LimitAction, PriceConfig, Us
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
+pub use form::parse_decimal;
 pub use host::{AllowedHost, AllowedHosts};
 pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, IceConfig, RelayConfig};

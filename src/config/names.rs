@@ -21,38 +21,16 @@ impl Setting {
     }
 }
 
-/// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 27] = [
-    "TURN_",
-    "ICE_",
-    "STUN_",
-    "BUDGET_",
-    "GRANT_",
-    "USER_LIMIT",
-    "CLAIMS_",
-    "RESERVED_",
-    "ANALYTICS_",
-    "OPERATOR_",
-    "REPORTER_",
-    "CLOUDFLARE_",
-    "RATE_LIMIT_",
-    "RELAY_",
-    "COTURN_",
-    "HTTP_ICE_",
-    "AUTH_",
-    "ALERT_",
-    "BANDWIDTH_",
-    "SERVER_KEY",
-    "SIGNALING_",
-    "SFU_",
-    "CALLS_",
-    "P2PCF_",
-    "PEERJS_",
-    "ROOM_",
-    "REPORTS_",
+/// First words of our names that other programs use too.
+const GENERAL_WORDS: [&str; 22] = [
+    "AT", "CA", "CLIENT", "COPY", "DATABASE", "FREE", "HTTP", "HTTPS", "KEEP", "LIMIT", "LOG", "NO", "PRICE",
+    "PUBLIC", "RATE", "READ", "RUST", "SERVER", "STATE", "TYPE", "USER", "WS",
 ];
 
-/// From this similarity on, a name without one of our prefixes counts as misspelled too.
+/// What a name that begins alike gains in similarity: an invented name has the right beginning more often than the right end.
+const BEGINS_ALIKE: f64 = 0.2;
+
+/// From this similarity on, a name that begins like none of ours counts as misspelled too.
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// A name that differs from ours by more characters than this is not one of ours with a typing error. Other programs have
@@ -63,8 +41,11 @@ const ERRORS_MAX: usize = 2;
 /// `coturn`.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
-/// Other programs read it for `http:` URLs. It looks like `HTTPS_PROXY`.
-const OF_OTHERS: &str = "HTTP_PROXY";
+/// The end of variables that Kubernetes sets for each Service, such as one named `billing`. No such name stops the start: no setting ends so.
+const PORT_OF_KUBERNETES: &str = "_PORT";
+
+/// Other programs read these. They look like `HTTPS_PROXY` and `RUST_LOG`.
+const OF_OTHERS: [&str; 2] = ["HTTP_PROXY", "RUST_LOG_STYLE"];
 
 /// Settings of earlier versions, with what to do instead. One that is set is a problem: what it asked for does not happen.
 pub(super) const GONE: [(&str, &str); 7] = [
@@ -119,11 +100,12 @@ impl Names {
         self.variables().any(|known| known == variable)
     }
 
-    /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
+    /// A name that begins like one of ours, or one that is very similar to a known name, ignoring case.
     pub(super) fn misspelled(&self, name: &str) -> Option<Misspelled> {
         let upper = name.to_ascii_uppercase();
         let is_gone = GONE.iter().any(|(gone, _)| *gone == name);
-        let is_of_others = upper == OF_OTHERS || OF_KUBERNETES.iter().any(|part| name.contains(part));
+        let is_of_others =
+            OF_OTHERS.contains(&&*upper) || OF_KUBERNETES.iter().any(|part| name.contains(part));
         if self.contains(name) || is_gone || is_of_others {
             return None;
         }
@@ -135,16 +117,23 @@ impl Names {
             return Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal });
         }
         // Compares pairs of letters. An edit distance would count a missing word as many errors.
-        let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
-        let nearest = self.variables().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+        let similarity = |known: &str| strsim::sorensen_dice(&upper, known);
+        let rank = |known: &str| {
+            let begins_alike = begins_like(&upper, known);
+            similarity(known) + if begins_alike { BEGINS_ALIKE } else { 0.0 }
+        };
+        let nearest = self.variables().max_by(|a, b| rank(a).total_cmp(&rank(b)))?;
         let is_similar = similarity(&nearest) >= SIMILARITY_MIN;
-        let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+        let mut alike = self.iter().filter(|known| begins_like(&upper, known.name)).peekable();
+        let is_ours = alike.peek().is_some();
         if !is_ours && !is_similar {
             return None;
         }
+        let begins_like_money =
+            is_ours && alike.all(|known| known.is_money) && !upper.ends_with(PORT_OF_KUBERNETES);
         let is_meant =
             nearest.starts_with(&upper) || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX;
-        let is_fatal = is_similar && is_meant && self.must_not_be_ignored(&nearest);
+        let is_fatal = begins_like_money || is_similar && is_meant && self.must_not_be_ignored(&nearest);
         Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }
 
@@ -152,6 +141,15 @@ impl Names {
         let name = variable.strip_suffix("_FILE").unwrap_or(variable);
         self.get(name).is_some_and(|known| known.is_secret || known.is_money)
     }
+}
+
+/// Whether `upper` begins with the words with which the name of a setting begins: the first one, or two if other programs use that too. A
+/// name of one word is no beginning.
+fn begins_like(upper: &str, setting: &str) -> bool {
+    let Some((word, _)) = setting.split_once('_') else { return false };
+    let last = usize::from(GENERAL_WORDS.contains(&word));
+    let beginning = setting.match_indices('_').nth(last).map_or(setting, |(end, _)| setting.split_at(end).0);
+    upper.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
 #[cfg(test)]
@@ -179,7 +177,16 @@ mod tests {
             AUTH_JWKS: AUTH_JWKS_URL
             COTURN_CLI_HOST: COTURN_CLI
             HTTP_ICE_TTL: HTTP_ICE_TTL_SECONDS
-            SFU_LOCKED: SFU_LOCK"
+            SFU_LOCKED: SFU_LOCK
+            ESTIMATED_MBPS ESTIMATED_MBPS_PER_GRANT: ESTIMATED_MBPS_PER_CONNECTION
+            LIABILITY_MBPS_PER_CONNECTION: LIABILITY_MBPS_PER_GRANT
+            HEARTBEAT_INTERVAL_SECONDS: HEARTBEAT_SECONDS
+            LEASE_TTL: LEASE_SECONDS
+            ADVERTISE_ADDRESS: ADVERTISE_URL
+            TRUSTED_HOPS: TRUSTED_PROXIES
+            BUDGET_LIMIT_GB: BUDGET_MODE
+            SIGNALING_TTL: SIGNALING_TTL_SECONDS
+            TURN_FOO: TURN_ENABLED"
             .lines()
             .skip(1)
         {
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn known_and_foreign_names_get_no_hint() {
-        let foreign = "PATH HTTP_PROXY http_proxy ALL_PROXY HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
+        let foreign = "PATH HTTP_PROXY http_proxy ALL_PROXY HOSTNAME CLIENT_ID RATE XTURN_TTL RUST_LOG_STYLE CLIENT_SECRET SERVER_NAME DATABASE_POOL_SIZE USER_AGENT TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
             COTURN_SERVICE_HOST COTURN_PORT_3478_UDP_ADDR";
         let known = all_names();
         for name in known.variables().chain(foreign.split(' ').map(String::from)) {
@@ -208,7 +215,9 @@ mod tests {
         for name in "BANDWITH_LIMIT_GB BANDWIDTH_LIMIT bandwidth_limit_gb BANDWIDTH_LIMIT_BG BILING_DAY BUDGET_MOD LIMIT_ACTIONS
             TURN_ENABLE ICE_SOURCE OPERATR_TOKEN OPERATOR_TOKEN_FIL REPORTER_TOKENS CLOUDFLARE_TURN_API_TOKN CLOUDFLARE_TURN_KEYID
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
-            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ FREE_GBS PRICE_PER_GIB BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE"
+            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ FREE_GBS PRICE_PER_GIB BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE
+            ESTIMATED_MBPS LIABILITY_MBPS_PER_CONNECTION billing_day_of_month BILLING_START BUDGET BUDGET_LIMIT_GB GRANT_LIMIT_TB USER_LIMIT_MB
+            CLAIMS_MBPS RESERVED_GB BILLED_BYTES PRICE_PER_TB STATE_DIR_PATH"
             .split_whitespace()
         {
             assert!(is_fatal(name), "{name}");
@@ -217,7 +226,8 @@ mod tests {
         for name in "CLOUDFLARE_API_KEY CLOUDFLARE_DNS_API_TOKEN CLOUDFLARE_ZONE_API_TOKEN_FILE CLOUDFLARE_TUNNEL_API_TOKEN
             CLOUDFLARE_WEB_ANALYTICS_TOKEN CLOUDFLARE_ACCOUNT_NAME CLOUDFLARE_R2_ACCOUNT_ID TURN_PASSWORD COTURN_PASSWORD
             COTURN_STATIC_AUTH_SECRET XDG_STATE_DIR STATE_DIRECTORY WEBHOOK_SECRET SLACK_ALERT_WEBHOOK_URL ICE_SERVERS_FILE
-            API_TOKEN TURN_X TURN_TTL_SECOND RATE_LIMIT_REQUEST CLIENT_URLS port"
+            API_TOKEN TURN_X TURN_TTL_SECOND RATE_LIMIT_REQUEST CLIENT_URLS port
+            BILLING_PORT HEARTBEAT_INTERVAL_SECONDS OPERATOR_NAME SERVER_KEYRING"
             .split_whitespace()
         {
             assert!(!is_fatal(name), "{name}");

@@ -5,6 +5,7 @@ use std::fmt;
 use url::Url;
 
 use super::form::{form, parse_base};
+use super::host::{self, AllowedHost};
 use super::origin::canonical;
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
@@ -21,6 +22,11 @@ impl PublicUrl {
     pub fn parse(text: &str) -> Option<Self> {
         let is_short = |url: &Url| url.as_str().len() <= PUBLIC_URL_MAX;
         is_visible_ascii(text).then(|| parse_base(text)).flatten().filter(is_short).map(Self)
+    }
+
+    /// Its host, which requests name.
+    pub(super) fn host(&self) -> Option<AllowedHost> {
+        host::parse_entry(self.0.host_str()?)
     }
 
     /// Its origin. React Native on Android sends it with each WebSocket.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::form::{form, number, one_of, parsed, seconds};
 use super::settings::Settings;
@@ -89,13 +89,23 @@ pub fn reachable(listener: SocketAddr) -> SocketAddr {
 impl LogConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let by_default = if settings.environment.is_terminal { "text" } else { "json" };
-        let directives = form("log directives such as info or turn_broker=debug,warn", |text| {
-            text.parse::<Targets>().ok().map(|_| text.to_owned())
+        let expected = "log directives such as info or turn_broker=debug,warn: each is off, error, warn, info, debug or trace, or target=level with _ for each - in the target";
+        let directives = form(expected, |text| {
+            let is_good = text.split(',').all(is_directive) && text.parse::<Targets>().is_ok();
+            is_good.then(|| text.to_owned())
         });
         Self {
             format: settings.get("LOG_FORMAT", by_default, one_of(LOG_FORMATS)),
             filter: settings.get("RUST_LOG", "info", directives),
         }
+    }
+}
+
+/// A bare word that is no level, and a target that no module can have, would turn the log off.
+fn is_directive(text: &str) -> bool {
+    match text.split_once('=') {
+        Some((target, _)) => !target.contains(['-', ' ']),
+        None => text.parse::<LevelFilter>().is_ok(),
     }
 }
 

@@ -1,9 +1,16 @@
 //! The check of the relays: at each `turn:` URL over UDP of a source, an allocation with its credential and a datagram through it to
-//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are.
+//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are. Where a source has nothing else, a connection shows
+//! whether something listens.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Examination;
 use super::connect::address;
-use super::report::{Check, Verdict, fail, ok, skipped};
+use super::report::{Check, Verdict, fail, ok, warn};
 use crate::ice::server::{IceServer, IceServerList};
 use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
@@ -12,26 +19,52 @@ use turn_relay::client::{RelayError, relay_to_itself};
 /// The most URLs that are tried. Real responses have one over UDP.
 const URLS_MAX: usize = 4;
 
+/// The time limit for one connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
 /// Checks the relays of one source.
 pub(super) async fn check(source: IceSource, servers: &IceServerList, doctor: &mut Examination<'_, '_>) {
     let mut relays = servers.udp_relays().take(URLS_MAX).peekable();
     if relays.peek().is_none() {
-        doctor.found(
-            Check::Turn,
-            source.name(),
-            skipped("no turn: URL over UDP; /relay-check tries the others"),
-        );
+        for url in servers.urls().filter(|url| url.relays() && !url.is_dtls()).take(URLS_MAX) {
+            doctor.check(Check::Turn, url.as_str(), connects(url)).await;
+        }
     }
     for (server, url) in relays {
         doctor.check(Check::Turn, url.as_str(), relays_at(url, server, source)).await;
     }
 }
 
+async fn connects(url: &IceUrl) -> Verdict {
+    let address = match resolved(url).await {
+        Ok(address) => address,
+        Err(unknown) => return unknown,
+    };
+    let port = url.port();
+    let remedy = format!(
+        "check that the server listens on TCP port {port}, and allow it in the firewalls here and there"
+    );
+    match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => warn(
+            "it accepts connections, but nothing was relayed: the source has no turn: URL over UDP",
+            "open /relay-check in a browser, which relays over TCP and TLS",
+        ),
+        Ok(Err(error)) => fail(format!("no TCP connection: {error}"), remedy),
+        Err(_) => fail("no TCP connection in time", remedy),
+    }
+}
+
+async fn resolved(url: &IceUrl) -> Result<SocketAddr, Verdict> {
+    let remedy =
+        || format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host());
+    let address = address(url.host(), url.port()).await;
+    address.ok_or_else(|| fail("the name has no address, or the resolver does not answer", remedy()))
+}
+
 async fn relays_at(url: &IceUrl, server: &IceServer, source: IceSource) -> Verdict {
-    let Some(address) = address(url.host(), url.port()).await else {
-        let remedy =
-            format!("correct the name, or fix this machine's resolver: `getent hosts {}`", url.host());
-        return fail("the name has no address, or the resolver does not answer", remedy);
+    let address = match resolved(url).await {
+        Ok(address) => address,
+        Err(unknown) => return unknown,
     };
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     match relay_to_itself(address, &text(&server.username), &text(&server.credential), 1).await {

@@ -53,10 +53,14 @@ async fn ask(request: RequestBuilder) -> Result<Value, String> {
     serde_json::from_slice(&body).map_err(|_| NOT_A_BROKER.to_owned())
 }
 
+fn to_service(config: &Config, client: &Client, route: &str) -> RequestBuilder {
+    let url = format!("http://{}/api/{route}", config.server.reachable());
+    config.access.hosts.named_in(client.get(url))
+}
+
 /// Asks the service at the configured address. `None` if there is nothing to report, or if no service answers: it may not run yet.
 pub(super) async fn service(config: &Config, client: &Client) -> Option<Verdict> {
-    let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    of_status(&ask(client.get(url)).await.ok()?)
+    of_status(&ask(to_service(config, client, "bandwidth-status")).await.ok()?)
 }
 
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
@@ -75,8 +79,8 @@ pub(super) async fn server_keys(config: &Config, client: &Client) -> Vec<Verdict
     let Some(token) = config.access.operator_token.as_ref().filter(|_| !keys.is_empty()) else {
         return keys.iter().map(|key| of_key(key.name.as_str(), None)).collect();
     };
-    let url = format!("http://{}/api/overview", config.server.reachable());
-    let overview = ask(client.get(url).bearer_auth(token.expose_secret())).await.unwrap_or_default();
+    let request = to_service(config, client, "overview").bearer_auth(token.expose_secret());
+    let overview = ask(request).await.unwrap_or_default();
     let listed = overview["serverKeys"].as_array();
     let of = |key: &ServerKeyConfig| {
         let name = key.name.as_str();

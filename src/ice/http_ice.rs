@@ -12,7 +12,7 @@ use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{CallError, ProviderClient};
 use turn_base::web_url::WebhookUrl;
 
-/// The longest life that a provider may state. No promise covers a longer one.
+/// The longest life that a provider may state. The books assume that no credential lives longer, also one that they have lost.
 const LIFE_MAX: Duration = Duration::from_secs(172_800);
 
 /// The request for a list. Its `Debug` form shows only method and host.
@@ -75,6 +75,9 @@ pub fn remedy(error: &CallError) -> &'static str {
             "try again; if it is still slow, check the route and the provider's status page"
         }
         CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
+        CallError::Unusable(why) if *why == wrong_life() => {
+            "set the provider's credentials to live 48 h at most: the budget covers no longer life"
+        }
         CallError::TooLong(_) | CallError::Unusable(_) => {
             "check that HTTP_ICE_URL answers with ICE servers as JSON: docs/OPERATE.md lists the forms"
         }
@@ -87,6 +90,10 @@ pub fn remedy(error: &CallError) -> &'static str {
             _ => "check HTTP_ICE_URL, HTTP_ICE_METHOD and HTTP_ICE_AUTHORIZATION",
         },
     }
+}
+
+fn wrong_life() -> String {
+    format!("its `ttl` is not a number of seconds from 1 to {}", LIFE_MAX.as_secs())
 }
 
 /// The forms of a response: the list itself, or an object that has it. Twilio names it `ice_servers`, Xirsys puts it into `v`.
@@ -162,8 +169,7 @@ fn parse(body: &[u8]) -> Result<Listed, CallError> {
     };
     let entries = entries.ok_or_else(call::no_list)?;
     let servers = call::with_relay(entries.into_iter().filter_map(Entry::raw).collect())?;
-    let wrong =
-        || call::unusable(format!("its `ttl` is not a number of seconds from 1 to {}", LIFE_MAX.as_secs()));
+    let wrong = || call::unusable(wrong_life());
     let life = life.map(|life| life.seconds().ok_or_else(wrong)).transpose()?;
     Ok(Listed { servers, life })
 }
@@ -229,7 +235,9 @@ mod tests {
             assert_eq!(life(ttl), Ok(seconds), "{ttl}");
         }
         for ttl in ["0", "-1", "172801", "\"soon\"", "\"\"", "1e300", "\"NaN\""] {
-            assert_eq!(life(ttl).unwrap_err().outcome(), "bad_body", "{ttl}");
+            let error = life(ttl).unwrap_err();
+            assert_eq!(error.outcome(), "bad_body", "{ttl}");
+            assert!(remedy(&error).contains("48 h at most"), "{ttl}");
         }
     }
 

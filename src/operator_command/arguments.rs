@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::text;
-use crate::config::AMOUNT_MAX;
+use crate::config::{AMOUNT_MAX, parse_decimal};
 use turn_ledger::is_dots;
 
 /// How many spenders or grants are listed.
@@ -147,8 +147,8 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     if text == "default" {
         return Ok(NewLimit::Configured);
     }
-    let gb = text.parse().ok().filter(|gb| (0.0..=AMOUNT_MAX).contains(gb));
-    gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, or default")
+    let gb = parse_decimal(text, AMOUNT_MAX);
+    gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, decimals allowed, or default")
 }
 
 /// A name that stands in the path of a call.

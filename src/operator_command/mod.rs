@@ -117,6 +117,9 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
     let mut request = http_client(&config.network)?.request(call.method, target);
+    if *url == local(config) {
+        request = config.access.hosts.named_in(request);
+    }
     if call.needs_token {
         let token = config.access.operator_token.as_ref().ok_or(OperatorError::NoToken)?;
         request = request.bearer_auth(token.expose_secret());

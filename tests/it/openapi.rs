@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::support::{StateDir, TestBroker};
+use crate::support::{Answer, StateDir, TestBroker};
 use serde_json::{Value, json};
 
 async fn document(settings: &[(&str, &str)]) -> Value {
@@ -22,7 +22,15 @@ async fn a_mint_is_described_with_the_longest_life_and_the_keys_of_this_process(
     let settings =
         [("TURN_TTL_SECONDS", "7200"), ("DOORS", "turn,matrix,ice"), ("CLOUDFLARE_TURN_KEYS", keys)];
     let described = document(&settings).await;
-    for path in ["/api/turn-credentials", "/turn", "/_matrix/client/v3/voip/turnServer", "/ice"] {
+    for path in [
+        "/api/turn-credentials",
+        "/turn",
+        "/_matrix/client/v3/voip/turnServer",
+        "/_matrix/client/r0/voip/turnServer",
+        "/_matrix/client/unstable/voip/turnServer",
+        "/_matrix/client/api/v1/voip/turnServer",
+        "/ice",
+    ] {
         let ttl = parameter(&described, path, "ttl");
         assert_eq!((&ttl["minimum"], &ttl["maximum"]), (&json!(60), &json!(7_200)), "{path}");
         assert_eq!(parameter(&described, path, "region")["enum"], json!(["eu", "us", ""]), "{path}");
@@ -52,7 +60,7 @@ async fn a_path_that_is_not_served_is_left_out_with_the_schemas_that_only_it_use
 const SIGNALING: [(&str, &str); 7] = [
     ("SIGNALING", "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs"),
     ("P2PCF_PATH", "/polls"),
-    ("SFU_PREFIXES", "/sfu"),
+    ("SFU_PREFIXES", "/sfu,/api/calls"),
     ("CALLS_APP_ID", "app"),
     ("CALLS_APP_SECRET", "secret"),
     ("FEEDBACK_URL", "https://chat.example/hook"),
@@ -65,6 +73,7 @@ async fn every_route_of_signaling_is_described_where_it_is_served() {
     let broker = TestBroker::start(&[&SIGNALING[..], &[("REPORTS_DIR", reports.path())]].concat()).await;
     let (with, without) = (broker.get("/openapi.json").await.json(), document(&[]).await);
     let mut described = BTreeSet::new();
+    let mut names = HashSet::new();
     for (path, item) in with["paths"].as_object().unwrap() {
         if without["paths"][path].is_object() {
             continue;
@@ -72,10 +81,18 @@ async fn every_route_of_signaling_is_described_where_it_is_served() {
         described.insert(path.as_str());
         let example = path.replace("{room}", "r").replace("{key}", "peerjs").replace("{sessionId}", "s1");
         for (method, operation) in item.as_object().unwrap() {
+            assert!(names.insert(operation["operationId"].clone()), "{method} {path}: the name is taken");
+            for status in ["400", "421"] {
+                assert!(operation["responses"][status].is_object(), "{method} {path}: {status}");
+            }
             let answer = broker.send(method.to_uppercase().parse().unwrap(), &example).await;
             let is_served = !answer.text.contains("\"NOT_FOUND\"") && answer.status != 405;
-            let is_described = operation["responses"][answer.status.as_str()].is_object();
-            assert!(is_served && is_described, "{method} {path}: {} {}", answer.status, answer.text);
+            let foreign = broker.request(method.to_uppercase().parse().unwrap(), &example);
+            let foreign = Answer::of(foreign.header("origin", "https://evil.example")).await;
+            for answer in [&answer, &foreign] {
+                let is_described = operation["responses"][answer.status.as_str()].is_object();
+                assert!(is_served && is_described, "{method} {path}: {} {}", answer.status, answer.text);
+            }
         }
     }
     let expected =
@@ -86,7 +103,9 @@ async fn every_route_of_signaling_is_described_where_it_is_served() {
         /sfu/sessions/{sessionId}/datachannels/new /sfu/sessions/{sessionId}/datachannels/update
         /sfu/sessions/{sessionId}/renegotiate /sfu/sessions/{sessionId}/tracks/close
         /sfu/sessions/{sessionId}/tracks/new /sfu/sessions/{sessionId}/tracks/update /signaling /yjs";
-    assert_eq!(described, expected.split_whitespace().collect());
+    let calls = expected.replace("/sfu/", "/api/calls/");
+    let expected = expected.split_whitespace();
+    assert_eq!(described, expected.chain(calls.split_whitespace()).collect());
 }
 
 /// Tools that show it are pages of other origins.
@@ -141,14 +160,14 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
         let is_guarded = !matches!(group, "health" | "browser");
         let mints = group == "credentials" || name.starts_with("generateIce");
         let takes_token = matches!(group, "operator" | "connections" | "credentials" | "cloudflare");
-        let has_origin_rule = matches!(group, "credentials" | "cloudflare");
+        let has_origin_rule = group == "credentials";
         for (status, code, expected) in [
             ("503", "OVERLOADED", is_guarded),
             ("500", "INTERNAL", is_guarded),
             ("421", "MISDIRECTED_REQUEST", group != "health"),
             // Without a Host.
             ("400", "INVALID_REQUEST", true),
-            ("413", "PAYLOAD_TOO_LARGE", said["requestBody"].is_object()),
+            ("413", "PAYLOAD_TOO_LARGE", is_guarded),
             ("401", "UNAUTHORIZED", takes_token),
             ("403", "ORIGIN_NOT_ALLOWED", has_origin_rule),
             ("429", "BUDGET_EXHAUSTED", mints),

@@ -151,7 +151,7 @@ impl ApiError {
     /// The ledger cannot be written, or its time is in doubt.
     pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
-            "Check the log, the disk that holds STATE_DIR or the database, and the hints of the status: the ledger cannot be written, or the clock is in doubt.",
+            "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written. If the status has the hint CLOCK_WRONG, correct the clock.",
         )
         .retry_in(SECOND)
     }

@@ -33,7 +33,7 @@ fn part(paths: &BTreeSet<String>, core: &BrokerCore) -> Value {
     if let Some(described) = document["paths"].as_object_mut() {
         *described = std::mem::take(described)
             .into_iter()
-            .filter_map(|(path, item)| Some((served_as(path, &item, paths, core)?, item)))
+            .flat_map(|(path, item)| served_as(path, item, paths, core).unwrap_or_default())
             .collect();
         described.values_mut().for_each(|item| describe_accepted(item, core));
     }
@@ -50,14 +50,34 @@ fn part(paths: &BTreeSet<String>, core: &BrokerCore) -> Value {
     document
 }
 
-/// The path of an item in this process. `None` if it is not served.
-fn served_as(path: String, item: &Value, paths: &BTreeSet<String>, core: &BrokerCore) -> Option<String> {
+/// An item at each of its paths in this process. `None` if it is not served.
+fn served_as(
+    path: String,
+    item: Value,
+    paths: &BTreeSet<String>,
+    core: &BrokerCore,
+) -> Option<Vec<(String, Value)>> {
     if paths.contains(&path) {
-        return Some(path);
+        return Some(vec![(path, item)]);
     }
     let group = item.as_object()?.values().next()?["tags"][0].as_str()?;
     let (described, served) = core.config.signaling.paths_of(group)?;
-    Some(path.replacen(described, served, 1))
+    let at = |(number, prefix): (usize, &str)| {
+        (path.replacen(described, prefix, 1), with_own_names(item.clone(), number))
+    };
+    Some((1..).zip(served).map(at).collect())
+}
+
+/// The item with names that no other one has: those at a further path end in its number.
+fn with_own_names(mut item: Value, number: usize) -> Value {
+    for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+        if number > 1
+            && let Some(name) = operation["operationId"].as_str()
+        {
+            operation["operationId"] = format!("{name}{number}").into();
+        }
+    }
+    item
 }
 
 fn describe_accepted(item: &mut Value, core: &BrokerCore) {

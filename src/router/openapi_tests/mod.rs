@@ -16,6 +16,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use super::Table;
 use crate::app;
 use crate::config::{Config, Environment};
+use crate::http::wire_formats::OLDER_MATRIX_PATHS;
 use crate::telemetry::log::LostLines;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi/openapi.json");
@@ -88,9 +89,21 @@ fn generate() -> Value {
         }
     }
     let mut json = serde_json::to_value(document).unwrap();
+    describe_older_matrix_paths(&mut json);
     forget_wrong_words(&mut json);
     signaling::describe(&mut json);
     json
+}
+
+/// They answer as the path of the handler, and each operation needs a name of its own.
+fn describe_older_matrix_paths(json: &mut Value) {
+    for path in OLDER_MATRIX_PATHS {
+        let mut item = json["paths"]["/_matrix/client/v3/voip/turnServer"].clone();
+        let version = path.split('/').skip(3).take_while(|part| *part != "voip");
+        let name = version.fold("get_matrix_turn_server".to_owned(), |name, part| name + "_" + part);
+        item["get"]["operationId"] = shared::camel_case(&name).into();
+        json["paths"][path] = item;
+    }
 }
 
 /// Removes the formats of integers: ours are unsigned, and utoipa describes a `u64` as `int64`, which ends at 2^63. And defaults that are null:

@@ -26,14 +26,13 @@ const MINT_ERRORS: [&str; 11] = [
 ];
 
 /// The errors of the routes that mint as at Cloudflare.
-const SERVER_MINT_ERRORS: [&str; 8] = [
+const SERVER_MINT_ERRORS: [&str; 7] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 1 to 172800, or `customIdentifier` is not 1 to 128 characters without control characters.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
-    "`ORIGIN_NOT_ALLOWED`: the key is wrong, and the request comes from a page of an origin that is not in `CLIENT_URL`.",
     "`RATE_LIMITED`: more than `SERVER_KEY_REQUESTS` requests of this key, or more than 20 wrong tokens from this client address in a minute.",
 ];
 
@@ -62,19 +61,17 @@ const NOT_WRITTEN: &str =
     "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
 
 /// The errors of the layers around every API route, one paragraph for each code.
-const GUARD_ERRORS: [&str; 2] = [
+const GUARD_ERRORS: [&str; 3] = [
     "`INTERNAL`: a fault of the service. The log contains it under the `requestId`.",
     "`OVERLOADED`: too many requests are in progress.",
-];
-
-/// The errors of every operation with a body.
-const BODY_ERRORS: [&str; 2] = [
-    "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.",
     "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.",
 ];
 
-const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
-const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
+/// An error of every operation that reads a body.
+const WRONG_BODY: &str = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.";
+
+pub(super) const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
+pub(super) const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
 
 const WAIT: &str =
     "Seconds. How long to wait before the next request, rounded up, at least 1. Absent if unknown.";
@@ -133,7 +130,7 @@ fn describe_operation(group: &str, operation: &mut Operation) {
                 body.description =
                     Some("JSON. The `Content-Type` is ignored. An empty body is `{}`.".to_owned());
             }
-            fails(operation, &BODY_ERRORS);
+            fails(operation, &[WRONG_BODY]);
         }
         fails(operation, &GUARD_ERRORS);
     }
@@ -150,7 +147,7 @@ fn describe_operation(group: &str, operation: &mut Operation) {
     add_headers(operation, &["429", "503"], &[("Retry-After", WAIT)], 1);
 }
 
-fn camel_case(snake_case: &str) -> String {
+pub(super) fn camel_case(snake_case: &str) -> String {
     let mut words = snake_case.split('_').map(str::to_owned);
     let first = words.next().unwrap_or_default();
     words.fold(first, |name, mut word| {

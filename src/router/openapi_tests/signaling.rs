@@ -5,6 +5,12 @@ mod sfu;
 
 use serde_json::{Map, Value, json};
 
+use super::shared::{MALFORMED, MISDIRECTED};
+
+const FOREIGN: &str =
+    "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads or opens this URL.";
+const NO_USER: &str = "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. `INVALID_TOKEN`: the token is a JWT that is not valid.";
+
 /// The groups by the words of `SIGNALING`.
 const GROUPS: [(&str, &str); 7] = [
     ("ayame", "Ayame's signaling, for `@open-ayame/ayame-web-sdk`. Only with `SIGNALING=ayame`."),
@@ -29,11 +35,31 @@ pub(super) fn describe(document: &mut Value) {
     let routes = sockets().into_iter().chain(requests()).chain(reports()).chain(sfu::calls());
     for (group, method, path, mut operation) in routes {
         operation["tags"] = json!([group]);
+        for (status, text) in layer_errors(group, &path) {
+            let responses = operation["responses"].as_object_mut().unwrap();
+            responses.entry(status.to_string()).or_insert_with(|| error(text));
+        }
         let item = document["paths"].as_object_mut().unwrap().entry(&*path).or_insert_with(|| json!({}));
         assert!(item[method].is_null(), "{method} {path} twice");
         item[method] = operation;
     }
     document["components"]["schemas"].as_object_mut().unwrap().extend(sfu::schemas());
+}
+
+/// The errors of the layers around a route. Where a protocol has a form of its own for one, it is described there.
+fn layer_errors(group: &str, path: &str) -> Vec<(u16, &'static str)> {
+    let mut errors = vec![(400, MALFORMED), (421, MISDIRECTED)];
+    // People open a kept report from a chat.
+    if group != "p2pcf" && path != "/api/debugInfo" {
+        errors.push((403, FOREIGN));
+    }
+    if group == "p2pcf" || path == "/set-username" {
+        errors.extend([
+            (413, "`PAYLOAD_TOO_LARGE`: the body is too long."),
+            (503, "`OVERLOADED`: too many requests are in progress."),
+        ]);
+    }
+    errors
 }
 
 /// Group, method, path, description.
@@ -43,7 +69,7 @@ fn sockets() -> Vec<Call> {
     let socket = |group, path: &str, id, summary: &str, parameters: Vec<Value>| {
         let mut responses = broker_errors(&[
             (400, "`INVALID_REQUEST`: the room or a header is not valid."),
-            (401, "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set."),
+            (401, NO_USER),
             (
                 403,
                 "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`. `USER_BLOCKED`: the operator has blocked the user.",
@@ -81,7 +107,9 @@ fn requests() -> Vec<Call> {
     let private = content("text/plain", "Always.", &json!({ "type": "string", "enum": ["Unauthorized"] }));
     let refused = text("text/plain", "A text that says what is wrong.");
     let entries = "The other pages of the room (`ps`), the packages for this one (`pk`), and the delete key of its entry (`dk`).";
-    let polled = json!({ "200": answer(entries, &any()), "400": refused, "403": refused, "404": refused, "429": refused });
+    let mut unknown = error(&format!("{NO_USER} Or, as text: the `Origin` is not in `CLIENT_URL`."));
+    unknown["content"]["text/plain"] = json!({ "schema": string() });
+    let polled = json!({ "200": answer(entries, &any()), "400": refused, "401": unknown, "403": refused, "404": refused, "429": refused });
     let poll = |method, id, summary| {
         let call = call("p2pcf", method, "/p2pcf", id, summary, polled.clone());
         taking(taking(call, "parameters", json!([token()])), "requestBody", body("application/json", &any()))
@@ -89,7 +117,8 @@ fn requests() -> Vec<Call> {
     let one = |status: &str, response: Value| with(json!({}), status, response);
     let is = one("200", json!({ "description": "It is." }));
     let publishes = "Publishes the page's entry, and returns those of the others in the room.";
-    let greets = one("200", text("text/html", "A greeting."));
+    let foreign = text("text/plain", "The `Origin` is not in `CLIENT_URL`.");
+    let greets = with(one("200", text("text/html", "A greeting.")), "401", foreign);
     let server = one("200", answer("What it is.", &any()));
     let key = json!([parameter("path", "key", "The client's key. Any is accepted.", "peerjs")]);
     let too_often = broker_errors(&[(429, "`RATE_LIMITED`: this client asks too often.")]);
@@ -229,6 +258,10 @@ fn broker_errors(errors: &[(u16, &str)]) -> Value {
 fn errors_as(schema: &str, errors: &[(u16, &str)]) -> Value {
     let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
     errors.iter().map(|(status, text)| (status.to_string(), answer(text, &schema))).collect()
+}
+
+fn error(text: &str) -> Value {
+    answer(text, &json!({ "$ref": "#/components/schemas/ErrorBody" }))
 }
 
 /// The object with one field more.

@@ -1,6 +1,6 @@
 //! Findings of `turn-broker doctor` about relays that do not relay, and about the relay in the process.
 
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::World;
 use crate::support::TurnServer;
@@ -12,10 +12,13 @@ async fn a_relay_that_does_not_relay_is_a_failure_with_a_remedy() {
     let silent = format!("turn:{}", silent.local_addr().unwrap());
     // Nothing arrives at the address that it tells its clients.
     let lost = TurnServer::start("127.0.0.9", world.cloudflare.history()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tcp = format!("turn:{}?transport=tcp", listener.local_addr().unwrap());
     for (url, exit, state, seen_has, remedy_has) in [
         (silent, 1, "fail", "no answer in time: the allocation request", "/relay-check"),
         (lost.url(), 1, "fail", "no datagram comes through", "external-ip"),
-        (lost.url().replace("udp", "tcp"), 0, "skipped", "", ""),
+        (tcp, 0, "warn", "nothing was relayed", "/relay-check"),
+        ("turns:127.0.0.1:1".to_owned(), 1, "fail", "no TCP connection", "TCP port 1"),
     ] {
         world.cloudflare.relays_at(&[url]);
         let examined = world.examine(&[]).await;
