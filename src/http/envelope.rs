@@ -1,5 +1,5 @@
 //! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
-//! Every response has an id, and every error response has a body, at a path of the SFU's proxy in its form. Inside it: the bound on requests in progress.
+//! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -31,6 +31,7 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::request::trace::TraceParent;
 use turn_base::response::Verbatim;
+use turn_sfu_proxy::ErrorForm;
 
 /// The part of a route of the SFU proxy after its prefix, which is a setting.
 const SFU_REST: &str = "/{*sfu}";
@@ -131,6 +132,19 @@ pub fn catch_panic(
     })
 }
 
+/// The error in the form of the SFU's proxy, or as everywhere else.
+fn in_form(form: Option<ErrorForm>, error: &mut ErrorBody) -> Response {
+    if let Some(form) = form {
+        let code = error.code.to_ascii_lowercase();
+        let description = error.message.clone().unwrap_or(error.error.into());
+        if form == ErrorForm::Text {
+            return format!("{code}: {description}").into_response();
+        }
+        (error.error_code, error.error_description) = (Some(code), Some(description));
+    }
+    Json(error).into_response()
+}
+
 /// Adds the id and, to an error, the body.
 pub(super) fn finish(process: &Process, path: &str, mut response: Response, request_id: &str) -> Response {
     if let Some(mut error) = error_of(&mut response) {
@@ -139,10 +153,7 @@ pub(super) fn finish(process: &Process, path: &str, mut response: Response, requ
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
         let sfu = process.config.signaling.sfu.as_ref();
-        let with_body = match sfu.and_then(|sfu| sfu.error_body(path, &error)) {
-            Some((content_type, text)) => ([(CONTENT_TYPE, content_type)], text).into_response(),
-            None => Json(&error).into_response(),
-        };
+        let with_body = in_form(sfu.and_then(|sfu| sfu.error_form(path)), &mut error);
         let (body_parts, body) = with_body.into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);

@@ -104,16 +104,12 @@ impl Fault {
 
     /// The content type and the body. `is_new`: of an answer to a request for a new session.
     pub fn body(self, is_new: bool) -> (&'static str, String) {
-        body_of(self.code, self.description, is_new)
-    }
-}
-
-/// The content type and the body of an error.
-pub(crate) fn body_of(code: &str, description: &str, is_text: bool) -> (&'static str, String) {
-    if is_text {
-        (TEXT, format!("{code}: {description}"))
-    } else {
-        (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
+        let Self { code, description, .. } = self;
+        if is_new {
+            (TEXT, format!("{code}: {description}"))
+        } else {
+            (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
+        }
     }
 }
 

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use turn_base::error::ErrorBody;
 use turn_ledger::BitRate;
 use url::Url;
 
-use crate::fault::body_of;
 use crate::path::{ICE_SERVERS, NEW_SESSION};
 
 /// The proxy of Cloudflare's SFU.
@@ -30,15 +28,20 @@ pub struct SfuConfig {
     pub client_rate: BitRate,
 }
 
+/// How an error of the broker is written at a path of the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// partytracks goes on after JSON without a session or ICE servers, and tries again after text.
+    Text,
+    /// With the fields of the SFU.
+    Json,
+}
+
 impl SfuConfig {
-    /// The content type and the body of an error of the broker, as partytracks reads them. It goes on after JSON without a session or ICE servers,
-    /// and tries again after text. `None` at a path that is not proxied.
-    pub fn error_body(&self, path: &str, error: &ErrorBody) -> Option<(&'static str, String)> {
-        let mut prefixes = self.prefixes.iter();
-        let rest =
-            prefixes.find_map(|prefix| path.strip_prefix(&**prefix).filter(|rest| rest.starts_with('/')))?;
-        let (code, description) =
-            (error.code.to_ascii_lowercase(), error.message.as_deref().unwrap_or(error.error));
-        Some(body_of(&code, description, matches!(rest, NEW_SESSION | ICE_SERVERS)))
+    /// `None` at a path that is not proxied.
+    pub fn error_form(&self, path: &str) -> Option<ErrorForm> {
+        let below = |prefix: &String| path.strip_prefix(&**prefix).filter(|rest| rest.starts_with('/'));
+        let rest = self.prefixes.iter().find_map(below)?;
+        Some(if matches!(rest, NEW_SESSION | ICE_SERVERS) { ErrorForm::Text } else { ErrorForm::Json })
     }
 }

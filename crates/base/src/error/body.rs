@@ -109,6 +109,14 @@ pub struct ErrorBody {
     #[serde(rename = "retry_after_ms", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 30_000)]
     pub retry_after_ms: Option<u64>,
+    /// Only at the proxy of the SFU: the code as the SFU writes codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "no_leader")]
+    pub error_code: Option<String>,
+    /// Only at the proxy of the SFU: what happened, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "Try again in a second.")]
+    pub error_description: Option<Cow<'static, str>>,
     /// Only for programs that were written for Cloudflare's API: the same as its list has it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
