@@ -59,7 +59,9 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerCommandError {
     /// There is no ledger on disk.
-    #[error("STATE_DIR is not set: there is no ledger on disk.")]
+    #[error(
+        "STATE_DIR is not set: there is no ledger on disk. If it is in the database of DATABASE_URL, set STATE_DIR to the directory of a backup."
+    )]
     NoDirectory,
     /// There is no other place.
     #[error(

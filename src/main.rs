@@ -17,7 +17,7 @@ use turn_broker::cli::{self, Command};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, Progress};
-use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
+use turn_broker::ledger_command::{self, LedgerCommandError};
 use turn_broker::listen::replica::Replica;
 use turn_broker::listen::{self, Ended, Shutdown};
 use turn_broker::operator_command::{self, OperatorError, Options};
@@ -92,7 +92,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     }
     let environment = Environment::of_process(shared.env_file.as_deref());
     let config = match command {
-        Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
+        Command::Ledger(_) => Config::for_ledger(&environment),
         _ => Config::from_env(&environment),
     };
     let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;

@@ -8,7 +8,7 @@ use crate::alert::rules::{AlertInput, SourceStates};
 use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::PresentRate;
-use turn_ledger::{SpenderKind, SpenderSums};
+use turn_ledger::{SpenderKind, SpenderSums, User};
 
 /// The rows of each kind, most bytes first.
 #[derive(Debug, Default)]
@@ -39,7 +39,8 @@ impl Account {
                     let since = books.ledger().used_since();
                     let cost = AlertCost::of(price, currency, &snapshot.figures, since);
                     let found = found.take().unwrap_or_default();
-                    Spending::new(&found.of_period, &found.recent, snapshot.figures.used, cost)
+                    let is_blocked = |user: &User| books.is_blocked(user);
+                    Spending::new(&found.of_period, &found.recent, snapshot.figures.used, is_blocked, cost)
                 };
                 over_limit.clear();
                 Some(alerts.change(|rules| {

@@ -71,7 +71,7 @@ faults! {
         "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
     NoProbe: Info, "NO_PROBE";
         "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
-        "Set RELAY_PROBE=on, and allow UDP from the broker to turn.cloudflare.com.";
+        "Allow UDP from the broker to turn.cloudflare.com, and leave RELAY_PROBE at its default, on.";
     CountsLate: Warning, "COUNTS_LATE", alerts "counts.late" "counts.settled";
         "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.",
         "Set ANALYTICS_LAG_SECONDS to the lag that the hint COUNTS_LATE states, and restart.";
@@ -104,10 +104,10 @@ faults! {
         "Run turn-broker doctor, correct the machine's clock if it is wrong, and wait.";
     LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
         "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
-        "Wait, or replace the TURN key to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
+        "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
     LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete";
         "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
-        "Wait, or replace the TURN key or secret to end the unknown credentials sooner.";
+        "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
     BoundAboveLimit: Warning, "BOUND_ABOVE_LIMIT";
         "Usage can pass the limit.",
         "Wait until some credentials have ended, or raise the limit.";

@@ -138,11 +138,13 @@ fn above_limit(snapshot: &Snapshot) -> Option<FoundFault> {
     } else if is_strict {
         format!("Live credentials could take it {} GB past the limit.", bound.gb_up())
     } else {
-        let rate = snapshot.measured.highest_hour.unwrap_or_default();
         let likely = likely.gb_up();
-        format!(
-            "Live credentials take it {likely} GB past the limit if each relays {rate}, the highest hourly average of this period. A shorter TURN_TTL_SECONDS lowers it."
-        )
+        match snapshot.measured.highest_hour.filter(|rate| rate.get() > 0) {
+            Some(rate) => format!(
+                "Live credentials take it {likely} GB past the limit if each relays {rate}, the average of one in the busiest hour of this period. A shorter TURN_TTL_SECONDS lowers it."
+            ),
+            None => format!("It is {likely} GB past the limit, and live credentials may relay more."),
+        }
     };
     let is_above = if is_strict { bound } else { likely } > ByteCount::ZERO;
     is_above.then(|| Fault::BoundAboveLimit.found(detail))

@@ -12,7 +12,7 @@ use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
 
 /// The most characters of a spender's name in a message.
-const NAME_CHARS_MAX: usize = 52;
+const NAME_CHARS_MAX: usize = 48;
 /// The same of the spender of the last minutes: the line of the largest spenders has more of it.
 const NOW_NAME_CHARS_MAX: usize = 16;
 /// What a name may have beside letters and digits.
@@ -85,7 +85,8 @@ impl SpentGrant {
         let who: Vec<_> = self.who.iter().map(named).collect();
         let who = if who.is_empty() { "a client without a name".to_owned() } else { who.join(", ") };
         let relayed = size(self.counted);
-        format!("A credential relayed {relayed}, more than GRANT_LIMIT_GB, and was revoked: {who}.")
+        let grant = self.grant;
+        format!("The credential {grant} relayed {relayed}, more than GRANT_LIMIT_GB, and was revoked: {who}.")
     }
 }
 
@@ -114,7 +115,8 @@ fn mostly(SpenderNow { by, spender, all }: &SpenderNow) -> String {
 }
 
 fn quoted(spender: &TopSpender, by: SpenderKind, chars_max: usize) -> String {
-    let name = spender.key.as_ref().map(|key| format!("\"{}\"", shown(key, chars_max)));
+    let mark = if spender.is_blocked { " (blocked)" } else { "" };
+    let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key, chars_max)));
     name.unwrap_or_else(|| format!("without a known {}", by.name()))
 }
 
@@ -204,8 +206,8 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut() {
-        assert_eq!(shown(&"ü".repeat(52), NAME_CHARS_MAX), "ü".repeat(52));
-        assert_eq!(shown(&"ü".repeat(53), NAME_CHARS_MAX), format!("{}…", "ü".repeat(52)));
+        assert_eq!(shown(&"ü".repeat(48), NAME_CHARS_MAX), "ü".repeat(48));
+        assert_eq!(shown(&"ü".repeat(49), NAME_CHARS_MAX), format!("{}…", "ü".repeat(48)));
     }
 
     #[test]
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn shares_are_of_what_the_spenders_have_if_that_is_ahead_of_the_total() {
-        let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb) };
+        let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false };
         let spending = Spending { top: vec![spender(8), spender(7)], ..Spending::default() };
         assert_eq!([5, 20].map(|used| of_all(&spending, ByteCount::new(used)).get()), [15, 20]);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
-use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums, Timestamp};
+use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp, User};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -51,6 +51,9 @@ pub struct TopSpender {
     pub key: Option<String>,
     /// Its bytes in this period, or in the last minutes.
     pub bytes: ByteCount,
+    /// Whether it is a user who is blocked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_blocked: bool,
 }
 
 /// What a period costs.
@@ -80,11 +83,12 @@ impl Spending {
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         used: ByteCount,
+        is_blocked: impl Fn(&User) -> bool,
         cost: AlertCost,
     ) -> Self {
-        let found = explaining(of_period, used);
+        let found = explaining(of_period, used, &is_blocked);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        Self { by, top, now: SpenderNow::of(recent), cost: Some(cost) }
+        Self { by, top, now: SpenderNow::of(recent, &is_blocked), cost: Some(cost) }
     }
 }
 
@@ -95,10 +99,13 @@ impl SpenderNow {
     pub const SPAN: Duration = Duration::from_secs(300);
 
     /// The first row of the kind that explains most of the last minutes.
-    fn of(recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>) -> Option<Self> {
+    fn of(
+        recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
+        is_blocked: impl Fn(&User) -> bool,
+    ) -> Option<Self> {
         let rows = recent.values().max_by_key(|rows| rows.len())?;
         let all = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
-        let (by, top) = explaining(recent, all)?;
+        let (by, top) = explaining(recent, all, is_blocked)?;
         Some(Self { by, spender: top.into_iter().next()?, all })
     }
 }
@@ -107,12 +114,14 @@ impl SpenderNow {
 fn explaining(
     rows: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
     used: ByteCount,
+    is_blocked: impl Fn(&User) -> bool,
 ) -> Option<(SpenderKind, Vec<TopSpender>)> {
     let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
     let largest = |kind| {
         let top = rows.get(&kind).into_iter().flatten().take(TOP_SPENDERS).map(|row| TopSpender {
             key: row.key.as_ref().map(ToString::to_string),
             bytes: row.sums.bytes(),
+            is_blocked: matches!(&row.key, Some(SpenderKey::User(name)) if is_blocked(name)),
         });
         (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
     };
@@ -142,7 +151,7 @@ impl AlertCost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{SpenderKey, Sums};
+    use turn_ledger::Sums;
 
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];
@@ -159,7 +168,7 @@ mod tests {
     /// What these rows say of a period, while nothing flows.
     fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
         let of_period = BY.map(|kind| (kind, rows(kind))).into();
-        Spending::new(&of_period, &BTreeMap::new(), used, cost())
+        Spending::new(&of_period, &BTreeMap::new(), used, |_| false, cost())
     }
 
     fn named(spending: &Spending) -> Vec<(String, u64)> {
@@ -231,8 +240,10 @@ mod tests {
                 vec![row(SpenderKind::User, Some("bob"), bytes[0]), row(SpenderKind::User, None, bytes[1])];
             BTreeMap::from([(SpenderKind::User, users)])
         };
-        let now = |bytes| Spending::new(&BTreeMap::new(), &rows(bytes), USED, cost()).now;
-        let spender = TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30) };
+        let now = |bytes| {
+            Spending::new(&BTreeMap::new(), &rows(bytes), USED, |user| user.as_str() == "bob", cost()).now
+        };
+        let spender = TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true };
         assert_eq!(
             now([30, 10]),
             Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40) })

@@ -89,13 +89,13 @@ fn parse_address(text: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_command_that_copies_a_ledger_needs_both_places() {
+    fn the_commands_about_a_ledger_may_have_both_places() {
         let environment = crate::config::Environment::from_pairs([
             ("DATABASE_URL", "postgres://db/x"),
             ("STATE_DIR", "/a"),
         ]);
         assert!(crate::config::Config::from_env(&environment).is_err());
-        let config = crate::config::Config::for_copy(&environment).unwrap();
+        let config = crate::config::Config::for_ledger(&environment).unwrap();
         assert!(config.database.is_some() && config.budget.state_dir.is_some());
     }
 }

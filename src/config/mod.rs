@@ -105,8 +105,9 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// The same for the command that copies a ledger between `STATE_DIR` and `DATABASE_URL`. A service has one of them.
-    pub fn for_copy(env: &Environment) -> Result<Self, ConfigErrors> {
+    /// The same for the commands about a ledger, which read or copy that of `STATE_DIR` also where `DATABASE_URL` is set. A service has one of
+    /// them.
+    pub fn for_ledger(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })

@@ -101,7 +101,11 @@ pub(super) async fn test_alert(
 fn example(config: &Config, now: Timestamp) -> Alert {
     let Config { budget, prices, .. } = config;
     let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
-    let spender = |(key, percent): (&str, u32)| TopSpender { key: Some(key.into()), bytes: share(percent) };
+    let spender = |(key, percent): (&str, u32)| TopSpender {
+        key: Some(key.into()),
+        bytes: share(percent),
+        is_blocked: false,
+    };
     let (used, at_end) = (share(80), share(125));
     let cost = AlertCost {
         currency: prices.currency.clone(),

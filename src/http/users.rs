@@ -108,7 +108,7 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
         Some(all),
         (cut > 0).then(|| format!("The calls of {cut} end within seconds.")),
         calls_until.map(|until| {
-            format!("The source of {others} cannot end calls: those in progress may go on until {until}.")
+            format!("The calls of {others} may go on until {until}, because their source cannot end them.")
         }),
         (left > 0).then(|| format!("The source of {left} could not be reached in time: revoke again.")),
     ];
@@ -148,17 +148,22 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     end_sessions_of(&app, &user);
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
-    let issued = issued_message(&app, &user).await;
-    let message = blocked_message(user.as_str(), &issued, app.auth.as_ref());
+    let usable = app.account.usable_grants_of(&user).await;
+    let blocked = blocked_message(user.as_str(), &issued_message(user.as_str(), usable), app.auth.as_ref());
+    let message = match usable {
+        None => format!("Nobody of this name is known: {blocked}"),
+        Some(_) => blocked,
+    };
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
-/// What a block means for the credentials that the user has.
-async fn issued_message(app: &App, user: &User) -> String {
-    let usable = app.account.usable_grants_of(user).await;
-    let user = user.as_str();
+/// What a block means for the credentials that the user has. `usable`: how many work; `None` if none was ever issued.
+fn issued_message(user: &str, usable: Option<u64>) -> String {
     match usable {
-        None => "No credential of this user is known in this period.".to_owned(),
+        None => {
+            "No credential of this user is known in this period: compare the name with turn-broker spenders."
+                .to_owned()
+        }
         Some(0) => format!("Sockets of {user} are closed; there is no live credential that is not revoked."),
         Some(_) => format!(
             "Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."

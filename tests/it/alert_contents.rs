@@ -1,6 +1,7 @@
 //! What the alert of a running broker contains: who spends, what it costs, and a link that leads to a part of the dashboard. The unit tests
 //! of the rules, texts and bodies have the rest.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::alert::AlertKind;
 
@@ -29,6 +30,7 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
     for (user, _) in users {
         post("", json!({"connectionId": user, "user": user, "label": "room-1"})).await;
     }
+    assert_eq!(broker.order(Method::POST, "/api/users/bob/block").await.status, 200);
     // At 100 Mbps a connection relays 610 MB in 49 s.
     broker.advance(60);
     for (user, mb) in users {
@@ -44,9 +46,9 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
     ]);
     assert_eq!(body["spenders"], expected);
     assert_eq!(body["spenderNow"], json!({"by": "user", "key": "ann", "percentage": 63.54}));
-    assert!(
-        body["text"].as_str().unwrap().contains("Now mostly: user \"ann\" (64 % of the last 5 minutes).")
-    );
+    let text = body["text"].as_str().unwrap();
+    assert!(text.contains("Now mostly: user \"ann\" (64 % of the last 5 minutes)."), "{text}");
+    assert!(text.contains("\"bob\" (blocked) "), "{text}");
     assert_eq!(body["cost"], json!({"currency": "EUR", "soFar": "0.48", "forecast": null}));
     assert_eq!(body["link"], "https://turn.example.com/relay/dashboard#spenders");
     let metrics = broker.operator("/metrics").await.text;

@@ -18,8 +18,11 @@ fn settings(state: &StateDir) -> Vec<(&str, &str)> {
     [&COTURN[..], &own, &[("OPERATOR_TOKEN", OPERATOR), ("REPORTER_TOKEN", REPORTER)]].concat()
 }
 
+/// Also where the service keeps its ledger in a database, a file can be read: a backup.
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+
 fn ledger(state: &StateDir, what: &str) -> Output {
-    run(&["ledger", what], &settings(state))
+    run(&["ledger", what], &[&settings(state)[..], &[DATABASE]].concat())
 }
 
 fn text(output: &[u8]) -> String {
@@ -194,7 +197,8 @@ fn a_missing_ledger_is_an_error_and_is_not_created() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is not there"), "{}", text(&output.stderr));
     assert!(!state.file().exists());
-    let output = run(&["ledger", "show"], &[]);
+    let output = run(&["ledger", "show"], &[DATABASE]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("STATE_DIR is not set"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    assert!(error.contains("STATE_DIR is not set") && error.contains("DATABASE_URL"), "{error}");
 }

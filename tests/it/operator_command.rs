@@ -92,11 +92,11 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert_eq!(mint().await.error(), (403, "USER_BLOCKED".into()));
     assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
-    let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. The source of 2 cannot end calls: those in progress may go on until 20";
+    let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. The calls of 2 may go on until 20";
     assert!(revoked.starts_with(goes_on), "{revoked}");
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);
-    let expected = "nosuch is blocked and gets no credentials. No credential of this user is known in this period. Callers without a token are not stopped: set AUTH_REQUIRED=true";
+    let expected = "Nobody of this name is known: nosuch is blocked and gets no credentials. No credential of this user is known in this period: compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
     assert!(nobody.starts_with(expected), "{nobody}");
     assert_eq!(mint().await.status, 200);
 }

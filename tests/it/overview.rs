@@ -161,7 +161,7 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     assert_eq!((&alert["severity"], &alert["at"]), (&json!("warning"), &json!("2025-01-15T12:00:00.000Z")));
     assert_eq!((&alert["usedGB"], &alert["limitGB"]), (&json!("810.00"), &json!(1000)));
     assert!(alert["what"].as_str().unwrap().starts_with("80 % of the bandwidth limit is used"));
-    assert!(alert["advice"].as_str().unwrap().starts_with("Find who uses more"));
+    assert!(alert["advice"].as_str().unwrap().starts_with("Find who spends now"));
     assert_eq!(alert["waiting"], false, "without a webhook, the alert is only logged");
 }
 

@@ -34,9 +34,9 @@ impl Lacking {
         Self { began: Some(began), ..Self::default() }
     }
 
-    /// Such grants may relay until then.
+    /// Such grants may relay until then. Lost grants are what the operator must know first: a new ledger that is restored has lost some.
     pub(crate) fn extend(&mut self, until: Timestamp, cause: LackCause, now: Timestamp) {
-        if self.until <= now {
+        if self.until <= now || cause == LackCause::Restored {
             self.cause = cause;
         }
         self.until = self.until.max(until);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{AlertInput, SourceStates};
 use crate::alert::size::size_of;
 use crate::alert::{
-    Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, Spending, SpentGrant, TopSpender,
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, SpenderNow, Spending, SpentGrant,
+    TopSpender,
 };
 use turn_ledger::{IceSource, SpenderKind, Timestamp};
 
@@ -103,20 +104,20 @@ fn calls_at_limit(input: &AlertInput) -> String {
 
 /// A limit that is reached sooner at the present rate is near.
 const NEAR: Duration = Duration::from_secs(86_400);
-/// A spender with more than this part of the usage is the first to act on at the limit, in percent.
+/// A spender with more than this part of the last minutes, or of the usage, is the first to act on at the limit, in percent.
 const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 impl Alert {
     /// What the operator should do first.
-    pub fn first_step(&self) -> &'static str {
-        match (self.has_large_spender(), self.spending.by) {
-            (true, Some(SpenderKind::User)) => {
-                "Block and revoke the largest spender under \"Who spends\" on the dashboard, or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
-            }
-            (true, _) => {
-                "Revoke the credentials of the largest spender under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
-            }
-            (false, _) => self.urgency().first_step(),
+    pub fn first_step(&self) -> String {
+        match self.large_spender() {
+            Some((SpenderKind::User, who)) => format!(
+                "Block and revoke {who}, under \"Who spends\" on the dashboard, or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
+            ),
+            Some((_, who)) => format!(
+                "Revoke the largest credentials of {who}, under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
+            ),
+            None => self.urgency().first_step().to_owned(),
         }
     }
 
@@ -139,9 +140,11 @@ impl Alert {
 
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub fn section(&self) -> &'static str {
-        let section = if self.has_large_spender() { "spenders" } else { self.urgency().section() };
+        let large = self.large_spender().map(|(by, _)| by);
+        let section = if large.is_some() { "spenders" } else { self.urgency().section() };
+        let Spending { by, now, .. } = &self.spending;
         // The list begins with users. The alert may name others.
-        match self.spending.by {
+        match large.or(now.as_ref().map(|now| now.by)).or(*by) {
             Some(SpenderKind::Label) if section == "spenders" => "by-label",
             Some(SpenderKind::Origin) if section == "spenders" => "by-origin",
             Some(SpenderKind::Address) if section == "spenders" => "by-address",
@@ -149,11 +152,23 @@ impl Alert {
         }
     }
 
-    /// Whether the limit is reached and one spender has used much of it.
-    fn has_large_spender(&self) -> bool {
+    /// Whom to act on when the limit is reached: a large spender of the last minutes, or else of the period, unless it is blocked already.
+    fn large_spender(&self) -> Option<(SpenderKind, &'static str)> {
+        if self.kind != AlertKind::Used(100) {
+            return None;
+        }
         let is_large =
-            |spender: &TopSpender| spender.key.is_some() && self.share_of(spender) > LARGE_SPENDER_PERCENT;
-        self.kind == AlertKind::Used(100) && self.spending.top.first().is_some_and(is_large)
+            |spender: &TopSpender, percent| spender.key.is_some() && percent > LARGE_SPENDER_PERCENT;
+        if let Some(SpenderNow { by, spender, all }) = &self.spending.now
+            && is_large(spender, spender.bytes.percent_of(*all))
+        {
+            return Some((*by, "who spends most now"));
+        }
+        let largest = self.spending.top.first()?;
+        if largest.is_blocked || !is_large(largest, self.share_of(largest)) {
+            return None;
+        }
+        Some((self.spending.by?, "the largest spender"))
     }
 }
 
@@ -163,14 +178,14 @@ impl AlertKind {
         match self {
             Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
             Self::Used(80..100) => {
-                "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders, to block or revoke them; or raise the limit: turn-broker limit GB."
+                "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 5m, to block or revoke them; or raise the limit: turn-broker limit GB."
             }
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
             }
             Self::Began(fault) => fault.facts().first_step,
             Self::GrantLimit => {
-                "Find out whether this credential was leaked, under \"Who spends\" on the dashboard, and block its user; if such calls are normal, raise GRANT_LIMIT_GB."
+                "Find out whether this credential was leaked, under \"Who spends\" on the dashboard, and block its user; if such calls are normal, raise GRANT_LIMIT_GB and restart."
             }
             Self::Ended(_) | Self::Test => "Nothing to do.",
         }

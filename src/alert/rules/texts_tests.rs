@@ -33,11 +33,15 @@ fn with_used(gb: u64, input: AlertInput) -> AlertInput {
 
 fn spending(names: [&str; 3]) -> Spending {
     let top = names.into_iter().zip([412, 101, 30]);
-    let top = top.map(|(key, gb)| TopSpender { key: Some(key.into()), bytes: ByteCount::new(gb * GB) });
+    let top = top.map(|(key, gb)| TopSpender {
+        key: Some(key.into()),
+        bytes: ByteCount::new(gb * GB),
+        is_blocked: false,
+    });
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
-    let spender = TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB) };
+    let spender = TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB), is_blocked: false };
     let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB) };
     Spending { by: Some(SpenderKind::User), top: top.collect(), now: Some(now), cost: Some(cost) }
 }
@@ -97,6 +101,10 @@ fn every_message_is_as_in_the_file() {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
     };
+    let mut blocked = Spending { now: None, ..spending(["ann", "bob", "carol"]) };
+    blocked.top[0].is_blocked = true;
+    let blocked = alert(AlertKind::Used(100), &reached, &blocked).text(None);
+    let blocked = format!("## budget.used_100 by a user who is blocked\n\n{blocked}");
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
@@ -155,7 +163,8 @@ fn every_message_is_as_in_the_file() {
         _ => true,
     };
     let kinds = AlertKind::all().filter(is_shown).map(of_kind);
-    let messages: Vec<_> = kinds.chain(states.map(down)).chain([by_origin, near]).chain(go_on).collect();
+    let messages: Vec<_> =
+        kinds.chain(states.map(down)).chain([blocked, by_origin, near]).chain(go_on).collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
 }
@@ -167,33 +176,45 @@ fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spend
         let limit_at = seconds.map(|seconds| input.now.plus(Duration::from_secs(seconds)));
         let input = AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input };
         let alert = alert(AlertKind::Used(percent), &input, &Spending::default());
-        (alert.severity().name(), alert.first_step().split(' ').next().unwrap(), alert.section())
+        let verb = alert.first_step().split(' ').next().unwrap().to_owned();
+        (alert.severity().name(), verb, alert.section())
     };
     for calm in [None, Some(86_400)] {
-        assert_eq!(of(50, calm), ("info", "Compare", "budget"));
-        assert_eq!(of(80, calm), ("warning", "Find", "spenders"));
+        assert_eq!(of(50, calm), ("info", "Compare".to_owned(), "budget"));
+        assert_eq!(of(80, calm), ("warning", "Find".to_owned(), "spenders"));
     }
     for percent in [1, 50, 79] {
-        assert_eq!(of(percent, Some(86_399)), ("warning", "Find", "spenders"), "{percent} %");
+        assert_eq!(of(percent, Some(86_399)), ("warning", "Find".to_owned(), "spenders"), "{percent} %");
     }
-    assert_eq!(of(95, Some(86)), ("critical", "Find", "spenders"));
+    assert_eq!(of(95, Some(86)), ("critical", "Find".to_owned(), "spenders"));
 }
 
 #[test]
-fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
+fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_more_than_a_quarter() {
     let input = with_used(1_001, input());
-    let of = |percent: u32, by| {
-        let top = vec![TopSpender {
-            key: Some("ann".into()),
-            bytes: ByteCount::saturating(input.budget.used.share_up(percent)),
-        }];
-        let spent = Spending { by: Some(by), top, now: None, cost: None };
-        let alert = alert(AlertKind::Used(100), &input, &spent);
-        (alert.first_step().split(' ').next().unwrap(), alert.section())
+    let spender = |percent: u32| TopSpender {
+        key: Some("ann".into()),
+        bytes: ByteCount::saturating(input.budget.used.share_up(percent)),
+        is_blocked: false,
     };
-    assert_eq!(of(25, SpenderKind::User), ("Raise", "limit-input"));
-    assert_eq!(of(26, SpenderKind::User), ("Block", "spenders"));
-    assert_eq!(of(26, SpenderKind::Address), ("Revoke", "by-address"));
+    let of = |spent: Spending| {
+        let alert = alert(AlertKind::Used(100), &input, &spent);
+        let step = alert.first_step();
+        (step.split([',', ' ']).next().unwrap().to_owned(), step.contains("most now"), alert.section())
+    };
+    let of_period = |spender, by| Spending { by: Some(by), top: vec![spender], now: None, cost: None };
+    let raise = ("Raise".to_owned(), false, "limit-input");
+    assert_eq!(of(of_period(spender(25), SpenderKind::User)), raise);
+    assert_eq!(of(of_period(spender(26), SpenderKind::User)), ("Block".into(), false, "spenders"));
+    assert_eq!(of(of_period(spender(26), SpenderKind::Address)), ("Revoke".into(), false, "by-address"));
+    let blocked = TopSpender { is_blocked: true, ..spender(70) };
+    assert_eq!(of(of_period(blocked.clone(), SpenderKind::User)), raise, "nothing is left to do");
+    let with_now = |percent| {
+        let now = SpenderNow { by: SpenderKind::Origin, spender: spender(percent), all: input.budget.used };
+        Spending { now: Some(now), ..of_period(spender(70), SpenderKind::User) }
+    };
+    assert_eq!(of(with_now(26)), ("Revoke".into(), true, "by-origin"));
+    assert_eq!(of(with_now(25)), ("Block".into(), false, "spenders"));
 }
 
 #[test]
@@ -220,7 +241,9 @@ fn the_texts_have_no_chat_markup_and_no_mention() {
 #[test]
 fn the_longest_message_fits_into_a_chat() {
     let long = "@".repeat(128);
-    let (spending, link) = (spending([&long; 3]), "l".repeat(LINK_MAX));
+    let (mut spending, link) = (spending([&long; 3]), "l".repeat(LINK_MAX));
+    let all = spending.top.iter_mut().chain(spending.now.iter_mut().map(|now| &mut now.spender));
+    all.for_each(|spender| spender.is_blocked = true);
     let most = ByteCount::new(u64::MAX);
     let states = [
         input(),

@@ -220,7 +220,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
 fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     let mut rules = AlertRules::default();
     let mut reads = 0;
-    let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7) }];
+    let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7), is_blocked: false }];
     let spending = Spending { by: Some(SpenderKind::User), top, now: None, cost: None };
     let mut kinds = |input: &AlertInput| {
         let made = rules.evaluate(input, || {

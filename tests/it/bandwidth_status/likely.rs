@@ -36,7 +36,7 @@ async fn the_likely_overshoot_continues_the_highest_hourly_average() {
     assert_eq!((&status["likelyOvershootGB"], &status["observedMbpsPerGrant"]), (&json!("1.72"), &json!(1)));
     let hints = status["hints"].as_array().unwrap();
     let message = hints.iter().find(|hint| hint["code"] == "BOUND_ABOVE_LIMIT").unwrap();
-    let expected = "Usage can pass the limit. Live credentials take it 1.72 GB past the limit if each relays 1 Mbps, the highest hourly average of this period. A shorter TURN_TTL_SECONDS lowers it. Wait until some credentials have ended, or raise the limit.";
+    let expected = "Usage can pass the limit. Live credentials take it 1.72 GB past the limit if each relays 1 Mbps, the average of one in the busiest hour of this period. A shorter TURN_TTL_SECONDS lowers it. Wait until some credentials have ended, or raise the limit.";
     assert_eq!(message["message"], expected);
 }
 

@@ -170,3 +170,16 @@ fn what_else_is_missing_does_not_become_new() {
     books.take_count_before(ByteCount::new(1), true);
     assert_eq!(books.snapshot().lacks_until, lacks_until);
 }
+
+#[test]
+fn a_new_ledger_that_is_restored_has_lost_grants() {
+    let mut books = new_ledger();
+    books.take_count_before(ByteCount::new(1), true);
+    assert_eq!(books.snapshot().lack_cause, LackCause::New);
+    let mut copy = Stored::default();
+    copy.apply(books.take_batch());
+    copy.is_copy = true;
+    let mut restored = setup().open(Some(copy), at(60));
+    assert_eq!(restored.snapshot().lack_cause, LackCause::Restored);
+    holds_from(&mut restored, at(60).plus(longest()));
+}
