@@ -31,7 +31,6 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
 use turn_base::request::trace::TraceParent;
 use turn_base::response::Verbatim;
-use turn_sfu_proxy::ErrorForm;
 
 /// The part of a route of the SFU proxy after its prefix, which is a setting.
 const SFU_REST: &str = "/{*sfu}";
@@ -132,12 +131,12 @@ pub fn catch_panic(
     })
 }
 
-/// The error in the form of the SFU's proxy, or as everywhere else.
-fn in_form(form: Option<ErrorForm>, error: &mut ErrorBody) -> Response {
-    if let Some(form) = form {
+/// The body of an error. `is_text`: at the proxy of the SFU, where it has the SFU's form too or is text.
+fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
+    if let Some(is_text) = is_text {
         let code = error.code.to_ascii_lowercase();
         let description = error.message.clone().unwrap_or(error.error.into());
-        if form == ErrorForm::Text {
+        if is_text {
             return format!("{code}: {description}").into_response();
         }
         (error.error_code, error.error_description) = (Some(code), Some(description));
@@ -153,7 +152,7 @@ pub(super) fn finish(process: &Process, path: &str, mut response: Response, requ
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
         let sfu = process.config.signaling.sfu.as_ref();
-        let with_body = in_form(sfu.and_then(|sfu| sfu.error_form(path)), &mut error);
+        let with_body = error_body(sfu.and_then(|sfu| sfu.error_is_text(path)), &mut error);
         let (body_parts, body) = with_body.into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);

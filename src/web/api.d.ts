@@ -126,6 +126,8 @@ export interface ErrorBody {
   code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "GRANT_LIMIT_REACHED" | "KEY_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "UPGRADE_REQUIRED" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   errcode?: string;
   error: string;
+  errorCode?: string;
+  errorDescription?: string;
   errors?: Array<ProviderError>;
   message?: string;
   requestId: string;

@@ -53,4 +53,4 @@ pub use broker::SfuBroker;
 pub use name::room;
 pub use proxy::{Service, SfuProxy};
 pub use session_id::SessionId;
-pub use settings::{ErrorForm, SfuConfig};
+pub use settings::SfuConfig;

@@ -28,20 +28,11 @@ pub struct SfuConfig {
     pub client_rate: BitRate,
 }
 
-/// How an error of the broker is written at a path of the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorForm {
-    /// partytracks goes on after JSON without a session or ICE servers, and tries again after text.
-    Text,
-    /// With the fields of the SFU.
-    Json,
-}
-
 impl SfuConfig {
-    /// `None` at a path that is not proxied.
-    pub fn error_form(&self, path: &str) -> Option<ErrorForm> {
+    /// Whether an error of the broker is text at a path of the proxy, because partytracks goes on after JSON without a session or ICE servers, and
+    /// tries again after text. `None` at any other path.
+    pub fn error_is_text(&self, path: &str) -> Option<bool> {
         let below = |prefix: &String| path.strip_prefix(&**prefix).filter(|rest| rest.starts_with('/'));
-        let rest = self.prefixes.iter().find_map(below)?;
-        Some(if matches!(rest, NEW_SESSION | ICE_SERVERS) { ErrorForm::Text } else { ErrorForm::Json })
+        self.prefixes.iter().find_map(below).map(|rest| matches!(rest, NEW_SESSION | ICE_SERVERS))
     }
 }
