@@ -2,13 +2,14 @@
 
 use turn_ledger::{IceSource, Written};
 
-use super::{DAY, ESTIMATE, HOUR, MINUTE};
+use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
+use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Copy, Flush, Join, LoseLedger, Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause,
-    Pull, Read, ReadAhead, ReadRelay, Reboot, RenewWhenDue, Restore, Wait,
+    Beat, Change, Copy, Coturn, Crash, Flush, Freeze, Join, LoseLedger, Mint, MintFromPool, MintUnwritten,
+    Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, Reboot, RenewWhenDue, Restore, Wait,
 };
 use crate::walk::settings::{self, Settings};
 
@@ -91,6 +92,70 @@ fn a_lost_ledger_knows_no_time_before_the_machine_started() {
     ];
     let settings = Settings { sources: &[IceSource::Relay], clients: 3, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// The process died after a pause over a reset, and what its relay had carried since was not written.
+#[test]
+fn what_a_relay_carries_while_the_time_is_in_doubt_is_lost_with_the_process() {
+    let ops = vec![
+        Wait { millis: 7_252_151, share: 256 },
+        Wait { millis: 5_841_127, share: 256 },
+        Read { back: 1_258_031, missed: 23 },
+        Pause { millis: 4_382_207, share: 226 },
+        Join { life: 300 },
+        Wait { millis: 698_707, share: 256 },
+        Crash,
+        Wait { millis: 370_072_555, share: 256 },
+    ];
+    let sources = &[IceSource::Relay, IceSource::Cloudflare];
+    check(&Scenario { settings: Settings { sources, clients: 3, ..ESTIMATE }, before_reset: 4 * HOUR, ops });
+}
+
+/// What a page took while the machine was off was in the period before. With another billing day it is in the present one.
+#[test]
+fn what_nobody_watched_comes_back_with_another_billing_day() {
+    let wait = |millis, share| Wait { millis, share };
+    let ops = vec![
+        wait(82_411, 106),
+        wait(1_967_861, 256),
+        wait(116_243, 26),
+        wait(112_897, 128),
+        Freeze(true),
+        wait(33_013, 45),
+        wait(475_432, 247),
+        wait(3_191_294, 256),
+        OpenPage,
+        wait(82_582, 128),
+        Pull { nth: 1_294_285_108_162_880_064, more: 9_544_948_408_550_032_761, is_answered: true },
+        wait(39_735, 160),
+        wait(13_749, 128),
+        wait(186_707, 128),
+        wait(196_938, 256),
+        wait(20_931, 196),
+        wait(325_461, 256),
+        Pause { millis: 16_272, share: 142 },
+        wait(37_724, 140),
+        Coturn(Cli::Late),
+        wait(33_072, 30),
+        Reboot { millis: 7_165_934, share: 114, behind: 0 },
+        wait(574_451, 256),
+        Change(settings::Change::BillingDay(31)),
+    ];
+    let settings = Settings {
+        sfu: true,
+        limit: 10_000_000_000,
+        lag: 600_000,
+        sources: settings::COTURN,
+        cli: true,
+        probes: true,
+        clients: 2,
+        is_fast: true,
+        unlisted: true,
+        has_addresses: true,
+        rows_max: 12,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
 
 /// With another billing day, days that nobody has counted belong to this period again. What was promised for their minutes must come back

@@ -62,6 +62,8 @@ pub(crate) struct Broker<D> {
     /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in
     /// the books' period; or the machine was off for longer than its clock says, and coturn's sessions ended meanwhile.
     pub(crate) lost_until: Timestamp,
+    /// Until when pages took what nobody watched.
+    pub(super) unwatched_until: Timestamp,
     /// Whether a copy was restored, or the ledger was lost.
     pub(crate) was_restored: bool,
     /// Since when the books know that they lack credentials, in the world's milliseconds, and the tail then.
@@ -163,6 +165,7 @@ impl<D: Disk> Broker<D> {
             lacks_since: None,
             lost_at: 0,
             lost_until: Timestamp::default(),
+            unwatched_until: Timestamp::default(),
             lags: false,
             grants: vec![],
             minted: 0,
@@ -310,8 +313,11 @@ impl<D: Disk> Broker<D> {
     /// What pages took before a reset, while nobody watched, is in no figure. With another billing day its days can come back.
     pub(super) fn excuse_lost_days(&mut self, world: &World) {
         let period = self.settings.billing_day().period_at(self.present(world));
-        if self.has_pages(world) && self.books.ledger().period() != period {
-            self.lost_until = period.end;
+        if self.has_pages(world) {
+            self.unwatched_until = self.present(world);
+            if self.books.ledger().period() != period {
+                self.lost_until = period.end;
+            }
         }
     }
 

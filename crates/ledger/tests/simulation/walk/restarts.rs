@@ -82,6 +82,10 @@ impl<D: Disk> Broker<D> {
             world.end_all(IceSource::Relay);
         }
         self.restart(world);
+        let period = self.books.ledger().period();
+        if matches!(change, Change::BillingDay(_)) && self.unwatched_until > period.start {
+            self.lost_until = self.lost_until.max(period.end);
+        }
         if let Some(used) = used
             && matches!(change, Change::BillingDay(_))
         {
@@ -127,6 +131,7 @@ impl<D: Disk> Broker<D> {
         let may_be_doubted = self.settings.counts_nothing
             || self.may_break
             || self.was_uncut
+            || self.present(world) < self.lost_until
             || !is_read
             || !self.books.snapshot().bound_holds();
         self.leave_pages(world);
