@@ -68,6 +68,8 @@ impl Account {
 
     /// Who spends, of the kinds that an alert can name.
     async fn find_spenders(&self) -> FoundSpenders {
+        // Lists of some seconds ago lack whoever has caused the alert.
+        self.forget_lists();
         let mut found = FoundSpenders::default();
         for kind in SpenderNow::KINDS {
             found.of_period.insert(kind, self.spenders(kind, None).await.page(TOP_SPENDERS, None));

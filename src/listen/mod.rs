@@ -18,7 +18,7 @@ use crate::alert::rules::SourceStates;
 use crate::app::App;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
-use turn_ledger::IceSource;
+use turn_ledger::{Books, IceSource};
 
 mod connection;
 mod door;
@@ -259,7 +259,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let mut sources = SourceStates { revokes: app.ending.at_limit, ..app.mint.source_states() };
+                let revokes = app.ending.at_limit && app.account.read(Books::is_limit_proven);
+                let mut sources = SourceStates { revokes, ..app.mint.source_states() };
                 sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
                 app.account.evaluate_alerts(sources, &app.config, is_delivered).await;

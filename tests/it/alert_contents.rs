@@ -33,6 +33,10 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act_and_no
     assert_eq!(broker.order(Method::POST, "/api/users/bob/block").await.status, 200);
     // At 100 Mbps a connection relays 610 MB in 49 s.
     broker.advance(60);
+    for list in ["by=user", "by=user&since=5m"] {
+        let path = format!("/api/spenders?{list}");
+        assert_eq!(broker.operator(&path).await.status, 200, "it is kept for ten seconds");
+    }
     for (user, mb) in users {
         post(&format!("/{user}/heartbeat"), json!({"bytesReceived": mb * MB, "relayed": true})).await;
     }

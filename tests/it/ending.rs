@@ -30,6 +30,13 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     assert!(broker.heartbeat(&page, "c", report).await.status.is_success());
     assert_eq!(broker.status().await["status"], "LIMIT_EXCEEDED", "a page says so");
     assert_eq!(ending(&broker).await, json!({"isAtLimit": false, "left": 0, "revoked": 0}));
+    let alerts = async || broker.operator("/api/alerts").await.json()["alerts"].clone();
+    eventually("an alert", async || alerts().await[0]["event"] == "budget.used_100").await;
+    assert!(
+        !alerts().await.to_string().contains("are being revoked"),
+        "no claim revokes: {}",
+        alerts().await
+    );
 
     cloudflare.always(Fault::ServerErrorHtml(503));
     assert_eq!(count(&broker, 100 * MB), ReadingOutcome::Taken);
