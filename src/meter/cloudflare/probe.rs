@@ -75,13 +75,17 @@ impl CloudflareMeter {
             return false;
         }
         state.tried_at = Some(now);
-        let charged = self.account.record_change(|books| books.ledger_mut().charge_probe(SOURCE, BYTES));
-        if charged.await.is_err() {
+        let charge = || self.account.record_change(|books| books.ledger_mut().charge_probe(SOURCE, BYTES));
+        // Where there was no way, most probes relay nothing.
+        if !state.has_no_way && charge().await.is_err() {
             return false;
         }
         // Without a credential nothing is known about the way.
         let minute = Minute::of(now);
         let Some(relayed) = relay(key, minute).await else { return false };
+        if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
+            return false;
+        }
         self.note_probe(minute, relayed, state.has_no_way);
         state.has_no_way = relayed.is_err();
         state.has_no_way

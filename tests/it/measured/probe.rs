@@ -83,10 +83,15 @@ async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
     assert_eq!((&status["boundAssumes"], &status["boundHolds"]), (&json!(assumed), &json!(true)));
     assert!(hint_codes(&status).contains(&"NO_PROBE"));
 
-    // Half an hour later there is one.
+    broker.advance(1_800);
+    read(&broker, &mut state).await;
+    assert_eq!(broker.status().await["usedBytes"], 300_000, "no further probe is charged that relays nothing");
+
+    // Half an hour later there is a way.
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;
     cloudflare.relays_at(&[relay.url()]);
     broker.advance(1_800);
     read(&broker, &mut state).await;
     assert!(!broker.has_hint("NO_PROBE").await);
+    assert_eq!(broker.status().await["usedBytes"], 600_000);
 }
