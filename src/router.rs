@@ -174,7 +174,7 @@ pub fn build(app: &Arc<App>) -> Router {
     // Foreign origins are rejected before the handler.
     let foreign = check(app, origin::refuse_foreign);
     let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
-    // Whoever has a server key may call from anywhere, and nobody else may call these.
+    // Only a server with a key may call these, from any origin.
     let api = api.chain(table.cloudflare);
     // This one judges the origin when it knows whether the form has a key.
     let (with_form, mints): (Vec<_>, Vec<_>) =

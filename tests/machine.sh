@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
-# written in Rust, `test_programs` for ours, `npm_packages` and `venv` for those of a lock file, `broker` for ours, `unpack` for packages that are not
-# installed, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# written in Rust, `test_programs` for ours, `npm_packages` and `venv` for those of a lock file, `broker` for ours, `unpack` for packages
+# that are not installed, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or
+# `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -62,9 +63,9 @@ tool() {
         CARGO_TARGET_DIR=$tools/build cargo install --debug --locked --root "$tools" "$1@$2"
 }
 
-# The arguments of every build of the check, so that there is one build, and where its programs are. The program of the tests with a browser needs
-# the feature, and no other program uses it (src/bounds.rs). The programs are static, so that the image can take the crates of others from this
-# build (tests/image/buildah.sh).
+# The arguments of every build of the check, so that there is one build, and where its programs are. The program of the tests with a browser
+# needs the feature, and no other program uses it (src/bounds.rs). The programs are static, so that the image can take the crates of others
+# from this build (tests/image/buildah.sh).
 host=$(rustc --print host-tuple)
 # shellcheck disable=SC2034
 built=${CARGO_TARGET_DIR:-target}/$host/debug

@@ -68,7 +68,7 @@ impl Account {
 
     /// Who spends, of the kinds that an alert can name.
     async fn find_spenders(&self) -> FoundSpenders {
-        // Lists of some seconds ago lack whoever has caused the alert.
+        // The kept lists may be some seconds old, and lack whoever caused the alert.
         self.forget_lists();
         let mut found = FoundSpenders::default();
         for kind in SpenderNow::KINDS {

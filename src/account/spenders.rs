@@ -61,7 +61,7 @@ impl Account {
         list.rows.iter().find(|row| row.key == key).map(|row| row.usable)
     }
 
-    /// The lists are made again: something was revoked, or an alert needs them.
+    /// Drops the kept lists: something was revoked, or an alert needs current ones.
     pub(super) fn forget_lists(&self) {
         self.lists.lock().clear();
     }

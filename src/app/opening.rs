@@ -113,7 +113,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
     let assumed = config.budget.liability_rate;
     match exceeded {
         Some(ExceededRate { observed, source }) if observed > assumed => {
-            // The bound is computed with it.
+            // The bound is computed with the same rate.
             let observed = observed.min(RELAY_RATE_MAX).max(assumed);
             let is_only = terms.iter().all(|terms| terms.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };

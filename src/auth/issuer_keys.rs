@@ -47,7 +47,7 @@ pub(super) struct IssuerKeys {
 #[derive(Clone, Debug, Default)]
 struct Known {
     keys: Arc<KeySet>,
-    /// When a token with an unknown key has caused a call.
+    /// When a token with an unknown key last caused a call.
     asked_at: Option<Instant>,
     /// How many calls have ended.
     calls: u64,
@@ -107,8 +107,8 @@ impl IssuerKeys {
         }
     }
 
-    /// Fetches the keys, unless another call has ended before this one can begin, or tokens have caused one lately. A call takes 3 s at
-    /// most.
+    /// Fetches the keys. Makes no call if another one ends while this one waits, or if it is for a token and the last such call is less
+    /// than [`FETCH_PAUSE`] ago. A call takes 3 s at most.
     async fn fetch(self: &Arc<Self>, for_token: bool) {
         let calls = self.known().calls;
         let call = Arc::clone(&self.call).lock_owned().await;

@@ -156,7 +156,7 @@ pub(super) fn rate(text: &str) -> Formed<BitRate> {
     })(text)
 }
 
-/// GB, to the nearest byte. An amount that rounds to zero is not what was written.
+/// GB, to the nearest byte. An amount above zero that rounds to zero is refused.
 fn gb(text: &str) -> Formed<ByteCount> {
     form("GB from 0 to 1000000, decimals allowed", |text| {
         let gb = parse_decimal(text, AMOUNT_MAX)?;

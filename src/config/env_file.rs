@@ -1,6 +1,6 @@
-//! The check of `.env` and of the file that `--env-file` names, before dotenvy reads the values. Docker, `kubectl`, systemd and shells read such files too, each by its own
-//! rules. What is set here is what is written: a value that one of the others would change without a word is a fault. A fault names the
-//! line, and never shows it, because it may be a secret.
+//! The check of `.env` and of the file that `--env-file` names, before dotenvy reads the values. Docker, `kubectl`, systemd and shells read
+//! such files too, each by its own rules. What is set here is what is written: a value that one of the others would change without a word
+//! is a fault. A fault names the line, and never shows it, because it may be a secret.
 
 use std::collections::BTreeMap;
 

@@ -35,7 +35,7 @@ impl AllowedHosts {
         Self::List(names.iter().filter_map(|name| split(name)).map(host).collect())
     }
 
-    /// The request with the name of a host that is served, because the address at which this machine reaches the service may not be.
+    /// The request with the name of an allowed host. The address at which this machine reaches the service may not be allowed.
     pub fn named_in(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::List(hosts) if !hosts.is_empty() => request.header(HOST, &hosts[0].name),

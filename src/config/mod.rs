@@ -105,8 +105,8 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// The same for the commands about a ledger, which read or copy that of `STATE_DIR` also where `DATABASE_URL` is set. A service has one of
-    /// them.
+    /// The same for the commands about a ledger. They read or copy that of `STATE_DIR` also where `DATABASE_URL` is set. A service may have
+    /// only one of the two settings.
     pub fn for_ledger(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);

@@ -27,7 +27,7 @@ const GENERAL_WORDS: [&str; 22] = [
     "PUBLIC", "RATE", "READ", "RUST", "SERVER", "STATE", "TYPE", "USER", "WS",
 ];
 
-/// What a name that begins alike gains in similarity: an invented name has the right beginning more often than the right end.
+/// Added to the similarity of a setting that begins like the name: an invented name more often begins right than ends right.
 const BEGINS_ALIKE: f64 = 0.2;
 
 /// From this similarity on, a name that begins like none of ours counts as misspelled too.
@@ -41,7 +41,8 @@ const ERRORS_MAX: usize = 2;
 /// `coturn`.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
-/// The end of variables that Kubernetes sets for each Service, such as one named `billing`. No such name stops the start: no setting ends so.
+/// The end of a variable that Kubernetes sets for each Service: `BILLING_PORT` for one named `billing`. No setting ends so, and such a name
+/// does not stop the start.
 const PORT_OF_KUBERNETES: &str = "_PORT";
 
 /// Other programs read these. They look like `HTTPS_PROXY` and `RUST_LOG`.
@@ -143,8 +144,8 @@ impl Names {
     }
 }
 
-/// Whether `upper` begins with the words with which the name of a setting begins: the first one, or two if other programs use that too. A
-/// name of one word is no beginning.
+/// Whether `upper` begins with the first word of a setting, or with its first two if other programs use the first one too. A setting of one
+/// word has no such beginning.
 fn begins_like(upper: &str, setting: &str) -> bool {
     let Some((word, _)) = setting.split_once('_') else { return false };
     let last = usize::from(GENERAL_WORDS.contains(&word));

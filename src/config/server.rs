@@ -101,7 +101,7 @@ impl LogConfig {
     }
 }
 
-/// A bare word that is no level, and a target that no module can have, would turn the log off.
+/// Whether this directive can match. A bare word that is not a level, or a target that no module can have, would turn the log off.
 fn is_directive(text: &str) -> bool {
     match text.split_once('=') {
         Some((target, _)) => !target.contains(['-', ' ']),

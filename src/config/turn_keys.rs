@@ -1,5 +1,5 @@
-//! The TURN keys at Cloudflare. Names and ids are unique. If there are keys, at least one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry
-//! contains a token.
+//! The TURN keys at Cloudflare. Names and ids are unique. If there are keys, at least one has a weight above 0. No message contains an
+//! entry of `CLOUDFLARE_TURN_KEYS`, because an entry contains a token.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! The check of the relays: at each `turn:` URL over UDP of a source, an allocation with its credential and a datagram through it to
-//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are. Where a source has nothing else, a connection shows
+//! itself. TCP and TLS are for `/relay-check`, which asks from where the clients are. For a source with only these, a connection shows
 //! whether something listens.
 
 use std::net::SocketAddr;

@@ -131,7 +131,7 @@ pub fn catch_panic(
     })
 }
 
-/// The body of an error. `is_text`: at the proxy of the SFU, where it has the SFU's form too or is text.
+/// The body of an error. `is_text` is set at the proxy of the SFU, where the body is text, or JSON that has the SFU's fields too.
 fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
     if let Some(is_text) = is_text {
         let code = error.code.to_ascii_lowercase();

@@ -1,6 +1,6 @@
 //! The rules for a request's head on every route: exactly one `Host`, which names this service, at most one encoding of the body, and an
-//! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the connection closed, so
-//! no second request can be hidden in a body.
+//! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the
+//! connection closed, so no second request can be hidden in a body.
 //!
 //! hyper decides two cases. An encoding that does not end in `chunked` gets a 400 without a body. After a request with both
 //! a length and an encoding, the connection is closed.

@@ -1,7 +1,7 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
-//! A bearer token is a server's key, a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts against the allowance
-//! for renewals, and keeps the grant's user. The right to renew is taken before the mint; if the mint fails or is refused, dropping it
-//! gives it back.
+//! A bearer token is a server's key, a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts
+//! against the allowance for renewals, and keeps the grant's user. The right to renew is taken before the mint; if the mint fails or is
+//! refused, dropping it gives it back.
 //!
 //! A caller without a valid token counts against its address before it is refused, and so does one whose query is not valid.
 

@@ -1,8 +1,9 @@
 //! The origin rule: which requests may mint. A request with an `Origin` that is not allowed is rejected before anything is minted.
 //! So is a prefetch by a browser. A request without an `Origin` comes from a program (curl, a server, a native app), from a person
 //! who typed the URL, or from a page of this host. It passes, unless the browser reports that another site loads or opens the URL,
-//! because then each visitor of that site would mint. A server with its key passes. Only allowed origins get CORS headers. The one exception is the response that
-//! refuses an origin: its page may read it, so that its developer learns which setting to change.
+//! because then each visitor of that site would mint. A server with its key passes, and a wrong key gets 401 from any origin. Only
+//! allowed origins get CORS headers. The one exception is the response that refuses an origin: its page may read it, so that its developer
+//! learns which setting to change.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this form is accepted. The
-//! exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the same as none.
+//! The queries of the lists, and the forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this
+//! form is accepted. The exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the
+//! same as none.
 
 use std::time::Duration;
 

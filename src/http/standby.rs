@@ -78,7 +78,7 @@ fn own_route(path: &str) -> &'static str {
     ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
 }
 
-/// Lets the pages read an error that may read the leader's responses at this path.
+/// Lets a page read an error if it may read the leader's responses at this path.
 async fn readable(
     standby: &Standby,
     path: &str,

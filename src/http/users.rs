@@ -151,19 +151,16 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     let usable = app.account.usable_grants_of(&user).await;
     let blocked = blocked_message(user.as_str(), &issued_message(user.as_str(), usable), app.auth.as_ref());
     let message = match usable {
-        None => format!("Nobody of this name is known: {blocked}"),
+        None => format!("Nobody of this name is known in this period: {blocked}"),
         Some(_) => blocked,
     };
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
-/// What a block means for the credentials that the user has. `usable`: how many work; `None` if none was ever issued.
+/// What a block means for the credentials that the user has. `usable`: how many work; `None` if none is known in this period.
 fn issued_message(user: &str, usable: Option<u64>) -> String {
     match usable {
-        None => {
-            "No credential of this user is known in this period: compare the name with turn-broker spenders."
-                .to_owned()
-        }
+        None => "Compare the name with turn-broker spenders.".to_owned(),
         Some(0) => format!("Sockets of {user} are closed; there is no live credential that is not revoked."),
         Some(_) => format!(
             "Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."

@@ -236,7 +236,7 @@ pub(super) fn add_errcode(error: &mut ErrorBody, status: StatusCode, headers: &H
             error.retry_after_ms = Some(seconds * 1_000);
             "M_LIMIT_EXCEEDED"
         }
-        // A credential that is not renewed has no time after which it would be.
+        // Without `Retry-After`, waiting does not help: the credential is never renewed.
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
             "M_FORBIDDEN"
         }

@@ -12,7 +12,7 @@ use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{CallError, ProviderClient};
 use turn_base::web_url::WebhookUrl;
 
-/// The longest life that a provider may state. The books assume that no credential lives longer, also one that they have lost.
+/// The longest life that a provider may state. The books assume that no credential lives longer, not even one that they have lost.
 const LIFE_MAX: Duration = Duration::from_secs(172_800);
 
 /// The request for a list. Its `Debug` form shows only method and host.

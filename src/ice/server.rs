@@ -199,7 +199,7 @@ impl IceServerList {
 }
 
 impl IceServer {
-    /// A credential stays only with a URL that relays, so the first one of a list is that of its relay.
+    /// Only an entry with a URL that relays keeps its credential. So the first credential of a list is that of a relay.
     fn without_spare_credential(mut self) -> Self {
         if !self.urls.iter().any(IceUrl::relays) {
             (self.username, self.credential) = (None, None);

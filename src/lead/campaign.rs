@@ -92,8 +92,8 @@ impl<E: Electorate> Campaign<E> {
         Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
     }
 
-    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is known; `None` if the database could not
-    /// be read.
+    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is
+    /// known; `None` if the database could not be read.
     pub async fn run(&mut self, mut tell: impl FnMut(Option<Outlook<'_>>) + Send) -> Result<Won, E::Error> {
         loop {
             if let Some(won) = self.look(&mut tell).await? {

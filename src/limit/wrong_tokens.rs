@@ -1,5 +1,5 @@
-//! The allowance for wrong operator and reporter tokens and wrong server keys: 20 a minute for each client, and four times as many for the IPv6 /48
-//! around it. It only affects wrong tokens: a request with the right token is always served.
+//! The allowance for wrong operator and reporter tokens and wrong server keys: 20 a minute for each client, and four times as many for the
+//! IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use turn_base::throttle::Throttle;
 
 /// How many wrong tokens of one client get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
-/// One more gets a 401 after this time, and all of them after a minute.
+/// After this time one more gets a 401; after a minute, all 20 do.
 const EACH: Duration = Duration::from_secs(3);
 /// Clients with a row of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;

@@ -60,7 +60,7 @@ pub struct EndingState {
     waiting: Vec<GrantId>,
     /// When credentials were last searched for.
     searched: Option<Instant>,
-    /// For how many the source has failed since. They are found again.
+    /// How many revocations have failed at their source since that search. The next one finds these credentials again.
     failed: usize,
 }
 

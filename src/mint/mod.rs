@@ -160,7 +160,7 @@ impl Mint {
                     return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
                 }
                 Err(why) => {
-                    // What a user or a server key has spent is no reason to serve it otherwise.
+                    // A user or a server key over its own limit gets no fallback.
                     let is_of_caller = match &why {
                         NotAdmitted::UserBlocked => true,
                         NotAdmitted::Refused(refusal) => refusal.limited.is_some(),

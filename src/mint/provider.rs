@@ -1,6 +1,6 @@
 //! A provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and a pool of credentials minted
-//! ahead; or another provider, as if it were one key, without a pool. Every call is counted, every failure is logged, and no caller waits for another caller's request. A key that Cloudflare
-//! refuses costs no mint while another key works.
+//! ahead; or another provider, as if it were one key, without a pool. Every call is counted, every failure is logged, and no caller waits
+//! for another caller's request. A key that Cloudflare refuses costs no mint while another key works.
 
 use std::fmt::Display;
 use std::sync::Arc;

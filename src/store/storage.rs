@@ -19,7 +19,8 @@ pub(super) const GROUP_MAX: usize = 512;
 pub trait Storage: Sized + Send + 'static {
     /// Reads everything that is stored, and the key that signs grant tokens.
     fn load(&mut self) -> Result<Contents, OpenError>;
-    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. After the last batch, releases the ledger.
+    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. After the last batch, releases the
+    /// ledger.
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;
     /// Makes it usable again after a failed write. By default the next write does that.
     fn recover(&mut self) -> Result<(), WriteError> {

@@ -1,11 +1,11 @@
-//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests, so of those that follow from
-//! a limit or a rule, each code logs [`LINES`] in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next one says how many were left out.
+//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests. Of those that follow from a limit or a
+//! rule, each code logs [`LINES`] in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The next line says how many were left out.
 
 use std::time::Instant;
 
 use turn_base::throttle::Throttle;
 
-/// So many refusals of one code have a line in a window: a person who tries something finds each of them.
+/// The most lines of one code in a window. A person who tries something by hand finds each refusal in the log.
 const LINES: u64 = 10;
 /// The codes that are summarized. All other errors have a line each.
 const SUMMARIZED: [&str; 10] = [

@@ -73,7 +73,7 @@ async function dimosTakesAnotherBaseUrl() {
   assert.equal((await grantsOf('dimos')).length, 1);
 }
 
-/** Of the package from PyPI, the part for Cloudflare. Only its types are removed, because Node.js 20 runs none. */
+/** Asks with the part for Cloudflare of the package from PyPI. Only its types are removed, because Node.js 20 cannot run them. */
 async function askDimos() {
   const packages = execFileSync(process.env.PROGRAMS_PYTHON, ['-c', 'import sysconfig; print(sysconfig.get_path("platlib"))'], { encoding: 'utf8' }).trim();
   const source = readFileSync(join(packages, 'dimos/web/relay_bridge/_relay_dist/relay/cloudflare.ts'), 'utf8');

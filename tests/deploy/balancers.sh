@@ -1,7 +1,7 @@
 #!/bin/sh
 # nginx as docs/OPERATE.md has it, without TLS, and Caddy with docs/Caddyfile.replicas, each in front of three replicas with a PostgreSQL, in a
-# network namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader hangs, and
-# none fails but those that it refuses itself. Takes a minute and a half after the build.
+# network namespace with only `lo`. The replicas start again one after the other while clients ask, and no request fails. Then the leader
+# hangs, and none fails but those that it refuses itself. Takes a minute and a half after the build.
 #   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")

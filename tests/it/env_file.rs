@@ -9,7 +9,7 @@ use sha1::Sha1;
 
 use crate::support::process::{Process, command};
 
-/// The output of the program in a directory with this `.env`, and its standard error. A health check ends also if it takes the settings.
+/// The output of the program in a directory with this `.env`, and its standard error. A health check ends even if the settings are valid.
 fn run_with(dotenv: &str) -> (Output, String) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(".env"), dotenv).unwrap();

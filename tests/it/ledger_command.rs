@@ -18,7 +18,7 @@ fn settings(state: &StateDir) -> Vec<(&str, &str)> {
     [&COTURN[..], &own, &[("OPERATOR_TOKEN", OPERATOR), ("REPORTER_TOKEN", REPORTER)]].concat()
 }
 
-/// Also where the service keeps its ledger in a database, a file can be read: a backup.
+/// The commands can read a file, such as a backup, also where the service keeps its ledger in a database.
 const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
 
 fn ledger(state: &StateDir, what: &str) -> Output {

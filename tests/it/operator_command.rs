@@ -43,7 +43,7 @@ fn status_freeze_and_limit_act_on_the_running_broker() {
     assert_eq!((&json["bandwidthLimitGB"], &json["frozen"]), (&500.into(), &false.into()));
 }
 
-/// Runs with the same environment.
+/// The commands have the settings of the service.
 #[test]
 fn a_service_that_allows_other_hosts_is_reached_at_its_own_address() {
     let hosts = ("ALLOWED_HOSTS", "turn.example");
@@ -96,7 +96,7 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert!(revoked.starts_with(goes_on), "{revoked}");
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);
-    let expected = "Nobody of this name is known: nosuch is blocked and gets no credentials. No credential of this user is known in this period: compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
+    let expected = "Nobody of this name is known in this period: nosuch is blocked and gets no credentials. Compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
     assert!(nobody.starts_with(expected), "{nobody}");
     assert_eq!(mint().await.status, 200);
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The files that release.sh makes, from outside: made twice and compared, unpacked, run in a directory that holds nothing else,
-# asked over HTTP, the bills of materials held against their schema, and the image made of them. arm64 is run by qemu. Takes half an hour. The second time only our
-# own packages are compiled again, and linked with those of others: that these do not change is up to their sources and rustc.
-# Exit status 0 or 1.
+# asked over HTTP, the bills of materials held against their schema, and the image made of them. arm64 is run by qemu. Takes half an hour.
+# The second time only our own packages are compiled again, and linked with those of others: that these do not change is up to their sources
+# and rustc. Exit status 0 or 1.
 #   run.sh [DIRECTORY]        copies the files there if all is well
 #   ARCHITECTURES='x86_64'    only these
 # Downloads Debian packages, crates, Rust's standard library for two targets, and a validator from PyPI.

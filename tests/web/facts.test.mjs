@@ -27,7 +27,7 @@ const words = (path) => text(path).split(/\s+/).filter(Boolean).length;
 const isDecision = (path) => path.startsWith('docs/adr/');
 const ours = documents.filter((path) => !path.startsWith('src/web/vendor/'));
 
-/** A shell reads `$` and quotes by its own rules. `--env-file` reads what is written. */
+/** A shell interprets `$` and quotes. `--env-file` reads them as they are written. */
 const BY_A_SHELL = /\bset -a\b|(?:^|[\s;&`'"])(?:\.|source) \S*env\b|\$\((?:cat|grep|sed|xargs)[^)]*env\b/m;
 
 test('no document has a shell read the file of settings', () => {

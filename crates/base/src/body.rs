@@ -216,7 +216,7 @@ pub(crate) fn remedy(field: &str, said: &str) -> String {
     }
 }
 
-/// What serde calls by a name of Rust, as JSON knows it.
+/// The JSON name of a type that serde calls by its Rust name.
 fn in_json(expected: &str) -> &str {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_missing_there_twice_or_of_another_type_is_named() {
+    fn a_field_that_is_missing_repeated_or_of_another_type_is_named() {
         for (text, said) in [
             ("{}", "Set `limit` (line 1, column 2)."),
             (r#"{"limit":1,"limit":2}"#, "Send `limit` once (line 1, column 18)."),

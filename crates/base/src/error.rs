@@ -1,6 +1,6 @@
 //! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. A function here,
-//! or in `src/http/refusals.rs` if it shows figures of the ledger, makes it with the code's status. The envelope adds the request's id to the body. No error contains a secret
-//! or text from a provider.
+//! or in `src/http/refusals.rs` if it shows figures of the ledger, makes it with the code's status. The envelope adds the request's id to
+//! the body. No error contains a secret or text from a provider.
 
 mod body;
 

@@ -32,7 +32,7 @@ impl Throttle {
         Self { window, lines: 1, state: Mutex::new(None) }
     }
 
-    /// So many lines pass in each [`LOG_WINDOW`].
+    /// Passes this many lines in each [`LOG_WINDOW`].
     pub const fn of_lines(lines: u64) -> Self {
         Self { lines, ..Self::new() }
     }

@@ -3,9 +3,9 @@
 //! both taken from it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group
 //! that waits for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48, a user and a server key each have one. A claim must fit into all that apply to it. Everything that is charged
-//! for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that somebody vouches
-//! for must fit into that only.
+//! A grant, a client address, an IPv6 /48, a user and a server key each have one. A claim must fit into all that apply to it. Everything
+//! that is charged for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that
+//! somebody vouches for must fit into that only.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;

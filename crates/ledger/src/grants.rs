@@ -303,7 +303,7 @@ impl Grants {
         change
     }
 
-    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: those of one step of
+    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most `rows_at_once` of
     /// each. Forgets old minutes too. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         self.forget_past(now)

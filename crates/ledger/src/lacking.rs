@@ -34,7 +34,7 @@ impl Lacking {
         Self { began: Some(began), ..Self::default() }
     }
 
-    /// Such grants may relay until then. Lost grants are what the operator must know first: a new ledger that is restored has lost some.
+    /// Such grants may relay until then. A restored copy replaces any other cause, because the operator must first know of lost grants.
     pub(crate) fn extend(&mut self, until: Timestamp, cause: LackCause, now: Timestamp) {
         if self.until <= now || cause == LackCause::Restored {
             self.cause = cause;

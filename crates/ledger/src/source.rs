@@ -59,8 +59,8 @@ impl IceSource {
 
     /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and
     /// a running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two
-    /// hours (reported by others). Of another provider nothing is known. Our own relay cuts at expiry. The SFU ends a session only when its page leaves, so the
-    /// broker ends the others: the tail is the longest absence of the broker that a promise covers.
+    /// hours (reported by others). Of another provider nothing is known. Our own relay cuts at expiry. The SFU ends a session only when its
+    /// page leaves, so the broker ends the others: the tail is the longest absence of the broker that a promise covers.
     pub const fn expiry_tail(self) -> Duration {
         match self {
             Self::Cloudflare | Self::Coturn | Self::Http => Duration::from_secs(7_200),

@@ -22,8 +22,8 @@ pub enum BudgetMode {
 
 /// Strict mode shortens no lifetime below this. With less, a call would renew all the time.
 pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
-/// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Until its tail ends, each credential of a chain
-/// of renewals works: with lives of 300 s and a tail of 7,200 s these would be 25, with lives of 1,800 s they are five.
+/// In strict mode a lifetime is at least one part in this many of the tail, whatever was asked for. Until its tail ends, each credential of
+/// a chain of renewals works: with lives of 300 s and a tail of 7,200 s these would be 25, with lives of 1,800 s they are five.
 const TAIL_PARTS: u64 = 4;
 
 /// The shortest lifetime that strict mode gives beside this tail.

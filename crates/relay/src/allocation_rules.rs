@@ -1,5 +1,6 @@
 //! The rules for allocations. Pure. A client address that has an allocation keeps it until the relay ends it. A new allocation
-//! requires a live grant, an unspent budget and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN library checks passwords in addition to these rules.
+//! requires a live grant, an unspent budget and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN library checks
+//! passwords in addition to these rules.
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
 

@@ -68,7 +68,7 @@ impl SfuProxy {
         }
         let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
             let more = sessions.demand(id, pulled).or_else(|too_much| {
-                // What was closed by force counts until a look. Then the budget is the reason, which refuses the least pull too.
+                // Tracks that were closed by force count until the next look. A spent budget is then the true reason: it refuses any pull.
                 self.service.broker.pull(id.as_str(), 1).map_err(fault_of)?;
                 Err(too_much)
             })?;

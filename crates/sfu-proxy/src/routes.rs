@@ -106,7 +106,7 @@ fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
     parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
 }
 
-/// What becomes of a user's token that has expired.
+/// What happens to a user's token that has expired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expiry {
     /// It is refused.
@@ -115,8 +115,8 @@ enum Expiry {
     Ignored,
 }
 
-/// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other bearer that
-/// is no valid grant counts as none.
+/// Who calls, and the room that the token names. A user's token that is not valid is refused, even where none is needed. Any other
+/// bearer token that is not a valid grant is ignored.
 async fn caller(
     proxy: &SfuProxy,
     parts: &Parts,

@@ -104,7 +104,7 @@ fn calls_at_limit(input: &AlertInput) -> String {
 
 /// A limit that is reached sooner at the present rate is near.
 const NEAR: Duration = Duration::from_secs(86_400);
-/// A spender with more than this part of the last minutes, or of the usage, is the first to act on at the limit, in percent.
+/// In percent. At the limit, the operator first acts on a spender with a larger share of the last minutes or of the period.
 const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 impl Alert {
@@ -112,7 +112,7 @@ impl Alert {
     pub fn first_step(&self) -> String {
         match self.large_spender() {
             Some((SpenderKind::User, who)) => format!(
-                "Block and revoke {who}, under \"Who spends\" on the dashboard, or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
+                "Block and revoke {who}, under \"Who spends\" on the dashboard or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
             ),
             Some((_, who)) => format!(
                 "Revoke the largest credentials of {who}, under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
@@ -152,7 +152,7 @@ impl Alert {
         }
     }
 
-    /// Whom to act on when the limit is reached: a large spender of the last minutes, or else of the period, unless it is blocked already.
+    /// Whom to act on when the limit is reached: a large spender of the last minutes, or else one of the period that is not blocked.
     fn large_spender(&self) -> Option<(SpenderKind, &'static str)> {
         if self.kind != AlertKind::Used(100) {
             return None;
@@ -162,7 +162,7 @@ impl Alert {
         if let Some(SpenderNow { by, spender, all }) = &self.spending.now
             && is_large(spender, spender.bytes.percent_of(*all))
         {
-            return Some((*by, "who spends most now"));
+            return Some((*by, "whoever spends most now"));
         }
         let largest = self.spending.top.first()?;
         if largest.is_blocked || !is_large(largest, self.share_of(largest)) {

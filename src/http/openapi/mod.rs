@@ -68,7 +68,7 @@ fn served_as(
     Some((1..).zip(served).map(at).collect())
 }
 
-/// The item with names that no other one has: those at a further path end in its number.
+/// The item with an `operationId` of its own: at the second path it ends in 2, at the third in 3.
 fn with_own_names(mut item: Value, number: usize) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
         if number > 1

@@ -95,7 +95,7 @@ fn generate() -> Value {
     json
 }
 
-/// They answer as the path of the handler, and each operation needs a name of its own.
+/// They have the description of the current path. Each operation needs a name of its own.
 fn describe_older_matrix_paths(json: &mut Value) {
     for path in OLDER_MATRIX_PATHS {
         let mut item = json["paths"]["/_matrix/client/v3/voip/turnServer"].clone();

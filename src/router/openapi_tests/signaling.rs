@@ -46,10 +46,10 @@ pub(super) fn describe(document: &mut Value) {
     document["components"]["schemas"].as_object_mut().unwrap().extend(sfu::schemas());
 }
 
-/// The errors of the layers around a route. Where a protocol has a form of its own for one, it is described there.
+/// The errors of the layers around a route. An error in the form of a protocol is described with its route.
 fn layer_errors(group: &str, path: &str) -> Vec<(u16, &'static str)> {
     let mut errors = vec![(400, MALFORMED), (421, MISDIRECTED)];
-    // People open a kept report from a chat.
+    // A kept report is opened from a link in a chat, which is a page of another site.
     if group != "p2pcf" && path != "/api/debugInfo" {
         errors.push((403, FOREIGN));
     }

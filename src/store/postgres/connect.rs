@@ -67,7 +67,8 @@ pub enum DatabaseError {
     /// The database would lose answered writes.
     #[error("{0}")]
     Unfit(&'static str),
-    /// A pooler in transaction or statement mode. It gives the session of one client to another one, so settings of a session and its name mean nothing.
+    /// A pooler in transaction or statement mode. It gives the session of one client to another one, so settings of a session and its name
+    /// mean nothing.
     #[error(
         "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction or statement mode."
     )]

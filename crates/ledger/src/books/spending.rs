@@ -72,7 +72,7 @@ impl Books {
         }
     }
 
-    /// Applies raised promises, and records what was seen above those before.
+    /// Applies raised promises, and records by how much usage exceeded the earlier ones.
     pub(super) fn note_raised(&mut self, source: IceSource, seen: Excesses, raised: Vec<UsageChange>) {
         self.ledger.apply_all(raised);
         self.ledger.note_excess(source, seen);

@@ -22,7 +22,7 @@ use crate::usage_change::UsageChange;
 const MEMBERS_MAX: usize = 100;
 /// The most chains that wait to be asked for, and the most of which it is remembered how much they exceed.
 pub(super) const CHAINS_MAX: usize = 1_000;
-/// Nearly all chains are asked for within this time.
+/// Nearly all chains are asked for within this time after their last count.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
 /// The provider's minutes may differ from ours by one at each end.
 const EDGES: u64 = 2;
@@ -36,7 +36,7 @@ pub(super) struct Chains {
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// Those that were counted or vouched for above the assumed rate. The row of the first grant says how much.
     judged: BTreeSet<(IceSource, GrantId)>,
-    /// The grant of which an app server has spoken since somebody looked, and how much of that came after its tail.
+    /// The grant for which an app server has reported bytes since the last check, and how many of them came after its tail.
     pub(super) vouched: Option<(GrantId, ByteCount)>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
@@ -103,7 +103,7 @@ impl Grants {
         }
     }
 
-    /// Notes again the chains that a process noted which has ended: no further count does it for those that are over.
+    /// Finds the suspected chains again after a restart. A chain that is over gets no further count that would show it.
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
@@ -150,8 +150,8 @@ impl Grants {
         Some(self.raise(source, &self.chain_of(first, source), excess))
     }
 
-    /// An app server has spoken of a grant since the last call. Returns its source, what that exceeds, and the changes that raise its
-    /// promises. A session of the SFU is promised by its tracks, not at the assumed rate.
+    /// Judges the grant for which an app server has reported bytes since the last call. Returns its source, by how much the bytes exceed
+    /// the promises, and the changes that raise these. A session of the SFU is promised by its tracks, not at the assumed rate.
     pub(crate) fn judge_vouched(
         &mut self,
         now: Timestamp,
@@ -167,7 +167,7 @@ impl Grants {
         let (of_chains, changes) =
             excess.map(|excess| self.raise(source, &grants, excess)).unwrap_or_default();
         let mut seen = Excesses { of_chains, ..Excesses::default() };
-        // Where tails are looked at, the provider's count shows these bytes.
+        // Where tails are read, the provider's count shows these bytes.
         if bytes > ByteCount::ZERO && !self.are_tails_read(source) {
             seen.after_tails = Excess { bytes, tail, ..Excess::default() };
         }

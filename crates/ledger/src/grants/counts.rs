@@ -98,7 +98,7 @@ impl Grants {
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
     }
 
-    /// Takes the counts of the next grants, those of one step, in the order of their ids, and drops what they and those that were not
+    /// Takes the counts of the next `rows_at_once` grants in the order of their ids, and drops what they and those that were not
     /// counted have claimed. After the last one it returns the bytes under unknown identifiers.
     fn take_part(
         &mut self,

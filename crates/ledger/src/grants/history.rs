@@ -124,7 +124,7 @@ impl Grants {
         }
     }
 
-    /// Removes the oldest ended grants if there are too many: those of one step among the first [`LOOKED_AT_ONCE`]. `false` if there
+    /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the first [`LOOKED_AT_ONCE`]. `false` if there
     /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
@@ -141,7 +141,7 @@ impl Grants {
         self.leave_all(&leaving.take(too_many).collect::<Vec<_>>())
     }
 
-    /// Removes ended grants. `false` if these are a whole step, so there may be more.
+    /// Removes ended grants. `false` if these are `rows_at_once`, so there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
         for place in places {
             self.ended.remove(place);

@@ -79,7 +79,7 @@ impl Grants {
         self.replace_promise(before.as_ref(), after.as_ref())
     }
 
-    /// Raises the next promises of a source to this tail and rate, of the rows of one step. One that was over at `since` stays
+    /// Raises the next promises of a source to this tail and rate, of at most `rows_at_once` rows. One that was over at `since` stays
     /// over, and one that was released stays so; a grant that has ended can be live again. `None` if no rows are left.
     pub(crate) fn raise_tails(
         &mut self,

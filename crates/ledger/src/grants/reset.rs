@@ -32,7 +32,7 @@ impl Grants {
         }
     }
 
-    /// Forgets grants that ended before this period, and the sums of an earlier one: those of one step of each. `false` if there may
+    /// Forgets grants that ended before this period, and the sums of an earlier one: at most `rows_at_once` of each. `false` if there may
     /// be more.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);

@@ -71,7 +71,7 @@ impl Grants {
         }
     }
 
-    /// Whether it is asked what grants of a source relayed after their tail.
+    /// Whether the broker asks the provider what grants of this source relayed after their tail.
     pub(super) fn are_tails_read(&self, source: IceSource) -> bool {
         source.is_counted_by_provider() && self.terms.counted.contains(&source)
     }

@@ -17,7 +17,7 @@ use crate::spenders::terms::{KeptAddresses, SpenderTerms};
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
-/// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
+/// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;
 
 /// How large the tables may grow, and what one client may hold.
@@ -31,7 +31,7 @@ pub struct Bounds {
     pub client: ClientTerms,
     /// How bytes are attributed to who spends them.
     pub spenders: SpenderTerms,
-    /// How many rows are changed in one step of a long change.
+    /// The most rows that one step of a long change takes.
     pub rows_at_once: usize,
 }
 
@@ -94,7 +94,8 @@ impl GrantTerms {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have a limit.
+    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have
+    /// a limit.
     pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
         let until = row.ends_in().min(Minute::of(end));
         let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));

@@ -1,7 +1,8 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
 //! They are sums of one period, whose first day is in their keys. Those of an earlier one are forgotten in steps. When the map is full, the
-//! smallest sums join those without a key. The sums of server keys stay, because each of them counts, and with a limit for each user those of users.
+//! smallest sums join those without a key. The sums of server keys stay, because each of them counts, and with a limit for each user those
+//! of users.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;

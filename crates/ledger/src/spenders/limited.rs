@@ -1,7 +1,8 @@
 //! What each user and each server key has spent in this period and may still relay, for their limits.
 //! Tests: `src/books/spending/tests/limits.rs`.
 //! Who has spent something keeps the sum until the period ends, so nobody uses a limit twice. A new user is refused when the table is full.
-//! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place. Server keys are few, and always have a place.
+//! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place. Server keys
+//! are few, and always have a place.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;

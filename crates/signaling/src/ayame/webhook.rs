@@ -20,8 +20,8 @@ struct Body<'a> {
     registration: Option<&'a ForWebhook>,
 }
 
-/// What a request to the application says of a socket. With `registration`, the application decides whether the socket may join. A socket that never
-/// registered has an empty room and client.
+/// What a request to the application says of a socket. With `registration`, the application decides whether the socket may join. A socket
+/// that never registered has an empty room and client.
 pub(super) fn webhook(socket: &Socket, registration: Option<&ForWebhook>) -> Webhook {
     let body = Body {
         room_id: &socket.room,

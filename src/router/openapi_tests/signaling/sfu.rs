@@ -60,7 +60,7 @@ pub(super) fn calls() -> Vec<Call> {
     fixed.into_iter().chain(on_session).collect()
 }
 
-/// The call with errors that have a code and what to do as text: partytracks takes any JSON for what it has asked for.
+/// The call with errors as text, because partytracks takes any JSON for the result.
 fn with_text_errors(mut call: Value) -> Value {
     let errors = call["responses"].as_object_mut().unwrap().iter_mut();
     for (_, error) in errors.filter(|(status, _)| status.starts_with(['4', '5'])) {

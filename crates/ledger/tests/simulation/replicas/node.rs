@@ -80,8 +80,8 @@ pub(super) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Did {
     Nothing,
-    /// It took the lead. `is_silent`: it saw a leader's session, or one that a restart has ended, so only silence allows it. `was_quiet`: it has seen nothing change for the
-    /// whole lease, or for a minute while the other one read the ledger.
+    /// It took the lead. `is_silent`: it saw a leader's session, or one that a restart has ended, so only silence allows it. `was_quiet`:
+    /// it has seen nothing change for the whole lease, or for a minute while the other one read the ledger.
     Won {
         is_silent: bool,
         was_quiet: bool,

@@ -33,7 +33,8 @@ fn the_time_of_a_stop_is_not_claimed_at_the_rate_after_it() {
     check(&Scenario { settings: ESTIMATE, before_reset: DAY, ops });
 }
 
-/// An app server had opened a connection, so that nobody watched a user's SFU session for four hours was not known any more.
+/// The simulation kept only its first excuse: that an app server had opened a connection. It lost the second one, which holds for users:
+/// nobody watched an SFU session for four hours.
 #[test]
 fn a_user_may_exceed_a_limit_while_nobody_watches() {
     let ops = vec![

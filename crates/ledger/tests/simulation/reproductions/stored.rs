@@ -82,7 +82,7 @@ fn a_new_ledger_lacks_the_credentials_that_the_provider_has_counted_before_it_be
     check(&Scenario { settings: ESTIMATE, before_reset: 20 * DAY, ops });
 }
 
-/// A ledger that nothing was written to knows no time before a start of the machine, so nothing is in doubt.
+/// A ledger without a write knows no time from before the machine started, so its time is certain.
 #[test]
 fn a_lost_ledger_knows_no_time_before_the_machine_started() {
     let ops = vec![
@@ -94,7 +94,7 @@ fn a_lost_ledger_knows_no_time_before_the_machine_started() {
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
 
-/// The process died after a pause over a reset, and what its relay had carried since was not written.
+/// The process was paused over a reset and then crashed. What its relay had carried in between was not written.
 #[test]
 fn what_a_relay_carries_while_the_time_is_in_doubt_is_lost_with_the_process() {
     let ops = vec![
@@ -111,7 +111,7 @@ fn what_a_relay_carries_while_the_time_is_in_doubt_is_lost_with_the_process() {
     check(&Scenario { settings: Settings { sources, clients: 3, ..ESTIMATE }, before_reset: 4 * HOUR, ops });
 }
 
-/// What a page took while the machine was off was in the period before. With another billing day it is in the present one.
+/// What a page pulled while the machine was off belonged to the last period. With another billing day it belongs to the present one.
 #[test]
 fn what_nobody_watched_comes_back_with_another_billing_day() {
     let wait = |millis, share| Wait { millis, share };

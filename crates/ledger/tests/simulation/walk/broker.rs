@@ -62,7 +62,7 @@ pub(crate) struct Broker<D> {
     /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in
     /// the books' period; or the machine was off for longer than its clock says, and coturn's sessions ended meanwhile.
     pub(crate) lost_until: Timestamp,
-    /// Until when pages took what nobody watched.
+    /// Until when pages pulled while nobody watched them.
     pub(super) unwatched_until: Timestamp,
     /// Whether a copy was restored, or the ledger was lost.
     pub(crate) was_restored: bool,
@@ -277,7 +277,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Strict mode's bound may exceed zero after this step. A reason that holds for the limit of a user too replaces one that does not.
+    /// Strict mode's bound may exceed zero after this step. An excuse that also holds for the limit of a user replaces one that does not.
     pub(super) fn excuse(&mut self, excuse: Excuse) {
         let known = self.signs.excuse.filter(|known| known.is_of_users() || !excuse.is_of_users());
         self.signs.excuse = known.or(Some(excuse));

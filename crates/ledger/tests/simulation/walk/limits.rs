@@ -32,7 +32,8 @@ pub(super) fn number_of_server(requester: &Requester) -> Option<u64> {
 }
 
 impl Settings {
-    /// The limits of some scenarios, and how many rows are changed in a step. They come from dice of their own, so that the operations stay the same.
+    /// The limits of some scenarios, and how many rows one step changes. They come from dice of their own, so that the operations stay
+    /// the same.
     pub(super) fn draw_limits(&mut self, seed: u64) {
         let mut dice = Dice::new(seed ^ 0x11_1717);
         if dice.below(4) == 0 {
@@ -175,8 +176,8 @@ impl<D: Disk> Broker<D> {
         self.chains.iter().filter(|(_, of)| Some(*of) == first).map(|(id, _)| *id).collect()
     }
 
-    /// A count of `[begin, end)` was read that missed so many thousandths of each grant: no chain goes on of which it had more than one may
-    /// relay. One that has expired has nothing left to revoke.
+    /// A count of `[begin, end)` was read that missed so many thousandths of each grant. A chain for which it had more than one credential
+    /// may relay has ended. One that has expired has nothing left to revoke.
     pub(super) fn expect_ended(&mut self, world: &World, begin: u64, end: u64, missed: u64) {
         let Some(limit) = self.settings.grant_limit else { return };
         let now = self.books.now();

@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     pub(crate) bills_both: bool,
     /// How many ended grants are kept. Few, so that their shares move into the sums.
     pub(crate) ended_max: usize,
-    /// How many rows are changed in one step.
+    /// The most rows that one step changes.
     pub(crate) rows_at_once: usize,
     /// Whether the SFU is used.
     pub(crate) sfu: bool,

@@ -152,7 +152,7 @@ fn a_crash_forgets_no_chain_that_must_be_asked_for_alone() {
     let found = suspects(&broker);
     assert_eq!(found.len(), 1);
     broker.restart();
-    assert_eq!(suspects(&broker), found, "it is over, so no further count speaks of it");
+    assert_eq!(suspects(&broker), found, "it is over, so no further count has it");
     broker.books.advance(at(900 + 7_300));
     broker.restart();
     assert!(suspects(&broker).is_empty(), "a new period");
