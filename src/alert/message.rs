@@ -12,7 +12,7 @@ use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
 
 /// The most characters of a spender's name in a message.
-const NAME_CHARS_MAX: usize = 48;
+const NAME_CHARS_MAX: usize = 44;
 /// The same of the spender of the last minutes: the line of the largest spenders has more of it.
 const NOW_NAME_CHARS_MAX: usize = 16;
 /// What a name may have beside letters and digits.
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut() {
-        assert_eq!(shown(&"ü".repeat(48), NAME_CHARS_MAX), "ü".repeat(48));
-        assert_eq!(shown(&"ü".repeat(49), NAME_CHARS_MAX), format!("{}…", "ü".repeat(48)));
+        assert_eq!(shown(&"ü".repeat(44), NAME_CHARS_MAX), "ü".repeat(44));
+        assert_eq!(shown(&"ü".repeat(45), NAME_CHARS_MAX), format!("{}…", "ü".repeat(44)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use parking_lot::Mutex;
 use reqwest::Client;
+use tokio::sync::OwnedMutexGuard;
 use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota};
 use url::Url;
@@ -49,8 +50,6 @@ struct Known {
     keys: Arc<KeySet>,
     /// When a token with an unknown key last caused a call.
     asked_at: Option<Instant>,
-    /// How many calls have ended.
-    calls: u64,
     is_failing: bool,
 }
 
@@ -94,32 +93,32 @@ impl IssuerKeys {
         if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
             return Err(Fault::KeysUnreachable);
         }
-        self.fetch(true).await;
+        self.fetch_for(algorithm, id).await;
         find().ok_or_else(|| if self.known().is_failing { Fault::KeysUnreachable } else { Fault::UnknownKey })
     }
 
     /// Fetches the keys at the start and from time to time.
     pub(super) async fn keep_fresh(self: &Arc<Self>) {
         loop {
-            self.fetch(false).await;
+            self.fetch(Arc::clone(&self.call).lock_owned().await).await;
             let pause = if self.known().is_failing { FETCH_PAUSE } else { FETCH_INTERVAL };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Fetches the keys. Makes no call if another one ends while this one waits, or if it is for a token and the last such call is less
-    /// than [`FETCH_PAUSE`] ago. A call takes 3 s at most.
-    async fn fetch(self: &Arc<Self>, for_token: bool) {
-        let calls = self.known().calls;
+    /// Fetches the keys for a token, unless a call has brought its key meanwhile, or the last call for a token is less than [`FETCH_PAUSE`] ago.
+    async fn fetch_for(self: &Arc<Self>, algorithm: Algorithm, id: Option<&str>) {
         let call = Arc::clone(&self.call).lock_owned().await;
         let (known, now) = (self.known(), self.clock.instant());
         let is_early = |at| now.saturating_duration_since(at) < FETCH_PAUSE;
-        if known.calls != calls || (for_token && known.asked_at.is_some_and(is_early)) {
-            return;
-        }
-        if for_token {
+        if known.asked_at.is_none_or(|at| !is_early(at)) && known.keys.find(algorithm, id).is_none() {
             self.change(|known| known.asked_at = Some(now));
+            self.fetch(call).await;
         }
+    }
+
+    /// Fetches the keys. A call takes 3 s at most.
+    async fn fetch(self: &Arc<Self>, call: OwnedMutexGuard<()>) {
         // A task, so that the keys are stored also if the caller disconnects.
         let keys = Arc::clone(self);
         let fetched = tokio::spawn(async move {
@@ -152,7 +151,6 @@ impl IssuerKeys {
                 self.change(|known| known.is_failing = true);
             }
         }
-        self.change(|known| known.calls = known.calls.saturating_add(1));
     }
 
     fn known(&self) -> Known {

@@ -41,9 +41,10 @@ const ERRORS_MAX: usize = 2;
 /// `coturn`.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
 
-/// The end of a variable that Kubernetes sets for each Service: `BILLING_PORT` for one named `billing`. No setting ends so, and such a name
-/// does not stop the start.
-const PORT_OF_KUBERNETES: &str = "_PORT";
+/// A name that begins like a setting about money and has one of these words states an amount that would not be in force. Other programs have
+/// names such as `GRANT_TYPE`.
+const AMOUNTS: [&str; 11] =
+    ["GB", "TB", "MB", "GIB", "KBPS", "MBPS", "GBPS", "LIMIT", "DAY", "MODE", "PERCENT"];
 
 /// Other programs read these. They look like `HTTPS_PROXY` and `RUST_LOG`.
 const OF_OTHERS: [&str; 2] = ["HTTP_PROXY", "RUST_LOG_STYLE"];
@@ -130,11 +131,12 @@ impl Names {
         if !is_ours && !is_similar {
             return None;
         }
-        let begins_like_money =
-            is_ours && alike.all(|known| known.is_money) && !upper.ends_with(PORT_OF_KUBERNETES);
+        let is_amount = is_ours
+            && alike.all(|known| known.is_money)
+            && upper.split('_').any(|word| AMOUNTS.contains(&word));
         let is_meant =
             nearest.starts_with(&upper) || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX;
-        let is_fatal = begins_like_money || is_similar && is_meant && self.must_not_be_ignored(&nearest);
+        let is_fatal = is_amount || is_similar && is_meant && self.must_not_be_ignored(&nearest);
         Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }
 
@@ -217,8 +219,8 @@ mod tests {
             TURN_ENABLE ICE_SOURCE OPERATR_TOKEN OPERATOR_TOKEN_FIL REPORTER_TOKENS CLOUDFLARE_TURN_API_TOKN CLOUDFLARE_TURN_KEYID
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
             RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ FREE_GBS PRICE_PER_GIB BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE
-            ESTIMATED_MBPS LIABILITY_MBPS_PER_CONNECTION billing_day_of_month BILLING_START BUDGET BUDGET_LIMIT_GB GRANT_LIMIT_TB USER_LIMIT_MB
-            CLAIMS_MBPS RESERVED_GB BILLED_BYTES PRICE_PER_TB STATE_DIR_PATH"
+            ESTIMATED_MBPS LIABILITY_MBPS_PER_CONNECTION billing_day_of_month BUDGET_LIMIT_GB GRANT_LIMIT_TB USER_LIMIT_MB CLAIMS_MBPS
+            RESERVED_GB PRICE_PER_TB"
             .split_whitespace()
         {
             assert!(is_fatal(name), "{name}");
@@ -228,7 +230,8 @@ mod tests {
             CLOUDFLARE_WEB_ANALYTICS_TOKEN CLOUDFLARE_ACCOUNT_NAME CLOUDFLARE_R2_ACCOUNT_ID TURN_PASSWORD COTURN_PASSWORD
             COTURN_STATIC_AUTH_SECRET XDG_STATE_DIR STATE_DIRECTORY WEBHOOK_SECRET SLACK_ALERT_WEBHOOK_URL ICE_SERVERS_FILE
             API_TOKEN TURN_X TURN_TTL_SECOND RATE_LIMIT_REQUEST CLIENT_URLS port
-            BILLING_PORT HEARTBEAT_INTERVAL_SECONDS OPERATOR_NAME SERVER_KEYRING"
+            BILLING_PORT BILLING_EMAIL BILLING_ACCOUNT BUDGET_ALERT_EMAIL GRANT_TYPE GRANT_SUDO DATABASE_SCHEMA_VERSION STATE_DIR_PATH
+            HEARTBEAT_INTERVAL_SECONDS OPERATOR_NAME SERVER_KEYRING"
             .split_whitespace()
         {
             assert!(!is_fatal(name), "{name}");

@@ -91,7 +91,7 @@ impl LogConfig {
         let by_default = if settings.environment.is_terminal { "text" } else { "json" };
         let expected = "log directives such as info or turn_broker=debug,warn: each is off, error, warn, info, debug or trace, or target=level with _ for each - in the target";
         let directives = form(expected, |text| {
-            let is_good = text.split(',').all(is_directive) && text.parse::<Targets>().is_ok();
+            let is_good = is_filter(text) && text.parse::<Targets>().is_ok();
             is_good.then(|| text.to_owned())
         });
         Self {
@@ -101,12 +101,17 @@ impl LogConfig {
     }
 }
 
-/// Whether this directive can match. A bare word that is not a level, or a target that no module can have, would turn the log off.
-fn is_directive(text: &str) -> bool {
-    match text.split_once('=') {
-        Some((target, _)) => !target.contains(['-', ' ']),
-        None => text.parse::<LevelFilter>().is_ok(),
-    }
+/// Whether these directives are in force for us. Beside a level, a word may be anybody's. Alone, a word that is no level, or a target that no
+/// module can have, would turn the log off.
+fn is_filter(text: &str) -> bool {
+    let directives = || text.split(',');
+    let is_level = |directive: &str| directive.parse::<LevelFilter>().is_ok();
+    let may_match = |directive: &str| match directive.split_once('=') {
+        Some((target, _)) => !target.contains('-'),
+        None => directive.starts_with("turn_"),
+    };
+    directives().all(|directive| !directive.is_empty() && !directive.contains(' '))
+        && (directives().any(is_level) || directives().all(may_match))
 }
 
 impl WireFormat {

@@ -87,7 +87,7 @@ fn calls_at_limit(input: &AlertInput) -> String {
         None => "",
     };
     let over_cloudflare = if *revokes {
-        "; all credentials at Cloudflare are being revoked, and calls over them may go on for a while and are billed"
+        "; all credentials at Cloudflare are being revoked; calls may go on for a while and are billed"
     } else {
         "; calls in progress over Cloudflare continue and are billed"
     };

@@ -249,6 +249,7 @@ fn the_longest_message_fits_into_a_chat() {
         input(),
         AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() },
         AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
+        AlertInput { sources: SourceStates { revokes: true, ..input().sources }, ..input() },
     ];
     for state in states {
         for kind in AlertKind::all() {

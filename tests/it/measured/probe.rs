@@ -85,7 +85,11 @@ async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
 
     broker.advance(1_800);
     read(&broker, &mut state).await;
-    assert_eq!(broker.status().await["usedBytes"], 300_000, "no further probe is charged that relays nothing");
+    assert_eq!(
+        broker.status().await["usedBytes"],
+        300_000,
+        "no further probe is charged that relays nothing"
+    );
 
     // Half an hour later there is a way.
     let relay = TurnServer::start(RELAYED, cloudflare.history()).await;

@@ -99,7 +99,8 @@ impl Grants {
         let has_room = self.chains.suspects.len() < CHAINS_MAX;
         let is_fast = || self.counted_excess(&grants, source, counted, until).is_some();
         if has_room && (self.is_over_limit(&grants, counted) || is_fast()) {
-            self.chains.suspects.insert((source, first), until);
+            let end = self.chains.suspects.entry((source, first)).or_default();
+            *end = until.max(*end);
         }
     }
 
@@ -107,8 +108,9 @@ impl Grants {
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
-            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(source);
-            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source, spent.seen_at()))
+            let until = self.counted_until(source).max(self.seen_until(source));
+            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= until;
+            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source, until))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
         for (id, source, until) in counted {
@@ -157,12 +159,13 @@ impl Grants {
         now: Timestamp,
     ) -> Option<(IceSource, Excesses, Vec<UsageChange>)> {
         let (id, bytes) = self.chains.vouched.take()?;
-        let row = self.any(id)?;
-        let (source, tail) = (row.source, now.since(row.expires_at));
+        let source = self.any(id)?.source;
         if source == IceSource::Sfu {
             return None;
         }
         let grants = self.chain_of(id, source);
+        let expiries = grants.iter().filter_map(|id| Some(self.any(*id)?.expires_at));
+        let tail = now.since(expiries.max().unwrap_or(now));
         let excess = self.excess(&grants, self.vouched_of(&grants), 0, now);
         let (of_chains, changes) =
             excess.map(|excess| self.raise(source, &grants, excess)).unwrap_or_default();

@@ -67,15 +67,17 @@ impl Grants {
     ) -> ByteCount {
         let Some(row) = self.any(id) else { return ByteCount::ZERO };
         let (source, known) = (row.source, self.spent_of(row).vouched);
-        let is_after_tail = row.alive_until().is_some_and(|end| end.start() <= from);
         let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at.max(self.period.start)).into());
         let after = bytes.min(ByteCount::saturating(most).minus(known));
         let [more, _] =
             ConnectionCharge { before: ByteCount::ZERO, after, from, at }.since(self.period.start);
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
-        self.chains.vouched = Some((id, if is_after_tail { more } else { ByteCount::ZERO }));
         let grants = self.chain_of(id, source);
+        // A connection may outlive the credential that opened it: a renewal promises its bytes.
+        let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();
+        let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
+        self.chains.vouched = Some((id, if is_after_tail { more } else { ByteCount::ZERO }));
         self.note_over_limit(&grants, self.vouched_of(&grants));
         after
     }

@@ -130,6 +130,24 @@ fn what_an_app_server_reports_after_a_tail_exceeds_the_promise_where_no_count_sh
 }
 
 #[test]
+fn a_connection_that_outlives_its_credential_reports_under_the_promise_of_the_renewal() {
+    let mut broker = Broker::at_source(IceSource::Coturn, BudgetMode::Estimate, 1_000_000 * MB);
+    let ann = broker.mint(requester("ann"), 600).unwrap();
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    for minute in 1..=15 {
+        broker.books.advance(at(minute * 60));
+        if minute == 9 {
+            assert!(broker.books.take_renewal(&ann));
+            broker.mint(Requester { renews: Some(ann.id), ..requester("ann") }, 600).unwrap();
+        }
+        let bytes_received = Some(minute * MINUTE_BYTES / 4);
+        let report = Report { bytes_received, ..Report::default() };
+        broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+    }
+    assert_eq!(excess(&broker), Excess::default());
+}
+
+#[test]
 fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
     let (mut broker, ann) = among_idle_ones();
     assert!(broker.count(at(600), false, &[(ann.id, 100 * MINUTE_BYTES)], 0));
@@ -147,13 +165,18 @@ fn a_sampled_count_that_the_grant_alone_does_not_confirm_changes_nothing() {
 fn a_crash_forgets_no_chain_that_must_be_asked_for_alone() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let [ann, bob] = ["ann", "bob"].map(|name| broker.mint(requester(name), 600).unwrap());
-    broker.books.advance(at(900));
-    assert!(broker.count(at(900), true, &[(ann.id, 750 * MINUTE_BYTES), (bob.id, MINUTE_BYTES)], 0));
+    broker.books.advance(at(500));
+    assert!(broker.books.take_renewal(&ann));
+    let renewal = Requester { renews: Some(ann.id), ..requester("ann") };
+    let second = broker.mint(renewal, 600).unwrap();
+    assert!(broker.count(at(500), true, &[(ann.id, MINUTE_BYTES), (bob.id, MINUTE_BYTES)], 0));
+    broker.books.advance(at(1_500));
+    assert!(broker.count(at(1_500), true, &[(second.id, 750 * MINUTE_BYTES)], 0));
     let found = suspects(&broker);
-    assert_eq!(found.len(), 1);
+    assert_eq!((found.len(), found[0].until), (1, at(1_500)));
     broker.restart();
     assert_eq!(suspects(&broker), found, "it is over, so no further count has it");
-    broker.books.advance(at(900 + 7_300));
+    broker.books.advance(at(7_300));
     broker.restart();
     assert!(suspects(&broker).is_empty(), "a new period");
 }
