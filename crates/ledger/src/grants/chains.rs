@@ -108,13 +108,14 @@ impl Grants {
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
-            let until = self.counted_until(source).max(self.seen_until(source));
-            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= until;
-            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source, until))
+            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(source);
+            (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
-        for (id, source, until) in counted {
-            self.suspect(id, source, until);
+        for (id, source) in counted {
+            let seen_at = |id: &GrantId| Some(self.spent_of(self.any(*id)?).seen_at());
+            let until = self.chain_of(id, source).iter().filter_map(seen_at).max();
+            self.suspect(id, source, until.unwrap_or_default());
         }
     }
 
