@@ -39,6 +39,8 @@ fn a_lower_assumed_rate_gives_no_room_back() {
     assert!(broker.promised() < before + before / 3, "new grants are promised the lower rate");
     assume(&mut broker, 8);
     assert_eq!(broker.promised(), 2 * before, "a higher one counts for all");
+    assume(&mut broker, 2);
+    assert_eq!(broker.promised(), 2 * before, "and stays promised");
 }
 
 #[test]

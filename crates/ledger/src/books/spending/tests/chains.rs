@@ -255,15 +255,23 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
             excess(broker).bytes
         };
         let ann = broker.mint(requester("ann"), 300).unwrap();
+        let mut renewal = None;
         if is_renewed {
             broker.books.advance(ann.refresh_after());
             assert!(broker.books.take_renewal(&ann));
-            broker.mint(Requester { renews: Some(ann.id), ..requester("ann") }, 3_000).unwrap();
+            let renews = Requester { renews: Some(ann.id), ..requester("ann") };
+            renewal = Some(broker.mint(renews, 3_000).unwrap());
         }
         let of_ann = exceed(&mut broker, ann, ann.expires_at.plus_millis(60_000));
         while !broker.books.tidy() {}
         assert!(!broker.books.grants().knows(ann.id) && of_ann > ByteCount::ZERO);
         broker.restart();
+        let later = ann.expires_at.plus_millis(120_000);
+        let of_ann = renewal.map_or(of_ann, |renewal| {
+            let of_both = exceed(&mut broker, renewal, later);
+            assert!(of_both < of_ann.plus(of_ann), "what a chain exceeds counts once");
+            of_both
+        });
         let bob = broker.mint(requester("bob"), 300).unwrap();
         let both = exceed(&mut broker, bob, bob.expires_at.plus_millis(60_000));
         assert_eq!(both.minus(of_ann).get(), (1_000 - 8) * MINUTE_BYTES, "{is_renewed}");
