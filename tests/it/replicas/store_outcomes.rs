@@ -114,8 +114,19 @@ async fn a_commit_that_fails_after_its_result_is_not_answered() {
 async fn a_commit_with_a_warning_is_confirmed_by_a_further_one() {
     let Some(mut leader) = Leader::start().await else { return };
     leader.at_next_commit("RAISE WARNING 'committed locally, but perhaps not replicated'").await;
+    let count = format!(
+        "CREATE SEQUENCE minutes;
+         CREATE FUNCTION count_minute() RETURNS trigger LANGUAGE plpgsql SET search_path = {} AS
+            $$ BEGIN PERFORM nextval('minutes'); RETURN NULL; END $$;
+         CREATE TRIGGER count_minute AFTER INSERT OR UPDATE ON item FOR EACH ROW WHEN (NEW.kind = 1)
+            EXECUTE FUNCTION count_minute();",
+        leader.database.schema
+    );
+    leader.database.run(&count).await;
     let (_storage, result) = leader.begin().await.unwrap();
     leader.assert_once(result, 2).await;
+    let minutes = leader.database.number("SELECT last_value FROM minutes").await;
+    assert_eq!(minutes, 1, "the further write has no rows");
 }
 
 #[tokio::test]
