@@ -68,7 +68,7 @@ impl Account {
 
     /// Who spends, of the kinds that an alert can name.
     async fn find_spenders(&self) -> FoundSpenders {
-        // The kept lists may be some seconds old, and lack whoever caused the alert.
+        // The kept lists are up to ten seconds old. The spender who has caused the alert may be missing there.
         self.forget_lists();
         let mut found = FoundSpenders::default();
         for kind in SpenderNow::KINDS {

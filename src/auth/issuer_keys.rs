@@ -110,8 +110,8 @@ impl IssuerKeys {
     async fn fetch_for(self: &Arc<Self>, algorithm: Algorithm, id: Option<&str>) {
         let call = Arc::clone(&self.call).lock_owned().await;
         let (known, now) = (self.known(), self.clock.instant());
-        let is_early = |at| now.saturating_duration_since(at) < FETCH_PAUSE;
-        if known.asked_at.is_none_or(|at| !is_early(at)) && known.keys.find(algorithm, id).is_none() {
+        let is_due = known.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= FETCH_PAUSE);
+        if is_due && known.keys.find(algorithm, id).is_none() {
             self.change(|known| known.asked_at = Some(now));
             self.fetch(call).await;
         }

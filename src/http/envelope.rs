@@ -63,7 +63,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         request.extensions_mut().insert(trace);
     }
     let origin = request_log::origin_of(&request);
-    let uri = request.uri().clone();
+    let is_text = is_text_at_sfu(&app, &request);
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -84,7 +84,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         }
         response.extensions_mut().insert(error);
     }
-    let mut response = finish(&app, uri.path(), response, &request_id);
+    let mut response = finish(response, &request_id, is_text);
     if is_by_replica && is_for_the_next_leader(&app, &response) {
         response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
     }
@@ -131,6 +131,11 @@ pub fn catch_panic(
     })
 }
 
+/// Whether an error is text at the path of this request, if that is one of the SFU's proxy.
+pub(super) fn is_text_at_sfu(process: &Process, request: &Request) -> Option<bool> {
+    process.config.signaling.sfu.as_ref()?.error_is_text(request.uri().path())
+}
+
 /// The body of an error. `is_text` is set at the proxy of the SFU, where the body is text, or JSON that has the SFU's fields too.
 fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
     if let Some(is_text) = is_text {
@@ -145,15 +150,13 @@ fn error_body(is_text: Option<bool>, error: &mut ErrorBody) -> Response {
 }
 
 /// Adds the id and, to an error, the body.
-pub(super) fn finish(process: &Process, path: &str, mut response: Response, request_id: &str) -> Response {
+pub(super) fn finish(mut response: Response, request_id: &str, is_text: Option<bool>) -> Response {
     if let Some(mut error) = error_of(&mut response) {
         request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
-        let sfu = process.config.signaling.sfu.as_ref();
-        let with_body = error_body(sfu.and_then(|sfu| sfu.error_is_text(path)), &mut error);
-        let (body_parts, body) = with_body.into_parts();
+        let (body_parts, body) = error_body(is_text, &mut error).into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);
         response.extensions_mut().insert(error);

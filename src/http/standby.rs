@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::JsonResult;
-use super::envelope::{client_addr, finish, known_method};
+use super::envelope::{client_addr, finish, is_text_at_sfu, known_method};
 use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::metrics::{add_process, rendered};
@@ -52,8 +52,8 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
         request.extensions_mut().insert(client);
     }
     let method = known_method(request.method());
-    let uri = request.uri().clone();
-    let route = own_route(uri.path());
+    let is_text = is_text_at_sfu(&standby, &request);
+    let route = own_route(request.uri().path());
     let response = match head::refuse(&request, route, &standby.config.access.hosts) {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -61,7 +61,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     if response.extensions().get::<PassedOn>().is_some() {
         return response;
     }
-    let response = finish(&standby, uri.path(), response, &id);
+    let response = finish(response, &id, is_text);
     let took = standby.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     standby.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -78,17 +78,16 @@ fn own_route(path: &str) -> &'static str {
     ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
 }
 
-/// Lets a page read an error if it may read the leader's responses at this path.
-async fn readable(
-    standby: &Standby,
-    path: &str,
-    origin: Option<HeaderValue>,
-    response: Response,
-) -> Response {
-    let Some(origin) = origin else { return response };
+/// The pages that may read the leader's responses at this path.
+fn readers<'a>(standby: &'a Standby, path: &str) -> &'a AllowedOrigins {
     let p2pcf = standby.config.signaling.protocols.p2pcf.as_ref();
     let is_for_all = p2pcf.is_some_and(|p2pcf| path.strip_suffix('/').unwrap_or(path) == p2pcf.path);
-    let origins = if is_for_all { &AllowedOrigins::Any } else { &standby.config.access.origins };
+    if is_for_all { &AllowedOrigins::Any } else { &standby.config.access.origins }
+}
+
+/// Lets a page of this origin read an error if it is one of the readers.
+async fn readable(page: Option<(HeaderValue, &AllowedOrigins)>, response: Response) -> Response {
+    let Some((origin, origins)) = page else { return response };
     let mut request = Request::default();
     request.headers_mut().insert(ORIGIN, origin);
     let mut answer = Some(response);
@@ -100,10 +99,11 @@ async fn readable(
 
 /// Passes a request on to the replica that leads.
 pub async fn forward(standby: StandbyState, request: Request) -> Response {
-    let (uri, origin) = (request.uri().clone(), request.headers().get(ORIGIN).cloned());
+    let origin = request.headers().get(ORIGIN).cloned();
+    let page = origin.map(|origin| (origin, readers(&standby, request.uri().path())));
     match pass_on(&standby, request).await {
         Ok(response) => response,
-        Err(error) => readable(&standby, uri.path(), origin, error.into_response()).await,
+        Err(error) => readable(page, error.into_response()).await,
     }
 }
 
