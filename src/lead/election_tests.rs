@@ -167,6 +167,19 @@ fn a_leader_that_has_not_written_yet_may_read_for_a_minute_while_its_session_is_
     }
     let seen = [(20_000, ended()), (20_250, ended()), (20_500, ended())];
     assert_eq!(actions(&mut election, &seen)[2], Action::Stand, "its session is gone");
+
+    let restarted = || Observation { connection: 1, ..ended() };
+    let mut election = self::election();
+    election.observe(&reads(), OWN, millis(0));
+    for at in (250..5_000).step_by(250) {
+        assert_eq!(election.observe(&restarted(), OWN, millis(at)), forward(), "{at}");
+    }
+    let missing = election.observe(&restarted(), OWN, millis(5_000));
+    assert_eq!(
+        missing,
+        Action::Stand,
+        "a restart of the database ended its session, and it has not come back"
+    );
 }
 
 /// A pause of this process, and a database that could not be read.
