@@ -8,11 +8,12 @@
 
 mod setup;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use turn_ledger::{
-    Books, BudgetMode, ByteCount, Day, Grant, GrantId, IceSource, Reading, Requester, SourceTerms, Stored,
-    Timestamp,
+    Books, BudgetMode, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, Reading, Requester, SourceTerms,
+    Stored, Timestamp,
 };
 
 use setup::setup;
@@ -28,11 +29,14 @@ const CALLS_A_MINUTE: u64 = 5;
 const RELAYED_ONE_IN: u64 = 167;
 /// What such a call relays in a minute: 2 Mbps.
 const BYTES_A_MINUTE: u64 = 15_000_000;
-const LIFE: Duration = Duration::from_secs(600);
+/// The shortest life of a credential in strict mode: a quarter of Cloudflare's tail.
+const LIFE: Duration = Duration::from_secs(1_800);
 /// Cloudflare's tail.
 const TAIL: Duration = Duration::from_secs(7_200);
 const SLACK: Duration = Duration::from_secs(4);
-/// Minutes from a mint to its renewal, and from one reading to the next.
+/// Minutes from a mint to its renewal: three quarters of the life.
+const RENEWAL: u64 = 22;
+/// Minutes from one reading to the next.
 const TEN: u64 = 10;
 
 /// What clients do in one case.
@@ -47,21 +51,28 @@ struct Case {
     calls_a_minute: u64,
     /// One call in so many needs a relay. Only these mint, and they all relay. None: every call mints when it begins.
     needed_one_in: Option<u64>,
+    limit: u64,
+    /// The address of all calls; `None`: no call has the bounds of an address.
+    client: Option<ClientKey>,
 }
 
 impl Case {
     const fn every_call_mints(name: &'static str, call: u64, is_chained: bool) -> Self {
-        Self { name, call, tail: TAIL, is_chained, calls_a_minute: CALLS_A_MINUTE, needed_one_in: None }
+        let (calls_a_minute, needed_one_in) = (CALLS_A_MINUTE, None);
+        let (tail, limit, client) = (TAIL, LIMIT, None);
+        Self { name, call, tail, is_chained, calls_a_minute, needed_one_in, limit, client }
     }
 
     const fn needed(name: &'static str, calls_a_minute: u64, one_in: u64) -> Self {
-        Self { name, call: 30, tail: TAIL, is_chained: true, calls_a_minute, needed_one_in: Some(one_in) }
+        let needed_one_in = Some(one_in);
+        Self { calls_a_minute, needed_one_in, ..Self::every_call_mints(name, 30, true) }
     }
 
-    /// The mean over all calls of a minute is the same in each case.
+    /// The mean over all calls of a minute is the same share of the limit in each case.
     fn relayed_a_minute(&self) -> u64 {
         let one_in = self.needed_one_in.unwrap_or(RELAYED_ONE_IN);
-        BYTES_A_MINUTE * one_in * CALLS_A_MINUTE / (RELAYED_ONE_IN * self.calls_a_minute)
+        let relayed = BYTES_A_MINUTE * one_in * CALLS_A_MINUTE / (RELAYED_ONE_IN * self.calls_a_minute);
+        relayed / (LIMIT / self.limit)
     }
 }
 
@@ -81,6 +92,11 @@ struct Counts {
 }
 
 fn main() {
+    let of_a_tenth = |name| Case { limit: LIMIT / 10, ..Case::needed(name, CALLS_A_MINUTE, 10) };
+    let of_one_address = |name, calls, one_in| Case {
+        client: Some(ClientKey::V4(Ipv4Addr::new(203, 0, 113, 1))),
+        ..Case::needed(name, calls, one_in)
+    };
     println!("| calls | new calls refused | renewals refused | relayed |\n| --- | --- | --- | --- |");
     for case in [
         Case::every_call_mints("10 minutes, no renewal", 10, false),
@@ -94,6 +110,9 @@ fn main() {
         Case::needed("the same, the 20 % that need a relay mint", CALLS_A_MINUTE, 5),
         Case::needed("1,500 an hour, the 10 % that need a relay mint", 5 * CALLS_A_MINUTE, 10),
         Case::needed("3,000 an hour, the 10 % that need a relay mint", 10 * CALLS_A_MINUTE, 10),
+        of_a_tenth("100 GB: 300 an hour, the 10 % that need a relay mint"),
+        of_one_address("an office with one address: 6 an hour need a relay", 1, 10),
+        of_one_address("the same: 12 an hour", 1, 5),
     ] {
         let (counts, bytes) = month(case);
         let share = |part: u64, all: u64| if all == 0 { 0 } else { (part * 1_000).div_ceil(all) };
@@ -114,17 +133,17 @@ fn main() {
 }
 
 fn month(case: Case) -> (Counts, u64) {
-    let mut books = books(case.tail);
+    let mut books = books(case.limit, case.tail);
     let (mut calls, mut counts, mut bytes) = (Vec::<Call>::new(), Counts::default(), vec![0_u64]);
     for minute in 0..DAYS * 1_440 {
         books.advance(at(minute));
         read(&mut books, minute, &bytes);
         for call in &mut calls {
             let age = minute - call.begun;
-            if age > 0 && age.is_multiple_of(TEN) && age < case.call {
+            if age > 0 && age.is_multiple_of(RENEWAL) && age < case.call {
                 counts.renewals += 1;
                 let renews = case.is_chained.then_some(call.grant.id);
-                match mint(&mut books, &mut counts, renews) {
+                match mint(&mut books, &mut counts, case.client, renews) {
                     Some(grant) => call.grant = grant,
                     None => counts.renewals_refused += 1,
                 }
@@ -137,7 +156,7 @@ fn month(case: Case) -> (Counts, u64) {
                 continue;
             }
             let is_relayed = case.needed_one_in.is_some() || call.is_multiple_of(RELAYED_ONE_IN);
-            match mint(&mut books, &mut counts, None) {
+            match mint(&mut books, &mut counts, case.client, None) {
                 Some(grant) => calls.push(Call { begun: minute, grant, is_relayed }),
                 None => counts.refused += 1,
             }
@@ -167,8 +186,13 @@ fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
     }
 }
 
-fn mint(books: &mut Books, counts: &mut Counts, renews: Option<GrantId>) -> Option<Grant> {
-    let requester = Requester { renews, ..Requester::default() };
+fn mint(
+    books: &mut Books,
+    counts: &mut Counts,
+    client: Option<ClientKey>,
+    renews: Option<GrantId>,
+) -> Option<Grant> {
+    let requester = Requester { client, renews, ..Requester::default() };
     let hold = books.reserve(SOURCE, LIFE, SLACK, &requester).ok()?;
     counts.minted += 1;
     let mut id = [0; 16];
@@ -183,8 +207,8 @@ fn at(minute: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN).plus_millis(minute * 60_000)
 }
 
-fn books(tail: Duration) -> Books {
+fn books(limit: u64, tail: Duration) -> Books {
     let source =
         SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true, is_probed: false };
-    setup(BudgetMode::Strict, LIMIT, source).open(Some(Stored::default()), at(0))
+    setup(BudgetMode::Strict, limit, source).open(Some(Stored::default()), at(0))
 }
