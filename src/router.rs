@@ -1,9 +1,9 @@
 //! The table of routes: who may call each handler, and the layers around it. `openapi.json` describes every route of the
 //! table, except the pages.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
@@ -11,7 +11,6 @@ use axum::http::header::ALLOW;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
-use axum::{Extension, Router};
 use tower::ServiceBuilder;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
@@ -21,7 +20,7 @@ use crate::config::WireFormat;
 use crate::http::route::{Handlers, Route, route};
 use crate::http::{
     alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, envelope, health,
-    live_rooms, metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users,
+    live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
 use crate::web;
@@ -32,7 +31,7 @@ use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
 /// The table: the routes by the groups of the `OpenAPI` document.
-pub(crate) struct Table {
+struct Table {
     /// For pages that mint.
     credentials: Vec<Route>,
     /// For servers with a key that mint as at Cloudflare.
@@ -48,7 +47,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// What this process serves, with links to the pages that are `listed`.
-    pub(crate) fn of(app: &Arc<App>, listed: &[Link]) -> Self {
+    fn of(app: &Arc<App>, listed: &[Link]) -> Self {
         Self {
             credentials: mints(app),
             cloudflare: as_cloudflare(app),
@@ -63,24 +62,6 @@ impl Table {
             health: vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)],
             browser: files(app, listed),
         }
-    }
-
-    /// The groups by their names in the document.
-    pub(crate) fn groups(&self) -> [(&'static str, &[Route]); 7] {
-        [
-            ("credentials", &self.credentials),
-            ("cloudflare", &self.cloudflare),
-            ("connections", &self.connections),
-            ("budget", &self.budget),
-            ("operator", &self.operator),
-            ("health", &self.health),
-            ("browser", &self.browser),
-        ]
-    }
-
-    /// What is served, as the document names it.
-    fn paths(&self) -> BTreeSet<String> {
-        self.groups().into_iter().flat_map(|(_, routes)| routes).map(|route| route.path.clone()).collect()
     }
 }
 
@@ -150,7 +131,7 @@ fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
     let demo = app.config.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK].into_iter().chain(demo).flat_map(|page| page.routes(listed));
     let described = [
-        route!(openapi::get_open_api),
+        route!(web::get_open_api),
         route!(web::get_turn_client_package),
         route!(web::get_turn_client),
         route!(web::get_turn_client_types),
@@ -162,7 +143,6 @@ fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
 pub fn build(app: &Arc<App>) -> Router {
     let listed = pages::served(app);
     let table = Table::of(app, &listed);
-    let document = openapi::Document::new(table.paths(), app);
     // The outermost first. CORS is outside, so an allowed page can read the response to an overload or a panic. Added one by one, each
     // layer would cost every request a boxed service and a boxed future.
     let guard = || {
@@ -185,7 +165,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(router(mints).layer(ServiceBuilder::new().layer(foreign).layer(guard())))
         .merge(router(with_form).layer(ServiceBuilder::new().layer(foreign_form).layer(guard())))
         .merge(router(api).layer(guard()))
-        .merge(router(table.browser).layer(Extension(document)))
+        .merge(router(table.browser))
         .route("/", navigation::start(&listed))
         .merge(sockets(app))
         .merge(reported(app))

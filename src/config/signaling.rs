@@ -92,16 +92,6 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
-    /// The default first path of the module `name`, and the paths at which it is served; `None` if it is off.
-    pub fn paths_of(&self, name: &str) -> Option<(&'static str, Vec<&str>)> {
-        let (_, module) = MODULES.iter().find(|(known, _)| *known == name)?;
-        let mut served = vec![self.path(*module)?];
-        if *module == Module::Protocol(ProtocolName::Sfu) {
-            served = self.sfu.iter().flat_map(|sfu| &sfu.prefixes).map(String::as_str).collect();
-        }
-        Some((module.paths().first()?, served))
-    }
-
     /// The module that would serve `path` if it were on.
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
         let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));

@@ -41,7 +41,7 @@ pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : 
 #[into_params(parameter_in = Query)]
 pub struct MintQuery {
     /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
-    #[param(value_type = Option<u64>, minimum = 60, example = 3600)]
+    #[param(value_type = Option<u64>, minimum = 60, maximum = 172_800, example = 3600)]
     #[serde(default, deserialize_with = "seconds")]
     ttl: Option<Duration>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never

@@ -14,7 +14,6 @@ pub mod hints;
 pub mod live_rooms;
 pub mod metrics;
 pub mod mint_request;
-pub mod openapi;
 pub mod operator;
 pub mod origin;
 pub mod overrides;

@@ -56,6 +56,19 @@ export interface CallersBody {
   shed: number;
 }
 
+export interface CloudflareMintRequest {
+  customIdentifier?: string | null;
+  ttl?: number | null;
+}
+
+export interface CloudflareServerBody {
+  iceServers: IceServer;
+}
+
+export interface CloudflareServersBody {
+  iceServers: Array<IceServer>;
+}
+
 export interface ConnectionBody {
   connectionId: string;
   heartbeatSeconds: number;
@@ -389,6 +402,18 @@ export interface StatusBody {
   usedBytes: number;
 }
 
+export interface StunnerBody {
+  iceServers: Array<IceServer>;
+  iceTransportPolicy: string;
+}
+
+export interface TurnRestBody {
+  password: string;
+  ttl: number;
+  uris: Array<string>;
+  username: string;
+}
+
 export interface UsageBody {
   pastPeriods: Array<PastPeriod>;
   periodStart: string;
@@ -427,6 +452,14 @@ export interface UserRevocationBody {
 
 /** Bodies of responses to `GET`, by path below the broker's URL. */
 export interface Got {
+  '_matrix/client/api/v1/voip/turnServer': TurnRestBody;
+  [path: `_matrix/client/api/v1/voip/turnServer?${string}`]: TurnRestBody;
+  '_matrix/client/r0/voip/turnServer': TurnRestBody;
+  [path: `_matrix/client/r0/voip/turnServer?${string}`]: TurnRestBody;
+  '_matrix/client/unstable/voip/turnServer': TurnRestBody;
+  [path: `_matrix/client/unstable/voip/turnServer?${string}`]: TurnRestBody;
+  '_matrix/client/v3/voip/turnServer': TurnRestBody;
+  [path: `_matrix/client/v3/voip/turnServer?${string}`]: TurnRestBody;
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/calls-live': LiveCallsBody;
@@ -441,8 +474,12 @@ export interface Got {
   'api/usage': UsageBody;
   [path: `api/usage?${string}`]: UsageBody;
   'health': HealthBody;
+  'ice': StunnerBody;
+  [path: `ice?${string}`]: StunnerBody;
   'leader': LeaderBody;
   'ready': ReadyBody;
+  'turn': TurnRestBody;
+  [path: `turn?${string}`]: TurnRestBody;
 }
 
 /** Bodies of responses to `POST`, by path below the broker's URL. */
@@ -455,4 +492,6 @@ export interface Posted {
   [path: `api/rooms/${string}/end`]: EndedRoomBody;
   [path: `api/users/${string}/block`]: UserBlockBody;
   [path: `api/users/${string}/revoke`]: UserRevocationBody;
+  'turn': TurnRestBody;
+  [path: `turn?${string}`]: TurnRestBody;
 }

@@ -1,5 +1,6 @@
-//! Files for browsers: the module `turn-client.js` with its types and as a [`package`], and the [`pages`]. They contain no data:
-//! every client gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may import the module.
+//! Files for browsers and tools: the module `turn-client.js` with its types and as a [`package`], the `OpenAPI` document, and the
+//! [`pages`]. They contain no data: every client gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may
+//! load all but the pages.
 
 pub mod navigation;
 mod package;
@@ -22,8 +23,21 @@ const MODULE_CACHE: &str = "public, max-age=3600";
 /// Tells tools that resolve types over HTTP where they are.
 const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 
+/// Describes every route that some setting turns on. A test compares it with the table of routes (src/router).
+const OPEN_API: &str = include_str!("openapi.json");
 const TURN_CLIENT: &str = include_str!("turn-client/turn-client.js");
 const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
+
+/// Returns this document.
+///
+/// Any page may read it.
+#[utoipa::path(get, path = "/openapi.json", responses(
+    (status = 200, description = "An OpenAPI 3.1 document, for any origin", content_type = "application/json", body = Object),
+    (status = 304, description = "`If-None-Match` names this version"),
+))]
+pub async fn get_open_api(headers: HeaderMap) -> Response {
+    file("application/json", OPEN_API.as_bytes(), &headers)
+}
 
 /// Returns the browser module: credentials, renewal, reports.
 #[utoipa::path(get, path = "/turn-client.js", responses(

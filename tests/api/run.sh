@@ -26,10 +26,10 @@ cat >"$WORK_DIR/tsconfig.json" <<'EOF'
 { "compilerOptions": { "strict": true, "target": "ES2022", "module": "NodeNext", "lib": ["ES2022", "DOM", "DOM.Iterable"], "types": [] } }
 EOF
 bin=tests/api/clients/node_modules/.bin
-"$bin/openapi-typescript" src/http/openapi/openapi.json -o "$WORK_DIR/api.d.ts" >/dev/null
+"$bin/openapi-typescript" src/web/openapi.json -o "$WORK_DIR/api.d.ts" >/dev/null
 "$bin/tsc" --project "$WORK_DIR"
 venv openapi-python-client tests/api/clients/requirements.txt
-PATH=$venv/bin:$PATH "$venv/bin/openapi-python-client" generate --path src/http/openapi/openapi.json --meta none \
+PATH=$venv/bin:$PATH "$venv/bin/openapi-python-client" generate --path src/web/openapi.json --meta none \
     --output-path "$WORK_DIR/turn_broker_client" >"$WORK_DIR/generated.txt" 2>&1 || { cat "$WORK_DIR/generated.txt" && exit 1; }
 python=$venv/bin/python
 "$python" -m compileall -q "$WORK_DIR/turn_broker_client"

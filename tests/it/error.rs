@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::openapi::document;
 use crate::support::repository::sources;
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
@@ -94,18 +95,18 @@ async fn a_path_of_the_operator_says_which_setting_it_needs() {
 }
 
 /// The methods of each path in the `OpenAPI` document, sorted.
-async fn described_methods(broker: &TestBroker) -> BTreeMap<String, Vec<String>> {
-    let document = broker.get("/openapi.json").await.json();
+fn described_methods() -> BTreeMap<String, Vec<String>> {
+    let document = document();
     let paths = document["paths"].as_object().unwrap().iter();
     let methods = |item: &Value| item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
     paths.map(|(path, item)| (path.replace("{sessionId}", "s1"), methods(item))).collect()
 }
 
 /// Every route but that of P2PCF, whose protocol has an `Allow` of its own.
-async fn routes(broker: &TestBroker) -> Vec<String> {
+fn routes() -> Vec<String> {
     let others = "/ /dashboard /dashboard/app.js /relay-check /relay-check/app.js /signaling /.ok /yjs /peerjs /peerjs/ /peerjs/peerjs /peerjs/k/id /peerjs/k/peers /parties/rooms/r
         /set-username /partytracks/x /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback";
-    let described = described_methods(broker).await.into_keys().filter(|path| path != "/p2pcf");
+    let described = described_methods().into_keys().filter(|path| path != "/p2pcf");
     described.chain(others.split_whitespace().map(str::to_owned)).collect()
 }
 
@@ -131,8 +132,8 @@ async fn allow_names_the_methods_that_are_not_refused() {
         let request = broker.request(method, path).bearer_auth(OPERATOR);
         Answer::of(request.header("x-forwarded-for", client))
     };
-    let described = described_methods(&broker).await;
-    for path in routes(&broker).await {
+    let described = described_methods();
+    for path in routes() {
         let mut served = vec![];
         for method in ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] {
             if ask(method, &path).await.status != 405 {
@@ -218,7 +219,7 @@ async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
 async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
     let open = TestBroker::start(&[]).await;
     let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
-    let document = open.get("/openapi.json").await.json();
+    let document = document();
     let mut routes = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         let is_list = |path: &str| path == "/api/connections";

@@ -4,63 +4,38 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::support::{Answer, StateDir, TestBroker};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-async fn document(settings: &[(&str, &str)]) -> Value {
-    TestBroker::start(settings).await.get("/openapi.json").await.json()
+/// What every broker serves at `/openapi.json`.
+pub(crate) fn document() -> Value {
+    serde_json::from_str(include_str!("../../src/web/openapi.json")).unwrap()
 }
 
-/// The schema of one parameter of `GET path`.
-fn parameter(document: &Value, path: &str, name: &str) -> Value {
-    let mut parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap().iter();
-    parameters.find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+/// Whether the routes of this tag exist only where `SIGNALING` names it.
+pub(crate) fn is_of_signaling(tag: &Value) -> bool {
+    tag.as_str().is_some_and(|tag| MODULES.split(',').any(|module| module == tag))
 }
 
-#[tokio::test]
-async fn a_mint_is_described_with_the_longest_life_and_the_keys_of_this_process() {
-    let keys = "us=key-us:token-of-us-fixture,eu=key-eu:token-of-eu-fixture";
-    let settings =
-        [("TURN_TTL_SECONDS", "7200"), ("DOORS", "turn,matrix,ice"), ("CLOUDFLARE_TURN_KEYS", keys)];
-    let described = document(&settings).await;
-    for path in [
-        "/api/turn-credentials",
-        "/turn",
-        "/_matrix/client/v3/voip/turnServer",
-        "/_matrix/client/r0/voip/turnServer",
-        "/_matrix/client/unstable/voip/turnServer",
-        "/_matrix/client/api/v1/voip/turnServer",
-        "/ice",
-    ] {
-        let ttl = parameter(&described, path, "ttl");
-        assert_eq!((&ttl["minimum"], &ttl["maximum"]), (&json!(60), &json!(7_200)), "{path}");
-        assert_eq!(parameter(&described, path, "region")["enum"], json!(["eu", "us", ""]), "{path}");
-    }
-    let without = document(&[]).await;
-    assert_eq!(parameter(&without, "/api/turn-credentials", "region")["enum"], json!([""]));
+/// The tag of the calls of a path.
+pub(crate) fn tag(path: &Value) -> &Value {
+    &path.as_object().unwrap().values().next().unwrap()["tags"][0]
 }
 
-#[tokio::test]
-async fn a_path_that_is_not_served_is_left_out_with_the_schemas_that_only_it_uses() {
-    for (formats, has_turn, has_ice) in
-        [("", false, false), ("turn", true, false), ("matrix", true, false), ("turn,ice", true, true)]
-    {
-        let document = document(&[("DOORS", formats)]).await;
-        assert_eq!(document["paths"]["/turn"].is_object(), formats.contains("turn"), "{formats}");
-        let schemas = document["components"]["schemas"].as_object().unwrap();
-        assert_eq!(schemas.contains_key("TurnRestBody"), has_turn, "{formats}");
-        assert_eq!(schemas.contains_key("StunnerBody"), has_ice, "{formats}");
-        let text = document.to_string();
-        let references = text.split("\"#/components/schemas/").skip(1);
-        let referred: BTreeSet<_> = references.map(|text| text.split('"').next().unwrap()).collect();
-        assert_eq!(referred, schemas.keys().map(String::as_str).collect(), "{formats}");
-    }
+#[test]
+fn every_schema_is_used_and_every_one_that_is_used_is_there() {
+    let document = document();
+    let text = document.to_string();
+    let references = text.split("\"#/components/schemas/").skip(1);
+    let referred: BTreeSet<_> = references.map(|text| text.split('"').next().unwrap()).collect();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert_eq!(referred, schemas.keys().map(String::as_str).collect());
 }
 
-/// Signaling, where its paths are settings.
-const SIGNALING: [(&str, &str); 7] = [
-    ("SIGNALING", "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs"),
-    ("P2PCF_PATH", "/polls"),
-    ("SFU_PREFIXES", "/sfu,/api/calls"),
+/// All that `SIGNALING` can name.
+const MODULES: &str = "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs";
+
+const SIGNALING: [(&str, &str); 5] = [
+    ("SIGNALING", MODULES),
     ("CALLS_APP_ID", "app"),
     ("CALLS_APP_SECRET", "secret"),
     ("FEEDBACK_URL", "https://chat.example/hook"),
@@ -71,17 +46,15 @@ const SIGNALING: [(&str, &str); 7] = [
 async fn every_route_of_signaling_is_described_where_it_is_served() {
     let reports = StateDir::new();
     let broker = TestBroker::start(&[&SIGNALING[..], &[("REPORTS_DIR", reports.path())]].concat()).await;
-    let (with, without) = (broker.get("/openapi.json").await.json(), document(&[]).await);
+    let document = document();
     let mut described = BTreeSet::new();
-    let mut names = HashSet::new();
-    for (path, item) in with["paths"].as_object().unwrap() {
-        if without["paths"][path].is_object() {
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if !is_of_signaling(tag(item)) {
             continue;
         }
         described.insert(path.as_str());
         let example = path.replace("{room}", "r").replace("{key}", "peerjs").replace("{sessionId}", "s1");
         for (method, operation) in item.as_object().unwrap() {
-            assert!(names.insert(operation["operationId"].clone()), "{method} {path}: the name is taken");
             for status in ["400", "421"] {
                 assert!(operation["responses"][status].is_object(), "{method} {path}: {status}");
             }
@@ -97,29 +70,14 @@ async fn every_route_of_signaling_is_described_where_it_is_served() {
     }
     let expected =
         "/.ok /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback
-        /parties/rooms/{room} /peerjs /peerjs/peerjs /peerjs/{key}/id /peerjs/{key}/peers /polls /set-username
-        /sfu/generate-ice-servers /sfu/sessions/new /sfu/sessions/{sessionId}
-        /sfu/sessions/{sessionId}/datachannels/close /sfu/sessions/{sessionId}/datachannels/establish
-        /sfu/sessions/{sessionId}/datachannels/new /sfu/sessions/{sessionId}/datachannels/update
-        /sfu/sessions/{sessionId}/renegotiate /sfu/sessions/{sessionId}/tracks/close
-        /sfu/sessions/{sessionId}/tracks/new /sfu/sessions/{sessionId}/tracks/update /signaling /yjs";
-    let calls = expected.replace("/sfu/", "/api/calls/");
-    let expected = expected.split_whitespace();
-    assert_eq!(described, expected.chain(calls.split_whitespace()).collect());
-}
-
-/// Tools that show it are pages of other origins.
-#[tokio::test]
-async fn every_page_may_read_the_document() {
-    let broker = TestBroker::start(&[]).await;
-    let answer = broker.get_with("/openapi.json", &[("origin", "https://tool.example")]).await;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-}
-
-/// The document of a broker with all wire formats.
-async fn with_all_doors() -> Value {
-    let keys = ("SERVER_KEYS", "app=0123456789-0123456789-0123456789");
-    document(&[("DOORS", "turn,matrix,ice,cloudflare"), keys]).await
+        /p2pcf /parties/rooms/{room}
+        /partytracks/generate-ice-servers /partytracks/sessions/new /partytracks/sessions/{sessionId}
+        /partytracks/sessions/{sessionId}/datachannels/close /partytracks/sessions/{sessionId}/datachannels/establish
+        /partytracks/sessions/{sessionId}/datachannels/new /partytracks/sessions/{sessionId}/datachannels/update
+        /partytracks/sessions/{sessionId}/renegotiate /partytracks/sessions/{sessionId}/tracks/close
+        /partytracks/sessions/{sessionId}/tracks/new /partytracks/sessions/{sessionId}/tracks/update
+        /peerjs /peerjs/peerjs /peerjs/{key}/id /peerjs/{key}/peers /set-username /signaling /yjs";
+    assert_eq!(described, expected.split_whitespace().collect());
 }
 
 /// The operations of a document: `operationId` and description.
@@ -129,9 +87,9 @@ fn operations(document: &Value) -> impl Iterator<Item = (&str, &Value)> {
     operations.map(|said| (said["operationId"].as_str().unwrap(), said))
 }
 
-#[tokio::test]
-async fn every_operation_has_a_unique_name_a_described_group_and_a_short_summary() {
-    let document = with_all_doors().await;
+#[test]
+fn every_operation_has_a_unique_name_a_described_group_and_a_short_summary() {
+    let document = document();
     let mut operation_names = HashSet::new();
     for (name, said) in operations(&document) {
         assert!(operation_names.insert(name) && !name.contains('_'), "{name}: as JavaScript writes it");
@@ -149,9 +107,10 @@ async fn every_operation_has_a_unique_name_a_described_group_and_a_short_summary
     }
 }
 
-#[tokio::test]
-async fn an_operation_lists_the_responses_of_the_layers_around_it() {
-    for (name, said) in operations(&with_all_doors().await) {
+#[test]
+fn an_operation_lists_the_responses_of_the_layers_around_it() {
+    let document = document();
+    for (name, said) in operations(&document).filter(|(_, said)| !is_of_signaling(&said["tags"][0])) {
         let answers = &said["responses"];
         let says = |status: &str, code: &str| {
             answers[status]["description"].as_str().is_some_and(|text| text.contains(&format!("`{code}`")))
@@ -187,12 +146,12 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
 }
 
 /// Tools make the example of a response from those of its fields.
-#[tokio::test]
-async fn every_text_and_number_of_a_schema_has_an_example() {
-    let document = with_all_doors().await;
+#[test]
+fn every_text_and_number_of_a_schema_has_an_example() {
+    let document = document();
     let mut without = Vec::new();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
-        for (field, of) in schema["properties"].as_object().unwrap() {
+        for (field, of) in schema["properties"].as_object().into_iter().flatten() {
             let kinds = of["type"].as_array().map_or(std::slice::from_ref(&of["type"]), Vec::as_slice);
             let is_value =
                 kinds.iter().any(|kind| matches!(kind.as_str(), Some("string" | "integer" | "number")));

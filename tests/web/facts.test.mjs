@@ -65,7 +65,7 @@ const alerts = [
   ...all('src/alert/event.rs', /Self::\w+ => "([a-z.]+)"/g),
   ...[50, 80, 95, 100].map((percent) => `budget.used_${percent}`),
 ];
-const errors = JSON.parse(text('src/http/openapi/openapi.json')).components.schemas.ErrorBody.properties.code.enum;
+const errors = JSON.parse(text('src/web/openapi.json')).components.schemas.ErrorBody.properties.code.enum;
 /** A test of Rust compares this table with `/metrics`. A name of one word can be that of a field, too. */
 const metrics = [...text('docs/REFERENCE.md').split('\n## Metrics\n')[1].split('\n## ')[0].matchAll(/^\| `([a-z]+_[a-z_]+)/gm)].map(([, name]) => name);
 

@@ -124,8 +124,7 @@ fn each_call_sends_its_own_fields() {
 /// The document of the API names the method and the path of each call, and no field that would not be sent.
 #[test]
 fn what_the_document_says_of_a_body_is_sent() {
-    let document: Value =
-        serde_json::from_str(include_str!("../../../src/http/openapi/openapi.json")).unwrap();
+    let document: Value = serde_json::from_str(include_str!("../../../src/web/openapi.json")).unwrap();
     for call in SfuCall::VARIANTS {
         let (method, path) = crate::path::upstream(&SessionId::new("s1").unwrap(), *call);
         let path = format!("/partytracks/{}", path.replace("s1", "{sessionId}"));

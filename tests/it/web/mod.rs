@@ -14,13 +14,14 @@ use tar::Archive;
 
 const PACKAGE: &str = "/turn-client.tgz";
 
-const FILES: [(&str, &str, &str); 2] = [
+const FILES: [(&str, &str, &str); 3] = [
+    ("/openapi.json", "application/json", "\"openapi\": \"3.1.0\""),
     ("/turn-client.js", "text/javascript; charset=utf-8", "export function createTurnClient("),
     ("/turn-client.d.ts", "application/typescript; charset=utf-8", "export function createTurnClient("),
 ];
 
 #[tokio::test]
-async fn a_client_keeps_the_module_and_its_types_for_an_hour_and_then_revalidates() {
+async fn a_client_keeps_the_module_its_types_and_the_document_for_an_hour_and_then_revalidates() {
     let broker = TestBroker::start(&[]).await;
     for (path, content_type, holds) in FILES {
         let answer = broker.get(path).await;
@@ -49,7 +50,7 @@ async fn a_client_keeps_the_module_and_its_types_for_an_hour_and_then_revalidate
 }
 
 #[tokio::test]
-async fn any_origin_may_import_the_module() {
+async fn any_origin_may_load_the_module_and_the_document() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     for (path, ..) in FILES {
         let answer = broker.get_with(path, &[("origin", "https://elsewhere.example")]).await;
