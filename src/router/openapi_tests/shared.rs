@@ -70,8 +70,8 @@ const GUARD_ERRORS: [&str; 3] = [
 /// An error of every operation that reads a body.
 const WRONG_BODY: &str = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.";
 
-pub(super) const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
-pub(super) const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
+const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
+const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
 
 const WAIT: &str =
     "Seconds. How long to wait before the next request, rounded up, at least 1. Absent if unknown.";
