@@ -40,7 +40,7 @@ async function relayCheck(browser) {
 }
 
 function fakeCloudflare() {
-  const args = ['--perfect', '--latency-ms', '20', '--relay-mb', '30'];
+  const args = ['--latency-ms', '20', '--relay-mb', '30'];
   return new Process('cloudflare', directory, process.env.FAKE_CLOUDFLARE_BIN, args, {}, ({ log }) => log.includes('8787'));
 }
 

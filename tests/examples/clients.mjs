@@ -37,7 +37,7 @@ async function run() {
   await withBroker(RELAY, thePageReportsByHand);
   await withBroker(RELAY, theCallMintsOnlyWhenNeeded);
 
-  const cloudflare = new Process('cloudflare', directory, process.env.FAKE_CLOUDFLARE_BIN, ['--perfect'], {}, ({ log }) => log.includes('8787'));
+  const cloudflare = new Process('cloudflare', directory, process.env.FAKE_CLOUDFLARE_BIN, [], {}, ({ log }) => log.includes('8787'));
   await start(cloudflare);
   await withBroker(CLOUDFLARE, anAppServerReports);
   await withBroker(CLOUDFLARE, aGrantIsRenewed);

@@ -54,29 +54,11 @@ pub(crate) enum Fault {
     Status200,
 }
 
-/// The random faults. 401, 403 and 404 are not among them, because they mean a wrong configuration to the broker.
-const RANDOM_FAULTS: [Fault; 12] = [
-    Fault::Latency(Duration::from_secs(2)),
-    Fault::Hang,
-    Fault::SlowDrip,
-    Fault::ResetMidBody,
-    Fault::ResetBeforeAnswer,
-    Fault::TooManyRequests,
-    Fault::ServerErrorHtml(502),
-    Fault::ServerErrorHtml(503),
-    Fault::MalformedJson,
-    Fault::WrongContentType,
-    Fault::EmptyBody201,
-    Fault::Status200,
-];
-
-/// The source of the next fault: the queue, otherwise the permanent fault, otherwise chance.
+/// The source of the next fault: the queue, otherwise the permanent fault.
 #[derive(Default)]
 pub(super) struct FaultPlan {
     queued: VecDeque<Fault>,
     permanent: Option<Fault>,
-    /// 0 to 100.
-    percent: u8,
 }
 
 /// What the server does with one request.
@@ -106,24 +88,12 @@ impl FaultPlan {
         self.permanent = Some(fault);
     }
 
-    pub(super) fn misbehave(&mut self, percent: u8) {
-        self.percent = percent;
-    }
-
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
     pub(super) fn take(&mut self) -> Option<Fault> {
-        self.queued.pop_front().or(self.permanent).or_else(|| self.by_chance())
-    }
-
-    fn by_chance(&self) -> Option<Fault> {
-        if self.percent == 0 {
-            return None;
-        }
-        let struck = random_below(100) < usize::from(self.percent);
-        struck.then(|| RANDOM_FAULTS[random_below(RANDOM_FAULTS.len())])
+        self.queued.pop_front().or(self.permanent)
     }
 }
 
@@ -184,10 +154,4 @@ pub(super) fn html_page(status: u16) -> Answer {
         "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>{mark}</h1></body></html>\n"
     );
     Answer { content_type: "text/html; charset=UTF-8", body, ..Answer::text(status, "") }
-}
-
-/// The bias of the remainder is negligible here.
-fn random_below(end: usize) -> usize {
-    let random = getrandom::u32().expect("the operating system returns random bytes");
-    usize::try_from(random).expect("a usize holds 32 bits here") % end
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::Value;
 
-use super::faults::Fault;
 use super::provider::Target;
 use super::shapes::Credential;
 
@@ -57,8 +56,6 @@ pub(crate) struct Recorded {
     /// Seconds, from the body. `None` if it is absent or not a whole number.
     pub(crate) ttl: Option<u64>,
     pub(crate) custom_identifier: Option<String>,
-    /// The fault that was applied.
-    pub(crate) fault: Option<Fault>,
 }
 
 impl History {

@@ -1,7 +1,6 @@
 //! `cargo run --example fake-cloudflare`: a fake provider for people without an account.
 //!
-//! Invariants: it listens on loopback only. Its credentials work at no relay, and it never prints them. By default it
-//! injects some faults, as Let's Encrypt's pebble does, so that a fragile client fails here. `--perfect` turns that off.
+//! Invariants: it listens on loopback only. Its credentials work at no relay, and it never prints them.
 
 #[cfg_attr(
     not(test),
@@ -16,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
+use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded};
 use turn_base::clock::{Clock, SystemClock};
 use turn_ledger::{Minute, Timestamp};
 
@@ -26,6 +25,8 @@ const ACCOUNT_ID: &str = "demo-account";
 const ANALYTICS_TOKEN: &str = "demo-analytics-token";
 /// How far back usage begins, so that a broker that reads only settled minutes sees some at once.
 const PAST_MILLIS: i64 = 3_600_000;
+/// Number of newest minutes that the analytics do not show yet.
+const LATE_MINUTES: u16 = 1;
 
 /// A stand-in for Cloudflare's TURN key API and analytics on 127.0.0.1, for trying the broker without an account.
 #[derive(Parser)]
@@ -36,24 +37,9 @@ struct Options {
     /// Take this long for each mint
     #[arg(long, default_value_t = 80)]
     latency_ms: u64,
-    /// Apply a random fault to this share of the requests
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100))]
-    fail_percent: u8,
-    /// No faults
-    #[arg(long)]
-    perfect: bool,
     /// Megabytes that the analytics count each minute, since an hour before the start; 15 is one call of 2 Mbps
     #[arg(long, default_value_t = 15)]
     relay_mb: u32,
-    /// Number of newest minutes that the analytics do not show yet
-    #[arg(long, default_value_t = 1)]
-    late_minutes: u16,
-    /// Form of the answer: current, legacy53, single, object, string-urls, stun-only, no-credential or empty
-    #[arg(long, default_value = "current", value_parser = shape)]
-    shape: Shape,
-    /// No line per request, for load tests
-    #[arg(long)]
-    quiet: bool,
 }
 
 #[tokio::main]
@@ -71,17 +57,12 @@ async fn run(options: Options) -> io::Result<()> {
     let fake = FakeCloudflare::start_on((Ipv4Addr::LOCALHOST, options.port).into()).await?;
     fake.require_key(KEY_ID);
     fake.require_token(TOKEN);
-    fake.shape(options.shape);
     fake.latency(Duration::from_millis(options.latency_ms));
-    let fail_percent = if options.perfect { 0 } else { options.fail_percent };
-    fake.misbehave(fail_percent);
     fake.analytics().require_account(ACCOUNT_ID);
     fake.analytics().require_token(ANALYTICS_TOKEN);
-    fake.analytics().set_fault(AnalyticsFault::Late(options.late_minutes));
-    if !options.quiet {
-        fake.observe(|request, status| say(&line(request, status)));
-    }
-    say(&greeting(&fake.base_url(), fail_percent));
+    fake.analytics().set_fault(AnalyticsFault::Late(LATE_MINUTES));
+    fake.observe(|request, status| say(&line(request, status)));
+    say(&greeting(&fake.base_url()));
     tokio::select! {
         stopped = stop_signal() => stopped?,
         () = relay(&fake, options.relay_mb) => {}
@@ -109,18 +90,9 @@ async fn relay(fake: &FakeCloudflare, megabytes: u32) {
     }
 }
 
-fn shape(text: &str) -> Result<Shape, &'static str> {
-    let named = Shape::NAMED.into_iter().find(|(name, _)| *name == text);
-    named.map(|(_, shape)| shape).ok_or("no such form")
-}
-
-fn greeting(base_url: &str, fail_percent: u8) -> String {
-    let faults = match fail_percent {
-        0 => "no faults".to_owned(),
-        percent => format!("{percent} % of requests get a random fault; --perfect turns that off"),
-    };
+fn greeting(base_url: &str) -> String {
     format!(
-        "fake Cloudflare on {base_url} ({faults})\nin another terminal:\n  \
+        "fake Cloudflare on {base_url}\nin another terminal:\n  \
          CLOUDFLARE_API_BASE={base_url} CLOUDFLARE_TURN_KEY_ID={KEY_ID} CLOUDFLARE_TURN_API_TOKEN={TOKEN} cargo run\n\
          to read its analytics too, add before that command:\n  \
          CLOUDFLARE_ANALYTICS_BASE={base_url} CLOUDFLARE_ACCOUNT_ID={ACCOUNT_ID} \
@@ -137,8 +109,7 @@ fn line(request: &Recorded, status: Option<u16>) -> String {
     };
     let ttl = request.ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
     let status = status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
-    let fault = request.fault.map(|fault| format!(" (fault: {fault:?})")).unwrap_or_default();
-    format!("{} {what}{ttl} -> {status}{fault}\n", request.method)
+    format!("{} {what}{ttl} -> {status}\n", request.method)
 }
 
 #[cfg(unix)]

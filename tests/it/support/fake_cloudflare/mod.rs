@@ -127,11 +127,6 @@ impl FakeCloudflare {
         self.core.released.send_replace(());
     }
 
-    /// Applies a random fault to this percentage of the requests, if no other fault is set.
-    pub(crate) fn misbehave(&self, percent: u8) {
-        self.core.settings().plan.misbehave(percent);
-    }
-
     /// Sets the form of correct mint responses.
     pub(crate) fn shape(&self, shape: Shape) {
         self.core.settings().provider.shape = shape;

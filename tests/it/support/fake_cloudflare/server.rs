@@ -86,7 +86,7 @@ async fn pause(time: Duration) {
 
 /// The outcome of a request, and the latency of a correct response. When this returns, the request is in the
 /// history.
-fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
+fn decide(request: Recorded, core: &Core) -> (Outcome, Duration) {
     let path = request.path.clone();
     let target = Target::of(&request.method, &path);
     let is_mint = matches!(target, Target::Mint { .. });
@@ -110,9 +110,9 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
             Outcome::Answer { answer, delivery: Delivery::Whole }
         }
         Target::Mint { .. } | Target::Revoke { .. } | Target::Unknown => {
-            request.fault = settings.plan.take();
+            let fault = settings.plan.take();
             let good = || settings.provider.answer(&request, &core.history);
-            match request.fault {
+            match fault {
                 Some(fault) => fault.apply(good),
                 None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
             }
@@ -145,7 +145,6 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
         content_type: header(CONTENT_TYPE),
         ttl: body["ttl"].as_u64(),
         custom_identifier: body["customIdentifier"].as_str().map(str::to_owned),
-        fault: None,
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         body,

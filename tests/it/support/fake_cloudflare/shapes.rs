@@ -25,7 +25,7 @@ const TURN_LEGACY: [&str; 6] = [
     "turns:turn.cloudflare.com:443?transport=tcp",
 ];
 
-/// The form of `iceServers` in a correct response. The last three contain no usable relay.
+/// The form of `iceServers` in a correct response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A STUN entry, then a TURN entry.
@@ -39,12 +39,6 @@ pub(crate) enum Shape {
     Object,
     /// One entry for each URL, with `urls` as a string.
     StringUrls,
-    /// Only the STUN entry.
-    StunOnly,
-    /// A TURN entry without username and credential.
-    NoCredential,
-    /// `iceServers` is an empty array.
-    Empty,
 }
 
 /// The credential of one mint. The username is `g0` and 62 hex digits, the credential 64 hex digits.
@@ -55,18 +49,6 @@ pub(super) struct Credential {
 }
 
 impl Shape {
-    /// Every shape with its name for `--shape`.
-    pub(crate) const NAMED: [(&'static str, Self); 8] = [
-        ("current", Self::Current),
-        ("legacy53", Self::Legacy53),
-        ("single", Self::Single),
-        ("object", Self::Object),
-        ("string-urls", Self::StringUrls),
-        ("stun-only", Self::StunOnly),
-        ("no-credential", Self::NoCredential),
-        ("empty", Self::Empty),
-    ];
-
     /// The whole body of a mint response.
     pub(super) fn body(self, credential: &Credential) -> Value {
         let stun = json!({ "urls": STUN });
@@ -79,9 +61,6 @@ impl Shape {
                 let turn = TURN.iter().map(|url| credential.entry(url));
                 std::iter::once(json!({ "urls": STUN[0] })).chain(turn).collect()
             }
-            Self::StunOnly => json!([stun]),
-            Self::NoCredential => json!([stun, { "urls": TURN }]),
-            Self::Empty => json!([]),
         };
         json!({ "iceServers": ice_servers })
     }
