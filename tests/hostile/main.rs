@@ -13,6 +13,7 @@
 mod support;
 
 mod client;
+mod document;
 mod floods;
 mod honest;
 mod memory;
@@ -20,17 +21,18 @@ mod unfinished;
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser;
+use document::write_between;
 use honest::Tally;
 use support::process::Process;
 use support::{COTURN, OPERATOR, REPORTER};
 
-const TABLE_BEGIN: &str = "<!-- tests/hostile/run.sh writes from here -->\n";
-const TABLE_END: &str = "<!-- to here -->\n";
+/// The lines around the table of a document.
+const MARKS: [&str; 2] = ["<!-- tests/hostile/run.sh writes from here -->\n", "<!-- to here -->\n"];
 
 /// One attack: a row of the table.
 #[derive(Clone, Copy)]
@@ -114,22 +116,11 @@ async fn main() -> ExitCode {
     println!("\n{table}");
     if let Some(document) = &options.document
         && passed == of
-        && let Err(problem) = write_into(document, &table)
     {
-        println!("cannot write {}: {problem}", document.display());
-        return ExitCode::FAILURE;
+        write_between(document, MARKS, &table);
     }
     println!("{passed} of {of} attacks stay within their allowance.");
     if passed == of { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Writes the table between the markers of a document.
-fn write_into(document: &Path, table: &str) -> Result<(), String> {
-    let page = std::fs::read_to_string(document).map_err(|error| error.to_string())?;
-    let (head, rest) = page.split_once(TABLE_BEGIN).ok_or("the document has no marker for the begin")?;
-    let (_, tail) = rest.split_once(TABLE_END).ok_or("the document has no marker for the end")?;
-    let written = format!("{head}{TABLE_BEGIN}{table}{TABLE_END}{tail}");
-    std::fs::write(document, written).map_err(|error| error.to_string())
 }
 
 /// Starts the program of this build as a child process, and waits until it listens. It logs errors and the lines at start only,

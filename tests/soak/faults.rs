@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::broker::CLOCK_FILE;
-use crate::fake_cloudflare::{FakeCloudflare, Fault};
+use crate::support::{FakeCloudflare, Fault};
 
 /// The current fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

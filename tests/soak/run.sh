@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Half an hour of mixed load with faults: honest callers, attackers, a provider that hangs, a full disk and a wall clock that
 # steps. Prints a table and exits with 1 if a rule was broken.
-#   tests/soak/run.sh            MINUTES=30 WRITE=1 (put the table and the plot into docs/)
+#   tests/soak/run.sh            MINUTES=30 WRITE=1 (put the table into docs/PERFORMANCE.md)
 # Needs root or user namespaces, for a small disk and a network of its own. Installs Debian's faketime.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,5 +23,5 @@ SOAK_DISK=$(mktemp -d)
 export SOAK_DISK
 trap 'rm -rf "$SOAK_DISK"' EXIT
 ulimit -n 16384
-isolate unshare --mount --propagation private "$here/run.sh" --inside "$bin/examples/soak" "$bin/turn-broker" "$SOAK_DISK" \
-    "$MINUTES" ${WRITE:+"$root/docs"}
+isolate unshare --mount --propagation private "$here/run.sh" --inside "$bin/examples/soak" "$SOAK_DISK" "$MINUTES" \
+    ${WRITE:+"$root/docs/PERFORMANCE.md"}
