@@ -200,17 +200,6 @@ fn many_grants_end_in_small_steps() {
 }
 
 #[test]
-fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
-    let mut grants = grants();
-    let grant = issued(&mut grants, 1);
-    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)).len(), 1);
-    grants.forget_expired(at(8_219));
-    assert!(grants.get(grant.id).is_some());
-    grants.forget_expired(at(8_220));
-    assert_eq!(grants.get(grant.id), None);
-}
-
-#[test]
 fn what_a_row_says_of_a_grant_is_stored() {
     let mut row = GrantRow {
         state: GrantState::EndedReleased,
