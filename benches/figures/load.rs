@@ -1,7 +1,7 @@
 //! The loader: callers in a closed loop, each with a thread, a connection and a loopback address of its own, because the broker limits
 //! the requests of one address. A response other than 2xx ends the bench.
 
-use std::io::Write;
+use std::io::BufReader;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::client_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use crate::response::response;
+use crate::response::exchange;
 use crate::server::Server;
 
 /// The most signaling sockets of one address.
@@ -37,16 +37,15 @@ pub(crate) fn load(
     request: impl Fn(u32) -> String + Sync,
 ) -> Load {
     let next = AtomicU32::new(0);
-    let call = |mut socket: TcpStream| {
-        let (mut times, mut buffer) = (vec![], vec![0; 64 * 1024]);
+    let call = |socket: TcpStream| {
+        let (mut times, mut socket) = (vec![], BufReader::new(socket));
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
                 return times;
             }
             let (request, begun) = (request(number), Instant::now());
-            socket.write_all(request.as_bytes()).unwrap();
-            response(&mut socket, &mut buffer).unwrap();
+            exchange(&mut socket, &request).unwrap();
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
     };

@@ -14,31 +14,27 @@ use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, T
 
 use crate::server::COTURN;
 
-const MINTS_A_DAY: u64 = 1_000;
-const MINUTES_A_DAY: u64 = 1_440;
-const MINUTES: u64 = 31 * MINUTES_A_DAY;
-/// Simulated minutes that share one write. The service writes more often, but a sync for each write takes too long here.
-const FLUSH_MINUTES: u64 = 30;
-
-/// A call that is connected, and for how many minutes.
-struct Call(Grant, u64);
+const CALLS: u64 = 31 * 1_000;
+/// A thousandth of a day.
+const CALL_MILLIS: u64 = 86_400;
+/// Calls that share one write. The service writes more often, but a sync for each write takes too long here.
+const CALLS_A_WRITE: u64 = 20;
 
 /// Writes the ledger and returns the size of its file in MB.
 pub(crate) fn write(directory: &Path) -> f64 {
     let config = Config::from_env(&Environment::from_pairs(COTURN)).unwrap();
-    let past = i64::try_from(MINUTES * 60_000).unwrap();
+    let past = i64::try_from(CALLS * CALL_MILLIS).unwrap();
     let begin = Timestamp::from_millis(SystemClock.now().as_millis() - past);
     let mut store = FileStorage::open(directory).unwrap();
     let mut books = setup(&config).open(Some(store.load().unwrap().books), begin);
-    let (mut minted, mut calls) = (0, vec![]);
-    for minute in 0..MINUTES {
-        books.advance(begin.plus_millis(minute * 60_000));
-        calls.retain_mut(|call| is_continued(&mut books, call));
-        while minted < minute * MINTS_A_DAY / MINUTES_A_DAY {
-            minted += 1;
-            calls.push(begin_call(&mut books, minted));
-        }
-        if minute % FLUSH_MINUTES == 0 || minute + 1 == MINUTES {
+    for number in 1..=CALLS {
+        let caller = Caller::Grant(mint(&mut books, number));
+        let _ = books.open(caller, "call", Some(true));
+        books.advance(begin.plus_millis(number * CALL_MILLIS));
+        // 2 Mbps.
+        let bytes_received = Some(CALL_MILLIS * 250);
+        let _ = books.close(caller, "call", Report { bytes_received, ..Report::default() });
+        if number % CALLS_A_WRITE == 0 {
             books.tidy();
             store.write(&books.take_batch().into(), false).unwrap();
         }
@@ -48,8 +44,7 @@ pub(crate) fn write(directory: &Path) -> f64 {
     f64::from(u32::try_from(bytes).unwrap()) / 1e6
 }
 
-/// Mints and opens a connection.
-fn begin_call(books: &mut Books, number: u64) -> Call {
+fn mint(books: &mut Books, number: u64) -> Grant {
     let (source, life) = (IceSource::Coturn, Duration::from_secs(86_400));
     let hold = books.reserve(source, life, Duration::from_secs(4), &Requester::default()).unwrap();
     let mut id = [0; 16];
@@ -58,18 +53,5 @@ fn begin_call(books: &mut Books, number: u64) -> Call {
     let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at };
     let username = format!("{}:{}", expires_at.as_secs(), grant.id);
     let _ = books.commit(hold, &grant, Some(&username), Requester::default()).unwrap();
-    let _ = books.open(Caller::Grant(grant), "call", Some(true));
-    Call(grant, 0)
-}
-
-/// Reports 2 Mbps, and closes the connection after half an hour.
-fn is_continued(books: &mut Books, Call(grant, minutes): &mut Call) -> bool {
-    *minutes += 1;
-    let report =
-        Report { bytes_received: Some(*minutes * 15_000_000), relayed: Some(true), ..Report::default() };
-    if *minutes < 30 {
-        return books.heartbeat(Caller::Grant(*grant), "call", report).is_ok();
-    }
-    let _ = books.close(Caller::Grant(*grant), "call", report);
-    false
+    grant
 }

@@ -1,6 +1,6 @@
 //! Requests and responses in HTTP/1.1.
 
-use std::io::{Error, Read, Result, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
 
@@ -8,34 +8,25 @@ pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n")
 }
 
-/// The body of the response to one `GET`. An error for a status other than 2xx, and for none in 20 s.
+/// The body of the response to one `GET`. An error as in [`exchange`], and for no response in 20 s.
 pub(crate) fn body(address: SocketAddrV4, path: &str) -> Result<String> {
-    let mut socket = TcpStream::connect(address)?;
+    let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    socket.write_all(get(path).as_bytes())?;
-    let mut buffer = vec![0; 64 * 1024];
-    let body = response(&mut socket, &mut buffer)?;
-    Ok(String::from_utf8_lossy(body).into_owned())
+    exchange(&mut BufReader::new(socket), &get(path))
 }
 
-/// Reads one response and returns its body, which needs a `content-length`.
-pub(crate) fn response<'a>(socket: &mut TcpStream, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
-    let mut length = 0;
-    loop {
-        let read = socket.read(&mut buffer[length..])?;
-        if read == 0 {
-            return Err(Error::other("the connection ended, or the response is too long"));
-        }
-        length += read;
-        let Some(head) = buffer[..length].windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-        let announced = text.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.lines().next());
-        let body = announced.map_or(Ok(0), str::parse).map_err(Error::other)?;
-        if length == head + 4 + body {
-            if text.starts_with("http/1.1 2") {
-                return Ok(&buffer[head + 4..length]);
-            }
-            return Err(Error::other(String::from_utf8_lossy(&buffer[..length]).into_owned()));
+/// Sends a request and returns the body of its response, which needs a `content-length`. An error for a status other than 2xx.
+pub(crate) fn exchange(socket: &mut BufReader<TcpStream>, request: &str) -> Result<String> {
+    socket.get_mut().write_all(request.as_bytes())?;
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if socket.read_line(&mut head)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
         }
     }
+    let length = head.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let mut body = vec![0; length.map_or(Ok(0), str::parse).map_err(Error::other)?];
+    socket.read_exact(&mut body)?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    if head.starts_with("HTTP/1.1 2") { Ok(body) } else { Err(Error::other(head + &body)) }
 }
