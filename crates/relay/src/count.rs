@@ -1,75 +1,100 @@
-//! The billed bytes of all allocations between the relay and its clients, TURN framing and STUN included, under a limit. Once
-//! the limit is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
-//! sees a spent budget. Sums only rise.
+//! The bytes of all allocations between the relay and its clients, TURN framing and STUN included, with a limit on those that are billed.
+//! Once the limit is reached, packets are dropped. The packet that reaches it still passes and may cross it, so that the ledger
+//! sees a spent budget. A packet and its count are one step, so a count has what was sent, in all and for each grant.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use turn_ledger::{BilledDirections, ByteCount, Traffic};
+use turn_ledger::{BilledDirections, ByteCount, GrantId, Traffic};
 
-/// The billed bytes of all allocations since the process began, and the limit on them.
+/// What was carried since the last [`Self::take`], and the limit on it.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(crate) struct Meter {
     directions: BilledDirections,
-    billed: AtomicU64,
-    top: AtomicU64,
+    counts: Mutex<Counts>,
     reached: Notify,
 }
 
-impl Limit {
+#[derive(Debug, Default)]
+struct Counts {
+    billed: ByteCount,
+    by_grant: BTreeMap<GrantId, Traffic>,
+    /// Packets pass while less than this is billed.
+    allowed: ByteCount,
+}
+
+impl Meter {
     /// A limit of zero: nothing passes until [`Self::allow`].
     pub(crate) fn new(directions: BilledDirections) -> Self {
-        Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
+        Self { directions, counts: Mutex::default(), reached: Notify::new() }
     }
 
-    /// Counts a packet to a client. Returns whether it may be sent.
-    pub(crate) fn admit_sent(&self, bytes: u64) -> bool {
-        let top = self.top.load(Ordering::Acquire);
-        let add = |billed: u64| (billed < top).then(|| billed.saturating_add(bytes));
-        self.admit(self.billed.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok())
-    }
-
-    /// Subtracts an admitted packet that could not be sent.
-    pub(crate) fn take_back(&self, bytes: u64) {
-        self.billed.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    /// Counts a packet from a client, if that direction is billed. Returns whether it may be forwarded.
-    pub(crate) fn admit_received(&self, bytes: u64) -> bool {
-        let before = match self.directions {
-            BilledDirections::Egress => self.billed.load(Ordering::Acquire),
-            BilledDirections::Both => self.billed.fetch_add(bytes, Ordering::AcqRel),
-        };
-        self.admit(before < self.top.load(Ordering::Acquire))
-    }
-
-    /// Returns whether a packet passes. One that is dropped wakes [`Self::until_reached`].
-    fn admit(&self, is_open: bool) -> bool {
-        if !is_open {
-            self.reached.notify_one();
+    /// Lets `transmit` send so many bytes to a client with this grant. What could not be sent is not counted. `None`: the limit is reached.
+    pub(crate) fn send<T, E>(
+        &self,
+        grant: GrantId,
+        bytes: u64,
+        transmit: impl FnOnce() -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let mut counts = self.counts.lock();
+        if !self.is_open(&counts) {
+            return None;
         }
+        let sent = transmit();
+        if sent.is_ok() {
+            counts.add(grant, Traffic::new(0, bytes), self.directions);
+        }
+        Some(sent)
+    }
+
+    /// Counts a packet from a client with this grant. Returns whether it may be forwarded.
+    pub(crate) fn receive(&self, grant: GrantId, bytes: u64) -> bool {
+        let mut counts = self.counts.lock();
+        let is_open = self.is_open(&counts);
+        counts.add(grant, Traffic::new(bytes, 0), self.directions);
         is_open
     }
 
-    /// Adds bytes seen before a grant was attributed.
-    pub(crate) fn add(&self, traffic: Traffic) {
-        self.billed.fetch_add(traffic.billed(self.directions).get(), Ordering::AcqRel);
+    /// Counts what a client was sent and has sent before it had an allocation with this grant.
+    pub(crate) fn add(&self, grant: GrantId, traffic: Traffic) {
+        self.counts.lock().add(grant, traffic, self.directions);
     }
 
-    /// All billed bytes.
-    pub(crate) fn billed(&self) -> u64 {
-        self.billed.load(Ordering::Acquire)
+    /// The billed bytes, and the traffic of each grant, since the last call. The limit stays where it is.
+    pub(crate) fn take(&self) -> (ByteCount, BTreeMap<GrantId, Traffic>) {
+        let mut counts = self.counts.lock();
+        let allowed = counts.allowed.minus(counts.billed);
+        let taken = std::mem::replace(&mut *counts, Counts { allowed, ..Counts::default() });
+        (taken.billed, taken.by_grant)
     }
 
-    /// Allows `more` bytes beyond the first `billed`.
-    pub(crate) fn allow(&self, billed: u64, more: ByteCount) {
-        self.top.store(billed.saturating_add(more.get()), Ordering::Release);
+    /// Allows so many billed bytes after the last [`Self::take`].
+    pub(crate) fn allow(&self, bytes: ByteCount) {
+        self.counts.lock().allowed = bytes;
     }
 
     /// Waits until a packet is dropped because of the limit.
     pub(crate) async fn until_reached(&self) {
         self.reached.notified().await;
+    }
+
+    /// Whether a packet passes. One that does not wakes [`Self::until_reached`].
+    fn is_open(&self, counts: &Counts) -> bool {
+        let is_open = counts.billed < counts.allowed;
+        if !is_open {
+            self.reached.notify_one();
+        }
+        is_open
+    }
+}
+
+impl Counts {
+    fn add(&mut self, grant: GrantId, traffic: Traffic, directions: BilledDirections) {
+        self.billed = self.billed.plus(traffic.billed(directions));
+        let sum = self.by_grant.entry(grant).or_default();
+        *sum = sum.plus(traffic);
     }
 }
 
@@ -77,35 +102,57 @@ impl Limit {
 mod tests {
     use super::*;
 
+    const GRANT: GrantId = GrantId::new([1; 16]);
+
+    /// A meter with a limit.
+    fn meter(directions: BilledDirections, allowed: u64) -> Meter {
+        let meter = Meter::new(directions);
+        meter.allow(ByteCount::new(allowed));
+        meter
+    }
+
+    /// Whether a packet is sent.
+    fn sends(meter: &Meter, bytes: u64) -> bool {
+        meter.send(GRANT, bytes, || Ok::<_, ()>(())).is_some()
+    }
+
     #[test]
     fn the_packet_that_crosses_the_limit_passes_and_the_next_does_not() {
-        let limit = Limit::new(BilledDirections::Egress);
-        assert!(!limit.admit_sent(1), "nothing passes before allow");
-        limit.allow(0, ByteCount::new(100));
-        assert!(limit.admit_sent(99) && limit.admit_received(1_000) && limit.admit_sent(500));
-        assert_eq!(limit.billed(), 599);
-        assert!(!limit.admit_sent(1) && !limit.admit_received(1));
-        assert_eq!(limit.billed(), 599, "a dropped packet is not billed");
-        limit.allow(599, ByteCount::new(1));
-        assert!(limit.admit_sent(1));
+        let meter = meter(BilledDirections::Egress, 0);
+        assert!(!sends(&meter, 1), "nothing passes before allow");
+        meter.allow(ByteCount::new(100));
+        assert!(sends(&meter, 99) && meter.receive(GRANT, 1_000) && sends(&meter, 500));
+        assert!(!sends(&meter, 1) && !meter.receive(GRANT, 1));
+        let (billed, by_grant) = meter.take();
+        assert_eq!(billed, ByteCount::new(599), "a dropped packet is not billed");
+        assert_eq!(by_grant, [(GRANT, Traffic::new(1_001, 599))].into());
+        assert!(!sends(&meter, 1), "a count allows nothing");
+        meter.allow(ByteCount::new(1));
+        assert!(sends(&meter, 1));
+    }
+
+    #[test]
+    fn a_count_leaves_what_is_left_of_the_limit() {
+        let meter = meter(BilledDirections::Egress, 10);
+        assert!(sends(&meter, 4));
+        meter.take();
+        assert!(sends(&meter, 6) && !sends(&meter, 1));
     }
 
     #[test]
     fn both_directions_count_if_both_are_billed() {
-        let limit = Limit::new(BilledDirections::Both);
-        limit.allow(0, ByteCount::new(10));
-        assert!(limit.admit_received(10));
-        assert!(!limit.admit_sent(1));
-        limit.add(Traffic::new(1, 2));
-        assert_eq!(limit.billed(), 13);
+        let meter = meter(BilledDirections::Both, 10);
+        assert!(meter.receive(GRANT, 10));
+        assert!(!sends(&meter, 1));
+        meter.add(GRANT, Traffic::new(1, 2));
+        assert_eq!(meter.take(), (ByteCount::new(13), [(GRANT, Traffic::new(11, 2))].into()));
     }
 
     #[test]
-    fn a_packet_that_could_not_be_sent_is_subtracted() {
-        let limit = Limit::new(BilledDirections::Egress);
-        limit.allow(0, ByteCount::new(10));
-        assert!(limit.admit_sent(10));
-        limit.take_back(10);
-        assert!(limit.admit_sent(10));
+    fn a_packet_that_could_not_be_sent_is_not_counted() {
+        let meter = meter(BilledDirections::Egress, 10);
+        assert_eq!(meter.send(GRANT, 10, || Err::<(), _>("full")), Some(Err("full")));
+        assert_eq!(meter.take(), (ByteCount::ZERO, BTreeMap::new()));
+        assert!(sends(&meter, 10));
     }
 }

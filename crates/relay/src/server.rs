@@ -20,7 +20,7 @@ use turn::server::request::Request;
 use crate::allocation_rules::{Refused, Username, judge};
 use crate::broker::{Broker, Event, Note};
 use crate::clients::{Client, Clients};
-use crate::count::Limit;
+use crate::count::Meter;
 use crate::peers::PeerPolicy;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use turn_ledger::{BilledDirections, ByteCount, Carried};
@@ -51,7 +51,7 @@ pub struct Relay {
     /// The server side of every five-tuple.
     listen: SocketAddr,
     public_ip: IpAddr,
-    limit: Arc<Limit>,
+    meter: Arc<Meter>,
     manager: Arc<Manager>,
     /// Held while the library handles a request.
     requests: Mutex<()>,
@@ -86,7 +86,7 @@ impl Relay {
             socket,
             listen,
             public_ip,
-            limit: Arc::new(Limit::new(billed)),
+            meter: Arc::new(Meter::new(billed)),
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
@@ -113,14 +113,13 @@ impl Relay {
             %address,
             "a small TURN server runs in this process, on UDP {address}: for demos, development and tests, not for production"
         );
-        let mut counted = 0;
-        self.count(&mut counted, true).await;
-        let work = async { tokio::join!(self.receive(&socket), self.count_regularly(&mut counted)) };
+        self.count(true).await;
+        let work = async { tokio::join!(self.receive(&socket), self.count_regularly()) };
         end.run_until_cancelled(work).await;
         for name in self.access.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
-        self.count(&mut counted, true).await;
+        self.count(true).await;
     }
 
     async fn receive(&self, socket: &Arc<UdpSocket>) {
@@ -144,8 +143,8 @@ impl Relay {
             return;
         }
         let own = known.unwrap_or_else(|| {
-            let (limit, note) = (Arc::clone(&self.limit), Arc::clone(&self.access.note));
-            Arc::new(ClientSocket::new(Arc::clone(socket), limit, note))
+            let (meter, note) = (Arc::clone(&self.meter), Arc::clone(&self.access.note));
+            Arc::new(ClientSocket::new(Arc::clone(socket), meter, note))
         });
         if !own.receive(length(datagram.len())) {
             return;
@@ -181,8 +180,8 @@ impl Relay {
             }
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
-                socket.assign();
-                self.access.clients.insert(client, Client::new(found.username, user, socket));
+                socket.assign(user.grant);
+                self.access.clients.insert(client, Client { name: found.username, user, socket });
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -195,32 +194,30 @@ impl Relay {
         }
     }
 
-    async fn count_regularly(&self, counted: &mut u64) {
+    async fn count_regularly(&self) {
         let mut interval = tokio::time::interval(COUNT_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_written = true;
         loop {
             tokio::select! {
                 _ = interval.tick() => is_written = self.access.broker.recorded().await,
-                () = self.limit.until_reached(), if is_written => {}
+                () = self.meter.until_reached(), if is_written => {}
             }
-            self.count(counted, is_written).await;
+            self.count(is_written).await;
         }
     }
 
-    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. `counted`:
-    /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may
-    /// pass unless the count of the last interval `is_written`.
-    async fn count(&self, counted: &mut u64, is_written: bool) {
+    /// Reports what was carried since the last call, sets the limit, and ends the allocations of grants that have ended. A
+    /// crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may pass unless the count of the last
+    /// interval `is_written`.
+    async fn count(&self, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
         if let Some(as_of) = self.access.broker.may_count_until() {
-            let billed = self.limit.billed();
-            let granted = ByteCount::new(billed.saturating_sub(*counted));
-            *counted = billed.max(*counted);
+            let (granted, by_grant) = self.meter.take();
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
-            self.access.broker.carry(&carried, &self.access.clients.take_traffic());
+            self.access.broker.carry(&carried, &by_grant);
         }
-        self.limit.allow(*counted, if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
+        self.meter.allow(if is_written { self.access.broker.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.access.clients.users() {
             if let Some(end) = self.access.broker.grant_end(&user) {
                 self.cut(&name, end.into()).await;
@@ -259,7 +256,6 @@ impl Relay {
 
     fn report_end(&self, client: &Client, why: &'static str) {
         (self.access.note)(Event::Ended(why));
-        self.access.clients.keep_traffic(client);
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,

@@ -7,20 +7,21 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
 use crate::allocation_rules::{ALLOCATIONS_MAX, Refused};
 use crate::broker::{Event, Note};
-use crate::count::Limit;
+use crate::count::Meter;
 use crate::peers::PeerPolicy;
-use turn_ledger::Traffic;
+use turn_ledger::{GrantId, Traffic};
 
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
@@ -28,34 +29,32 @@ pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// The socket to one client. Until it is assigned it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
-    limit: Arc<Limit>,
+    meter: Arc<Meter>,
     note: Note,
-    /// Bytes from the client.
-    received: AtomicU64,
-    /// Bytes to the client.
-    sent: AtomicU64,
-    is_assigned: AtomicBool,
-    /// Held while a packet is counted and sent, so that none is on its way once it says that the socket has ended.
-    has_ended: Mutex<bool>,
+    /// Held while a packet is sent and counted, so that none is on its way once it says that the socket has ended.
+    state: Mutex<ClientState>,
+}
+
+#[derive(Default)]
+struct ClientState {
+    /// `None` until the socket is assigned.
+    grant: Option<GrantId>,
+    traffic: Traffic,
+    has_ended: bool,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(socket: Arc<UdpSocket>, limit: Arc<Limit>, note: Note) -> Self {
-        Self {
-            socket,
-            limit,
-            note,
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            is_assigned: AtomicBool::new(false),
-            has_ended: Mutex::new(false),
-        }
+    pub(crate) fn new(socket: Arc<UdpSocket>, meter: Arc<Meter>, note: Note) -> Self {
+        Self { socket, meter, note, state: Mutex::default() }
     }
 
     /// Counts a datagram from the client. Returns whether it may be handled.
     pub(crate) fn receive(&self, bytes: u64) -> bool {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-        let is_admitted = !self.is_assigned() || self.limit.admit_received(bytes);
+        let mut state = self.state.lock();
+        state.traffic = state.traffic.plus(Traffic::new(bytes, 0));
+        let Some(grant) = state.grant else { return true };
+        drop(state);
+        let is_admitted = self.meter.receive(grant, bytes);
         if !is_admitted {
             (self.note)(Event::Dropped("spent"));
         }
@@ -63,58 +62,49 @@ impl ClientSocket {
     }
 
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
-    pub(crate) fn assign(&self) {
-        if !self.is_assigned.swap(true, Ordering::AcqRel) {
-            self.limit.add(self.traffic());
+    pub(crate) fn assign(&self, grant: GrantId) {
+        let mut state = self.state.lock();
+        if state.grant.replace(grant).is_none() {
+            self.meter.add(grant, state.traffic);
         }
     }
 
     /// Stops sending. A packet that is counted is sent and in [`Self::traffic`] by then.
     pub(crate) fn end(&self) {
-        *self.has_ended.lock() = true;
+        self.state.lock().has_ended = true;
     }
 
     /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
     pub(crate) fn traffic(&self) -> Traffic {
-        Traffic::new(self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+        self.state.lock().traffic
     }
 
-    fn is_assigned(&self) -> bool {
-        self.is_assigned.load(Ordering::Acquire)
+    /// Sends a packet and counts it, in one step that does not wait.
+    fn try_send(&self, datagram: &[u8], client: SocketAddr) -> std::io::Result<usize> {
+        let mut state = self.state.lock();
+        if state.has_ended {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        let bytes = length(datagram.len());
+        let transmit = || self.socket.try_send_to(datagram, client);
+        let outcome = match state.grant {
+            Some(grant) => self.meter.send(grant, bytes, transmit),
+            None => Some(transmit()),
+        };
+        match outcome {
+            Some(Ok(_)) => state.traffic = state.traffic.plus(Traffic::new(0, bytes)),
+            Some(Err(failed)) => return Err(failed),
+            None => (self.note)(Event::Dropped("spent")),
+        }
+        Ok(datagram.len())
     }
 }
 
 #[async_trait]
 impl Conn for ClientSocket {
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
-        let bytes = length(datagram.len());
-        loop {
-            self.socket.writable().await?;
-            // From here on nothing waits: a task that is canceled leaves no packet that only the limit has counted.
-            let has_ended = self.has_ended.lock();
-            if *has_ended {
-                return Err(Error::ErrUseClosedNetworkConn);
-            }
-            let is_billed = self.is_assigned();
-            if is_billed && !self.limit.admit_sent(bytes) {
-                (self.note)(Event::Dropped("spent"));
-                return Ok(datagram.len());
-            }
-            match self.socket.try_send_to(datagram, client) {
-                Ok(sent) => {
-                    self.sent.fetch_add(bytes, Ordering::Relaxed);
-                    return Ok(sent);
-                }
-                Err(failed) => {
-                    if is_billed {
-                        self.limit.take_back(bytes);
-                    }
-                    if failed.kind() != ErrorKind::WouldBlock {
-                        return Err(failed.into());
-                    }
-                }
-            }
-        }
+        let send = || self.try_send(datagram, client);
+        Ok(self.socket.async_io(Interest::WRITABLE, send).await?)
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {
