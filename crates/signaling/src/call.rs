@@ -74,6 +74,11 @@ pub enum CallEvent {
         /// Whether its media end too.
         media: MediaAfter,
     },
+    /// A credential was minted for somebody who has gone before it came.
+    Unused {
+        /// Its grant, which nobody has received.
+        grant: GrantId,
+    },
 }
 
 /// Whether a member's media end when it leaves.

@@ -80,6 +80,7 @@ impl Calls {
                 }
                 actions
             }
+            CallEvent::Unused { grant } => vec![CallAction::Cut(grant)],
         }
     }
 
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!(calls.step(left("a", MediaAfter::Ends), at(4)), ends);
         let ends = [CallAction::Close(member("b"), B)];
         assert_eq!(calls.step(left("b", MediaAfter::MayContinue), at(5)), ends);
+        assert_eq!(calls.step(CallEvent::Unused { grant: B }, at(6)), [CallAction::Cut(B)]);
         assert_eq!(calls.iter().count(), 0);
     }
 

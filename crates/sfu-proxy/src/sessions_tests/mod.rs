@@ -207,6 +207,7 @@ impl Table {
                     assert_eq!(media, MediaAfter::Ends);
                     format!("{} leaves {}", member.0, call.room)
                 }
+                CallEvent::Unused { .. } => panic!("a session has no credential"),
             })
             .collect()
     }

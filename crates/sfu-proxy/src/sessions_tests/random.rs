@@ -132,6 +132,7 @@ impl Invariants {
                 }
                 CallEvent::Connected { call } => assert!(self.present.values().any(|joined| *joined == call)),
                 CallEvent::Left { call, member, .. } => assert_eq!(self.present.remove(&member), Some(call)),
+                CallEvent::Unused { .. } => panic!("a session has no credential"),
             }
         }
     }

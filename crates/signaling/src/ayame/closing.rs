@@ -16,7 +16,6 @@ pub(super) const ROOM_MISMATCH: Closing = Closing { code: 1008, reason: "roomId 
 /// The reason is the code of the broker's error.
 pub(super) const NOT_SIGNED_IN: Closing = Closing { code: 1008, reason: "UNAUTHORIZED" };
 pub(super) const ROOM_FULL: Closing = Closing::normal("room full");
-pub(super) const TOO_MANY_ROOMS: Closing = Closing::normal("too many rooms");
 pub(super) const TOO_MANY_WEBHOOKS: Closing = Closing::normal("too many registrations");
 pub(super) const WEBHOOK_FAILED: Closing = Closing::normal("auth webhook error");
 pub(super) const WEBHOOK_MALFORMED: Closing = Closing::normal("auth webhook malformed");

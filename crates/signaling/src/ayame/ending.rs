@@ -48,10 +48,10 @@ impl Ayame {
         }
     }
 
-    /// Ends a room for the operator. Its media end too.
+    /// Ends a room for the operator. Its media end too. Who has no place yet may enter a new room of that name.
     pub(super) fn end_room(&mut self, name: &str) {
         let room = self.rooms.remove(name);
-        for id in [room.asking, room.entering].concat() {
+        for id in room.entering {
             self.close(id, closing::ROOM_ENDED);
         }
         for id in room.members {
@@ -78,13 +78,19 @@ impl Ayame {
         let Some(state) = self.retire(id) else { return false };
         match state {
             SocketStage::New | SocketStage::Ended => {}
-            SocketStage::Registering(registration) => self.abandon(id, &registration),
+            SocketStage::Registering(_) => self.release(id),
             SocketStage::Member => {
                 self.left(id, self.media_after(id));
                 self.end_room_of(id);
             }
         }
         true
+    }
+
+    /// A socket that is not a member does not enter its room.
+    fn release(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        self.rooms.release(&socket.room, id);
     }
 
     fn end_room_of(&mut self, leaver: SocketId) {
@@ -118,7 +124,7 @@ impl Ayame {
 
     fn left(&mut self, id: SocketId, media: MediaAfter) {
         let Some(socket) = self.sockets.get(&id) else { return };
-        self.actions.call(socket.as_member().left(media));
+        self.actions.call(socket.left(media));
     }
 
     fn media_after(&self, id: SocketId) -> MediaAfter {

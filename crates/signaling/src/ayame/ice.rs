@@ -1,9 +1,12 @@
 //! ICE servers for an `accept`. One that a browser refuses is left out, because the web SDK ends the whole session then.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::object;
+/// The servers of a list that a browser can use. `urls` is always an array. An entry that needs no change keeps its bytes.
+#[derive(Deserialize)]
+#[serde(try_from = "Vec<Box<RawValue>>")]
+pub(super) struct IceServers(pub(super) Vec<Box<RawValue>>);
 
 #[derive(Deserialize, Serialize)]
 struct IceServer {
@@ -44,59 +47,44 @@ fn is_turn(url: &str) -> bool {
     scheme.eq_ignore_ascii_case("turn") || scheme.eq_ignore_ascii_case("turns")
 }
 
-/// The servers that a browser can use; `None` if there is none. `urls` is always an array. What needs no change keeps its bytes.
-pub(super) fn usable(servers: &RawValue) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    let entries: Vec<&RawValue> = serde_json::from_str(servers.get())?;
-    let mut kept = Vec::new();
-    let mut is_changed = false;
-    for entry in entries {
-        let server: IceServer = serde_json::from_str(entry.get())?;
-        match &server.urls {
-            _ if !server.is_usable() => is_changed = true,
-            Urls::Many(_) => kept.push(entry.get().to_owned()),
-            Urls::One(url) => {
-                kept.push(object::json(&IceServer { urls: Urls::Many(vec![url.clone()]), ..server }));
-                is_changed = true;
+impl TryFrom<Vec<Box<RawValue>>> for IceServers {
+    type Error = serde_json::Error;
+
+    fn try_from(entries: Vec<Box<RawValue>>) -> Result<Self, serde_json::Error> {
+        let mut usable = Vec::new();
+        for entry in entries {
+            let server: IceServer = serde_json::from_str(entry.get())?;
+            match &server.urls {
+                _ if !server.is_usable() => {}
+                Urls::Many(_) => usable.push(entry),
+                Urls::One(url) => {
+                    let urls = Urls::Many(vec![url.clone()]);
+                    usable.push(to_raw_value(&IceServer { urls, ..server })?);
+                }
             }
         }
+        Ok(Self(usable))
     }
-    if kept.is_empty() {
-        return Ok(None);
-    }
-    if !is_changed {
-        return Ok(Some(servers.to_owned()));
-    }
-    RawValue::from_string(format!("[{}]", kept.join(","))).map(Some)
-}
-
-/// The servers of both lists, those of the application first.
-pub(super) fn joined(first: Option<Box<RawValue>>, second: Option<Box<RawValue>>) -> Option<Box<RawValue>> {
-    let (Some(one), Some(other)) = (&first, &second) else { return first.or(second) };
-    let lists = [one, other].map(|servers| serde_json::from_str::<Vec<&RawValue>>(servers.get()));
-    let entries: Vec<_> = lists.iter().flatten().flatten().map(|entry| entry.get()).collect();
-    RawValue::from_string(format!("[{}]", entries.join(","))).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn usable_text(servers: &str) -> Option<String> {
-        let servers = RawValue::from_string(servers.to_owned()).unwrap();
-        usable(&servers).unwrap().map(|servers| servers.get().to_owned())
-    }
-
-    #[test]
-    fn good_servers_keep_their_bytes() {
-        let servers = r#"[ {"urls": ["turn:t:3478","stun:s"], "username":"u", "credential":"ü", "x": 1.50 },{"urls":["stun:s"]}]"#;
-        assert_eq!(usable_text(servers).as_deref(), Some(servers));
+    /// The entries that are left.
+    fn usable(servers: &str) -> Vec<String> {
+        let IceServers(usable) = serde_json::from_str(servers).unwrap();
+        usable.iter().map(|entry| entry.get().to_owned()).collect()
     }
 
     #[test]
     fn a_single_url_becomes_an_array_and_other_entries_keep_their_bytes() {
-        let servers = r#"[{"urls":"stun:s"}, {"urls": ["stun:s"], "x":1}, {"credential":"c","urls":"turns:t","username":"u"}]"#;
-        let expected = r#"[{"urls":["stun:s"]},{"urls": ["stun:s"], "x":1},{"urls":["turns:t"],"username":"u","credential":"c"}]"#;
-        assert_eq!(usable_text(servers).as_deref(), Some(expected));
+        let good = r#"{"urls": ["turn:t:3478","stun:s"], "username":"u", "credential":"ü", "x": 1.50 }"#;
+        let servers = format!(
+            r#"[ {good}, {{"urls":"stun:s"}}, {{"credential":"c","urls":"turns:t","username":"u"}}]"#
+        );
+        let arrays = [r#"{"urls":["stun:s"]}"#, r#"{"urls":["turns:t"],"username":"u","credential":"c"}"#];
+        assert_eq!(usable(&servers), [good, arrays[0], arrays[1]]);
     }
 
     #[test]
@@ -108,19 +96,24 @@ mod tests {
             r#"{"urls":"turn:t","username":null,"credential":"c"}"#,
             r#"{"urls":[]}"#,
         ] {
-            assert_eq!(usable_text(&format!("[{bad}]")), None, "{bad}");
-            let kept = usable_text(&format!(r#"[{bad},{{"urls":["stun:s"]}}]"#));
-            assert_eq!(kept.as_deref(), Some(r#"[{"urls":["stun:s"]}]"#), "{bad}");
+            let kept = usable(&format!(r#"[{bad},{{"urls":["stun:s"]}}]"#));
+            assert_eq!(kept, [r#"{"urls":["stun:s"]}"#], "{bad}");
         }
-        assert_eq!(usable_text("[]"), None);
     }
 
     #[test]
     fn what_is_not_a_list_of_servers_is_an_error() {
-        for bad in ["{}", "null", "7", "[7]", "[{}]", r#"[{"urls":7}]"#, r#"[{"urls":[7]}]"#] {
-            assert!(usable(&RawValue::from_string(bad.to_owned()).unwrap()).is_err(), "{bad}");
+        for bad in [
+            "{}",
+            "null",
+            "7",
+            "[7]",
+            "[{}]",
+            r#"[{"urls":7}]"#,
+            r#"[{"urls":[7]}]"#,
+            r#"[{"urls":["stun:s"],"username":7}]"#,
+        ] {
+            assert!(serde_json::from_str::<IceServers>(bad).is_err(), "{bad}");
         }
-        let bad = r#"[{"urls":["stun:s"],"username":7}]"#;
-        assert!(usable(&RawValue::from_string(bad.to_owned()).unwrap()).is_err());
     }
 }

@@ -152,8 +152,8 @@ pub(super) struct Accept<'a> {
     pub(super) is_exist_user: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) authz_metadata: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ice_servers: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ice_servers: Vec<Box<RawValue>>,
 }
 
 /// Refuses a client.

@@ -37,7 +37,7 @@ use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Message};
 use room::Rooms;
-use socket::{CallMember, Socket, Timer};
+use socket::{Socket, Timer};
 
 /// How long a socket may be open without a `register`.
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);
@@ -45,8 +45,6 @@ pub const REGISTER_MAX: Duration = Duration::from_secs(10);
 pub const WAITING_FRAMES_MAX: usize = 100;
 /// The most bytes of these frames. One frame of the longest kind always fits.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// The most running mints whose sockets have ended. They are remembered until their result comes.
-pub const ORPHANS_MAX: usize = 4_096;
 /// The most frames that wait for a client. A browser sends its candidates in a burst, of tens at most.
 pub const QUEUED_FRAMES_MAX: usize = 512;
 /// How many bytes may wait for a client in addition to one frame of the longest kind.
@@ -101,8 +99,6 @@ pub struct Ayame {
     sign_in: SignIn,
     sockets: BTreeMap<SocketId, Socket>,
     rooms: Rooms,
-    /// Sockets that ended while a credential was being minted for them.
-    orphans: BTreeMap<SocketId, CallMember>,
     /// Sockets whose webhooks were called.
     webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,
@@ -117,7 +113,6 @@ impl Ayame {
             sign_in,
             sockets: BTreeMap::new(),
             rooms: Rooms::default(),
-            orphans: BTreeMap::new(),
             webhooks: PerHolder::new(WEBHOOK_RATE, WEBHOOK_CLIENTS_MAX),
             deadlines: Deadlines::default(),
             actions: Actions::default(),

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
 
+use super::ice::IceServers;
 use super::message::{Accept, Register};
-use super::room::NoPlace;
 use super::socket::{Registration, SocketStage, Stage, Timer};
 use super::verdict::Verdict;
 use super::webhook::{NO_REASON, webhook};
-use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message};
-use crate::call::MediaAfter;
-use crate::dropped::Dropped;
+use super::{Ayame, SignIn, closing, message};
+use crate::call::CallEvent;
 use crate::object;
 use crate::protocol::{Closing, Question, Reply, SocketId, Text};
 
@@ -32,13 +30,8 @@ impl Ayame {
             self.deadlines.clear(&(id, Timer::Ping));
             self.deadlines.clear(&(id, Timer::Pong));
         }
-        match self.rooms.ask(&socket.room, id) {
-            Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
-            Err(NoPlace::TooManyRooms) => {
-                self.actions.dropped(Dropped::NoPlace);
-                return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS);
-            }
-            Ok(()) => {}
+        if self.rooms.is_full(&socket.room) {
+            return self.reject(id, "full", closing::ROOM_FULL);
         }
         let for_webhook = register.for_webhook;
         let webhook = self.settings.has_authn_webhook.then(|| webhook(socket, Some(&for_webhook)));
@@ -82,17 +75,18 @@ impl Ayame {
                 self.authorized(id, answer.as_ref(), now);
             }
             (Some(Stage::Minting), Reply::Minted { ice_servers, grant }) => {
-                let ice_servers = ice_servers.and_then(|servers| ice::usable(&servers).ok().flatten());
+                let ice_servers = ice_servers.and_then(|servers| serde_json::from_str(servers.get()).ok());
                 self.admit(id, ice_servers, grant, now);
             }
-            (_, Reply::Minted { grant, .. }) => self.minted_for_nobody(id, grant),
-            (_, Reply::SignedIn(_) | Reply::Authorized(_)) => {}
+            // Its socket has ended.
+            (_, Reply::Minted { grant: Some(grant), .. }) => self.actions.call(CallEvent::Unused { grant }),
+            (_, Reply::Minted { grant: None, .. } | Reply::SignedIn(_) | Reply::Authorized(_)) => {}
         }
     }
 
     fn authorized(&mut self, id: SocketId, answer: Option<&Text>, now: Duration) {
         let Some(answer) = answer else { return self.reject(id, NO_REASON, closing::WEBHOOK_FAILED) };
-        match Verdict::parse(answer) {
+        match serde_json::from_str(answer) {
             Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
             Ok(Verdict { allowed: false, reason, .. }) => {
                 self.reject(id, reason.as_deref().unwrap_or(NO_REASON), closing::WEBHOOK_DENIED);
@@ -121,7 +115,7 @@ impl Ayame {
         }
     }
 
-    fn admit(&mut self, id: SocketId, minted: Option<Box<RawValue>>, grant: Option<GrantId>, now: Duration) {
+    fn admit(&mut self, id: SocketId, minted: Option<IceServers>, grant: Option<GrantId>, now: Duration) {
         let Some(registration) = self.registration(id).map(std::mem::take) else { return };
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.state = SocketStage::Member;
@@ -132,9 +126,9 @@ impl Ayame {
             is_exist_client: is_second,
             is_exist_user: is_second,
             authz_metadata,
-            ice_servers: ice::joined(ice_servers, minted),
+            ice_servers: ice_servers.into_iter().chain(minted).flat_map(|servers| servers.0).collect(),
         });
-        self.actions.call(socket.as_member().joined(grant));
+        self.actions.call(socket.joined(grant));
         self.actions.send(id, accept);
         for frame in registration.waiting {
             self.handle(id, frame, now);
@@ -146,29 +140,7 @@ impl Ayame {
         self.close(id, close);
     }
 
-    /// Gives up a registration whose socket has ended. A credential that is being minted for it is remembered.
-    pub(super) fn abandon(&mut self, id: SocketId, registration: &Registration) {
-        let Some(socket) = self.sockets.get(&id) else { return };
-        self.rooms.release(&socket.room, id);
-        if registration.stage != Stage::Minting {
-            return;
-        }
-        if self.orphans.len() >= ORPHANS_MAX {
-            return self.actions.dropped(Dropped::Forgotten);
-        }
-        self.orphans.insert(id, socket.as_member());
-    }
-
-    /// A credential that nobody has received: its grant ends at once.
-    fn minted_for_nobody(&mut self, id: SocketId, grant: Option<GrantId>) {
-        let Some(orphan) = self.orphans.remove(&id) else { return };
-        if grant.is_some() {
-            self.actions.call(orphan.joined(grant));
-            self.actions.call(orphan.left(MediaAfter::Ends));
-        }
-    }
-
-    pub(super) fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {
+    fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {
         match &mut self.sockets.get_mut(&id)?.state {
             SocketStage::Registering(registration) => Some(registration),
             SocketStage::New | SocketStage::Member | SocketStage::Ended => None,

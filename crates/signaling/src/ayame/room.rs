@@ -1,14 +1,12 @@
 //! The rooms. A room has two places. A place belongs to a socket that may enter or to a member. A socket gets one after its sign-in and
-//! the application's webhook, because strangers could hold both places otherwise. A room exists while it has a member, or a socket that
-//! asks to enter.
+//! the application's webhook, because strangers could hold both places otherwise. A room exists while a place is taken, so there are no
+//! more rooms than sockets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::protocol::SocketId;
 
-/// The most rooms. Each has at least one socket, so this is also the shell's bound on sockets.
-pub(super) const ROOMS_MAX: usize = 4_096;
 const PLACES: usize = 2;
 
 /// The rooms by their ids.
@@ -17,8 +15,6 @@ pub(super) struct Rooms(BTreeMap<Arc<str>, AyameRoom>);
 
 #[derive(Default)]
 pub(super) struct AyameRoom {
-    /// Sockets that ask to enter, and have no place.
-    pub(super) asking: Vec<SocketId>,
     /// Sockets that have a place and are not members yet.
     pub(super) entering: Vec<SocketId>,
     /// The members.
@@ -29,14 +25,6 @@ pub(super) struct AyameRoom {
     is_over: bool,
 }
 
-/// Why a socket gets no place.
-pub(super) enum NoPlace {
-    /// Both places are taken.
-    Full,
-    /// There are [`ROOMS_MAX`] other rooms.
-    TooManyRooms,
-}
-
 impl AyameRoom {
     fn is_full(&self) -> bool {
         let is_over = self.is_over && !self.members.is_empty();
@@ -44,13 +32,7 @@ impl AyameRoom {
     }
 
     fn is_empty(&self) -> bool {
-        self.asking.is_empty() && self.entering.is_empty() && self.members.is_empty()
-    }
-
-    /// The socket asks for nothing more, and has no place.
-    fn forget(&mut self, socket: SocketId) {
-        self.asking.retain(|other| *other != socket);
-        self.entering.retain(|other| *other != socket);
+        self.entering.is_empty() && self.members.is_empty()
     }
 }
 
@@ -60,36 +42,30 @@ impl Rooms {
         self.0.len()
     }
 
-    /// A socket asks to enter. It has no place yet, and is refused if none is free.
-    pub(super) fn ask(&mut self, room: &Arc<str>, socket: SocketId) -> Result<(), NoPlace> {
-        if self.0.len() >= ROOMS_MAX && !self.0.contains_key(room) {
-            return Err(NoPlace::TooManyRooms);
-        }
+    /// Whether no place is free.
+    pub(super) fn is_full(&self, room: &str) -> bool {
+        self.0.get(room).is_some_and(AyameRoom::is_full)
+    }
+
+    /// Gives a socket a place. `false` if none is free.
+    pub(super) fn take_place(&mut self, room: &Arc<str>, socket: SocketId) -> bool {
         let room = self.0.entry(Arc::clone(room)).or_default();
-        if room.is_full() {
-            return Err(NoPlace::Full);
+        let has_place = !room.is_full();
+        if has_place {
+            room.entering.push(socket);
         }
-        room.asking.push(socket);
-        Ok(())
+        has_place
     }
 
-    /// Gives a socket that has asked a place. `false` if none is free any more.
-    pub(super) fn take_place(&mut self, room: &str, socket: SocketId) -> bool {
-        let Some(room) = self.0.get_mut(room).filter(|room| !room.is_full()) else { return false };
-        room.forget(socket);
-        room.entering.push(socket);
-        true
-    }
-
-    /// A socket that is not a member does not enter.
+    /// Frees the place of a socket that is not a member, if it has one.
     pub(super) fn release(&mut self, room: &str, socket: SocketId) {
-        self.change(room, |room| room.forget(socket));
+        self.change(room, |room| room.entering.retain(|other| *other != socket));
     }
 
     /// Makes a socket with a place a member. Returns whether it is the second one.
     pub(super) fn admit(&mut self, room: &str, socket: SocketId) -> bool {
         let Some(room) = self.0.get_mut(room) else { return false };
-        room.forget(socket);
+        room.entering.retain(|other| *other != socket);
         room.members.push(socket);
         room.members.len() == PLACES
     }
@@ -107,12 +83,12 @@ impl Rooms {
         is_first
     }
 
-    /// Ends a room because a member leaves, and returns the other one. Sockets that ask or enter do so in a new room.
+    /// Ends a room because a member leaves, and returns the other one. Sockets that enter do so in a new room.
     pub(super) fn dissolve(&mut self, room: &str, leaver: SocketId) -> Option<SocketId> {
         let survivor = self.peer(room, leaver);
         self.change(room, |room| {
-            let (asking, entering) = (std::mem::take(&mut room.asking), std::mem::take(&mut room.entering));
-            *room = AyameRoom { asking, entering, ..AyameRoom::default() };
+            let entering = std::mem::take(&mut room.entering);
+            *room = AyameRoom { entering, ..AyameRoom::default() };
         });
         survivor
     }

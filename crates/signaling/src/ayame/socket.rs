@@ -52,7 +52,7 @@ pub(super) struct Socket {
 pub(super) enum SocketStage {
     /// It has not registered.
     New,
-    /// It has a place in its room and waits for a reply.
+    /// It waits for a reply.
     Registering(Registration),
     /// It is a member of its room.
     Member,
@@ -72,24 +72,6 @@ pub(super) struct Registration {
     pub(super) waiting: VecDeque<Frame>,
     /// The bytes of `waiting`.
     pub(super) waiting_bytes: usize,
-}
-
-/// A socket as a member of its call, also before it joins.
-pub(super) struct CallMember {
-    call: CallName,
-    member: MemberId,
-    user: Option<User>,
-}
-
-impl CallMember {
-    pub(super) fn joined(&self, grant: Option<GrantId>) -> CallEvent {
-        let (call, member) = (self.call.clone(), self.member.clone());
-        CallEvent::Joined { call, member, user: self.user.clone(), grant }
-    }
-
-    pub(super) fn left(self, media: MediaAfter) -> CallEvent {
-        CallEvent::Left { call: self.call, member: self.member, media }
-    }
 }
 
 /// What a registration waits for.
@@ -133,9 +115,18 @@ impl Socket {
         CallName { protocol: ProtocolName::Ayame, room: Arc::clone(&self.room) }
     }
 
-    /// As a member of that call.
-    pub(super) fn as_member(&self) -> CallMember {
-        CallMember { call: self.call(), member: MemberId(Arc::clone(&self.connection)), user: self.user() }
+    /// It joins that call.
+    pub(super) fn joined(&self, grant: Option<GrantId>) -> CallEvent {
+        CallEvent::Joined { call: self.call(), member: self.member(), user: self.user(), grant }
+    }
+
+    /// It leaves that call.
+    pub(super) fn left(&self, media: MediaAfter) -> CallEvent {
+        CallEvent::Left { call: self.call(), member: self.member(), media }
+    }
+
+    fn member(&self) -> MemberId {
+        MemberId(Arc::clone(&self.connection))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::ice;
+use super::ice::IceServers;
 
 /// The application's verdict.
 #[derive(Default, Deserialize)]
@@ -15,14 +15,5 @@ pub(super) struct Verdict {
     /// For the client.
     pub(super) authz_metadata: Option<Box<RawValue>>,
     /// Servers that the client gets before ours.
-    pub(super) ice_servers: Option<Box<RawValue>>,
-}
-
-impl Verdict {
-    /// The verdict in the body of an answer.
-    pub(super) fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        let mut verdict: Self = serde_json::from_str(body)?;
-        verdict.ice_servers = verdict.ice_servers.as_deref().map(ice::usable).transpose()?.flatten();
-        Ok(verdict)
-    }
+    pub(super) ice_servers: Option<IceServers>,
 }

@@ -175,6 +175,7 @@ impl<P: Walked> Walk<P> {
                 CallEvent::Left { call, member, .. } => {
                     assert_eq!(self.inside.remove(&member), Some(call), "{member:?} has joined");
                 }
+                CallEvent::Unused { grant } => assert!(self.minted.remove(&grant), "and joins no call"),
             }
         }
         let asked: BTreeSet<_> = self.world.questions.iter().map(|(socket, _)| socket).collect();

@@ -150,6 +150,7 @@ fn described(event: &CallEvent) -> String {
             let media = if *media == MediaAfter::Ends { "ends" } else { "may continue" };
             format!("{} left {}, {media}", number(member), call.room)
         }
+        CallEvent::Unused { .. } => "a grant is unused".to_owned(),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::ayame::message::{ID_MAX, REGISTRATION_BYTES_MAX};
-use crate::ayame::room::ROOMS_MAX;
-use crate::ayame::{ORPHANS_MAX, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
+use crate::ayame::{WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 
 fn refused(frame: &str) -> Vec<String> {
     let mut world = World::new(settings());
@@ -32,6 +31,7 @@ fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
     assert_eq!(world.asked(), [1, 2, 3, 4], "two places for four who ask");
     world.authorize(1, Some(r#"{"allowed":false,"reason":"no"}"#));
     assert_eq!(world.received(1)[0], r#"{"reason":"no","type":"reject"}"#);
+    world.step(Event::EndRoom { room: "r".into() });
     for socket in [2, 3, 4] {
         world.authorize(socket, Some(r#"{"allowed":true}"#));
     }
@@ -211,33 +211,4 @@ fn too_many_frames_before_accept_close_the_socket() {
         assert_eq!(world.received(1), ["close 1000 too many messages before accept"]);
         assert_eq!(world.dropped, [Dropped::NotKept]);
     }
-}
-
-#[test]
-fn there_are_at_most_4096_rooms() {
-    let mut world = World::new(settings());
-    for socket in 0..u64::try_from(ROOMS_MAX).unwrap() {
-        world.enter(socket, &register(&format!("r{socket}")));
-    }
-    world.enter(9_000, &register("new"));
-    let reject = r#"{"reason":"InternalServerError","type":"reject"}"#;
-    assert_eq!(world.received(9_000), [reject, "close 1000 too many rooms"]);
-    assert_eq!(world.dropped, [Dropped::NoPlace]);
-    world.enter(9_001, &register("r7"));
-    assert_eq!(world.received(9_001), NOTHING, "a room that exists still has a place");
-}
-
-#[test]
-fn at_most_4096_mints_for_sockets_that_have_gone_are_remembered() {
-    let mut world = World::new(settings());
-    for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
-        world.enter(socket, &register("r"));
-        world.end(socket);
-    }
-    assert_eq!(world.protocol.orphans.len(), ORPHANS_MAX);
-    assert_eq!(world.dropped, [Dropped::Forgotten]);
-    for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
-        world.mint_with(socket, None, None);
-    }
-    world.assert_empty();
 }

@@ -51,7 +51,7 @@ impl Walked for Ayame {
     }
 
     fn is_empty(&self) -> bool {
-        self.sockets.is_empty() && self.rooms.len() == 0 && self.orphans.is_empty()
+        self.sockets.is_empty() && self.rooms.len() == 0
     }
 }
 

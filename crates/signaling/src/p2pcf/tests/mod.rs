@@ -185,6 +185,7 @@ impl Broker {
             CallEvent::Connected { .. } => "connected".to_owned(),
             CallEvent::Left { member, media: MediaAfter::Ends, .. } => format!("{} left", member.0),
             CallEvent::Left { member, .. } => format!("{} may continue", member.0),
+            CallEvent::Unused { .. } => panic!("nothing is minted"),
         };
         self.calls.drain(..).map(described).collect()
     }

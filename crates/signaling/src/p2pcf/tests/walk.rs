@@ -122,6 +122,7 @@ fn members(calls: &[CallEvent]) -> BTreeSet<&MemberId> {
             CallEvent::Joined { member, .. } => assert!(known.insert(member) && present.insert(member)),
             CallEvent::Connected { .. } => assert!(!present.is_empty()),
             CallEvent::Left { member, .. } => assert!(present.remove(member), "{event:?}"),
+            CallEvent::Unused { .. } => panic!("nothing is minted"),
         }
     }
     present

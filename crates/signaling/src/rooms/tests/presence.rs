@@ -26,6 +26,7 @@ fn calls(bench: &mut Bench) -> Vec<String> {
         }
         CallEvent::Connected { .. } => "connected".to_owned(),
         CallEvent::Left { member, media, .. } => format!("left {} {media:?}", names[&member]),
+        CallEvent::Unused { .. } => panic!("nothing is minted"),
     });
     events.collect()
 }
