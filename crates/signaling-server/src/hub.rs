@@ -42,12 +42,14 @@ pub(crate) trait AnyHub: Send + Sync {
     /// Opens a socket.
     fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Asked>);
 
-    /// Handles an event, and carries out the actions that follow from it. After [`Event::Drain`], a socket that opens is told at once that the
-    /// process stops.
+    /// Handles an event, and carries out the actions that follow from it.
     fn take(&self, event: Event<Text>) -> Vec<Asked>;
 
     /// Closes the sockets of a user; of everybody if there is none.
     fn close(&self, user: Option<&User>, close: Closing);
+
+    /// Closes every socket, because the process stops, and from now on each socket as soon as it opens.
+    fn drain(&self) -> Vec<Asked>;
 
     /// How long until [`Event::Due`] must come. `None` while no timer runs.
     fn until_due(&self) -> Option<Duration>;
@@ -137,7 +139,6 @@ impl<P: Protocol> Hub<P> {
                     self.common.signed_in(open, user.clone());
                 }
             }
-            Event::Drain => state.is_draining = true,
             _ => {}
         }
         let actions = state.protocol.step(event, self.common.now());
@@ -170,12 +171,11 @@ impl<P: Protocol> AnyHub for Hub<P> {
         if let Some(user) = &upgrade.user {
             self.common.signed_in(&mut open, user.clone());
         }
-        state.sockets.insert(socket, open);
-        let mut asked = self.step(&mut state, Event::Opened { socket, holder, upgrade });
         if state.is_draining {
-            asked.extend(self.step(&mut state, Event::Drain));
+            open.close(Closing::DRAIN);
         }
-        (socket, asked)
+        state.sockets.insert(socket, open);
+        (socket, self.step(&mut state, Event::Opened { socket, holder, upgrade }))
     }
 
     fn take(&self, event: Event<Text>) -> Vec<Asked> {
@@ -190,6 +190,14 @@ impl<P: Protocol> AnyHub for Hub<P> {
                 open.close(close);
             }
         }
+    }
+
+    fn drain(&self) -> Vec<Asked> {
+        let mut state = self.state.lock();
+        state.is_draining = true;
+        let asked = self.step(&mut state, Event::Drain);
+        state.sockets.values().for_each(|open| open.close(Closing::DRAIN));
+        asked
     }
 
     fn until_due(&self) -> Option<Duration> {

@@ -9,9 +9,9 @@ use crate::outbox::FRAME_BYTES;
 use crate::testing::FakeBroker;
 use turn_ledger::ClientKey;
 
-/// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
-#[derive(Debug, Default)]
-struct Echo(Vec<SocketId>);
+/// Returns each text to its sender, and asks about `ask`.
+#[derive(Debug)]
+struct Echo;
 
 thread_local! {
     /// The hub that must not be locked while a frame of this test is parsed.
@@ -28,19 +28,11 @@ impl Protocol for Echo {
 
     fn step(&mut self, event: Event<Text>, _: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, .. } => {
-                self.0.push(socket);
-                vec![]
-            }
             Event::Text { socket, frame } if &*frame == "ask" => {
                 vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
             }
             Event::Text { socket, frame } => {
                 vec![Action::Send { to: socket, text: frame }, Action::Ping { to: socket }]
-            }
-            Event::Drain => {
-                let close = |socket| Action::Close { socket, close: Closing::DRAIN };
-                self.0.drain(..).map(close).collect()
             }
             _ => vec![],
         }
@@ -63,7 +55,7 @@ fn hub() -> Hub<Echo> {
 fn hub_of(broker: Arc<FakeBroker>) -> Hub<Echo> {
     let memory = Memory::new(Arc::<FakeBroker>::default());
     let shared = Shared { started: clock::deadline(Duration::ZERO), broker, memory };
-    Hub::new(ProtocolName::Yjs, Echo::default(), shared)
+    Hub::new(ProtocolName::Yjs, Echo, shared)
 }
 
 fn open(hub: &Hub<Echo>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
@@ -179,7 +171,7 @@ async fn a_frame_is_parsed_without_the_lock_of_the_protocol() {
 async fn a_drain_closes_every_socket_and_those_that_open_later() {
     let hub = hub();
     let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
-    assert!(hub.take(Event::Drain).is_empty());
+    assert!(hub.drain().is_empty());
     assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
     let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
     assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));

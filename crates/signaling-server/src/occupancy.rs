@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use turn_base::error::ApiError;
 use turn_limits::{Counts, Holder};
 
@@ -18,13 +19,15 @@ pub(crate) struct Occupancy {
     /// The most sockets of one user, and of one IPv4 address or one IPv6 /64 without users.
     per_client_max: usize,
     open: Mutex<Counts>,
-    freed: Notify,
+    /// The places that are taken, for whoever waits until none is.
+    pub(crate) places: TaskTracker,
 }
 
 /// The place of one socket. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     occupancy: Arc<Occupancy>,
+    _taken: TaskTrackerToken,
     /// Who has taken it.
     pub(crate) holder: Holder,
 }
@@ -32,7 +35,7 @@ pub(crate) struct Place {
 impl Occupancy {
     /// No sockets. `per_client_max`: the most of one user, and of one IPv4 address or one IPv6 /64 without users.
     pub(crate) fn new(per_client_max: usize) -> Self {
-        Self { per_client_max, open: Mutex::default(), freed: Notify::new() }
+        Self { per_client_max, open: Mutex::default(), places: TaskTracker::new() }
     }
 
     /// Takes a place for a holder.
@@ -49,30 +52,18 @@ impl Occupancy {
             ));
         }
         open.add(holder, 1);
-        Ok(Place { occupancy: Arc::clone(self), holder: holder.clone() })
+        Ok(Place { occupancy: Arc::clone(self), _taken: self.places.token(), holder: holder.clone() })
     }
 
     /// The number of open sockets.
     pub(crate) fn open(&self) -> usize {
         self.open.lock().all()
     }
-
-    /// Returns once no socket is open.
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let freed = self.freed.notified();
-            if self.open() == 0 {
-                return;
-            }
-            freed.await;
-        }
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.occupancy.open.lock().remove(&self.holder, 1);
-        self.occupancy.freed.notify_waiters();
     }
 }
 

@@ -123,7 +123,8 @@ impl Signaling {
         // The panic hook has logged a panic.
         while timers.join_next().await.is_some() {}
         end.cancelled().await;
-        self.sockets.occupancy.emptied().await;
+        self.sockets.occupancy.places.close();
+        self.sockets.occupancy.places.wait().await;
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -70,7 +70,7 @@ impl Sockets {
     /// Tells every client of a protocol that the process stops.
     pub(crate) fn drain(self: &Arc<Self>, hub: &Arc<dyn AnyHub>) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.take(hub, Event::Drain);
+        self.begin(hub, hub.drain());
     }
 
     /// Takes the place of a socket. Without a place, a request is refused before the upgrade.

@@ -131,7 +131,7 @@ pub enum Event<F> {
         /// The room's name.
         room: Arc<str>,
     },
-    /// The process stops: every socket must be told and closed now.
+    /// The process stops. The shell closes every socket after this event.
     Drain,
 }
 

@@ -50,11 +50,6 @@ impl<S> Sockets<S> {
         self.rows.remove(&socket)
     }
 
-    /// The open sockets.
-    pub(crate) fn ids(&self) -> Vec<SocketId> {
-        self.rows.keys().copied().collect()
-    }
-
     /// The earliest time at which [`Self::due`] does something.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.pings.next().into_iter().chain(self.ends.next()).min()

@@ -59,16 +59,11 @@ impl Ayame {
         }
     }
 
-    /// Closes every socket, because the process stops.
+    /// Says `bye` to the members, because the process stops and the shell closes every socket.
     pub(super) fn drain(&mut self) {
-        for id in self.sockets.keys().copied().collect::<Vec<_>>() {
-            let Some(socket) = self.sockets.get(&id) else { continue };
-            if matches!(socket.state, SocketStage::Member) {
-                let (room, media) = (socket.room.clone(), self.media_after(id));
-                self.rooms.hand_over(&room, id);
-                self.dismiss(id, Closing::DRAIN, media);
-            } else {
-                self.close(id, Closing::DRAIN);
+        for (id, socket) in &self.sockets {
+            if matches!(socket.state, SocketStage::Member) && !socket.is_standalone {
+                self.actions.send(*id, BYE);
             }
         }
     }

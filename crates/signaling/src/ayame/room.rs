@@ -27,8 +27,7 @@ pub(super) struct AyameRoom {
 
 impl AyameRoom {
     fn is_full(&self) -> bool {
-        let is_over = self.is_over && !self.members.is_empty();
-        is_over || self.entering.len() + self.members.len() >= PLACES
+        self.is_over || self.entering.len() + self.members.len() >= PLACES
     }
 
     fn is_empty(&self) -> bool {

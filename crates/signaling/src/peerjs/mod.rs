@@ -149,13 +149,6 @@ impl Peerjs {
         }
     }
 
-    fn drain(&mut self) {
-        for socket in self.peers.ids() {
-            self.close(socket, Closing::DRAIN);
-        }
-        self.waiting = Waiting::default();
-    }
-
     fn count_dropped(&mut self, why: Dropped, messages: usize) {
         (0..messages).for_each(|_| self.actions.dropped(why));
     }
@@ -200,9 +193,8 @@ impl Protocol for Peerjs {
                 self.forget(socket);
             }
             Event::Due => self.due(now),
-            Event::Drain => self.drain(),
             // This protocol asks no questions and has no rooms.
-            Event::Replied { .. } | Event::EndRoom { .. } => {}
+            Event::Replied { .. } | Event::EndRoom { .. } | Event::Drain => {}
         }
         self.actions.take()
     }

@@ -21,9 +21,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Counts, Holder, Rate};
+use turn_limits::{Bucket, Holder, Rate};
 
-use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
@@ -86,8 +85,8 @@ impl Protocol for Rooms {
             Event::Closed { socket } => self.forget(socket),
             Event::Due => self.wake(now),
             Event::EndRoom { room } => self.end(&room),
-            Event::Drain => self.drain(),
-            Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
+            // After a drain, users come back to the next process.
+            Event::Drain | Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
         }
         let actions = self.out.actions.take();
         for action in &actions {
@@ -209,19 +208,9 @@ impl Rooms {
 
     fn end(&mut self, name: &Arc<str>) {
         if let Some(room) = self.by_name.get_mut(name) {
-            room.end(Closing::normal("room ended"), MediaAfter::Ends, &mut self.out);
+            room.end(&mut self.out);
         }
         self.remove(name);
-    }
-
-    /// Closes every socket. Users come back to the next process, so their media are not ended.
-    fn drain(&mut self) {
-        for room in self.by_name.values_mut() {
-            room.end(Closing::DRAIN, MediaAfter::MayContinue, &mut self.out);
-        }
-        self.by_name.clear();
-        self.out.ids = Counts::default();
-        self.timers = Deadlines::default();
     }
 
     /// Removes a room without users. Otherwise sends its state if that has changed, now or as soon as it may be sent.

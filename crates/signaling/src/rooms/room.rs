@@ -25,6 +25,8 @@ const ROOM_NAME_MAX: usize = 256;
 /// The most sockets of one user. When a client comes back after a lost connection, its old socket is still open here.
 const SOCKETS_PER_USER_MAX: usize = 4;
 
+const USER_LEFT: Closing = Closing::normal("User left");
+const ROOM_ENDED: Closing = Closing::normal("room ended");
 const NO_HEARTBEAT: Closing = Closing { code: 1011, reason: "no heartbeat" };
 const TOO_MANY_SOCKETS: Closing = Closing { code: 1008, reason: "too many sockets" };
 
@@ -205,7 +207,7 @@ impl Room {
             }
             Incoming::Heartbeat => sender.heartbeat = now,
             Incoming::UserLeft => {
-                self.remove(user, Closing::normal("User left"), MediaAfter::Ends, out);
+                self.remove(user, USER_LEFT, out);
             }
             Incoming::DirectMessage(DirectMessage { to, message }) => {
                 let text = Outgoing::DirectMessage { from: sender.name.as_str(), message: &message }.text();
@@ -243,29 +245,29 @@ impl Room {
         let has_no_heartbeat = |member: &Member| member.heartbeat + heartbeat_max < now;
         let gone = self.users.iter().filter(|(_, member)| has_no_heartbeat(member));
         for id in gone.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
-            self.remove(&id, NO_HEARTBEAT, MediaAfter::Ends, out);
+            self.remove(&id, NO_HEARTBEAT, out);
         }
     }
 
     /// Removes all users.
-    pub(super) fn end(&mut self, close: Closing, media: MediaAfter, out: &mut Out) {
+    pub(super) fn end(&mut self, out: &mut Out) {
         while let Some((_, member)) = self.users.pop_first() {
-            self.end_member(member, close, media, out);
+            self.end_member(member, ROOM_ENDED, out);
         }
     }
 
     /// Removes a user, and tells the others.
-    fn remove(&mut self, id: &Arc<str>, close: Closing, media: MediaAfter, out: &mut Out) {
+    fn remove(&mut self, id: &Arc<str>, close: Closing, out: &mut Out) {
         let Some(member) = self.users.remove(id) else { return };
-        self.end_member(member, close, media, out);
+        self.end_member(member, close, out);
         self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
         self.mark_changed();
     }
 
-    fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Out) {
+    fn end_member(&self, member: Member, close: Closing, out: &mut Out) {
         out.users.remove(&member.holder, 1);
         member.sockets.iter().for_each(|socket| out.actions.close(*socket, close));
-        let call = self.call.clone();
+        let (call, media) = (self.call.clone(), MediaAfter::Ends);
         out.actions.call(CallEvent::Left { call, member: member.id, media });
     }
 

@@ -110,23 +110,6 @@ fn clear<P: Protocol>(world: &mut World<P>) {
 }
 
 #[test]
-fn a_drain_closes_every_socket_and_leaves_no_timer() {
-    struct Drained;
-    impl Check for Drained {
-        fn check<P: Protocol>(&self, mut world: World<P>, of: &Expected) {
-            world.step(Event::Drain);
-            for socket in [1, 2] {
-                assert_eq!(world.take(socket).last().unwrap(), "close 1001 shutting down", "{}", of.name);
-                world.send(socket, of.idle_frame);
-                world.end(socket);
-            }
-            assert_eq!(world.protocol.next_due(), None, "{}", of.name);
-        }
-    }
-    each_protocol(&Drained);
-}
-
-#[test]
 fn a_socket_that_sends_too_many_frames_is_closed() {
     struct Flooded;
     impl Check for Flooded {

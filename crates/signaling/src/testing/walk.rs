@@ -34,11 +34,6 @@ pub(crate) trait Walked: Protocol + Sized {
     fn messages(&self, _socket: SocketId, _frame: &str) -> usize {
         0
     }
-
-    /// How many messages wait. They go with the process.
-    fn waiting(&self) -> usize {
-        0
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +44,6 @@ pub(crate) enum Op {
     Reply { question: usize, is_good: bool },
     Wait { millis: u64 },
     EndRoom { room: usize },
-    Drain,
 }
 
 /// Operations on `P`. A wait has at most `wait_max`.
@@ -63,7 +57,6 @@ pub(crate) fn ops<P: Walked>(wait_max: Duration) -> impl Strategy<Value = Vec<Op
             .prop_map(|(question, is_good)| Op::Reply { question, is_good }),
         3 => (0..millis).prop_map(|millis| Op::Wait { millis }),
         1 => (0..ROOMS.len()).prop_map(|room| Op::EndRoom { room }),
-        1 => Just(Op::Drain),
     ];
     prop::collection::vec(op, 1..150)
 }
@@ -84,7 +77,7 @@ pub(crate) struct Walk<P> {
     joined: BTreeSet<MemberId>,
     /// Grants that were minted and have not joined.
     minted: BTreeSet<GrantId>,
-    /// Messages that were sent, apart from those that went with a drain.
+    /// Messages that were sent.
     pub(crate) messages: usize,
 }
 
@@ -134,10 +127,6 @@ impl<P: Walked> Walk<P> {
             Op::Reply { question, is_good } => self.reply(question, is_good),
             Op::Wait { millis } => self.world.advance(Duration::from_millis(millis)),
             Op::EndRoom { room } => self.world.step(Event::EndRoom { room: ROOMS[room].into() }),
-            Op::Drain => {
-                self.messages -= self.world.protocol.waiting();
-                self.world.step(Event::Drain);
-            }
         }
         self.check_calls();
         P::check(self);

@@ -122,12 +122,6 @@ impl Yjs {
         }
     }
 
-    fn drain(&mut self) {
-        for socket in self.sockets.ids() {
-            self.close(socket, Closing::DRAIN);
-        }
-    }
-
     fn close(&mut self, socket: SocketId, close: Closing) {
         if self.forget(socket) {
             self.actions.close(socket, close);
@@ -165,9 +159,8 @@ impl Protocol for Yjs {
                 self.forget(socket);
             }
             Event::Due => self.due(now),
-            Event::Drain => self.drain(),
             // This protocol asks no questions. A topic cannot be ended: its clients would return at once.
-            Event::Replied { .. } | Event::EndRoom { .. } => {}
+            Event::Replied { .. } | Event::EndRoom { .. } | Event::Drain => {}
         }
         self.actions.take()
     }

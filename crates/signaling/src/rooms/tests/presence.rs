@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::call::MediaAfter;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -221,14 +220,4 @@ fn an_ended_room_closes_its_sockets_and_ends_the_media() {
     assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1000, "room ended")); 2]);
     assert_eq!(bench.close_of(far), None);
     assert_eq!(calls(&mut bench)[3..], ["left ann Ends", "left bob Ends"]);
-}
-
-#[test]
-fn a_drain_closes_all_sockets_and_lets_media_continue() {
-    let (mut bench, ann, bob) = Bench::pair();
-    bench.world.step(Event::Drain);
-    assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1001, "shutting down")); 2]);
-    let media = |event: &CallEvent| matches!(event, CallEvent::Left { media: MediaAfter::MayContinue, .. });
-    assert_eq!(bench.world.calls.iter().filter(|event| media(event)).count(), 2);
-    bench.assert_empty();
 }

@@ -23,12 +23,12 @@ impl Walked for Yjs {
 
     fn check(walk: &Walk<Self>) {
         let yjs = &walk.world.protocol;
-        assert!(yjs.sockets.ids().iter().all(|socket| !walk.world.closed.contains_key(&socket.0)));
+        assert!(yjs.sockets.iter().all(|(socket, _)| !walk.world.closed.contains_key(&socket.0)));
         yjs.topics.check(yjs.sockets.iter().map(|(socket, own)| (*socket, &own.subscriptions)));
     }
 
     fn is_empty(&self) -> bool {
-        self.sockets.ids().is_empty() && self.topics.len() == 0
+        self.sockets.iter().count() == 0 && self.topics.len() == 0
     }
 }
 
