@@ -14,7 +14,6 @@
 //! | [`deadlines`], `sockets` | timers of many sockets; sockets that are pinged |
 //! | [`dropped`] | why a bound dropped something of a client |
 //! | [`flood`] | who has filled a queue |
-//! | `shares` | how much of a table one client or user may take |
 //! | `object` | JSON objects |
 //! | [`signing`] | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
@@ -32,7 +31,6 @@ pub mod p2pcf;
 pub mod peerjs;
 pub mod protocol;
 pub mod rooms;
-mod shares;
 pub mod signing;
 mod sockets;
 pub mod uuid;

@@ -10,14 +10,13 @@ use std::time::Duration;
 use serde_json::Number;
 use serde_json::value::RawValue;
 use turn_ledger::User;
-use turn_limits::Holder;
+use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
 use crate::actions::Actions;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::deadlines::Deadlines;
-use crate::shares::Shares;
 
 /// Entries of one room. Each page connects to each other page, so real rooms are far smaller.
 const ROOM_ENTRIES_MAX: usize = 64;
@@ -28,17 +27,14 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(super) const LISTING_MAX: usize = 256 * 1024;
 /// What a listing has apart from entries and packages, with the longest delete key, in bytes.
 const LISTING_FRAME: usize = 256;
-/// The memory of an entry without its texts, in bytes.
-const ENTRY_OVERHEAD: usize = 512;
-/// The same for a package.
+/// What an entry counts as beside its texts, in bytes. That is more than its memory, so that there are not many.
+const ENTRY_OVERHEAD: usize = 8 * 1024;
+/// The same for a package: its memory.
 const PACKAGE_OVERHEAD: usize = 128;
 
-/// Entries in all rooms together. So there are no more rooms than that.
-const ENTRIES_MAX: usize = 16_384;
-/// Entries of one client address or user: the pages of a large office. An IPv6 /48 has four times as many.
-const ENTRIES_PER_CLIENT_MAX: usize = 256;
-/// Bytes of the entries of one client address or user. An IPv6 /48 has four times as many.
-const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
+/// Bytes of the entries of one client address or user: the 256 pages of a large office, with 8 KiB each. An IPv6 /48 has four times as many.
+const PER_CLIENT_MAX: usize = 4 << 20;
+const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PER_CLIENT_MAX };
 
 /// All rooms.
 #[derive(Default)]
@@ -46,7 +42,8 @@ pub(super) struct Rooms {
     by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
     /// When each entry is removed, by room and context.
     ends: Deadlines<(Arc<str>, Arc<str>)>,
-    shares: Shares<ENTRIES_PER_CLIENT_MAX, BYTES_PER_CLIENT_MAX, ENTRIES_MAX>,
+    /// The bytes of each holder.
+    held: Counts,
     members: u64,
     pub(super) actions: Actions,
 }
@@ -165,15 +162,15 @@ impl Rooms {
         }
         // What is replaced makes room.
         if let Some((holder, bytes)) = &replaced {
-            self.shares.remove(holder, *bytes);
+            self.held.remove(holder, *bytes);
         }
-        if !self.shares.fits(&sender, bytes) {
+        if !self.held.fits(&sender, bytes, BOUNDS) {
             if let Some((holder, bytes)) = &replaced {
-                self.shares.add(holder, *bytes);
+                self.held.add(holder, *bytes);
             }
             return Err(Refusal::TooManyEntries);
         }
-        self.shares.add(&sender, bytes);
+        self.held.add(&sender, bytes);
         let before = self.by_name.get_mut(&room).and_then(|entries| entries.remove(&context));
         self.ends.set((Arc::clone(&room), Arc::clone(&context)), now + lifetime + GRACE);
         let member = self.member(&room, before.as_ref(), &session, sender.user());
@@ -236,14 +233,14 @@ impl Rooms {
             self.by_name.remove(room);
         }
         self.ends.clear(&(Arc::clone(room), Arc::clone(context)));
-        self.shares.remove(&entry.holder, entry.bytes);
+        self.held.remove(&entry.holder, entry.bytes);
         self.actions.call(CallEvent::Left { call: call(room), member: entry.member, media });
         true
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_name.is_empty() && self.ends.next().is_none() && self.shares.is_empty()
+        self.by_name.is_empty() && self.ends.next().is_none() && self.held.is_empty()
     }
 }
 

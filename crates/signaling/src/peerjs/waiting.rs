@@ -6,12 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Holder, SHARES};
+use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use crate::deadlines::Deadlines;
 use crate::flood::largest_sender;
 use crate::protocol::Text;
-use crate::shares::Shares;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -22,12 +21,12 @@ pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 pub const MESSAGES_PER_ID_MAX: usize = 128;
 /// The most bytes of messages for one id.
 pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
-/// The most waiting messages of one client address or user. An IPv6 /48 has four times as many.
-pub const MESSAGES_PER_CLIENT_MAX: usize = 512;
-/// The most bytes of waiting messages of one client address or user. An IPv6 /48 has four times as many.
-pub const BYTES_PER_CLIENT_MAX: usize = 1 << 20;
-/// The most waiting messages.
-pub const MESSAGES_MAX: usize = SHARES * MESSAGES_PER_CLIENT_MAX;
+/// The most that may wait of one client address or user: 512 messages with 1 MiB, or more that are shorter, or longer and fewer ones. An IPv6
+/// /48 has four times as much.
+const PER_CLIENT_MAX: usize = 1024 * 1024 + 512 * MESSAGE_WEIGHT;
+const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PER_CLIENT_MAX };
+/// What a message weighs beside its bytes: its part of what may wait for an id.
+const MESSAGE_WEIGHT: usize = BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX;
 
 /// The waiting messages.
 #[derive(Debug, Default)]
@@ -36,7 +35,8 @@ pub(super) struct Waiting {
     queues: HashMap<Arc<str>, VecDeque<Message>>,
     /// When the first message of each queue has waited long enough.
     deadlines: Deadlines<Arc<str>>,
-    shares: Shares<MESSAGES_PER_CLIENT_MAX, BYTES_PER_CLIENT_MAX, MESSAGES_MAX>,
+    /// What the messages of each holder weigh.
+    held: Counts,
 }
 
 /// A message, without its destination.
@@ -52,9 +52,8 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Its bytes, and its part of what may wait for an id as a message.
     fn weight(&self) -> usize {
-        self.text.len() + BYTES_PER_ID_MAX / MESSAGES_PER_ID_MAX
+        self.text.len() + MESSAGE_WEIGHT
     }
 }
 
@@ -68,7 +67,7 @@ pub(super) struct Expired {
 impl Waiting {
     /// Keeps a message. Returns how many are dropped: this one, or those that make room for it.
     pub(super) fn keep(&mut self, dst: &str, message: Message) -> usize {
-        if !self.shares.fits(&message.holder, message.text.len()) {
+        if !self.held.fits(&message.holder, message.weight(), BOUNDS) {
             return 1;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
@@ -78,13 +77,13 @@ impl Waiting {
             let surplus = surplus(queue, &message).and_then(|place| queue.remove(place));
             dropped += 1;
             let Some(surplus) = surplus else { break };
-            self.shares.remove(&surplus.holder, surplus.text.len());
+            self.held.remove(&surplus.holder, surplus.weight());
         }
         if fits(queue, &message) {
             if queue.is_empty() {
                 self.deadlines.set(dst, message.arrived + WAIT_MAX);
             }
-            self.shares.add(&message.holder, message.text.len());
+            self.held.add(&message.holder, message.weight());
             queue.push_back(message);
         } else if queue.is_empty() {
             self.queues.remove(&dst);
@@ -97,7 +96,7 @@ impl Waiting {
         self.deadlines.clear(dst);
         let messages = self.queues.remove(dst).unwrap_or_default();
         let remove = |message: Message| {
-            self.shares.remove(&message.holder, message.text.len());
+            self.held.remove(&message.holder, message.weight());
             message.text
         };
         messages.into_iter().map(remove).collect()
@@ -110,7 +109,7 @@ impl Waiting {
             let Some(mut queue) = self.queues.remove(&dst) else { continue };
             while queue.front().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
                 let Some(message) = queue.pop_front() else { break };
-                self.shares.remove(&message.holder, message.text.len());
+                self.held.remove(&message.holder, message.weight());
                 messages += 1;
                 if !message.is_reported {
                     mark_reported(&mut queue, &message);
@@ -181,6 +180,6 @@ impl Waiting {
             assert!((1..=MESSAGES_PER_ID_MAX).contains(&queue.len()) && !is_held(dst));
             assert!(queue.iter().map(|message| message.text.len()).sum::<usize>() <= BYTES_PER_ID_MAX);
         }
-        assert_eq!(self.queues.is_empty(), self.shares.is_empty());
+        assert_eq!(self.queues.is_empty(), self.held.is_empty());
     }
 }

@@ -29,7 +29,7 @@ use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, 
 use message::{Frame, Incoming, Refusal};
 use room::{Arrival, Room};
 pub use shared::Settings;
-use shared::{IDS, Out, USERS};
+use shared::{IDS, Out};
 
 const LIMITS: Limits = Limits {
     // The largest are lines of the client's log, which contain descriptions of whole sessions.
@@ -118,11 +118,9 @@ impl Rooms {
         let Some((name, arrival)) = Arrival::of(socket, holder, upgrade) else {
             return self.out.actions.close(socket, Closing::POLICY);
         };
-        let has_place = self.out.users.fits(&arrival.holder, 1, USERS);
         let user = Arc::clone(&arrival.id);
-        if !self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id)) {
-            self.free_ids_for(&arrival.holder, &name);
-        }
+        let is_known = self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id));
+        let has_place = is_known || self.has_place(&arrival.holder);
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
             Room::new(Arc::clone(&name), random)
@@ -143,22 +141,20 @@ impl Rooms {
         self.remove_or_publish(&name, now);
     }
 
-    /// Makes room for one more id of a holder. If one of its shares has as many as it may, those of its users who have left are forgotten.
-    /// If all ids are taken, those of users who have left the room are.
-    fn free_ids_for(&mut self, holder: &Holder, name: &Arc<str>) {
-        let before = self.out.ids.all();
-        if let Some(full) = self.out.ids.full(holder, 1, IDS.client_max) {
-            for room in self.by_name.values_mut() {
-                room.forget_absent(Some(&full), &mut self.out);
-            }
-        } else if before >= IDS.all_max
-            && let Some(room) = self.by_name.get_mut(name)
-        {
-            room.forget_absent(None, &mut self.out);
+    /// Whether a holder may have one more id. If one of its shares has as many as it may, those of its users who have left are forgotten. If
+    /// all ids are taken, those of everybody who has left are.
+    fn has_place(&mut self, holder: &Holder) -> bool {
+        if self.out.ids.fits(holder, 1, IDS) {
+            return true;
+        }
+        let (before, full) = (self.out.ids.all(), self.out.ids.full(holder, 1, IDS.client_max));
+        for room in self.by_name.values_mut() {
+            room.forget_absent(full.as_ref(), &mut self.out);
         }
         if self.out.ids.all() < before {
             self.out.actions.dropped(Dropped::Forgotten);
         }
+        self.out.ids.fits(holder, 1, IDS)
     }
 
     fn receive(&mut self, socket: SocketId, frame: Frame, now: Duration) {

@@ -51,7 +51,6 @@ pub(super) struct Room {
 struct Member {
     id: MemberId,
     name: turn_ledger::User,
-    holder: Holder,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,
@@ -135,8 +134,7 @@ impl Room {
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
-    /// another visitor is not this user, also after it has left. `has_place`: all rooms together have room for one more user of this
-    /// client.
+    /// another visitor is not this user, also after it has left. `has_place`: its client may have this id.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -168,7 +166,6 @@ impl Room {
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
         let Arrival { socket, id, visitor, holder, member } = arrival;
         let name = visitor.user.clone();
-        out.users.add(&holder, 1);
         // A name that the visitor has chosen proves nothing.
         let user = (visitor.number == 0).then(|| name.clone());
         let (call, member_id) = (self.call.clone(), member.clone());
@@ -177,9 +174,9 @@ impl Room {
         let profile = Profile::new();
         self.owners.entry(Arc::clone(&id)).or_insert_with(|| {
             out.ids.add(&holder, 1);
-            Owner { visitor, holder: holder.clone() }
+            Owner { visitor, holder }
         });
-        self.users.insert(id, Member { id: member, name, holder, profile, heartbeat: now, sockets });
+        self.users.insert(id, Member { id: member, name, profile, heartbeat: now, sockets });
     }
 
     /// Forgets a socket of a user. The user stays.
@@ -265,7 +262,6 @@ impl Room {
     }
 
     fn end_member(&self, member: Member, close: Closing, out: &mut Out) {
-        out.users.remove(&member.holder, 1);
         member.sockets.iter().for_each(|socket| out.actions.close(*socket, close));
         let (call, media) = (self.call.clone(), MediaAfter::Ends);
         out.actions.call(CallEvent::Left { call, member: member.id, media });

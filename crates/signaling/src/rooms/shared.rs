@@ -6,13 +6,8 @@ use turn_limits::{Bounds, Counts, SHARES};
 
 use crate::actions::Actions;
 
-/// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many. A user outlives its socket, so the
-/// bound on sockets does not bound users.
-const USERS_PER_CLIENT_MAX: usize = 512;
-pub(super) const USERS: Bounds =
-    Bounds { client_max: USERS_PER_CLIENT_MAX, all_max: SHARES * USERS_PER_CLIENT_MAX };
-/// The most ids of users that one client address or one who has signed in has taken, in all rooms: more than it may have users. Their owners
-/// are remembered. An IPv6 /48 has four times as many.
+/// The most ids of users that one client address or one who has signed in has taken, in all rooms. A user outlives its socket, and the owner of
+/// an id is remembered when its user has left, so the bound on sockets bounds neither. An IPv6 /48 has four times as many.
 const IDS_PER_CLIENT_MAX: usize = 1_024;
 pub(super) const IDS: Bounds =
     Bounds { client_max: IDS_PER_CLIENT_MAX, all_max: SHARES * IDS_PER_CLIENT_MAX };
@@ -27,12 +22,10 @@ pub struct Settings {
     pub sweep: Duration,
 }
 
-/// What all rooms share: the actions of a step, and how many places their users take.
+/// What all rooms share: the actions of a step, and how many ids are taken.
 #[derive(Default)]
 pub(super) struct Out {
     pub(super) actions: Actions,
-    /// The users of all rooms.
-    pub(super) users: Counts,
     /// The ids that users in all rooms have taken.
     pub(super) ids: Counts,
 }

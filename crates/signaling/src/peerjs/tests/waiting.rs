@@ -140,27 +140,32 @@ impl World {
 }
 
 #[test]
-fn an_address_has_512_waiting_messages_and_1_mib() {
+fn an_address_has_512_waiting_messages_with_1_mib() {
     let mut world = World::new();
     let addresses = (1..).zip(["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"]);
     for (socket, address) in addresses {
         let query = [("key", "peerjs"), ("id", &*format!("p{socket}")), ("token", "t")];
         world.open_from(socket, client(address), upgrade(&query));
     }
-    for n in 0..514 {
-        world.send(1 + n % 3, &offer(&format!("absent-{n}"), 1));
+    let of_2_kib = |dst: &str| {
+        let empty = r#"{"type":"OFFER","src":"p1","dst":"absent-100","payload":{"x":""}}"#.len();
+        let fill = "x".repeat(2048 - empty);
+        format!(r#"{{"type":"OFFER","dst":"{dst}","payload":{{"x":"{fill}"}}}}"#)
+    };
+    for n in 100..614 {
+        world.send(1 + n % 3, &of_2_kib(&format!("absent-{n}")));
     }
     assert_eq!((world.protocol.waiting.ids(), world.dropped.len()), (512, 2));
-    world.send(4, &offer("absent-0", 2));
+    world.send(4, &offer("absent-100", 2));
     assert_eq!(world.dropped.len(), 2, "another address");
-    world.open(9, "absent-0", "t");
-    world.send(1, &offer("absent-1", 2));
+    world.open(9, "absent-100", "t");
+    world.send(1, &offer("absent-101", 2));
     assert_eq!(world.dropped.len(), 2, "what was delivered no longer counts");
     world.advance_secs(5);
     let fill = "x".repeat(250 * 1024);
     let before = world.dropped.len();
-    for n in 0..5 {
+    for n in 0..9 {
         world.send(1 + n % 3, &format!(r#"{{"type":"OFFER","dst":"big-{n}","payload":{{"x":"{fill}"}}}}"#));
     }
-    assert_eq!((world.protocol.waiting.messages(), world.dropped.len() - before), (4, 1));
+    assert_eq!((world.protocol.waiting.messages(), world.dropped.len() - before), (8, 1));
 }

@@ -79,7 +79,7 @@ fn a_fifth_socket_of_a_user_closes_its_first() {
 }
 
 #[test]
-fn an_address_has_512_users_and_all_rooms_have_10240() {
+fn an_address_has_1024_users_and_all_rooms_have_20480() {
     let mut bench = Bench::new(SETTINGS);
     let enter = |bench: &mut Bench, address: u64, user: usize| {
         bench.client = Some(client_of(address).into());
@@ -89,8 +89,8 @@ fn an_address_has_512_users_and_all_rooms_have_10240() {
         is_in
     };
     for address in 0..20 {
-        let first = 512 * usize::try_from(address).unwrap();
-        assert!((first..first + 512).all(|user| enter(&mut bench, address, user)));
+        let first = 1_024 * usize::try_from(address).unwrap();
+        assert!((first..first + 1_024).all(|user| enter(&mut bench, address, user)));
     }
     assert!(!enter(&mut bench, 0, 99_998) && !enter(&mut bench, 21, 99_999));
     assert_eq!(bench.world.dropped, [Dropped::NoPlace; 2]);

@@ -45,7 +45,7 @@ impl Walked for Rooms {
 
     fn is_empty(&self) -> bool {
         let Self { by_name, seats, out, .. } = self;
-        by_name.is_empty() && seats.is_empty() && out.users.is_empty() && out.ids.is_empty()
+        by_name.is_empty() && seats.is_empty() && out.ids.is_empty()
     }
 }
 
