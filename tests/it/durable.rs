@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use crate::support::slot_key;
 use crate::support::{REPORTER, StateDir, once_free, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
@@ -11,9 +10,7 @@ use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::rows::FORMAT;
 use turn_broker::store::storage::OpenError;
-use turn_broker::store::storage::Storage;
 use turn_broker::store::writer::Store;
-use turn_ledger::IceSource;
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
 
@@ -160,40 +157,4 @@ fn a_ledger_of_another_format_is_refused() {
             assert!(said.contains(&expected), "{said}");
         }
     }
-}
-
-#[test]
-fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
-    const MINUTES: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("minutes");
-    // 2025-01-15T12:00Z
-    let noon = 28_949_040;
-    let state = StateDir::new();
-    drop(FileStorage::open(state.path().as_ref()).unwrap());
-    let database = once_free(|| redb::Database::open(state.file())).unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut minutes = transaction.open_table(MINUTES).unwrap();
-        let ungranted = turn_ledger::ClaimedUsage { connection_millis: 3, claimed: 4 };
-        let row = turn_ledger::MinuteRow { ungranted, ..Default::default() };
-        let row = postcard::to_allocvec(&row).unwrap();
-        for minute in noon - 150_000..=noon {
-            minutes.insert(&*slot_key("cloudflare", minute), &*row).unwrap();
-        }
-        let mut meta = transaction.open_table(META).unwrap();
-        let head = turn_ledger::Head {
-            now: turn_ledger::Timestamp::from_millis(noon * 60_000),
-            ..Default::default()
-        };
-        meta.insert(b"head".as_slice(), serde_json::to_vec(&head).unwrap().as_slice()).unwrap();
-    }
-    transaction.commit().unwrap();
-    drop(database);
-    let before = state.file().metadata().unwrap().len();
-
-    let recovered = once_free(|| FileStorage::open(state.path().as_ref())).unwrap().load().unwrap().books;
-    let flows = &recovered.sources[&IceSource::Cloudflare].minutes;
-    assert_eq!(flows.len(), 31 * 1_440 + 1);
-    assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));
-    let after = state.file().metadata().unwrap().len();
-    assert!(after < before / 2, "{before} bytes, then {after}");
 }

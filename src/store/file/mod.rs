@@ -20,10 +20,6 @@ use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
 use turn_ledger::Minute;
 
-/// Bytes. Compacting a smaller file is not worth the time.
-const COMPACT_MIN: u64 = 4 << 20;
-/// Bytes. A file with fewer for each row is not mostly empty. To know exactly, every page must be read.
-const COMPACT_MIN_PER_ROW: u64 = 128;
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
 
@@ -79,7 +75,7 @@ impl Storage for FileStorage {
 }
 
 impl FileStorage {
-    /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
+    /// Opens the ledger of a directory, or creates one.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
@@ -98,7 +94,7 @@ impl FileStorage {
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
         let store = Self { database: Some(database), path, pruned: None };
         store.check_format()?;
-        store.tidy()
+        Ok(store)
     }
 
     fn read_or_begin(&self) -> Result<Contents, OpenError> {
@@ -149,46 +145,6 @@ impl FileStorage {
         let read_format = || tables::format(&self.database()?.begin_read()?);
         let found = read_format().map_err(|error| self.unusable(error))?;
         require_format(&self.path, found)
-    }
-
-    /// Removes old rows, and compacts the file if that frees much of it. The service also starts if this fails.
-    fn tidy(mut self) -> Result<Self, OpenError> {
-        let Err(error) = self.try_tidy() else { return Ok(self) };
-        tracing::warn!(%error, "old rows could not be removed from the ledger");
-        // After a failed write the database's state is unknown, so it is opened again.
-        self.database = None;
-        let opened = files().open(&self.path).map_err(|error| cannot_open(error, &self.path))?;
-        self.database = Some(opened);
-        Ok(self)
-    }
-
-    fn try_tidy(&mut self) -> Result<(), StoreError> {
-        let now = tables::stored_now(&self.database()?.begin_read()?)?;
-        if let Some(now) = now {
-            let transaction = self.database()?.begin_write()?;
-            // A commit without changes would still sync, and the sync is the slowest part of a start.
-            if pruning::forget_old(&transaction, now)? {
-                transaction.commit()?;
-            } else {
-                transaction.abort()?;
-            }
-        }
-        let before = self.size()?;
-        let full = COMPACT_MIN_PER_ROW.saturating_mul(tables::count(&self.database()?.begin_read()?)?);
-        if before > COMPACT_MIN.max(full) && self.free()? > before / 2 {
-            self.database.as_mut().ok_or_else(closed)?.compact()?;
-            tracing::info!(before, after = self.size()?, "the ledger file was compacted");
-        }
-        Ok(())
-    }
-
-    /// Unused bytes of the file.
-    fn free(&self) -> Result<u64, StoreError> {
-        let transaction = self.database()?.begin_write()?;
-        let stats = transaction.stats()?;
-        transaction.abort()?;
-        let page = u64::try_from(stats.page_size()).unwrap_or(u64::MAX);
-        Ok(self.size()?.saturating_sub(stats.allocated_pages().saturating_mul(page)))
     }
 
     fn size(&self) -> Result<u64, StoreError> {

@@ -1,12 +1,9 @@
 //! The tables of a ledger file.
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
-
-use turn_ledger::{Head, Timestamp};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::store::rows::{
-    self, FORMAT, KEY_FORMAT, KEY_HEAD, META, Meta, ReadRows, Replaced, StoreError, TABLES, Table, TakeRow,
-    WriteRows,
+    self, FORMAT, KEY_FORMAT, Meta, ReadRows, Replaced, StoreError, TABLES, Table, TakeRow, WriteRows,
 };
 
 /// A table in the file.
@@ -31,19 +28,6 @@ pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<i32>, Store
 /// Puts a value under its name.
 pub(super) fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
     rows::replace_named(&mut transaction, key, Some(value.into()))
-}
-
-/// The stored time of the books.
-pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
-    Ok(Meta::read(transaction)?.json(KEY_HEAD, &mut Err)?.map(|head: Head| head.now))
-}
-
-/// The number of rows, except those that have a name. It is stored, so nothing is read for it.
-pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, StoreError> {
-    TABLES
-        .iter()
-        .filter(|table| **table != META)
-        .try_fold(0, |rows, table| Ok(rows + transaction.open_table(in_file(*table))?.len()?))
 }
 
 impl ReadRows for ReadTransaction {
