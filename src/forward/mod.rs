@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 
 use crate::telemetry::metrics::Metrics;
 use turn_base::body::BODY_MAX;
@@ -28,29 +29,33 @@ use turn_base::clock::Clock;
 use turn_base::error::ApiError;
 use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
+use turn_limits::{Bounds, MemoryQuota, MemoryUse, SHARES};
 
 mod connections;
 mod headers;
 mod mac;
-mod response;
-mod room;
 mod target;
 mod upgrade;
 
 pub use connections::CONNECTING_MAX;
 pub use mac::{CHALLENGE, CountedSocket, FORWARDED, ForwardKey, Hop, Nonce, PROOF};
-pub use room::HELD_PER_CLIENT_MAX;
 pub use target::Leader;
 
 use connections::{Connection, Connections};
 use headers::{is_upgrade, remove_of_connection};
-use response::PROGRESS_MAX;
-use room::Room;
 use target::Target;
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time until the head of a response.
 pub const ANSWER_MAX: Duration = Duration::from_secs(8);
+/// The longest time in which nothing more of a response comes. A long one takes as long as it needs.
+const PROGRESS_MAX: Duration = Duration::from_secs(30);
+/// The most requests that wait for the leader, whatever it does: for one that is not there yet, or for its response.
+const HELD_MAX: usize = 1_024;
+/// While fewer wait, one client may have all of these: it may be a proxy that is not in `TRUSTED_PROXIES`.
+pub const HELD_BY_ANYBODY_MAX: usize = HELD_MAX / 8;
+/// The most of them that are of one client, once so many wait.
+pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
 /// The pause before a leader that could not be reached, or has refused a request, is asked again.
@@ -83,7 +88,8 @@ pub struct Forwarder {
     /// Whether the leader has written nothing lately.
     is_silent: AtomicBool,
     connections: Connections,
-    room: Room,
+    /// The requests that wait, each as one. What their bodies have in memory is bounded where they are read.
+    held: MemoryQuota,
     /// Asks for a look at who leads.
     look: Arc<Notify>,
     /// The sockets that are passed on.
@@ -102,8 +108,9 @@ impl Forwarder {
     /// No leader is known. `look` is notified when the leader cannot be reached.
     pub fn new(look: Arc<Notify>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let target = watch::Sender::new(Target::Leader(None));
-        let (is_silent, connections, room, sockets, end, unreached, reached) = Default::default();
-        Self { target, is_silent, connections, room, look, sockets, end, clock, metrics, unreached, reached }
+        let (is_silent, connections, sockets, end, unreached, reached) = Default::default();
+        let held = MemoryQuota::new(0, Bounds { client_max: HELD_PER_CLIENT_MAX, all_max: HELD_MAX });
+        Self { target, is_silent, connections, held, look, sockets, end, clock, metrics, unreached, reached }
     }
 
     /// Sets whether the leader has stopped writing.
@@ -136,7 +143,7 @@ impl Forwarder {
         if *request.method() == Method::CONNECT {
             return Err(ApiError::invalid("Send a path."));
         }
-        let found = match self.room.enter(ClientKey::of(hop.client)) {
+        let found = match self.place(ClientKey::of(hop.client)) {
             Some(_place) => timeout(ANSWER_MAX, self.find(&request, hop)).await.unwrap_or(Err("not_held")),
             None => Err("not_held"),
         };
@@ -148,6 +155,14 @@ impl Forwarder {
                 Err(ApiError::no_leader())
             }
         }
+    }
+
+    /// A place among the requests that wait. `None` if there is none for this client.
+    fn place(&self, client: ClientKey) -> Option<MemoryUse> {
+        let mut place = self.held.open(client);
+        let is_free = place.try_resize(1) || self.held.largest_above(HELD_BY_ANYBODY_MAX - 1).is_none();
+        place.resize(usize::from(is_free));
+        is_free.then_some(place)
     }
 
     /// Whether the leader serves: an error if it says so, or if it cannot be reached. A leader that was reached so shortly ago that requests
@@ -281,7 +296,7 @@ impl Forwarder {
         }
         remove_of_connection(response.headers_mut(), is_upgraded);
         response.extensions_mut().insert(PassedOn);
-        response.map(|body| Body::new(response::Response::new(body, PROGRESS_MAX)))
+        response.map(|body| Body::new(TimeoutBody::new(PROGRESS_MAX, body)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -224,11 +225,12 @@ async fn serve_one(
         connection.begin_upgraded(response.extensions_mut().remove());
     } else {
         // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
-        let bytes = response.body().size_hint().exact().filter(|_| !is_head).unwrap_or(0);
+        let length = response.headers().get(CONTENT_LENGTH).filter(|_| !is_head);
+        let bytes = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
         // A replica closes its connections itself, within the time that one without a request has.
         let keep_alive =
             if connection.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
-        connection.end_service(keep_alive, usize::try_from(bytes).unwrap_or(usize::MAX));
+        connection.end_service(keep_alive, bytes);
     }
     Ok(response)
 }

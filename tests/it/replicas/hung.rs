@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use tokio::time::timeout;
 use turn_base::clock;
-use turn_broker::forward::{ANSWER_MAX, HELD_PER_CLIENT_MAX};
+use turn_broker::forward::{ANSWER_MAX, HELD_BY_ANYBODY_MAX};
 
 use super::TestReplica;
 use super::by_hand::FakeLeader;
@@ -15,8 +15,7 @@ use crate::support::{Answer, eventually};
 
 /// The longest body of a request.
 const LONG: usize = 1 << 20;
-/// The places of one address while nobody else waits, and some requests more.
-const PLACES: usize = 2 * HELD_PER_CLIENT_MAX;
+/// Some requests more than one address may have while nobody else waits.
 const MORE: usize = 12;
 
 /// A leader whose lease lives, which answers no request, and proves itself or not even that.
@@ -24,7 +23,7 @@ async fn answers(is_proven: bool) -> Vec<(Answer, Duration)> {
     let database = FakeDatabase::new();
     let leader = FakeLeader::start(&database).await;
     let standby = TestReplica::start(&database, &[]).await;
-    let asked = (0..PLACES + MORE).map(async |n| {
+    let asked = (0..HELD_BY_ANYBODY_MAX + MORE).map(async |n| {
         let method = if n % 2 == 0 { Method::GET } else { Method::POST };
         let request = standby.request(method, "/api/connections").header("x-forwarded-for", "203.0.113.9");
         let began = clock::deadline(Duration::ZERO);
