@@ -37,6 +37,9 @@ const SIMILARITY_MIN: f64 = 0.8;
 /// names that differ by a word.
 const ERRORS_MAX: usize = 2;
 
+/// A name of so many characters is ours even if it has no other resemblance than one typing error.
+const LONG: usize = 6;
+
 /// Kubernetes sets variables in every container for each Service of its namespace. These parts are in those for one named `turn-broker` or
 /// `coturn`.
 const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_PORT", "_SERVICE_", "_PORT_"];
@@ -119,13 +122,15 @@ impl Names {
             return Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal });
         }
         // Compares pairs of letters. An edit distance would count a missing word as many errors.
-        let similarity = |known: &str| strsim::sorensen_dice(&upper, known);
+        let similarity = |known: &str| strsim::sorensen_dice(&joined(&upper), &joined(known));
         let rank = |known: &str| {
             let begins_alike = begins_like(&upper, known);
             similarity(known) + if begins_alike { BEGINS_ALIKE } else { 0.0 }
         };
         let nearest = self.variables().max_by(|a, b| rank(a).total_cmp(&rank(b)))?;
-        let is_similar = similarity(&nearest) >= SIMILARITY_MIN;
+        let errors = |known: &str| strsim::damerau_levenshtein(&upper, known);
+        let is_similar =
+            similarity(&nearest) >= SIMILARITY_MIN || upper.len() >= LONG && errors(&nearest) == 1;
         let mut alike = self.iter().filter(|known| begins_like(&upper, known.name)).peekable();
         let is_ours = alike.peek().is_some();
         if !is_ours && !is_similar {
@@ -134,8 +139,9 @@ impl Names {
         let is_amount = is_ours
             && alike.all(|known| known.is_money)
             && upper.split('_').any(|word| AMOUNTS.contains(&word));
-        let is_meant =
-            nearest.starts_with(&upper) || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX;
+        let without_unit = nearest.rsplit_once('_').map_or(&*nearest, |(begin, _)| begin);
+        let is_meant = nearest.starts_with(&upper)
+            || [&nearest, without_unit].iter().any(|known| errors(known) <= ERRORS_MAX);
         let is_fatal = is_amount || is_similar && is_meant && self.must_not_be_ignored(&nearest);
         Some(Misspelled { name: name.escape_debug().to_string(), nearest, is_fatal })
     }
@@ -144,6 +150,11 @@ impl Names {
         let name = variable.strip_suffix("_FILE").unwrap_or(variable);
         self.get(name).is_some_and(|known| known.is_secret || known.is_money)
     }
+}
+
+/// A name without the marks between its words.
+fn joined(name: &str) -> String {
+    name.replace('_', "")
 }
 
 /// Whether `upper` begins with the first word of a setting, or with its first two if other programs use the first one too. A setting of one
@@ -220,7 +231,7 @@ mod tests {
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
             RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ FREE_GBS PRICE_PER_GIB BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE
             ESTIMATED_MBPS LIABILITY_MBPS_PER_CONNECTION billing_day_of_month BUDGET_LIMIT_GB GRANT_LIMIT_TB USER_LIMIT_MB CLAIMS_MBPS
-            RESERVED_GB PRICE_PER_TB"
+            RESERVED_GB PRICE_PER_TB ATLIMIT AT_LIMT BANDWIDTH_LIMT BILLINGDAY PRICEPERGB"
             .split_whitespace()
         {
             assert!(is_fatal(name), "{name}");

@@ -123,6 +123,22 @@ impl WireFormat {
         }
         formats
     }
+
+    /// The word that `DOORS` lacks to serve `path`.
+    pub fn off_at(served: &[Self], path: &str) -> Option<&'static str> {
+        let mut off = WIRE_FORMATS.iter().filter(|(_, format)| !served.contains(format));
+        off.find(|(_, format)| format.serves(path)).map(|(name, _)| *name)
+    }
+
+    fn serves(self, path: &str) -> bool {
+        let beginning = match self {
+            Self::Turn => "/turn",
+            Self::Matrix => "/_matrix",
+            Self::Ice => "/ice",
+            Self::Cloudflare => "/v1/turn/keys",
+        };
+        path.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 #[cfg(test)]

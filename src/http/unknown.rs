@@ -3,14 +3,19 @@
 use axum::http::Uri;
 
 use super::AppState;
+use crate::config::WireFormat;
 use turn_base::error::ApiError;
 
 /// Every path that no route has. Allowed pages may read the response, because some clients show nothing else.
 pub async fn unknown(app: AppState, uri: Uri) -> ApiError {
-    match app.config.signaling.off_at(uri.path()) {
-        Some(name) => ApiError::not_found(format!(
-            "Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md)."
-        )),
-        None => ApiError::no_route(),
+    let off = |name, setting, document| {
+        ApiError::not_found(format!("Add {name} to the setting {setting} to serve this path ({document})."))
+    };
+    if let Some(name) = app.config.signaling.off_at(uri.path()) {
+        off(name, "SIGNALING", "docs/SIGNALING.md")
+    } else if let Some(name) = WireFormat::off_at(&app.config.wire_formats, uri.path()) {
+        off(name, "DOORS", "docs/CLIENTS.md")
+    } else {
+        ApiError::no_route()
     }
 }

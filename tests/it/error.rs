@@ -52,10 +52,11 @@ async fn an_unknown_path_is_404_a_wrong_method_405_and_a_long_body_413() {
 }
 
 #[tokio::test]
-async fn a_path_of_signaling_that_is_off_says_what_to_set_and_an_allowed_page_may_read_it() {
+async fn a_path_that_is_off_says_what_to_set_and_an_allowed_page_may_read_it() {
     let page = "https://app.example";
-    let broker = TestBroker::start(&[("SIGNALING", "yjs"), ("CLIENT_URL", page)]).await;
-    for (path, name) in [
+    let settings = [("SIGNALING", "yjs"), ("DOORS", "turn"), ("CLIENT_URL", page)];
+    let broker = TestBroker::start(&settings).await;
+    let of_signaling = [
         ("/signaling?roomId=r", "ayame"),
         ("/.ok", "ayame"),
         ("/peerjs", "peerjs"),
@@ -68,17 +69,24 @@ async fn a_path_of_signaling_that_is_off_says_what_to_set_and_an_allowed_page_ma
         ("/partytracks/sessions/new", "sfu"),
         ("/api/calls/apps", "sfu"),
         ("/api/bugReport", "reports"),
-    ] {
+    ];
+    let doors = [
+        ("/ice", "ice"),
+        ("/_matrix/client/v3/voip/turnServer", "matrix"),
+        ("/v1/turn/keys/k/credentials/generate", "cloudflare"),
+    ];
+    let of_signaling = of_signaling.map(|off| (off, "SIGNALING", "docs/SIGNALING.md"));
+    let doors = doors.map(|off| (off, "DOORS", "docs/CLIENTS.md"));
+    for ((path, name), setting, document) in of_signaling.into_iter().chain(doors) {
         for method in [Method::GET, Method::POST] {
             let answer = Answer::of(broker.request(method, path).header("origin", page)).await;
             assert_form(&answer, 404, "NOT_FOUND");
-            let remedy =
-                format!("Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md).");
+            let remedy = format!("Add {name} to the setting {setting} to serve this path ({document}).");
             assert_eq!(answer.json()["message"], remedy, "{path}");
             assert_eq!(answer.header("access-control-allow-origin"), Some(page));
         }
     }
-    for path in ["/yjs/nope", "/signalling", "/api/callsign"] {
+    for path in ["/yjs/nope", "/signalling", "/api/callsign", "/turn/nope", "/icecream"] {
         let message = broker.get(path).await.json()["message"].to_string();
         assert!(message.contains("Open / in a browser"), "{path}: {message}");
     }
