@@ -135,7 +135,7 @@ impl Provider {
             }
         }
         if tried == 0 {
-            self.metrics.provider_skipped("breaker_open");
+            self.metrics.provider_calls.count(["breaker_open"]);
         }
         Err(Unavailable)
     }

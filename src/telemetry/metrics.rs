@@ -12,8 +12,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use super::provider_calls::ProviderCalls;
-
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -105,8 +103,6 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
-            /// The latest provider calls, for the overview.
-            pub provider_latest: ProviderCalls,
             $($(#[doc = $help])+ $visibility $field: $type,)*
         }
 
@@ -116,7 +112,7 @@ macro_rules! metrics {
                 let mut registry = Registry::with_prefix(PREFIX);
                 registry.register("build", "The program; `revision` if its build was told", Info::new(build_labels()));
                 $(let $field = $make(&mut registry, $name, concat!($($help),+) $(, $labels)?);)*
-                Self { registry, provider_latest: ProviderCalls::default(), $($field,)* }
+                Self { registry, $($field,)* }
             }
         }
     };
@@ -131,7 +127,7 @@ metrics! {
     pub credentials: Counts<2> = counts("credentials", ["source", "reason"]),
     /// Mints that a provider was asked for: `minted`, `connect`, `timeout`, `broken`, `status_4xx`, `status_5xx`, `status_other`,
     /// `bad_body`, `breaker_open`.
-    provider_calls: Counts<1> = counts("provider_requests", ["outcome"]),
+    pub provider_calls: Counts<1> = counts("provider_requests", ["outcome"]),
     /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
     /// Mints that the budget refused; also with `LIMIT_ACTION=fallback`.
@@ -223,13 +219,6 @@ impl Metrics {
     pub fn provider_call(&self, outcome: &'static str, took: Duration) {
         self.provider_calls.count([outcome]);
         self.provider_seconds.observe(took.as_secs_f64());
-        self.provider_latest.count(outcome, Some(took));
-    }
-
-    /// Counts a call to the provider that was not made.
-    pub fn provider_skipped(&self, outcome: &'static str) {
-        self.provider_calls.count([outcome]);
-        self.provider_latest.count(outcome, None);
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.

@@ -2,7 +2,6 @@
 
 pub mod log;
 pub mod metrics;
-pub mod provider_calls;
 pub mod refusals;
 pub mod startup;
 pub mod words;

@@ -40,13 +40,6 @@ export interface BytesBody {
   used: number;
 }
 
-export interface CallTimesBody {
-  calls: number;
-  longestMs: number;
-  medianMs: number;
-  p95Ms: number;
-}
-
 export interface CallersBody {
   addressRefused: number;
   answers: Array<AnswersBody>;
@@ -299,7 +292,6 @@ export interface ProviderBody {
   breaker: string;
   failure: FailureBody | null;
   keys: Array<KeyBody>;
-  latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
 }

@@ -99,7 +99,6 @@ export function month(mood) {
       },
       provider: {
         breaker: trouble ? 'open' : 'closed', failure: trouble ? { what: 'answered 503 Service Unavailable', remedy: 'wait; if the error continues, see https://www.cloudflarestatus.com' } : null, outcomes: trouble ? { minted: 5120, breaker_open: 44, status_5xx: 15, timeout: 2 } : { minted: 5120 },
-        latest: { calls: 200, medianMs: 83.4, p95Ms: 141.9, longestMs: trouble ? 3000.2 : 402.7 },
         keys: [{ name: 'default', weight: 1, up: !trouble, breaker: trouble ? 'open' : 'closed', measuredBytes: null }],
         pool: trouble ? { ready: 0, handedOut: 0, wasted: 0 } : { ready: 6, handedOut: 1876, wasted: 31 },
       },

@@ -102,9 +102,7 @@ async fn the_overview_counts_responses_and_provider_calls() {
     let provider = &overview["provider"];
     assert_eq!(provider["breaker"], "closed");
     assert_eq!(provider["outcomes"], json!({"minted": 2, "status_4xx": 1}));
-    assert_eq!(provider["latest"]["calls"], 3);
     assert_eq!(provider["pool"], json!({"ready": 0, "handedOut": 0, "wasted": 0}));
-    assert!(provider["latest"]["medianMs"].is_number() && provider["latest"]["p95Ms"].is_number());
     let expected = json!({"opened": 1, "closed": 1, "givenUp": 0, "claimsClamped": 0});
     assert_eq!(overview["connections"], expected);
 }
@@ -118,7 +116,6 @@ async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
     }
     let provider = broker.overview().await["provider"].clone();
     assert_eq!((&provider["breaker"], &provider["outcomes"]["breaker_open"]), (&json!("open"), &json!(1)));
-    assert_eq!(provider["latest"]["calls"], 5, "a call that was not made has no duration");
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(2));
     let without = TestBroker::start(&[]).await;
     assert_eq!(without.overview().await["provider"], Value::Null);

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
-use crate::telemetry::provider_calls::CallTimes;
+use crate::telemetry::metrics::Metrics;
+use turn_base::http_client::CallError;
 use turn_ledger::{KeyName, Period};
 
 /// The provider that mints over the network.
@@ -22,12 +23,9 @@ pub(super) struct ProviderBody {
     /// Why it does not mint; null while it does, or if that is not known.
     #[schema(required = true)]
     failure: Option<FailureBody>,
-    /// Mint calls by outcome: `minted`, or the kind of failure.
+    /// Mint calls by outcome: `minted`, or the kind of failure. Zero counts are left out.
     #[schema(example = json!({"minted": 412, "timeout": 1}))]
     outcomes: BTreeMap<&'static str, u64>,
-    /// Duration of the latest calls, including failures; null before the first call.
-    #[schema(required = true)]
-    latest: Option<CallTimes>,
     pool: PoolCounts,
     /// The TURN keys that mint.
     keys: Vec<KeyBody>,
@@ -72,11 +70,15 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         failure: failure.map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
-        outcomes: app.metrics.provider_latest.outcomes(),
-        latest: app.metrics.provider_latest.times(),
+        outcomes: outcomes(&app.metrics),
         pool: app.mint.pool_counts(),
         keys: keys(app, period),
     })
+}
+
+fn outcomes(metrics: &Metrics) -> BTreeMap<&'static str, u64> {
+    let names = ["minted", "breaker_open"].into_iter().chain(CallError::OUTCOMES);
+    names.map(|name| (name, metrics.provider_calls.get([name]))).filter(|(_, count)| *count > 0).collect()
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {

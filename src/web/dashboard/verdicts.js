@@ -222,13 +222,8 @@ export function revocations(revoked) {
 /** @param {Provider | null} provider @returns {Row[]} */
 export function providerRows(provider) {
   if (!provider) return [];
-  const { latest, outcomes, pool } = provider;
-  /** @param {number} value */
-  const ms = (value) => `${signed(value, value < 10 ? 1 : 0)} ms`;
+  const { outcomes, pool } = provider;
   const { minted = 0, ...failed } = outcomes;
-  const times = latest
-    ? [row(`median of the last ${latest.calls}`, ms(latest.medianMs)), row('95th percentile', ms(latest.p95Ms)), row('longest', ms(latest.longestMs))]
-    : [row('no calls yet', '')];
   const counts = Object.entries(failed).map(([name, value]) => row(name, value, { isWarning: true }));
   const pooled = [
     row('minted ahead, ready', pool.ready),
@@ -236,7 +231,7 @@ export function providerRows(provider) {
     row('minted ahead, discarded', pool.wasted),
   ];
   const isUsed = pool.ready + pool.handedOut + pool.wasted > 0;
-  return [...times, row('minted', minted), ...(isUsed ? pooled : []), ...counts];
+  return [row('minted', minted), ...(isUsed ? pooled : []), ...counts];
 }
 
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". @param {Pick<Overview, 'at' | 'status'>} overview */

@@ -71,7 +71,11 @@ impl CallError {
         if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
-    /// A short name for metrics, from a closed set.
+    /// Each text that [`Self::outcome`] returns.
+    pub const OUTCOMES: [&str; 7] =
+        ["connect", "timeout", "broken", "status_5xx", "status_4xx", "status_other", "bad_body"];
+
+    /// A short name for metrics, one of [`Self::OUTCOMES`].
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
@@ -124,6 +128,7 @@ mod tests {
     use super::*;
     use reqwest::dns::{Name, Resolve, Resolving};
     use reqwest::{Client, ClientBuilder};
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     /// Finds no address: at once, or never ends.
@@ -190,5 +195,16 @@ mod tests {
         for other in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", ""] {
             assert_eq!(asked(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn each_outcome_is_listed() {
+        let text = || String::from("text");
+        let own = [CallError::Connect(text()), CallError::Timeout, CallError::Broken(text())];
+        let of_status = [503, 404, 302].map(CallError::of_status);
+        let of_body = [CallError::TooLong(1), CallError::Unusable(text())];
+        let errors = own.into_iter().chain(of_status).chain(of_body);
+        let outcomes: BTreeSet<_> = errors.map(|error| error.outcome()).collect();
+        assert_eq!(outcomes, BTreeSet::from(CallError::OUTCOMES));
     }
 }
