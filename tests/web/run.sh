@@ -7,6 +7,8 @@ cd "$(dirname "$0")"
 # shellcheck source=tests/machine.sh
 . ../machine.sh
 npm_packages
+(cd ../api/clients && npm_packages)
+../api/clients/node_modules/.bin/openapi-typescript ../../src/web/openapi.json -o node_modules/openapi.d.ts >/dev/null
 npx --no-install tsc --project .
 npx --no-install tsc --project tsconfig.module.json
 npx --no-install tsc --project tsconfig.examples.json

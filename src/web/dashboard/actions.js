@@ -11,7 +11,7 @@ let changed = () => {};
 
 /**
  * Connects the buttons that are always there.
- * @param {() => import('./api.d.ts').OverviewBody | null} overview Returns the latest overview.
+ * @param {() => import('./api.d.ts').Schemas['OverviewBody'] | null} overview Returns the latest overview.
  * @param {() => void} afterChange Called after each action.
  */
 export function wire(overview, afterChange) {

@@ -17,7 +17,7 @@ function stop() {
 /** @param {string} href @param {string} textContent */
 const link = (href, textContent) => element('a', { className: 'button', href, textContent });
 
-/** @param {import('./api.d.ts').AlertsBody} alerts @param {{at: string, isFrozen: boolean}} now */
+/** @param {import('./api.d.ts').Schemas['AlertsBody']} alerts @param {{at: string, isFrozen: boolean}} now */
 export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
   const now = new Date(at);
   put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'in the log only: ALERT_WEBHOOK_URL is not set');

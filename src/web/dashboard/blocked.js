@@ -3,7 +3,7 @@ import { allow } from './actions.js';
 import { $, element, put, replace } from './page.js';
 import { blockedNote } from './spending.js';
 
-/** @param {import('./api.d.ts').BlockedUsersBody} blocked */
+/** @param {import('./api.d.ts').Schemas['BlockedUsersBody']} blocked */
 export function showBlocked(blocked) {
   put('blocked-note', blockedNote(blocked));
   const hadFocus = $('blocked').contains(document.activeElement);

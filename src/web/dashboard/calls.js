@@ -13,7 +13,7 @@ let overview = null;
 /** @param {string} instant */
 const since = (instant) => (Date.parse(overview?.at ?? instant) - Date.parse(instant)) / 1000;
 
-/** @type {Table<import('./api.d.ts').LiveCallBody>} */
+/** @type {Table<import('./api.d.ts').Schemas['LiveCallBody']>} */
 const table = new Table($('calls'), {
   label: 'Live calls, those with the most bytes first',
   key: ({ protocol, room }) => `${room} ${protocol}`,
@@ -31,7 +31,7 @@ const table = new Table($('calls'), {
   ],
 });
 
-/** Hidden until there is a call. @param {import('./api.d.ts').LiveCallsBody} live @param {Overview} latest */
+/** Hidden until there is a call. @param {import('./api.d.ts').Schemas['LiveCallsBody']} live @param {Overview} latest */
 export function showCalls({ calls, total }, latest) {
   overview = latest;
   if (total > 0) $('calls-card').hidden = false;

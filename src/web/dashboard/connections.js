@@ -5,7 +5,7 @@ import { $, put } from './page.js';
 import { Table } from './table.js';
 import { listed } from './verdicts.js';
 
-/** @typedef {import('./api.d.ts').OpenConnectionBody} Connection */
+/** @typedef {import('./api.d.ts').Schemas['OpenConnectionBody']} Connection */
 
 let now = 0;
 /** @param {string} instant */
@@ -36,7 +36,7 @@ const table = new Table($('connections'), {
   ],
 });
 
-/** @param {import('./api.d.ts').ConnectionsBody} open @param {string} at */
+/** @param {import('./api.d.ts').Schemas['ConnectionsBody']} open @param {string} at */
 export function showConnections({ connections, total }, at) {
   now = Date.parse(at);
   table.show(connections);

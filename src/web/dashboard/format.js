@@ -59,7 +59,7 @@ export function assumedMbps(text) {
 
 /**
  * The budget in one unit: MB if it is smaller than 1 GB. Used is rounded to the nearest; reserved and overshoot are rounded up.
- * @param {Pick<import('./api.d.ts').OverviewBody, 'bytes' | 'status'>} overview
+ * @param {Pick<import('./api.d.ts').Schemas['OverviewBody'], 'bytes' | 'status'>} overview
  * @returns {{unit: string, used: string, limit: string, reserved: string, past: string}}
  */
 export function amounts({ bytes, status }) {

@@ -22,9 +22,9 @@ const HOUR_STEP = 60;
 const tokenField = $('token', HTMLInputElement);
 
 /**
- * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').PastPeriod[]}} Series
+ * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').Schemas['PastPeriod'][]}} Series
  */
 
 /** @type {Overview | null} */

@@ -13,7 +13,7 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
  * @typedef {{from: number, to: number}} Stretch
  */
 
-/** @param {import('./api.d.ts').UsageBody} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}}} overview @returns {Period} */
+/** @param {import('./api.d.ts').Schemas['UsageBody']} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}}} overview @returns {Period} */
 export function period(usage, overview) {
   return {
     start: seconds(usage.periodStart),

@@ -2,10 +2,10 @@
 import { count, mbps, money, signed, size, some, span, time } from './format.js';
 
 /**
- * @typedef {import('./api.d.ts').OverviewBody} Overview
- * @typedef {import('./api.d.ts').SpendersBody} Spenders
- * @typedef {import('./api.d.ts').SpenderBody} Spender
- * @typedef {import('./api.d.ts').GrantBody} Grant
+ * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
+ * @typedef {import('./api.d.ts').Schemas['SpendersBody']} Spenders
+ * @typedef {import('./api.d.ts').Schemas['SpenderBody']} Spender
+ * @typedef {import('./api.d.ts').Schemas['GrantBody']} Grant
  * @typedef {Exclude<Spenders['by'], 'grant'>} By What a spender is.
  */
 
@@ -96,7 +96,7 @@ export function blockedNote({ count: all, names }) {
 /** The query for the grants of a spender. @param {By} by @param {string} key */
 export const grantsPath = (by, key) => /** @type {const} */ (`api/grants?${by}=${encodeURIComponent(key)}&limit=${ROWS_ASKED}`);
 
-/** The result of ending a room. @param {import('./api.d.ts').EndedRoomBody} ended */
+/** The result of ending a room. @param {import('./api.d.ts').Schemas['EndedRoomBody']} ended */
 export const whatEnded = ({ room, ended, revoked }) =>
   `${room} has ended: ${some(ended.reduce((sum, { members }) => sum + members, 0), 'member')} disconnected, ${some(revoked, 'credential')} revoked.`;
 

@@ -2,8 +2,8 @@
 import { amounts, assumed, assumedMbps, count, date, mbps, money, plain, signed, size, some, span, time } from './format.js';
 
 /**
- * @typedef {import('./api.d.ts').OverviewBody} Overview
- * @typedef {import('./api.d.ts').ProviderBody} Provider
+ * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
+ * @typedef {import('./api.d.ts').Schemas['ProviderBody']} Provider
  * @typedef {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string, why: string}} Verdict
  */
 
@@ -240,7 +240,7 @@ export function periodWords({ at, status }) {
   return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;
 }
 
-/** @param {import('./api.d.ts').PastPeriod[]} past */
+/** @param {import('./api.d.ts').Schemas['PastPeriod'][]} past */
 export function pastRows(past) {
   const largest = Math.max(...past.map(({ usedBytes }) => usedBytes));
   return past.map(({ start, end, usedBytes }) => ({ name: `${date(new Date(start))} – ${date(new Date(end))}`, value: size(usedBytes, largest) }));

@@ -4,7 +4,7 @@ import { amounts, size, span, withTimes } from './format.js';
 import { $, element, mark, put, replace } from './page.js';
 import * as verdicts from './verdicts.js';
 
-/** @typedef {import('./api.d.ts').OverviewBody} Overview */
+/** @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview */
 
 /** @param {string} id @param {verdicts.Row[]} list */
 function rows(id, list) {
@@ -101,7 +101,7 @@ function showRevoked({ revoked, at }) {
   replace('revoked', verdicts.revocations(revoked).map((line) => element('li', { textContent: withTimes(line, new Date(at)) })));
 }
 
-/** @param {import('./api.d.ts').PastPeriod[]} past */
+/** @param {import('./api.d.ts').Schemas['PastPeriod'][]} past */
 export function showPast(past) {
   put('usage-note', past[0] ? `last period: ${size(past[0].usedBytes)}` : '');
   rows('past', verdicts.pastRows(past));

@@ -22,8 +22,8 @@ const EVENTS_MAX = 40;
 const SECOND_WINDOW = 'popup,noopener,width=560,height=700';
 
 /**
- * @typedef {import('./api.d.ts').OverviewBody} Overview
- * @typedef {import('./api.d.ts').LiveCallBody} LiveCall
+ * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
+ * @typedef {import('./api.d.ts').Schemas['LiveCallBody']} LiveCall
  * @typedef {import('./words.js').Phase} Phase
  * @typedef {import('./words.js').Why} Why
  * @typedef {import('./words.js').Rejection} Rejection

@@ -12,7 +12,7 @@ export const mb = (bytes) => (bytes / MB).toFixed(1);
  *     room ended, because the other end left or the operator ended it.
  * @typedef {'spent' | 'revoked' | 'expired' | 'lost'} Why The reason why a call ended by itself.
  * @typedef {{code: string | null, message: string}} Rejection
- * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {{mark: string, text: string}} Story The kind of note, and the text.
  */
 

@@ -4,8 +4,8 @@ import { gives } from './gather.js';
 /**
  * @typedef {import('./gather.js').Attempt} Attempt
  * @typedef {{mark: 'good' | 'warn' | 'bad', title: string, text: string}} Finding
- * @typedef {import('./api.d.ts').CredentialsBody} Credentials
- * @typedef {Partial<Credentials & import('./api.d.ts').ErrorBody> & {retryAfter?: number}} Body A proxy in front of the broker may send any.
+ * @typedef {import('./api.d.ts').Schemas['CredentialsBody']} Credentials
+ * @typedef {Partial<Credentials & import('./api.d.ts').Schemas['ErrorBody']> & {retryAfter?: number}} Body A proxy in front of the broker may send any.
  * @typedef {{status: number, body: Body | null}} Answer The broker's response; `status` 0 if there was none.
  */
 

@@ -1,6 +1,5 @@
 //! Files for browsers: the module, and the [pages] of the broker.
 
-mod api_types;
 pub(crate) mod pages;
 
 use std::collections::BTreeMap;
