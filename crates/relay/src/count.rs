@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::broker::{Event, Note};
 use turn_ledger::{BilledDirections, ByteCount, GrantId, Traffic};
 
 /// What was carried since the last [`Self::take`], and the limit on it.
-#[derive(Debug)]
 pub(crate) struct Meter {
     directions: BilledDirections,
+    note: Note,
     counts: Mutex<Counts>,
     reached: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Counts {
     billed: ByteCount,
     by_grant: BTreeMap<GrantId, Traffic>,
@@ -27,8 +28,8 @@ struct Counts {
 
 impl Meter {
     /// A limit of zero: nothing passes until [`Self::allow`].
-    pub(crate) fn new(directions: BilledDirections) -> Self {
-        Self { directions, counts: Mutex::default(), reached: Notify::new() }
+    pub(crate) fn new(directions: BilledDirections, note: Note) -> Self {
+        Self { directions, note, counts: Mutex::default(), reached: Notify::new() }
     }
 
     /// Lets `transmit` send so many bytes to a client with this grant. What could not be sent is not counted. `None`: the limit is reached.
@@ -80,10 +81,11 @@ impl Meter {
         self.reached.notified().await;
     }
 
-    /// Whether a packet passes. One that does not wakes [`Self::until_reached`].
+    /// Whether a packet passes. One that does not is dropped, and wakes [`Self::until_reached`].
     fn is_open(&self, counts: &Counts) -> bool {
         let is_open = counts.billed < counts.allowed;
         if !is_open {
+            (self.note)(Event::Dropped("spent"));
             self.reached.notify_one();
         }
         is_open
@@ -101,12 +103,13 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     const GRANT: GrantId = GrantId::new([1; 16]);
 
     /// A meter with a limit.
     fn meter(directions: BilledDirections, allowed: u64) -> Meter {
-        let meter = Meter::new(directions);
+        let meter = Meter::new(directions, Arc::new(|_| {}));
         meter.allow(ByteCount::new(allowed));
         meter
     }

@@ -86,7 +86,7 @@ impl Relay {
             socket,
             listen,
             public_ip,
-            meter: Arc::new(Meter::new(billed)),
+            meter: Arc::new(Meter::new(billed, Arc::clone(&note))),
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
@@ -142,10 +142,8 @@ impl Relay {
         if known.is_none() && !is_message {
             return;
         }
-        let own = known.unwrap_or_else(|| {
-            let (meter, note) = (Arc::clone(&self.meter), Arc::clone(&self.access.note));
-            Arc::new(ClientSocket::new(Arc::clone(socket), meter, note))
-        });
+        let own =
+            known.unwrap_or_else(|| Arc::new(ClientSocket::new(Arc::clone(socket), Arc::clone(&self.meter))));
         if !own.receive(length(datagram.len())) {
             return;
         }

@@ -30,7 +30,6 @@ pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
     meter: Arc<Meter>,
-    note: Note,
     /// Held while a packet is sent and counted, so that none is on its way once it says that the socket has ended.
     state: Mutex<ClientState>,
 }
@@ -44,21 +43,18 @@ struct ClientState {
 }
 
 impl ClientSocket {
-    pub(crate) fn new(socket: Arc<UdpSocket>, meter: Arc<Meter>, note: Note) -> Self {
-        Self { socket, meter, note, state: Mutex::default() }
+    pub(crate) fn new(socket: Arc<UdpSocket>, meter: Arc<Meter>) -> Self {
+        Self { socket, meter, state: Mutex::default() }
     }
 
     /// Counts a datagram from the client. Returns whether it may be handled.
     pub(crate) fn receive(&self, bytes: u64) -> bool {
         let mut state = self.state.lock();
         state.traffic = state.traffic.plus(Traffic::new(bytes, 0));
-        let Some(grant) = state.grant else { return true };
-        drop(state);
-        let is_admitted = self.meter.receive(grant, bytes);
-        if !is_admitted {
-            (self.note)(Event::Dropped("spent"));
+        match state.grant {
+            Some(grant) => self.meter.receive(grant, bytes),
+            None => true,
         }
-        is_admitted
     }
 
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
@@ -94,7 +90,7 @@ impl ClientSocket {
         match outcome {
             Some(Ok(_)) => state.traffic = state.traffic.plus(Traffic::new(0, bytes)),
             Some(Err(failed)) => return Err(failed),
-            None => (self.note)(Event::Dropped("spent")),
+            None => {}
         }
         Ok(datagram.len())
     }
