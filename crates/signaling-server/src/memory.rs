@@ -176,7 +176,7 @@ mod tests {
             for to in to {
                 let sent = self.memory.further_copy(&first.text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
-                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
+                assert_eq!(to.outbox.push(frame, Some(sent)), Pushed::Accepted { dropped: 0 });
             }
             drop(first);
             self.memory.make_room();

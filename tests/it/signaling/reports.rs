@@ -228,7 +228,8 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     assert_eq!((opened.status.as_u16(), opened.header("access-control-allow-origin")), (200, None));
     assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST".to_owned()));
     let unknown = "/api/debugInfo?id=00000000-0000-4000-8000-000000000000";
-    for path in [unknown, "/api/debugInfo?id=..%2Fledger.redb"] {
+    let part = path.split_at(path.len() - 1).0;
+    for path in [unknown, part, "/api/debugInfo?id=..%2Fledger.redb"] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
     }
 }

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::topics::TOPICS_PER_SOCKET_MAX;
 use crate::object;
 use crate::protocol::Text;
 
@@ -16,8 +15,6 @@ pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 pub enum Incoming {
     Subscribe(Vec<String>),
     Unsubscribe(Vec<String>),
-    /// More topics than one socket may have.
-    TooManyTopics,
     Publish(Publish),
     Ping,
 }
@@ -52,8 +49,8 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
 pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, topics, topic, data } = object::parse(text)?;
     match kind.as_ref() {
-        "subscribe" => with_names(topics?, Incoming::Subscribe),
-        "unsubscribe" => with_names(topics?, Incoming::Unsubscribe),
+        "subscribe" => names(topics?).map(Incoming::Subscribe),
+        "unsubscribe" => names(topics?).map(Incoming::Unsubscribe),
         "publish" => {
             let (topic, may_announce) = (topic?.into_owned(), may_announce(data));
             Some(Incoming::Publish(Publish { topic, data: data.map(ToOwned::to_owned), may_announce }))
@@ -63,21 +60,12 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     }
 }
 
-/// The message about the topics of an array. Elements that are not texts are skipped. `TooManyTopics` if
-/// elements are left after as many names as one socket may have.
-fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
+/// The topics of an array. Elements that are not texts are skipped.
+fn names(array: &RawValue) -> Option<Vec<String>> {
     let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
-    let mut names = Vec::new();
-    for element in elements {
-        if names.len() == TOPICS_PER_SOCKET_MAX {
-            return Some(Incoming::TooManyTopics);
-        }
-        // For anything else, serde would write an error message that nobody reads.
-        if element.get().starts_with('"') {
-            names.extend(serde_json::from_str::<String>(element.get()));
-        }
-    }
-    Some(incoming(names))
+    // For anything else, serde would write an error message that nobody reads.
+    let texts = elements.into_iter().map(RawValue::get).filter(|element| element.starts_with('"'));
+    Some(texts.filter_map(|text| serde_json::from_str(text).ok()).collect())
 }
 
 fn may_announce(data: Option<&RawValue>) -> bool {
