@@ -8,6 +8,7 @@ use crate::memory::WAITING_BYTES_MAX;
 use crate::outbox::FRAME_BYTES;
 use crate::testing::FakeBroker;
 use turn_ledger::ClientKey;
+use turn_signaling::ayame::{Ayame, AyameSettings, QUEUED_FRAMES_MAX, SignIn};
 
 /// Returns each text to its sender, and asks about `ask`.
 #[derive(Debug)]
@@ -43,8 +44,13 @@ impl Protocol for Echo {
     }
 
     fn limits(&self) -> Limits {
-        let too_slow = Closing::POLICY;
-        Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, too_slow }
+        Limits {
+            frame_max: 100,
+            queued_frames_max: 10,
+            queued_bytes_max: 100_000,
+            drops_floods: true,
+            too_slow: Closing::POLICY,
+        }
     }
 }
 
@@ -53,12 +59,15 @@ fn hub() -> Hub<Echo> {
 }
 
 fn hub_of(broker: Arc<FakeBroker>) -> Hub<Echo> {
-    let memory = Memory::new(Arc::<FakeBroker>::default());
-    let shared = Shared { started: clock::deadline(Duration::ZERO), broker, memory };
-    Hub::new(ProtocolName::Yjs, Echo, shared)
+    Hub::new(ProtocolName::Yjs, Echo, shared(broker))
 }
 
-fn open(hub: &Hub<Echo>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
+fn shared(broker: Arc<FakeBroker>) -> Shared {
+    let memory = Memory::new(Arc::<FakeBroker>::default());
+    Shared { started: clock::deadline(Duration::ZERO), broker, memory }
+}
+
+fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
     let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
     let requester = Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None };
     let (socket, effects) = hub.open(requester, Arc::clone(&mailbox), upgrade);
@@ -175,4 +184,34 @@ async fn a_drain_closes_every_socket_and_those_that_open_later() {
     assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
     let (_, mailbox) = open(&hub, &holder(), Upgrade::default());
     assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
+}
+
+#[tokio::test]
+async fn a_partner_in_ayame_that_sends_more_than_is_read_ends_the_call_and_no_frame_is_lost() {
+    let settings = AyameSettings {
+        has_authn_webhook: false,
+        has_disconnect_webhook: false,
+        type_message: false,
+        ping_interval: Duration::from_secs(5),
+        pong_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(90),
+        read_limit: 1_048_576,
+    };
+    let hub = Hub::new(ProtocolName::Ayame, Ayame::new(settings, SignIn::Off), shared(Arc::default()));
+    let join = |holder| {
+        let query = vec![("turn".to_owned(), "0".to_owned())];
+        let (socket, mailbox) = open(&hub, &holder, Upgrade { query, ..Upgrade::default() });
+        assert!(hub.take(text(socket, r#"{"type":"register","roomId":"r"}"#)).is_empty());
+        assert!(matches!(mailbox.outbox.pop(), Some(Frame::Text(accept)) if accept.contains("accept")));
+        (socket, mailbox)
+    };
+    let (_, of_reader) = join(holder());
+    let (sender, of_sender) = join(ClientKey::V4(Ipv4Addr::new(192, 0, 2, 9)).into());
+    let send = || assert!(hub.take(text(sender, r#"{"type":"candidate"}"#)).is_empty());
+    (0..100).for_each(|_| send());
+    assert_eq!(std::iter::from_fn(|| of_reader.outbox.pop()).count(), 100);
+    (0..=QUEUED_FRAMES_MAX).for_each(|_| send());
+    let too_slow = hub.common.limits.too_slow;
+    assert_eq!((of_reader.outbox.pop(), of_reader.outbox.pop()), (Some(Frame::Close(too_slow)), None));
+    assert_eq!(of_sender.outbox.pop(), None, "until the reader's socket has ended");
 }

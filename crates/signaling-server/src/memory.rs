@@ -149,6 +149,7 @@ mod tests {
         frame_max: MB,
         queued_frames_max: 1_000,
         queued_bytes_max: 1_000 * MB,
+        drops_floods: true,
         too_slow: Closing::POLICY,
     };
 

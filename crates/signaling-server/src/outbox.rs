@@ -1,6 +1,6 @@
 //! The frames that wait for one socket. Their number and their bytes are bounded. The protocol puts frames in without waiting.
 //! When the queue is full, a client that has sent much of it loses that part, so that nobody makes another client too slow. If there is no
-//! such client, the reader is too slow: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
+//! such client, or the protocol may lose no frame, the reader is too slow: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -146,6 +146,9 @@ impl Queue {
     /// Drops the frames of the largest sender, if they are much of the queue and not of its owner. Returns how many. A frame weighs its
     /// bytes, and its part of the bound on frames.
     fn drop_flood(&mut self, owner: &Holder, limits: &Limits) -> usize {
+        if !limits.drops_floods {
+            return 0;
+        }
         let weight = |frame: &Frame| frame.bytes() + limits.queued_bytes_max / limits.queued_frames_max;
         let parts = self.frames.iter().filter_map(|it| Some((it.sender()?, weight(&it.frame))));
         let largest = largest_sender(parts)
@@ -194,7 +197,13 @@ mod tests {
 
     impl World {
         fn new(queued_frames_max: usize, queued_bytes_max: usize) -> Self {
-            let limits = Limits { frame_max: 100, queued_frames_max, queued_bytes_max, too_slow: TOO_SLOW };
+            let limits = Limits {
+                frame_max: 100,
+                queued_frames_max,
+                queued_bytes_max,
+                drops_floods: true,
+                too_slow: TOO_SLOW,
+            };
             Self { outbox: Outbox::new(holder(OWNER), limits), memory: MemoryQuota::new(0, Bounds::NONE) }
         }
 

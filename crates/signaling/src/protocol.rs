@@ -170,7 +170,8 @@ impl Event<Text> {
 /// What a protocol asks of the shell. Actions are carried out in their order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a text frame. If the queue of the socket is full, a sender of much of it loses that part. If there is none, the socket is closed.
+    /// Send a text frame. If the queue of the socket is full, a sender of much of it loses that part, if [`Limits::drops_floods`]. Otherwise,
+    /// or if there is no such sender, the socket is closed.
     Send {
         /// To this socket.
         to: SocketId,
@@ -303,6 +304,8 @@ pub struct Limits {
     pub queued_frames_max: usize,
     /// The most bytes that wait for a client.
     pub queued_bytes_max: usize,
+    /// Whether the frames of a client that fills the queue of another one are dropped. Otherwise that other one is closed.
+    pub drops_floods: bool,
     /// The close frame for a client that reads too slowly.
     pub too_slow: Closing,
 }

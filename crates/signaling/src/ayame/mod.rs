@@ -186,7 +186,8 @@ impl Protocol for Ayame {
             frame_max: self.settings.read_limit,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: self.settings.read_limit + QUEUED_BYTES_MORE,
-            // The only other member is the partner of the call. A lost frame would be worse than a closed socket.
+            // The only sender is the partner of the call, which ends with either socket. A lost frame would be worse.
+            drops_floods: false,
             too_slow: closing::TOO_SLOW,
         }
     }

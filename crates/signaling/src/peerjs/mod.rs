@@ -39,6 +39,7 @@ const LIMITS: Limits = Limits {
     // Room for all that waited for its id, and for a burst of one sender.
     queued_frames_max: 1_024,
     queued_bytes_max: 1024 * 1024,
+    drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
 /// What one socket may send at once. A connection needs tens of frames.

@@ -38,6 +38,7 @@ const LIMITS: Limits = Limits {
     queued_frames_max: 1_024,
     // Several states of the largest room. Waiting states share their bytes.
     queued_bytes_max: 4 * 1024 * 1024,
+    drops_floods: true,
     too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
 };
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.

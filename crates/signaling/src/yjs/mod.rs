@@ -32,6 +32,7 @@ const LIMITS: Limits = Limits {
     // When all pages of a full topic return at once, each gets an announcement from each.
     queued_frames_max: 2_048,
     queued_bytes_max: 2 * 1024 * 1024,
+    drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
 /// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
