@@ -23,10 +23,10 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
 use turn_base::response::{Polled, Verbatim};
 use turn_base::sign_in::{require, signed_in};
-use turn_ledger::{ClientKey, User};
+use turn_ledger::{ClientKey, Timestamp, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
+use turn_signaling::p2pcf::{DeleteKeys, Operation, Origin, P2pcf, P2pcfResponse, Refusal, Request};
 use turn_signaling::protocol::Action;
 
 use crate::broker::{Counted, ServerBroker, Service};
@@ -34,8 +34,19 @@ use crate::settings::P2pcfConfig;
 
 /// What a person who opens the URL sees.
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
+const JSON: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 /// The value of `Allow`.
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
+/// The method that is meant, because a page that closes can only send a POST.
+const WORKER_METHOD: HeaderName = HeaderName::from_static("x-worker-method");
+/// The headers of every answer, errors included, so that a page of any origin can read it. Which origins are served is decided
+/// by [`Origin`], not by the browser.
+const CORS: [(&str, &str); 4] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET,HEAD,POST,DELETE,OPTIONS"),
+    ("access-control-max-age", "86400"),
+    ("vary", "Origin"),
+];
 
 /// The routes, without layers. None if P2PCF is off.
 pub fn routes<S: Clone + Send + Sync + 'static>(p2pcf: Option<&Arc<P2pcfShell>>) -> Router<S> {
@@ -68,20 +79,24 @@ async fn answer(
         Ok(user) => user,
         Err(error) => return error.into_response(),
     };
-    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let origin = origin(&headers, broker);
-    let answer = p2pcf.answer(&p2pcf::Request {
-        method: method.as_str(),
-        origin,
-        holder: Holder::new(ClientKey::of(client), user),
-        content_type: header(CONTENT_TYPE),
-        worker_method: header(HeaderName::from_static("x-worker-method")),
-        preflight_method: header(ACCESS_CONTROL_REQUEST_METHOD),
-        preflight_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
-        body: &body,
-    });
+    let (origin, holder) = (origin(&headers, broker), Holder::new(ClientKey::of(client), user));
+    let wall = p2pcf.service.clock.now();
+    // Before the lock: a body has up to 256 KiB.
+    let operation = operation(&method, &headers, &body, wall);
+    let answer = p2pcf.answer(Request { origin, holder, operation }, wall);
     let for_the_log = summarized(broker, &answer, origin);
-    let mut response = into_response(answer);
+    let mut response = match answer {
+        P2pcfResponse::Admitted if method == Method::OPTIONS => options(&headers, origin),
+        P2pcfResponse::Admitted => Html(GREETING).into_response(),
+        P2pcfResponse::Listing(listing) => (JSON, Bytes::from_owner(listing)).into_response(),
+        P2pcfResponse::Deleted => (JSON, "{}").into_response(),
+        P2pcfResponse::Refused(refusal) => {
+            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let allow = (refusal == Refusal::Method).then_some([(ALLOW, METHODS)]);
+            (status, allow, refusal.to_string()).into_response()
+        }
+    };
+    response.extensions_mut().insert(Verbatim);
     if let Some(error) = for_the_log {
         response.extensions_mut().insert(error);
     } else {
@@ -98,13 +113,56 @@ async fn user(
     query: Option<&str>,
     address: IpAddr,
 ) -> Result<Option<User>, ApiError> {
-    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+    if needs_no_room(method) {
         return Ok(None);
     }
     let verified = signed_in(broker, headers, query, ClientKey::of(address)).await?;
     let user = verified.map(|verified| verified.user);
     require(broker, user.as_ref())?;
     Ok(user)
+}
+
+fn needs_no_room(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// What a request asks for, in the order of the reference server's checks.
+fn operation(
+    method: &Method,
+    headers: &HeaderMap,
+    body: &[u8],
+    wall: Timestamp,
+) -> Result<Option<Operation>, Refusal> {
+    if needs_no_room(method) {
+        return Ok(None);
+    }
+    if !is_json(headers) {
+        return Err(Refusal::MediaType);
+    }
+    let is_delete = headers.get(WORKER_METHOD).is_some_and(|method| method == "DELETE");
+    if is_delete || method == Method::DELETE {
+        Operation::delete(body, wall).map(Some)
+    } else if method == Method::POST {
+        Operation::post(body, wall).map(Some)
+    } else {
+        Err(Refusal::Method)
+    }
+}
+
+/// Whether the media type is JSON. Parameters such as a charset do not matter.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|text| text.split(';').next());
+    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A preflight may send every header that it asks for: the headers carry no rights.
+fn options(headers: &HeaderMap, origin: Origin<'_>) -> Response {
+    let is_preflight = origin != Origin::Unnamed && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    match headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        Some(asked) if is_preflight => [(ACCESS_CONTROL_ALLOW_HEADERS, asked)].into_response(),
+        _ => [(ALLOW, METHODS)].into_response(),
+    }
 }
 
 /// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].
@@ -134,26 +192,6 @@ fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }
 
-fn into_response(answer: P2pcfResponse) -> Response {
-    let json = [(CONTENT_TYPE, "application/json")];
-    let mut response = match answer {
-        P2pcfResponse::Greeting => Html(GREETING).into_response(),
-        P2pcfResponse::Preflight { allow_headers } => {
-            [(ACCESS_CONTROL_ALLOW_HEADERS, allow_headers)].into_response()
-        }
-        P2pcfResponse::Options => [(ALLOW, METHODS)].into_response(),
-        P2pcfResponse::Listing(listing) => (json, Bytes::from_owner(listing)).into_response(),
-        P2pcfResponse::Deleted => (json, "{}").into_response(),
-        P2pcfResponse::Refused(refusal) => {
-            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let allow = (refusal == Refusal::Method).then_some([(ALLOW, METHODS)]);
-            (status, allow, refusal.to_string()).into_response()
-        }
-    };
-    response.extensions_mut().insert(Verbatim);
-    response
-}
-
 /// Clients with a wrong clock that the log names, each once.
 const SKEWED_MAX: usize = 1_024;
 
@@ -181,15 +219,13 @@ impl P2pcfShell {
     }
 
     /// Answers a request.
-    pub(crate) fn answer(&self, request: &p2pcf::Request<'_>) -> P2pcfResponse {
-        let wall = self.service.clock.now();
-        // Before the lock: a body has up to 256 KiB.
-        let parsed = request.parse(wall);
+    fn answer(&self, request: Request<'_>, wall: Timestamp) -> P2pcfResponse {
+        let client = request.holder.client();
         let mut state = self.state.lock();
-        let (answer, actions) = state.p2pcf.answer(parsed, self.now(), wall);
+        let (answer, actions) = state.p2pcf.answer(request, self.now(), wall);
         self.carry_out(actions);
         if answer == P2pcfResponse::Refused(Refusal::Timestamp) {
-            state.log_skew(request.holder.client());
+            state.log_skew(client);
         }
         answer
     }

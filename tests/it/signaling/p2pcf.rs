@@ -110,16 +110,53 @@ async fn refusals_keep_their_texts_and_can_be_read() {
     assert_refused(&post(&broker, &poll("a", 1)).await, 400, "Bad timestamp");
     assert_refused(&post(&broker, &json!([])).await, 400, "Bad JSON");
     let request = |method| broker.request(method, "/p2pcf");
-    let text = request(Method::POST).header("content-type", "text/plain").body("{}");
-    assert_refused(&Answer::of(text).await, 400, "Expected content-type application/json");
+    for content_type in ["text/plain", "application/jsonx", ""] {
+        for method in [Method::POST, Method::PUT] {
+            let other = request(method).header("content-type", content_type).body("{}");
+            assert_refused(&Answer::of(other).await, 400, "Expected content-type application/json");
+        }
+    }
+    assert_refused(&Answer::of(request(Method::POST)).await, 400, "Expected content-type application/json");
+    let read = request(Method::POST).header("content-type", "Application/JSON; charset=utf-8");
+    assert_eq!(Answer::of(read.body(json!({"r": "room-1"}).to_string())).await.status, 200);
     let put = Answer::of(request(Method::PUT).json(&json!({}))).await;
     assert_refused(&put, 405, "Method not allowed");
     assert_eq!(put.header("allow"), Some("GET, POST, DELETE, OPTIONS"));
     let no_key = Answer::of(request(Method::DELETE).json(&json!({"r": "room-1"}))).await;
     assert_refused(&no_key, 400, "Missing delete key");
+    let post = request(Method::POST).header("x-worker-method", "delete").json(&json!({}));
+    assert_refused(&Answer::of(post).await, 400, "Bad room idundefined");
     let wrong_key = Answer::of(request(Method::DELETE).json(&delete("a", &json!("key")))).await;
     assert_refused(&wrong_key, 404, "No delete key");
     assert!(wrong_key.header("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn a_preflight_has_an_origin_a_method_and_headers() {
+    let broker = start(&[]).await;
+    let options = async |headers: &[(&str, &str)]| {
+        let request = broker.request(Method::OPTIONS, "/p2pcf");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let answer = Answer::of(request).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+        assert_readable(&answer);
+        ["access-control-allow-headers", "allow"].map(|name| answer.header(name).map(str::to_owned))
+    };
+    let asked = "content-type,x-worker-method";
+    let headers = [
+        ("origin", ALLOWED),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", asked),
+    ];
+    assert_eq!(options(&headers).await, [Some(asked.to_owned()), None]);
+    for missing in headers {
+        let rest: Vec<_> = headers.into_iter().filter(|header| *header != missing).collect();
+        assert_eq!(
+            options(&rest).await,
+            [None, Some("GET, POST, DELETE, OPTIONS".to_owned())],
+            "{missing:?}"
+        );
+    }
 }
 
 #[tokio::test]

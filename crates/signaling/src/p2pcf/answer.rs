@@ -8,15 +8,8 @@ use crate::protocol::Text;
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum P2pcfResponse {
-    /// A person has opened the URL.
-    Greeting,
-    /// A browser asks before a POST.
-    Preflight {
-        /// The headers that the page may send.
-        allow_headers: String,
-    },
-    /// Any other OPTIONS.
-    Options,
+    /// The request needs no room. It may be answered.
+    Admitted,
     /// The entries of the room and the packages for the page, as JSON.
     Listing(Text),
     /// The entry is deleted.
@@ -34,6 +27,9 @@ pub enum Refusal {
     /// The pages of this origin have sent as many requests as they may in this month.
     #[error("Over quota")]
     OverQuota,
+    /// The body is not JSON.
+    #[error("Expected content-type application/json")]
+    MediaType,
     /// No such method.
     #[error("Method not allowed")]
     Method,
@@ -70,7 +66,7 @@ impl Refusal {
             Self::NoDeleteKey => 404,
             Self::Method => 405,
             Self::OverQuota | Self::RoomFull | Self::TooManyEntries => 429,
-            Self::Timestamp | Self::Invalid(_) => 400,
+            Self::MediaType | Self::Timestamp | Self::Invalid(_) => 400,
         }
     }
 }

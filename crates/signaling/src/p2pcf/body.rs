@@ -37,20 +37,38 @@ const PACKAGES_MAX: usize = 64;
 const PACKAGES_TO_ONE_MAX: usize = 32 * 1024;
 
 /// What a body asks for.
-pub(super) enum Operation {
+pub enum Operation {
     /// Lists the room.
-    Read { room: Arc<str>, context: Option<String> },
+    Read {
+        /// The room.
+        room: Arc<str>,
+        /// The context id of the page, which does not see its own entry.
+        context: Option<String>,
+    },
     /// Lists the room for a page that has published its entry before.
-    Poll { own: Own },
+    Poll {
+        /// What the page says about itself.
+        own: Own,
+    },
     /// Stores the page's entry.
-    Publish { own: Own, packages: Vec<Package> },
+    Publish {
+        /// What the page says about itself.
+        own: Own,
+        /// What it tells others.
+        packages: Vec<Package>,
+    },
     /// Removes the page's entry.
-    Delete { own: Own, key: String },
+    Delete {
+        /// What the page says about itself.
+        own: Own,
+        /// The delete key.
+        key: String,
+    },
 }
 
 /// What a page says about itself.
 #[derive(Clone)]
-pub(super) struct Own {
+pub struct Own {
     pub(super) room: Arc<str>,
     pub(super) context: Arc<str>,
     pub(super) session: Arc<str>,
@@ -62,7 +80,7 @@ pub(super) struct Own {
 }
 
 /// What a page tells one other page.
-pub(super) struct Package {
+pub struct Package {
     /// The session of the other page.
     pub(super) to: Arc<str>,
     /// The package itself.
@@ -71,7 +89,7 @@ pub(super) struct Package {
 
 impl Operation {
     /// Parses the body of a POST that is not a delete.
-    pub(super) fn post(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
+    pub fn post(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
         let mut fields = Fields::parse(body)?;
         let room = fields.room()?;
         let Some(data) = fields.take("d") else {
@@ -85,7 +103,7 @@ impl Operation {
     }
 
     /// Parses the body of a delete.
-    pub(super) fn delete(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
+    pub fn delete(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
         let mut fields = Fields::parse(body)?;
         let key = fields.take("dk").and_then(string).filter(|key| !key.is_empty());
         let key = key.ok_or(Refusal::invalid("Missing delete key"))?;

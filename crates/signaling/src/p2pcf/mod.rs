@@ -27,7 +27,7 @@ use crate::dropped::Dropped;
 use crate::object;
 use crate::protocol::Action;
 pub use answer::{P2pcfResponse, Refusal};
-use body::Operation;
+pub use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
 use quota::OriginQuota;
@@ -37,66 +37,17 @@ use rooms::{Listed, Rooms};
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
 const RELEARN_FOR: Duration = Duration::from_secs(150);
 
-/// The headers of every answer, errors included, so that a page of any origin can read it. Which origins are served is decided
-/// by [`Origin`], not by the browser.
-pub const CORS: [(&str, &str); 4] = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "GET,HEAD,POST,DELETE,OPTIONS"),
-    ("access-control-max-age", "86400"),
-    ("vary", "Origin"),
-];
-
 /// The longest body, in bytes. 64 ordinary packages need half of it.
 pub const BODY_MAX: usize = 256 * 1024;
 
-/// A request, as far as the protocol reads it.
-#[derive(Clone)]
+/// A request whose body has been parsed, which needs no lock.
 pub struct Request<'a> {
-    /// The method, in capitals.
-    pub method: &'a str,
     /// Where the page comes from.
     pub origin: Origin<'a>,
     /// The client, and the user whose token the request has.
     pub holder: Holder,
-    /// `Content-Type`.
-    pub content_type: Option<&'a str>,
-    /// `X-Worker-Method`: the method that is meant, because a page that closes can only send a POST.
-    pub worker_method: Option<&'a str>,
-    /// `Access-Control-Request-Method`.
-    pub preflight_method: Option<&'a str>,
-    /// `Access-Control-Request-Headers`.
-    pub preflight_headers: Option<&'a str>,
-    /// At most [`BODY_MAX`] bytes.
-    pub body: &'a [u8],
-}
-
-/// A request whose body has been read, which needs no lock.
-pub struct ParsedRequest<'a> {
-    origin: Origin<'a>,
-    holder: Holder,
-    /// An error is an answer that depends on no room.
-    operation: Result<Operation, P2pcfResponse>,
-}
-
-impl<'a> Request<'a> {
-    /// Reads the body.
-    pub fn parse(&self, wall: Timestamp) -> ParsedRequest<'a> {
-        ParsedRequest { origin: self.origin, holder: self.holder.clone(), operation: self.operation(wall) }
-    }
-
-    fn operation(&self, wall: Timestamp) -> Result<Operation, P2pcfResponse> {
-        let operation = match (self.method, self.worker_method) {
-            ("GET" | "HEAD", _) => return Err(P2pcfResponse::Greeting),
-            ("OPTIONS", _) => return Err(options(self)),
-            _ if !is_json(self.content_type) => {
-                Err(Refusal::invalid("Expected content-type application/json"))
-            }
-            ("DELETE", _) | (_, Some("DELETE")) => Operation::delete(self.body, wall),
-            ("POST", _) => Operation::post(self.body, wall),
-            _ => Err(Refusal::Method),
-        };
-        operation.map_err(P2pcfResponse::Refused)
-    }
+    /// `None` if its answer depends on no room.
+    pub operation: Result<Option<Operation>, Refusal>,
 }
 
 /// The protocol with all its rooms.
@@ -125,7 +76,7 @@ impl P2pcf {
     /// never decreases.
     pub fn answer(
         &mut self,
-        request: ParsedRequest<'_>,
+        request: Request<'_>,
         now: Duration,
         wall: Timestamp,
     ) -> (P2pcfResponse, Vec<Action>) {
@@ -145,15 +96,12 @@ impl P2pcf {
 
     fn decide(
         &mut self,
-        request: ParsedRequest<'_>,
+        request: Request<'_>,
         now: Duration,
         wall: Timestamp,
     ) -> Result<P2pcfResponse, Refusal> {
         self.quota.spend(request.origin, wall, &mut self.rooms.actions)?;
-        let operation = match request.operation {
-            Ok(operation) => operation,
-            Err(answer) => return Ok(answer),
-        };
+        let Some(operation) = request.operation? else { return Ok(P2pcfResponse::Admitted) };
         match operation {
             Operation::Poll { own } | Operation::Publish { own, .. }
                 if self.rooms.has_session_of_another(&own) =>
@@ -203,21 +151,6 @@ impl P2pcf {
             _ => {}
         }
     }
-}
-
-/// A preflight may send every header that it asks for: the headers carry no rights.
-fn options(request: &Request<'_>) -> P2pcfResponse {
-    let has_origin = request.origin != Origin::Unnamed;
-    match request.preflight_headers.filter(|_| has_origin && request.preflight_method.is_some()) {
-        Some(asked) => P2pcfResponse::Preflight { allow_headers: asked.to_owned() },
-        None => P2pcfResponse::Options,
-    }
-}
-
-/// Whether the media type is JSON. Parameters such as a charset do not matter.
-fn is_json(content_type: Option<&str>) -> bool {
-    let media_type = content_type.and_then(|text| text.split(';').next());
-    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
 }
 
 #[cfg(test)]

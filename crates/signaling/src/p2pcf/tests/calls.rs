@@ -11,7 +11,7 @@ fn a_first_publish_joins_and_a_delete_leaves() {
     assert_eq!(broker.take_calls(), ["1 joined"], "neither another publish nor a poll joins");
     broker.publish(&b);
     assert_eq!(broker.take_calls(), ["2 joined"]);
-    broker.ask(&request("DELETE", &a.delete(&key).to_string()));
+    broker.ask(delete_request(&a.delete(&key)));
     broker.publish(&a);
     assert_eq!(broker.take_calls(), ["1 left", "3 joined"], "no member returns");
 }
@@ -63,7 +63,7 @@ fn the_call_is_named_like_the_room_and_a_member_has_the_user_of_its_token() {
         for user in [None, User::new("ann")] {
             let mut broker = Broker::just_started();
             let holder = Holder::new(client(1).client(), user.clone());
-            broker.ask(&Request { holder, ..request("POST", &body.to_string()) });
+            broker.ask(Request { holder, ..post_request(body.to_string()) });
             let [CallEvent::Joined { call, user: known, grant: None, .. }] = &broker.calls[..] else {
                 panic!()
             };

@@ -83,7 +83,7 @@ fn a_page_cannot_use_the_session_of_another_one() {
     assert_eq!(broker.sessions(), ["session-a", "session-b", "session-e"]);
 
     broker.publish(&Page { room: "room-2".to_owned(), ..forged.clone() });
-    assert_eq!(broker.ask(&request("DELETE", &ann.delete(&key).to_string())).status, 200);
+    assert_eq!(broker.ask(delete_request(&ann.delete(&key))).status, 200);
     broker.publish(&forged.changed());
 }
 
@@ -100,7 +100,7 @@ fn after_a_start_a_poll_does_not_restore_the_session_of_another_page() {
 fn a_delete_needs_context_session_and_key_of_one_entry() {
     let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
     let (key, of_b) = (broker.publish(&a), broker.publish(&b));
-    let mut delete = |body: Value| broker.ask(&request("DELETE", &body.to_string()));
+    let mut delete = |body: Value| broker.ask(delete_request(&body));
     let none = || Seen { status: 404, text: "No delete key".to_owned() };
     assert_eq!(delete(a.delete(&of_b)), none());
     assert_eq!(delete(a.delete("key")), none());
@@ -109,9 +109,7 @@ fn a_delete_needs_context_session_and_key_of_one_entry() {
     assert_eq!(delete(a.delete(&key)), Seen { status: 200, text: "{}".to_owned() });
     assert_eq!(delete(a.delete(&key)), none());
     assert_eq!(broker.sessions(), ["session-b"]);
-    let body = b.delete(&of_b).to_string();
-    let as_post = Request { worker_method: Some("DELETE"), ..request("POST", &body) };
-    assert_eq!(broker.ask(&as_post).status, 200);
+    assert_eq!(broker.ask(delete_request(&b.delete(&of_b))).status, 200);
     assert!(broker.p2pcf.rooms.is_empty());
 }
 
@@ -158,7 +156,7 @@ fn after_a_start_a_poll_restores_an_entry_without_a_key() {
     assert_eq!(broker.listing(&b.poll())["pk"], json!([a.package_to(&b)]), "with the same t");
     broker.listing(&a.poll());
     assert_eq!(broker.listing(&b.poll())["pk"], json!([a.package_to(&b)]), "a poll replaces nothing");
-    let deleted = broker.ask(&request("DELETE", &a.delete(&key).to_string()));
+    let deleted = broker.ask(delete_request(&a.delete(&key)));
     assert_eq!(deleted.status, 200, "the key of the last process");
 }
 
@@ -167,7 +165,7 @@ fn a_late_poll_does_not_restore_a_deleted_entry() {
     let (mut broker, a) = (Broker::just_started(), page("a"));
     broker.wait(150);
     let key = broker.publish(&a);
-    assert_eq!(broker.ask(&request("DELETE", &a.delete(&key).to_string())).status, 200);
+    assert_eq!(broker.ask(delete_request(&a.delete(&key))).status, 200);
     broker.listing(&a.poll());
     assert_eq!(broker.sessions(), [""; 0]);
 }
@@ -196,7 +194,7 @@ fn one_address_fills_only_its_own_share() {
         let page = Page { room: format!("room-{n}"), ..page("a") };
         let page = if is_changed { page.changed() } else { page };
         let body = page.publish(&json!([])).to_string();
-        broker.ask(&Request { holder, ..request("POST", &body) })
+        broker.ask(Request { holder, ..post_request(body) })
     };
     let next = (0..1_000).find(|n| publish(&mut broker, *n, client(1), false).status != 200).unwrap();
     assert!((256..=512).contains(&next), "{next} entries");

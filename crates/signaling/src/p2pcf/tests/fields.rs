@@ -27,9 +27,9 @@ fn refusal(body: &Value) -> Option<String> {
 fn a_body_is_a_json_object() {
     for body in ["", "{", "[]", "null", "\"r\"", "{\"r\":\"\\ud800\"}", &"[".repeat(200)] {
         let text = "Bad JSON".to_owned();
-        assert_eq!(Broker::new().ask(&request("POST", body)), Seen { status: 400, text }, "{body}");
+        assert_eq!(Broker::new().ask(post_request(body)), Seen { status: 400, text }, "{body}");
     }
-    let seen = Broker::new().ask(&Request { body: b"{\"r\":\"\xff\"}", ..request("POST", "") });
+    let seen = Broker::new().ask(post_request(b"{\"r\":\"\xff\"}"));
     assert_eq!(seen.text, "Bad JSON");
 }
 
@@ -172,7 +172,7 @@ fn the_first_mistake_in_the_order_of_the_reference_server_counts() {
 #[test]
 fn a_delete_needs_a_key_then_valid_fields_with_data() {
     let mut broker = Broker::new();
-    let mut refusal = |body: &Value| broker.ask(&request("DELETE", &body.to_string()));
+    let mut refusal = |body: &Value| broker.ask(delete_request(body));
     let bad = |text: &str| Seen { status: 400, text: text.to_owned() };
     for dk in [json!(null), json!(""), json!(7)] {
         assert_eq!(refusal(&json!({"r": "", "dk": dk})), bad("Missing delete key"));

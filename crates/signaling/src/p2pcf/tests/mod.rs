@@ -45,17 +45,16 @@ struct Page {
 }
 
 /// The request of a page that the operator serves.
-fn request<'a>(method: &'a str, body: &'a str) -> Request<'a> {
-    Request {
-        method,
-        origin: Origin::Listed,
-        holder: client(1),
-        content_type: Some("application/json"),
-        worker_method: None,
-        preflight_method: None,
-        preflight_headers: None,
-        body: body.as_bytes(),
-    }
+fn request(operation: Result<Option<Operation>, Refusal>) -> Request<'static> {
+    Request { origin: Origin::Listed, holder: client(1), operation }
+}
+
+fn post_request(body: impl AsRef<[u8]>) -> Request<'static> {
+    request(Operation::post(body.as_ref(), Timestamp::from_millis(START_MS)).map(Some))
+}
+
+fn delete_request(body: &Value) -> Request<'static> {
+    request(Operation::delete(body.to_string().as_bytes(), Timestamp::from_millis(START_MS)).map(Some))
 }
 
 fn client(n: u8) -> Holder {
@@ -128,9 +127,9 @@ impl Broker {
         Self { p2pcf, now: Duration::ZERO, calls: Vec::new(), dropped: Vec::new() }
     }
 
-    fn answer(&mut self, request: &Request<'_>) -> P2pcfResponse {
+    fn ask(&mut self, request: Request<'_>) -> Seen {
         let wall = Timestamp::from_millis(START_MS);
-        let (answer, actions) = self.p2pcf.answer(request.parse(wall), self.now, wall);
+        let (answer, actions) = self.p2pcf.answer(request, self.now, wall);
         for action in actions {
             match action {
                 Action::Call(event) => self.calls.push(event),
@@ -138,21 +137,17 @@ impl Broker {
                 other => panic!("{other:?}"),
             }
         }
-        answer
-    }
-
-    fn ask(&mut self, request: &Request<'_>) -> Seen {
-        let (status, text) = match self.answer(request) {
+        let (status, text) = match answer {
             P2pcfResponse::Refused(refusal) => (refusal.status(), refusal.to_string()),
             P2pcfResponse::Listing(listing) => (200, listing.to_string()),
             P2pcfResponse::Deleted => (200, "{}".to_owned()),
-            _ => (200, String::new()),
+            P2pcfResponse::Admitted => (200, String::new()),
         };
         Seen { status, text }
     }
 
     fn post(&mut self, body: &Value) -> Seen {
-        self.ask(&request("POST", &body.to_string()))
+        self.ask(post_request(body.to_string()))
     }
 
     /// A POST that lists the room.

@@ -64,7 +64,7 @@ impl Model {
                 let now = self.broker.now;
                 self.room.retain(|_, (_, _, _, ends)| *ends > now);
             }
-            Op::Garbage { text } => assert_ne!(self.broker.ask(&request("POST", text)).status, 200),
+            Op::Garbage { text } => assert_ne!(self.broker.ask(post_request(text)).status, 200),
         }
     }
 
@@ -88,9 +88,9 @@ impl Model {
     fn delete(&mut self, page: usize, with_key: bool) {
         let page = &self.pages[page];
         let key = self.broker.p2pcf.keys.key(&page.room, &page.context);
-        let body = page.delete(if with_key { &key } else { "key" }).to_string();
+        let body = page.delete(if with_key { &key } else { "key" });
         let is_there = self.room.get(&page.context).is_some_and(|(session, ..)| *session == page.session);
-        let status = self.broker.ask(&request("DELETE", &body)).status;
+        let status = self.broker.ask(delete_request(&body)).status;
         assert_eq!(status, if is_there && with_key { 200 } else { 404 });
         if status == 200 {
             self.room.remove(&page.context);
@@ -144,7 +144,7 @@ proptest! {
     #[test]
     fn only_a_valid_publish_stores_anything_and_no_bytes_panic(body: Vec<u8>) {
         let mut broker = Broker::new();
-        let _ = broker.answer(&Request { body: &body, ..request("POST", "") });
+        let _ = broker.ask(post_request(body));
         prop_assert!(broker.p2pcf.rooms.is_empty());
     }
 }
