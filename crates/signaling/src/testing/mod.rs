@@ -15,6 +15,7 @@ use crate::ayame::AyameSettings;
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Upgrade, Webhook};
+use walk::Walked;
 
 /// The client of a socket whose test names none: each has an address of its own.
 pub(crate) fn client_of(socket: u64) -> ClientKey {
@@ -54,6 +55,8 @@ pub(crate) struct World<P> {
     pub(crate) closed: BTreeMap<u64, Closing>,
     /// The sockets that have ended.
     pub(crate) gone: BTreeSet<u64>,
+    /// Sockets so far.
+    pub(crate) opened: u64,
     /// The questions that no test has replied to, each with its socket.
     pub(crate) questions: VecDeque<(u64, Question)>,
     /// What the application was told of sockets that have ended.
@@ -71,6 +74,7 @@ impl<P: Protocol> World<P> {
             received: BTreeMap::new(),
             closed: BTreeMap::new(),
             gone: BTreeSet::new(),
+            opened: 0,
             questions: VecDeque::new(),
             disconnect_webhooks: Vec::new(),
             calls: Vec::new(),
@@ -114,6 +118,7 @@ impl<P: Protocol> World<P> {
     /// Opens a socket of a client, or of its user.
     pub(crate) fn open_from(&mut self, socket: u64, holder: impl Into<Holder>, upgrade: Upgrade) {
         let (socket, holder) = (SocketId(socket), holder.into());
+        self.opened += 1;
         self.step(Event::Opened { socket, holder, upgrade });
     }
 
@@ -121,6 +126,17 @@ impl<P: Protocol> World<P> {
     pub(crate) fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
         let upgrade = Upgrade { random: socket.into(), ..upgrade };
         self.open_from(socket, Holder::new(client_of(socket), upgrade.user.clone()), upgrade);
+    }
+
+    /// Opens a socket of which nothing else is known.
+    pub(crate) fn open(&mut self, socket: u64) {
+        self.open_with(socket, Upgrade::default());
+    }
+
+    /// Opens a socket that sends this.
+    pub(crate) fn enter(&mut self, socket: u64, frame: &str) {
+        self.open(socket);
+        self.send(socket, frame);
     }
 
     pub(crate) fn send(&mut self, socket: u64, text: &str) {
@@ -146,5 +162,12 @@ impl<P: Protocol> World<P> {
     pub(crate) fn take(&mut self, socket: u64) -> Vec<String> {
         let received = self.received.remove(&socket).unwrap_or_default();
         received.into_iter().filter(|what| what != "ping").collect()
+    }
+}
+
+impl<P: Walked> World<P> {
+    /// Nothing is stored, and no timer runs.
+    pub(crate) fn assert_empty(&self) {
+        assert!(self.protocol.is_empty() && self.protocol.next_due().is_none());
     }
 }

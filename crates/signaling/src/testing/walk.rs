@@ -70,8 +70,6 @@ pub(crate) struct Walk<P> {
     pub(crate) world: World<P>,
     /// The sockets of the shell, including those that the protocol has closed.
     pub(crate) open: Vec<u64>,
-    /// Sockets so far. They are numbered from 1.
-    pub(crate) opened: u64,
     /// The members of calls.
     pub(crate) inside: BTreeMap<MemberId, CallName>,
     joined: BTreeSet<MemberId>,
@@ -84,9 +82,9 @@ pub(crate) struct Walk<P> {
 impl<P: Walked> Walk<P> {
     /// Carries out these operations, and then ends all sockets and waits.
     pub(crate) fn run(protocol: P, ops: Vec<Op>) -> Self {
-        let (open, opened, messages) = (vec![], 0, 0);
+        let (open, messages) = (vec![], 0);
         let (inside, joined, minted) = Default::default();
-        let mut walk = Self { world: World::of(protocol), open, opened, inside, joined, minted, messages };
+        let mut walk = Self { world: World::of(protocol), open, inside, joined, minted, messages };
         for op in ops {
             walk.take(op);
         }
@@ -97,7 +95,7 @@ impl<P: Walked> Walk<P> {
             walk.take(Op::Reply { question: 0, is_good: true });
         }
         walk.take(Op::Wait { millis: 40_000 });
-        assert!(walk.world.protocol.is_empty() && walk.world.protocol.next_due().is_none());
+        walk.world.assert_empty();
         assert!(walk.inside.is_empty(), "each who joined has left");
         assert!(walk.minted.is_empty(), "each grant is known to a call, so it has ended");
         walk
@@ -107,9 +105,9 @@ impl<P: Walked> Walk<P> {
         match op {
             Op::Open { choice } => {
                 if self.open.len() < SOCKETS_MAX {
-                    self.opened += 1;
-                    self.open.push(self.opened);
-                    self.world.open_with(self.opened, P::upgrade(choice));
+                    let socket = self.world.opened + 1;
+                    self.open.push(socket);
+                    self.world.open_with(socket, P::upgrade(choice));
                 }
             }
             Op::Frame { socket, frame } => {

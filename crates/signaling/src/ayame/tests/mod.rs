@@ -18,7 +18,7 @@ use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
-use crate::protocol::{Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
+use crate::protocol::{Event, Question, Reply, SocketId, Upgrade, Webhook};
 use crate::testing::walk::{Walked, grant};
 use crate::testing::{ayame_settings as settings, client, register};
 
@@ -49,16 +49,6 @@ type World = crate::testing::World<Ayame>;
 impl World {
     fn new(settings: AyameSettings) -> Self {
         Self::of(Ayame::new(settings, SignIn::Off))
-    }
-
-    fn open(&mut self, socket: u64) {
-        self.open_with(socket, Upgrade::default());
-    }
-
-    /// Opens a socket that sends this.
-    fn enter(&mut self, socket: u64, frame: &str) {
-        self.open(socket);
-        self.send(socket, frame);
     }
 
     /// Sockets 1 and 2 are the members of the room `r`. What has happened in calls is over.
@@ -131,10 +121,6 @@ impl World {
     /// The numbers of the sockets for which there is a question.
     fn asked(&self) -> Vec<u64> {
         self.questions.iter().map(|(socket, _)| *socket).collect()
-    }
-
-    fn assert_empty(&self) {
-        assert!(self.protocol.is_empty() && self.protocol.next_due().is_none());
     }
 }
 

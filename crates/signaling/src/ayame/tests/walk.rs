@@ -45,7 +45,7 @@ impl Walked for Ayame {
                 });
                 is_member || is_entering
             };
-            let expected: BTreeSet<_> = (1..=walk.opened).filter(has_place).map(SocketId).collect();
+            let expected: BTreeSet<_> = (1..=walk.world.opened).filter(has_place).map(SocketId).collect();
             assert_eq!(BTreeSet::from_iter(places), expected, "{room}");
         }
     }
@@ -66,7 +66,7 @@ proptest! {
         let walk = Walk::run(Ayame::new(settings, sign_in), ops);
         let webhooks = &walk.world.disconnect_webhooks;
         let different: BTreeSet<_> = webhooks.iter().map(|webhook| &webhook.body).collect();
-        prop_assert_eq!(webhooks.len(), usize::try_from(walk.opened).unwrap());
+        prop_assert_eq!(webhooks.len(), usize::try_from(walk.world.opened).unwrap());
         prop_assert_eq!(different.len(), webhooks.len(), "one for each connection");
     }
 }

@@ -33,8 +33,8 @@ fn the_source_is_the_sender_and_other_members_are_dropped() {
 #[test]
 fn ids_are_escaped_and_compared_as_texts() {
     let mut world = World::new();
-    world.open(1, r#"a"b\"#, "t");
-    world.open(2, "ä😀", "t");
+    world.open_as(1, r#"a"b\"#, "t");
+    world.open_as(2, "ä😀", "t");
     let _ = (world.take(1), world.take(2));
     world.send(1, r#"{"type":"OFFER","dst":"\u00e4\ud83d\ude00","payload":{}}"#);
     assert_eq!(world.take(2), [r#"{"type":"OFFER","src":"a\"b\\","dst":"ä😀","payload":{}}"#]);
@@ -46,7 +46,7 @@ fn leave_with_a_destination_is_passed_on_and_does_not_wait() {
     world.send(1, r#"{"type":"LEAVE","dst":"p2"}"#);
     assert_eq!(world.take(2), [r#"{"type":"LEAVE","src":"p1","dst":"p2"}"#]);
     world.send(1, r#"{"type":"LEAVE","dst":"p3"}"#);
-    world.open(3, "p3", "t3");
+    world.open_as(3, "p3", "t3");
     assert_eq!(world.take(3), [OPEN]);
     world.advance_secs(10);
     assert_eq!(world.take(1), NOTHING, "and is not answered");

@@ -26,13 +26,13 @@ impl World {
     fn with(peers: u64) -> Self {
         let mut world = Self::new();
         for peer in 1..=peers {
-            world.open(peer, &format!("p{peer}"), &format!("t{peer}"));
+            world.open_as(peer, &format!("p{peer}"), &format!("t{peer}"));
             assert_eq!(world.take(peer), [OPEN]);
         }
         world
     }
 
-    fn open(&mut self, socket: u64, id: &str, token: &str) {
+    fn open_as(&mut self, socket: u64, id: &str, token: &str) {
         let query = [("key", "peerjs"), ("id", id), ("token", token), ("version", "1.5.5")];
         self.open_with(socket, upgrade(&query));
     }

@@ -37,12 +37,12 @@ fn a_wrong_key_is_refused_before_the_id_is_looked_at() {
 fn ids_and_tokens_have_bounds() {
     let mut world = World::new();
     let [id, token] = [128, 8_000].map(|length| "x".repeat(length));
-    world.open(1, &id, &token);
+    world.open_as(1, &id, &token);
     assert_eq!(world.take(1), [OPEN]);
     for (socket, id, token) in
         [(2, format!("{id}x"), token.clone()), (3, "a\u{0}".into(), "t".into()), (4, "a".into(), token + "x")]
     {
-        world.open(socket, &id, &token);
+        world.open_as(socket, &id, &token);
         assert_eq!(world.take(socket), [BAD_ID, "close 1000"]);
     }
 }
@@ -50,7 +50,7 @@ fn ids_and_tokens_have_bounds() {
 #[test]
 fn an_id_in_use_is_refused_with_another_token() {
     let mut world = World::with(2);
-    world.open(3, "p1", "other");
+    world.open_as(3, "p1", "other");
     assert_eq!(world.take(3), [ID_TAKEN, "close 1000"]);
     world.end(3);
     world.send(2, &offer("p1", 1));
@@ -61,7 +61,7 @@ fn an_id_in_use_is_refused_with_another_token() {
 fn with_the_same_token_a_new_socket_replaces_the_old_one() {
     let mut world = World::with(2);
     world.advance_secs(80);
-    world.open(3, "p1", "t1");
+    world.open_as(3, "p1", "t1");
     assert_eq!(world.take(1), ["close 1000 replaced by a new socket"]);
     assert_eq!(world.take(3), [OPEN]);
     world.send(1, &offer("p2", 1));
@@ -79,13 +79,13 @@ fn leave_without_a_destination_closes_the_socket_and_frees_the_id() {
     for leave in [r#"{"type":"LEAVE"}"#, r#"{"type":"LEAVE","dst":""}"#, r#"{"type":"LEAVE","dst":null}"#] {
         world.send(1, leave);
         assert_eq!(world.take(1), ["close 1000 left"], "{leave}");
-        world.open(3, "p1", "other");
+        world.open_as(3, "p1", "other");
         assert_eq!(world.take(3), [OPEN]);
         world.end(1);
         world.send(2, &offer("p1", 1));
         assert_eq!(world.take(3).len(), 1, "the next holder keeps the id");
         world.end(3);
-        world.open(1, "p1", "t1");
+        world.open_as(1, "p1", "t1");
         world.take(1);
     }
     assert_eq!(world.take(2), NOTHING);

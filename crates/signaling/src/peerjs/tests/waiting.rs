@@ -10,7 +10,7 @@ fn waiting_messages_arrive_right_after_open_in_order() {
     world.send(1, &candidate("late", 3));
     world.end(1);
     world.advance(Duration::from_millis(4_999));
-    world.open(3, "late", "t");
+    world.open_as(3, "late", "t");
     let expected = [
         OPEN.to_owned(),
         forwarded("OFFER", "p1", "late", 1),
@@ -21,7 +21,7 @@ fn waiting_messages_arrive_right_after_open_in_order() {
     world.advance_secs(10);
     assert_eq!(world.take(2), NOTHING, "what was delivered does not expire");
     world.end(3);
-    world.open(4, "late", "t");
+    world.open_as(4, "late", "t");
     assert_eq!(world.take(4), [OPEN], "and is delivered once");
 }
 
@@ -33,7 +33,7 @@ fn each_message_waits_for_5_seconds() {
     world.send(1, &offer("late", 2));
     world.advance_secs(4);
     assert_eq!(world.take(1), [expire("late", "p1")]);
-    world.open(2, "late", "t");
+    world.open_as(2, "late", "t");
     assert_eq!(world.take(2), [OPEN.to_owned(), forwarded("OFFER", "p1", "late", 2)]);
 }
 
@@ -81,7 +81,7 @@ fn an_id_has_128_waiting_messages_and_whoever_has_most_makes_room_for_others() {
         [Dropped::NotKept; 1 + 81 + 4],
         "the last one would not give the second one less"
     );
-    world.open(6, "late", "t");
+    world.open_as(6, "late", "t");
     let received = world.take(6);
     let of = |peer, n| forwarded("OFFER", peer, "late", n);
     assert_eq!(received.len(), 1 + 128);
@@ -102,7 +102,7 @@ fn an_id_has_256_kib_of_waiting_messages_and_whoever_has_most_makes_room_for_oth
     assert_eq!(world.dropped, [Dropped::NotKept]);
     world.send(1, &candidate("late", 5));
     assert_eq!(world.dropped, [Dropped::NotKept; 2], "not for itself");
-    world.open(6, "late", "t");
+    world.open_as(6, "late", "t");
     let received = world.take(6);
     assert_eq!(received.iter().skip(1).map(String::len).sum::<usize>(), 256 * 1024);
     assert_eq!(received.len(), 1 + 4);
@@ -131,7 +131,7 @@ impl World {
     fn arrivals(&mut self, ids: impl IntoIterator<Item = String>) -> usize {
         let mut arrived = 0;
         for id in ids {
-            self.open(9_999, &id, "t");
+            self.open_as(9_999, &id, "t");
             arrived += self.take(9_999).len() - 1;
             self.end(9_999);
         }
@@ -158,7 +158,7 @@ fn an_address_has_512_waiting_messages_with_1_mib() {
     assert_eq!((world.protocol.waiting.ids(), world.dropped.len()), (512, 2));
     world.send(4, &offer("absent-100", 2));
     assert_eq!(world.dropped.len(), 2, "another address");
-    world.open(9, "absent-100", "t");
+    world.open_as(9, "absent-100", "t");
     world.send(1, &offer("absent-101", 2));
     assert_eq!(world.dropped.len(), 2, "what was delivered no longer counts");
     world.advance_secs(5);

@@ -9,16 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::User;
-use turn_limits::Holder;
+use turn_ledger::{ClientKey, User};
 
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::testing::walk::Walked;
-use crate::testing::{World, client_of};
+use crate::protocol::{Event, Protocol, Upgrade};
+use crate::testing::client_of;
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.
@@ -37,99 +35,79 @@ fn upgrade(room: &str, pk: &str, name: &str) -> Upgrade {
     Upgrade { room: Some(room.into()), query, user: User::new(name), ..Upgrade::default() }
 }
 
-struct Bench {
-    world: World<Rooms>,
-    sockets: u64,
-    /// The client of the sockets that are opened. `None`: each has its own.
-    client: Option<Holder>,
-}
+type World = crate::testing::World<Rooms>;
 
-impl Bench {
+impl World {
     fn new(settings: Settings) -> Self {
-        Self { world: World::of(Rooms::new(settings)), sockets: 0, client: None }
+        Self::of(Rooms::new(settings))
     }
 
-    /// Opens a socket of the user `name` in the room `r`.
-    fn open(&mut self, pk: &str, name: &str) -> SocketId {
-        self.open_in("r", pk, name)
+    /// Opens a socket of the user `name` in the room `r`. Returns its number.
+    fn arrive(&mut self, pk: &str, name: &str) -> u64 {
+        self.arrive_in("r", pk, name)
     }
 
-    fn open_in(&mut self, room: &str, pk: &str, name: &str) -> SocketId {
-        self.upgrade(upgrade(room, pk, name))
+    fn arrive_in(&mut self, room: &str, pk: &str, name: &str) -> u64 {
+        self.arrive_with(upgrade(room, pk, name))
     }
 
-    fn upgrade(&mut self, upgrade: Upgrade) -> SocketId {
-        self.sockets += 1;
-        let random = u128::from(self.sockets) << 96 | 0xabcd;
-        let holder = self.client.clone().unwrap_or_else(|| client_of(self.sockets).into());
-        self.world.open_from(self.sockets, holder, Upgrade { random, ..upgrade });
-        SocketId(self.sockets)
+    /// Opens a socket of an address of its own.
+    fn arrive_with(&mut self, upgrade: Upgrade) -> u64 {
+        self.arrive_from(client_of(self.opened + 1), upgrade)
+    }
+
+    fn arrive_from(&mut self, client: ClientKey, upgrade: Upgrade) -> u64 {
+        let socket = self.opened + 1;
+        self.open_from(socket, client, Upgrade { random: u128::from(socket) << 96 | 0xabcd, ..upgrade });
+        socket
     }
 
     /// Two users that have media, with nothing waiting: `ann` and `bob`.
-    fn pair() -> (Self, SocketId, SocketId) {
-        let mut bench = Self::new(SETTINGS);
-        let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));
-        bench.send(ann, &joined("s1/mic"));
-        bench.send(bob, &joined("s2/mic"));
-        bench.pass(Duration::from_secs(1));
-        bench.take(ann);
-        bench.take(bob);
-        (bench, ann, bob)
+    fn pair() -> (Self, u64, u64) {
+        let mut world = Self::new(SETTINGS);
+        let (ann, bob) = (world.arrive("a", "ann"), world.arrive("b", "bob"));
+        world.tell(ann, &joined("s1/mic"));
+        world.tell(bob, &joined("s2/mic"));
+        world.advance(Duration::from_secs(1));
+        world.received.clear();
+        (world, ann, bob)
     }
 
-    fn send(&mut self, socket: SocketId, message: &Value) {
-        self.send_text(socket, &message.to_string());
-    }
-
-    fn send_text(&mut self, socket: SocketId, text: &str) {
-        self.world.send(socket.0, text);
-    }
-
-    fn disconnect(&mut self, socket: SocketId) {
-        self.world.end(socket.0);
-    }
-
-    /// Lets time pass, with all timers that are due on the way.
-    fn pass(&mut self, time: Duration) {
-        self.world.advance(time);
+    fn tell(&mut self, socket: u64, message: &Value) {
+        self.send(socket, &message.to_string());
     }
 
     /// Lets time pass while these sockets send heartbeats every 5 s.
-    fn pass_alive(&mut self, seconds: u64, alive: &[SocketId]) {
+    fn pass_alive(&mut self, seconds: u64, alive: &[u64]) {
         for _ in 0..seconds / 5 {
             for socket in alive {
-                self.send(*socket, &json!({ "type": "heartbeat" }));
+                self.tell(*socket, &json!({ "type": "heartbeat" }));
             }
-            self.pass(Duration::from_secs(5));
+            self.advance(Duration::from_secs(5));
         }
     }
 
     /// The frames that a socket has got since the last call.
-    fn take(&mut self, socket: SocketId) -> Vec<Value> {
-        let received = self.world.received.remove(&socket.0).unwrap_or_default();
+    fn frames(&mut self, socket: u64) -> Vec<Value> {
+        let received = self.take(socket);
         let frames = received.iter().filter(|what| !what.starts_with("close "));
         frames.map(|frame| serde_json::from_str(frame).unwrap()).collect()
     }
 
     /// What a socket has got since the last call, without states.
-    fn take_messages(&mut self, socket: SocketId) -> Vec<Value> {
-        let frames = self.take(socket);
+    fn take_messages(&mut self, socket: u64) -> Vec<Value> {
+        let frames = self.frames(socket);
         frames.into_iter().filter(|frame| frame["type"] != "roomState").collect()
     }
 
     /// The latest state that a socket has got since the last call.
-    fn state(&mut self, socket: SocketId) -> Value {
-        let frames = self.take(socket);
+    fn state(&mut self, socket: u64) -> Value {
+        let frames = self.frames(socket);
         frames.into_iter().rev().find(|frame| frame["type"] == "roomState").unwrap()["state"].take()
     }
 
-    fn close_of(&self, socket: SocketId) -> Option<(u16, &'static str)> {
-        self.world.closed.get(&socket.0).map(|close| (close.code, close.reason))
-    }
-
-    fn assert_empty(&self) {
-        assert!(self.world.protocol.is_empty() && self.world.protocol.next_due().is_none());
+    fn close_of(&self, socket: u64) -> Option<(u16, &'static str)> {
+        self.closed.get(&socket).map(|close| (close.code, close.reason))
     }
 }
 

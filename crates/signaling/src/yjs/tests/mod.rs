@@ -27,16 +27,6 @@ impl World {
         world
     }
 
-    fn open(&mut self, socket: u64) {
-        self.open_with(socket, Upgrade::default());
-    }
-
-    /// Opens a socket that sends this.
-    fn enter(&mut self, socket: u64, frame: &str) {
-        self.open(socket);
-        self.send(socket, frame);
-    }
-
     /// Which of the sockets have received something since the last look.
     fn reached(&mut self, sockets: impl IntoIterator<Item = u64>) -> Vec<u64> {
         sockets.into_iter().filter(|socket| !self.take(*socket).is_empty()).collect()
