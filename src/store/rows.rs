@@ -6,6 +6,8 @@
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "rows/error.rs"]
 mod error;
+#[path = "rows/pruning.rs"]
+mod pruning;
 #[path = "rows/sources.rs"]
 mod sources;
 
@@ -18,8 +20,8 @@ use turn_ledger::{Connection, Day, GrantId, Name, Rows, SessionId, SpenderKey, S
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
-pub(super) use sources::slot_key;
-use sources::{read_sources, write_source};
+pub(super) use pruning::Pruned;
+use sources::{read_sources, slot_key, write_source};
 
 /// The format that this version reads and writes.
 pub const FORMAT: i32 = 14;
@@ -123,8 +125,12 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     Ok(contents)
 }
 
-/// Writes a batch.
-pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), StoreError> {
+/// Writes a batch, and removes old minutes. Returns up to where they are removed once that is written.
+pub(super) fn write(
+    to: &mut impl WriteRows,
+    changes: &Changes,
+    pruned: Pruned,
+) -> Result<Pruned, StoreError> {
     let Changes { books: batch, alerts } = changes;
     put(to, KEY_ALERTS, alerts.as_ref())?;
     for (source, rows) in &batch.sources {
@@ -141,7 +147,8 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
     })?;
     put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
     replace_named(to, KEY_COPIED, None)?;
-    put(to, KEY_HEAD, Some(&batch.head))
+    put(to, KEY_HEAD, Some(&batch.head))?;
+    pruned.remove(to, batch.head.now)
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.

@@ -10,15 +10,13 @@ mod access;
 pub mod backup;
 pub mod inspect;
 pub mod ledger_file;
-pub(super) mod pruning;
 mod tables;
 
 use super::changes::{Changes, Contents};
-use super::rows::{self, KEY_TOKEN_KEY, ReadRows, StoreError};
+use super::rows::{self, KEY_TOKEN_KEY, Pruned, ReadRows, StoreError};
 use super::storage::{CopyLedger, OpenError, Storage, WriteError, closed};
 use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
-use turn_ledger::Minute;
 
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
@@ -36,23 +34,18 @@ pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Option<Database>,
     path: PathBuf,
-    /// The minute of the books in which old rows were last removed.
-    pruned: Option<Minute>,
+    pruned: Pruned,
 }
 
 impl Storage for FileStorage {
     fn load(&mut self) -> Result<Contents, OpenError> {
-        guard(&self.path, || self.read_or_begin())
+        let contents = guard(&self.path, || self.read_or_begin())?;
+        self.pruned = Pruned::of(&contents.books);
+        Ok(contents)
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
-        let now = batch.books.head.now;
-        let is_pruned = self.pruned == Some(Minute::of(now));
-        self.change(|transaction| {
-            rows::write(&mut &*transaction, batch)?;
-            if is_pruned { Ok(()) } else { pruning::forget_old(transaction, now).map(drop) }
-        })?;
-        self.pruned = Some(Minute::of(now));
+        self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, self.pruned))?;
         if is_last {
             self.database = None;
         }
@@ -92,7 +85,7 @@ impl FileStorage {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self { database: Some(database), path, pruned: None };
+        let store = Self { database: Some(database), path, pruned: Pruned::default() };
         store.check_format()?;
         Ok(store)
     }
@@ -132,7 +125,7 @@ impl FileStorage {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self { database: Some(database), path: path.to_owned(), pruned: None };
+            let store = Self { database: Some(database), path: path.to_owned(), pruned: Pruned::default() };
             let made = store.change(tables::make_all);
             made.map_err(|error| store.unusable(error)).map(|()| store)
         });
@@ -161,14 +154,14 @@ impl FileStorage {
     }
 
     /// Applies a change in one synced transaction: all of it or nothing.
-    fn change(
+    fn change<T>(
         &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let transaction = self.database()?.begin_write()?;
-        change(&transaction)?;
+        let changed = change(&transaction)?;
         transaction.commit()?;
-        Ok(())
+        Ok(changed)
     }
 
     /// An I/O error is a problem of the directory, not a damaged ledger.
@@ -192,3 +185,6 @@ fn cannot_open(error: DatabaseError, path: &Path) -> OpenError {
         other => OpenError::damaged(path, &other),
     }
 }
+
+#[cfg(test)]
+mod pruning_tests;

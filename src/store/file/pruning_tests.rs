@@ -7,17 +7,18 @@ use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use super::super::tables;
-use super::*;
-use crate::store::rows;
+use super::tables;
+use crate::store::rows::{self, Pruned};
 use turn_ledger::{
-    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, MinuteRow,
-    PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Terms,
+    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource, Ledger,
+    Minute, MinuteRow, PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Stored, Terms, Timestamp,
 };
 
 /// 2025-03-01T00:00Z, after a short month.
 const MARCH: i64 = 29_013_120;
 const SOURCE: IceSource = IceSource::Coturn;
+/// The longest period, in minutes.
+const PERIOD_MAX: i64 = 31 * 1_440;
 
 fn at(minute: i64) -> Timestamp {
     Timestamp::from_millis(minute * 60_000)
@@ -41,20 +42,33 @@ impl File {
         tables::make_all(&transaction).unwrap();
         let mut batch = Batch::default();
         batch.sources.insert(SOURCE, source.clone());
-        rows::write(&mut &transaction, &batch.into()).unwrap();
+        rows::write(&mut &transaction, &batch.into(), Pruned::default()).unwrap();
         transaction.commit().unwrap();
         Self(database)
     }
 
-    fn forget(&self, now: Timestamp) {
+    /// Writes at this time.
+    fn write(&self, now: Timestamp, pruned: Pruned) -> Pruned {
+        let batch = Batch { head: Head { now, ..Head::default() }, ..Batch::default() }.into();
         let transaction = self.0.begin_write().unwrap();
-        forget_old(&transaction, now).unwrap();
+        let pruned = rows::write(&mut &transaction, &batch, pruned).unwrap();
         transaction.commit().unwrap();
+        pruned
+    }
+
+    /// Writes at this time until nothing old is left. A restart before each write leaves out the minutes without a row.
+    fn forget(&self, now: Timestamp) {
+        while rows_before(&self.rows(), Minute::of(now).number() - PERIOD_MAX) > 0 {
+            self.write(now, Pruned::of(&self.stored()));
+        }
+    }
+
+    fn stored(&self) -> Stored {
+        rows::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books
     }
 
     fn rows(&self) -> SourceRows {
-        let read = rows::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books;
-        read.sources.get(&SOURCE).cloned().unwrap_or_default()
+        self.stored().sources.get(&SOURCE).cloned().unwrap_or_default()
     }
 }
 
@@ -104,6 +118,19 @@ fn the_first_minute_of_a_31_day_period_counts_until_its_last_minute() {
     assert_eq!(figures_of(&whole, 1, last_minute, 0)[0].0.used.get(), 1_000_000_000);
 }
 
+#[test]
+fn an_hour_of_old_minutes_is_removed_with_each_write_also_if_it_is_written_again() {
+    let minutes: Vec<_> = (0..150).map(|minute| (MARCH + minute, 1, 1)).collect();
+    let file = File::of(&source_rows(&minutes));
+    let now = at(MARCH + 100 + PERIOD_MAX);
+    let mut pruned = Pruned::of(&file.stored());
+    for left in [90, 50, 50] {
+        file.write(now, pruned);
+        pruned = file.write(now, pruned);
+        assert_eq!(file.rows().minutes.len(), left);
+    }
+}
+
 proptest! {
     // Each case goes through several months minute by minute.
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -130,6 +157,6 @@ proptest! {
         file.forget(at(now));
         let pruned = file.rows();
         prop_assert_eq!(figures_of(&pruned, billing_day, at(now), later), figures_of(&whole, billing_day, at(now), later));
-        prop_assert_eq!(rows_before(&pruned, now - MINUTES_KEPT), 0);
+        prop_assert_eq!(rows_before(&pruned, now - PERIOD_MAX), 0);
     }
 }

@@ -17,9 +17,8 @@ use super::observation::Observation;
 use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::RowBatch;
 use super::takeovers::Takeovers;
-use crate::store::rows::{FORMAT, MINUTES, StoreError, slot_key};
+use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Lost, WriteError};
-use turn_ledger::IceSource;
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -44,11 +43,6 @@ const WRITE: &str = "
     SELECT count(*) FROM fence";
 /// The lock waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
-/// Removes minutes that no figure uses. It has the same effect twice as once.
-const TIDY: &str = "
-    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE)
-    DELETE FROM item USING unnest($4::bytea[], $5::bytea[]) AS old (first, kept)
-        WHERE item.kind = $3 AND item.key >= old.first AND item.key < old.kept AND EXISTS (TABLE fence)";
 
 /// The version of this replica.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -130,28 +124,6 @@ impl Leader {
                 }
             };
         }
-    }
-
-    /// Removes the minutes from `from` up to `to`.
-    pub(super) async fn tidy(&mut self, from: i64, to: i64) -> Result<(), StoreError> {
-        let keys = |minute| -> Result<Vec<_>, _> {
-            IceSource::ALL.into_iter().map(|source| slot_key(source.name(), minute)).collect()
-        };
-        let (first, kept) = (keys(from)?, keys(to)?);
-        let Term { epoch, session, .. } = self.term.clone();
-        let (connection, _) = self.session().await?;
-        let values: Values<'_> = &[
-            (&epoch, Type::INT8),
-            (&session, Type::TEXT),
-            (&MINUTES.kind, Type::INT2),
-            (&first, Type::BYTEA_ARRAY),
-            (&kept, Type::BYTEA_ARRAY),
-        ];
-        let tidied = connection.execute(TIDY, values).await;
-        if tidied.is_err() {
-            self.session = None;
-        }
-        Ok(tidied.map(drop)?)
     }
 
     /// Resolves when there is no session.

@@ -13,27 +13,19 @@ use super::leader::{Leader, Node};
 use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
-use crate::store::file::pruning::MINUTES_KEPT;
-use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, StoreError, replace_named};
+use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, Pruned, StoreError, replace_named};
 use crate::store::storage::{CopyLedger, GROUP_MAX, OpenError, Storage, WriteError};
 use turn_base::random;
-use turn_ledger::{Minute, Stored, Timestamp};
 
 /// The pause before an idle leader connects again if that has failed.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Old minutes are removed when there are so many of them.
-const TIDY_MIN: i64 = 60;
-/// The most minutes that are removed after one write.
-const TIDY_MAX: i64 = 1_440;
-
 /// The ledger of the replica that leads. Its functions block, so it belongs to a thread of its own.
 #[derive(Debug)]
 pub struct PostgresStorage {
     runtime: Blocking,
     database: Arc<Database>,
     leader: Leader,
-    /// What was relayed in earlier minutes is not stored.
-    minutes_from: i64,
+    pruned: Pruned,
 }
 
 impl PostgresStorage {
@@ -45,7 +37,7 @@ impl PostgresStorage {
     ) -> Result<Option<Self>, DatabaseError> {
         let runtime = Blocking::new()?;
         let leader = runtime.get().block_on(Leader::stand(Arc::clone(&database), node, seen))?;
-        Ok(leader.map(|leader| Self { runtime, database, leader, minutes_from: i64::MAX }))
+        Ok(leader.map(|leader| Self { runtime, database, leader, pruned: Pruned::default() }))
     }
 
     /// Everything that was committed before the election, and nothing later can have been: the election is committed.
@@ -60,29 +52,15 @@ impl PostgresStorage {
     }
 
     /// Writes the rows that `fill` makes.
-    fn write_rows(
+    fn write_rows<T>(
         &mut self,
         is_held: bool,
-        fill: impl FnOnce(&mut RowBatch) -> Result<(), StoreError>,
-    ) -> Result<(), WriteError> {
+        fill: impl FnOnce(&mut RowBatch) -> Result<T, StoreError>,
+    ) -> Result<T, WriteError> {
         let mut rows = RowBatch::default();
-        fill(&mut rows)?;
-        self.runtime.get().block_on(self.leader.write(&rows, is_held))
-    }
-
-    /// Removes what no figure uses. What is left, is removed later.
-    fn tidy(&mut self, now: Timestamp) {
-        let kept_from = kept_from(now);
-        // A new ledger has no minutes.
-        self.minutes_from = self.minutes_from.min(kept_from);
-        if kept_from.saturating_sub(self.minutes_from) < TIDY_MIN {
-            return;
-        }
-        let to = kept_from.min(self.minutes_from.saturating_add(TIDY_MAX));
-        match self.runtime.get().block_on(self.leader.tidy(self.minutes_from, to)) {
-            Ok(()) => self.minutes_from = to,
-            Err(error) => tracing::warn!(%error, "old rows could not be removed from the ledger"),
-        }
+        let filled = fill(&mut rows)?;
+        self.runtime.get().block_on(self.leader.write(&rows, is_held))?;
+        Ok(filled)
     }
 }
 
@@ -96,15 +74,13 @@ impl Storage for PostgresStorage {
                 .map_err(|error| OpenError::damaged_database(&error))?;
             stored.key = Some(key);
         }
-        self.minutes_from = first_minute(stored);
+        self.pruned = Pruned::of(stored);
         Ok(contents)
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
-        self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch))?;
-        if !is_last {
-            self.tidy(batch.books.head.now);
-        }
+        let pruned = self.pruned;
+        self.pruned = self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch, pruned))?;
         Ok(())
     }
 
@@ -136,15 +112,4 @@ impl Storage for PostgresStorage {
         let database = Arc::clone(&self.database);
         Ok(Box::new(move || to_temporary_file(&database)))
     }
-}
-
-fn kept_from(now: Timestamp) -> i64 {
-    Minute::of(now).number().saturating_sub(MINUTES_KEPT)
-}
-
-/// The first minute whose usage may be stored.
-fn first_minute(stored: &Stored) -> i64 {
-    let first = stored.sources.values().filter_map(|rows| rows.minutes.keys().next());
-    let kept_from = stored.now().map_or(i64::MAX, kept_from);
-    first.map(|minute| minute.number()).chain([kept_from]).min().unwrap_or(kept_from)
 }

@@ -77,7 +77,7 @@ fn trial_key(source: IceSource) -> String {
 }
 
 /// The key of a minute or a day of a source.
-pub(in crate::store) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, postcard::Error> {
+pub(super) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, postcard::Error> {
     to_row(&(source, ordered(slot)))
 }
 

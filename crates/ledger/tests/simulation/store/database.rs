@@ -6,8 +6,8 @@ use turn_ledger::{Batch, GrantId, Stored, Timestamp};
 
 use super::postgres::observation::books_now;
 use super::rows::{
-    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, META, ReadRows, Replaced, StoreError, Table, TakeRow,
-    WriteRows,
+    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, META, Pruned, ReadRows, Replaced, StoreError, Table,
+    TakeRow, WriteRows,
 };
 
 /// A table and a key.
@@ -33,7 +33,7 @@ impl Change {
     /// All of a batch.
     pub(crate) fn of(batch: Batch) -> Self {
         let mut change = Self::default();
-        rows::write(&mut change, &batch.into()).unwrap_or_else(|error| panic!("{error}"));
+        rows::write(&mut change, &batch.into(), Pruned::default()).unwrap_or_else(|error| panic!("{error}"));
         change
     }
 }

@@ -1,43 +1,40 @@
 //! The ledger file of a simulated broker, in memory: the tables that the service writes and reads.
 
-#[path = "../../../../../src/store/file/pruning.rs"]
-mod pruning;
 #[expect(dead_code, reason = "the service uses more of it")]
 #[path = "../../../../../src/store/file/tables.rs"]
 mod tables;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 use turn_ledger::{Batch, Stored};
 
-use super::rows::{self, KEY_COPIED, KEY_TOKEN_KEY, StoreError};
+use super::rows::{self, KEY_COPIED, KEY_TOKEN_KEY, Pruned, StoreError};
 use crate::walk::disk::Disk;
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
 pub(crate) struct MemoryFile {
     database: Database,
     waiting: RefCell<Option<Batch>>,
+    pruned: Cell<Pruned>,
 }
 
 impl MemoryFile {
-    fn change(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) {
+    fn change<T>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>) -> T {
         let write = || {
             let transaction = self.database.begin_write()?;
-            change(&transaction)?;
-            transaction.commit().map_err(StoreError::from)
+            let changed = change(&transaction)?;
+            transaction.commit()?;
+            Ok::<_, StoreError>(changed)
         };
-        write().unwrap_or_else(|error| panic!("{error}"));
+        write().unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn write_waiting(&self) {
         let Some(batch) = self.waiting.take() else { return };
-        let now = batch.head.now;
-        self.change(|transaction| {
-            rows::write(&mut &*transaction, &batch.into())?;
-            pruning::forget_old(transaction, now).map(drop)
-        });
+        let pruned = self.pruned.get();
+        self.pruned.set(self.change(|transaction| rows::write(&mut &*transaction, &batch.into(), pruned)));
     }
 }
 
@@ -45,7 +42,7 @@ impl Disk for MemoryFile {
     fn new() -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
         let database = database.unwrap_or_else(|error| panic!("{error}"));
-        let file = Self { database, waiting: RefCell::default() };
+        let file = Self { database, waiting: RefCell::default(), pruned: Cell::default() };
         file.change(|transaction| {
             tables::make_all(transaction)?;
             tables::put(transaction, KEY_TOKEN_KEY, &[0; 64])
@@ -63,7 +60,9 @@ impl Disk for MemoryFile {
     fn read(&self) -> Stored {
         self.write_waiting();
         let read = || rows::read(&self.database.begin_read()?, &mut Err);
-        read().unwrap_or_else(|error| panic!("{error}")).books
+        let stored = read().unwrap_or_else(|error| panic!("{error}")).books;
+        self.pruned.set(Pruned::of(&stored));
+        stored
     }
 
     fn copy(&self) -> Option<Self> {

@@ -212,7 +212,9 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     if winds_down {
         let uncounted = broker.count_all(&mut world);
         broker.wind_down(&mut world);
-        if let Some(what) = uncounted.or_else(|| sums::rest(&broker)) {
+        if let Some(what) =
+            uncounted.or_else(|| sums::rest(&broker)).or_else(|| sums::old_minutes(&mut broker))
+        {
             return Err(Failure { step: scenario.ops.len() - 1, what });
         }
     }
