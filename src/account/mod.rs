@@ -268,11 +268,10 @@ impl Account {
         if written == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
-    /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
-    pub async fn copy_of_ledger(&self) -> Option<CopyLedger> {
-        let store = self.store.as_ref()?;
-        self.with_all(|_| ());
-        store.room()?.view(self.changes()).await
+    /// What copies the ledger, once everything up to now is on disk. `None` if it cannot be written now, or there is none.
+    pub async fn copier(&self) -> Option<Arc<dyn CopyLedger>> {
+        self.recorded().await.ok()?;
+        self.store.as_ref().map(Store::copier)
     }
 
     /// All figures at this instant.

@@ -52,9 +52,9 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
-    let view = app.account.copy_of_ledger().await.ok_or_else(not_backed_up)?;
+    let ledger = app.account.copier().await.ok_or_else(not_backed_up)?;
     // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
-    let copied = tokio::task::spawn_blocking(move || (view(), slot)).await;
+    let copied = tokio::task::spawn_blocking(move || (ledger.copy(), slot)).await;
     let (copy, slot) = copied.map_err(|_| ApiError::internal())?;
     let copy = copy.map_err(|error| {
         tracing::error!("the ledger was not copied: {error}");

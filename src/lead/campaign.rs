@@ -5,19 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::Lead;
 use super::election::{Action, Election};
 use super::lease::Lease;
-use crate::store::changes::{Changes, Contents};
+use crate::store::changes::Contents;
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
-use crate::store::rows::{FORMAT, StoreError};
-use crate::store::storage::CopyLedger;
-use crate::store::storage::OpenError;
-use crate::store::storage::{Storage, WriteError};
+use crate::store::rows::FORMAT;
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -159,10 +155,14 @@ impl<E: Electorate> Campaign<E> {
         let lease = Lease::new(self.candidate.lease, began);
         let followed = self.election.followed();
         let lead = Arc::new(Lead::new(epoch, self.electorate.url(), lease, followed));
-        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-        let leased = Leased { storage, lead: Arc::clone(&lead), clock, metrics };
+        let (clock, metrics, renewed) =
+            (Arc::clone(&self.clock), Arc::clone(&self.metrics), Arc::clone(&lead));
+        let note = Box::new(move |began, took: Duration| {
+            renewed.lease.renew(began);
+            metrics.ledger_write_seconds.observe(took.as_secs_f64());
+        });
         // Reading the ledger takes up to a second.
-        let opened = tokio::task::spawn_blocking(move || Store::open(leased)).await;
+        let opened = tokio::task::spawn_blocking(move || Store::open_noted(storage, clock, note)).await;
         match opened {
             Ok(Ok((store, contents))) => {
                 tracing::info!(epoch, "this replica leads");
@@ -217,39 +217,4 @@ fn too_new(format: i32) -> String {
     format!(
         "Upgrade this replica: the ledger has format {format}, and this version reads {FORMAT}, so it cannot lead."
     )
-}
-
-/// A ledger whose completed writes renew the lease.
-struct Leased<S> {
-    storage: S,
-    lead: Arc<Lead>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-}
-
-impl<S: Storage> Storage for Leased<S> {
-    fn load(&mut self) -> Result<Contents, OpenError> {
-        self.storage.load()
-    }
-
-    fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
-        let (began, started) = (self.clock.since_boot(), self.clock.instant());
-        self.storage.write(batch, is_last)?;
-        self.lead.lease.renew(began);
-        let took = self.clock.instant().saturating_duration_since(started);
-        self.metrics.ledger_write_seconds.observe(took.as_secs_f64());
-        Ok(())
-    }
-
-    fn recover(&mut self) -> Result<(), WriteError> {
-        self.storage.recover()
-    }
-
-    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
-        self.storage.wait(requests, group)
-    }
-
-    fn view(&self) -> Result<CopyLedger, StoreError> {
-        self.storage.view()
-    }
 }

@@ -1,10 +1,11 @@
 //! The interface of what stores a ledger, a file or a database, and its errors.
 
 use std::error::Error;
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -30,13 +31,15 @@ pub trait Storage: Sized + Send + 'static {
     fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
         requests.blocking_recv_many(group, GROUP_MAX)
     }
-    /// A view of what is stored, which later writes do not change.
-    fn view(&self) -> Result<CopyLedger, StoreError>;
+    /// What copies the ledger.
+    fn copier(&self) -> Arc<dyn CopyLedger>;
 }
 
-/// What was stored at one moment. Later writes do not change it. Called, it copies that into a new file, which takes about as long as
-/// reading the ledger at a start.
-pub type CopyLedger = Box<dyn FnOnce() -> Result<LedgerFile, BackupError> + Send>;
+/// Copies a ledger while its storage writes it.
+pub trait CopyLedger: Debug + Send + Sync {
+    /// Copies what is stored into a new file. No later write changes the copy. It takes about as long as reading the ledger at a start.
+    fn copy(&self) -> Result<LedgerFile, BackupError>;
+}
 
 /// A complete ledger file that has no name.
 #[derive(Debug)]

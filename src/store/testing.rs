@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
 use super::rows::StoreError;
-use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError};
+use super::storage::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryStorage(Arc<Mutex<MemoryDisk>>);
 
 /// What is on it, and how it behaves.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct MemoryDisk {
     /// The books' time in each batch, in seconds.
     pub(crate) written: Vec<i64>,
@@ -56,7 +56,13 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn view(&self) -> Result<CopyLedger, StoreError> {
-        Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
+    fn copier(&self) -> Arc<dyn CopyLedger> {
+        Arc::new(self.clone())
+    }
+}
+
+impl CopyLedger for MemoryStorage {
+    fn copy(&self) -> Result<LedgerFile, BackupError> {
+        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
     }
 }

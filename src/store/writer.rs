@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::changes::{Changes, Contents};
 use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError, closed};
+use turn_base::clock::{Clock, SystemClock};
 use turn_ledger::Written;
 
 /// The longest time that a change other than a grant waits to be written.
@@ -28,6 +29,7 @@ pub struct Store {
     queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
     lost: watch::Receiver<Option<Lost>>,
+    copier: Arc<dyn CopyLedger>,
 }
 
 /// The disk's state.
@@ -38,6 +40,9 @@ struct Disk {
     /// A commit timed out, and no write has ended since.
     is_stalled: AtomicBool,
 }
+
+/// Called after each completed write, with when it began, since boot, and how long it took.
+pub type NoteWrite = Box<dyn Fn(Duration, Duration) + Send>;
 
 /// Where the writer takes a batch when it is free.
 pub trait ChangeSource: Debug + Send + Sync {
@@ -50,8 +55,6 @@ pub trait ChangeSource: Debug + Send + Sync {
 struct WriteRequest {
     source: Option<Arc<dyn ChangeSource>>,
     done: Option<oneshot::Sender<bool>>,
-    /// Receives a view of the ledger that contains these changes.
-    view: Option<oneshot::Sender<CopyLedger>>,
     /// Whether to close the file after this write. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
@@ -73,9 +76,18 @@ pub struct Pending {
 
 impl Store {
     /// Reads the ledger, and starts the writer.
-    pub fn open<S: Storage>(mut storage: S) -> Result<(Self, Contents), OpenError> {
+    pub fn open<S: Storage>(storage: S) -> Result<(Self, Contents), OpenError> {
+        Self::open_noted(storage, Arc::new(SystemClock), Box::new(|_, _| ()))
+    }
+
+    /// The same. `note` learns of each write, whose times are those of `clock`.
+    pub fn open_noted<S: Storage>(
+        mut storage: S,
+        clock: Arc<dyn Clock>,
+        note: NoteWrite,
+    ) -> Result<(Self, Contents), OpenError> {
         let stored = storage.load()?;
-        let (store, mut requests, writer) = Self::new(storage);
+        let (store, mut requests, writer) = Self::new(storage, clock, note);
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&mut requests))
@@ -83,10 +95,14 @@ impl Store {
         Ok((store, stored))
     }
 
-    fn new<S: Storage>(storage: S) -> (Self, Receiver<WriteRequest>, Writer<S>) {
+    fn new<S: Storage>(
+        storage: S,
+        clock: Arc<dyn Clock>,
+        note: NoteWrite,
+    ) -> (Self, Receiver<WriteRequest>, Writer<S>) {
         let (queue, requests) = channel(QUEUE_MAX);
         let (announce, lost) = watch::channel(None);
-        let disk = Arc::new(Disk::default());
+        let (disk, copier) = (Arc::new(Disk::default()), storage.copier());
         let writer = Writer {
             storage: Some(storage),
             has_failed: false,
@@ -94,8 +110,10 @@ impl Store {
             disk: Arc::clone(&disk),
             lost: None,
             announce,
+            clock,
+            note,
         };
-        (Self { queue, disk, lost }, requests, writer)
+        (Self { queue, disk, lost, copier }, requests, writer)
     }
 
     /// Resolves once this process may never write the ledger again. Everything that waits has its answer then.
@@ -124,6 +142,11 @@ impl Store {
         }
     }
 
+    /// What copies the ledger, as it is on disk at that moment.
+    pub fn copier(&self) -> Arc<dyn CopyLedger> {
+        Arc::clone(&self.copier)
+    }
+
     /// Whether the last write failed, a write takes too long, or the writer is gone.
     pub fn is_failing(&self) -> bool {
         let Disk { is_failing, is_stalled } = &*self.disk;
@@ -140,20 +163,8 @@ impl QueueSlot<'_> {
     /// Asks for a write; the caller waits for the result. After the last write, the writer releases the ledger and ends.
     pub fn commit(self, source: Arc<dyn ChangeSource>, is_last: bool) -> Pending {
         let (notify, done) = oneshot::channel();
-        self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last, view: None });
+        self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last });
         Pending { done, disk: Arc::clone(self.disk) }
-    }
-
-    /// Asks for a write. Returns a view of the ledger that contains it; `None` if it cannot be written within
-    /// [`COMMIT_TIMEOUT`].
-    pub async fn view(self, source: Arc<dyn ChangeSource>) -> Option<CopyLedger> {
-        let (notify, view) = oneshot::channel();
-        self.permit.send(WriteRequest {
-            source: Some(source),
-            view: Some(notify),
-            ..WriteRequest::default()
-        });
-        tokio::time::timeout(COMMIT_TIMEOUT, view).await.ok()?.ok()
     }
 }
 
@@ -192,6 +203,8 @@ struct Writer<S> {
     /// Set once nothing may be written any more.
     lost: Option<Lost>,
     announce: watch::Sender<Option<Lost>>,
+    clock: Arc<dyn Clock>,
+    note: NoteWrite,
 }
 
 impl<S: Storage> Writer<S> {
@@ -217,10 +230,9 @@ impl<S: Storage> Writer<S> {
     /// Returns whether no write can follow.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
         let is_last = group.iter().any(|request| request.is_last);
-        let (mut waiting, mut views, mut changed) = (vec![], vec![], None);
-        for WriteRequest { source, done, view, .. } in group {
+        let (mut waiting, mut changed) = (vec![], None);
+        for WriteRequest { source, done, .. } in group {
             waiting.extend(done);
-            views.extend(view);
             changed = source.or(changed);
         }
         match (&mut self.unwritten, changed.map(|source| source.take())) {
@@ -229,9 +241,6 @@ impl<S: Storage> Writer<S> {
             (_, None) => {}
         }
         let written = self.try_write(is_last);
-        if written.is_ok() {
-            self.open_views(views);
-        }
         if let Err(WriteError::Lost(lost)) = written {
             self.lost = Some(lost);
         }
@@ -256,25 +265,15 @@ impl<S: Storage> Writer<S> {
         is_over
     }
 
-    /// A caller without a view gets none.
-    fn open_views(&self, waiting: Vec<oneshot::Sender<CopyLedger>>) {
-        let Some(storage) = &self.storage else { return };
-        for waiting in waiting {
-            match storage.view() {
-                // A caller that is gone needs no view.
-                Ok(view) => drop(waiting.send(view)),
-                Err(error) => tracing::error!(%error, "the ledger cannot be read for a copy"),
-            }
-        }
-    }
-
     fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
         let Some(storage) = &mut self.storage else { return Err(closed().into()) };
         if std::mem::replace(&mut self.has_failed, true) {
             storage.recover()?;
         }
         if let Some(batch) = &self.unwritten {
+            let (began, started) = (self.clock.since_boot(), self.clock.instant());
             storage.write(batch, is_last)?;
+            (self.note)(began, self.clock.instant().saturating_duration_since(started));
         }
         (self.unwritten, self.has_failed) = (None, false);
         Ok(())

@@ -22,7 +22,7 @@ fn books() -> Arc<dyn ChangeSource> {
 /// A store whose writer runs only when the test calls it.
 fn store() -> (Store, Receiver<WriteRequest>, Writer<MemoryStorage>, MemoryStorage) {
     let storage = MemoryStorage::default();
-    let (store, requests, writer) = Store::new(storage.clone());
+    let (store, requests, writer) = Store::new(storage.clone(), Arc::new(SystemClock), Box::new(|_, _| ()));
     (store, requests, writer, storage)
 }
 

@@ -1,5 +1,5 @@
-//! A copy of the ledger's file while the service runs. The writer's thread opens a view of what is stored: one state between
-//! two writes, which later writes do not change. Another thread copies the view into a new file, so no mint waits for the copy.
+//! A copy of the ledger's file while the service runs. It has what was stored at one moment, between two writes. The writer goes on beside
+//! it, so no mint waits for the copy.
 //! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
 
 use std::fs::{File, Permissions};
@@ -14,8 +14,8 @@ use super::tables;
 use crate::store::rows::{self, KEY_COPIED, ReadRows, StoreError};
 use crate::store::storage::{BackupError, LedgerFile};
 
-/// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
-/// cannot be used again until it ends.
+/// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that are read
+/// for it cannot be used again until it ends.
 const SPACE_FACTOR: u64 = 2;
 /// Memory for pages of the copy. Bytes.
 const CACHE: usize = 4 << 20;
@@ -62,7 +62,7 @@ mod tests {
     use super::super::inspect::LedgerCopy;
     use super::super::ledger_file::FILE_NAME;
     use super::*;
-    use crate::store::storage::Storage;
+    use crate::store::storage::{CopyLedger, Storage};
     use redb::{Database, ReadableDatabase, TableHandle};
 
     fn table_names(database: &Database) -> Vec<String> {
@@ -78,7 +78,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = FileStorage::open(directory.path()).unwrap();
         let stored = store.load().unwrap();
-        let mut copy = (store.view().unwrap())().unwrap();
+        let mut copy = store.copy().unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");
         assert_eq!(copy.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -102,7 +102,7 @@ mod tests {
         let store = FileStorage::open(directory.path()).unwrap();
         // It cannot be removed like a file, as one of another user.
         std::fs::create_dir(directory.path().join("ledger.redb.copy")).unwrap();
-        assert!((store.view().unwrap())().unwrap().bytes > 0);
+        assert!(store.copy().unwrap().bytes > 0);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
     }
 

@@ -3,8 +3,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
+use parking_lot::Mutex;
+use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError};
 
 mod access;
 pub mod backup;
@@ -14,7 +16,7 @@ mod tables;
 
 use super::changes::{Changes, Contents};
 use super::rows::{self, KEY_TOKEN_KEY, Pruned, ReadRows, StoreError};
-use super::storage::{CopyLedger, OpenError, Storage, WriteError, closed};
+use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
 use ledger_file::{FILE_NAME, guard, make_file, require_format};
 use turn_base::random;
 
@@ -28,11 +30,11 @@ fn files() -> Builder {
     files
 }
 
-/// An open ledger file.
-#[derive(Debug)]
+/// An open ledger file. Clones share it.
+#[derive(Clone, Debug)]
 pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
-    database: Option<Database>,
+    database: Arc<Mutex<Option<Database>>>,
     path: PathBuf,
     pruned: Pruned,
 }
@@ -47,23 +49,29 @@ impl Storage for FileStorage {
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, self.pruned))?;
         if is_last {
-            self.database = None;
+            *self.database.lock() = None;
         }
         Ok(())
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
+        let mut database = self.database.lock();
         // The file is locked until it is closed.
-        self.database = None;
-        self.database = Some(files().open(&self.path).map_err(StoreError::from)?);
+        *database = None;
+        *database = Some(files().open(&self.path).map_err(StoreError::from)?);
         Ok(())
     }
 
-    fn view(&self) -> Result<CopyLedger, StoreError> {
-        let transaction = self.database()?.begin_read()?;
-        let (directory, bytes) = (self.path.parent().unwrap_or(&self.path).to_owned(), self.size()?);
+    fn copier(&self) -> Arc<dyn CopyLedger> {
+        Arc::new(self.clone())
+    }
+}
+
+impl CopyLedger for FileStorage {
+    fn copy(&self) -> Result<LedgerFile, BackupError> {
+        let bytes = std::fs::metadata(&self.path)?.len();
         // The copy is made on the ledger's disk.
-        Ok(Box::new(move || backup::copy(&transaction, &directory, bytes)))
+        backup::copy(&self.begin_read()?, self.path.parent().unwrap_or(&self.path), bytes)
     }
 }
 
@@ -71,6 +79,10 @@ impl FileStorage {
     /// Opens the ledger of a directory, or creates one.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
+    }
+
+    fn new(database: Database, path: PathBuf) -> Self {
+        Self { database: Arc::new(Mutex::new(Some(database))), path, pruned: Pruned::default() }
     }
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
@@ -85,7 +97,7 @@ impl FileStorage {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self { database: Some(database), path, pruned: Pruned::default() };
+        let store = Self::new(database, path);
         store.check_format()?;
         Ok(store)
     }
@@ -125,7 +137,7 @@ impl FileStorage {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self { database: Some(database), path: path.to_owned(), pruned: Pruned::default() };
+            let store = Self::new(database, path.to_owned());
             let made = store.change(tables::make_all);
             made.map_err(|error| store.unusable(error)).map(|()| store)
         });
@@ -135,22 +147,17 @@ impl FileStorage {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let read_format = || tables::format(&self.database()?.begin_read()?);
+        let read_format = || tables::format(&self.begin_read()?);
         let found = read_format().map_err(|error| self.unusable(error))?;
         require_format(&self.path, found)
     }
 
-    fn size(&self) -> Result<u64, StoreError> {
-        let metadata = std::fs::metadata(&self.path).map_err(StorageError::Io)?;
-        Ok(metadata.len())
-    }
-
-    fn database(&self) -> Result<&Database, StoreError> {
-        self.database.as_ref().ok_or_else(closed)
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        Ok(self.database.lock().as_ref().ok_or_else(closed)?.begin_read()?)
     }
 
     fn read(&self) -> Result<Contents, StoreError> {
-        rows::read(&self.database()?.begin_read()?, &mut Err)
+        rows::read(&self.begin_read()?, &mut Err)
     }
 
     /// Applies a change in one synced transaction: all of it or nothing.
@@ -158,7 +165,7 @@ impl FileStorage {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let transaction = self.database()?.begin_write()?;
+        let transaction = self.database.lock().as_ref().ok_or_else(closed)?.begin_write()?;
         let changed = change(&transaction)?;
         transaction.commit()?;
         Ok(changed)

@@ -13,7 +13,7 @@ use super::schema;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::{FileStorage, backup};
 use crate::store::rows::{self, FORMAT, StoreError};
-use crate::store::storage::{BackupError, LedgerFile, OpenError};
+use crate::store::storage::{BackupError, CopyLedger, LedgerFile, OpenError};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;
@@ -79,11 +79,13 @@ impl ReadSession {
     }
 }
 
-/// Copies the database, as it is when the copy begins, into a file in `TMPDIR`.
-pub(super) fn to_temporary_file(database: &Database) -> Result<LedgerFile, BackupError> {
-    let session = ReadSession::open(database).map_err(StoreError::from)?;
-    let bytes = session.bytes().map_err(StoreError::from)?;
-    backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
+/// Into a file in `TMPDIR`, in a session of its own.
+impl CopyLedger for Database {
+    fn copy(&self) -> Result<LedgerFile, BackupError> {
+        let session = ReadSession::open(self).map_err(StoreError::from)?;
+        let bytes = session.bytes().map_err(StoreError::from)?;
+        backup::copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
+    }
 }
 
 /// Copies a ledger's file into a database that has none. Returns the number of rows.

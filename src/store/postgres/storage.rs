@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::blocking::Blocking;
 use super::connect::{Database, DatabaseError};
-use super::copy::to_temporary_file;
 use super::leader::{Leader, Node};
 use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
@@ -108,8 +107,7 @@ impl Storage for PostgresStorage {
         })
     }
 
-    fn view(&self) -> Result<CopyLedger, StoreError> {
-        let database = Arc::clone(&self.database);
-        Ok(Box::new(move || to_temporary_file(&database)))
+    fn copier(&self) -> Arc<dyn CopyLedger> {
+        Arc::<Database>::clone(&self.database)
     }
 }

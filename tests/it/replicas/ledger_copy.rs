@@ -98,7 +98,7 @@ async fn a_backup_that_moves_to_a_database_still_says_that_it_is_one() {
     let (from, to) = (state.file(), backup.file());
     blocking(move || {
         let store = once_free(|| FileStorage::open(from.parent().unwrap())).unwrap();
-        let mut copy = (store.view().unwrap())().unwrap();
+        let mut copy = store.copier().copy().unwrap();
         std::io::copy(&mut copy.file, &mut std::fs::File::create(to).unwrap()).unwrap();
     })
     .await;

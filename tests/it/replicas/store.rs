@@ -280,9 +280,9 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     let directory = crate::support::StateDir::new();
     let file = directory.file();
     blocking(move || {
-        let mut copy = (storage.view().unwrap())().unwrap();
+        let mut copy = storage.copier().copy().unwrap();
         std::io::copy(&mut copy.file, &mut std::fs::File::create(file).unwrap()).unwrap();
-        assert!((storage.view().unwrap())().is_ok(), "nothing is left behind");
+        assert!(storage.copier().copy().is_ok(), "nothing is left behind");
     })
     .await;
     let mut ledger = crate::support::once_free(|| {

@@ -11,9 +11,9 @@ use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::postgres::observation::Observation;
 use turn_broker::store::postgres::takeovers::Takeovers;
 use turn_broker::store::rows::{FORMAT, StoreError};
-use turn_broker::store::storage::CopyLedger;
-use turn_broker::store::storage::OpenError;
-use turn_broker::store::storage::{Lost, Storage, WriteError};
+use turn_broker::store::storage::{
+    BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError,
+};
 use turn_ledger::Timestamp;
 
 use super::manual_clock::ManualClock;
@@ -234,8 +234,14 @@ impl Storage for FakeStorage {
         Ok(())
     }
 
-    fn view(&self) -> Result<CopyLedger, StoreError> {
-        Err(StoreError::Database(CutOff.into()))
+    fn copier(&self) -> Arc<dyn CopyLedger> {
+        Arc::new(self.database.clone())
+    }
+}
+
+impl CopyLedger for FakeDatabase {
+    fn copy(&self) -> Result<LedgerFile, BackupError> {
+        Err(StoreError::Database(CutOff.into()).into())
     }
 }
 
