@@ -43,12 +43,13 @@ impl Account {
     }
 
     /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
-    /// is on disk. Returns those that are metered and that nobody has revoked before.
-    pub fn cut(&self, id: GrantId) -> Vec<(GrantId, GrantRow)> {
-        self.revoke_found(|books| {
+    /// is on disk, and the source is asked after that. Returns how many of them are metered and were not revoked before.
+    pub fn cut(&self, id: GrantId) -> usize {
+        let valid = |books: &Books| {
             let grants = books.grants();
             grants.with_renewals(id).filter(|id| !grants.is_revoked(*id)).collect()
-        })
+        };
+        self.revoke_found(valid, Books::end).len()
     }
 }
 

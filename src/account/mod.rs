@@ -15,8 +15,8 @@ use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    Books, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded, OverLimit, Requester,
-    Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
+    Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded, OverLimit,
+    Requester, Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
 mod alerts;
@@ -196,8 +196,8 @@ impl Account {
     }
 
     /// Revokes the credentials of the chains of renewals that were counted to have relayed more than one may, and closes their connections.
-    /// The next alerts name them. Returns those of them whose source must be asked.
-    pub fn revoke_over_limit(&self) -> Vec<GrantId> {
+    /// The next alerts name them.
+    pub fn revoke_over_limit(&self) {
         let (over, snapshot) = self.with_all(|Guarded { books, over_limit, .. }| {
             let over = books.revoke_over_limit();
             over_limit.extend(
@@ -208,18 +208,15 @@ impl Account {
         if !over.is_empty() {
             self.forget_lists();
         }
-        let mut revoked = vec![];
-        for OverLimit { revoked: grants, closed, .. } in over {
+        for OverLimit { closed, .. } in over {
             self.report_ends(closed, &snapshot);
-            revoked.extend(grants.into_iter().map(|(id, _)| id));
         }
-        revoked
     }
 
     /// Revokes these credentials, as far as they are live, and closes their connections. Takes effect at once, as above. Returns the rows of
     /// all that are live.
     pub fn revoke_each(&self, ids: &[GrantId]) -> Vec<(GrantId, GrantRow)> {
-        let revoked = self.revoke_found(|_| ids.to_vec());
+        let revoked = self.revoke_found(|_| ids.to_vec(), Books::revoke);
         if !revoked.is_empty() {
             self.forget_lists();
         }
@@ -227,9 +224,13 @@ impl Account {
     }
 
     /// Revokes the credentials that `find` names, as far as they are live, and closes their connections.
-    fn revoke_found(&self, find: impl FnOnce(&Books) -> Vec<GrantId>) -> Vec<(GrantId, GrantRow)> {
+    fn revoke_found(
+        &self,
+        find: impl FnOnce(&Books) -> Vec<GrantId>,
+        revoke: impl Fn(&mut Books, GrantId) -> Option<(GrantRow, Vec<Closed>)>,
+    ) -> Vec<(GrantId, GrantRow)> {
         let (revoked, snapshot) = self.change(|books| {
-            let revoked = find(books).into_iter().filter_map(|id| Some((id, books.revoke(id)?)));
+            let revoked = find(books).into_iter().filter_map(|id| Some((id, revoke(books, id)?)));
             (revoked.collect::<Vec<_>>(), books.snapshot())
         });
         let row = |(id, (row, closed))| {

@@ -91,7 +91,7 @@ pub fn build_leading(
         process: Arc::clone(process),
         account: Arc::clone(&parts.account),
         auth: parts.auth(),
-        calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)),
+        calls: LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock)),
         mint: Arc::clone(&mint),
         rate_limit: RateLimit::new(config, parts.clock(), parts.metrics())?,
         call_ttl: config.signaling.ttl.min(config.ice.ttl_max),
@@ -100,7 +100,6 @@ pub fn build_leading(
         mint,
         clock: Arc::clone(clock),
         at_limit: config.budget.at_limit == AtLimit::Revoke,
-        has_grant_limit: config.budget.grant_limit.is_some(),
         progress: Mutex::default(),
     };
     Ok(Arc::new(App {

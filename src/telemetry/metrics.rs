@@ -165,8 +165,7 @@ metrics! {
     pub connections_ended: Counts<1> = counts("connections_ended", ["outcome"]),
     /// Connections not opened: the `grant` has 64, the `address` 256, or the `table` is full.
     pub connections_refused: Counts<1> = counts("connections_refused", ["outcome"]),
-    /// Signaling sockets that were `refused`, or closed as `too_slow`, `unfinished` or `memory`; webhooks and mints that had `no_task`;
-    /// credentials of members that left, which were `not_asked` to end.
+    /// Signaling sockets that were `refused`, or closed as `too_slow`, `unfinished` or `memory`; webhooks and mints that had `no_task`.
     pub signaling_limited: Counts<1> = counts("signaling_sockets_limited", ["outcome"]),
     /// What bounds of signaling have dropped. Sockets: `flood`, `too_long`, `subscription`, `old_socket`. Messages: `not_kept`,
     /// `expired`, `fan_out`. Newcomers: `no_place`. Requests: `quota`. Rows: `forgotten`.

@@ -104,7 +104,7 @@ test('what the broker ends by itself is one sentence with the count left', () =>
   assert.equal(said(false, 0, 7), '', 'it is over');
   assert.equal(said(true, 1280, 20), 'The limit is reached by counted and vouched bytes: all live credentials are being revoked (AT_LIMIT), 1,280 left, 20 done since the start.');
   assert.match(said(true, 0, 1300), /0 left, 1,300 done/);
-  assert.match(said(false, 2, 1), /^Credentials over GRANT_LIMIT_GB are being revoked, 2 left/);
+  assert.match(said(false, 2, 1), /^Revoked credentials wait for an answer of Cloudflare, 2 left/);
 });
 
 test('several replicas are listed, with the one that leads', () => {

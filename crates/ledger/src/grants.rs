@@ -28,6 +28,7 @@ pub(crate) mod spent;
 pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
+pub(crate) mod unanswered;
 mod username;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,7 @@ use due::Due;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
+use unanswered::Unanswered;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
@@ -90,6 +92,7 @@ pub struct Grants {
     by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
+    unanswered: Unanswered,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
     /// Sessions of the SFU with a promise, by the minute in which it is over.

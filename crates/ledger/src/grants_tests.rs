@@ -84,12 +84,12 @@ fn a_grant_renews_once_in_the_last_quarter_of_its_life() {
 fn a_second_revocation_keeps_the_time_of_the_first() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(grants.revoke(grant.id, at(5)).unwrap().extra().revoked_at, Some(at(5)));
-    assert_eq!(grants.revoke(grant.id, at(9)).unwrap().extra().revoked_at, Some(at(5)));
-    assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "an unknown grant");
+    assert_eq!(grants.revoke(grant.id, at(5), at(5)).unwrap().extra().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(grant.id, at(9), at(9)).unwrap().extra().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
     grants.open_connection(&free, at(1), &rules()).unwrap();
-    assert_eq!(grants.revoke(free.id, at(9)), None, "an unmetered grant");
+    assert_eq!(grants.revoke(free.id, at(9), at(9)), None, "an unmetered grant");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
     assert_eq!(grants.end_of(first.id, None, false, at(1_999)), None);
     assert_eq!(grants.end_of(first.id, None, true, at(1_000)), Some(GrantEnd::Spent));
     assert_eq!(grants.end_of(first.id, None, false, at(2_000)), Some(GrantEnd::Expired));
-    grants.revoke(second.id, at(1_500)).unwrap();
+    grants.revoke(second.id, at(1_500), at(1_500)).unwrap();
     assert_eq!(grants.end_of(first.id, None, false, at(1_500)), Some(GrantEnd::Expired));
     assert_eq!(grants.end_of(second.id, None, false, at(1_500)), Some(GrantEnd::Revoked));
 }

@@ -27,7 +27,7 @@ export function minting(overview) {
 /** What the broker ends by itself now; empty if nothing. @param {Pick<Overview, 'ending'>} overview */
 export function ending({ ending: { isAtLimit, left, revoked } }) {
   if (!isAtLimit && left === 0) return '';
-  const why = isAtLimit ? 'The limit is reached by counted and vouched bytes: all live credentials are being revoked (AT_LIMIT)' : 'Credentials over GRANT_LIMIT_GB are being revoked';
+  const why = isAtLimit ? 'The limit is reached by counted and vouched bytes: all live credentials are being revoked (AT_LIMIT)' : 'Revoked credentials wait for an answer of Cloudflare';
   return `${why}, ${count(left)} left, ${count(revoked)} done since the start.`;
 }
 

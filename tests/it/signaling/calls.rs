@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::log::Log;
 use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, OPERATOR, TestBroker, eventually, with_cloudflare_and};
+use crate::support::{Answer, Fault, OPERATOR, TestBroker, eventually, with_cloudflare_and};
 
 const RELAY: [(&str, &str); 5] = [
     ("SIGNALING", "ayame"),
@@ -114,6 +114,19 @@ async fn at_cloudflare_leaving_revokes_and_releases_nothing() {
     eventually("Cloudflare is asked", async || cloudflare.history().revoked() == 2).await;
     assert_eq!(grants(&broker, "r").await, (2, 2));
     assert!((broker.reserved_gb().await - before).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn cloudflare_is_asked_until_it_has_answered_for_those_who_left() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("SIGNALING", "ayame")]).await;
+    let (a, _b) = (join(&broker, "r").await, join(&broker, "r").await);
+    cloudflare.always(Fault::ServerErrorHtml(503));
+    a.close().await;
+    eventually("it fails", async || broker.overview().await["ending"]["left"] == 2).await;
+    cloudflare.heal();
+    broker.advance(10);
+    eventually("it is asked again", async || cloudflare.history().revoked() == 2).await;
+    eventually("none is left", async || broker.overview().await["ending"]["left"] == 0).await;
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use super::Books;
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
+use crate::grants::unanswered::ASK_PAUSE;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::token::GrantId;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
 
 impl Books {
@@ -46,10 +47,19 @@ impl Books {
     }
 
     /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
-    /// reserved, and no report charges it any more.
+    /// reserved, and no report charges it any more. The caller asks its source to end it.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
+        self.revoke_asking(grant, self.now().plus(ASK_PAUSE))
+    }
+
+    /// The same for a credential that the broker ends by itself: the next [`Self::take_unanswered`] has it.
+    pub fn end(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
+        self.revoke_asking(grant, Timestamp::default())
+    }
+
+    fn revoke_asking(&mut self, grant: GrantId, from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
-        let row = self.grants.revoke(grant, now)?.clone();
+        let row = self.grants.revoke(grant, now, from)?.clone();
         let is_it = |_: &Grants, id| id == grant;
         let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
         Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))

@@ -10,6 +10,7 @@ use crate::grants::chains::Suspect;
 use crate::grants::ending::OverLimit;
 use crate::grants::row::GrantRow;
 use crate::grants::tails::EndedPlace;
+use crate::grants::unanswered::ASK_PAUSE;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
@@ -105,7 +106,7 @@ impl Books {
         let (mut revoked, mut closed) = (vec![], vec![]);
         for id in grants {
             if self.grants.valid(id).is_some()
-                && let Some((row, ended)) = self.revoke(id)
+                && let Some((row, ended)) = self.end(id)
             {
                 revoked.push((id, row));
                 closed.extend(ended);
@@ -190,12 +191,12 @@ impl Books {
         &self.blocked
     }
 
-    /// Revokes all live grants of a user, and closes their connections. Reads every row.
+    /// Revokes all live grants of a user, and closes their connections. The caller asks their sources to end them. Reads every row.
     pub fn revoke_user(&mut self, user: &User) -> UserRevoked {
         let now = self.now();
         let mut grants = vec![];
         for id in self.grants.live_of(user) {
-            if let Some(row) = self.grants.revoke(id, now).cloned() {
+            if let Some(row) = self.grants.revoke(id, now, now.plus(ASK_PAUSE)).cloned() {
                 grants.push((id, row));
             }
         }
@@ -209,6 +210,12 @@ impl Books {
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub fn note_known_to_source(&mut self, grant: GrantId, is_known: bool) {
         self.grants.note_known_to_source(grant, is_known);
+    }
+
+    /// Revoked credentials whose source must be asked to end them now, at most `most`. They are returned again after [`ASK_PAUSE`] if it has
+    /// not answered by then.
+    pub fn take_unanswered(&mut self, most: usize) -> Vec<GrantId> {
+        self.grants.take_unanswered(self.now(), most)
     }
 }
 

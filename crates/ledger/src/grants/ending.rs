@@ -105,10 +105,22 @@ impl Grants {
         std::mem::take(&mut self.chains.over_limit)
     }
 
-    /// Revoked credentials whose source has not answered yet, at most `most`.
-    pub fn unanswered(&self, now: Timestamp, most: usize) -> Vec<GrantId> {
-        let is_open = |id: &GrantId| self.get(*id).is_some_and(|row| must_be_asked(row, now));
-        self.revoked().map(|revoked| revoked.grant).filter(is_open).take(most).collect()
+    /// Revoked credentials whose source must be asked now, at most `most`: first those for which it was never asked.
+    pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
+        let mut ids = self.unanswered.take(now, most);
+        ids.retain(|id| {
+            let is_open = self.get(*id).is_some_and(|row| must_be_asked(row, now));
+            if !is_open {
+                self.unanswered.remove(*id);
+            }
+            is_open
+        });
+        ids
+    }
+
+    /// How many revoked credentials wait for an answer of their source.
+    pub fn unanswered_count(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// What an operator sees of a grant's client.
@@ -117,7 +129,7 @@ impl Grants {
     }
 }
 
-/// The credentials that their source must be asked to revoke, found in parts: [`Self::look`] is called until it returns true.
+/// The credentials that nobody has revoked and that their source can revoke, found in parts: [`Self::look`] is called until it returns true.
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
     grants: Walk<GrantId>,
@@ -129,7 +141,7 @@ impl RevocableWalk {
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
         let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         for id in &ids {
-            if let Some(row) = grants.get(*id).filter(|row| must_be_asked(row, now)) {
+            if let Some(row) = grants.valid(*id).filter(|row| must_be_asked(row, now)) {
                 self.found.push((left_of(row, now), *id));
             }
         }
@@ -145,8 +157,13 @@ impl RevocableWalk {
 
 /// Whether a source can be asked to revoke a credential, and has not answered yet.
 fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
+    has_no_answer(row) && row.latest_expiry() > now
+}
+
+/// The same, whether or not it has expired.
+pub(super) fn has_no_answer(row: &GrantRow) -> bool {
     let is_asked = row.source.revokes_by_name() && row.username().is_some();
-    is_asked && row.extra().known_to_source.is_none() && row.latest_expiry() > now
+    is_asked && row.extra().known_to_source.is_none()
 }
 
 /// What a credential may still relay by its promise.

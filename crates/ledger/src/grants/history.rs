@@ -6,6 +6,7 @@
 
 use super::Grants;
 use super::dropped::Dropped;
+use super::ending::has_no_answer;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::tails::EndedPlace;
@@ -54,6 +55,9 @@ impl Grants {
                 self.due.insert(row.ends_in(), *id);
                 self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
+                if row.extra().revoked_at.is_some() && has_no_answer(row) {
+                    self.unanswered.insert(*id, Timestamp::default());
+                }
                 self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
             }
             if let Some(by) = row.extra().renewed_by {

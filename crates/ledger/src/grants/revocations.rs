@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::Grants;
+use super::ending::has_no_answer;
 use super::row::{GrantEnd, GrantRow, Revoked};
 use crate::token::GrantId;
 use crate::units::Timestamp;
@@ -15,14 +16,17 @@ impl Grants {
     /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
     /// and for one that has expired and has no open connection.
     ///
-    /// The grant stays committed, because a running allocation may continue.
-    pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
+    /// The grant stays committed, because a running allocation may continue. Its source is asked to end it from `ask_from` on.
+    pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.extra().revoked_at.is_none() {
             self.change(id, |row| row.extra_mut().revoked_at = Some(now));
             self.revoked.insert((now, id));
             if self.get(id).is_some_and(|row| row.source.refuses_revoked()) {
                 self.releasable.insert(id);
+            }
+            if self.get(id).is_some_and(has_no_answer) {
+                self.unanswered.insert(id, ask_from);
             }
         }
         self.get(id)
@@ -32,12 +36,14 @@ impl Grants {
         if let Some(at) = revoked_at {
             self.revoked.remove(&(at, id));
             self.releasable.remove(&id);
+            self.unanswered.remove(id);
         }
     }
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
         self.change(id, |row| row.extra_mut().known_to_source = Some(is_known));
+        self.unanswered.remove(id);
     }
 
     /// The revoked grants that the table still has, the latest revocation first.

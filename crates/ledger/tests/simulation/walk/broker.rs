@@ -76,6 +76,8 @@ pub(crate) struct Broker<D> {
     pub(super) minted: u64,
     /// The grants of the members of calls.
     pub(super) members: BTreeSet<GrantId>,
+    /// When the source last gave no answer to a revocation, in the books' time.
+    pub(super) asked_in_vain: Timestamp,
     /// Credentials whose relaying the relay has ended.
     pub(super) cut_off: Vec<Held>,
     /// The user of each grant, if there is a limit for each user.
@@ -170,6 +172,7 @@ impl<D: Disk> Broker<D> {
             grants: vec![],
             minted: 0,
             members: BTreeSet::new(),
+            asked_in_vain: Timestamp::default(),
             cut_off: vec![],
             users: BTreeMap::new(),
             servers: BTreeMap::new(),

@@ -48,7 +48,9 @@ impl<D: Disk> Broker<D> {
         }
         self.members.remove(&grant.id);
         for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {
-            self.revoke(grant);
+            if self.books.end(grant).is_some() {
+                self.check_revoked(grant);
+            }
         }
     }
 

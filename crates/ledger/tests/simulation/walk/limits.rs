@@ -2,7 +2,9 @@
 //! books say which credentials must end, and forget none of them over a restart. The steps are those of `src/mint/ending.rs`. A revocation ends
 //! nothing in the world: Cloudflare says nothing of calls in progress.
 
-use turn_ledger::{Grant, GrantId, GrantRow, IceSource, Label, OverLimit, Period, Requester, RevocableWalk};
+use turn_ledger::{
+    ASK_PAUSE, Grant, GrantId, GrantRow, IceSource, Label, OverLimit, Period, Requester, RevocableWalk,
+};
 
 use super::broker::Broker;
 use super::checks::hidden_max;
@@ -93,23 +95,25 @@ impl<D: Disk> Broker<D> {
                 }
             }
             if !answers {
+                self.asked_in_vain = self.books.now();
                 break;
             }
         }
-        if answers && (self.settings.at_limit || self.settings.grant_limit.is_some()) {
+        if answers {
             self.expect_asked(is_proven);
         }
     }
 
     /// Credentials that must be revoked, or whose source must be asked again.
-    fn waiting(&self, is_proven: bool) -> Vec<GrantId> {
-        let (grants, now) = (self.books.grants(), self.books.now());
-        if !is_proven {
-            return grants.unanswered(now, AT_ONCE);
+    fn waiting(&mut self, is_proven: bool) -> Vec<GrantId> {
+        let mut waiting = self.books.take_unanswered(AT_ONCE);
+        if is_proven {
+            let (grants, now) = (self.books.grants(), self.books.now());
+            let mut walk = RevocableWalk::default();
+            while !walk.look(grants, now) {}
+            waiting.extend(walk.in_order().take(AT_ONCE));
         }
-        let mut walk = RevocableWalk::default();
-        while !walk.look(grants, now) {}
-        walk.in_order().take(AT_ONCE).collect()
+        waiting
     }
 
     /// Only a count, or the word of an app server, proves that the limit is reached; no claim does.
@@ -136,11 +140,15 @@ impl<D: Disk> Broker<D> {
         self.expect(is_right, || format!("{before:?} became {after:?} when {id:?} was revoked"));
     }
 
-    /// The source has answered: it was asked for all that are revoked, and at the limit for all.
+    /// The source answers: it was asked for all that were revoked before the pause, and at the limit for all.
     fn expect_asked(&mut self, is_proven: bool) {
         let now = self.books.now();
+        let is_before_pause = |at| now.since(at) >= ASK_PAUSE;
+        if !is_before_pause(self.asked_in_vain) {
+            return;
+        }
         let must_be_asked = |row: &GrantRow| {
-            let is_ended = is_proven || row.extra().revoked_at.is_some();
+            let is_ended = row.extra().revoked_at.map_or(is_proven, is_before_pause);
             // A restored copy learns its own lost grants from their tokens, which do not have the user name.
             let is_named = row.username().is_some();
             is_ended && is_named && row.source == SOURCE && row.expires_at > now && !row.has_ended()

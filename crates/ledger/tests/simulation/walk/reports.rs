@@ -40,7 +40,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// A grant that is revoked has no connection.
-    fn check_revoked(&mut self, id: GrantId) {
+    pub(super) fn check_revoked(&mut self, id: GrantId) {
         let is_open = self.books.connections().iter().any(|connection| connection.name.grant() == Some(id));
         let is_right = self.books.grants().is_revoked(id) && !is_open;
         self.expect(is_right, || format!("{id:?} is not revoked, or has a connection"));

@@ -124,16 +124,37 @@ fn those_that_may_relay_most_are_asked_for_first_until_their_source_has_answered
         while !walk.look(broker.books.grants(), broker.books.now()) {}
         walk.in_order().collect::<Vec<_>>()
     };
-    let unanswered = |broker: &Broker| broker.books.grants().unanswered(broker.books.now(), 9);
     assert_eq!(found(&broker), [grants[1].id, grants[2].id, grants[0].id]);
-    assert!(unanswered(&broker).is_empty(), "nobody has revoked one");
+    assert!(broker.books.take_unanswered(9).is_empty(), "nobody has revoked one");
     broker.books.revoke(grants[2].id).unwrap();
+    assert_eq!(found(&broker), [grants[1].id, grants[0].id], "one is revoked");
     broker.restart();
-    assert_eq!(unanswered(&broker), [grants[2].id]);
+    assert_eq!(broker.books.take_unanswered(9), [grants[2].id]);
     broker.books.note_known_to_source(grants[2].id, true);
+    assert_eq!(broker.books.grants().unanswered_count(), 0);
     broker.restart();
-    assert!(unanswered(&broker).is_empty());
-    assert_eq!(found(&broker), [grants[1].id, grants[0].id]);
+    assert!(broker.books.take_unanswered(9).is_empty());
     broker.books.advance(at(601));
     assert_eq!(found(&broker), [grants[1].id], "one has expired");
+}
+
+#[test]
+fn a_source_is_asked_for_new_revocations_before_those_for_which_it_does_not_answer() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let [failing, by_request, left] = [(); 3].map(|()| broker.mint(requester("ann"), 3_600).unwrap().id);
+    let ask = |broker: &mut Broker, seconds| {
+        broker.books.advance(at(seconds));
+        broker.books.take_unanswered(1)
+    };
+    broker.books.end(failing).unwrap();
+    broker.books.revoke(by_request).unwrap();
+    assert_eq!(ask(&mut broker, 1), [failing]);
+    assert!(ask(&mut broker, 9).is_empty(), "a request asks by itself, and the other one must wait");
+    broker.books.end(left).unwrap();
+    let asked = [11, 11, 11, 11].map(|seconds| ask(&mut broker, seconds));
+    assert_eq!(asked, [vec![left], vec![by_request], vec![failing], vec![]]);
+    assert_eq!(broker.books.grants().unanswered_count(), 3);
+    broker.books.advance(at(3_600));
+    assert!(broker.books.take_unanswered(9).is_empty(), "nobody asks for what has expired");
+    assert_eq!(broker.books.grants().unanswered_count(), 0);
 }
