@@ -286,7 +286,7 @@ impl Parts<'_> {
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
         let turn_key = |key: &TurnKeyConfig| {
-            Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key), self.clock()))
+            Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key)))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
@@ -297,7 +297,7 @@ impl Parts<'_> {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
         let client = ProviderClient::without_clock(self.client.clone());
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
-        let key = TurnKey::new(KeyName::DEFAULT, 1, api, self.clock());
+        let key = TurnKey::new(KeyName::DEFAULT, 1, api);
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
         let tail = self.config.budget.expiry_tail.unwrap_or(IceSource::Http.expiry_tail());
         let is_strict = self.config.budget.mode == BudgetMode::Strict;

@@ -1,13 +1,10 @@
 //! A circuit breaker. After several failures in a row it opens: no call is made for a while. Then it is half-open: one caller
-//! tries, and its result decides. One success closes it. It stays open for at most 30 s. A result from before the last
-//! change of state has no effect. [`Breaker`] is pure: `now` is an argument.
+//! tries. Any success closes it. A try that fails opens it for longer, for at most 30 s. `now` is an argument.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use turn_base::backoff;
-use turn_base::clock::Clock;
 
 /// Consecutive failures that open the breaker.
 pub const FAILURES_TO_OPEN: u32 = 5;
@@ -15,6 +12,8 @@ pub const FAILURES_TO_OPEN: u32 = 5;
 const OPEN_FIRST: Duration = Duration::from_secs(2);
 /// The longest open period.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
+/// After this time another caller may try: longer than a call lasts, so the first one was cancelled.
+const TRY_MAX: Duration = Duration::from_secs(4);
 
 /// The state, as shown to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
@@ -44,155 +43,94 @@ impl BreakerState {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Inner {
-    Closed { failures: u32 },
-    Open { until: Instant, lasted: Duration },
-    HalfOpen { lasted: Duration },
+    Closed {
+        failures: u32,
+    },
+    /// `until`: when the next caller may try. `lasted`: the last open period.
+    Open {
+        until: Instant,
+        lasted: Duration,
+        is_tried: bool,
+    },
 }
 
-/// A circuit breaker without a clock or lock.
+impl Inner {
+    fn open(now: Instant, lasts: Duration) -> Self {
+        Self::Open { until: now + lasts, lasted: lasts, is_tried: false }
+    }
+}
+
+/// A circuit breaker that tasks share.
 #[derive(Debug)]
-pub struct Breaker {
-    inner: Inner,
-    /// The number of changes of state. A ticket from an earlier epoch has no effect.
-    epoch: u64,
-}
-
-/// Permission for one call, and for the report of its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Ticket {
-    epoch: u64,
-}
-
-impl Breaker {
-    /// A ticket, if a call may be made. A half-open breaker allows one call at a time.
-    pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
-        match self.inner {
-            Inner::Closed { .. } => {}
-            Inner::Open { until, lasted } if now >= until => self.change(Inner::HalfOpen { lasted }),
-            Inner::Open { .. } | Inner::HalfOpen { .. } => return None,
-        }
-        Some(Ticket { epoch: self.epoch })
-    }
-
-    /// The call has ended. `succeeded`: `None` if the caller was cancelled without a result. Then the next caller may try at once.
-    pub fn end(&mut self, ticket: Ticket, succeeded: Option<bool>, now: Instant) {
-        if ticket.epoch != self.epoch {
-            return;
-        }
-        match (&mut self.inner, succeeded) {
-            (Inner::Closed { failures }, Some(true)) => *failures = 0,
-            (Inner::Closed { failures }, Some(false)) => {
-                *failures += 1;
-                if *failures >= FAILURES_TO_OPEN {
-                    self.open(now, OPEN_FIRST);
-                }
-            }
-            (Inner::HalfOpen { .. }, Some(true)) => self.change(Inner::Closed { failures: 0 }),
-            (Inner::HalfOpen { lasted }, Some(false)) => {
-                let longer = backoff::step(*lasted, 1, OPEN_MAX);
-                self.open(now, longer);
-            }
-            (&mut Inner::HalfOpen { lasted }, None) => self.change(Inner::Open { until: now, lasted }),
-            // An open breaker gives no ticket.
-            (Inner::Closed { .. }, None) | (Inner::Open { .. }, _) => {}
-        }
-    }
-
-    /// The state, for display.
-    pub fn state(&self) -> BreakerState {
-        match self.inner {
-            Inner::Closed { .. } => BreakerState::Closed,
-            Inner::HalfOpen { .. } => BreakerState::HalfOpen,
-            Inner::Open { .. } => BreakerState::Open,
-        }
-    }
-
-    fn open(&mut self, now: Instant, lasts: Duration) {
-        self.change(Inner::Open { until: now + lasts, lasted: lasts });
-    }
-
-    fn change(&mut self, inner: Inner) {
-        self.inner = inner;
-        self.epoch += 1;
-    }
-}
+pub struct Breaker(Mutex<Inner>);
 
 /// A closed breaker.
 impl Default for Breaker {
     fn default() -> Self {
-        Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
+        Self(Mutex::new(Inner::Closed { failures: 0 }))
     }
 }
 
-/// A breaker that tasks share.
-#[derive(Debug)]
-pub struct SharedBreaker {
-    breaker: Mutex<Breaker>,
-    clock: Arc<dyn Clock>,
-}
-
-/// A ticket that reports the end of its call when it is dropped.
-#[derive(Debug)]
-#[must_use]
-pub struct Attempt<'a> {
-    breaker: &'a SharedBreaker,
-    ticket: Ticket,
-    succeeded: Option<bool>,
-}
-
-impl SharedBreaker {
-    /// A closed breaker.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { breaker: Mutex::default(), clock }
+impl Breaker {
+    /// Whether a call may be made now. [`Self::report`] takes its result.
+    pub fn admit(&self, now: Instant) -> bool {
+        match &mut *self.0.lock() {
+            Inner::Closed { .. } => true,
+            Inner::Open { until, .. } if now < *until => false,
+            Inner::Open { until, is_tried, .. } => {
+                (*until, *is_tried) = (now + TRY_MAX, true);
+                true
+            }
+        }
     }
 
-    /// Permission for one call, if the breaker allows it.
-    pub fn admit(&self) -> Option<Attempt<'_>> {
-        let ticket = self.with(Breaker::admit)?;
-        Some(Attempt { breaker: self, ticket, succeeded: None })
+    /// The result of an admitted call. While nobody tries, a failure is one of a call from before the breaker opened.
+    pub fn report(&self, succeeded: bool, now: Instant) {
+        let mut inner = self.0.lock();
+        *inner = match *inner {
+            _ if succeeded => Inner::Closed { failures: 0 },
+            Inner::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => {
+                Inner::Closed { failures: failures + 1 }
+            }
+            Inner::Closed { .. } => Inner::open(now, OPEN_FIRST),
+            Inner::Open { lasted, is_tried: true, .. } => {
+                Inner::open(now, backoff::step(lasted, 1, OPEN_MAX))
+            }
+            unchanged @ Inner::Open { is_tried: false, .. } => unchanged,
+        };
     }
 
     /// The state, for display.
     pub fn state(&self) -> BreakerState {
-        self.with(|breaker, _| breaker.state())
-    }
-
-    fn with<T>(&self, call: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
-        let now = self.clock.instant();
-        call(&mut self.breaker.lock(), now)
-    }
-}
-
-impl Attempt<'_> {
-    /// Reports the result of the call.
-    pub fn finish(mut self, succeeded: bool) {
-        self.succeeded = Some(succeeded);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.breaker.with(|breaker, now| breaker.end(self.ticket, self.succeeded, now));
+        match *self.0.lock() {
+            Inner::Closed { .. } => BreakerState::Closed,
+            Inner::Open { is_tried: true, .. } => BreakerState::HalfOpen,
+            Inner::Open { is_tried: false, .. } => BreakerState::Open,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ice::call::DEADLINE;
 
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn start() -> Instant {
         Instant::now()
     }
 
+    fn just_before(instant: Instant) -> Instant {
+        instant.checked_sub(Duration::from_millis(1)).unwrap()
+    }
+
     fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
+        let breaker = Breaker::default();
         for _ in 0..FAILURES_TO_OPEN {
-            let ticket = breaker.admit(now).unwrap();
-            breaker.end(ticket, Some(false), now);
+            assert!(breaker.admit(now));
+            breaker.report(false, now);
         }
         breaker
     }
@@ -200,75 +138,64 @@ mod tests {
     #[test]
     fn it_opens_after_consecutive_failures_and_a_success_resets_the_count() {
         let now = start();
-        let mut breaker = Breaker::default();
+        let breaker = Breaker::default();
         for _ in 0..20 {
             for _ in 1..FAILURES_TO_OPEN {
-                let ticket = breaker.admit(now).unwrap();
-                breaker.end(ticket, Some(false), now);
+                breaker.report(false, now);
             }
-            let ticket = breaker.admit(now).unwrap();
-            breaker.end(ticket, Some(true), now);
+            breaker.report(true, now);
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(opened(now).state(), BreakerState::Open);
-        assert_eq!(opened(now).admit(now), None);
+        assert!(!opened(now).admit(now));
     }
 
     #[test]
     fn after_the_open_period_one_caller_tries_and_its_success_closes_it() {
         let now = start();
-        let mut breaker = opened(now);
+        let breaker = opened(now);
         let later = now + OPEN_FIRST;
-        assert_eq!(breaker.admit(later.checked_sub(Duration::from_millis(1)).unwrap()), None);
-        let probe = breaker.admit(later).unwrap();
-        assert_eq!(breaker.admit(later), None, "one try at a time");
-        breaker.end(probe, Some(true), later);
-        assert!(breaker.admit(later).is_some());
+        assert!(!breaker.admit(just_before(later)));
+        assert!(breaker.admit(later));
+        assert!(!breaker.admit(later), "one try at a time");
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.report(true, later);
+        assert!(breaker.admit(later));
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]
     fn each_failed_try_doubles_the_open_period_up_to_thirty_seconds() {
         let mut now = start();
-        let mut breaker = opened(now);
+        let breaker = opened(now);
         for wait in [2, 4, 8, 16, 30, 30, 30] {
             let wait = Duration::from_secs(wait);
-            assert_eq!(
-                breaker.admit((now + wait).checked_sub(Duration::from_millis(1)).unwrap()),
-                None,
-                "{wait:?}"
-            );
+            assert!(!breaker.admit(just_before(now + wait)), "{wait:?}");
             now += wait;
-            let probe = breaker.admit(now).unwrap();
-            breaker.end(probe, Some(false), now);
+            assert!(breaker.admit(now));
+            breaker.report(false, now);
         }
     }
 
     #[test]
-    fn an_abandoned_try_lets_the_next_caller_try() {
+    fn after_an_abandoned_try_another_caller_tries() {
         let now = start();
-        let mut breaker = opened(now);
+        let breaker = opened(now);
         let later = now + OPEN_FIRST;
-        let probe = breaker.admit(later).unwrap();
-        breaker.end(probe, None, later);
-        assert!(breaker.admit(later).is_some());
+        assert!(breaker.admit(later));
+        assert!(!breaker.admit(just_before(later + TRY_MAX)));
+        assert!(breaker.admit(later + TRY_MAX));
+        assert!(TRY_MAX > DEADLINE);
     }
 
     #[test]
-    fn a_late_result_from_before_a_change_has_no_effect() {
+    fn of_the_results_of_calls_from_before_it_opened_only_a_success_counts() {
         let now = start();
-        let mut breaker = Breaker::default();
-        let late = breaker.admit(now).unwrap();
-        for _ in 0..FAILURES_TO_OPEN {
-            let ticket = breaker.admit(now).unwrap();
-            breaker.end(ticket, Some(false), now);
-        }
-        breaker.end(late, Some(true), now);
-        assert_eq!(breaker.state(), BreakerState::Open);
-        let probe = breaker.admit(now + OPEN_FIRST).unwrap();
-        breaker.end(late, Some(false), now);
-        assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        breaker.end(probe, Some(true), now);
+        let breaker = opened(now);
+        breaker.report(false, now + OPEN_FIRST);
+        assert!(breaker.admit(now + OPEN_FIRST), "it is open for as long as before");
+        let breaker = opened(now);
+        breaker.report(true, now);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }

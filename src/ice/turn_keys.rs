@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::api::MintingApi;
-use super::breaker::{BreakerState, SharedBreaker};
-use turn_base::clock::Clock;
+use super::breaker::{Breaker, BreakerState};
 use turn_base::http_client::CallError;
 use turn_ledger::KeyName;
 
@@ -22,7 +21,7 @@ pub struct TurnKey {
     /// The client that uses it.
     pub api: MintingApi,
     /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
-    pub breaker: SharedBreaker,
+    pub breaker: Breaker,
     has_minted: AtomicBool,
     /// Why the latest call failed; `None` after one that minted.
     failure: RwLock<Option<CallError>>,
@@ -30,10 +29,9 @@ pub struct TurnKey {
 
 impl TurnKey {
     /// A key that has not been used yet.
-    pub fn new(name: KeyName, weight: u32, api: MintingApi, clock: Arc<dyn Clock>) -> Self {
-        let breaker = SharedBreaker::new(clock);
+    pub fn new(name: KeyName, weight: u32, api: MintingApi) -> Self {
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
-        Self { name, weight, api, breaker, has_minted, failure }
+        Self { name, weight, api, breaker: Breaker::default(), has_minted, failure }
     }
 
     /// Notes that the key has minted.

@@ -117,14 +117,14 @@ impl Provider {
         preferred: Option<KeyName>,
         trace: Option<TraceParent>,
     ) -> Result<(Listed, KeyName), Unavailable> {
-        let admitted = in_order(&self.keys, preferred).filter_map(|key| Some((key, key.breaker.admit()?)));
         let started = self.clock.instant();
+        let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
         let mut tried = 0;
-        for (key, call) in admitted.take(KEYS_TRIED_MAX) {
+        for key in admitted.take(KEYS_TRIED_MAX) {
             tried += 1;
             let left = DEADLINE.saturating_sub(self.clock.instant().saturating_duration_since(started));
             let minted = self.ask(key, life, identifier, left, trace).await;
-            call.finish(minted.is_ok());
+            key.breaker.report(minted.is_ok(), self.clock.instant());
             match minted {
                 Ok(listed) => {
                     self.pool.lock().minted();
@@ -183,13 +183,12 @@ impl Provider {
         let keys = &self.keys;
         for key in keys.iter().filter(|key| !key.has_minted() || !key.is_up()) {
             let is_closed = key.breaker.state() == BreakerState::Closed;
-            let call = if is_closed { None } else { key.breaker.admit() };
-            if !is_closed && call.is_none() {
+            if !is_closed && !key.breaker.admit(self.clock.instant()) {
                 continue;
             }
             let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE, None).await;
-            if let Some(call) = call {
-                call.finish(minted.is_ok());
+            if !is_closed {
+                key.breaker.report(minted.is_ok(), self.clock.instant());
             }
             match minted {
                 Ok(_) => {
