@@ -89,7 +89,7 @@ pub(super) async fn credential(
 }
 
 async fn mint(key: &KeyClient, config: &Config) -> Given {
-    match key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await {
+    match key.api.mint(TTL, IDENTIFIER, DEADLINE).await {
         Ok(Listed { servers, life }) => {
             let source = key.api.source();
             let set = config.ice.http.as_ref().and_then(|http| http.life).unwrap_or(config.ice.ttl_max);

@@ -29,7 +29,6 @@ use turn_base::body::{self, BodyLimit};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
-use turn_base::request::trace::TraceParent;
 use turn_base::response::Verbatim;
 
 /// The part of a route of the SFU proxy after its prefix, which is a setting.
@@ -57,10 +56,6 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     };
     if let Some(client) = client {
         request.extensions_mut().insert(client);
-    }
-    let trace = TraceParent::of(request.headers());
-    if let Some(trace) = trace {
-        request.extensions_mut().insert(trace);
     }
     let origin = request_log::origin_of(&request);
     let is_text = is_text_at_sfu(&app, &request);
@@ -95,7 +90,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         app.metrics.unauthorized.count([kind_of(method, route)]);
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
-    let head = RequestHead { request_id: &request_id, trace, client, method, route, origin };
+    let head = RequestHead { request_id: &request_id, client, method, route, origin };
     request_log::log_line(&app, head, &response, took);
     response
 }

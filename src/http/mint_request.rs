@@ -104,9 +104,8 @@ pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedReq
         Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
             let ttl = accepted_life(ttl, app.config.ice.ttl_max)?;
             let region = accepted_region(app, region)?;
-            let trace = request.extensions.get().copied();
             let request = MintRequest::new(app.clock.now(), client_at(address, spender.clone()), ttl)?;
-            Ok(MintRequest { key: region, renewal, trace, ..request })
+            Ok(MintRequest { key: region, renewal, ..request })
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };

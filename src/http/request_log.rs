@@ -14,7 +14,6 @@ use crate::mint::{DegradedReason, IceResponse};
 use turn_base::error::ErrorBody;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
-use turn_base::request::trace::TraceParent;
 use turn_base::response::Polled;
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};
 
@@ -55,8 +54,6 @@ impl Minted {
 pub struct RequestHead<'a> {
     /// The request's id.
     pub request_id: &'a str,
-    /// The trace that it belongs to.
-    pub trace: Option<TraceParent>,
     /// The client's address.
     pub client: Option<ClientAddr>,
     /// The method.
@@ -75,11 +72,10 @@ pub fn origin_of(request: &Request) -> Option<String> {
 
 /// Writes the line.
 pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Duration) {
-    let RequestHead { request_id, trace, client, method, route, origin } = head;
+    let RequestHead { request_id, client, method, route, origin } = head;
     let status = response.status().as_u16();
     let error = response.extensions().get::<ErrorBody>();
     let code = error.map(|error| error.code);
-    let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let spender = response.extensions().get::<Option<Arc<Spender>>>().and_then(Option::as_deref);
@@ -91,7 +87,6 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         let (source, reason) = (source.name(), reason.map(DegradedReason::code));
         tracing::info!(
             request_id,
-            trace_id,
             client,
             route,
             status,
@@ -119,7 +114,6 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         ($level:ident) => {
             tracing::$level!(
                 request_id,
-                trace_id,
                 client,
                 method,
                 route,

@@ -121,10 +121,9 @@ pub(super) fn for_server(
     };
     let asked = match taken {
         Ok(_) => asked.and_then(|ServerMint { ttl, region, .. }| {
-            let trace = request.extensions.get().copied();
             // It is vouched for, so no allowance of an address applies.
             let requester = Requester { spender: spender.clone().known(), ..Requester::default() };
-            Ok(MintRequest { key: region, trace, ..MintRequest::new(app.clock.now(), requester, ttl)? })
+            Ok(MintRequest { key: region, ..MintRequest::new(app.clock.now(), requester, ttl)? })
         }),
         Err(over) => Err(too_many_of_server(over.reset)),
     };

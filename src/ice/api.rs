@@ -6,7 +6,6 @@ use super::call;
 use super::cloudflare::{self, Cloudflare};
 use super::http_ice::{self, HttpIce, Listed};
 use turn_base::http_client::CallError;
-use turn_base::request::trace::TraceParent;
 use turn_ledger::IceSource;
 
 /// A provider's API.
@@ -27,18 +26,12 @@ impl MintingApi {
         }
     }
 
-    /// Mints one credential. Only Cloudflare takes a lifetime, an `identifier` that it stores with the credential, and the caller's `trace`.
+    /// Mints one credential. Only Cloudflare takes a lifetime, and an `identifier` that it stores with the credential.
     /// The call ends `within` this time.
-    pub async fn mint(
-        &self,
-        ttl: Duration,
-        identifier: &str,
-        within: Duration,
-        trace: Option<TraceParent>,
-    ) -> Result<Listed, CallError> {
+    pub async fn mint(&self, ttl: Duration, identifier: &str, within: Duration) -> Result<Listed, CallError> {
         let attempt = || async {
             match self {
-                Self::Cloudflare(api) => api.mint(ttl, identifier, trace).await,
+                Self::Cloudflare(api) => api.mint(ttl, identifier).await,
                 Self::Http(api) => api.mint().await,
             }
         };

@@ -12,7 +12,6 @@ use super::call;
 use super::http_ice::Listed;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
 use turn_base::http_client::{Api, CallError, ProviderClient};
-use turn_base::request::trace::{TRACEPARENT, TraceParent};
 
 /// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
@@ -67,18 +66,10 @@ impl Cloudflare {
         Self(Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token))
     }
 
-    /// Mints one credential with this lifetime, in one attempt. The provider stores `identifier` with it. The call carries on the caller's
-    /// `trace`.
-    pub(super) async fn mint(
-        &self,
-        ttl: Duration,
-        identifier: &str,
-        trace: Option<TraceParent>,
-    ) -> Result<Listed, CallError> {
+    /// Mints one credential with this lifetime, in one attempt. The provider stores `identifier` with it.
+    pub(super) async fn mint(&self, ttl: Duration, identifier: &str) -> Result<Listed, CallError> {
         let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
-        let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
-        let request = self.0.call(Method::POST, &["generate-ice-servers"]);
-        let request = request.headers(trace.into_iter().collect()).json(&asked);
+        let request = self.0.call(Method::POST, &["generate-ice-servers"]).json(&asked);
         let servers = parse(&call::read(self.0.send(request).await?).await?)?;
         Ok(Listed { servers, life: None })
     }

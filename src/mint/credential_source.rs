@@ -87,12 +87,12 @@ impl CredentialSource {
                     let life = Duration::from_secs(left.as_secs());
                     return Ok(Minted { ice_servers: servers, grant, key: Some(key), life, works_for: life });
                 }
-                let (listed, key) = provider.mint(life, &grant, request.key, request.trace).await?;
+                let (listed, key) = provider.mint(life, &grant, request.key).await?;
                 issue(listed.servers, Some(key))
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =
-                    source.provider.mint(source.life, &grant, None, None).await?;
+                    source.provider.mint(source.life, &grant, None).await?;
                 let stated = stated.unwrap_or(source.life);
                 let life = request.ttl.max(source.life_min).min(source.life).min(stated);
                 Minted { life, works_for: source.life.max(stated), ..issue(servers, None) }

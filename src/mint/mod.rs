@@ -14,7 +14,6 @@ use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
-use turn_base::request::trace::TraceParent;
 use turn_ledger::{
     Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, Requester, Spender,
     Timestamp,
@@ -55,14 +54,12 @@ pub struct MintRequest {
     pub key: Option<KeyName>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<Arc<RenewalRight>>,
-    /// The trace that the request belongs to, for the provider.
-    pub trace: Option<TraceParent>,
 }
 
 impl MintRequest {
     /// A request for a credential of any key, with an id for its grant.
     pub fn new(now: Timestamp, requester: Requester, ttl: Duration) -> Result<Self, NoRandomness> {
-        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None, trace: None })
+        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None })
     }
 }
 

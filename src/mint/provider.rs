@@ -20,7 +20,6 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_base::random;
-use turn_base::request::trace::TraceParent;
 use turn_base::throttle::Throttle;
 use turn_ledger::KeyName;
 
@@ -109,13 +108,12 @@ impl Provider {
     }
 
     /// Mints a credential of that lifetime, with the preferred key if that one works. The provider stores `identifier` with it.
-    /// The call belongs to the caller's `trace`. Returns the key too.
+    /// Returns the key too.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
         preferred: Option<KeyName>,
-        trace: Option<TraceParent>,
     ) -> Result<(Listed, KeyName), Unavailable> {
         let started = self.clock.instant();
         let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
@@ -123,7 +121,7 @@ impl Provider {
         for key in admitted.take(KEYS_TRIED_MAX) {
             tried += 1;
             let left = DEADLINE.saturating_sub(self.clock.instant().saturating_duration_since(started));
-            let minted = self.ask(key, life, identifier, left, trace).await;
+            let minted = self.ask(key, life, identifier, left).await;
             key.breaker.report(minted.is_ok(), self.clock.instant());
             match minted {
                 Ok(listed) => {
@@ -186,7 +184,7 @@ impl Provider {
             if !is_closed && !key.breaker.admit(self.clock.instant()) {
                 continue;
             }
-            let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE, None).await;
+            let minted = key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE).await;
             if !is_closed {
                 key.breaker.report(minted.is_ok(), self.clock.instant());
             }
@@ -243,10 +241,9 @@ impl Provider {
         life: Duration,
         identifier: &impl Display,
         within: Duration,
-        trace: Option<TraceParent>,
     ) -> Result<Listed, CallError> {
         let started = self.clock.instant();
-        let result = key.api.mint(life, &identifier.to_string(), within, trace).await;
+        let result = key.api.mint(life, &identifier.to_string(), within).await;
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
@@ -309,7 +306,7 @@ impl PoolCall<'_> {
         let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
         let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
-        let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE, None).await;
+        let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE).await;
         let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
         self.minted = Some(PooledCredential { servers, grant, key: key.name, asked });
         Ok(())

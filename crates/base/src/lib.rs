@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`clock`], [`random`] | the only readers of time and randomness |
 //! | [`broker`], [`sign_in`] | what the broker does for routes of other packages; whose token a request has |
-//! | [`request`] | what a request says of its sender: id, trace, client address, token, query |
+//! | [`request`] | what a request says of its sender: id, client address, token, query |
 //! | [`body`] | reading a body within its bounds |
 //! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
 //! | [`http_client`], [`backoff`] | outgoing requests, why they fail, and when to try again |

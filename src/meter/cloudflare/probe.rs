@@ -110,7 +110,7 @@ impl CloudflareMeter {
 
 /// Relays with a new credential. `None` if there is none.
 async fn relay(key: &MintingApi, minute: Minute) -> Option<Result<(), RelayError>> {
-    let listed = key.mint(TTL, &identifier(minute), DEADLINE, None).await.ok()?;
+    let listed = key.mint(TTL, &identifier(minute), DEADLINE).await.ok()?;
     let relayed = timeout(RELAY_MAX, relay_over(&listed.servers)).await;
     Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
 }

@@ -51,7 +51,7 @@ async fn abandoned_calls_do_not_prevent_later_ones() {
 #[tokio::test]
 async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
     let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
-    let call = async || provider.mint(Duration::from_secs(600), &"a caller", None, None).await;
+    let call = async || provider.mint(Duration::from_secs(600), &"a caller", None).await;
     cloudflare.always(Fault::TooManyRequests);
     for _ in 0..FAILURES_TO_OPEN {
         assert!(call().await.is_err());

@@ -47,7 +47,6 @@ pub(crate) struct Recorded {
     /// The header's whole value, scheme included.
     pub(crate) authorization: Option<String>,
     pub(crate) user_agent: Option<String>,
-    pub(crate) traceparent: Option<String>,
     pub(crate) content_type: Option<String>,
     /// `Null` if the body is empty or not JSON.
     pub(crate) body: Value,

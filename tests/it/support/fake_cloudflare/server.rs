@@ -141,7 +141,6 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
         key_id,
         authorization: header(AUTHORIZATION),
         user_agent: header(USER_AGENT),
-        traceparent: header(HeaderName::from_static("traceparent")),
         content_type: header(CONTENT_TYPE),
         ttl: body["ttl"].as_u64(),
         custom_identifier: body["customIdentifier"].as_str().map(str::to_owned),
