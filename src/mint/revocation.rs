@@ -97,12 +97,12 @@ impl Mint {
 
     /// The call that revokes a credential, or the result if its source takes no calls.
     fn call(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
-        match (grant.source, grant.username(), self.provider()) {
+        match (grant.source, &grant.username, self.provider()) {
             (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(RevocationCall {
                 provider: Arc::clone(provider),
                 account: Arc::clone(&self.account),
                 id,
-                username,
+                username: username.clone(),
                 key: grant.key,
             }),
             (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),

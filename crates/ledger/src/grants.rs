@@ -29,7 +29,6 @@ pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
 pub(crate) mod unanswered;
-mod username;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -227,7 +226,7 @@ impl Grants {
     /// The live grant of a server key whose credential has this user name.
     pub fn with_username(&self, username: &str) -> Option<GrantId> {
         let id = self.by_username.find(username)?;
-        self.get(id).is_some_and(|row| row.username().as_deref() == Some(username)).then_some(id)
+        self.get(id).is_some_and(|row| row.username.as_deref() == Some(username)).then_some(id)
     }
 
     /// The row of a live grant that was not revoked.

@@ -38,6 +38,6 @@ impl ByUsername {
 
     fn hash_of(&self, row: &GrantRow) -> Option<u64> {
         row.spender.as_ref()?.server.as_ref()?;
-        Some(self.hasher.hash_one(&*row.username()?))
+        Some(self.hasher.hash_one(row.username.as_deref()?))
     }
 }

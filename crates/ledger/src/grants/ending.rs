@@ -162,7 +162,7 @@ fn must_be_asked(row: &GrantRow, now: Timestamp) -> bool {
 
 /// The same, whether or not it has expired.
 pub(super) fn has_no_answer(row: &GrantRow) -> bool {
-    let is_asked = row.source.revokes_by_name() && row.username().is_some();
+    let is_asked = row.source.revokes_by_name() && row.username.is_some();
     is_asked && row.extra().known_to_source.is_none()
 }
 

@@ -115,7 +115,7 @@ impl Grants {
         self.dirty.note(id);
         // Only what a history shows is kept.
         self.by_username.remove(id, row);
-        row.forget_username();
+        row.username = None;
         row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
         let (revoked_at, until, is_metered) =
             (row.extra().revoked_at, row.ends_in(), row.source.is_metered());

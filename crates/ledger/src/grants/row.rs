@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::requester::Requester;
 use super::spent::Spent;
-use super::username::HexName;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::clients::Holder;
@@ -24,7 +23,7 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 
-/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 136 bytes in memory, and what few grants
+/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
 /// have is in [`GrantExtra`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
@@ -34,8 +33,8 @@ pub struct GrantRow {
     pub issued_at: Timestamp,
     /// When the credential expires, in the books' time.
     pub expires_at: Timestamp,
-    /// The usual TURN user name.
-    pub(super) hex_name: Option<HexName>,
+    /// The TURN user name until the grant ends, if its source or a server key may revoke the credential by it.
+    pub username: Option<Box<str>>,
     /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
     pub promised: Option<PromisedTime>,
     /// The client that it was issued to.
@@ -72,8 +71,6 @@ pub struct GrantExtra {
     pub clock_ahead_millis: u64,
     /// The whole IPv6 address of its client, if it is kept.
     pub address: Option<Ipv6Addr>,
-    /// A TURN user name of another form.
-    pub(super) username: Option<Box<str>>,
     /// What it takes from others, if it is a session of the SFU.
     pub(super) pulls: Option<Box<Pulls>>,
     /// What its client may claim.
@@ -117,13 +114,11 @@ pub enum GrantState {
 impl GrantRow {
     /// A grant that has just been issued. A user name that says which grant it is of is not kept.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
-        let username = username.filter(|_| grant.source.chooses_names());
-        let hex_name = username.and_then(|text| text.parse().ok());
-        let mut row = Self {
+        Self {
             source: grant.source,
             issued_at: grant.issued_at,
             expires_at: grant.expires_at,
-            hex_name,
+            username: username.filter(|_| grant.source.chooses_names()).map(Box::from),
             promised,
             client: None,
             spender: None,
@@ -132,13 +127,7 @@ impl GrantRow {
             spent: None,
             key: None,
             extra: None,
-        };
-        if let Some(other) = username
-            && hex_name.is_none()
-        {
-            row.extra_mut().username = Some(other.into());
         }
-        row
     }
 
     /// What few grants have.
@@ -149,18 +138,6 @@ impl GrantRow {
 
     pub(crate) fn extra_mut(&mut self) -> &mut GrantExtra {
         self.extra.get_or_insert_default()
-    }
-
-    /// The TURN user name, if its source or a server key may revoke it by that.
-    pub fn username(&self) -> Option<Box<str>> {
-        self.hex_name.map(|name| name.to_string().into()).or_else(|| self.extra().username.clone())
-    }
-
-    pub(super) fn forget_username(&mut self) {
-        self.hex_name = None;
-        if let Some(extra) = &mut self.extra {
-            extra.username = None;
-        }
     }
 
     /// The row as stored: what is on disk is no longer unwritten.

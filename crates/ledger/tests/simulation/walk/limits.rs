@@ -150,7 +150,7 @@ impl<D: Disk> Broker<D> {
         let must_be_asked = |row: &GrantRow| {
             let is_ended = row.extra().revoked_at.map_or(is_proven, is_before_pause);
             // A restored copy learns its own lost grants from their tokens, which do not have the user name.
-            let is_named = row.username().is_some();
+            let is_named = row.username.is_some();
             is_ended && is_named && row.source == SOURCE && row.expires_at > now && !row.has_ended()
         };
         let open = self
