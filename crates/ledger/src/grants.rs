@@ -11,7 +11,6 @@ pub(crate) mod chains;
 pub(crate) mod counted;
 mod counts;
 pub(crate) mod dropped;
-mod due;
 pub(crate) mod ending;
 mod history;
 pub(crate) mod listing;
@@ -38,7 +37,7 @@ use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
 use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::shards::Shards;
+use crate::shards::{Shards, Walk};
 use crate::source::IceSource;
 use crate::spenders::left::{LeftKey, LeftSums};
 use crate::spenders::limited::LimitedSums;
@@ -54,7 +53,6 @@ use by_username::ByUsername;
 use chains::Chains;
 use counted::CountedSources;
 use dropped::Dropped;
-use due::Due;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
@@ -66,7 +64,10 @@ pub struct Grants {
     terms: GrantTerms,
     /// Boxed, because half of a table of this size is empty.
     rows: Shards<GrantId, Box<GrantRow>>,
-    due: Due,
+    /// Goes through all rows once a minute; `None` while it has nothing to do.
+    walk: Option<Walk<GrantId>>,
+    /// The minute in which the last walk began.
+    walked_in: Minute,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
     /// The latest expiry of each source's grants that have a row.
@@ -170,7 +171,6 @@ impl Grants {
         if !self.is_full() {
             note_expiry(&mut self.latest_expiry, &row);
             self.by_username.add(id, &row);
-            self.due.insert(row.ends_in(), id);
             row.begin(self.period);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
@@ -191,7 +191,6 @@ impl Grants {
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
         self.chains.forget(row.source, id);
-        self.due.remove(row.ends_in(), id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
         let share = self.share_of(&row);
@@ -305,13 +304,10 @@ impl Grants {
         change
     }
 
-    /// Forgets what is of an earlier period, and ends grants whose promise is over and that are not in use: at most `rows_at_once` of
-    /// each. Forgets old minutes too. `false` if there are more.
+    /// Forgets what is of an earlier period, and once a minute ends grants whose promise is over and that are not in use: at most
+    /// `rows_at_once` of each. Forgets old minutes too. `false` if there are more. No figure depends on when this is called.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        self.forget_past(now)
-            && self.end_due(now, self.terms.bounds.rows_at_once)
-            && self.leave_oldest(now)
-            && self.recent.forget_old(now)
+        self.forget_past(now) && self.end_over(now) && self.leave_oldest(now)
     }
 
     /// Whether a grant is in the table, live or ended.

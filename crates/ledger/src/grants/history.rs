@@ -14,6 +14,7 @@ use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::promise::PromisedTime;
+use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::key::{SpenderKey, SpenderKind};
@@ -52,7 +53,6 @@ impl Grants {
                     row.state = GrantState::Live;
                 }
                 ids.push(*id);
-                self.due.insert(row.ends_in(), *id);
                 self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
                 if row.extra().revoked_at.is_some() && has_no_answer(row) {
@@ -94,16 +94,28 @@ impl Grants {
         }
     }
 
-    /// Ends grants whose time is over, at most `most` of them. `false` if there may be more.
-    pub(super) fn end_due(&mut self, now: Timestamp, most: usize) -> bool {
+    /// Goes through all rows once a minute: ends grants whose time is over, and forgets their old minutes. Stops after [`LOOKED_AT_ONCE`]
+    /// rows, or when `rows_at_once` have ended. `false` if there are more.
+    pub(super) fn end_over(&mut self, now: Timestamp) -> bool {
         let minute = Minute::of(now);
-        for _ in 0..most {
-            let Some(id) = self.due.take(minute) else { return true };
-            let stays = |row: &GrantRow| row.is_live(now).then(|| row.ends_in().max(minute.next()));
-            match self.get(id).map(stays) {
-                Some(Some(until)) => self.due.insert(until, id),
-                Some(None) => self.end(id, now),
-                None => {}
+        if self.walk.is_none() && self.walked_in != minute {
+            self.recent.forget_old_of_others(now);
+            (self.walk, self.walked_in) = (Some(Walk::default()), minute);
+        }
+        let mut ended: usize = 0;
+        for _ in 0..LOOKED_AT_ONCE {
+            let next = self.walk.as_mut().and_then(|walk| walk.next(&self.rows, 1).pop());
+            let Some(id) = next else {
+                self.walk = None;
+                return true;
+            };
+            self.recent.forget_old(id, now);
+            if self.get(id).is_some_and(|row| !row.is_live(now)) {
+                self.end(id, now);
+                ended = ended.saturating_add(1);
+            }
+            if ended >= self.terms.bounds.rows_at_once {
+                break;
             }
         }
         false
@@ -124,6 +136,7 @@ impl Grants {
             self.ended.insert((until, id));
         } else {
             self.rows.remove(&id);
+            self.recent.remove(id);
             self.dirty.note_removed(id);
         }
     }
@@ -164,13 +177,12 @@ impl Grants {
     }
 
     /// A grant that has ended is live again, because its tail turns out to be longer.
-    pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
+    pub(super) fn revive(&mut self, id: GrantId) {
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
         self.revoked.extend(row.extra().revoked_at.map(|at| (at, id)));
         self.releasable.extend(row.may_be_released().then_some(id));
         self.ended.remove(&(row.ends_in(), id));
-        self.due.insert(until, id);
     }
 
     /// Removes the row of a grant that has ended and is not in the list of these any more. The minutes of its source are over, and stay as

@@ -107,7 +107,7 @@ impl Grants {
         if (until, per_minute) == (before.until, before.per_minute) {
             return None;
         }
-        self.revive(id, until);
+        self.revive(id);
         // Where it begins to count may have changed with the grant that it renews.
         self.change_promise(id, |row| {
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });

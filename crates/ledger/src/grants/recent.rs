@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Grants;
-use super::listing::LOOKED_AT_ONCE;
 use super::spent::{ConnectionCharge, Spent, later_part};
 use crate::shards::{Shards, Walk};
 use crate::sorted;
@@ -41,10 +40,6 @@ pub(super) struct RecentBytes {
     ungranted: BTreeMap<Spender, RecentMinutes>,
     /// Counted under identifiers that the ledger does not know.
     unknown: RecentMinutes,
-    /// The grants that may have minutes that are too old.
-    old: Walk<GrantId>,
-    /// The minute in which all of these were looked through.
-    forgotten_at: Minute,
 }
 
 impl RecentMinutes {
@@ -143,30 +138,23 @@ impl RecentBytes {
         self.grants.remove(&id);
     }
 
-    /// Forgets what is too old, once a minute and of at most [`LOOKED_AT_ONCE`] grants. `false` if there are more.
-    pub(super) fn forget_old(&mut self, now: Timestamp) -> bool {
+    /// Forgets what a grant relayed too long ago.
+    pub(super) fn forget_old(&mut self, id: GrantId, now: Timestamp) {
+        let Some(minutes) = self.grants.get_mut(&id) else { return };
+        minutes.forget_before(first_minute(now));
+        if minutes.0.is_empty() {
+            self.grants.remove(&id);
+        }
+    }
+
+    /// The same of what is of no grant in the table.
+    pub(super) fn forget_old_of_others(&mut self, now: Timestamp) {
         let first = first_minute(now);
-        if self.forgotten_at == Minute::of(now) {
-            return true;
-        }
-        let ids = self.old.next(&self.grants, LOOKED_AT_ONCE);
-        for id in &ids {
-            let Some(minutes) = self.grants.get_mut(id) else { continue };
-            minutes.forget_before(first);
-            if minutes.0.is_empty() {
-                self.grants.remove(id);
-            }
-        }
-        if ids.len() == LOOKED_AT_ONCE {
-            return false;
-        }
         self.unknown.forget_before(first);
         self.ungranted.retain(|_, minutes| {
             minutes.forget_before(first);
             !minutes.0.is_empty()
         });
-        (self.old, self.forgotten_at) = (Walk::default(), Minute::of(now));
-        true
     }
 }
 

@@ -114,17 +114,13 @@ impl Grants {
         }
         self.count_session(id, now);
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return changes };
-        let (due, ended) = (row.ends_in(), row.expires_at.min(now));
-        row.expires_at = session.map_or(ended, |session| session.ends_at);
+        row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return changes };
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
         changes.extend(clocks(pulls.charged_kbps.into(), charged.into()));
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
         let released = session.is_none().then(|| self.release_session(id, Minute::of(now).next())).flatten();
-        if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
-            self.due.insert(earlier, id);
-        }
         changes.extend(released);
         changes
     }
