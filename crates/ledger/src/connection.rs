@@ -186,10 +186,10 @@ impl Connection {
         (changes, true)
     }
 
-    /// These changes as those of the source that is charged.
-    pub(crate) fn charges(&self, changes: impl IntoIterator<Item = ChangeKind>) -> Vec<UsageChange> {
+    /// A change as one of the source that is charged.
+    pub(crate) fn charge(&self, kind: ChangeKind) -> UsageChange {
         let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
-        changes.into_iter().map(|kind| UsageChange { source: self.source, basis, kind }).collect()
+        UsageChange { source: self.source, basis, kind }
     }
 
     /// Stops the clock at `now`. It can start again with the next report.

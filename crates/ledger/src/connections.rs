@@ -1,23 +1,23 @@
 //! The table of open connections. Tests: `src/connections/tests`.
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
 //! of the table is bounded, and so are the connections of one grant and of one client. A part of the table is kept for the reporter, so
-//! clients cannot fill it for an app server. Calls return usage changes, which the caller applies to the ledger in order.
+//! clients cannot fill it for an app server. Calls apply their changes to the ledger, in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::connection::{Connection, Name, Report};
+use crate::connection::{Changes, Connection, Name, Report};
 use crate::dirty::Dirty;
 use crate::grants::Grants;
 use crate::grants::spent::ConnectionCharge;
-use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
+use crate::ledger::Ledger;
+use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::ChangeKind;
 use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -62,37 +62,37 @@ impl Connections {
         self.queue.first().map(|(due, _)| *due).filter(|due| *due <= until)
     }
 
-    /// Handles the first connection in the queue. `value` is set if the connection was given up.
-    pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
+    /// Handles the first connection in the queue. Returns it if it was given up.
+    pub(crate) fn elapse(&mut self, grants: &mut Grants, ledger: &mut Ledger) -> Option<Closed> {
         let (due, name) = self.queue.pop_first()?;
         let connection = self.rows.get_mut(&name)?;
         let before = noted(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), due, &self.rules);
         let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
-        let changes = connection.charges(changes);
-        let value = if is_given_up {
-            self.remove(grants, &name, before, due, true)
-        } else {
-            self.queue.insert((connection.due_at(&self.rules), name.clone()));
-            self.dirty.note(name);
-            None
-        };
-        Some(Entry { value, changes, clamped: false })
+        apply(ledger, connection, changes);
+        if is_given_up {
+            return self.remove(grants, &name, before, due, true);
+        }
+        self.queue.insert((connection.due_at(&self.rules), name.clone()));
+        self.dirty.note(name);
+        None
     }
 
     /// Opens a connection, or takes a report of one that is open.
     pub(crate) fn open(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         caller: Caller,
         id: &str,
         relayed: Option<bool>,
         now: Timestamp,
-    ) -> Result<Entry<Opened>, OpenError> {
+    ) -> Result<Outcome<Opened>, OpenError> {
         let name = caller.names(id);
         if self.rows.contains_key(&name) {
-            let outcome = self.report(grants, caller, &name, Report { relayed, ..Report::default() }, now);
-            return Ok(outcome.with(Opened::Already));
+            let report = Report { relayed, ..Report::default() };
+            let clamped = self.report(grants, ledger, caller, &name, report, now);
+            return Ok(Outcome { value: Opened::Already, clamped });
         }
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
@@ -106,30 +106,33 @@ impl Connections {
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
         }
-        let (source, first) = match caller.grant() {
-            Some(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
-            None => (self.default_source, None),
-        };
+        let source = caller.grant().map_or(self.default_source, |grant| grant.source);
+        if let Some(grant) = caller.grant() {
+            grants.open_connection(ledger, &grant, now, &self.rules)?;
+        }
         let mut allowances = grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched());
         let (connection, opening) =
             Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        let changes = connection.charges(first.into_iter().chain(opening));
+        count_clamped(ledger, clamped);
+        apply(ledger, &connection, opening);
         self.insert(connection);
-        Ok(Entry { value: Opened::New, changes, clamped })
+        Ok(Outcome { value: Opened::New, clamped })
     }
 
     /// Takes a report of an open connection.
     pub(crate) fn heartbeat(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         caller: Caller,
         id: &str,
         report: Report,
         now: Timestamp,
-    ) -> Result<Entry<()>, ReportError> {
+    ) -> Result<Outcome<()>, ReportError> {
         let name = self.find(caller, id).ok_or(ReportError::Unknown)?;
-        Ok(self.report(grants, caller, &name, report, now))
+        let clamped = self.report(grants, ledger, caller, &name, report, now);
+        Ok(Outcome { value: (), clamped })
     }
 
     /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another grant's connection is unknown.
@@ -137,33 +140,35 @@ impl Connections {
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         caller: Caller,
         id: &str,
         now: Timestamp,
-    ) -> Result<Option<Entry<Closed>>, ReportError> {
+    ) -> Result<Option<Outcome<Closed>>, ReportError> {
         let Some(name) = self.find(caller, id) else {
             let is_anothers = caller != Caller::Reporter && self.named(id).any(|name| name.grant().is_some());
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
-        Ok(self.end(grants, &name, now))
+        Ok(self.end(grants, ledger, &name, now))
     }
 
     /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
     pub(crate) fn close_all_of(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         is_over: impl Fn(&Grants, GrantId) -> bool,
         now: Timestamp,
-    ) -> Vec<Entry<Closed>> {
+    ) -> Vec<Closed> {
         let is_one = |name: &&Name| name.grant().is_some_and(|grant| is_over(grants, grant));
         let names: Vec<_> = self.rows.keys().filter(is_one).cloned().collect();
-        names.iter().filter_map(|name| self.end(grants, name, now)).collect()
+        let ended = names.iter().filter_map(|name| self.end(grants, ledger, name, now));
+        ended.map(|outcome| outcome.value).collect()
     }
 
     /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
     /// smaller. What was saved is dropped.
-    pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
-        let mut entries = vec![];
+    pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, ledger: &mut Ledger, now: Timestamp) {
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
             let Some(connection) = self.rows.get_mut(&name) else { continue };
             let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
@@ -171,11 +176,11 @@ impl Connections {
             if !allowances.fits_clocks(0) {
                 let due = connection.due_at(&self.rules);
                 let changes = connection.pause(now, &mut allowances);
-                entries.push(Entry { value: (), changes: connection.charges(changes), clamped: true });
+                apply(ledger, connection, changes);
+                count_clamped(ledger, true);
                 self.schedule(&name, due);
             }
         }
-        entries
     }
 
     /// The open connections, in the order of their names.
@@ -217,17 +222,17 @@ impl Connections {
         self.rows.range(Name::new(id, None)..=Name::new(id, last)).map(|(name, _)| name)
     }
 
+    /// Takes a report. Returns whether it was clamped.
     fn report(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         caller: Caller,
         name: &Name,
         report: Report,
         now: Timestamp,
-    ) -> Entry<()> {
-        let Some(connection) = self.rows.get_mut(name) else {
-            return Entry { value: (), changes: vec![], clamped: false };
-        };
+    ) -> bool {
+        let Some(connection) = self.rows.get_mut(name) else { return false };
         let due = connection.due_at(&self.rules);
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
@@ -237,30 +242,37 @@ impl Connections {
         let vouched = caller.is_vouched().then(|| connection.vouched_growth(report, now, billed)).flatten();
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        let mut changes = connection.charges(changes);
+        count_clamped(ledger, clamped);
+        apply(ledger, connection, changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
         if let (Some(id), Some((growth, from))) = (grant, vouched) {
-            let bytes = grants.vouch(id, growth, from, now);
-            changes.extend(connection.charges([ChangeKind::Vouch { bytes, from, to: now }]));
+            grants.vouch(ledger, id, growth, from, now);
         }
         self.schedule(name, due);
-        Entry { value: (), changes, clamped }
+        clamped
     }
 
     /// Closes a connection at `now`.
-    fn end(&mut self, grants: &mut Grants, name: &Name, now: Timestamp) -> Option<Entry<Closed>> {
+    fn end(
+        &mut self,
+        grants: &mut Grants,
+        ledger: &mut Ledger,
+        name: &Name,
+        now: Timestamp,
+    ) -> Option<Outcome<Closed>> {
         let connection = self.rows.get_mut(name)?;
         self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
         let before = noted(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         let changes = connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
-        let changes = connection.charges(changes);
-        self.remove(grants, name, before, now, false).map(|value| Entry { value, changes, clamped })
+        count_clamped(ledger, clamped);
+        apply(ledger, connection, changes);
+        self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
     /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
@@ -310,6 +322,19 @@ impl Connections {
         );
         Some(Closed { id: connection.name.id().into(), charged, given_up })
     }
+}
+
+/// Applies the changes of a connection, in order.
+fn apply(ledger: &mut Ledger, connection: &Connection, changes: Changes) {
+    for kind in changes {
+        ledger.apply(connection.charge(kind));
+    }
+}
+
+/// Counts a call that an allowance has clamped.
+fn count_clamped(ledger: &mut Ledger, clamped: bool) {
+    let counts = ledger.counts_mut();
+    counts.clamped = counts.clamped.saturating_add(u64::from(clamped));
 }
 
 /// What a connection was charged as of its last report. What was charged for the time before this period stays with its spender.

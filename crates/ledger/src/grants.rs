@@ -35,6 +35,7 @@ use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
 use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
+use crate::ledger::Ledger;
 use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
@@ -46,7 +47,6 @@ use crate::token::{Grant, GrantId};
 use crate::units::period::Period;
 use crate::units::slot::Minute;
 use crate::units::{BitRate, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::UsageRules;
 
 use by_username::ByUsername;
@@ -119,7 +119,7 @@ impl Grants {
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
         left: BTreeMap<LeftKey, Sums>,
-        promise: impl FnMut(UsageChange),
+        ledger: &mut Ledger,
     ) {
         self.rows = rows.into_iter().collect();
         for (id, row) in self.rows.iter() {
@@ -128,7 +128,7 @@ impl Grants {
         }
         self.dirty = Dirty::default();
         self.left.restore(left);
-        self.restore_rows(promise);
+        self.restore_rows(ledger);
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -183,10 +183,10 @@ impl Grants {
         self.latest_expiry.get(&source).copied().max(left).unwrap_or_default()
     }
 
-    /// Removes a grant whose credential was not handed out, with its promise.
-    pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
+    /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
+    pub(crate) fn remove(&mut self, ledger: &mut Ledger, id: GrantId) -> bool {
         self.dirty.note_removed(id);
-        let row = self.rows.remove(&id)?;
+        let Some(row) = self.rows.remove(&id) else { return false };
         self.by_username.remove(id, &row);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
@@ -195,7 +195,8 @@ impl Grants {
         self.forget_revocation(id, row.extra().revoked_at);
         let share = self.share_of(&row);
         self.change_limited(row.spender.as_deref(), &share, &Sums::default());
-        self.replace_promise(row.promise().as_ref(), None)
+        self.replace_promise(ledger, row.promise().as_ref(), None);
+        true
     }
 
     /// Clients and groups of clients that hold something.
@@ -233,13 +234,14 @@ impl Grants {
         self.get(id).filter(|row| row.extra().revoked_at.is_none())
     }
 
-    /// Opens a connection on a grant. Returns a change if it is the first one.
+    /// Opens a connection on a grant.
     pub(crate) fn open_connection(
         &mut self,
+        ledger: &mut Ledger,
         grant: &Grant,
         now: Timestamp,
         rules: &UsageRules,
-    ) -> Result<Option<ChangeKind>, OpenError> {
+    ) -> Result<(), OpenError> {
         // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
         let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
         let is_first = !row.extra().reported;
@@ -252,8 +254,10 @@ impl Grants {
         self.allowances(Some(grant.id), now, rules).open();
         if is_first {
             self.change(grant.id, |row| row.extra_mut().reported = true);
+            let counts = ledger.counts_mut();
+            counts.reported = counts.reported.saturating_add(1);
         }
-        Ok(is_first.then_some(ChangeKind::GrantReported))
+        Ok(())
     }
 
     /// The allowances for what is reported of a grant at `now`. Without a grant, or for one that is not in the table, nothing
@@ -282,26 +286,25 @@ impl Grants {
     }
 
     /// Notes the client of a grant whose row does not name one, or that has no row.
-    #[must_use]
     pub(crate) fn adopt(
         &mut self,
+        ledger: &mut Ledger,
         grant: &Grant,
         client: ClientKey,
         now: Timestamp,
         rules: &UsageRules,
-    ) -> Option<UsageChange> {
+    ) {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
-        let row = self.get(grant.id).filter(|row| row.client.is_none())?;
+        let Some(row) = self.get(grant.id).filter(|row| row.client.is_none()) else { return };
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
-        let change = self.change_promise(grant.id, |row| row.client = Some(client));
+        self.change_promise(ledger, grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
         // The allowances of the user and of the server key have counted its connections before.
         let [client, group, ..] = self.clients.scopes(holder, rules);
         let mut allowances = Allowances::new([None, None, client, group, None, None], now);
         allowances.join(&claims);
-        change
     }
 
     /// Forgets what is of an earlier period, and once a minute ends grants whose promise is over and that are not in use: at most
@@ -316,11 +319,10 @@ impl Grants {
     }
 
     /// Adds a grant that should be in the table, with its promise. The table has room.
-    #[must_use]
-    pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime) -> Option<UsageChange> {
+    pub(crate) fn take_up(&mut self, ledger: &mut Ledger, grant: &Grant, time: PromisedTime) {
         self.issue(grant.id, GrantRow { state: GrantState::Live, ..GrantRow::new(grant, None, Some(time)) });
         let promise = Promise { source: grant.source, time, user: None, server: None, client: None };
-        self.replace_promise(None, Some(&promise))
+        self.replace_promise(ledger, None, Some(&promise));
     }
 
     /// The row of a grant, added if the table has room: for a grant that costs nothing.

@@ -5,14 +5,15 @@ use crate::grants::row::GrantEnd;
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
 use crate::key_name::KeyName;
-use crate::minute_usage::Basis;
 use crate::promise::PromisedTime;
-use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::spenders::terms::SpenderTerms;
 use crate::testing;
 use crate::units::ByteCount;
+
+/// 2 Mbps for a minute.
+const MINUTE_BYTES: u64 = 15_000_000;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
@@ -39,25 +40,21 @@ fn grants() -> Grants {
 fn bounded(bounds: Bounds) -> Grants {
     let terms = GrantTerms { bounds, ..GrantTerms::default() };
     let mut grants = Grants::new(terms, Period::default());
-    grants.restore([], [].into(), |_| ());
+    grants.restore([], [].into(), &mut testing::ledger());
     grants
 }
 
 fn promised(until: i64) -> PromisedTime {
     let from = Minute::new(0);
     let until = Minute::new(until);
-    PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: 15_000_000 }
+    PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: MINUTE_BYTES }
 }
 
-/// Promises at least this tail, and the rate of all promises.
-fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> Vec<UsageChange> {
-    let (tail, mut left) = (Duration::from_secs(seconds), Walk::default());
-    std::iter::from_fn(|| grants.raise_tails(source, tail, 15_000_000, since, &mut left)).flatten().collect()
-}
-
-fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
-    let kind = ChangeKind::Promise { before: Some(before), after: Some(after) };
-    UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind }
+/// Promises at least this tail, and the rate of all promises. Returns how many minutes more are promised.
+fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
+    let mut ledger = testing::ledger();
+    grants.raise_tails(&mut ledger, source, Duration::from_secs(seconds), MINUTE_BYTES, since);
+    ledger.figures().committed.get() / MINUTE_BYTES
 }
 
 fn issued(grants: &mut Grants, id: u8) -> Grant {
@@ -88,7 +85,7 @@ fn a_second_revocation_keeps_the_time_of_the_first() {
     assert_eq!(grants.revoke(grant.id, at(9), at(9)).unwrap().extra().revoked_at, Some(at(5)));
     assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
-    grants.open_connection(&free, at(1), &rules()).unwrap();
+    grants.open_connection(&mut testing::ledger(), &free, at(1), &rules()).unwrap();
     assert_eq!(grants.revoke(free.id, at(9), at(9)), None, "an unmetered grant");
 }
 
@@ -96,7 +93,7 @@ fn a_second_revocation_keeps_the_time_of_the_first() {
 fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    grants.open_connection(&grant, at(10), &rules()).unwrap();
+    grants.open_connection(&mut testing::ledger(), &grant, at(10), &rules()).unwrap();
     grants.forget_expired(at(5_000));
     assert_eq!(grants.count(), 1);
     grants.allowances(Some(grant.id), at(5_001), &rules()).close(at(5_001));
@@ -145,14 +142,13 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
 fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(raise(&mut grants, IceSource::Coturn, 7_200, at(0)), [], "another source");
-    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 30, at(0)), [], "a shorter tail");
-    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(1_200)), [], "what was over then");
+    assert_eq!(raise(&mut grants, IceSource::Coturn, 7_200, at(0)), 0, "another source");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 30, at(0)), 0, "a shorter tail");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(1_200)), 0, "what was over then");
     let until = Minute::from_end(at(8_200));
-    let extended = change(promised(20), promised(until.number()));
-    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), [extended]);
-    assert_eq!(grants.get(grant.id).unwrap().alive_until(), Some(until));
-    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), [], "once");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));
+    assert_eq!(grants.get(grant.id).unwrap().promised, Some(promised(until.number())));
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), 0, "once");
     grants.forget_expired(at(8_219));
     assert!(grants.get(grant.id).is_some(), "it stays until its tail has ended");
     grants.forget_expired(at(8_220));
@@ -170,13 +166,12 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
     let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
     let mut restored = self::grants();
-    restored.restore(rows, [].into(), |_| ());
+    restored.restore(rows, [].into(), &mut testing::ledger());
     restored.dropped = grants.dropped.clone();
-    let changes = raise(&mut restored, IceSource::Cloudflare, 7_200, at(0));
     let until = Minute::from_end(at(8_200));
-    assert_eq!(changes, [change(promised(20), promised(until.number()))]);
+    assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));
     assert_eq!((restored.count(), restored.ended_count()), (1, 0), "it is live again");
-    assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), [], "once");
+    assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), 0, "once");
     let may_relay = |seconds, since| {
         restored.may_relay_until(IceSource::Cloudflare, Duration::from_secs(seconds), at(since))
     };

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
+use crate::promise::PromisedTime;
 use crate::rates::Rates;
 use crate::source::IceSource;
 use crate::timeline::terms::SourceTerms;
@@ -16,7 +17,7 @@ use crate::timeline::{Slice, Timeline};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_change::UsageChange;
 use crate::verdict::{BudgetMode, Figures};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
@@ -115,19 +116,25 @@ impl Ledger {
     }
 
     /// Adds a stored promise. The minutes that are over have it already.
-    pub(crate) fn restore_promise(&mut self, UsageChange { source, kind, .. }: UsageChange) {
-        let ChangeKind::Promise { after: Some(time), .. } = kind else { return };
+    pub(crate) fn restore_promise(&mut self, source: IceSource, time: PromisedTime) {
         let current = Minute::of(self.now);
         let first = if Timeline::keeps_level(source) { current.next() } else { current };
         let rest = time.reserved().start.max(first)..time.until;
         self.with(source, |timeline| timeline.minutes.change_live(rest, time.level()));
     }
 
+    /// Replaces a promise at a source by another one.
+    pub(crate) fn replace_promise(
+        &mut self,
+        source: IceSource,
+        before: Option<PromisedTime>,
+        after: Option<PromisedTime>,
+    ) {
+        self.with(source, |timeline| timeline.replace_promise(before, after));
+    }
+
     /// Applies one change of the reported usage.
     pub(crate) fn apply(&mut self, change: UsageChange) {
-        if let ChangeKind::GrantReported = change.kind {
-            self.counts.reported = self.counts.reported.saturating_add(1);
-        }
         self.with(change.source, |timeline| timeline.apply(change));
     }
 

@@ -1,11 +1,11 @@
 use super::*;
 use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::testing;
 use crate::timeline::measured::{Disbelief, ExceededRate, MeasuredUsage};
 use crate::units::BitRate;
 use crate::units::slot::{Day, Minute};
+use crate::usage_change::ChangeKind;
 use crate::verdict::Refusal;
 use std::time::Duration;
 
@@ -46,8 +46,7 @@ fn bytes(source: IceSource, bytes: u64) -> UsageChange {
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
     let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None))?.promise;
-    let kind = ChangeKind::Promise { before: None, after: Some(held) };
-    ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
+    ledger.replace_promise(source, None, Some(held));
     Ok(held)
 }
 

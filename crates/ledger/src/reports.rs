@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::connection::Name;
 use crate::token::Grant;
 use crate::units::ByteCount;
-use crate::usage_change::UsageChange;
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
@@ -99,19 +98,11 @@ pub struct Closed {
     pub given_up: bool,
 }
 
-/// The result of a call: a value for the caller, and changes for the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<T> {
-    /// The value for the caller.
+/// The result of a report, and whether an allowance clamped it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome<T> {
+    /// The result.
     pub value: T,
-    /// Changes to apply in this order, at the time of the call.
-    pub changes: Vec<UsageChange>,
-    /// Whether less was charged than claimed, because of an allowance.
+    /// Whether less was charged than claimed.
     pub clamped: bool,
-}
-
-impl<T> Entry<T> {
-    pub(crate) fn with<U>(self, value: U) -> Entry<U> {
-        Entry { value, changes: self.changes, clamped: self.clamped }
-    }
 }

@@ -9,7 +9,7 @@ use crate::changes::Stored;
 use crate::grants::requester::Requester;
 use crate::grants::summing::SpenderWalk;
 use crate::grants::terms::Bounds;
-use crate::ledger::Terms;
+use crate::ledger::{Ledger, PeriodCounts, Terms};
 use crate::open::Setup;
 use crate::rates::Rates;
 use crate::source::{IceSource, MINT_SLACK};
@@ -66,6 +66,13 @@ pub(crate) fn setup_of(source: IceSource, mode: BudgetMode, limit: ByteCount) ->
     setup.terms.limit = limit;
     setup.sources = vec![SourceTerms { is_read: true, ..SourceTerms::of_a_removed(source) }];
     Setup { default_source: source, ..setup }
+}
+
+/// An empty ledger of Cloudflare and coturn, in 1970.
+pub(crate) fn ledger() -> Ledger {
+    let Setup { terms, mut sources, .. } = setup(BudgetMode::Estimate);
+    sources.push(SourceTerms::of_a_removed(IceSource::Coturn));
+    Ledger::open(terms, &sources, Timestamp::default(), PeriodCounts::default(), &BTreeMap::new())
 }
 
 /// Books with their settings, and what is on disk of them. Each change of this broker is on disk, those of its books are not.

@@ -179,7 +179,7 @@ impl Timeline {
     }
 
     /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
-    fn replace(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
+    pub(crate) fn replace_promise(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
         let key = |time: PromisedTime| (time.reserved_from, time.per_minute);
         match (before, after) {
             (Some(before), Some(after)) if key(before) == key(after) => {
@@ -206,8 +206,6 @@ impl Timeline {
             ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
             ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
             ChangeKind::Vouch { bytes, from, to } => self.spread(|row| &mut row.vouched, bytes, from, to),
-            ChangeKind::Promise { before, after } => self.replace(before, after),
-            ChangeKind::GrantReported => {}
         }
     }
 

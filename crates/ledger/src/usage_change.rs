@@ -2,7 +2,6 @@
 //! A change names the source that is charged. To apply one, the ledger needs only the time.
 
 use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -59,15 +58,6 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
-    /// What is promised for one grant has changed.
-    Promise {
-        /// What was promised.
-        before: Option<PromisedTime>,
-        /// What is promised now.
-        after: Option<PromisedTime>,
-    },
-    /// The client of a grant has reported its first connection.
-    GrantReported,
 }
 
 impl ChangeKind {

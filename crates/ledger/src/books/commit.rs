@@ -189,8 +189,7 @@ impl Books {
     }
 
     fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
-        let change = self.grants.replace_promise(before, after);
-        self.ledger.apply_all(change);
+        self.grants.replace_promise(&mut self.ledger, before, after);
     }
 
     /// Puts a grant into the books, or releases the hold if the operator forbids it or it comes later than reserved.
@@ -256,9 +255,8 @@ impl Books {
             }
             Written::No => {
                 // What is promised for a grant with a row is what its row says: it may be more than at the commit.
-                match self.grants.remove(commit.grant) {
-                    None => self.replace_promise(Some(&commit.promise), None),
-                    released => self.ledger.apply_all(released),
+                if !self.grants.remove(&mut self.ledger, commit.grant) {
+                    self.replace_promise(Some(&commit.promise), None);
                 }
                 let counts = self.ledger.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);

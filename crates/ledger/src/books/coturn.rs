@@ -7,7 +7,6 @@ use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
 use crate::grants::row::GrantEnd;
 use crate::lacking::LackCause;
-use crate::shards::Walk;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
@@ -28,8 +27,7 @@ impl Books {
         if listing.is_complete && self.coturn.has_gap(asked_at) {
             // coturn lets a session go on as long as its client refreshes it. One that ended meanwhile is not shown any more.
             for grant in self.coturn.sessions.grants() {
-                let change = self.grants.extend_promise(grant, Minute::from_end(asked_at));
-                self.ledger.apply_all(change);
+                self.grants.extend_promise(&mut self.ledger, grant, Minute::from_end(asked_at));
             }
         }
         let reset = self.ledger.period().start;
@@ -93,11 +91,7 @@ impl Books {
     pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
         let (after_expiry, per_minute) =
             (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
-        let mut left = Walk::default();
-        while let Some(changes) = self.grants.raise_tails(source, after_expiry, per_minute, since, &mut left)
-        {
-            self.ledger.apply_all(changes);
-        }
+        self.grants.raise_tails(&mut self.ledger, source, after_expiry, per_minute, since);
         self.lack_dropped(source, tail, since);
     }
 

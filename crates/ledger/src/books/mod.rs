@@ -25,7 +25,7 @@ use crate::lacking::Lacking;
 use crate::ledger::Ledger;
 use crate::overrides::Overrides;
 use crate::promise::PromisedTime;
-use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
+use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
 use crate::spenders::limited::Limited;
@@ -65,15 +65,6 @@ pub struct Books {
     given_up: Vec<Closed>,
 }
 
-/// The result of a report, and whether an allowance clamped it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Outcome<T> {
-    /// The result.
-    pub value: T,
-    /// Whether less was charged than claimed.
-    pub clamped: bool,
-}
-
 impl Books {
     /// The stored books, advanced to the moment. From here on, changes are recorded for the disk.
     pub(crate) fn restore(
@@ -90,15 +81,15 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.restore(stored.grants, stored.spenders, |change| ledger.restore_promise(change));
+        grants.restore(stored.grants, stored.spenders, &mut ledger);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
         if head.counts.0.start != ledger.period().start {
             grants.forget_unknown();
         }
-        let restored = connections.restore(&mut grants, stored.connections, then);
-        ledger.apply_all(restored.into_iter().chain(grants.sfu_clocks()));
+        connections.restore(&mut grants, &mut ledger, stored.connections, then);
+        grants.start_sfu_clocks(&mut ledger);
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);
         let mut books = Self {
@@ -188,10 +179,7 @@ impl Books {
                 self.go_on_with_sessions();
                 continue;
             }
-            let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };
-            if let Some(closed) = self.apply(elapsed).value {
-                self.given_up.push(closed);
-            }
+            self.given_up.extend(self.connections.elapse(&mut self.grants, &mut self.ledger));
         }
         self.step_to(now);
         self.date_lack();
@@ -231,8 +219,7 @@ impl Books {
             return Err(OpenError::GrantRevoked);
         }
         let now = self.now();
-        let entry = self.connections.open(&mut self.grants, caller, id, relayed, now)?;
-        let opened = self.apply(entry);
+        let opened = self.connections.open(&mut self.grants, &mut self.ledger, caller, id, relayed, now)?;
         if opened.value == Opened::New {
             let counts = self.ledger.counts_mut();
             counts.connections = counts.connections.saturating_add(1);
@@ -245,8 +232,7 @@ impl Books {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            let change = self.grants.adopt(&grant, client, now, self.connections.rules());
-            self.ledger.apply_all(change);
+            self.grants.adopt(&mut self.ledger, &grant, client, now, self.connections.rules());
         }
     }
 
@@ -283,8 +269,7 @@ impl Books {
         let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
         let per_minute = self.ledger.bytes_per_minute(grant.source);
         let time = PromisedTime::new(Minute::of(now), until, per_minute);
-        let change = self.grants.take_up(grant, time);
-        self.ledger.apply_all(change);
+        self.grants.take_up(&mut self.ledger, grant, time);
     }
 
     fn is_revoked(&self, caller: Caller) -> bool {
@@ -302,12 +287,7 @@ impl Books {
             return Err(ReportError::GrantRevoked);
         }
         let now = self.now();
-        let entry = self.connections.heartbeat(&mut self.grants, caller, id, report, now)?;
-        let outcome = self.apply(entry);
-        if let Some((source, seen, raised)) = self.grants.judge_vouched(now) {
-            self.note_raised(source, seen, raised);
-        }
-        Ok(outcome)
+        self.connections.heartbeat(&mut self.grants, &mut self.ledger, caller, id, report, now)
     }
 
     /// Applies a connection's last report and closes it. `None` if it was not open.
@@ -324,8 +304,7 @@ impl Books {
         // The last counts of a connection that is not open any more are ignored.
         let clamped = last != Report::default()
             && self.heartbeat(caller, id, last).is_ok_and(|outcome| outcome.clamped);
-        let entry = self.connections.close(&mut self.grants, caller, id, now)?;
-        let closed = entry.map(|entry| self.apply(entry));
+        let closed = self.connections.close(&mut self.grants, &mut self.ledger, caller, id, now)?;
         let clamped = clamped || closed.as_ref().is_some_and(|outcome| outcome.clamped);
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
@@ -359,17 +338,6 @@ impl Books {
     /// The ledger, for what a source says of its own counts. Everything else in it changes with the other parts.
     pub fn ledger_mut(&mut self) -> &mut Ledger {
         &mut self.ledger
-    }
-
-    fn apply<T>(&mut self, entry: Entry<T>) -> Outcome<T> {
-        for change in entry.changes {
-            self.ledger.apply(change);
-        }
-        if entry.clamped {
-            let counts = self.ledger.counts_mut();
-            counts.clamped = counts.clamped.saturating_add(1);
-        }
-        Outcome { value: entry.value, clamped: entry.clamped }
     }
 }
 

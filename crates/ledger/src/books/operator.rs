@@ -8,7 +8,6 @@ use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::ChangeKind;
 
 impl Books {
     /// Overrides the limit; `None` removes the override.
@@ -30,9 +29,7 @@ impl Books {
         let (promised, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
         if self.is_frozen() {
-            for entry in self.connections.shrink_claims(&mut self.grants, now) {
-                self.apply(entry);
-            }
+            self.connections.shrink_claims(&mut self.grants, &mut self.ledger, now);
         }
     }
 
@@ -61,8 +58,7 @@ impl Books {
         let now = self.now();
         let row = self.grants.revoke(grant, now, from)?.clone();
         let is_it = |_: &Grants, id| id == grant;
-        let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
-        Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))
+        Some((row, self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_it, now)))
     }
 
     /// Releases what is promised for the revoked grants of a source that it has no session of. The source must refuse revoked
@@ -70,14 +66,6 @@ impl Books {
     pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
         // While the wall clock is ahead and not accepted yet, it may be right, and then what was relayed so far counts at its time.
         let now = self.now().plus(self.clock_ahead());
-        let mut minutes = 0_u64;
-        for change in self.grants.release_gone(source, has_session, now) {
-            if let ChangeKind::Promise { before: Some(before), after: Some(after) } = change.kind {
-                minutes =
-                    minutes.saturating_add(before.until.since(after.until.max(before.reserved().start)));
-            }
-            self.ledger.apply(change);
-        }
-        minutes
+        self.grants.release_gone(&mut self.ledger, source, has_session, now)
     }
 }

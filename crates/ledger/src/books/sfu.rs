@@ -23,8 +23,8 @@ impl Books {
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
             return false;
         }
-        let changes = self.grants.note_session(name, session, self.now());
-        self.ledger.apply_all(changes);
+        let now = self.now();
+        self.grants.note_session(&mut self.ledger, name, session, now);
         true
     }
 
@@ -72,8 +72,7 @@ impl Books {
             if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
                 self.set_sfu_session(&name, None);
             } else {
-                let change = self.grants.go_on(id, now);
-                self.ledger.apply_all(change);
+                self.grants.go_on(&mut self.ledger, id, now);
             }
         }
     }
@@ -88,8 +87,7 @@ impl Books {
         // A lower rate counts from the next minute on. What a promise that begins then takes in this one is promised already.
         let is_later = |time: PromisedTime| (per_minute, time.from <= minute) < (time.per_minute, true);
         let from = if before.is_some_and(is_later) { minute.next() } else { minute };
-        let released = self.grants.release_session(id, from);
-        self.ledger.apply_all(released);
+        self.grants.release_session(&mut self.ledger, id, from);
         if per_minute == 0 {
             return Ok(());
         }
@@ -99,8 +97,9 @@ impl Books {
             Ok(admission) => Some(PromisedTime::new(from, admission.promise.until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),
         };
-        let promised = time.and_then(|time| self.grants.promise_session(id, time));
-        self.ledger.apply_all(promised);
+        if let Some(time) = time {
+            self.grants.promise_session(&mut self.ledger, id, time);
+        }
         admitted.map(drop)
     }
 }

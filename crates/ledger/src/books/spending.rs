@@ -20,7 +20,6 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::trial::{Excess, Excesses};
 use crate::units::ByteCount;
-use crate::usage_change::UsageChange;
 use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
@@ -53,7 +52,7 @@ impl Books {
     /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: Traffic) {
         let counted = counted.billed(self.connections.rules().billed);
-        self.judge_bytes(source, suspect, counted);
+        self.grants.judge(&mut self.ledger, source, suspect, counted);
     }
 
     /// Records that the tails of the grants up to `last` were looked at. Adds what was counted after them. `tail`: the longest time from
@@ -65,18 +64,6 @@ impl Books {
             let after_tails = Excess { bytes, tail, ..Excess::default() };
             self.ledger.note_excess(source, Excesses { after_tails, ..Excesses::default() });
         }
-    }
-
-    fn judge_bytes(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
-        if let Some((of_chains, raised)) = self.grants.judge(source, suspect, counted) {
-            self.note_raised(source, Excesses { of_chains, ..Excesses::default() }, raised);
-        }
-    }
-
-    /// Applies raised promises, and records by how much usage exceeded the earlier ones.
-    pub(super) fn note_raised(&mut self, source: IceSource, seen: Excesses, raised: Vec<UsageChange>) {
-        self.ledger.apply_all(raised);
-        self.ledger.note_excess(source, seen);
     }
 
     /// Takes what a relay of this process has carried for its grants since the last call.
@@ -91,7 +78,7 @@ impl Books {
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let counted = self.grants.counted_of(&suspect.grants);
-            self.judge_bytes(source, &suspect, counted);
+            self.grants.judge(&mut self.ledger, source, &suspect, counted);
         }
     }
 
@@ -202,8 +189,7 @@ impl Books {
         }
         let ids: BTreeSet<_> = grants.iter().map(|(id, _)| *id).collect();
         let is_theirs = |_: &Grants, id| ids.contains(&id);
-        let ended = self.connections.close_all_of(&mut self.grants, is_theirs, now);
-        let closed = ended.into_iter().map(|entry| self.apply(entry).value).collect();
+        let closed = self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_theirs, now);
         UserRevoked { grants, closed }
     }
 

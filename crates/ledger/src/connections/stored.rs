@@ -8,25 +8,25 @@ use std::collections::BTreeMap;
 use super::Connections;
 use crate::connection::{Connection, Name};
 use crate::grants::Grants;
+use crate::ledger::Ledger;
 use crate::units::Timestamp;
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_change::ChangeKind;
 
 impl Connections {
-    /// Restores the stored connections into the empty table. The returned changes restart the ledger's clock for the connections that
-    /// were charged by time.
+    /// Restores the stored connections into the empty table, and restarts the ledger's clock for those that were charged by time.
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
+        ledger: &mut Ledger,
         connections: BTreeMap<Name, Box<Connection>>,
         now: Timestamp,
-    ) -> Vec<UsageChange> {
-        let mut changes = vec![];
+    ) {
         for connection in connections.values() {
             let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
-                changes.extend(connection.charges([ChangeKind::START_CLOCK]));
+                ledger.apply(connection.charge(ChangeKind::START_CLOCK));
             }
         }
         let rules = &self.rules;
@@ -34,7 +34,6 @@ impl Connections {
         self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         self.rows = connections;
-        changes
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::Grants;
 use super::row::GrantRow;
 use crate::allowance::RELAY_RATE_MAX;
+use crate::ledger::Ledger;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::UsageChange;
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
 const MEMBERS_MAX: usize = 100;
@@ -36,8 +36,6 @@ pub(super) struct Chains {
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
     /// Those that were counted or vouched for above the assumed rate. The row of the first grant says how much.
     judged: BTreeSet<(IceSource, GrantId)>,
-    /// The grant for which an app server has reported bytes since the last check, and how many of them came after its tail.
-    pub(super) vouched: Option<(GrantId, ByteCount)>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
@@ -137,49 +135,52 @@ impl Grants {
         suspects.into_iter().take(most).filter_map(of_chain).collect()
     }
 
-    /// So many bytes of a chain were counted when it was asked for alone. Returns what all chains of the source exceed the assumed rate by,
-    /// and the changes that raise the promises of this one; `None` if it does not.
+    /// So many bytes of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
     pub(crate) fn judge(
         &mut self,
+        ledger: &mut Ledger,
         source: IceSource,
         suspect: &Suspect,
         counted: ByteCount,
-    ) -> Option<(Excess, Vec<UsageChange>)> {
-        let first = *suspect.grants.first()?;
-        self.chains.suspects.remove(&(source, first))?;
+    ) {
+        let Some(first) = suspect.grants.first().copied() else { return };
+        if self.chains.suspects.remove(&(source, first)).is_none() {
+            return;
+        }
         self.note_over_limit(&suspect.grants, counted);
-        let excess = self.counted_excess(&suspect.grants, source, counted, suspect.until)?;
-        // It may have been renewed since it was asked for.
-        Some(self.raise(source, &self.chain_of(first, source), excess))
+        if let Some(excess) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
+            // It may have been renewed since it was asked for.
+            self.raise(ledger, source, &self.chain_of(first, source), excess);
+        }
     }
 
-    /// Judges the grant for which an app server has reported bytes since the last call. Returns its source, by how much the bytes exceed
-    /// the promises, and the changes that raise these. A session of the SFU is promised by its tracks, not at the assumed rate.
-    pub(crate) fn judge_vouched(
+    /// An app server has reported bytes for a chain: what exceeds the assumed rate raises its promises. `after_tail`: bytes of this report
+    /// that came after the tail. A session of the SFU is promised by its tracks, not at the assumed rate.
+    pub(super) fn judge_vouched(
         &mut self,
+        ledger: &mut Ledger,
+        source: IceSource,
+        grants: &[GrantId],
+        after_tail: ByteCount,
         now: Timestamp,
-    ) -> Option<(IceSource, Excesses, Vec<UsageChange>)> {
-        let (id, bytes) = self.chains.vouched.take()?;
-        let source = self.any(id)?.source;
+    ) {
         if source == IceSource::Sfu {
-            return None;
+            return;
         }
-        let grants = self.chain_of(id, source);
-        let expiries = grants.iter().filter_map(|id| Some(self.any(*id)?.expires_at));
-        let tail = now.since(expiries.max().unwrap_or(now));
-        let excess = self.excess(&grants, self.vouched_of(&grants), 0, now);
-        let (of_chains, changes) =
-            excess.map(|excess| self.raise(source, &grants, excess)).unwrap_or_default();
-        let mut seen = Excesses { of_chains, ..Excesses::default() };
+        if let Some(excess) = self.excess(grants, self.vouched_of(grants), 0, now) {
+            self.raise(ledger, source, grants, excess);
+        }
         // Where tails are read, the provider's count shows these bytes.
-        if bytes > ByteCount::ZERO && !self.are_tails_read(source) {
-            seen.after_tails = Excess { bytes, tail, ..Excess::default() };
+        if after_tail > ByteCount::ZERO && !self.are_tails_read(source) {
+            let expiries = grants.iter().filter_map(|id| Some(self.any(*id)?.expires_at));
+            let tail = now.since(expiries.max().unwrap_or(now));
+            let after_tails = Excess { bytes: after_tail, tail, ..Excess::default() };
+            ledger.note_excess(source, Excesses { after_tails, ..Excesses::default() });
         }
-        Some((source, seen, changes))
     }
 
-    /// Raises the promises of a chain to the rate that was seen.
-    fn raise(&mut self, source: IceSource, grants: &[GrantId], excess: Excess) -> (Excess, Vec<UsageChange>) {
+    /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
+    fn raise(&mut self, ledger: &mut Ledger, source: IceSource, grants: &[GrantId], excess: Excess) {
         if let Some(first) = grants.first().copied()
             && (self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains(&(source, first)))
         {
@@ -192,11 +193,10 @@ impl Grants {
             let raised = |time: PromisedTime| time.per_minute.max(per_minute);
             row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
         };
-        let mut changes = vec![];
         for id in grants {
             let promised = self.any(*id).and_then(|row| row.promised);
             if promised.is_some_and(|time| time.per_minute < per_minute) {
-                changes.extend(self.change_promise(*id, raise));
+                self.change_promise(ledger, *id, raise);
             }
         }
         let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
@@ -204,7 +204,8 @@ impl Grants {
         let of_left = self.counted.get(&source).map(|counted| counted.excess_of_left);
         // One that was seen when less was assumed may be within the present rate.
         let is_above = |excess: &Excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute;
-        (excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus), changes)
+        let of_chains = excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus);
+        ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });
     }
 
     /// Keeps the excess of a chain whose first grant leaves the table: with the next grant or, if the chain is over, with its source.

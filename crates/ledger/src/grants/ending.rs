@@ -12,12 +12,15 @@ use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::ConnectionCharge;
 use crate::allowance::RELAY_RATE_MAX;
+use crate::ledger::Ledger;
+use crate::minute_usage::Basis;
 use crate::reports::Closed;
 use crate::shards::Walk;
 use crate::spenders::key::SpenderKey;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// A chain of renewals that has relayed more than one may.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,17 +58,18 @@ impl Grants {
         }
     }
 
-    /// An app server has said what a connection of a grant relayed. Its chain is over the limit if app servers have said so much of it, and
-    /// [`Self::judge_vouched`] compares it with the promise. Returns what of it counts: all connections of a grant together relay no
-    /// more than one client can.
+    /// An app server has said what a connection of a grant relayed. Of it counts what all connections of a grant together can relay: no
+    /// more than one client can. Its chain is over the limit if app servers have said so much of it, and [`Self::judge_vouched`] compares
+    /// it with the promise.
     pub(crate) fn vouch(
         &mut self,
+        ledger: &mut Ledger,
         id: GrantId,
         bytes: ByteCount,
         from: Timestamp,
         at: Timestamp,
-    ) -> ByteCount {
-        let Some(row) = self.any(id) else { return ByteCount::ZERO };
+    ) {
+        let Some(row) = self.any(id) else { return };
         let (source, known) = (row.source, self.spent_of(row).vouched);
         let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at.max(self.period.start)).into());
         let after = bytes.min(ByteCount::saturating(most).minus(known));
@@ -73,13 +77,15 @@ impl Grants {
             ConnectionCharge { before: ByteCount::ZERO, after, from, at }.since(self.period.start);
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
+        let kind = ChangeKind::Vouch { bytes: after, from, to: at };
+        ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
         let grants = self.chain_of(id, source);
         // A connection may outlive the credential that opened it: a renewal promises its bytes.
         let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();
         let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
-        self.chains.vouched = Some((id, if is_after_tail { more } else { ByteCount::ZERO }));
+        let after_tail = if is_after_tail { more } else { ByteCount::ZERO };
         self.note_over_limit(&grants, self.vouched_of(&grants));
-        after
+        self.judge_vouched(ledger, source, &grants, after_tail, at);
     }
 
     /// What app servers have said of these grants in this period.

@@ -13,7 +13,8 @@ use super::tails::EndedPlace;
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
-use crate::promise::PromisedTime;
+use crate::ledger::Ledger;
+use crate::promise::{Promise, PromisedTime};
 use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::User;
@@ -23,7 +24,6 @@ use crate::spenders::sums::Sums;
 use crate::token::GrantId;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::UsageChange;
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -42,8 +42,8 @@ impl Grants {
         self.ended.len()
     }
 
-    /// Computes from the stored rows and sums what is not stored. `promise` takes what is promised at the sources.
-    pub(super) fn restore_rows(&mut self, mut promise: impl FnMut(UsageChange)) {
+    /// Computes from the stored rows and sums what is not stored, with what is promised at the sources.
+    pub(super) fn restore_rows(&mut self, ledger: &mut Ledger) {
         let (mut ids, mut ended) = (vec![], vec![]);
         for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
@@ -76,8 +76,9 @@ impl Grants {
             let Some(row) = self.rows.get(&id) else { continue };
             let (promised, spender, share) = (row.promise(), row.spender.clone(), self.share_of(row));
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
-            if let Some(change) = self.replace_promise(None, promised.as_ref()) {
-                promise(change);
+            self.change_promised(None, promised.as_ref());
+            if let Some(Promise { source, time, .. }) = promised {
+                ledger.restore_promise(source, time);
             }
         }
         let day = Day::of(self.period.start);
@@ -197,7 +198,7 @@ impl Grants {
         if !self.is_past(&row) {
             self.left.add(Day::of(self.period.start), self.terms.keys(&row), &self.share_of(&row));
         }
-        let _ = self.replace_promise(row.promise().as_ref(), None);
+        self.change_promised(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
         self.recent.remove(id);
         self.chains.forget(row.source, id);

@@ -1,6 +1,6 @@
 //! What is promised for the grants in the table. Tests: `src/books/tests/promises.rs`.
-//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server key and
-//! the client's share, and returns the change of the source's minutes.
+//! A row states its own promise. Every change of one goes through [`Grants::replace_promise`], which changes the sums of user and server key,
+//! the client's share, and the minutes of its source in the ledger.
 //!
 //! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
 //! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one
@@ -12,15 +12,13 @@ use std::time::Duration;
 use super::Grants;
 use super::row::{GrantRow, GrantState};
 use crate::clients::{Clients, Holder};
-use crate::minute_usage::Basis;
+use crate::ledger::Ledger;
 use crate::promise::{Promise, PromisedTime};
-use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spenders::limited::Limited;
 use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
-use crate::usage_change::{ChangeKind, UsageChange};
 
 impl GrantRow {
     /// What is promised for it.
@@ -38,12 +36,22 @@ impl GrantRow {
 
 impl Grants {
     /// Replaces a promise by another one: the only place where what is promised changes.
-    #[must_use]
     pub(crate) fn replace_promise(
         &mut self,
+        ledger: &mut Ledger,
         before: Option<&Promise>,
         after: Option<&Promise>,
-    ) -> Option<UsageChange> {
+    ) {
+        self.change_promised(before, after);
+        let Some(Promise { source, .. }) = before.or(after) else { return };
+        let [before, after] = [before, after].map(|promise| promise.map(|promise| promise.time));
+        if before != after {
+            ledger.replace_promise(*source, before, after);
+        }
+    }
+
+    /// The same without the minutes of its source.
+    pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { source, time, user, server, client }) = promise else { continue };
             let limited =
@@ -59,66 +67,62 @@ impl Grants {
                 change(&mut self.clients, holder, time.until, time.reserved_bytes());
             }
         }
-        let time = |promise: Option<&Promise>| promise.map(|promise| promise.time);
-        let (source, kind) =
-            (before.or(after)?.source, ChangeKind::Promise { before: time(before), after: time(after) });
-        (time(before) != time(after)).then_some(UsageChange { source, basis: Basis::Granted, kind })
     }
 
     /// Changes the row of a grant, and what is promised for it.
     pub(super) fn change_promise(
         &mut self,
+        ledger: &mut Ledger,
         id: GrantId,
         change: impl FnOnce(&mut GrantRow),
-    ) -> Option<UsageChange> {
-        let row = self.rows.get_mut(&id)?;
+    ) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
         let before = row.promise();
         change(row);
         let after = row.promise();
         self.dirty.note(id);
-        self.replace_promise(before.as_ref(), after.as_ref())
+        self.replace_promise(ledger, before.as_ref(), after.as_ref());
     }
 
-    /// Raises the next promises of a source to this tail and rate, of at most `rows_at_once` rows. One that was over at `since` stays
-    /// over, and one that was released stays so; a grant that has ended can be live again. `None` if no rows are left.
+    /// Raises the promises of a source to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
+    /// a grant that has ended can be live again.
     pub(crate) fn raise_tails(
         &mut self,
+        ledger: &mut Ledger,
         source: IceSource,
         tail: Duration,
         per_minute: u64,
         since: Timestamp,
-        left: &mut Walk<GrantId>,
-    ) -> Option<Vec<UsageChange>> {
-        let ids = left.next(&self.rows, self.terms.bounds.rows_at_once);
-        let mut changes = vec![];
-        for id in &ids {
-            let of_source = |row: &&GrantRow| row.source == source && !row.is_released();
-            let Some(row) = self.rows.get(id).map(|row| &**row).filter(of_source) else { continue };
+    ) {
+        let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
+        let ids: Vec<_> = of_source.map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(row) = self.rows.get(&id) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
             let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
-            changes.extend(self.raise_promise(*id, until, before.per_minute.max(per_minute)));
+            self.raise_promise(ledger, id, until, before.per_minute.max(per_minute));
         }
-        (!ids.is_empty()).then_some(changes)
     }
 
     /// Sets the end and the rate of a promise, neither of them lower than before.
-    fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) -> Option<UsageChange> {
-        let before = self.rows.get(&id)?.promised?;
-        if (until, per_minute) == (before.until, before.per_minute) {
-            return None;
+    fn raise_promise(&mut self, ledger: &mut Ledger, id: GrantId, until: Minute, per_minute: u64) {
+        let promised = self.rows.get(&id).and_then(|row| row.promised);
+        if promised.is_none_or(|before| (until, per_minute) == (before.until, before.per_minute)) {
+            return;
         }
         self.revive(id);
         // Where it begins to count may have changed with the grant that it renews.
-        self.change_promise(id, |row| {
+        self.change_promise(ledger, id, |row| {
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
-        })
+        });
     }
 
     /// Extends the promise of a grant until then, because its session may have gone on. One that was released stays so.
-    pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) -> Option<UsageChange> {
-        let row = self.rows.get(&id).filter(|row| !row.is_released())?;
-        let before = row.promised.filter(|time| time.until < until)?;
-        self.raise_promise(id, until, before.per_minute)
+    pub(crate) fn extend_promise(&mut self, ledger: &mut Ledger, id: GrantId, until: Minute) {
+        let promised = self.rows.get(&id).filter(|row| !row.is_released()).and_then(|row| row.promised);
+        if let Some(before) = promised.filter(|time| time.until < until) {
+            self.raise_promise(ledger, id, until, before.per_minute);
+        }
     }
 
     /// Until when the last grant counts as alive.
@@ -127,19 +131,20 @@ impl Grants {
     }
 
     /// Releases what is promised for the revoked grants of a source that have no session now. The source must have refused new
-    /// sessions of each since before it looked.
+    /// sessions of each since before it looked. Returns how many minutes of grants it has released.
     pub(crate) fn release_gone(
         &mut self,
+        ledger: &mut Ledger,
         source: IceSource,
         has_session: impl Fn(GrantId) -> bool,
         now: Timestamp,
-    ) -> Vec<UsageChange> {
+    ) -> u64 {
         let is_gone = |id: &GrantId| {
             let row = self.get(*id).filter(|row| row.source == source && row.may_be_released());
             row.is_some_and(|row| self.no_renewal_relies_on(row)) && !has_session(*id)
         };
         let gone: Vec<_> = self.releasable.iter().copied().filter(is_gone).collect();
-        gone.into_iter().filter_map(|id| self.release_promise(id, now)).collect()
+        gone.into_iter().map(|id| self.release_promise(ledger, id, now)).fold(0, u64::saturating_add)
     }
 
     /// The commit of a grant will not be undone.
@@ -149,12 +154,15 @@ impl Grants {
         }
     }
 
-    fn release_promise(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+    /// Returns how many minutes it has released.
+    fn release_promise(&mut self, ledger: &mut Ledger, id: GrantId, now: Timestamp) -> u64 {
         self.releasable.remove(&id);
         let end = Minute::of(now).next();
-        self.change_promise(id, |row| {
+        let promised = self.rows.get(&id).and_then(|row| row.promised);
+        self.change_promise(ledger, id, |row| {
             row.state = GrantState::Released;
             row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(end), ..time });
-        })
+        });
+        promised.map_or(0, |before| before.until.since(end.max(before.reserved().start)))
     }
 }

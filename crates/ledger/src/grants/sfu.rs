@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
 use crate::client::ClientKey;
+use crate::ledger::Ledger;
 use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
@@ -68,13 +69,11 @@ impl Grants {
         })
     }
 
-    /// The clocks of all sessions.
-    pub(crate) fn sfu_clocks(&self) -> Option<UsageChange> {
+    /// Starts the clocks of all sessions.
+    pub(crate) fn start_sfu_clocks(&self, ledger: &mut Ledger) {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
-        clocks(
-            0,
-            open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps))).fold(0, u64::saturating_add),
-        )
+        let charged = open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps)));
+        ledger.apply(clocks(0, charged.fold(0, u64::saturating_add)));
     }
 
     /// The start of this minute, if the promise for some session is over.
@@ -95,34 +94,33 @@ impl Grants {
     }
 
     /// Notes what a session takes; `None`: it has ended. What is promised for it stays, except for one that has ended.
-    #[must_use]
     pub(crate) fn note_session(
         &mut self,
+        ledger: &mut Ledger,
         name: &Arc<str>,
         session: Option<&SfuSession>,
         now: Timestamp,
-    ) -> Vec<UsageChange> {
+    ) {
         let id = GrantId::of_session(name);
-        let mut changes = vec![];
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
             // A row of an earlier period may still be in the table.
             if self.knows(id) {
-                changes.extend(self.remove(id));
+                self.remove(ledger, id);
             }
             let row = self.row_of(name, session, now);
             self.issue(id, row);
         }
         self.count_session(id, now);
-        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return changes };
+        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return };
         row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
-        let Some(pulls) = row.pulls_mut() else { return changes };
+        let Some(pulls) = row.pulls_mut() else { return };
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
-        changes.extend(clocks(pulls.charged_kbps.into(), charged.into()));
+        ledger.apply(clocks(pulls.charged_kbps.into(), charged.into()));
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
-        let released = session.is_none().then(|| self.release_session(id, Minute::of(now).next())).flatten();
-        changes.extend(released);
-        changes
+        if session.is_none() {
+            self.release_session(ledger, id, Minute::of(now).next());
+        }
     }
 
     /// The row of a new session. What its page does not say is as the grant has it that opened it.
@@ -165,11 +163,10 @@ impl Grants {
 
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
     /// user is charged all of it.
-    #[must_use]
-    pub(crate) fn release_session(&mut self, id: GrantId, from: Minute) -> Option<UsageChange> {
+    pub(crate) fn release_session(&mut self, ledger: &mut Ledger, id: GrantId, from: Minute) {
         let start = Minute::of(self.period.start);
-        let row = self.rows.get_mut(&id)?;
-        let before = row.promise()?;
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some(before) = row.promise() else { return };
         row.promised = None;
         self.pulling.remove(&(before.time.until, id));
         self.dirty.note(id);
@@ -183,14 +180,13 @@ impl Grants {
         }
         let behind =
             behind.map(|time| Promise { time, user: None, server: None, client: None, ..before.clone() });
-        self.replace_promise(Some(&before), behind.as_ref())
+        self.replace_promise(ledger, Some(&before), behind.as_ref());
     }
 
     /// Promises what a session may take.
-    #[must_use]
-    pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) -> Option<UsageChange> {
+    pub(crate) fn promise_session(&mut self, ledger: &mut Ledger, id: GrantId, time: PromisedTime) {
         self.pulling.insert((time.until, id));
-        self.change_promise(id, |row| row.promised = Some(time))
+        self.change_promise(ledger, id, |row| row.promised = Some(time));
     }
 
     /// Changes what a session may take, or whether the budget has no room to promise that for longer.
@@ -203,13 +199,13 @@ impl Grants {
     }
 
     /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute.
-    #[must_use]
-    pub(crate) fn go_on(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+    pub(crate) fn go_on(&mut self, ledger: &mut Ledger, id: GrantId, now: Timestamp) {
         self.count_session(id, now);
         let next = Minute::of(now).next();
-        let row = self.get(id).filter(|row| row.sfu_kbps() > 0)?;
-        let time = row.promised.filter(|time| time.until < next)?;
-        self.promise_session(id, PromisedTime { until: next, ..time })
+        let promised = self.get(id).filter(|row| row.sfu_kbps() > 0).and_then(|row| row.promised);
+        if let Some(time) = promised.filter(|time| time.until < next) {
+            self.promise_session(ledger, id, PromisedTime { until: next, ..time });
+        }
     }
 
     /// The sessions that take something and must not. `is_over`: of one for which there is room.
@@ -224,7 +220,7 @@ impl Grants {
 }
 
 /// The change of the clocks for what flows.
-fn clocks(before: u64, after: u64) -> Option<UsageChange> {
+fn clocks(before: u64, after: u64) -> UsageChange {
     let kind = ChangeKind::Clocks { before, after };
-    (before != after).then_some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
+    UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind }
 }

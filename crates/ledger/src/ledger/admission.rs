@@ -11,7 +11,6 @@ use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
-use crate::usage_change::UsageChange;
 use crate::verdict::{Refusal, Request, STRICT_LIFE_MIN, decide};
 
 /// A credential that fits.
@@ -75,13 +74,6 @@ impl Ledger {
         };
         let mut metered = self.metered().filter(|source| source.terms.source.issues_credentials()).peekable();
         !self.figures().is_spent() && metered.peek().is_some() && !metered.any(fits)
-    }
-
-    /// Applies several changes.
-    pub(crate) fn apply_all(&mut self, changes: impl IntoIterator<Item = UsageChange>) {
-        for change in changes {
-            self.apply(change);
-        }
     }
 
     /// The most bytes that grants of a source may relay in these minutes.

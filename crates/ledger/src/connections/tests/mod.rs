@@ -4,41 +4,58 @@ mod reporter;
 
 use super::*;
 use crate::grants::terms::{Bounds, GrantTerms};
-use crate::minute_usage::Basis;
 use crate::testing;
 use crate::token::Grant;
 use crate::units::period::Period;
+use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount};
-use crate::usage_change::{ChangeKind, UsageChange};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
 
-type Opening = Result<Entry<Opened>, OpenError>;
+type Opening = Result<Outcome<Opened>, OpenError>;
 type Reported<T> = Result<T, ReportError>;
 
-/// A table of connections with its grants.
+/// A table of connections with its grants and ledger.
 struct Table {
     connections: Connections,
     grants: Grants,
+    ledger: Ledger,
 }
 
 impl Table {
     fn open(&mut self, by: Caller, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
-        self.connections.open(&mut self.grants, by, id, relayed, now)
+        self.ledger.advance(now);
+        self.connections.open(&mut self.grants, &mut self.ledger, by, id, relayed, now)
     }
 
-    fn heartbeat(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> Reported<Entry<()>> {
-        self.connections.heartbeat(&mut self.grants, by, id, report, now)
+    fn heartbeat(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> Reported<Outcome<()>> {
+        self.ledger.advance(now);
+        self.connections.heartbeat(&mut self.grants, &mut self.ledger, by, id, report, now)
     }
 
-    fn close(&mut self, by: Caller, id: &str, now: Timestamp) -> Reported<Option<Entry<Closed>>> {
-        self.connections.close(&mut self.grants, by, id, now)
+    /// All bytes that the source of a report was charged after it, and whether the report was clamped.
+    fn report(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> (u64, bool) {
+        let outcome = self.heartbeat(by, id, report, now).unwrap();
+        let source = by.grant().map_or(IceSource::Cloudflare, |grant| grant.source);
+        (self.used(source), outcome.clamped)
     }
 
-    fn elapse(&mut self) -> Option<Entry<Option<Closed>>> {
-        self.connections.elapse(&mut self.grants)
+    fn close(&mut self, by: Caller, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
+        self.ledger.advance(now);
+        self.connections.close(&mut self.grants, &mut self.ledger, by, id, now)
+    }
+
+    fn elapse(&mut self) -> Option<Closed> {
+        let due = self.connections.next_due(at(1_000)).unwrap();
+        self.ledger.advance(due);
+        self.connections.elapse(&mut self.grants, &mut self.ledger)
+    }
+
+    /// Bytes that a source was charged.
+    fn used(&self, source: IceSource) -> u64 {
+        self.ledger.used_of(source).get()
     }
 }
 
@@ -49,7 +66,7 @@ fn empty() -> Table {
 fn bounded(bounds: Bounds) -> Table {
     let connections = Connections::new(testing::rules(2_000_000), bounds.connections, IceSource::Cloudflare);
     let terms = GrantTerms { bounds, ..GrantTerms::default() };
-    Table { connections, grants: Grants::new(terms, Period::default()) }
+    Table { connections, grants: Grants::new(terms, Period::default()), ledger: testing::ledger() }
 }
 
 /// A table with connections of clients, by number and name, which opened at 0 s.
@@ -77,20 +94,20 @@ fn received(bytes: u64) -> Report {
 #[test]
 fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     let mut table = empty();
-    let first = table.open(client(1), "a", None, at(0)).unwrap();
-    let change = |kind| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, kind };
-    assert_eq!(first.changes, [change(ChangeKind::GrantReported), change(ChangeKind::START_CLOCK)]);
-    let second = table.open(client(1), "b", None, at(0)).unwrap();
-    assert_eq!(second.changes, [change(ChangeKind::START_CLOCK)]);
-    let by_app_server = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
-    assert_eq!(
-        by_app_server.changes,
-        [UsageChange {
-            source: IceSource::Cloudflare,
-            basis: Basis::Ungranted,
-            kind: ChangeKind::START_CLOCK
-        }]
-    );
+    for id in ["a", "b"] {
+        table.open(client(1), id, None, at(0)).unwrap();
+        assert_eq!(table.ledger.counts().reported, 1);
+    }
+    table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    table.ledger.advance(at(10));
+    assert_eq!(table.ledger.counts().reported, 1);
+    let changes = table.ledger.take_changes();
+    let millis = |source| {
+        let row = changes[&source].minutes[&Minute::new(0)];
+        (row.granted.connection_millis, row.ungranted.connection_millis)
+    };
+    assert_eq!(millis(IceSource::Coturn), (20_000, 0));
+    assert_eq!(millis(IceSource::Cloudflare), (0, 10_000));
 }
 
 #[test]
@@ -128,11 +145,11 @@ fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report
     let mut table = opened(&[(1, "c")]);
     assert_eq!(table.connections.next_due(at(29)), None);
     assert_eq!(table.connections.next_due(at(1_000)), Some(at(30)));
-    let stopped = table.elapse().unwrap();
-    assert_eq!((stopped.value, stopped.changes.len()), (None, 1));
+    assert_eq!(table.elapse(), None, "its clock stops");
     assert_eq!(table.connections.next_due(at(1_000)), Some(at(90)));
-    let closed = table.elapse().unwrap().value.unwrap();
+    let closed = table.elapse().unwrap();
     assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
+    assert_eq!(table.used(IceSource::Coturn), 7_500_000);
     assert_eq!((table.connections.open_count(), table.connections.next_due(at(1_000))), (0, None));
 }
 
@@ -151,14 +168,13 @@ fn a_full_table_refuses_new_connections() {
 #[test]
 fn a_lost_connection_adds_allowance_for_one_interval() {
     let mut table = opened(&[(1, "a")]);
-    while table.elapse().is_some() {}
+    while table.connections.open_count() > 0 {
+        table.elapse();
+    }
+    assert_eq!(table.used(IceSource::Coturn), 30 * 250_000, "the interval was charged by time");
     let _ = table.open(client(1), "b", None, at(100)).unwrap();
-    let outcome = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
-    // The interval was charged by time already.
-    let bytes = ByteCount::new(30 * (12_500_000 - 250_000));
-    assert!(
-        outcome.changes.iter().any(|c| matches!(c.kind, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
-    );
+    let report = table.report(client(1), "b", received(u64::MAX), at(100));
+    assert_eq!(report, (30 * 12_500_000, true), "the rest of the interval");
 }
 
 #[test]
@@ -178,13 +194,4 @@ fn a_connection_that_was_never_stored_leaves_no_change_to_store() {
     let changes = table.connections.take_changes();
     assert_eq!(changes.len(), 1);
     assert!(changes.iter().all(|(name, row)| name.id() == "stored" && row.is_none()));
-}
-
-/// The bytes that a reported count adds, and whether it was clamped.
-fn counted(entry: &Entry<()>) -> (u64, bool) {
-    let bytes = entry.changes.iter().map(|change| match change.kind {
-        ChangeKind::AddBytes { bytes, .. } => bytes.get(),
-        _ => 0,
-    });
-    (bytes.sum(), entry.clamped)
 }
