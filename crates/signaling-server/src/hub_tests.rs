@@ -186,8 +186,7 @@ async fn a_drain_closes_every_socket_and_those_that_open_later() {
     assert_eq!(mailbox.outbox.next().await, Frame::Close(Closing::DRAIN));
 }
 
-#[tokio::test]
-async fn a_partner_in_ayame_that_sends_more_than_is_read_ends_the_call_and_no_frame_is_lost() {
+fn ayame() -> Hub<Ayame> {
     let settings = AyameSettings {
         has_authn_webhook: false,
         has_disconnect_webhook: false,
@@ -197,16 +196,23 @@ async fn a_partner_in_ayame_that_sends_more_than_is_read_ends_the_call_and_no_fr
         read_timeout: Duration::from_secs(90),
         read_limit: 1_048_576,
     };
-    let hub = Hub::new(ProtocolName::Ayame, Ayame::new(settings, SignIn::Off), shared(Arc::default()));
-    let join = |holder| {
-        let query = vec![("turn".to_owned(), "0".to_owned())];
-        let (socket, mailbox) = open(&hub, &holder, Upgrade { query, ..Upgrade::default() });
-        assert!(hub.take(text(socket, r#"{"type":"register","roomId":"r"}"#)).is_empty());
-        assert!(matches!(mailbox.outbox.pop(), Some(Frame::Text(accept)) if accept.contains("accept")));
-        (socket, mailbox)
-    };
-    let (_, of_reader) = join(holder());
-    let (sender, of_sender) = join(ClientKey::V4(Ipv4Addr::new(192, 0, 2, 9)).into());
+    Hub::new(ProtocolName::Ayame, Ayame::new(settings, SignIn::Off), shared(Arc::default()))
+}
+
+/// A socket of this address that is a member of a room.
+fn join(hub: &Hub<Ayame>, address: [u8; 4]) -> (SocketId, Arc<Mailbox>) {
+    let query = vec![("turn".to_owned(), "0".to_owned())];
+    let holder = ClientKey::V4(address.into()).into();
+    let (socket, mailbox) = open(hub, &holder, Upgrade { query, ..Upgrade::default() });
+    assert!(hub.take(text(socket, r#"{"type":"register","roomId":"r"}"#)).is_empty());
+    assert!(matches!(mailbox.outbox.pop(), Some(Frame::Text(accept)) if accept.contains("accept")));
+    (socket, mailbox)
+}
+
+#[tokio::test]
+async fn a_partner_in_ayame_that_sends_more_than_is_read_ends_the_call_and_no_frame_is_lost() {
+    let hub = ayame();
+    let ((_, of_reader), (sender, of_sender)) = (join(&hub, [192, 0, 2, 1]), join(&hub, [192, 0, 2, 2]));
     let send = || assert!(hub.take(text(sender, r#"{"type":"candidate"}"#)).is_empty());
     (0..100).for_each(|_| send());
     assert_eq!(std::iter::from_fn(|| of_reader.outbox.pop()).count(), 100);
@@ -214,4 +220,18 @@ async fn a_partner_in_ayame_that_sends_more_than_is_read_ends_the_call_and_no_fr
     let too_slow = hub.common.limits.too_slow;
     assert_eq!((of_reader.outbox.pop(), of_reader.outbox.pop()), (Some(Frame::Close(too_slow)), None));
     assert_eq!(of_sender.outbox.pop(), None, "until the reader's socket has ended");
+}
+
+#[tokio::test]
+async fn at_a_drain_each_member_in_ayame_gets_one_bye_and_then_the_close_frame() {
+    let hub = ayame();
+    let members = [join(&hub, [192, 0, 2, 1]), join(&hub, [192, 0, 2, 2])];
+    assert!(hub.drain().is_empty());
+    for (socket, _) in &members {
+        assert!(hub.take(Event::Closed { socket: *socket }).is_empty());
+    }
+    for (_, mailbox) in members {
+        let received: Vec<_> = std::iter::from_fn(|| mailbox.outbox.pop()).collect();
+        assert_eq!(received, [Frame::Text(r#"{"type":"bye"}"#.into()), Frame::Close(Closing::DRAIN)]);
+    }
 }
