@@ -16,13 +16,13 @@ pub enum Dropped {
     FanOut,
     /// A subscription exceeds a bound: its socket is closed.
     Subscription,
-    /// The table is full, so a room, a user or an entry is refused.
+    /// The table is full, so a user or an entry is refused.
     NoPlace,
     /// The oldest socket of a user gives way to a new one.
     OldSocket,
     /// The pages of its origin have used up their requests of this month.
     Quota,
-    /// A full table has removed a row, or has not stored one.
+    /// A full table has removed rows.
     Forgotten,
 }
 

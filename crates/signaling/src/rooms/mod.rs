@@ -121,7 +121,7 @@ impl Rooms {
         };
         let user = Arc::clone(&arrival.id);
         let is_known = self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id));
-        let has_place = is_known || self.has_place(&arrival.holder);
+        let has_place = is_known || self.free_ids_for(&arrival.holder);
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
             Room::new(Arc::clone(&name), random)
@@ -142,20 +142,20 @@ impl Rooms {
         self.remove_or_publish(&name, now);
     }
 
-    /// Whether a holder may have one more id. If one of its shares has as many as it may, those of its users who have left are forgotten. If
-    /// all ids are taken, those of everybody who has left are.
-    fn has_place(&mut self, holder: &Holder) -> bool {
-        if self.out.ids.fits(holder, 1, IDS) {
-            return true;
-        }
-        let (before, full) = (self.out.ids.all(), self.out.ids.full(holder, 1, IDS.client_max));
-        for room in self.by_name.values_mut() {
-            room.forget_absent(full.as_ref(), &mut self.out);
-        }
-        if self.out.ids.all() < before {
+    /// Makes room for one more id of a holder, if there is none. If one of its shares has as many as it may, the ids of its users who have left
+    /// are forgotten. If all ids are taken, those of everybody who has left are. `false` if all are of users in rooms.
+    fn free_ids_for(&mut self, holder: &Holder) -> bool {
+        while !self.out.ids.fits(holder, 1, IDS) {
+            let (before, full) = (self.out.ids.all(), self.out.ids.full(holder, 1, IDS.client_max));
+            for room in self.by_name.values_mut() {
+                room.forget_absent(full.as_ref(), &mut self.out);
+            }
+            if self.out.ids.all() == before {
+                return false;
+            }
             self.out.actions.dropped(Dropped::Forgotten);
         }
-        self.out.ids.fits(holder, 1, IDS)
+        true
     }
 
     fn receive(&mut self, socket: SocketId, frame: Frame, now: Duration) {
