@@ -9,7 +9,6 @@ use serde_json::json;
 use turn_ledger::{Timestamp, User};
 
 use super::jwt::{self, Fault, claims, header};
-use super::signature;
 use crate::config::testing::load;
 use turn_base::sign_in::is_jwt;
 
@@ -26,7 +25,6 @@ fn at(seconds: i64) -> Timestamp {
 
 /// Everything that the service does with a token.
 fn judge(token: &str) {
-    signature::install();
     let key = DecodingKey::from_secret(SECRET.as_bytes());
     let _ = is_jwt(token);
     let Ok(header) = header(token) else { return };
@@ -61,7 +59,6 @@ fn a_token_ends_at_its_expiry_and_the_issuers_clock_may_be_30_seconds_ahead() {
 
 #[test]
 fn a_key_verifies_no_algorithm_of_another_family() {
-    signature::install();
     let token = format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#));
     let public = DecodingKey::from_rsa_raw_components(&[1; 256], &[1, 0, 1]);
     assert_eq!(claims(&token, Algorithm::HS256, &public), Err(Fault::Signature));

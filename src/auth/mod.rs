@@ -38,7 +38,6 @@ pub struct Auth {
 impl Auth {
     /// Fetches nothing yet. `client` is for the issuer's keys.
     pub fn new(config: &AuthConfig, client: Client, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        signature::install();
         let secret = config.secret.as_ref().map(ExposeSecret::expose_secret);
         let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
         let keys = config.jwks_url.clone();
