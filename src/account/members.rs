@@ -49,7 +49,7 @@ impl Account {
             let grants = books.grants();
             grants.with_renewals(id).filter(|id| !grants.is_revoked(*id)).collect()
         };
-        self.revoke_found(valid, Books::end).len()
+        self.revoke_found(valid, Books::revoke_and_ask).len()
     }
 }
 

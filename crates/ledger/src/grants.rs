@@ -27,7 +27,6 @@ pub(crate) mod spent;
 pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
-pub(crate) mod unanswered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +55,6 @@ use dropped::Dropped;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
-use unanswered::Unanswered;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
@@ -92,7 +90,8 @@ pub struct Grants {
     by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
-    unanswered: Unanswered,
+    /// Revoked grants whose source has not answered whether it has ended them, and from when it is to be asked. 1970: at once.
+    unanswered: BTreeMap<GrantId, Timestamp>,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
     /// Sessions of the SFU with a promise, by the minute in which it is over.

@@ -74,7 +74,7 @@ pub use {
     grant_counts::*,
     grants::{
         chains::*, counted::*, dropped::*, ending::*, listing::*, recent::*, requester::*, row::*, sfu::*,
-        spent::*, summing::*, tails::*, terms::*, unanswered::*, *,
+        spent::*, summing::*, tails::*, terms::*, *,
     },
     key_name::*,
     lacking::*,

@@ -2,8 +2,8 @@
 
 use super::Books;
 use crate::grants::Grants;
+use crate::grants::ending::ASK_PAUSE;
 use crate::grants::row::GrantRow;
-use crate::grants::unanswered::ASK_PAUSE;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::token::GrantId;
@@ -50,13 +50,14 @@ impl Books {
     }
 
     /// The same for a credential that the broker ends by itself: the next [`Self::take_unanswered`] has it.
-    pub fn end(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
+    pub fn revoke_and_ask(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         self.revoke_asking(grant, Timestamp::default())
     }
 
-    fn revoke_asking(&mut self, grant: GrantId, from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
+    /// The source is to be asked from `ask_from` on.
+    fn revoke_asking(&mut self, grant: GrantId, ask_from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
-        let row = self.grants.revoke(grant, now, from)?.clone();
+        let row = self.grants.revoke(grant, now, ask_from)?.clone();
         let is_it = |_: &Grants, id| id == grant;
         Some((row, self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_it, now)))
     }

@@ -7,10 +7,9 @@ use super::Books;
 use crate::grant_counts::GrantCounts;
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
-use crate::grants::ending::OverLimit;
+use crate::grants::ending::{ASK_PAUSE, OverLimit};
 use crate::grants::row::GrantRow;
 use crate::grants::tails::EndedPlace;
-use crate::grants::unanswered::ASK_PAUSE;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
@@ -93,7 +92,7 @@ impl Books {
         let (mut revoked, mut closed) = (vec![], vec![]);
         for id in grants {
             if self.grants.valid(id).is_some()
-                && let Some((row, ended)) = self.end(id)
+                && let Some((row, ended)) = self.revoke_and_ask(id)
             {
                 revoked.push((id, row));
                 closed.extend(ended);

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::Grants;
 use super::chains::CHAINS_MAX;
@@ -21,6 +22,10 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
+
+/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks by itself, and
+/// has ended by then.
+pub const ASK_PAUSE: Duration = Duration::from_secs(10);
 
 /// A chain of renewals that has relayed more than one may.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,14 +118,18 @@ impl Grants {
 
     /// Revoked credentials whose source must be asked now, at most `most`: first those for which it was never asked.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
-        let mut ids = self.unanswered.take(now, most);
-        ids.retain(|id| {
-            let is_open = self.get(*id).is_some_and(|row| must_be_asked(row, now));
-            if !is_open {
-                self.unanswered.remove(*id);
+        let due = self.unanswered.iter().filter(|(_, from)| **from <= now);
+        let mut due: Vec<_> = due.map(|(id, from)| (*from, *id)).collect();
+        due.sort_unstable();
+        let mut ids = vec![];
+        for (_, id) in due {
+            if !self.get(id).is_some_and(|row| must_be_asked(row, now)) {
+                self.unanswered.remove(&id);
+            } else if ids.len() < most {
+                self.unanswered.insert(id, now.plus(ASK_PAUSE));
+                ids.push(id);
             }
-            is_open
-        });
+        }
         ids
     }
 

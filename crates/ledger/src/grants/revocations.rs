@@ -36,14 +36,14 @@ impl Grants {
         if let Some(at) = revoked_at {
             self.revoked.remove(&(at, id));
             self.releasable.remove(&id);
-            self.unanswered.remove(id);
+            self.unanswered.remove(&id);
         }
     }
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
         self.change(id, |row| row.extra_mut().known_to_source = Some(is_known));
-        self.unanswered.remove(id);
+        self.unanswered.remove(&id);
     }
 
     /// The revoked grants that the table still has, the latest revocation first.

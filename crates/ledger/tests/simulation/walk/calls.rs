@@ -48,7 +48,7 @@ impl<D: Disk> Broker<D> {
         }
         self.members.remove(&grant.id);
         for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {
-            if self.books.end(grant).is_some() {
+            if self.books.revoke_and_ask(grant).is_some() {
                 self.check_revoked(grant);
             }
         }

@@ -146,11 +146,11 @@ fn a_source_is_asked_for_new_revocations_before_those_for_which_it_does_not_answ
         broker.books.advance(at(seconds));
         broker.books.take_unanswered(1)
     };
-    broker.books.end(failing).unwrap();
+    broker.books.revoke_and_ask(failing).unwrap();
     broker.books.revoke(by_request).unwrap();
     assert_eq!(ask(&mut broker, 1), [failing]);
     assert!(ask(&mut broker, 9).is_empty(), "a request asks by itself, and the other one must wait");
-    broker.books.end(left).unwrap();
+    broker.books.revoke_and_ask(left).unwrap();
     let asked = [11, 11, 11, 11].map(|seconds| ask(&mut broker, seconds));
     assert_eq!(asked, [vec![left], vec![by_request], vec![failing], vec![]]);
     assert_eq!(broker.books.grants().unanswered_count(), 3);
