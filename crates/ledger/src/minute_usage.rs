@@ -94,23 +94,24 @@ pub struct SourceRows {
 }
 
 /// What is known of the counts of a source besides their days.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
     /// The period of `flowed`.
     pub(crate) period: Period,
-    /// Bytes under our credentials as the trial sees them.
+    /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     pub(crate) flowed: ByteCount,
     /// What the counts showed of the assumed rate.
     pub(crate) assumption: Assumption,
     /// What they showed above the assumed rate and after the assumed tail.
     pub(crate) excess: Excesses,
-    /// How late the provider's counts settle.
+    /// How late counts settle; `None` while they settle within the configured lag.
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
     /// The days whose latest count was lower than one before it, by more than the margin.
     pub(crate) fallen: BTreeSet<Day>,
-    /// Until when sessions were cut whose grant was over.
+    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970 before
+    /// the first.
     pub(crate) cut_until: Timestamp,
     /// What is known of the probes.
     pub(crate) proof: CountProof,

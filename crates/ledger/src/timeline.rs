@@ -9,21 +9,17 @@ mod counts;
 pub(crate) mod measured;
 pub(crate) mod terms;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::doubt::CountDoubt;
 use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::promise::PromisedTime;
-use crate::proof::CountProof;
 use crate::rates::Rates;
-use crate::reading::LateCounts;
 use crate::source::IceSource;
-use crate::trial::{Assumption, Excesses, Trial};
+use crate::trial::{Excesses, Trial};
 use crate::units::period::{BillingDay, Period};
-use crate::units::slot::{Day, Minute};
+use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
@@ -36,31 +32,20 @@ pub struct Timeline {
     billing_day: BillingDay,
     pub(crate) minutes: Minutes,
     trial: Trial,
-    /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
-    flowed: ByteCount,
+    /// What is known of the counts besides their days. Its period and what the trial knows are filled in when it is stored.
+    pub(crate) state: SourceState,
     /// Usage is charged up to here.
     now: Timestamp,
     /// What is charged by time at `now`: connections, or kbit/s of the SFU.
     running: Running,
-    /// What is known of the counts besides their days, as stored.
+    /// The state as stored.
     stored_state: Option<SourceState>,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
-    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970 before
-    /// the first.
-    pub(crate) cut_until: Timestamp,
     /// When this process began.
     began_at: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
-    /// The absurd counts that wait for their confirmation.
-    doubt: CountDoubt,
-    /// The days whose latest count was lower than one before it, by more than the margin.
-    fallen: BTreeSet<Day>,
-    /// What is known of the probes.
-    pub(crate) proof: CountProof,
-    /// How late counts settle; `None` while they settle within the configured lag.
-    pub(crate) late_counts: Option<LateCounts>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,38 +72,29 @@ impl Timeline {
         now: Timestamp,
         stored: &SourceRows,
     ) -> Self {
+        let (period, keeps_level) = (billing_day.period_at(now), Self::keeps_level(terms.source));
+        let minutes = Minutes::open(period, rates, terms.sampling, now, stored, keeps_level);
+        let mut state = stored.state.clone().unwrap_or_default();
+        // Bytes and excesses of another period say nothing about this one.
+        if state.period != period {
+            state.flowed = ByteCount::saturating(minutes.counted().granted);
+            state.excess = Excesses::default();
+        }
+        let (assumption, excess) = (state.assumption, state.excess);
         let mut timeline = Self {
             terms,
             billing_day,
-            minutes: Minutes::open(
-                billing_day.period_at(now),
-                rates,
-                terms.sampling,
-                now,
-                stored,
-                Self::keeps_level(terms.source),
-            ),
-            trial: Trial::new(
-                rates.liability,
-                terms.tail,
-                terms.sampling,
-                Assumption::default(),
-                Excesses::default(),
-            ),
-            flowed: ByteCount::ZERO,
+            trial: Trial::new(rates.liability, terms.tail, minutes.sampling(), assumption, excess),
+            minutes,
+            state,
             now,
             running: Running::default(),
-            stored_state: None,
+            stored_state: stored.state.clone(),
             stored_hours: 0,
-            cut_until: Timestamp::default(),
             began_at: now,
             read_at: now,
-            doubt: CountDoubt::default(),
-            fallen: BTreeSet::new(),
-            proof: CountProof::default(),
-            late_counts: None,
         };
-        timeline.restore_counts(rates.liability, stored);
+        timeline.restore_trial(stored.trial.as_ref());
         timeline
     }
 
@@ -150,7 +126,7 @@ impl Timeline {
 
     /// Whether sessions whose grant is over are cut at `now`.
     pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
-        self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
+        self.terms.cut_tail.is_some() && now.since(self.state.cut_until) <= CUT_FOR
     }
 
     /// Whether its calls are ended when the budget is spent.
@@ -280,9 +256,9 @@ impl Timeline {
 
     fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
-        self.flowed = ByteCount::ZERO;
-        self.fallen.clear();
-        self.proof.begin_period();
+        self.state.flowed = ByteCount::ZERO;
+        self.state.fallen.clear();
+        self.state.proof.begin_period();
         self.minutes.begin(period, now);
     }
 

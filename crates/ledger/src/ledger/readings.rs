@@ -51,7 +51,7 @@ impl Ledger {
     pub fn needs_probe(&self, source: IceSource, bytes: ByteCount) -> bool {
         let figures = self.figures();
         let fits = self.terms.mode == BudgetMode::Estimate || figures.committed.plus(bytes) <= figures.limit;
-        fits && self.of(source).is_some_and(|source| source.proof.needs_probe())
+        fits && self.of(source).is_some_and(|source| source.state.proof.needs_probe())
     }
 
     /// Sets whether a count of this source without bytes is believed only if it shows a probe.
@@ -67,17 +67,17 @@ impl Ledger {
 
     /// A probe has relayed in this minute.
     pub fn note_probe(&mut self, source: IceSource, minute: Minute) {
-        self.with(source, |timeline| timeline.proof.note(minute));
+        self.with(source, |timeline| timeline.state.proof.note(minute));
     }
 
     /// The minutes of probes that no count has shown.
     pub fn unshown_probes(&self, source: IceSource) -> Vec<Minute> {
-        self.of(source).map(|source| source.proof.unshown().collect()).unwrap_or_default()
+        self.of(source).map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
     }
 
     /// A count shows the probe of this minute.
     pub fn show_probe(&mut self, source: IceSource, minute: Minute) {
-        self.with(source, |timeline| timeline.proof.show(minute));
+        self.with(source, |timeline| timeline.state.proof.show(minute));
     }
 
     /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.
@@ -99,12 +99,12 @@ impl Ledger {
 
     /// Sets until when sessions of this source were cut whose grant was over.
     pub(crate) fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
-        self.with(source, |timeline| timeline.cut_until = until);
+        self.with(source, |timeline| timeline.state.cut_until = until);
     }
 
     /// Until when sessions of this source were cut whose grant was over; 1970 if never.
     pub(crate) fn cut_until(&self, source: IceSource) -> Timestamp {
-        self.of(source).map_or(Timestamp::default(), |timeline| timeline.cut_until)
+        self.of(source).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
     }
 
     /// See [`Trial::record`](crate::trial::Trial::record).
@@ -114,13 +114,13 @@ impl Ledger {
 
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        self.with(source, |timeline| timeline.late_counts = Some(late));
+        self.with(source, |timeline| timeline.state.late = Some(late));
     }
 
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
     pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
         self.with(source, |timeline| {
-            timeline.late_counts = timeline.late_counts.filter(|late| late.lag > configured);
+            timeline.state.late = timeline.state.late.filter(|late| late.lag > configured);
         });
     }
 

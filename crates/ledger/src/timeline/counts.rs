@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::Timeline;
 use crate::day::DayCount;
-use crate::minute_usage::{SourceRows, SourceState};
+use crate::minute_usage::SourceState;
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{CONTRADICTED_FOR, Excesses, Point, Trial};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::trial::{CONTRADICTED_FOR, Excesses, Point, TrialHours};
+use crate::units::{ByteCount, Timestamp};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
@@ -38,8 +38,8 @@ impl Timeline {
             Err(why) => why,
         };
         match outcome {
-            ReadingOutcome::Fell => self.fallen.insert(reading.day),
-            ReadingOutcome::Taken => self.fallen.remove(&reading.day),
+            ReadingOutcome::Fell => self.state.fallen.insert(reading.day),
+            ReadingOutcome::Taken => self.state.fallen.remove(&reading.day),
             _ => false,
         };
         if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
@@ -62,7 +62,7 @@ impl Timeline {
             let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
             let growth = reading.total().minus(before.total()).minus(missed).get();
             let most = promised.saturating_add(elsewhere);
-            if !self.doubt.accepts(&reading, growth, most, limit, self.terms.sampling) {
+            if !self.state.doubt.accepts(&reading, growth, most, limit, self.terms.sampling) {
                 return Err(ReadingOutcome::Doubted);
             }
         }
@@ -71,7 +71,7 @@ impl Timeline {
             let was_live = before.was_live || promised > 0;
             // Bytes of a later day are counted, so those of this one are too.
             let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
-            if !self.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now) {
+            if !self.state.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now) {
                 return Err(ReadingOutcome::Unproven);
             }
         }
@@ -124,7 +124,7 @@ impl Timeline {
     }
 
     fn test(&mut self, flowed: ByteCount, tests_rate: bool) {
-        self.flowed = self.flowed.plus(flowed);
+        self.state.flowed = self.state.flowed.plus(flowed);
         if tests_rate {
             self.add_point();
             self.minutes.set_liability(self.trial.liability());
@@ -134,7 +134,7 @@ impl Timeline {
     /// Gives the counts so far to the trial, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
         let ((minutes, live), counted) = (self.minutes.measured(), self.minutes.counted());
-        let point = Point { as_of: counted.as_of, granted: self.flowed, minutes, live };
+        let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, live };
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
@@ -154,31 +154,17 @@ impl Timeline {
 
     /// Whether a day of this period was counted lower than before, by more than the margin. The higher count stays.
     pub(super) fn has_fallen(&self) -> bool {
-        self.fallen.iter().any(|day| self.minutes.period().contains(day.start()))
+        self.state.fallen.iter().any(|day| self.minutes.period().contains(day.start()))
     }
 
-    /// What was known of the counts.
-    pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
-        let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
-        if let Some(state) = &stored.state {
-            let SourceState { assumption, late, doubt, .. } = state;
-            let excess = of_this.map(|state| state.excess).unwrap_or_default();
-            let sampling = self.minutes.sampling();
-            self.trial = Trial::new(assumed, self.terms.tail, sampling, *assumption, excess);
-            self.minutes.set_liability(self.trial.liability());
-            (self.late_counts, self.doubt) = (*late, doubt.clone());
-            self.cut_until = state.cut_until;
-            self.fallen.clone_from(&state.fallen);
-            self.proof.clone_from(&state.proof);
-        }
-        let counted = ByteCount::saturating(self.minutes.counted().granted);
-        self.flowed = of_this.map_or(counted, |state| state.flowed);
-        if let Some(hours) = stored.trial.as_ref()
+    /// Restores the hourly points of the trial, and assumes the rate that it has shown.
+    pub(super) fn restore_trial(&mut self, stored: Option<&TrialHours>) {
+        self.minutes.set_liability(self.trial.liability());
+        if let Some(hours) = stored
             && self.counted().is_some()
         {
             self.trial.restore_hours(hours, self.minutes.period());
         }
-        self.stored_state.clone_from(&stored.state);
         self.stored_hours = self.trial.hour_count();
     }
 
@@ -193,14 +179,9 @@ impl Timeline {
     pub(super) fn state(&self) -> SourceState {
         SourceState {
             period: self.minutes.period(),
-            flowed: self.flowed,
             assumption: self.trial.verdict(),
             excess: self.trial.stored_excess(),
-            late: self.late_counts,
-            doubt: self.doubt.clone(),
-            fallen: self.fallen.clone(),
-            cut_until: self.cut_until,
-            proof: self.proof.clone(),
+            ..self.state.clone()
         }
     }
 }

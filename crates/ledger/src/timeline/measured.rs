@@ -85,12 +85,13 @@ impl Timeline {
     }
 
     fn disbelief(&self) -> Option<Disbelief> {
-        if self.doubt.is_open(self.minutes.period()) {
+        if self.state.doubt.is_open(self.minutes.period()) {
             Some(Disbelief::Absurd)
         } else if self.has_fallen() {
             Some(Disbelief::Fallen)
         } else {
-            Some(Disbelief::Unproven).filter(|_| self.terms.is_probed && self.proof.is_missing(self.now))
+            Some(Disbelief::Unproven)
+                .filter(|_| self.terms.is_probed && self.state.proof.is_missing(self.now))
         }
     }
 
@@ -108,7 +109,7 @@ impl Timeline {
                 measured.exceeded.max(observed.map(|observed| ExceededRate { observed, source }));
             measured.unexplained = measured.unexplained.or(Some(source).filter(|_| observed.is_none()));
         }
-        measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
+        measured.late_counts = measured.late_counts.or(self.state.late.filter(|_| self.terms.is_read));
         measured.observed = measured.observed.max(observed);
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));

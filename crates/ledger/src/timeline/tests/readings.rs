@@ -117,8 +117,8 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
     let mut live = over(true);
     assert_eq!(count(&mut live, RESET - 30 * MINUTE, 0, 0), ReadingOutcome::Unproven);
     let probe = Minute::of(at(RESET + 20 * MINUTE));
-    live.proof.note(probe);
-    live.proof.show(probe);
+    live.state.proof.note(probe);
+    live.state.proof.show(probe);
     assert_eq!(count(&mut live, RESET, 0, 0), ReadingOutcome::Taken);
 }
 
