@@ -91,6 +91,9 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     once("revocation of a user", || books.revoke_user(&user));
     once("stop of minting", || books.override_freeze(true));
     books.override_freeze(false);
+    let next = books.now().plus_millis(MINUTE);
+    books.advance(next);
+    in_parts(&mut books, "look at all live grants", Books::tidy);
     let now = books.now();
     let reset = BillingDay::new(1).ok_or("a day")?.period_at(now).end;
     let end = now.plus(LIFE).plus(TAIL).plus(MINT_SLACK).plus_millis(MINUTE);
