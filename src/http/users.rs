@@ -98,8 +98,9 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
 }
 
 fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
-    let RevokedAll { cut, left, calls_until, .. } = *ends;
+    let RevokedAll { cut, ended, left, calls_until } = *ends;
     let others = revoked.saturating_sub(cut);
+    let usable = revoked.saturating_sub(ended).saturating_sub(left);
     let all = match revoked {
         0 => format!("{user} has no live credential."),
         _ => format!("Live credentials of {user}: {revoked}, all revoked."),
@@ -109,6 +110,9 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
         (cut > 0).then(|| format!("The calls of {cut} end within seconds.")),
         calls_until.map(|until| {
             format!("The calls of {others} may go on until {until}, because their source cannot end them.")
+        }),
+        (usable > 0).then(|| {
+            format!("{usable} can open new calls until they expire, because their source has not ended them.")
         }),
         (left > 0).then(|| format!("The source of {left} could not be reached in time: revoke again.")),
     ];

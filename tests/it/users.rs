@@ -170,20 +170,17 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
     assert_eq!(named, [("call", Value::Null), ("other", json!({"user": "bob", "label": "room-1"}))]);
 }
 
-/// The ledger stores no row for a credential of an unmetered source, so the user of its grant is unknown. Where users are required, the
-/// grant is refused; elsewhere its holder gets a credential as a caller without a grant.
 #[tokio::test]
-async fn where_users_are_known_a_grant_without_a_row_cannot_renew() {
-    for (auth, status) in [(&REQUIRED[..], 401), (&[USERS][..], 200)] {
-        let settings = [&MANUAL[..], auth].concat();
-        let broker = TestBroker::start(&settings).await;
-        let minted = mint_at(&broker, "/api/turn-credentials?ttl=60", &user_token("ann")).await;
-        assert_eq!(minted.json()["source"], "manual");
-        let grant = minted.grant();
-        broker.advance(45);
-        for _ in 0..2 {
-            let answer = broker.mint_with(&grant).await;
-            assert_eq!(answer.status, status, "as without a grant: {auth:?}");
-        }
+async fn a_credential_that_costs_nothing_is_renewed_for_its_user() {
+    for auth in [&REQUIRED[..], &[USERS]] {
+        let broker = TestBroker::start(&[&MANUAL[..], auth, &[("TURN_TTL_SECONDS", "3600")]].concat()).await;
+        let grant = broker.mint_with(&user_token("ann")).await.grant();
+        broker.advance(2_700);
+        let renewed = broker.mint_with(&grant).await;
+        assert_eq!((renewed.status.as_u16(), &renewed.json()["source"]), (200, &"manual".into()));
+        broker.order(Method::POST, "/api/users/ann/block").await;
+        broker.advance(2_700);
+        let blocked = broker.mint_with(&renewed.grant()).await;
+        assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()), "{auth:?}");
     }
 }

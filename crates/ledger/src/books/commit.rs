@@ -220,10 +220,13 @@ impl Books {
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));
         let time = PromisedTime { until, ..hold.promise.time };
         let promise = Promise { time, ..hold.promise.clone() };
-        if is_metered {
-            let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
-            let username = username.filter(|_| is_of_server || grant.source.revokes_by_name());
-            let mut row = GrantRow::new(grant, username, Some(promise.time));
+        let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
+        let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
+        // A grant that costs nothing has a row only if its renewal must keep whose it is.
+        if is_metered || is_of_server || has_user {
+            let username =
+                username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
+            let mut row = GrantRow::new(grant, username, is_metered.then_some(promise.time));
             (row.client, row.spender, row.key) = (client, spender, key);
             if address.is_some() || hold.clock_ahead > Duration::ZERO {
                 let ahead = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);

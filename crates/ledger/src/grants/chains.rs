@@ -110,10 +110,23 @@ impl Grants {
             (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
+        self.note_vouched_over_limit();
         for (id, source) in counted {
             let seen_at = |id: &GrantId| Some(self.spent_of(self.any(*id)?).seen_at());
             let until = self.chain_of(id, source).iter().filter_map(seen_at).max();
             self.suspect(id, source, until.unwrap_or_default());
+        }
+    }
+
+    /// A limit of a credential that is new, or lower than before, holds for what app servers have said already.
+    fn note_vouched_over_limit(&mut self) {
+        if !self.has_grant_limit() {
+            return;
+        }
+        let vouched = self.iter().filter(|(_, row)| self.spent_of(row).vouched > ByteCount::ZERO);
+        let chains: BTreeSet<_> = vouched.map(|(id, row)| self.chain_of(*id, row.source)).collect();
+        for chain in chains {
+            self.note_over_limit(&chain, self.vouched_of(&chain));
         }
     }
 

@@ -84,6 +84,14 @@ fn a_chain_of_which_an_app_server_says_that_it_relayed_more_is_revoked() {
     let over = vouch(&mut broker, 20, 50 * MB + 1);
     assert_eq!((over.len(), over[0].grant, over[0].counted.get()), (1, ann.id, 50 * MB + 1));
     assert!(broker.books.grants().was_over_limit(ann.id));
+
+    let bob = broker.mint(requester("bob"), 3_600).unwrap();
+    broker.books.open(Caller::Grant(bob), "c", Some(true)).unwrap();
+    assert!(vouch(&mut broker, 30, 20 * MB).is_empty());
+    broker.setup.bounds.spenders.grant_limit = Some(ByteCount::new(20 * MB - 1));
+    broker.restart();
+    let over = broker.books.revoke_over_limit();
+    assert_eq!(over.iter().map(|over| over.grant).collect::<Vec<_>>(), [bob.id], "the limit is lower now");
 }
 
 #[test]
