@@ -225,6 +225,25 @@ async fn a_call_of_ayame_is_minted_for_the_users_who_register() {
 }
 
 #[tokio::test]
+async fn a_key_of_ayame_is_verified_also_where_the_request_has_a_token() {
+    let broker = start(&REQUIRED).await;
+    let ann = user_token("ann");
+    let register = async |room: &str, key: &str| {
+        let mut socket = open(&broker, &format!("/signaling?roomId={room}"), &ann).await.unwrap();
+        socket.send_json(&json!({"type": "register", "roomId": room, "key": key})).await;
+        let first = socket.next_json().await;
+        (socket, first)
+    };
+    for (room, key) in [("a", expired()), ("b", forged()), ("c", user_token("bob"))] {
+        let (mut socket, first) = register(room, &key).await;
+        assert_eq!(first, json!({"type": "reject", "reason": "INVALID_TOKEN"}), "{room}");
+        assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{room}");
+    }
+    let (_socket, first) = register("d", &ann).await;
+    assert_eq!(first["type"], "accept", "the user's own");
+}
+
+#[tokio::test]
 async fn a_page_of_p2pcf_sends_its_token_with_each_post() {
     let broker = start(&REQUIRED).await;
     block(&broker, "eve").await;

@@ -15,6 +15,8 @@ pub(super) const ROOM_MISMATCH: Closing = Closing { code: 1008, reason: "roomId 
 
 /// The reason is the code of the broker's error.
 pub(super) const NOT_SIGNED_IN: Closing = Closing { code: 1008, reason: "UNAUTHORIZED" };
+/// The key is a token of another user than the request's.
+pub(super) const OTHER_USER: Closing = Closing { code: 1008, reason: "INVALID_TOKEN" };
 pub(super) const ROOM_FULL: Closing = Closing::normal("room full");
 pub(super) const TOO_MANY_WEBHOOKS: Closing = Closing::normal("too many registrations");
 pub(super) const WEBHOOK_FAILED: Closing = Closing::normal("auth webhook error");

@@ -36,8 +36,7 @@ impl Ayame {
         let for_webhook = register.for_webhook;
         let webhook = self.settings.has_authn_webhook.then(|| webhook(socket, Some(&for_webhook)));
         socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
-        let may_sign_in = self.sign_in != SignIn::Off && socket.holder.user().is_none();
-        match for_webhook.signaling_key.filter(|_| may_sign_in) {
+        match for_webhook.signaling_key.filter(|_| self.sign_in != SignIn::Off) {
             Some(token) => self.actions.ask(id, Question::SignIn(token.into())),
             None => self.identified(id, Ok(None), now),
         }
@@ -47,6 +46,9 @@ impl Ayame {
     fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         match user {
+            Ok(Some(user)) if socket.holder.user().is_some_and(|known| *known != user) => {
+                return self.reject(id, closing::OTHER_USER.reason, closing::OTHER_USER);
+            }
             Ok(Some(user)) => socket.holder = Holder::new(socket.holder.client(), Some(user)),
             Ok(None) => {}
             Err(close) => return self.reject(id, close.reason, close),

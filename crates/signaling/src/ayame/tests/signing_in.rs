@@ -69,11 +69,24 @@ fn a_client_without_a_user_is_rejected_only_where_one_is_needed() {
 }
 
 #[test]
-fn the_user_of_the_request_needs_no_other_token() {
+fn the_user_of_the_request_needs_no_other_token_and_its_key_is_verified() {
     let mut world = with(SignIn::Required, false);
-    world.open_with(1, Upgrade { user: User::new("ann"), ..Upgrade::default() });
-    world.send(1, &register_with_key("key"));
-    assert_eq!(minted_for(&mut world, 1), User::new("ann"));
+    let rejected = [r#"{"reason":"INVALID_TOKEN","type":"reject"}"#, "close 1008 INVALID_TOKEN"];
+    for (socket, user) in [(1, Ok(User::new("bob"))), (2, Err(INVALID))] {
+        world.open_with(socket, Upgrade { user: User::new("ann"), ..Upgrade::default() });
+        world.send(socket, &register_with_key("key"));
+        sign_in(&mut world, socket, user);
+        assert_eq!(world.received(socket), rejected);
+    }
+    for (socket, user) in [(3, None), (4, User::new("ann"))] {
+        world.open_with(socket, Upgrade { user: User::new("ann"), ..Upgrade::default() });
+        world.send(socket, &register_with_key("key"));
+        sign_in(&mut world, socket, Ok(user));
+        assert_eq!(minted_for(&mut world, socket), User::new("ann"));
+    }
+    world.open_with(5, Upgrade { user: User::new("ann"), ..Upgrade::default() });
+    world.send(5, &register("other"));
+    assert_eq!(minted_for(&mut world, 5), User::new("ann"), "without a key");
 }
 
 #[test]
