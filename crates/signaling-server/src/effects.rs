@@ -1,7 +1,7 @@
 //! Webhooks and mints for the protocols. Each is one task, and their number is bounded. A question for which there is no task is
 //! answered as if it had failed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -15,6 +15,7 @@ use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
 use crate::hub::{AnyHub, Asked};
+use crate::occupancy::Place;
 use crate::socket::Sockets;
 
 /// The longest answer of a webhook, in bytes.
@@ -58,11 +59,11 @@ impl Sockets {
     }
 
     async fn find_reply(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, asked: Asked) {
-        let Asked { socket, requester, question } = asked;
+        let Asked { socket, requester, place, question } = asked;
         let reply = match question {
             Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
             Question::TellDisconnected(webhook) => return self.tell_disconnected(&webhook).await,
-            Question::SignIn(token) => Reply::SignedIn(self.user(&token, &requester).await),
+            Question::SignIn(token) => Reply::SignedIn(self.sign_in(&token, &requester, &place).await),
             Question::Mint { room, user } => {
                 let call = Call::of(hub.common().name.as_str(), &room);
                 self.mint(&requester, user, call).await
@@ -71,11 +72,22 @@ impl Sockets {
         self.take(hub, Event::Replied { socket, reply });
     }
 
-    /// The user of a token.
-    async fn user(&self, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
+    /// The user of a token, for whom the place of the socket counts from now on.
+    async fn sign_in(
+        &self,
+        token: &Text,
+        requester: &Requester,
+        place: &Weak<Place>,
+    ) -> Result<Option<User>, Closing> {
         let client = ClientKey::of(requester.address);
         let verified = self.service.broker.verified(token, client).await;
-        verified.map(|it| it.map(|verified| verified.user)).map_err(|why| closing(&why.into()))
+        let verified = verified.map_err(|why| closing(&why.into()))?;
+        let user = verified.map(|verified| verified.user);
+        if let (Some(user), Some(place)) = (&user, place.upgrade()) {
+            let full = |_: &ApiError| self.service.broker.count(Counted::Limited("refused"));
+            place.sign_in(user.clone()).inspect_err(full).map_err(|full| closing(&full))?;
+        }
+        Ok(user)
     }
 
     /// The application's answer. `None` unless it is a 200.

@@ -4,7 +4,7 @@
 //! rest of this package sees every hub through [`AnyHub`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use turn_signaling::protocol::{
 
 use crate::broker::{Counted, ServerBroker};
 use crate::memory::{Mailbox, Memory};
+use crate::occupancy::Place;
 use crate::outbox::{Frame, Pushed, Sent};
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
@@ -40,7 +41,13 @@ pub(crate) trait AnyHub: Send + Sync {
     fn common(&self) -> &Common;
 
     /// Opens a socket.
-    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Asked>);
+    fn open(
+        &self,
+        requester: Requester,
+        mailbox: Arc<Mailbox>,
+        place: Weak<Place>,
+        upgrade: Upgrade,
+    ) -> (SocketId, Vec<Asked>);
 
     /// Handles an event, and carries out the actions that follow from it.
     fn take(&self, event: Event<Text>) -> Vec<Asked>;
@@ -96,6 +103,7 @@ struct HubState<P> {
 
 struct OpenSocket {
     mailbox: Arc<Mailbox>,
+    place: Weak<Place>,
     requester: Arc<Requester>,
     /// Who has signed in, or the name that the visitor has.
     user: Option<User>,
@@ -109,6 +117,8 @@ pub(crate) struct Asked {
     pub(crate) socket: SocketId,
     /// Who asks for a credential, if the question is a mint.
     pub(crate) requester: Arc<Requester>,
+    /// What counts the socket, unless that has ended.
+    pub(crate) place: Weak<Place>,
     /// What to find out.
     pub(crate) question: Question,
 }
@@ -162,12 +172,18 @@ impl<P: Protocol> AnyHub for Hub<P> {
         &self.common
     }
 
-    fn open(&self, requester: Requester, mailbox: Arc<Mailbox>, upgrade: Upgrade) -> (SocketId, Vec<Asked>) {
+    fn open(
+        &self,
+        requester: Requester,
+        mailbox: Arc<Mailbox>,
+        place: Weak<Place>,
+        upgrade: Upgrade,
+    ) -> (SocketId, Vec<Asked>) {
         let holder = mailbox.holder.clone();
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let mut open = OpenSocket { mailbox, requester: Arc::new(requester), user: None };
+        let mut open = OpenSocket { mailbox, place, requester: Arc::new(requester), user: None };
         if let Some(user) = &upgrade.user {
             self.common.signed_in(&mut open, user.clone());
         }
@@ -269,8 +285,9 @@ impl Sending<'_> {
                 self.push(self.sockets.get(&socket)?, Frame::Close(close), None);
             }
             Action::Ask { socket, question } => {
-                let requester = Arc::clone(&self.sockets.get(&socket)?.requester);
-                return Some(Asked { socket, requester, question });
+                let open = self.sockets.get(&socket)?;
+                let (requester, place) = (Arc::clone(&open.requester), Weak::clone(&open.place));
+                return Some(Asked { socket, requester, place, question });
             }
             Action::Call(event) => self.common.shared.broker.call(event),
             Action::Dropped(why) => self.common.dropped(why),

@@ -70,7 +70,7 @@ fn shared(broker: Arc<FakeBroker>) -> Shared {
 fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
     let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
     let requester = Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None };
-    let (socket, effects) = hub.open(requester, Arc::clone(&mailbox), upgrade);
+    let (socket, effects) = hub.open(requester, Arc::clone(&mailbox), Weak::new(), upgrade);
     assert!(effects.is_empty());
     (socket, mailbox)
 }

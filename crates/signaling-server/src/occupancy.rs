@@ -1,5 +1,5 @@
 //! How many signaling sockets are open: in all, and in each share of a [`Holder`]. A place is taken before the upgrade and freed when the
-//! socket's task ends.
+//! socket's task ends. In between its user may sign in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use turn_base::error::ApiError;
+use turn_ledger::User;
 use turn_limits::{Counts, Holder};
 
 /// The most open signaling sockets.
@@ -28,8 +29,7 @@ pub(crate) struct Occupancy {
 pub(crate) struct Place {
     occupancy: Arc<Occupancy>,
     _taken: TaskTrackerToken,
-    /// Who has taken it.
-    pub(crate) holder: Holder,
+    holder: Mutex<Holder>,
 }
 
 impl Occupancy {
@@ -39,8 +39,13 @@ impl Occupancy {
     }
 
     /// Takes a place for a holder.
-    pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Place, ApiError> {
-        let mut open = self.open.lock();
+    pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Arc<Place>, ApiError> {
+        self.add(&mut self.open.lock(), holder)?;
+        let (occupancy, holder) = (Arc::clone(self), Mutex::new(holder.clone()));
+        Ok(Arc::new(Place { occupancy, _taken: self.places.token(), holder }))
+    }
+
+    fn add(&self, open: &mut Counts, holder: &Holder) -> Result<(), ApiError> {
         if open.all() >= SIGNALING_SOCKETS_MAX {
             return Err(ApiError::overloaded());
         }
@@ -52,7 +57,7 @@ impl Occupancy {
             ));
         }
         open.add(holder, 1);
-        Ok(Place { occupancy: Arc::clone(self), _taken: self.places.token(), holder: holder.clone() })
+        Ok(())
     }
 
     /// The number of open sockets.
@@ -61,9 +66,31 @@ impl Occupancy {
     }
 }
 
+impl Place {
+    /// For whom it counts.
+    pub(crate) fn holder(&self) -> Holder {
+        self.holder.lock().clone()
+    }
+
+    /// A user has signed in: from now on it counts for the user. Without room there, it stays as it is.
+    pub(crate) fn sign_in(&self, user: User) -> Result<(), ApiError> {
+        let (mut holder, mut open) = (self.holder.lock(), self.occupancy.open.lock());
+        let signed_in = Holder::new(holder.client(), Some(user));
+        open.remove(&holder, 1);
+        match self.occupancy.add(&mut open, &signed_in) {
+            Ok(()) => *holder = signed_in,
+            Err(full) => {
+                open.add(&holder, 1);
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.occupancy.open.lock().remove(&self.holder, 1);
+        self.occupancy.open.lock().remove(self.holder.get_mut(), 1);
     }
 }
 
@@ -85,5 +112,25 @@ mod tests {
         assert_eq!(code(9_999), "OVERLOADED");
         drop(places);
         assert!(occupancy.open.lock().is_empty() && occupancy.take(&of(9_999)).is_ok());
+    }
+
+    #[test]
+    fn a_place_counts_for_the_user_who_signs_in_if_the_user_has_room() {
+        let occupancy = Arc::new(Occupancy::new(2));
+        let address = Holder::from(ClientKey::V4(1.into()));
+        let [ann, bob] = ["ann", "bob"].map(|name| User::new(name).unwrap());
+        let mut places = vec![];
+        for user in [&ann, &ann, &bob] {
+            let place = occupancy.take(&address).unwrap();
+            place.sign_in(user.clone()).unwrap();
+            assert_eq!(place.holder().user(), Some(user));
+            places.push(place);
+        }
+        let third = occupancy.take(&address).unwrap();
+        assert_eq!(third.sign_in(ann.clone()).unwrap_err().body.code, "RATE_LIMITED");
+        assert_eq!(third.holder(), address, "it stays as it was");
+        assert_eq!(places[0].sign_in(ann), Ok(()), "once more");
+        drop((places, third));
+        assert!(occupancy.open.lock().is_empty());
     }
 }

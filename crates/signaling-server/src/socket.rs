@@ -74,12 +74,12 @@ impl Sockets {
     }
 
     /// Takes the place of a socket. Without a place, a request is refused before the upgrade.
-    pub(crate) fn place(&self, holder: &Holder) -> Result<Place, ApiError> {
+    pub(crate) fn place(&self, holder: &Holder) -> Result<Arc<Place>, ApiError> {
         self.occupancy.take(holder).inspect_err(|_| self.service.broker.count(Counted::Limited("refused")))
     }
 
     /// Keeps a place while a socket is served, and for [`PLACE_MIN`].
-    async fn hold(&self, place: Place, ended: impl Future<Output = ()>) {
+    async fn hold(&self, place: Arc<Place>, ended: impl Future<Output = ()>) {
         let freed_at = clock::deadline(PLACE_MIN);
         ended.await;
         if !self.is_draining.load(Ordering::Relaxed) {
@@ -93,18 +93,19 @@ impl Sockets {
 pub(crate) fn upgrade(
     sockets: &Arc<Sockets>,
     hub: &Arc<dyn AnyHub>,
-    place: Place,
+    place: Arc<Place>,
     requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
     let (sockets, hub) = (Arc::clone(sockets), Arc::clone(hub));
     let max = hub.common().limits.frame_max + OVERLONG;
-    let mailbox = sockets.memory.open(&place.holder, hub.common().limits);
+    let mailbox = sockets.memory.open(&place.holder(), hub.common().limits);
     let of_connection = Arc::clone(&mailbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        sockets.hold(place, serve(&sockets, &hub, socket, mailbox, requester, known)).await;
+        let served = serve(&sockets, &hub, socket, mailbox, &place, requester, known);
+        sockets.hold(Arc::clone(&place), served).await;
     });
     response
         .extensions_mut()
@@ -133,12 +134,13 @@ async fn serve(
     hub: &Arc<dyn AnyHub>,
     mut socket: WebSocket,
     mailbox: Arc<Mailbox>,
+    place: &Arc<Place>,
     requester: Requester,
     known: Upgrade,
 ) {
-    let (id, first) = hub.open(requester, Arc::clone(&mailbox), known);
+    let (id, first) = hub.open(requester, Arc::clone(&mailbox), Arc::downgrade(place), known);
     sockets.begin(hub, first);
-    let session = Session { sockets, hub, id, mailbox: &mailbox };
+    let session = Session { sockets, hub, id, mailbox: &mailbox, place };
     let ended = tokio::select! {
         biased;
         () = mailbox.ended() => None,
@@ -155,6 +157,7 @@ struct Session<'a> {
     hub: &'a Arc<dyn AnyHub>,
     id: SocketId,
     mailbox: &'a Mailbox,
+    place: &'a Place,
 }
 
 impl Session<'_> {
@@ -216,7 +219,7 @@ impl Session<'_> {
             self.hub.common().dropped(Dropped::TooLong);
             return Err(TOO_LONG);
         }
-        if !self.hub.common().charge_received(&self.mailbox.holder, content(&message).max(FRAME_COST)) {
+        if !self.hub.common().charge_received(&self.place.holder(), content(&message).max(FRAME_COST)) {
             return Err(Closing::POLICY);
         }
         match message {

@@ -244,6 +244,25 @@ async fn a_key_of_ayame_is_verified_also_where_the_request_has_a_token() {
 }
 
 #[tokio::test]
+async fn the_socket_of_a_user_who_signs_in_with_a_key_counts_for_the_user() {
+    let broker = start(&[REQUIRED[0], REQUIRED[1], ("SIGNALING_SOCKETS_PER_CLIENT", "2")]).await;
+    let mut sockets = vec![];
+    for user in ["a", "b", "c", "d", "e", "ann"] {
+        let (socket, first) = registered(&broker, user, Some(&user_token(user))).await;
+        assert_eq!(first["type"], "accept", "{user}");
+        sockets.push(socket);
+    }
+    let ann = user_token("ann");
+    sockets.push(open(&broker, AYAME, &ann).await.unwrap());
+    let (mut third, first) = registered(&broker, "s", Some(&ann)).await;
+    assert_eq!(first, json!({"type": "reject", "reason": "RATE_LIMITED"}));
+    assert_eq!(third.closed().await, closed(1008, "RATE_LIMITED"));
+    drop((third, sockets));
+    let open = async || broker.metric("turn_broker_signaling_sockets").await;
+    eventually("all places are free", async || open().await == Some(0)).await;
+}
+
+#[tokio::test]
 async fn a_page_of_p2pcf_sends_its_token_with_each_post() {
     let broker = start(&REQUIRED).await;
     block(&broker, "eve").await;
