@@ -28,8 +28,8 @@ impl IceServer {
     fn is_usable(&self) -> bool {
         let urls = self.urls.as_slice();
         let has = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
-        !urls.is_empty()
-            && (!urls.iter().any(|url| is_turn(url)) || (has(&self.username) && has(&self.credential)))
+        let has_credential = has(&self.username) && has(&self.credential);
+        !urls.is_empty() && urls.iter().all(|url| is_usable(url, has_credential))
     }
 }
 
@@ -42,9 +42,15 @@ impl Urls {
     }
 }
 
-fn is_turn(url: &str) -> bool {
-    let scheme = url.split(':').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case("turn") || scheme.eq_ignore_ascii_case("turns")
+/// Whether a URL has a scheme of RFC 7064 or RFC 7065, a host, and the credential that it needs.
+fn is_usable(url: &str, has_credential: bool) -> bool {
+    let (scheme, rest) = url.split_once(':').unwrap_or_default();
+    let needs_credential = match scheme.to_ascii_lowercase().as_str() {
+        "stun" | "stuns" => false,
+        "turn" | "turns" => true,
+        _ => return false,
+    };
+    !rest.is_empty() && !rest.starts_with(['/', '?', ':']) && (has_credential || !needs_credential)
 }
 
 impl TryFrom<Vec<Box<RawValue>>> for IceServers {
@@ -95,6 +101,12 @@ mod tests {
             r#"{"urls":"turn:t","username":"u","credential":""}"#,
             r#"{"urls":"turn:t","username":null,"credential":"c"}"#,
             r#"{"urls":[]}"#,
+            r#"{"urls":["http://x","stun:"]}"#,
+            r#"{"urls":["stun:s","http://x"]}"#,
+            r#"{"urls":["stun:s","stun:"]}"#,
+            r#"{"urls":"stun://s"}"#,
+            r#"{"urls":"turn:?transport=udp","username":"u","credential":"c"}"#,
+            r#"{"urls":"s"}"#,
         ] {
             let kept = usable(&format!(r#"[{bad},{{"urls":["stun:s"]}}]"#));
             assert_eq!(kept, [r#"{"urls":["stun:s"]}"#], "{bad}");
