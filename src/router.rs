@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use tower::ServiceBuilder;
@@ -213,11 +213,15 @@ fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
 /// The protocols with sockets.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let admit = from_fn_with_state((Arc::clone(app), BodyLimit::short(&app.long_bodies)), envelope::admit);
-    let readable =
-        ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(&app.metrics));
-    routes::sockets(&app.signaling)
-        .merge(rooms::set_username(app.signaling.rooms.as_ref()).layer(admit))
-        .merge(peerjs::routes(app.signaling.peerjs.as_ref()).layer(readable))
+    // What pages fetch, too.
+    let fetched = ServiceBuilder::new()
+        .layer(origin::cors(&app.config.access.origins))
+        .layer(envelope::catch_panic(&app.metrics));
+    rooms::set_username(app.signaling.rooms.as_ref())
+        .layer(admit)
+        .merge(peerjs::routes(app.signaling.peerjs.as_ref()))
+        .layer(fetched)
+        .merge(routes::sockets(&app.signaling))
         .layer(check(app, origin::refuse_foreign))
 }
 
@@ -229,7 +233,10 @@ fn reported(app: &Arc<App>) -> Router<Arc<App>> {
     reports::routes::routes(app.signaling.reports.as_ref())
         .layer(layers)
         .layer(check(app, origin::refuse_foreign))
-        .merge(reports::routes::kept(app.signaling.reports.as_ref()))
+        .merge(
+            reports::routes::kept(app.signaling.reports.as_ref())
+                .layer(origin::cors(&app.config.access.origins)),
+        )
 }
 
 /// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.

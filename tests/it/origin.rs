@@ -1,7 +1,7 @@
 //! Access to the mint: rate limit, origins and proxies. The limiter uses the library's own clock, so these tests set a short
 //! window instead of moving the clock, and none of them asserts a duration.
 
-use crate::support::{Answer, TestBroker, with_cloudflare_and};
+use crate::support::{Answer, StateDir, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 
@@ -146,10 +146,23 @@ async fn an_allowed_page_may_read_that_the_budget_is_spent() {
 
 #[tokio::test]
 async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
-    for (path, method) in
-        [("/api/turn-credentials", "GET"), ("/api/connections", "POST"), ("/api/connections/c", "DELETE")]
-    {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[
+        ("CLIENT_URL", "https://app.example"),
+        ("SIGNALING", "peerjs,rooms,reports"),
+        ("REPORTS_DIR", directory.path()),
+    ])
+    .await;
+    for (path, method) in [
+        ("/api/turn-credentials", "GET"),
+        ("/api/connections", "POST"),
+        ("/api/connections/c", "DELETE"),
+        ("/peerjs/peerjs/id", "GET"),
+        ("/peerjs/id", "GET"),
+        ("/set-username", "POST"),
+        ("/api/reportRefresh", "POST"),
+        ("/api/debugInfo", "GET"),
+    ] {
         let request = broker
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")

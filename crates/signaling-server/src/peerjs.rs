@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, FromRequest, Request, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, UPGRADE, VARY};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, UPGRADE};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -46,18 +45,6 @@ pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes
         .route("/peerjs/", get(describe))
         .route("/peerjs/peerjs", get(open))
         .with_state(Arc::clone(peerjs))
-}
-
-/// The layer that lets the page read the response. Foreign origins do not get this far.
-pub async fn readable(request: Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
-    response
 }
 
 async fn open(State(peerjs): Peerjs, request: Request) -> Result<Response, ApiError> {
