@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use http_body_util::Full;
@@ -294,7 +294,9 @@ impl Forwarder {
         } else if !is_upgrade(request) {
             self.connections.keep(connection);
         }
-        remove_of_connection(response.headers_mut(), is_upgraded);
+        // Also if the leader would have a request upgraded.
+        let names_upgrade = response.headers().contains_key(UPGRADE);
+        remove_of_connection(response.headers_mut(), names_upgrade);
         response.extensions_mut().insert(PassedOn);
         response.map(|body| Body::new(TimeoutBody::new(PROGRESS_MAX, body)))
     }

@@ -55,6 +55,7 @@ async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
         let plain = broker.get(path).await;
         assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".into()), "{path}");
         assert_eq!(plain.header("upgrade"), Some("websocket"), "{path}");
+        assert_eq!(plain.header("connection"), Some("upgrade"), "{path}");
         assert_eq!(plain.header("sec-websocket-version"), Some("13"), "{path}");
         // React Native on Android sends the origin of the broker.
         let own = "https://turn.example";
