@@ -216,7 +216,13 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let mint = cloudflare.filter(|_| config.ice.sources.contains(&IceSource::Cloudflare));
     let http = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http));
     let analytics = config.meter.analytics.as_ref();
+    let ayame = config.signaling.protocols.ayame.as_ref();
+    let authn = ayame.and_then(|ayame| ayame.authn_webhook.as_ref());
+    let disconnect = ayame.and_then(|ayame| ayame.disconnect_webhook.as_ref());
     [
+        authn.map(|authn| (authn.expose(), "AUTHN_WEBHOOK_URL")),
+        disconnect.map(|disconnect| (disconnect.expose(), "DISCONNECT_WEBHOOK_URL")),
+        // The last one that gives a date decides about the clock.
         mint.map(|mint| (&mint.api_base, "CLOUDFLARE_API_BASE")),
         analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE")),
         http.map(|http| (http.request.url.expose(), "HTTP_ICE_URL")),

@@ -141,6 +141,19 @@ async fn an_invalid_configuration_is_reported_completely_with_status_78() {
 }
 
 #[tokio::test]
+async fn a_webhook_of_ayame_that_cannot_be_reached_is_a_failure() {
+    let (world, webhook) = (World::new().await, FakeWebhook::start(&[]).await);
+    let (authn, disconnect) = ("http://127.0.0.1:1/secret", webhook.url());
+    let settings =
+        [("SIGNALING", "ayame"), ("AUTHN_WEBHOOK_URL", authn), ("DISCONNECT_WEBHOOK_URL", &*disconnect)];
+    let examined = world.examine(&settings).await;
+    assert_eq!(&examined.states("tls")[..2], ["fail", "ok"], "{}", examined.text);
+    let remedy = examined.of("tls")[0]["remedy"].as_str().unwrap().to_owned();
+    assert!(remedy.contains("AUTHN_WEBHOOK_URL"), "{remedy}");
+    assert!(!examined.text.contains("secret") && webhook.history().is_empty(), "{}", examined.text);
+}
+
+#[tokio::test]
 async fn an_alert_is_sent_only_on_request() {
     let (world, webhook) = (World::new().await, FakeWebhook::start(&[]).await);
     let url = webhook.url();
