@@ -31,14 +31,30 @@ impl Fault {
     /// The body does not have the form that the call expects.
     pub const MALFORMED: Self =
         Self::new(400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.");
-    /// The caller has no valid token, or names no room.
+    /// The name of the room is not one.
+    pub const BAD_ROOM: Self = Self::new(
+        400,
+        "invalid_request",
+        "Name the room with 1 to 128 bytes, without control characters, and not `.` or `..`.",
+    );
+    /// The token of the application's sign-in is not valid.
+    pub const BAD_TOKEN: Self = Self::new(
+        401,
+        "unauthorized",
+        "Sign in again and send a new token: this one has expired, or is not valid here.",
+    );
+    /// The caller has no token, and names no room.
     pub const UNAUTHORIZED: Self = Self::new(
         401,
         "unauthorized",
         "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
     );
     /// The session belongs to another browser or to another caller.
-    pub const LOCKED: Self = Self::new(401, "session_locked", "This session belongs to another browser.");
+    pub const LOCKED: Self = Self::new(
+        401,
+        "session_locked",
+        "This session belongs to another browser or, with SFU_LOCK=false, to another user, grant or address.",
+    );
     /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
     pub const GONE: Self =
         Self::new(410, "session_gone", "This session is over, or of before a restart. Open a new session.");
@@ -132,6 +148,8 @@ mod tests {
     fn our_errors_are_json_but_plain_text_for_a_new_session() {
         for (fault, status, code) in [
             (Fault::MALFORMED, 400, "invalid_request"),
+            (Fault::BAD_ROOM, 400, "invalid_request"),
+            (Fault::BAD_TOKEN, 401, "unauthorized"),
             (Fault::UNAUTHORIZED, 401, "unauthorized"),
             (Fault::LOCKED, 401, "session_locked"),
             (Fault::BLOCKED, 403, "user_blocked"),

@@ -76,7 +76,7 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
 async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
     let (owner, by_token) = caller(proxy, &parts, Expiry::Counts).await?;
-    let room = by_token.or_else(|| named_room(&parts));
+    let room = if by_token.is_some() { by_token } else { named_room(&parts)? };
     let has_token = owner.user.is_some() || owner.grant.is_some();
     if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
         return Err(Fault::UNAUTHORIZED);
@@ -128,7 +128,7 @@ async fn caller(
     match signed_in(broker, &parts.headers, parts.uri.query(), address).await {
         Ok(Some(verified)) => {
             caller.user = Some(verified.user);
-            let named = verified.room.map(|name| room(&name).ok_or(Fault::UNAUTHORIZED)).transpose()?;
+            let named = verified.room.map(|name| room(&name).ok_or(Fault::BAD_ROOM)).transpose()?;
             return Ok((caller, named));
         }
         Ok(None) => {}
@@ -154,16 +154,18 @@ fn refused(why: &ApiError) -> Fault {
     match why.status {
         StatusCode::FORBIDDEN => Fault::BLOCKED,
         StatusCode::SERVICE_UNAVAILABLE => Fault::NO_KEYS,
-        _ => Fault::UNAUTHORIZED,
+        _ => Fault::BAD_TOKEN,
     }
 }
 
-/// The room that the page names.
-fn named_room(parts: &Parts) -> Option<Arc<str>> {
-    if let Some(named) = parts.headers.get(ROOM) {
-        return room(named.to_str().ok()?);
-    }
-    room(&query(parts, "correlationId")?)
+/// The room that the page names. An empty name is none.
+fn named_room(parts: &Parts) -> Result<Option<Arc<str>>, Fault> {
+    let name = match parts.headers.get(ROOM) {
+        Some(name) => Some(name.to_str().map_err(|_| Fault::BAD_ROOM)?.into()),
+        None => query(parts, "correlationId"),
+    };
+    let name = name.filter(|name| !name.is_empty());
+    name.map(|name| room(&name).ok_or(Fault::BAD_ROOM)).transpose()
 }
 
 /// A parameter of the query.
@@ -250,7 +252,7 @@ async fn relay_servers(
     }
     // partytracks names no room here, so its own sessions may tell.
     let own_room = || proxy.room_of(&caller, cookies(parts));
-    let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
+    let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() }.known();

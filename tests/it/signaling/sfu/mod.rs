@@ -253,8 +253,15 @@ async fn the_header_names_the_room_for_a_page_without_a_query() {
         assert_eq!(Answer::of(request.bearer_auth(none)).await.status, 201, "{none} counts as none");
     }
     let page = Page::join(&broker, "r").await;
-    let long = format!("/partytracks/sessions/new?correlationId={}", "r".repeat(129));
-    assert_eq!(broker.send(Method::POST, &long).await.status, 401);
+    for bad in ["r".repeat(129), "%07".to_owned(), "..".to_owned()] {
+        let path = format!("/partytracks/sessions/new?correlationId={bad}");
+        let answer = broker.send(Method::POST, &path).await;
+        assert!(
+            answer.status == 400 && answer.text.starts_with("invalid_request: Name the room"),
+            "{}",
+            answer.text
+        );
+    }
     assert_eq!(page.push().await.status, 200);
 }
 

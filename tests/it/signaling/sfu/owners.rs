@@ -129,12 +129,16 @@ async fn a_session_with_its_lock_outlives_its_users_token_but_takes_no_forged_on
         let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
         Answer::of(request.body(json!({ "tracks": [track] }).to_string())).await
     };
-    assert_eq!(error(&push(&forged).await), (401, "unauthorized".into()));
+    let refused = push(&forged).await;
+    assert_eq!(error(&refused), (401, "unauthorized".into()));
+    assert!(refused.text.contains("Sign in again and send a new token"), "{}", refused.text);
     assert_eq!(sfu.history().len(), 1, "only the session went to the SFU");
     let expired = sign(&claims(1_000_000_000));
     assert_eq!(push(&expired).await.status, 200, "a page cannot change its token during a call");
     let new = format!("/partytracks/sessions/new?correlationId=r&token={expired}");
-    assert_eq!(broker.send(Method::POST, &new).await.status, 401, "it opens no session");
+    let refused = broker.send(Method::POST, &new).await;
+    assert_eq!(refused.status, 401, "it opens no session");
+    assert!(refused.text.starts_with("unauthorized: Sign in again and send a new token"), "{}", refused.text);
 }
 
 #[tokio::test]
