@@ -25,7 +25,7 @@ pub(crate) const SERVERS_LIFE: Duration = Duration::from_secs(60);
 const SERVERS_NAME: &str = "partytracks-ice-servers";
 /// The name of a lock, before the id of its session.
 const NAME: &str = "partytracks-session-";
-/// Locks of more bytes together are removed from a browser, the oldest first. A request's headers have 16 KiB, of which an application's
+/// Locks of more bytes together are removed from a browser. A request's headers have 16 KiB, of which an application's
 /// own cookies take a part.
 pub(crate) const LOCKS_BYTES_MAX: usize = 6 * 1024;
 /// The longest cookie that is read, in bytes.
@@ -38,6 +38,18 @@ const USE: &[u8] = b"turn-broker sfu lock";
 /// The key that signs the cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct LockKey(SigningKey);
+
+/// A lock that a browser has sent. Those that are kept longest are the largest.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Lock<'a> {
+    /// Whether it is valid, and something is open in its session.
+    is_needed: bool,
+    /// In seconds since 1970. `None` if it is not valid.
+    made_at: Option<u64>,
+    name: &'a str,
+    /// Of its name and its value, in bytes.
+    length: usize,
+}
 
 /// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,21 +95,31 @@ impl LockKey {
         self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
     }
 
-    /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and the oldest of those that have more than
-    /// [`LOCKS_BYTES_MAX`] together. A browser sends all of them with each request, and a request's headers have a limit.
-    pub(crate) fn removed<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        let locks = signing::cookies(cookies).filter(|(name, _)| name.starts_with(NAME));
-        let made_at = |token: &str| self.verified::<Claims>(token).map_or(0, |claims| claims.iat);
-        let mut locks: Vec<_> = locks.map(|(name, token)| (made_at(token), name, token.len())).collect();
+    /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and of those that have more than
+    /// [`LOCKS_BYTES_MAX`] together first those of sessions in which nothing is open, the oldest first. A browser sends all of them with
+    /// each request, and a request's headers have a limit.
+    pub(crate) fn removed<'a>(
+        &self,
+        cookies: impl Iterator<Item = &'a str>,
+        prefix: &str,
+        has_open: impl Fn(&SessionId) -> bool,
+    ) -> Vec<String> {
+        let locks = signing::cookies(cookies).filter_map(|(name, token)| {
+            let session = name.strip_prefix(NAME)?;
+            let made_at = self.verified::<Claims>(token).map(|claims| claims.iat);
+            let is_needed = made_at.is_some() && SessionId::new(session).is_some_and(|id| has_open(&id));
+            Some(Lock { is_needed, made_at, name, length: name.len().saturating_add(token.len()) })
+        });
+        let mut locks: Vec<_> = locks.collect();
         locks.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = LOCKS_BYTES_MAX;
-        locks.retain(|(made_at, name, length)| {
-            left = left.saturating_sub(name.len().saturating_add(*length));
-            left == 0 || *made_at == 0
+        locks.retain(|lock| {
+            left = left.saturating_sub(lock.length);
+            left == 0 || lock.made_at.is_none()
         });
         let remove =
             |name: &str| format!("{name}=; Max-Age=0; HttpOnly; Secure; SameSite=Strict; Path={prefix};");
-        locks.iter().map(|(_, name, _)| remove(name)).collect()
+        locks.iter().map(|lock| remove(lock.name)).collect()
     }
 
     /// The ICE servers among the cookies of a request.
@@ -147,6 +169,8 @@ impl LockKey {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const NOON: Duration = Duration::from_secs(1_736_942_400);
@@ -219,15 +243,17 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_locks_and_those_that_are_not_valid_are_removed() {
+    fn the_oldest_locks_of_sessions_with_nothing_open_and_those_that_are_not_valid_are_removed() {
         let lock = |n: u64| {
             let made_at = NOON + Duration::from_secs(n);
             pair(&key().cookie(&session(&format!("s{n}")), "/", made_at))
         };
         let many: Vec<_> = (0..60).map(lock).collect();
+        let is_open = Cell::new("");
         let removed = |cookies: &[String]| {
-            let removed = key().removed(cookies.iter().map(String::as_str), "/p").into_iter();
-            removed.map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
+            let cookies = cookies.iter().map(String::as_str);
+            let removed = key().removed(cookies, "/p", |session| is_open.get() == session.as_str());
+            removed.into_iter().map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
         };
         let gone = removed(&many);
         let kept: usize = many.iter().rev().take(60 - gone.len()).map(|pair| pair.len() - "=".len()).sum();
@@ -236,8 +262,13 @@ mod tests {
             gone.iter().all(|name| name[NAME.len() + 1..].parse::<usize>().unwrap() < gone.len()),
             "{gone:?}"
         );
-        let foreign = format!("{NAME}x=forged; other=1");
-        assert_eq!(removed(&[foreign, lock(1)]), [format!("{NAME}x")]);
+        is_open.set("s0");
+        let gone = removed(&many);
+        assert!(gone.contains(&format!("{NAME}s1")) && !gone.contains(&format!("{NAME}s0")), "{gone:?}");
+        for session in ["x", "s0"] {
+            let foreign = format!("{NAME}{session}=forged; other=1");
+            assert_eq!(removed(&[foreign, lock(1)]), [format!("{NAME}{session}")]);
+        }
     }
 
     #[test]

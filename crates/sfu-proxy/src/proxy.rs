@@ -131,6 +131,11 @@ impl SfuProxy {
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
+    /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
+    pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+        self.lock_key.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
+    }
+
     pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {

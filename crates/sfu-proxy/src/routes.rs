@@ -83,7 +83,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
-    let removed = proxy.lock_key.removed(cookies(&parts), prefix);
+    let removed = proxy.removed_locks(cookies(&parts), prefix);
     let passed = read(proxy, Request::from_parts(parts, body)).await?;
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }

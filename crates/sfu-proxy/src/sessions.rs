@@ -109,6 +109,12 @@ impl Sessions {
     }
 
     /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
+    /// Whether a page may go on using a session: it has tracks, or makes a call to the SFU.
+    pub(crate) fn has_open(&self, id: &SessionId) -> bool {
+        let has_load = |load: SessionLoad| load.tracks > 0 || load.calls > 0;
+        self.rows.get(id).is_some_and(|session| session.may_be_used() && has_load(session.load()))
+    }
+
     pub(crate) fn answered(
         &mut self,
         id: &SessionId,

@@ -191,6 +191,10 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
 async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
     let (_sfu, broker) = start(&[("SFU_LOCK", "on")]).await;
     let mut cookies: Vec<(String, String)> = vec![];
+    let running = Page::join(&broker, "r").await;
+    assert_eq!(running.push().await.status, 200);
+    let (name, value) = running.cookie.as_ref().unwrap().split_once('=').unwrap();
+    cookies.push((name.to_owned(), value.to_owned()));
     for n in 0..60 {
         broker.advance(1);
         let header: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -209,4 +213,6 @@ async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
         broker.advance(30);
     }
     assert!((10..40).contains(&cookies.len()), "{}", cookies.len());
+    let kept = cookies.iter().any(|(known, _)| known == name);
+    assert!(kept, "the lock of a session with a track");
 }
