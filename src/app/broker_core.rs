@@ -116,6 +116,13 @@ impl SfuBroker for BrokerCore {
         Some((grant, user))
     }
 
+    fn are_of_one_chain(&self, one: GrantId, other: GrantId) -> bool {
+        self.account.read(|books| {
+            let is_before = |first, later| books.grants().with_renewals(first).any(|id| id == later);
+            is_before(one, other) || is_before(other, one)
+        })
+    }
+
     fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool {
         self.account.read(|books| {
             let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();

@@ -14,6 +14,9 @@ pub trait SfuBroker: Broker {
     /// The grant of a grant token, and its user. `None` unless it is valid.
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)>;
 
+    /// Whether one of two grants renews the other one, directly or through further renewals.
+    fn are_of_one_chain(&self, one: GrantId, other: GrantId) -> bool;
+
     /// Whether a browser may get the ICE servers of this grant again: they are valid and of this spender, and something would be minted.
     fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool;
 

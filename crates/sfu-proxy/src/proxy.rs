@@ -125,17 +125,18 @@ impl SfuProxy {
             return Err(Fault::LOCKED);
         }
         // A lock needs no token, so the user who opened the session counts.
-        let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked))?;
+        let chain = |one, other| self.service.broker.are_of_one_chain(one, other);
+        let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked, chain))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
         if is_blocked { Err(Fault::BLOCKED) } else { Ok(()) }
     }
 
-    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
     /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
     pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
         self.lock_key.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
     }
 
+    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
     pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
         self.with(|sessions, _| {

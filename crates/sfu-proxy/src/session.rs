@@ -42,11 +42,16 @@ impl Caller {
         Holder::new(self.address, self.user.clone())
     }
 
-    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        match (&self.user, self.grant) {
+    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address, and so is a grant with those
+    /// that it renews.
+    pub(super) fn is_same_as(
+        &self,
+        other: &Self,
+        are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
+    ) -> bool {
+        match (&self.user, self.grant.zip(other.grant)) {
             (Some(user), _) => other.user.as_ref() == Some(user),
-            (None, Some(grant)) if other.grant == Some(grant) => true,
+            (None, Some((grant, others))) if are_of_one_chain(grant, others) => true,
             (None, _) => self.address == other.address,
         }
     }

@@ -10,7 +10,7 @@ mod rooms;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use turn_ledger::User;
+use turn_ledger::{GrantId, User};
 use turn_limits::Holder;
 
 use super::addresses::{Addresses, PER_ADDRESS_MAX};
@@ -102,19 +102,20 @@ impl Sessions {
         id: &SessionId,
         caller: &Caller,
         is_unlocked: bool,
+        are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
     ) -> Result<Option<User>, Fault> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
-        let may_use = is_unlocked || session.opened.owner.is_same_as(caller);
+        let may_use = is_unlocked || session.opened.owner.is_same_as(caller, are_of_one_chain);
         if may_use { Ok(session.opened.owner.user.clone()) } else { Err(Fault::LOCKED) }
     }
 
-    /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
     /// Whether a page may go on using a session: it has tracks, or makes a call to the SFU.
     pub(crate) fn has_open(&self, id: &SessionId) -> bool {
         let has_load = |load: SessionLoad| load.tracks > 0 || load.calls > 0;
         self.rows.get(id).is_some_and(|session| session.may_be_used() && has_load(session.load()))
     }
 
+    /// A call that the SFU has answered, or refused as a whole (`None`). `replies`: the channels on which it asked to reply.
     pub(crate) fn answered(
         &mut self,
         id: &SessionId,

@@ -21,10 +21,10 @@ impl Sessions {
 
     /// The sessions that the caller opened from its present address and may use without a lock.
     pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
-        let own = self.rows.iter().filter(|(_, session)| {
-            session.opened.owner.address == caller.address && session.opened.owner.is_same_as(caller)
-        });
-        own.map(|(id, _)| id)
+        let is_own = |owner: &Caller| {
+            owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
+        };
+        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.

@@ -20,7 +20,6 @@ use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
 use crate::taken::Taken;
 use crate::track::{AUDIO_KBPS, Direction, MediaKind};
 use turn_ledger::ClientKey;
-use turn_ledger::GrantId;
 use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
 
 impl Sessions {

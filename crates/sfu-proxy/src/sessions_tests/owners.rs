@@ -31,12 +31,16 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
     table.open("user", Some("r"), user("ada", 1)).unwrap();
     table.open("grant", Some("r"), grant(1, 1)).unwrap();
     table.open("address", Some("r"), caller(1)).unwrap();
-    let may = |session: &str, who: &Caller| table.sessions.check_owner(&id(session), who, false).is_ok();
+    let renewal = GrantId::new([3; 16]);
+    let chain = |one, other| one == other || (one, other) == (GrantId::new([1; 16]), renewal);
+    let may =
+        |session: &str, who: &Caller| table.sessions.check_owner(&id(session), who, false, chain).is_ok();
     assert!(may("user", &user("ada", 2)), "a user may change its address");
     assert!(!may("user", &user("eve", 1)) && !may("user", &caller(1)));
     assert!(may("grant", &grant(1, 2)) && may("grant", &caller(1)) && !may("grant", &grant(2, 2)));
+    assert!(may("grant", &grant(3, 2)), "a renewal");
     assert!(may("address", &caller(1)) && !may("address", &caller(2)));
-    let check = |session: &str| table.sessions.check_owner(&id(session), &caller(9), true);
+    let check = |session: &str| table.sessions.check_owner(&id(session), &caller(9), true, chain);
     assert_eq!(
         (check("user"), check("address"), check("unknown")),
         (Ok(User::new("ada")), Ok(None), Err(Fault::GONE)),

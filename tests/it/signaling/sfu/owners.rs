@@ -216,3 +216,32 @@ async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
     let kept = cookies.iter().any(|(known, _)| known == name);
     assert!(kept, "the lock of a session with a track");
 }
+
+#[tokio::test]
+async fn a_session_without_a_lock_belongs_to_the_renewals_of_its_grant_on_any_address() {
+    let (_sfu, broker) = start(&[&COTURN[..], &[("SFU_LOCK", "off")]].concat()).await;
+    let push = async |session: &str, token: &str| {
+        let path = format!("/partytracks/sessions/{session}/tracks/new");
+        let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
+        let request = sent(&broker, Method::POST, &path, "203.0.113.99").bearer_auth(token);
+        Answer::of(request.body(json!({ "tracks": [track] }).to_string())).await
+    };
+    let open = async |token: &str| {
+        let request = sent(&broker, Method::POST, "/partytracks/sessions/new", "203.0.113.1");
+        let opened = Answer::of(request.bearer_auth(token)).await;
+        opened.json()["sessionId"].as_str().unwrap().to_owned()
+    };
+    let first = broker.grant().await;
+    let session = open(&first).await;
+    broker.advance(64_800);
+    let second = broker.mint_with(&first).await.grant();
+    let later = open(&second).await;
+    assert_eq!(push(&session, &second).await.status, 200, "by the renewal");
+    assert_eq!(push(&later, &first).await.status, 200, "a chain of renewals is one owner");
+    let other = broker.grant().await;
+    assert_eq!(error(&push(&session, &other).await), (401, "session_locked".into()));
+    broker.advance(64_800);
+    let third = broker.mint_with(&second).await.grant();
+    assert_eq!(error(&push(&session, &first).await), (401, "session_locked".into()), "it has expired");
+    assert_eq!(push(&session, &third).await.status, 200, "by the renewal of the renewal");
+}
