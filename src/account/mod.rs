@@ -286,10 +286,11 @@ impl Account {
     /// for [`FLUSH_INTERVAL`], because the first write afterwards has all of them.
     pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
         loop {
-            if let Some(result) = self.change(&mut call) {
+            let (result, has_changed) = self.change(|books| (call(books), books.has_changed_grants()));
+            if let Some(result) = result {
                 return result;
             }
-            match self.recorded().await {
+            match if has_changed { self.recorded().await } else { Ok(()) } {
                 Ok(()) => tokio::task::yield_now().await,
                 Err(NotRecorded) => tokio::time::sleep(FLUSH_INTERVAL).await,
             }

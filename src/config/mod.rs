@@ -49,7 +49,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
 use turn_base::http_client::Network;
-use turn_ledger::{BudgetMode, IceSource};
+use turn_ledger::{BudgetMode, ByteCount, IceSource, strict_life_min};
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -102,6 +102,7 @@ impl Config {
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
         config.refuse_unbounded(&mut settings);
         config.refuse_overruled(&mut settings);
+        config.warn_of_no_room(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -130,6 +131,35 @@ impl Config {
         if self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
             let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
             settings.refuse("COTURN_CLI", expected);
+        }
+    }
+
+    /// Strict mode issues nothing if a limit is below the least that a credential reserves. What coturn's reserve is little: the broker ends
+    /// their sessions.
+    fn warn_of_no_room(&self, settings: &mut Settings<'_>) {
+        let is_strict = self.budget.mode == BudgetMode::Strict;
+        if !is_strict || self.ice.sources.contains(&IceSource::Coturn) {
+            return;
+        }
+        let reserved = |source: &IceSource| {
+            let tail = self.budget.expiry_tail.unwrap_or(source.expiry_tail());
+            let time = strict_life_min(tail).saturating_add(tail);
+            ByteCount::saturating(self.budget.liability_rate.over_millis(time.as_millis()))
+        };
+        let metered = self.ice.sources.iter().filter(|source| source.is_metered());
+        let Some(least) = metered.map(reserved).min() else { return };
+        let limits = [
+            ("BANDWIDTH_LIMIT_GB", Some(&self.budget.limit)),
+            ("USER_LIMIT_GB", self.budget.user_limit.as_ref()),
+            ("SERVER_KEY_LIMITS", self.server_keys.limits.values().min()),
+        ];
+        for (name, limit) in limits {
+            if limit.is_some_and(|limit| *limit < least && *limit > ByteCount::ZERO) {
+                settings.warn(format!(
+                    "{name} is below the {} GB that a credential reserves in strict mode, so none is issued: raise it, or lower LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS",
+                    least.gb_nearest()
+                ));
+            }
         }
     }
 

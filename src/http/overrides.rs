@@ -161,7 +161,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
 
 /// The schema of the result at the source.
 fn provider_schema() -> RefOr<Schema> {
-    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached; try again. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
+    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached, and is asked again every 10 s. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
     one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
@@ -174,7 +174,7 @@ fn message(revocation: Revocation, source: IceSource) -> &'static str {
             "The provider does not know the credential. Relaying in progress may continue, so the bytes reserved for it stay reserved."
         }
         Revocation::Failed => {
-            "The source could not be reached, so the credential still works. It cannot be renewed. Try again."
+            "The source could not be reached, so the credential still works. It cannot be renewed. The source is asked again every 10 s."
         }
         Revocation::Cut if source.refuses_revoked() => {
             "The sessions of the credential are ended within seconds, and new ones are refused. Then the bytes reserved for it are released."

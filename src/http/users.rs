@@ -36,7 +36,7 @@ pub struct UserRevocationBody {
     /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
     #[schema(example = 280)]
     ended: usize,
-    /// How many of the others the source will be asked for by another call: it could not be reached, or there was no time.
+    /// For how many of the others the source is asked again by itself: it could not be reached, or there was no time.
     #[schema(example = 20)]
     left: usize,
     /// How many of them this process cuts: their calls end within seconds.
@@ -67,7 +67,7 @@ pub struct UserBlockBody {
 /// Revokes all credentials of a user.
 ///
 /// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
-/// revoke them. This takes 10 s at most: call again while `left` is not 0. The source is not asked again for what it has answered.
+/// revoke them. This takes 10 s at most. For what is `left` then, the broker asks each 10 s by itself.
 /// The user can fetch new credentials: block the user first if that is not wanted.
 #[utoipa::path(
     post, path = "/api/users/{user}/revoke",
@@ -114,7 +114,9 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
         (usable > 0).then(|| {
             format!("{usable} can open new calls until they expire, because their source has not ended them.")
         }),
-        (left > 0).then(|| format!("The source of {left} could not be reached in time: revoke again.")),
+        (left > 0).then(|| {
+            format!("The source of {left} could not be reached in time, and is asked again every 10 s.")
+        }),
     ];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -42,6 +42,8 @@ const HANDOVER_MAX: Duration = Duration::from_millis(500);
 const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 /// Time to tell clients that the books are void.
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
+/// How long the last credentials that wait for their end may take when the process stops.
+const LAST_ENDS_MAX: Duration = Duration::from_secs(3);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a panic. A panic loses the task's own pauses, so a short one could ask a provider too often.
@@ -153,13 +155,12 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         maintain(app, end),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
-        spawn(app, end, |app| async move { app.ending.run().await }),
         spawn(app, end, |app| async move {
             if let Some(dispatcher) = &app.dispatcher {
                 dispatcher.deliver(&*app.account).await;
@@ -233,6 +234,7 @@ async fn relay(app: Arc<App>, end: CancellationToken) {
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
     let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
+    let ending = spawn(&app, &over, |app| async move { app.ending.run().await });
     let sfu = async {
         if let Some(proxy) = &app.sfu {
             proxy.run(&end).await;
@@ -241,7 +243,9 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
     tokio::join!(sfu, app.signaling.run(&end));
     over.cancel();
     // The panic hook has logged a panic.
-    let _ = calls.await;
+    let _ = tokio::join!(calls, ending);
+    // What still waits is asked for after the next start, or expires.
+    let _ = timeout(LAST_ENDS_MAX, app.ending.finish()).await;
 }
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on

@@ -1,8 +1,8 @@
 //! Credentials that the broker ends by itself: those of members that have left their call, of a chain of renewals that relayed more than
 //! `GRANT_LIMIT_GB`, and with `AT_LIMIT=revoke` all of them while counted and vouched bytes alone have reached the limit. And those for which
 //! the source did not answer when somebody else asked it. Tests: `tests/it/ending.rs`.
-//! Each is revoked in the ledger, and its source is asked until it has answered. What is left to do is found in the ledger, so a crash or a
-//! takeover loses none of it. A revocation releases nothing: `reservedGB` stays until counts release it.
+//! Each is revoked in the ledger, and its source is asked until it has answered. What is left to do is found in the ledger, so with
+//! one on disk a crash or a takeover loses none of it. A revocation releases nothing: `reservedGB` stays until counts release it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,11 +80,18 @@ impl Ending {
         *self.progress.lock()
     }
 
-    /// Ends at most [`AT_ONCE`] credentials. Ends within 8 s.
-    pub async fn step(&self, state: &mut EndingState) {
+    /// Ends what waits when the process stops, in the same steps without a pause.
+    pub async fn finish(&self) {
+        let mut state = EndingState::default();
+        while self.step(&mut state).await > 0 {}
+    }
+
+    /// Asks for the end of at most [`AT_ONCE`] credentials. Returns for how many. Ends within 8 s.
+    pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
-        if !account.is_writable() {
-            return;
+        // The next leader knows nothing of what these books would revoke.
+        if account.is_void() {
+            return 0;
         }
         account.revoke_over_limit();
         let is_at_limit = self.at_limit && account.read(Books::is_limit_proven);
@@ -107,14 +114,15 @@ impl Ending {
         ids.extend(state.waiting.drain(..more));
         self.progress.lock().left = state.waiting.len().saturating_add(not_now);
         let rows = account.revoke_each(&ids);
-        // Nothing is asked for that a crash would undo.
-        if rows.is_empty() || account.recorded().await.is_err() {
-            return;
+        // What cannot be written now is written later, and whose credential it is may use it no more in any case.
+        if rows.is_empty() || account.recorded().await.is_err() && account.is_void() {
+            return 0;
         }
         let RevokedAll { ended, left, .. } = self.mint.revoke_all(&rows).await;
         let mut progress = self.progress.lock();
         progress.left = progress.left.saturating_add(left);
         progress.revoked = progress.revoked.saturating_add(u64::try_from(ended).unwrap_or(u64::MAX));
+        rows.len()
     }
 
     /// Notes whether all credentials are being ended. Returns whether that has changed.

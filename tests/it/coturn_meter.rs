@@ -179,7 +179,10 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
     let (cut, left, is_all_cut, message) = revoke().await;
     assert_eq!((cut, left, is_all_cut), (0.into(), 1.into(), false), "{message}");
-    assert!(message.contains("may go on until 2025-01-16T") && message.contains("revoke again"), "{message}");
+    assert!(
+        message.contains("may go on until 2025-01-16T") && message.contains("is asked again"),
+        "{message}"
+    );
 }
 
 /// Nothing else lists the sessions of this broker.

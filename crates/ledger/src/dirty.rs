@@ -35,6 +35,11 @@ impl<K: Ord, V: Default> Dirty<K, V> {
         change(self.rows.entry(key).or_default());
     }
 
+    /// Whether nothing was recorded since the last call of [`Self::take`].
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Takes everything that was recorded since the last call.
     pub fn take(&mut self) -> BTreeMap<K, V> {
         std::mem::take(&mut self.rows)

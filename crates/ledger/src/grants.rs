@@ -27,6 +27,7 @@ pub(crate) mod spent;
 pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
+pub(crate) mod unanswered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +56,7 @@ use dropped::Dropped;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
+use unanswered::Unanswered;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
@@ -90,8 +92,7 @@ pub struct Grants {
     by_username: ByUsername,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
-    /// Revoked grants whose source has not answered whether it has ended them, and from when it is to be asked. 1970: at once.
-    unanswered: BTreeMap<GrantId, Timestamp>,
+    unanswered: Unanswered,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
     /// Sessions of the SFU with a promise, by the minute in which it is over.
@@ -192,8 +193,8 @@ impl Grants {
         self.chains.forget(row.source, id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
-        let share = self.share_of(&row);
-        self.change_limited(row.spender.as_deref(), &share, &Sums::default());
+        let (share, spender) = (self.share_of(&row), row.spender.as_deref());
+        self.change_limited(spender.filter(|_| row.source.is_metered()), &share, &Sums::default());
         self.replace_promise(ledger, row.promise().as_ref(), None);
         true
     }
@@ -309,7 +310,18 @@ impl Grants {
     /// Forgets what is of an earlier period, and once a minute ends grants whose promise is over and that are not in use: at most
     /// `rows_at_once` of each. Forgets old minutes too. `false` if there are more. No figure depends on when this is called.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        self.forget_past(now) && self.end_over(now) && self.leave_oldest(now)
+        // Old rows leave also while the walk goes on.
+        self.forget_past(now) && self.end_over(now) & self.leave_oldest(now)
+    }
+
+    /// Whether a grant that costs nothing may have a row. These rows fill no more than half of the table.
+    pub(crate) fn has_room_for_free(&self) -> bool {
+        self.rows.len() < self.terms.bounds.grants / 2
+    }
+
+    /// Whether rows have changed since the last batch.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// Whether a grant is in the table, live or ended.

@@ -74,7 +74,7 @@ pub use {
     grant_counts::*,
     grants::{
         chains::*, counted::*, dropped::*, ending::*, listing::*, recent::*, requester::*, row::*, sfu::*,
-        spent::*, summing::*, tails::*, terms::*, *,
+        spent::*, summing::*, tails::*, terms::*, unanswered::*, *,
     },
     key_name::*,
     lacking::*,

@@ -223,7 +223,7 @@ impl Books {
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
         // A grant that costs nothing has a row only if its renewal must keep whose it is.
-        if is_metered || is_of_server || has_user {
+        if is_metered || (is_of_server || has_user) && self.grants.has_room_for_free() {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(promise.time));

@@ -320,6 +320,11 @@ impl Books {
         self.grants.forget_expired(self.now())
     }
 
+    /// Whether grants have changed since the last batch.
+    pub fn has_changed_grants(&self) -> bool {
+        self.grants.has_changed()
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger

@@ -2,8 +2,8 @@
 
 use super::Books;
 use crate::grants::Grants;
-use crate::grants::ending::ASK_PAUSE;
 use crate::grants::row::GrantRow;
+use crate::grants::unanswered::{ASK_PAUSE, FIRST};
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::token::GrantId;
@@ -51,7 +51,7 @@ impl Books {
 
     /// The same for a credential that the broker ends by itself: the next [`Self::take_unanswered`] has it.
     pub fn revoke_and_ask(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
-        self.revoke_asking(grant, Timestamp::default())
+        self.revoke_asking(grant, FIRST)
     }
 
     /// The source is to be asked from `ask_from` on.

@@ -5,13 +5,13 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::ConnectionCharge;
+use super::unanswered::ASK_PAUSE;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::ledger::Ledger;
 use crate::minute_usage::Basis;
@@ -22,10 +22,6 @@ use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
-
-/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks by itself, and
-/// has ended by then.
-pub const ASK_PAUSE: Duration = Duration::from_secs(10);
 
 /// A chain of renewals that has relayed more than one may.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,16 +114,13 @@ impl Grants {
 
     /// Revoked credentials whose source must be asked now, at most `most`: first those for which it was never asked.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
-        let due = self.unanswered.iter().filter(|(_, from)| **from <= now);
-        let mut due: Vec<_> = due.map(|(id, from)| (*from, *id)).collect();
-        due.sort_unstable();
         let mut ids = vec![];
-        for (_, id) in due {
-            if !self.get(id).is_some_and(|row| must_be_asked(row, now)) {
-                self.unanswered.remove(&id);
-            } else if ids.len() < most {
+        while let Some(id) = self.unanswered.first(now).filter(|_| ids.len() < most) {
+            if self.get(id).is_some_and(|row| must_be_asked(row, now)) {
                 self.unanswered.insert(id, now.plus(ASK_PAUSE));
                 ids.push(id);
+            } else {
+                self.unanswered.remove(&id);
             }
         }
         ids

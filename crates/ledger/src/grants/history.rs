@@ -10,6 +10,7 @@ use super::ending::has_no_answer;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::tails::EndedPlace;
+use super::unanswered::NEXT;
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Grants {
                 self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
                 if row.extra().revoked_at.is_some() && has_no_answer(row) {
-                    self.unanswered.insert(*id, Timestamp::default());
+                    self.unanswered.insert(*id, NEXT);
                 }
                 self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
             }
@@ -74,7 +75,8 @@ impl Grants {
         ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
-            let (promised, spender, share) = (row.promise(), row.spender.clone(), self.share_of(row));
+            let spender = row.spender.clone().filter(|_| row.source.is_metered());
+            let (promised, share) = (row.promise(), self.share_of(row));
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
             self.change_promised(None, promised.as_ref());
             if let Some(Promise { source, time, .. }) = promised {

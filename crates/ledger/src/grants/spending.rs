@@ -95,7 +95,7 @@ impl Grants {
             None if spent.is_empty() => {}
             none => *none = Some(Box::new(spent)),
         }
-        if before != spent && row.spender.is_some() {
+        if before != spent && row.spender.is_some() && row.source.is_metered() {
             let [before, after] = [before, spent].map(|spent| self.terms.share(row, &spent));
             let spender = row.spender.clone();
             self.change_limited(spender.as_deref(), &before, &after);
