@@ -130,6 +130,17 @@ async fn cloudflare_is_asked_until_it_has_answered_for_those_who_left() {
 }
 
 #[tokio::test]
+async fn at_a_shutdown_cloudflare_is_asked_for_the_members_of_all_calls() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("SIGNALING", "ayame")]).await;
+    let [mut a, mut b] = [join(&broker, "r").await, join(&broker, "s").await];
+    broker.shut_down();
+    a.closed().await;
+    b.closed().await;
+    broker.finish().await;
+    assert_eq!(cloudflare.history().revoked(), 2);
+}
+
+#[tokio::test]
 async fn the_name_of_a_room_is_not_in_the_log() {
     const ROOM: &str = "c0ffee-nobody-guesses-this";
     let (log, _logging) = Log::of_this_thread();

@@ -1,6 +1,7 @@
 //! The limit of each user, and blocked users.
 
 use super::*;
+use crate::books::commit::Written;
 use crate::coturn::listing::Listing;
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
@@ -28,6 +29,26 @@ fn in_estimate_mode_a_user_who_has_used_the_limit_gets_no_more() {
     assert!(broker.mint(requester("bob"), 3_600).is_ok());
     broker.books.advance(at(7_200));
     assert_eq!(refused_to_user(&mut broker, "ann"), None, "another period");
+}
+
+#[test]
+fn what_a_credential_that_costs_nothing_relays_counts_for_no_limit() {
+    let mut broker = Broker::with_limit(BudgetMode::Estimate, 5 * MB);
+    let (source, life) = (IceSource::Manual, Duration::from_secs(3_600));
+    let hold = broker.books.reserve(source, life, Duration::from_secs(4), &requester("ann")).unwrap();
+    let (issued_at, expires_at) = (broker.books.now(), broker.books.now().plus(hold.life()));
+    let free = Grant { id: GrantId::new([9; 16]), source, issued_at, expires_at };
+    let commit = broker.books.commit(hold, &free, None, requester("ann")).unwrap();
+    broker.books.note_written(&commit, Written::Yes).unwrap();
+    broker.books.open(Caller::Grant(free), "c", Some(true)).unwrap();
+    broker.books.advance(at(60));
+    broker.beat(free, 15 * MB);
+    for _ in 0..2 {
+        let row = broker.books.grants().get(free.id).unwrap();
+        assert_eq!((row.user(), row.promised), (Some(&user("ann")), None));
+        assert_eq!(refused_to_user(&mut broker, "ann"), None);
+        broker.restart();
+    }
 }
 
 /// The app server reports on a connection of its own, for ann.
