@@ -230,7 +230,8 @@ async fn relay(app: Arc<App>, end: CancellationToken) {
     }
 }
 
-/// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over.
+/// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over, and the
+/// credentials of their members are ended.
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
     let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
