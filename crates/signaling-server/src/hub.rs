@@ -258,7 +258,7 @@ impl Common {
 
 impl OpenSocket {
     fn close(&self, close: Closing) {
-        self.mailbox.outbox.push(Frame::Close(close), None);
+        self.mailbox.outbox.push(Frame::Close(close), None, clock::deadline(Duration::ZERO));
     }
 }
 
@@ -308,7 +308,7 @@ impl Sending<'_> {
     }
 
     fn push(&self, to: &OpenSocket, frame: Frame, sent: Option<Sent>) {
-        match to.mailbox.outbox.push(frame, sent) {
+        match to.mailbox.outbox.push(frame, sent, clock::deadline(Duration::ZERO)) {
             Pushed::Accepted { dropped } => (0..dropped).for_each(|_| self.common.dropped(Dropped::FanOut)),
             Pushed::TooSlow => self.common.shared.broker.count(Counted::Limited("too_slow")),
         }

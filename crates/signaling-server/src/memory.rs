@@ -38,7 +38,7 @@ struct Mailboxes {
 
 /// What waits at one socket.
 pub(crate) struct Mailbox {
-    /// Whose socket it is.
+    /// Who has opened the socket. What waits counts for it, also once a user has signed in, for whom the place and what arrives count then.
     pub(crate) holder: Holder,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
@@ -177,7 +177,7 @@ mod tests {
             for to in to {
                 let sent = self.memory.further_copy(&first.text);
                 let frame = Frame::Text("x".repeat(from.into()).into());
-                assert_eq!(to.outbox.push(frame, Some(sent)), Pushed::Accepted { dropped: 0 });
+                assert_eq!(to.outbox.push(frame, Some(sent), self.now), Pushed::Accepted { dropped: 0 });
             }
             drop(first);
             self.memory.make_room();

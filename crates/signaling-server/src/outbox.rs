@@ -1,16 +1,21 @@
-//! The frames that wait for one socket. Their number and their bytes are bounded. The protocol puts frames in without waiting.
+//! The frames that wait for one socket. Their number, their bytes and their time are bounded. The protocol puts frames in without waiting.
 //! When the queue is full, a client that has sent much of it loses that part, so that nobody makes another client too slow. If there is no
-//! such client, or the protocol may lose no frame, the reader is too slow: it loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
+//! such client, or the protocol may lose no frame, the reader is too slow: it loses what still waits, and gets a close frame instead. After
+//! a close frame nothing is accepted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use turn_limits::{Holder, MemoryUse, Share};
 use turn_signaling::flood::largest_sender;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
+/// The longest time for which a frame may wait, also if the client reads others meanwhile. What waits counts for its senders.
+const FRAME_WAIT_MAX: Duration = Duration::from_secs(10);
 /// One part in so many of a full queue is much: its sender loses it.
 const FLOOD_PART: usize = 4;
 /// What a frame occupies in a queue beside its text, in bytes.
@@ -58,6 +63,7 @@ struct Queue {
 struct Queued {
     frame: Frame,
     sent: Option<Sent>,
+    since: Instant,
 }
 
 /// What became of a frame.
@@ -79,18 +85,18 @@ impl Outbox {
     }
 
     /// Adds a frame. `sent`: what its text counts as.
-    pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>) -> Pushed {
+    pub(crate) fn push(&self, frame: Frame, sent: Option<Sent>, now: Instant) -> Pushed {
         let mut queue = self.queue.lock();
         if queue.is_closed {
             return Pushed::Accepted { dropped: 0 };
         }
         let is_close = matches!(frame, Frame::Close(_));
         let mut dropped = 0;
-        while !is_close && queue.is_full(frame.bytes(), &self.limits) {
+        while !is_close && queue.is_full(frame.bytes(), &self.limits, now) {
             match queue.drop_flood(&self.owner, &self.limits) {
                 0 => {
                     *queue = Queue { is_closed: true, ..Queue::default() };
-                    queue.add(Frame::Close(self.limits.too_slow), None);
+                    queue.add(Frame::Close(self.limits.too_slow), None, now);
                     drop(queue);
                     self.changed.notify_one();
                     return Pushed::TooSlow;
@@ -98,7 +104,7 @@ impl Outbox {
                 more => dropped += more,
             }
         }
-        queue.add(frame, sent);
+        queue.add(frame, sent, now);
         queue.is_closed = is_close;
         drop(queue);
         self.changed.notify_one();
@@ -133,14 +139,17 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Whether a frame of so many bytes has no room.
-    fn is_full(&self, bytes: usize, limits: &Limits) -> bool {
-        self.frames.len() >= limits.queued_frames_max || self.bytes + bytes > limits.queued_bytes_max
+    /// Whether a frame of so many bytes has no room, or another one has waited for too long.
+    fn is_full(&self, bytes: usize, limits: &Limits, now: Instant) -> bool {
+        let first = self.frames.front();
+        self.frames.len() >= limits.queued_frames_max
+            || self.bytes + bytes > limits.queued_bytes_max
+            || first.is_some_and(|first| now.saturating_duration_since(first.since) >= FRAME_WAIT_MAX)
     }
 
-    fn add(&mut self, frame: Frame, sent: Option<Sent>) {
+    fn add(&mut self, frame: Frame, sent: Option<Sent>, since: Instant) {
         self.bytes += frame.bytes();
-        self.frames.push_back(Queued { frame, sent });
+        self.frames.push_back(Queued { frame, sent, since });
     }
 
     /// Drops the frames of the largest sender, if they are much of the queue and not of its owner. Returns how many. A frame weighs its
@@ -184,6 +193,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_base::clock;
     use turn_ledger::ClientKey;
     use turn_limits::{Bounds, MemoryQuota};
 
@@ -193,6 +203,7 @@ mod tests {
     struct World {
         outbox: Outbox,
         memory: MemoryQuota,
+        now: Instant,
     }
 
     impl World {
@@ -204,16 +215,20 @@ mod tests {
                 drops_floods: true,
                 too_slow: TOO_SLOW,
             };
-            Self { outbox: Outbox::new(holder(OWNER), limits), memory: MemoryQuota::new(0, Bounds::NONE) }
+            Self {
+                outbox: Outbox::new(holder(OWNER), limits),
+                memory: MemoryQuota::new(0, Bounds::NONE),
+                now: clock::deadline(Duration::ZERO),
+            }
         }
 
         fn push(&self, frame: Frame) -> bool {
-            self.outbox.push(frame, None) == ACCEPTED
+            self.outbox.push(frame, None, self.now) == ACCEPTED
         }
 
         fn send(&self, from: u8, text: &'static str) -> Pushed {
             let sent = Sent { text: Arc::new(self.memory.open(holder(from))), _place: None };
-            self.outbox.push(Frame::Text(text.into()), Some(sent))
+            self.outbox.push(Frame::Text(text.into()), Some(sent), self.now)
         }
 
         fn drain(&self) -> Vec<Frame> {
@@ -255,6 +270,17 @@ mod tests {
             assert!(world.push(text("0123456789")));
             assert_eq!(world.drain().len(), 1, "sent bytes no longer count");
         }
+    }
+
+    #[test]
+    fn a_client_for_which_a_frame_has_waited_for_10_seconds_is_too_slow() {
+        let mut world = World::new(10, 100);
+        assert!(world.push(text("a")));
+        world.now += FRAME_WAIT_MAX.saturating_sub(Duration::from_millis(1));
+        assert!(world.push(text("b")));
+        world.now += Duration::from_millis(1);
+        assert!(!world.push(text("c")));
+        assert_eq!(world.drain(), [Frame::Close(TOO_SLOW)]);
     }
 
     #[test]
