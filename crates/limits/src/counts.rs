@@ -30,6 +30,11 @@ impl Counts {
         self.all
     }
 
+    /// In a share; by all together if there is none.
+    pub fn of(&self, share: Option<&Share>) -> usize {
+        share.map_or(self.all, |share| self.by_share.get(share).copied().unwrap_or(0))
+    }
+
     /// Whether a holder may have so much more.
     pub fn fits(&self, holder: &Holder, more: usize, bounds: Bounds) -> bool {
         self.all.saturating_add(more) <= bounds.all_max

@@ -2,6 +2,7 @@
 //! changed; the state is sent to all at most every [`STATE_PAUSE`], however many changes there are.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +112,12 @@ impl Room {
         self.users.len()
     }
 
+    /// The number of ids whose users have left.
+    #[cfg(test)]
+    pub(super) fn absent(&self) -> usize {
+        self.owners.len() - self.users.len()
+    }
+
     /// Whether somebody has taken this id.
     pub(super) fn has_owner(&self, id: &str) -> bool {
         self.owners.contains_key(id)
@@ -122,15 +129,15 @@ impl Room {
             let is_kept =
                 self.users.contains_key(id) || share.is_some_and(|share| !owner.holder.is_in(share));
             if !is_kept {
-                out.ids.remove(&owner.holder, 1);
+                out.forget(&owner.holder);
             }
             is_kept
         });
     }
 
-    /// The room is over, and nobody owns its ids.
+    /// The room is over, has no users, and nobody owns its ids.
     pub(super) fn forget_ids(self, out: &mut Out) {
-        self.owners.into_values().for_each(|owner| out.ids.remove(&owner.holder, 1));
+        self.owners.into_values().for_each(|owner| out.forget(&owner.holder));
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
@@ -172,10 +179,13 @@ impl Room {
         out.actions.call(CallEvent::Joined { call, member: member_id, user, grant: None });
         let sockets = vec![socket];
         let profile = Profile::new();
-        self.owners.entry(Arc::clone(&id)).or_insert_with(|| {
-            out.ids.add(&holder, 1);
-            Owner { visitor, holder }
-        });
+        match self.owners.entry(Arc::clone(&id)) {
+            Entry::Occupied(owner) => out.absent.remove(&owner.get().holder, 1),
+            Entry::Vacant(id) => {
+                out.ids.add(&holder, 1);
+                id.insert(Owner { visitor, holder });
+            }
+        }
         self.users.insert(id, Member { id: member, name, profile, heartbeat: now, sockets });
     }
 
@@ -248,20 +258,23 @@ impl Room {
 
     /// Removes all users.
     pub(super) fn end(&mut self, out: &mut Out) {
-        while let Some((_, member)) = self.users.pop_first() {
-            self.end_member(member, ROOM_ENDED, out);
+        while let Some((id, member)) = self.users.pop_first() {
+            self.end_member(&id, member, ROOM_ENDED, out);
         }
     }
 
     /// Removes a user, and tells the others.
     fn remove(&mut self, id: &Arc<str>, close: Closing, out: &mut Out) {
         let Some(member) = self.users.remove(id) else { return };
-        self.end_member(member, close, out);
+        self.end_member(id, member, close, out);
         self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
         self.mark_changed();
     }
 
-    fn end_member(&self, member: Member, close: Closing, out: &mut Out) {
+    fn end_member(&self, id: &str, member: Member, close: Closing, out: &mut Out) {
+        if let Some(owner) = self.owners.get(id) {
+            out.absent.add(&owner.holder, 1);
+        }
         member.sockets.iter().for_each(|socket| out.actions.close(*socket, close));
         let (call, media) = (self.call.clone(), MediaAfter::Ends);
         out.actions.call(CallEvent::Left { call, member: member.id, media });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turn_limits::{Bounds, Counts, SHARES};
+use turn_limits::{Bounds, Counts, Holder, SHARES};
 
 use crate::actions::Actions;
 
@@ -28,4 +28,14 @@ pub(super) struct Out {
     pub(super) actions: Actions,
     /// The ids that users in all rooms have taken.
     pub(super) ids: Counts,
+    /// Those whose users have left.
+    pub(super) absent: Counts,
+}
+
+impl Out {
+    /// Nobody owns an id any more, whose user has left.
+    pub(super) fn forget(&mut self, owner: &Holder) {
+        self.ids.remove(owner, 1);
+        self.absent.remove(owner, 1);
+    }
 }

@@ -34,8 +34,9 @@ impl Walked for Rooms {
     }
 
     fn check(walk: &Walk<Self>) {
-        let Self { by_name, seats, .. } = &walk.world.protocol;
+        let Self { by_name, seats, out, .. } = &walk.world.protocol;
         assert_eq!(walk.inside.len(), by_name.values().map(Room::len).sum::<usize>());
+        assert_eq!(out.absent.all(), by_name.values().map(Room::absent).sum::<usize>());
         assert!(by_name.values().all(|room| (1..=SMALL.members_max).contains(&room.len())));
         let expected = walk.open.iter().filter(|socket| !walk.world.closed.contains_key(socket));
         let seated: BTreeSet<_> = seats.keys().map(|socket| &socket.0).collect();
@@ -45,7 +46,7 @@ impl Walked for Rooms {
 
     fn is_empty(&self) -> bool {
         let Self { by_name, seats, out, .. } = self;
-        by_name.is_empty() && seats.is_empty() && out.ids.is_empty()
+        by_name.is_empty() && seats.is_empty() && out.ids.is_empty() && out.absent.is_empty()
     }
 }
 
