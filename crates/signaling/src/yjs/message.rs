@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::topics::TOPICS_PER_SOCKET_MAX;
 use crate::object;
 use crate::protocol::Text;
 
@@ -15,6 +16,8 @@ pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 pub enum Incoming {
     Subscribe(Vec<String>),
     Unsubscribe(Vec<String>),
+    /// A list with more elements than one socket may have topics.
+    TooManyTopics,
     Publish(Publish),
     Ping,
 }
@@ -49,8 +52,8 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
 pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, topics, topic, data } = object::parse(text)?;
     match kind.as_ref() {
-        "subscribe" => names(topics?).map(Incoming::Subscribe),
-        "unsubscribe" => names(topics?).map(Incoming::Unsubscribe),
+        "subscribe" => with_names(topics?, Incoming::Subscribe),
+        "unsubscribe" => with_names(topics?, Incoming::Unsubscribe),
         "publish" => {
             let (topic, may_announce) = (topic?.into_owned(), may_announce(data));
             Some(Incoming::Publish(Publish { topic, data: data.map(ToOwned::to_owned), may_announce }))
@@ -60,12 +63,15 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     }
 }
 
-/// The topics of an array. Elements that are not texts are skipped.
-fn names(array: &RawValue) -> Option<Vec<String>> {
+/// The message about the topics of an array, which takes a lookup for each. Elements that are not texts are skipped.
+fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
     let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
+    if elements.len() > TOPICS_PER_SOCKET_MAX {
+        return Some(Incoming::TooManyTopics);
+    }
     // For anything else, serde would write an error message that nobody reads.
     let texts = elements.into_iter().map(RawValue::get).filter(|element| element.starts_with('"'));
-    Some(texts.filter_map(|text| serde_json::from_str(text).ok()).collect())
+    Some(incoming(texts.filter_map(|text| serde_json::from_str(text).ok()).collect()))
 }
 
 fn may_announce(data: Option<&RawValue>) -> bool {

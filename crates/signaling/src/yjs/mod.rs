@@ -81,13 +81,13 @@ impl Yjs {
             return self.close(socket, Closing::POLICY);
         }
         match incoming {
+            Some(Incoming::TooManyTopics) => self.refuse_topics(socket),
             Some(Incoming::Subscribe(topics)) => {
                 let subscriber = Subscriber { socket, holder: own.holder.clone() };
                 let mut subscribe =
                     |topic: &String| self.topics.subscribe(&subscriber, &mut own.subscriptions, topic, now);
                 if topics.iter().any(|topic| subscribe(topic).is_err()) {
-                    self.actions.dropped(Dropped::Subscription);
-                    self.close(socket, TOO_MANY_TOPICS);
+                    self.refuse_topics(socket);
                 }
             }
             Some(Incoming::Unsubscribe(topics)) => {
@@ -102,6 +102,11 @@ impl Yjs {
             Some(Incoming::Ping) => self.actions.send(socket, message::PONG),
             None => {}
         }
+    }
+
+    fn refuse_topics(&mut self, socket: SocketId) {
+        self.actions.dropped(Dropped::Subscription);
+        self.close(socket, TOO_MANY_TOPICS);
     }
 
     fn publish(&mut self, message: &Publish, recipients: Recipients, now: Duration) {

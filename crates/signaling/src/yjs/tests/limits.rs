@@ -23,6 +23,22 @@ fn a_socket_has_128_topics() {
 }
 
 #[test]
+fn a_list_is_read_up_to_its_129th_element() {
+    let names = |count: usize| vec!["r"; count];
+    for list in [subscribe, unsubscribe] {
+        let mut world = World::with(1);
+        world.send(1, &list(&names(128)));
+        assert_eq!(world.take(1), NOTHING);
+        world.send(1, &list(&names(129)));
+        assert_eq!(world.take(1), [REFUSED]);
+        assert_eq!(world.dropped, [Dropped::Subscription]);
+    }
+    let mut world = World::with(1);
+    world.send(1, &unsubscribe(&names(128)).replace(']', ",5]"));
+    assert_eq!(world.take(1), [REFUSED], "whatever the 129th element is");
+}
+
+#[test]
 fn a_topic_has_1_to_256_characters() {
     let longest = "😀".repeat(256);
     let mut world = World::default();
