@@ -160,9 +160,13 @@ impl Forwarder {
     /// A place among the requests that wait. `None` if there is none for this client.
     fn place(&self, client: ClientKey) -> Option<MemoryUse> {
         let mut place = self.held.open(client);
-        let is_free = place.try_resize(1) || self.held.largest_above(HELD_BY_ANYBODY_MAX - 1).is_none();
-        place.resize(usize::from(is_free));
-        is_free.then_some(place)
+        if !place.try_resize(1) {
+            if self.held.largest_above(HELD_BY_ANYBODY_MAX - 1).is_some() {
+                return None;
+            }
+            place.resize(1);
+        }
+        Some(place)
     }
 
     /// Whether the leader serves: an error if it says so, or if it cannot be reached. A leader that was reached so shortly ago that requests
@@ -329,4 +333,27 @@ async fn here(router: Router, request: Request<Bytes>) -> Response {
     let Ok(mut response) = router.oneshot(request.map(Body::from)).await;
     response.extensions_mut().insert(PassedOn);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turn_base::clock::SystemClock;
+
+    #[test]
+    fn a_client_has_an_eighth_of_the_places_or_its_share_if_others_wait_and_four_48s_leave_places_for_others()
+    {
+        let forwarder = Forwarder::new(Arc::default(), Arc::new(SystemClock), Arc::default());
+        let fill = |address: &str| {
+            let client = ClientKey::of(address.parse().unwrap());
+            (0..HELD_MAX).map_while(|_| forwarder.place(client)).collect::<Vec<_>>()
+        };
+        let first = fill("192.0.2.1");
+        assert_eq!(first.len(), HELD_BY_ANYBODY_MAX);
+        drop(first);
+        let of_48s: Vec<_> = (0..64).flat_map(|n| fill(&format!("2001:db8:{}:{n}::1", n / 16))).collect();
+        let others = [2, 3].map(|n| fill(&format!("192.0.2.{n}")));
+        assert_eq!(others.map(|places| places.len()), [HELD_PER_CLIENT_MAX; 2]);
+        assert_eq!(of_48s.len(), 4 * 4 * HELD_PER_CLIENT_MAX);
+    }
 }

@@ -1,17 +1,18 @@
-//! Requests for a leader that takes them and does not answer, whatever the reason, and their bodies.
+//! Requests for a leader that takes them and does not answer, or not to the end, whatever the reason, and their bodies.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use turn_base::clock;
 use turn_broker::forward::{ANSWER_MAX, HELD_BY_ANYBODY_MAX};
 
 use super::TestReplica;
-use super::by_hand::FakeLeader;
+use super::by_hand::{FakeLeader, head};
 use crate::support::fake_database::FakeDatabase;
-use crate::support::{Answer, eventually};
+use crate::support::{Answer, eventually, finished};
 
 /// The longest body of a request.
 const LONG: usize = 1 << 20;
@@ -56,6 +57,23 @@ async fn of_the_requests_for_a_leader_that_does_not_answer_so_many_wait_and_none
         let at_once = answers.iter().filter(|(_, after)| *after < ANSWER_MAX).count();
         assert_eq!(at_once, MORE, "proven: {is_proven}");
     }
+}
+
+#[tokio::test]
+async fn a_response_of_which_nothing_more_comes_ends() {
+    let database = FakeDatabase::new();
+    let leader = FakeLeader::start(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    let begins = async {
+        let mut socket = leader.prove(leader.accept().await).await.unwrap();
+        head(&mut socket).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart").await.unwrap();
+        socket
+    };
+    let asked = standby.request(Method::GET, "/api/connections").send();
+    let (response, _socket) = tokio::join!(asked, begins);
+    let rest = finished("the response ends", response.unwrap().bytes()).await;
+    assert!(rest.is_err(), "not as if it were complete");
 }
 
 /// How many of so many requests with the longest body were refused because of their bodies.
