@@ -141,7 +141,7 @@ fn member_of(protocol: ProtocolName, id: &MemberId, member: &Member) -> MemberBo
 ///
 /// The room ends in every protocol that has one of this name: its sockets are closed, and the grants of its members are revoked, so
 /// that their media end where the source can end them. Rooms of P2PCF, whose clients poll, cannot be ended. Its members can join
-/// again: block a user first if that is not wanted.
+/// again, and in Ayame a socket that still waits for its sign-in or a webhook enters later: block a user first if that is not wanted.
 #[utoipa::path(
     post, path = "/api/rooms/{room}/end",
     params(("room" = String, Path, description = "The room, as in `GET /api/calls-live`.")),

@@ -34,12 +34,14 @@ fn every_schema_is_used_and_every_one_that_is_used_is_there() {
 /// All that `SIGNALING` can name.
 const MODULES: &str = "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs";
 
-const SIGNALING: [(&str, &str); 5] = [
+const SIGNALING: [(&str, &str); 6] = [
     ("SIGNALING", MODULES),
     ("CALLS_APP_ID", "app"),
     ("CALLS_APP_SECRET", "secret"),
     ("FEEDBACK_URL", "https://chat.example/hook"),
     ("CALLS_API_URL", "http://127.0.0.1:9/v1"),
+    // A session that is over is not refused because of its lock.
+    ("SFU_LOCK", "false"),
 ];
 
 #[tokio::test]

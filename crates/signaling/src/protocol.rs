@@ -126,7 +126,7 @@ pub enum Event<F> {
     },
     /// The time of [`Protocol::next_due`] has come.
     Due,
-    /// The operator ends a room: all its sockets are closed.
+    /// The operator ends a room: its sockets are closed. One that still waits for its sign-in or a webhook has no place there, and stays.
     EndRoom {
         /// The room's name.
         room: Arc<str>,
