@@ -33,7 +33,7 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Nobody owns an id any more, whose user has left.
+    /// Forgets the owner of an id whose user has left.
     pub(super) fn forget(&mut self, owner: &Holder) {
         self.ids.remove(owner, 1);
         self.absent.remove(owner, 1);
