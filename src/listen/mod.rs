@@ -42,8 +42,6 @@ const HANDOVER_MAX: Duration = Duration::from_millis(500);
 const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 /// Time to tell clients that the books are void.
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
-/// How long the last credentials that wait for their end may take when the process stops.
-const LAST_ENDS_MAX: Duration = Duration::from_secs(3);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a panic. A panic loses the task's own pauses, so a short one could ask a provider too often.
@@ -235,7 +233,12 @@ async fn relay(app: Arc<App>, end: CancellationToken) {
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
     let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
-    let ending = spawn(&app, &over, |app| async move { app.ending.run().await });
+    let (ended_for, until) = (Arc::clone(&app), over.clone());
+    let end_credentials = move || {
+        let (app, end) = (Arc::clone(&ended_for), until.clone());
+        async move { app.ending.run(&end).await }
+    };
+    let ending = tokio::spawn(restart_after_panic(over.clone(), PANIC_PAUSE, end_credentials));
     let sfu = async {
         if let Some(proxy) = &app.sfu {
             proxy.run(&end).await;
@@ -245,8 +248,6 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
     over.cancel();
     // The panic hook has logged a panic.
     let _ = tokio::join!(calls, ending);
-    // What still waits is asked for after the next start, or expires.
-    let _ = timeout(LAST_ENDS_MAX, app.ending.finish()).await;
 }
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on

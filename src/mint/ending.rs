@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::Mint;
@@ -23,6 +24,9 @@ const STEP: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 20;
 /// The pause between two searches for credentials at the limit.
 const SEARCH_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long the last of them may take when the process stops.
+const LAST_MAX: Duration = Duration::from_secs(3);
 
 /// What the broker ends by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -64,26 +68,22 @@ pub struct EndingState {
 }
 
 impl Ending {
-    /// Ends credentials.
-    pub async fn run(&self) {
+    /// Ends credentials until `end`, and then without a pause those that still wait, within 3 s. What is left is asked for after the next
+    /// start, or expires.
+    pub async fn run(&self, end: &CancellationToken) {
         let mut state = EndingState::default();
         let mut next = tokio::time::interval(STEP);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            next.tick().await;
+        while end.run_until_cancelled(next.tick()).await.is_some() {
             self.step(&mut state).await;
         }
+        let last = async { while self.step(&mut state).await > 0 {} };
+        let _ = tokio::time::timeout(LAST_MAX, last).await;
     }
 
     /// What has been done, for the operator.
     pub fn progress(&self) -> EndingProgress {
         *self.progress.lock()
-    }
-
-    /// Ends what waits when the process stops, in the same steps without a pause.
-    pub async fn finish(&self) {
-        let mut state = EndingState::default();
-        while self.step(&mut state).await > 0 {}
     }
 
     /// Asks for the end of at most [`AT_ONCE`] credentials. Returns for how many. Ends within 8 s.

@@ -1,6 +1,8 @@
 //! What a call means for the ledger and for the operator: connections and revocations of its members, the list of calls, and
 //! the end of a room. Over Ayame, since every protocol uses the same code.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -133,6 +135,7 @@ async fn cloudflare_is_asked_until_it_has_answered_for_those_who_left() {
 async fn at_a_shutdown_cloudflare_is_asked_for_the_members_of_all_calls() {
     let (cloudflare, broker) = with_cloudflare_and(&[("SIGNALING", "ayame")]).await;
     let [mut a, mut b] = [join(&broker, "r").await, join(&broker, "s").await];
+    cloudflare.always(Fault::Latency(Duration::from_millis(300)));
     broker.shut_down();
     a.closed().await;
     b.closed().await;
