@@ -89,8 +89,8 @@ impl Ending {
     /// Asks for the end of at most [`AT_ONCE`] credentials. Returns for how many. Ends within 8 s.
     pub async fn step(&self, state: &mut EndingState) -> usize {
         let account = &self.mint.account;
-        // The next leader knows nothing of what these books would revoke.
-        if account.is_void() {
+        // Another leader may know of a higher limit, and knows nothing of what these books would revoke.
+        if !account.holds_lease() {
             return 0;
         }
         account.revoke_over_limit();
@@ -115,7 +115,7 @@ impl Ending {
         self.progress.lock().left = state.waiting.len().saturating_add(not_now);
         let rows = account.revoke_each(&ids);
         // What cannot be written now is written later, and whose credential it is may use it no more in any case.
-        if rows.is_empty() || account.recorded().await.is_err() && account.is_void() {
+        if rows.is_empty() || account.recorded().await.is_err() && !account.holds_lease() {
             return 0;
         }
         let RevokedAll { ended, left, .. } = self.mint.revoke_all(&rows).await;
