@@ -1,7 +1,5 @@
 //! Whether this process may still write the books, and how it learns that they are void.
 
-use futures_util::FutureExt;
-
 use super::Account;
 use crate::store::storage::Lost;
 use crate::store::writer::Store;
@@ -21,11 +19,6 @@ impl Account {
     /// Whether the published bound can be relied on. Not without the lease: what another replica has answered since is not in these books.
     pub fn bound_holds(&self, snapshot: &Snapshot) -> bool {
         snapshot.bound_holds() && self.holds_lease()
-    }
-
-    /// Whether the books are void.
-    pub fn is_void(&self) -> bool {
-        self.lost().now_or_never().is_some()
     }
 
     /// Resolves once the books are void, because another replica leads or the database has lost writes.
