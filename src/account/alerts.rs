@@ -32,7 +32,7 @@ impl Account {
                 let rate = PresentRate::of(books);
                 let of_books = AlertInput::of(&snapshot, sources.clone(), rate, config.alert_percents);
                 let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
-                if found.is_none() && alerts.will_show_spending(&input) {
+                if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;
                 }
                 let spending = || {
@@ -43,13 +43,15 @@ impl Account {
                     Spending::new(&found.of_period, &found.recent, snapshot.figures.used, is_blocked, cost)
                 };
                 over_limit.clear();
-                let made = alerts.evaluate(&input, spending);
-                if !is_delivered {
-                    for alert in &made {
-                        alerts.delivered(&alert.id);
+                Some(alerts.change(|rules| {
+                    let made = rules.evaluate(&input, spending);
+                    if !is_delivered {
+                        for alert in &made {
+                            rules.delivered(&alert.id);
+                        }
                     }
-                }
-                Some((made, alerts.take_dropped()))
+                    (made, rules.take_dropped())
+                }))
             });
             match evaluated {
                 Some(evaluated) => break evaluated,
@@ -79,20 +81,20 @@ impl Account {
     /// The latest alerts, newest first, and whether each one still waits for delivery.
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
         let guarded = self.guarded.lock();
-        guarded.alerts.recent().map(|(alert, waits)| (alert.clone(), waits)).collect()
+        guarded.alerts.get().recent().map(|(alert, waits)| (alert.clone(), waits)).collect()
     }
 }
 
 impl Outbox for Account {
     /// None without the lease: the replica that leads has the same ones.
     async fn next(&self) -> Option<Alert> {
-        let alert = self.guarded.lock().alerts.next_pending().cloned()?;
+        let alert = self.guarded.lock().alerts.get().next_pending().cloned()?;
         // An alert about a ledger that cannot be written is sent, too.
         let _ = self.recorded().await;
         self.holds_lease().then_some(alert)
     }
 
     fn remove(&self, id: &str) {
-        self.guarded.lock().alerts.delivered(id);
+        self.guarded.lock().alerts.change(|rules| rules.delivered(id));
     }
 }

@@ -26,12 +26,14 @@ mod lead;
 mod members;
 mod reservation;
 mod spenders;
+mod stored_value;
 
 use history::ReadingHistory;
 pub use history::ReadingPoint;
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::SpenderList;
+use stored_value::StoredValue;
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -52,9 +54,7 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
-    alerts: AlertRules,
-    /// As they are in the last batch that has them. They are stored as a whole.
-    written_alerts: AlertRules,
+    alerts: StoredValue<AlertRules>,
     readings: ReadingHistory,
     /// Grants that were revoked because they relayed too much, for the next alerts.
     over_limit: Vec<SpentGrant>,
@@ -79,8 +79,7 @@ impl Account {
         let guarded = Guarded {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
-            written_alerts: alerts.clone(),
-            alerts,
+            alerts: StoredValue::new(alerts),
             readings: ReadingHistory::default(),
             over_limit: vec![],
         };
@@ -330,12 +329,7 @@ impl Account {
 impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
         let mut guarded = self.lock();
-        let Guarded { books, alerts, written_alerts, .. } = &mut *guarded;
-        let has_changed = alerts != written_alerts;
-        if has_changed {
-            written_alerts.clone_from(alerts);
-        }
-        Changes { books: books.take_batch(), alerts: has_changed.then(|| alerts.clone()) }
+        Changes { books: guarded.books.take_batch(), alerts: guarded.alerts.take_change() }
     }
 }
 
