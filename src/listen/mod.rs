@@ -156,7 +156,7 @@ async fn drain(
 fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
-        maintain(app, end),
+        spawn_until(app, end, REPORT_INTERVAL, maintenance),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
         spawn(app, end, |app| async move {
@@ -193,21 +193,24 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
     end: &CancellationToken,
     run: impl Fn(Arc<App>) -> F + Send + 'static,
 ) -> JoinHandle<()> {
-    let (app, until) = (Arc::clone(app), end.clone());
-    let work = move || {
-        let (work, end) = (run(Arc::clone(&app)), until.clone());
+    spawn_until(app, end, PANIC_PAUSE, move |app, end| {
+        let work = run(app);
         async move {
             end.run_until_cancelled(work).await;
         }
-    };
-    tokio::spawn(restart_after_panic(end.clone(), PANIC_PAUSE, work))
+    })
 }
 
-/// Starts the periodic work. At `end` it finishes its current step.
-fn maintain(app: &Arc<App>, end: &CancellationToken) -> JoinHandle<()> {
+/// Starts a task that finishes its current step at `end`.
+fn spawn_until<F: Future<Output = ()> + Send + 'static>(
+    app: &Arc<App>,
+    end: &CancellationToken,
+    pause: Duration,
+    run: impl Fn(Arc<App>, CancellationToken) -> F + Send + 'static,
+) -> JoinHandle<()> {
     let (app, until) = (Arc::clone(app), end.clone());
-    let work = move || maintenance(Arc::clone(&app), until.clone());
-    tokio::spawn(restart_after_panic(end.clone(), REPORT_INTERVAL, work))
+    let work = move || run(Arc::clone(&app), until.clone());
+    tokio::spawn(restart_after_panic(end.clone(), pause, work))
 }
 
 /// Runs a task until `end`. After a panic, which the panic hook logs, waits `pause` and runs it again.
@@ -233,12 +236,7 @@ async fn relay(app: Arc<App>, end: CancellationToken) {
 async fn signaling(app: Arc<App>, end: CancellationToken) {
     let over = CancellationToken::new();
     let calls = tokio::spawn(member_tasks::run(Arc::clone(&app), over.clone()));
-    let (ended_for, until) = (Arc::clone(&app), over.clone());
-    let end_credentials = move || {
-        let (app, end) = (Arc::clone(&ended_for), until.clone());
-        async move { app.ending.run(&end).await }
-    };
-    let ending = tokio::spawn(restart_after_panic(over.clone(), PANIC_PAUSE, end_credentials));
+    let ending = spawn_until(&app, &over, PANIC_PAUSE, |app, end| async move { app.ending.run(&end).await });
     let sfu = async {
         if let Some(proxy) = &app.sfu {
             proxy.run(&end).await;

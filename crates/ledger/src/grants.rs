@@ -193,8 +193,8 @@ impl Grants {
         self.chains.forget(row.source, id);
         self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.extra().revoked_at);
-        let (share, spender) = (self.share_of(&row), row.spender.as_deref());
-        self.change_limited(spender.filter(|_| row.source.is_metered()), &share, &Sums::default());
+        let share = self.share_of(&row);
+        self.change_limited(row.limited_spender().map(|spender| &**spender), &share, &Sums::default());
         self.replace_promise(ledger, row.promise().as_ref(), None);
         true
     }

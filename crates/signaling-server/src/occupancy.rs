@@ -20,7 +20,7 @@ pub(crate) struct Occupancy {
     /// The most sockets of one user, and of one IPv4 address or one IPv6 /64 without users.
     per_client_max: usize,
     open: Mutex<Counts>,
-    /// The places that are taken, for whoever waits until none is.
+    /// The places that are taken. A shutdown waits until there are none.
     pub(crate) places: TaskTracker,
 }
 

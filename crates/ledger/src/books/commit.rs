@@ -222,7 +222,7 @@ impl Books {
         let promise = Promise { time, ..hold.promise.clone() };
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
-        // A grant that costs nothing has a row only if its renewal must keep whose it is.
+        // A free grant has a row only if it names a user or a server key, so that its renewal names them too.
         if is_metered || (is_of_server || has_user) && self.grants.has_room_for_free() {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));

@@ -54,7 +54,7 @@ impl Books {
         self.revoke_asking(grant, FIRST)
     }
 
-    /// The source is to be asked from `ask_from` on.
+    /// `ask_from`: when [`Self::take_unanswered`] has it for the first time.
     fn revoke_asking(&mut self, grant: GrantId, ask_from: Timestamp) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
         let row = self.grants.revoke(grant, now, ask_from)?.clone();

@@ -75,8 +75,8 @@ impl Grants {
         ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
-            let spender = row.spender.clone().filter(|_| row.source.is_metered());
             let (promised, share) = (row.promise(), self.share_of(row));
+            let spender = row.limited_spender().cloned();
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
             self.change_promised(None, promised.as_ref());
             if let Some(Promise { source, time, .. }) = promised {

@@ -157,6 +157,11 @@ impl GrantRow {
         self.spender.as_deref()?.user.as_ref()
     }
 
+    /// Whose limits count what it relays. Nobody's if it costs nothing.
+    pub(super) fn limited_spender(&self) -> Option<&Arc<Spender>> {
+        self.spender.as_ref().filter(|_| self.source.is_metered())
+    }
+
     /// Whose allowances it uses.
     pub(crate) fn holder(&self) -> Holder<'_> {
         let server = self.spender.as_ref().and_then(|spender| spender.server.as_ref());

@@ -95,10 +95,11 @@ impl Grants {
             None if spent.is_empty() => {}
             none => *none = Some(Box::new(spent)),
         }
-        if before != spent && row.spender.is_some() && row.source.is_metered() {
+        if before != spent
+            && let Some(spender) = row.limited_spender().cloned()
+        {
             let [before, after] = [before, spent].map(|spent| self.terms.share(row, &spent));
-            let spender = row.spender.clone();
-            self.change_limited(spender.as_deref(), &before, &after);
+            self.change_limited(Some(&spender), &before, &after);
         }
         true
     }

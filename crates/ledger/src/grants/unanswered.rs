@@ -9,15 +9,15 @@ use crate::units::Timestamp;
 /// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks by itself, and
 /// has ended by then.
 pub const ASK_PAUSE: Duration = Duration::from_secs(10);
-/// From when a source is asked for what was just revoked: before all others.
+/// The time for what was just revoked: it comes before all others.
 pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
-/// The same for what was revoked before the start of this process.
+/// The time for what was revoked before this process started: it comes next.
 pub(super) const NEXT: Timestamp = Timestamp::from_millis(1);
 
 /// See the module's description. A grant is in both fields or in none.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
-    /// From when the source of each is to be asked.
+    /// The earliest time to ask about each.
     from: BTreeMap<GrantId, Timestamp>,
     in_order: BTreeSet<(Timestamp, GrantId)>,
 }
