@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
+
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);
 
@@ -72,6 +74,11 @@ impl IceSource {
     /// Whether its count comes from another party, which can be wrong. Others are counted here.
     pub const fn is_counted_by_provider(self) -> bool {
         matches!(self, Self::Cloudflare | Self::Sfu)
+    }
+
+    /// How long before its end a count stops to release promises: the clock of the provider that counts may differ from ours by so much.
+    pub const fn clocks_differ_by(self) -> Duration {
+        if self.is_counted_by_provider() { REFERENCE_DIFFERENCE_TOLERATED } else { Duration::ZERO }
     }
 
     /// Whether it counts each grant. Where such counts are sampled, a grant is asked for alone before it is judged.

@@ -9,15 +9,12 @@ use crate::lacking::LackCause;
 use crate::ledger::PeriodCounts;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::timeline::measured::MeasuredUsage;
-use crate::units::clock::ClockDoubt;
+use crate::units::clock::{ClockDoubt, REFERENCE_DIFFERENCE_TOLERATED};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, Figures};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
-
-/// The provider's clock may differ from the books' time by this much before the bound may not hold.
-pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
 
 /// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent,
 const UNKNOWN_PERCENT: u32 = 5;

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{CountedPart, Minutes, Sums};
 use crate::day::{DayCount, DayCounts};
@@ -23,6 +24,7 @@ impl Minutes {
         period: Period,
         rates: Rates,
         sampling: u32,
+        clocks_differ_by: Duration,
         now: Timestamp,
         stored: &SourceRows,
         keeps_level: bool,
@@ -34,6 +36,7 @@ impl Minutes {
         let mut minutes = Self {
             rates,
             sampling,
+            clocks_differ_by,
             counted: CountedPart::of(&days, &BTreeMap::new(), since),
             days,
             vouched: BTreeMap::new(),
@@ -95,11 +98,10 @@ impl Minutes {
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
             let minute = Minute::new(number);
             let live = cell.promised();
-            let until = self.counted_until(minute);
-            let figures = self.figures_of(until, minute, *cell);
+            let figures = self.figures_at(minute, *cell);
             sums.begun = sums.begun.plus(live);
             sums.used = sums.used.saturating_add(figures.used);
-            if minute.end() <= until {
+            if minute.end() <= self.counted_until(minute) {
                 sums.measured = sums.measured.plus(live);
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
                 *vouched = vouched.plus(cell.vouched());

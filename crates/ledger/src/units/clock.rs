@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
+/// The provider's clock may differ from the books' time by this much before the bound may not hold.
+pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
+
 /// Which start of the machine this is, by the number that the system gives each; `None`: not known, so it equals no other.
 pub type Boot = Option<NonZeroU128>;
 

@@ -72,6 +72,27 @@ fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_adde
 }
 
 #[test]
+fn a_providers_count_releases_what_was_promised_until_two_minutes_before_its_end() {
+    const MIDNIGHT: i64 = START + 1_440 * MINUTE;
+    let terms = SourceTerms::of_a_removed(IceSource::Cloudflare);
+    let [begin, end] = [MIDNIGHT - 10 * MINUTE, MIDNIGHT + 10 * MINUTE];
+    let mut timeline =
+        Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
+    timeline.minutes.change_live(minutes(at(begin), at(end)), ONE);
+    timeline.advance(at(end));
+    for (as_of, promised) in [(-1, 13), (0, 12), (1, 11), (2, 10), (10, 2)] {
+        assert_eq!(count(&mut timeline, MIDNIGHT + as_of * MINUTE, 0, 0), ReadingOutcome::Taken);
+        for liability in [3_000_000, 4_000_000, 3_000_000] {
+            // All sums are computed again.
+            timeline.minutes.set_liability(BitRate::new(liability));
+            let committed = timeline.minutes.committed().get();
+            let assumed = promised * BitRate::new(liability).per_minute();
+            assert_eq!(committed, assumed, "{as_of} minutes after midnight");
+        }
+    }
+}
+
+#[test]
 fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);

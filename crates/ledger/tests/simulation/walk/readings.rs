@@ -69,7 +69,7 @@ impl<D: Disk> Broker<D> {
     /// Reads what the provider counted before a new ledger began, if that is not known. `lag`: the one in use.
     fn read_before(&mut self, world: &World, lag: u64) {
         let Some((from, until)) = self.books.time_before() else { return };
-        let [begin, end] = [from, until].map(|at| at.millis_since(self.begin));
+        let [begin, end] = [from, until].map(|at| self.labelled(at));
         let is_counted = u64::from(!self.settings.counts_nothing);
         let bytes = is_counted * world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
         let is_final = world.now >= end + lag + 3_600_000;
@@ -98,7 +98,7 @@ impl<D: Disk> Broker<D> {
             if reading.other > ByteCount::ZERO {
                 self.excuse(Excuse::Margin);
             }
-            let [start, end] = [day.start(), until].map(|at| at.millis_since(self.begin));
+            let [start, end] = [day.start(), until].map(|at| self.labelled(at));
             if world.bytes_of_cloudflare(start.max(world.visible()), end) > 0 {
                 self.lacking.insert(day);
             } else {
@@ -127,8 +127,9 @@ impl<D: Disk> Broker<D> {
     /// Asks for the probes whose minutes the next count contains.
     fn look_for_probes(&mut self, world: &World) {
         for minute in self.books.ledger().unshown_probes(SOURCE) {
-            let is_counted = minute.end().millis_since(self.begin) <= world.visible();
-            if is_counted && minute.end() <= self.asked_until && !self.settings.counts_nothing {
+            let end = minute.end().plus_millis(self.settings.provider_ahead);
+            let is_counted = end.millis_since(self.begin) <= world.visible();
+            if is_counted && end <= self.asked_until && !self.settings.counts_nothing {
                 self.books.ledger_mut().show_probe(SOURCE, minute);
             }
         }
@@ -148,7 +149,7 @@ impl<D: Disk> Broker<D> {
         if !self.settings.counts_by_grant() || until < from || self.settings.counts_nothing {
             return;
         }
-        let (begin, end) = (from.millis_since(self.begin), until.millis_since(self.begin));
+        let (begin, end) = (self.labelled(from), self.labelled(until));
         let visible = world.visible_by_grant();
         self.expect(end <= visible, || {
             "a count replaces what was claimed for minutes that it does not have yet".into()
@@ -279,7 +280,7 @@ impl<D: Disk> Broker<D> {
     /// Tests the lag with the shipped test, like the service does.
     fn test_the_lag(&mut self, world: &World) {
         let Some(window) = self.lateness.due(self.books.now()) else { return };
-        let (from, until) = (window.from.millis_since(self.begin), window.until.millis_since(self.begin));
+        let (from, until) = (self.labelled(window.from), self.labelled(window.until));
         let is_counted = u64::from(!self.settings.counts_nothing);
         let bytes = is_counted * world.bytes_of_cloudflare(from, until.min(world.visible()));
         self.lateness.take(window, ByteCount::new(bytes));
@@ -288,9 +289,14 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// When the provider's clock shows this time, in the world's milliseconds.
+    pub(super) fn labelled(&self, at: Timestamp) -> u64 {
+        at.millis_since(self.begin).saturating_sub(self.settings.provider_ahead)
+    }
+
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
-        let (begin, end) = (day.start().millis_since(self.begin), as_of.millis_since(self.begin));
+        let (begin, end) = (self.labelled(day.start()), self.labelled(as_of));
         let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
         let end = end.min(world.visible());
         let seen =

@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) unlisted: bool,
     /// `ANALYTICS_LAG_SECONDS` in milliseconds. The provider counts the bytes of each grant half of it late.
     pub(crate) lag: u64,
+    /// How far the provider's clock is ahead, in milliseconds. Nobody says so while it is less than two minutes.
+    pub(crate) provider_ahead: u64,
     /// `RELAY_PROBE`.
     pub(crate) probes: bool,
     /// Whether the analytics are those of another account: they answer zero for ever.
@@ -135,6 +137,7 @@ impl Settings {
         sfu: false,
         unlisted: false,
         lag: 0,
+        provider_ahead: 0,
         probes: false,
         counts_nothing: false,
         is_fast: false,

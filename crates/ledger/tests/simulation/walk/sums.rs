@@ -27,7 +27,7 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
     }
     // Each of the two parts of a day's count is rounded up.
     let measured = snapshot.measured.bytes.get();
-    let truth = broker.truth(world, figures.period);
+    let truth = broker.truth(world, figures.period).max(broker.truth_at_provider(world, figures.period));
     // What coturn does not show yet is estimated, and so is what a relay carried before it crashed.
     let is_estimated = broker.settings.cli || broker.settings.sources.contains(&IceSource::Relay);
     if measured > truth + 2 * DAYS_MAX && !is_estimated && !broker.may_break {
@@ -38,7 +38,7 @@ pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapsho
         .zip(broker.books.ledger().past().first().copied())
         .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
-    let truth = broker.truth(world, period);
+    let truth = broker.truth_at_provider(world, period);
     let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= truth / 100 * 94;
     (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
 }
