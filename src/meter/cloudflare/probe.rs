@@ -49,10 +49,11 @@ impl CloudflareMeter {
         age: Duration,
     ) -> Result<(), AnalyticsError> {
         let mut minutes = self.account.read(|books| books.ledger().unshown_probes(SOURCE));
-        // A probe of the end of a minute goes on in the next one.
-        minutes.retain(|minute| minute.next().end() <= as_of);
+        // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
+        let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
+        minutes.retain(|minute| end(minute) <= as_of);
         let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return Ok(()) };
-        let span = Span { from: first.start(), until: last.next().end(), age };
+        let span = Span { from: first.start().minus(SOURCE.clocks_differ_by()), until: end(last), age };
         let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
         let counted = self.api.identifiers_with_bytes(identifiers, span).await?;
         minutes.retain(|minute| counted.contains(&identifier(*minute)));

@@ -17,7 +17,7 @@ use crate::trial::Excesses;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
-use crate::verdict::BudgetMode;
+use crate::verdict::{BudgetMode, Figures};
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
@@ -46,12 +46,13 @@ impl Ledger {
             .unwrap_or(ReadingOutcome::Older)
     }
 
-    /// Whether a probe of this source would help a count to be believed. `bytes`: what it would relay. In strict mode they must fit into the
-    /// limit.
+    /// Whether a probe of this source would help a count to be believed. `bytes`: what it would relay. In strict mode it must not be what
+    /// passes the limit. If more is promised already, only a count that is believed releases it.
     pub fn needs_probe(&self, source: IceSource, bytes: ByteCount) -> bool {
-        let figures = self.figures();
-        let fits = self.terms.mode == BudgetMode::Estimate || figures.committed.plus(bytes) <= figures.limit;
-        fits && self.of(source).is_some_and(|source| source.state.proof.needs_probe())
+        let Figures { committed, limit, .. } = self.figures();
+        let passes =
+            self.terms.mode == BudgetMode::Strict && committed <= limit && committed.plus(bytes) > limit;
+        !passes && self.of(source).is_some_and(|source| source.state.proof.needs_probe())
     }
 
     /// Sets whether a count of this source without bytes is believed only if it shows a probe.
