@@ -19,11 +19,13 @@ use crate::units::slot::Minute;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
-const MEMBERS_MAX: usize = 100;
+const MEMBERS_MAX: usize = 500;
 /// The most chains that wait to be asked for, and the most of which it is remembered how much they exceed.
 pub(super) const CHAINS_MAX: usize = 1_000;
 /// Nearly all chains are asked for within this time after their last count.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
+/// Promises are raised to the average of at least so many minutes. A file that is sent within one of them would reserve hundreds of GB.
+const RAISED_OVER: u64 = 60;
 /// The provider's minutes may differ from ours by one at each end.
 const EDGES: u64 = 2;
 
@@ -50,6 +52,13 @@ pub struct Suspect {
     pub from: Timestamp,
     /// The end of the count.
     pub until: Timestamp,
+}
+
+/// What a chain shows above the assumed rate.
+struct Shown {
+    excess: Excess,
+    /// What its promises are raised to, in bytes a minute.
+    per_minute: u64,
 }
 
 impl Chains {
@@ -79,9 +88,15 @@ impl Grants {
     /// The grants of the chain of this one at its source, as far as they are looked at.
     pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
         let is_of_it = |id: &GrantId| self.any_of(source, *id).is_some();
-        let before = |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
-        let first = iter::successors(Some(id), before).take(MEMBERS_MAX).last().unwrap_or(id);
+        let first = self.before(id, source).last().unwrap_or(id);
         self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
+    }
+
+    /// A grant, the one that it renews, and so on, as far as they are looked at.
+    fn before(&self, id: GrantId, source: IceSource) -> impl Iterator<Item = GrantId> {
+        let is_of_it = move |id: &GrantId| self.any_of(source, *id).is_some();
+        let before = move |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
+        iter::successors(Some(id), before).take(MEMBERS_MAX)
     }
 
     /// A grant was counted until an instant: notes its chain if that is more than is promised.
@@ -161,9 +176,9 @@ impl Grants {
             return;
         }
         self.note_over_limit(&suspect.grants, counted);
-        if let Some(excess) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
+        if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
             // It may have been renewed since it was asked for.
-            self.raise(ledger, source, &self.chain_of(first, source), excess);
+            self.raise(ledger, source, &self.chain_of(first, source), &shown);
         }
     }
 
@@ -180,8 +195,8 @@ impl Grants {
         if source == IceSource::Sfu {
             return;
         }
-        if let Some(excess) = self.excess(grants, self.vouched_of(grants), 0, now) {
-            self.raise(ledger, source, grants, excess);
+        if let Some(shown) = self.excess(grants, self.vouched_of(grants), 0, now) {
+            self.raise(ledger, source, grants, &shown);
         }
         // Where tails are read, the provider's count shows these bytes.
         if after_tail > ByteCount::ZERO && !self.are_tails_read(source) {
@@ -193,15 +208,18 @@ impl Grants {
     }
 
     /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
-    fn raise(&mut self, ledger: &mut Ledger, source: IceSource, grants: &[GrantId], excess: Excess) {
-        if let Some(first) = grants.first().copied()
-            && (self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains(&(source, first)))
-        {
-            self.chains.judged.insert((source, first));
-            self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
-            self.dirty.note(first);
+    fn raise(&mut self, ledger: &mut Ledger, source: IceSource, grants: &[GrantId], shown: &Shown) {
+        if let Some(first) = grants.first().copied() {
+            // Of a long chain, another grant was the first one that was looked at before.
+            let of_chain = self.before(first, source).chain(grants.iter().copied());
+            for other in of_chain.filter(|other| *other != first).collect::<Vec<_>>() {
+                self.move_excess(source, other, first);
+            }
+            if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains(&(source, first)) {
+                self.note_excess(source, first, shown.excess);
+            }
         }
-        let per_minute = excess.rate.min(RELAY_RATE_MAX).per_minute();
+        let per_minute = shown.per_minute;
         let raise = |row: &mut GrantRow| {
             let raised = |time: PromisedTime| time.per_minute.max(per_minute);
             row.promised = row.promised.map(|time| PromisedTime { per_minute: raised(time), ..time });
@@ -221,6 +239,23 @@ impl Grants {
         ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });
     }
 
+    /// The first grant of a chain keeps by how much the chain exceeds the assumed rate.
+    fn note_excess(&mut self, source: IceSource, first: GrantId, excess: Excess) {
+        self.chains.judged.insert((source, first));
+        self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
+        self.dirty.note(first);
+    }
+
+    /// Another grant of the chain is the first one now.
+    fn move_excess(&mut self, source: IceSource, from: GrantId, to: GrantId) {
+        if self.chains.judged.remove(&(source, from)) {
+            let excess = self.any(from).map(|row| self.spent_of(row).excess).unwrap_or_default();
+            self.change_spent(from, |spent| spent.excess = Excess::default());
+            self.dirty.note(from);
+            self.note_excess(source, to, excess);
+        }
+    }
+
     /// Keeps the excess of a chain whose first grant leaves the table: with the next grant or, if the chain is over, with its source.
     pub(super) fn pass_excess_on(&mut self, first: GrantId) {
         let Some(row) = self.any(first).filter(|row| self.spent_of(row).excess != Excess::default()) else {
@@ -228,9 +263,7 @@ impl Grants {
         };
         let (source, excess) = (row.source, self.spent_of(row).excess);
         if let Some(next) = row.extra().renewed_by.filter(|next| self.any_of(source, *next).is_some()) {
-            self.chains.judged.insert((source, next));
-            self.change_spent(next, |spent| spent.excess = spent.excess.max(excess));
-            self.dirty.note(next);
+            self.move_excess(source, first, next);
         } else if let Some(counted) = self.counted.get_mut(&source) {
             counted.excess_of_left = counted.excess_of_left.plus(excess);
         }
@@ -243,21 +276,21 @@ impl Grants {
         source: IceSource,
         counted: ByteCount,
         until: Timestamp,
-    ) -> Option<Excess> {
+    ) -> Option<Shown> {
         let margin = counted.share_up(self.terms.sampling(source));
-        let excess = || self.excess(grants, counted, margin, until);
-        if source.counts_grants_exactly() { excess() } else { None }
+        let shown = || self.excess(grants, counted, margin, until);
+        if source.counts_grants_exactly() { shown() } else { None }
     }
 
     /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average
-    /// rate that they show.
+    /// rates that they show.
     fn excess(
         &self,
         grants: &[GrantId],
         relayed: ByteCount,
         margin: u128,
         until: Timestamp,
-    ) -> Option<Excess> {
+    ) -> Option<Shown> {
         let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
         // Nothing before the first one is in the table, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;
@@ -273,9 +306,15 @@ impl Grants {
         let bytes = u128::from(relayed.get()).checked_sub(most.saturating_add(margin));
         let bytes = bytes.filter(|bytes| *bytes > 0)?;
         let end = times.iter().map(|(_, time)| time.until).max()?;
-        let seconds = u128::from(end.min(until).since(begin.max(start)).max(1)).saturating_mul(60);
-        let bits = u128::from(relayed.get()).saturating_mul(8).div_ceil(seconds);
-        let rate = BitRate::new(u64::try_from(bits).unwrap_or(u64::MAX));
-        Some(Excess { bytes: ByteCount::saturating(bytes), rate, ..Excess::default() })
+        let minutes = end.min(until).since(begin.max(start)).max(1);
+        let rate_over = |minutes: u64| {
+            let bits = u128::from(relayed.get()).saturating_mul(8);
+            let rate = bits.div_ceil(u128::from(minutes).saturating_mul(60).max(1));
+            BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX))
+        };
+        let excess =
+            Excess { bytes: ByteCount::saturating(bytes), rate: rate_over(minutes), ..Excess::default() };
+        let raised = rate_over(minutes.max(RAISED_OVER)).min(RELAY_RATE_MAX);
+        Some(Shown { excess, per_minute: raised.per_minute() })
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::grants::chains::Suspect;
 use crate::trial::Excess;
 use crate::units::BitRate;
+use crate::units::slot::Minute;
 
 /// Books with a limit of 1,000 GB and thirty idle grants, ten minutes later.
 fn among_idle_ones() -> (Broker, Grant) {
@@ -31,8 +32,8 @@ fn excess(broker: &Broker) -> Excess {
 #[test]
 fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own_promise() {
     let (mut broker, ann) = among_idle_ones();
-    // 150 Mbps for ten minutes: 1.1 % of the limit.
-    let fast = 750 * MINUTE_BYTES;
+    // 1.2 Gbps for ten minutes: 9 % of the limit.
+    let fast = 6_000 * MINUTE_BYTES;
     assert!(broker.count(at(600), false, &[(ann.id, fast)], 0));
     assert!(broker.books.snapshot().rate_holds(), "it was not asked for alone");
     let found = suspects(&broker);
@@ -40,8 +41,8 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
     let committed = broker.books.snapshot().figures.committed.get();
     broker.books.judge(SOURCE, &found[0], Traffic::new(0, fast));
     // Ten minutes and the two edges were promised.
-    let bytes = ByteCount::new(738 * MINUTE_BYTES);
-    assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(150_000_000), ..Excess::default() });
+    let bytes = ByteCount::new(5_988 * MINUTE_BYTES);
+    assert_eq!(excess(&broker), Excess { bytes, rate: BitRate::new(1_200_000_000), ..Excess::default() });
     assert!(!broker.books.snapshot().rate_holds() && suspects(&broker).is_empty());
     let highest = 100_000_000 / 8 * 60;
     assert_eq!(per_minute(&broker, ann), highest, "no relay carries more for one grant");
@@ -51,7 +52,7 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
     broker.restart();
     assert_eq!(excess(&broker).bytes, bytes);
     assert_eq!(per_minute(&broker, ann), highest);
-    broker.setup.terms.rates.liability = BitRate::new(150_000_000);
+    broker.setup.terms.rates.liability = BitRate::new(1_200_000_000);
     broker.restart();
     assert_eq!(excess(&broker), Excess::default(), "this rate is assumed now");
 }
@@ -80,7 +81,8 @@ fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_
         exceeded: u64,
         raised_to: u64,
     }
-    let fast = Case { by_reporter: 900, by_page: Some(5), exceeded: 868, raised_to: 30 };
+    // Half an hour at this rate is an hour at half of it.
+    let fast = Case { by_reporter: 900, by_page: Some(5), exceeded: 868, raised_to: 15 };
     let within = Case { by_reporter: 30, by_page: Some(1_000_000), exceeded: 0, raised_to: 1 };
     let silent_page = Case { by_page: None, ..fast };
     for Case { by_reporter, by_page, exceeded, raised_to } in [fast, within, silent_page] {
@@ -103,6 +105,31 @@ fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_
         broker.restart();
         assert_eq!(broker.books.snapshot().rate_holds(), exceeded == 0);
     }
+}
+
+#[test]
+fn what_a_long_chain_exceeds_counts_once_whichever_of_its_grants_is_looked_at_first() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let mut chain = vec![broker.mint(requester("ann"), 60).unwrap()];
+    while chain.len() < 520 {
+        let last = *chain.last().unwrap();
+        broker.books.advance(last.refresh_after());
+        assert!(broker.books.take_renewal(&last));
+        let renews = Requester { renews: Some(last.id), ..requester("ann") };
+        chain.push(broker.mint(renews, 60).unwrap());
+    }
+    let until = Minute::of(broker.books.now()).start();
+    let bytes = 2 * MINUTE_BYTES;
+    let counted: Vec<_> = chain.iter().map(|grant| (grant.id, bytes)).collect();
+    assert!(broker.count(until, false, &counted, 0));
+    let found = broker.books.grants().suspects(SOURCE, usize::MAX);
+    assert_eq!(found.len(), 21, "500 grants are looked at from each");
+    for suspect in found {
+        let length = u64::try_from(suspect.grants.len()).unwrap();
+        broker.books.judge(SOURCE, &suspect, Traffic::new(0, length * bytes));
+    }
+    let relayed = 520 * bytes;
+    assert!((relayed / 3..relayed).contains(&excess(&broker).bytes.get()), "{:?}", excess(&broker));
 }
 
 #[test]
@@ -262,11 +289,11 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
             let renews = Requester { renews: Some(ann.id), ..requester("ann") };
             renewal = Some(broker.mint(renews, 3_000).unwrap());
         }
-        let of_ann = exceed(&mut broker, ann, ann.expires_at.plus_millis(60_000));
+        let of_ann = exceed(&mut broker, ann, ann.expires_at.plus_millis(180_000));
         while !broker.books.tidy() {}
         assert!(!broker.books.grants().knows(ann.id) && of_ann > ByteCount::ZERO);
         broker.restart();
-        let later = ann.expires_at.plus_millis(120_000);
+        let later = ann.expires_at.plus_millis(240_000);
         let of_ann = renewal.map_or(of_ann, |renewal| {
             let of_both = exceed(&mut broker, renewal, later);
             assert!(of_both < of_ann.plus(of_ann), "what a chain exceeds counts once");
