@@ -66,6 +66,24 @@ fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
 }
 
 #[test]
+fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it() {
+    let mut ledger = ledger(0);
+    ledger.terms.mode = BudgetMode::Strict;
+    ledger.set_probed(IceSource::Cloudflare, true);
+    let promise = PromisedTime::new(Minute::of(at(0)), Minute::of(at(10 * MINUTE)), 100);
+    ledger.replace_promise(IceSource::Cloudflare, None, Some(promise));
+    ledger.advance(at(5 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(2, 0, 0)), ReadingOutcome::Unproven);
+    let committed = ledger.figures().committed;
+    for (limit, is_made) in
+        [(committed.get() - 1, true), (committed.get() + 6, false), (committed.get() + 7, true)]
+    {
+        ledger.set_limit(ByteCount::new(limit));
+        assert_eq!(ledger.needs_probe(IceSource::Cloudflare, ByteCount::new(7)), is_made, "{limit}");
+    }
+}
+
+#[test]
 fn calls_that_are_ended_at_the_limit_take_usage_no_further() {
     const MB: u64 = 1_000_000;
     let terms = Terms { limit: ByteCount::new(100 * MB), ..ledger(0).terms };
