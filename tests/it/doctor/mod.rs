@@ -222,20 +222,6 @@ async fn no_output_contains_a_secret() {
 }
 
 #[tokio::test]
-async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
-    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
-    let port = broker.address.port().to_string();
-    let settings = [("HOST", "127.0.0.1"), ("PORT", port.as_str()), ("ICE_SOURCES", "stun")];
-    let about_proxies = async || {
-        let found = doctor(&["--json"], &settings).await.of("configuration");
-        found.iter().filter(|one| one["seen"].as_str().unwrap().contains("x-forwarded-for")).count()
-    };
-    assert_eq!(about_proxies().await, 0);
-    broker.mint_from("203.0.113.1").await;
-    assert_eq!(about_proxies().await, 1);
-}
-
-#[tokio::test]
 async fn the_public_address_is_asked_and_a_broker_that_does_not_answer_there_is_a_warning() {
     let (broker, other) = (TestBroker::start(&[]).await, FakeCloudflare::start().await);
     let at = async |url: &str| {
