@@ -8,13 +8,13 @@ use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
-use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
+use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_base::http_client::ProviderClient;
-use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
+use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
@@ -91,42 +91,12 @@ pub(super) async fn test_alert(
     now: Timestamp,
 ) -> Verdict {
     let webhook = Webhook::new(client.clone(), alert, config.dashboard_url());
-    match webhook.send(&example(config, now), now).await {
+    let reset = config.budget.billing_day.period_at(now).end;
+    let figures = BudgetFigures { limit: config.budget.limit, reset, ..BudgetFigures::default() };
+    match webhook.send(&Alert::test(now, figures), now).await {
         Ok(()) => ok("it accepted the test alert"),
         Err(error) => fail(error.to_string(), remedy(&error)),
     }
-}
-
-/// An alert in the form of a real one, with examples for names and figures.
-fn example(config: &Config, now: Timestamp) -> Alert {
-    let Config { budget, prices, .. } = config;
-    let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
-    let spender = |(key, percent): (&str, u32)| TopSpender {
-        key: Some(key.into()),
-        bytes: share(percent),
-        is_blocked: false,
-    };
-    let (used, at_end) = (share(80), share(125));
-    let cost = AlertCost {
-        currency: prices.currency.clone(),
-        so_far: prices.price.of(used),
-        forecast: Some(Forecast { used: at_end, cost: prices.price.of(at_end) }),
-    };
-    let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
-    let spends_now =
-        SpenderNow { by: SpenderKind::User, spender: spender(("example-user-2", 3)), all: share(4) };
-    let spending = Spending { by: Some(SpenderKind::User), top, now: Some(spends_now), cost: Some(cost) };
-    let reset = budget.billing_day.period_at(now).end;
-    let [limit, overshoot_bound] = [budget.limit, share(5)];
-    let figures = BudgetFigures {
-        used,
-        limit,
-        overshoot_bound,
-        uncut_overshoot: overshoot_bound,
-        likely_overshoot: Some(share(1)),
-        reset,
-    };
-    Alert::test(now, figures, spending)
 }
 
 #[cfg(test)]

@@ -168,15 +168,9 @@ async fn an_alert_is_sent_only_on_request() {
     let received = webhook.history();
     assert_eq!(received.len(), 1);
     let body = received[0].json();
-    assert_eq!((&body["event"], &body["spendersBy"]), (&"test".into(), &"user".into()));
+    assert_eq!(body["event"], "test");
     let text = body["text"].as_str().unwrap();
-    for line in [
-        "First: Nothing to do.",
-        "Largest users: \"example-user-1\" 400.00 GB (50 %), ",
-        "Cost: 0.00 USD so far",
-    ] {
-        assert!(text.contains(line), "{line} is missing in\n{text}");
-    }
+    assert!(text.ends_with("First: Nothing to do."), "{text}");
     assert!(!examined.text.contains(fake_webhook::PATH) && !examined.text.contains("hush"));
 }
 
