@@ -28,7 +28,8 @@ impl Account {
         let (input, cost) = self.with_all(|Guarded { books, over_limit, .. }| {
             let snapshot = books.snapshot();
             let cost = AlertCost::of(price, currency, &snapshot.figures, books.ledger().used_since());
-            let of_books = AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents);
+            let of_books =
+                AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents.clone());
             (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
         });
         // Every spender is read only for an alert that shows them.

@@ -50,6 +50,23 @@ impl Alert {
         format!("Now: {:.1} Mbps{reached}.", rate.as_mbps())
     }
 
+    fn spenders(&self) -> Option<String> {
+        let kind = self.spending.by?;
+        let plural = match kind {
+            SpenderKind::Address => "addresses",
+            SpenderKind::User => "users",
+            SpenderKind::Label => "labels",
+            SpenderKind::Origin => "origins",
+            SpenderKind::Call => "calls",
+            SpenderKind::Key => "server keys",
+        };
+        let named = self.spending.top.iter().map(|spender| {
+            let (name, share) = (quoted(spender, kind), self.share_of(spender));
+            format!("{name} {} ({share:.0} %)", size(spender.bytes))
+        });
+        Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("turn-broker: {}", self.what)];
         if !self.callers.is_empty() {
@@ -58,7 +75,7 @@ impl Alert {
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
         lines.extend(self.spending.now.as_ref().map(mostly));
-        lines.extend(spenders(&self.spending, self.budget.used));
+        lines.extend(self.spenders());
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
         if self.kind.is_about_usage() && uncut_overshoot > used.minus(limit) {
@@ -84,24 +101,6 @@ impl SpentGrant {
         let grant = self.grant;
         format!("The credential {grant} relayed {relayed}, more than GRANT_LIMIT_GB, and was revoked: {who}.")
     }
-}
-
-fn spenders(spending: &Spending, used: ByteCount) -> Option<String> {
-    let (Spending { by, top, .. }, all) = (spending, of_all(spending, used));
-    let kind = (*by)?;
-    let plural = match kind {
-        SpenderKind::Address => "addresses",
-        SpenderKind::User => "users",
-        SpenderKind::Label => "labels",
-        SpenderKind::Origin => "origins",
-        SpenderKind::Call => "calls",
-        SpenderKind::Key => "server keys",
-    };
-    let named = top.iter().map(|spender| {
-        let (name, bytes) = (quoted(spender, kind), spender.bytes);
-        format!("{name} {} ({:.0} %)", size(bytes), bytes.percent_of(all))
-    });
-    Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
 }
 
 fn mostly(SpenderNow { by, spender, all }: &SpenderNow) -> String {

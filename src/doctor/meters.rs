@@ -29,8 +29,8 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let client = ProviderClient::without_clock(client.clone());
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
-    let (from, until) = last_hour(now);
-    match api.count(from, until, Duration::ZERO).await {
+    let until = Minute::of(now).start();
+    match api.count(until.minus(SPAN), until, Duration::ZERO).await {
         Ok(counted) => ok(format!(
             "in the last hour {} GB with own keys, {} GB with others; the newest minutes may be missing",
             counted.own.gb_four_decimals(),
@@ -38,12 +38,6 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
         )),
         Err(error) => fail(error.to_string(), error.remedy()),
     }
-}
-
-/// The last hour in whole minutes, because Cloudflare counts by the minute.
-fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
-    let until = Minute::of(now).start();
-    (until.minus(SPAN), until)
 }
 
 /// Asks coturn for its sessions.
@@ -96,18 +90,5 @@ pub(super) async fn test_alert(
     match webhook.send(&Alert::test(now, figures), now).await {
         Ok(()) => ok("it accepted the test alert"),
         Err(error) => fail(error.to_string(), remedy(&error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_hour_is_sixty_whole_minutes() {
-        let now = Timestamp::from_millis(1_736_942_456_789);
-        let (from, until) = last_hour(now);
-        assert_eq!((until, until.since(from)), (Minute::of(now).start(), SPAN));
-        assert_eq!(from, Minute::of(from).start());
     }
 }

@@ -103,7 +103,7 @@ fn of_several_thresholds_at_once_only_the_highest_is_sent() {
 fn the_operator_chooses_the_parts_of_the_limit() {
     let mut rules = AlertRules::default();
     let percents = AlertPercents::parse("90,30").unwrap();
-    let at = |gb| AlertInput { percents, ..used(0, gb) };
+    let at = |gb| AlertInput { percents: percents.clone(), ..used(0, gb) };
     assert_eq!(kinds(&mut rules, at(299)), []);
     assert_eq!(kinds(&mut rules, at(300)), [Used(30)]);
     assert_eq!(kinds(&mut rules, at(500)), []);

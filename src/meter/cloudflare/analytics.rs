@@ -124,15 +124,12 @@ impl CloudflareAnalytics {
         question: &Value,
         body_max: usize,
     ) -> Result<RawResponse, CallError> {
-        let asked = async {
-            let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
-            let response = self.api.execute(call).await?;
-            let (status, at) = (response.status(), date(response.headers()));
-            let body = body(body_max, response).await;
-            let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
-            Ok(RawResponse { status, at, body })
-        };
-        tokio::time::timeout(deadline, asked).await.unwrap_or(Err(CallError::Timeout))
+        let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
+        let response = self.api.execute(call).await?;
+        let (status, at) = (response.status(), date(response.headers()));
+        let body = body(body_max, response).await;
+        let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
+        Ok(RawResponse { status, at, body })
     }
 }
 
