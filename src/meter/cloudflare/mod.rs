@@ -160,10 +160,8 @@ impl CloudflareMeter {
         let age = lag.min(now.since(as_of));
         let period = self.billing_day.period_until(as_of);
         self.look_for_probes(as_of, age).await?;
-        let mut taken = self.read_days(state, period, as_of, age).await?;
-        if self.probe_if_due(&mut state.probe).await {
-            taken = self.read_days(state, period, as_of, age).await?;
-        }
+        let taken = self.read_days(state, period, as_of, age).await?;
+        self.probe_if_due(&mut state.probe).await;
         state.as_of = as_of;
         let by_key = state.sum(period);
         self.metrics.key_usage(by_key.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
