@@ -1,10 +1,10 @@
-//! The account's interface for operator alerts. The rules read the books under the same lock, so an alert shows one instant.
+//! The account's interface for operator alerts. An alert shows the books at one instant, and who spends just after it.
 
 use std::collections::BTreeMap;
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, SourceStates};
+use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
 use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::PresentRate;
@@ -25,41 +25,27 @@ impl Account {
         if !self.holds_lease() {
             return;
         }
-        let mut found: Option<FoundSpenders> = None;
-        let (made, dropped) = loop {
-            let evaluated = self.with_all(|Guarded { books, alerts, over_limit, .. }| {
-                let snapshot = books.snapshot();
-                let rate = PresentRate::of(books);
-                let of_books = AlertInput::of(&snapshot, sources.clone(), rate, config.alert_percents);
-                let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
-                if found.is_none() && alerts.get().will_show_spending(&input) {
-                    return None;
-                }
-                let spending = || {
-                    let since = books.ledger().used_since();
-                    let cost = AlertCost::of(price, currency, &snapshot.figures, since);
-                    let found = found.take().unwrap_or_default();
-                    let is_blocked = |user: &User| books.is_blocked(user);
-                    Spending::new(&found.of_period, &found.recent, snapshot.figures.used, is_blocked, cost)
-                };
-                over_limit.clear();
-                Some(alerts.change(|rules| {
-                    let made = rules.evaluate(&input, spending);
-                    if !is_delivered {
-                        for alert in &made {
-                            rules.delivered(&alert.id);
-                        }
-                    }
-                    (made, rules.take_dropped())
-                }))
-            });
-            match evaluated {
-                Some(evaluated) => break evaluated,
-                None => found = Some(self.find_spenders().await),
-            }
+        let (input, cost) = self.with_all(|Guarded { books, over_limit, .. }| {
+            let snapshot = books.snapshot();
+            let cost = AlertCost::of(price, currency, &snapshot.figures, books.ledger().used_since());
+            let of_books =
+                AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents.clone());
+            (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
+        });
+        // Every spender is read only for an alert that shows them.
+        let found = if self.guarded.lock().alerts.get().will_show_spending(&input) {
+            self.find_spenders().await
+        } else {
+            FoundSpenders::default()
         };
-        for (kind, count) in dropped {
-            self.metrics.alerts.add([kind.name(), "dropped"], count);
+        let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
+            let is_blocked = |user: &User| books.is_blocked(user);
+            let used = input.budget.used;
+            let spending = Spending::new(&found.of_period, &found.recent, used, is_blocked, cost);
+            alerts.change(|rules| rules.evaluate(&input, &spending, is_delivered))
+        });
+        for kind in dropped {
+            self.metrics.alerts.count([kind.name(), "dropped"]);
         }
         for alert in made {
             tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());
@@ -78,17 +64,16 @@ impl Account {
         found
     }
 
-    /// The latest alerts, newest first, and whether each one still waits for delivery.
-    pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
-        let guarded = self.guarded.lock();
-        guarded.alerts.get().recent().map(|(alert, waits)| (alert.clone(), waits)).collect()
+    /// The latest alerts, newest first.
+    pub fn latest_alerts(&self) -> Vec<KeptAlert> {
+        self.guarded.lock().alerts.get().latest().cloned().collect()
     }
 }
 
 impl Outbox for Account {
     /// None without the lease: the replica that leads has the same ones.
     async fn next(&self) -> Option<Alert> {
-        let alert = self.guarded.lock().alerts.get().next_pending().cloned()?;
+        let alert = self.guarded.lock().alerts.get().next_waiting().cloned()?;
         // An alert about a ledger that cannot be written is sent, too.
         let _ = self.recorded().await;
         self.holds_lease().then_some(alert)

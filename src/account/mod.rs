@@ -21,15 +21,12 @@ use turn_ledger::{
 
 mod alerts;
 mod connections;
-mod history;
 mod lead;
 mod members;
 mod reservation;
 mod spenders;
 mod stored_value;
 
-use history::ReadingHistory;
-pub use history::ReadingPoint;
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
 pub use spenders::SpenderList;
@@ -55,7 +52,6 @@ struct Guarded {
     books: Books,
     time: SteadyTime,
     alerts: StoredValue<AlertRules>,
-    readings: ReadingHistory,
     /// Grants that were revoked because they relayed too much, for the next alerts.
     over_limit: Vec<SpentGrant>,
 }
@@ -80,7 +76,6 @@ impl Account {
             books: setup.open(Some(books), time.read(wall, since_boot)),
             time,
             alerts: StoredValue::new(alerts),
-            readings: ReadingHistory::default(),
             over_limit: vec![],
         };
         Self { guarded: Arc::new(Mutex::new(guarded)), store, lead, clock, metrics, lists: Mutex::default() }
@@ -134,19 +129,6 @@ impl Account {
     /// Whether the books are stored on disk.
     pub fn is_durable(&self) -> bool {
         self.store.is_some()
-    }
-
-    /// Records what the sources have counted until now, for plots.
-    pub fn record_readings(&self) {
-        self.with_all(Guarded::record_readings);
-    }
-
-    /// What they had counted in `[from, to]`: one point for each `step`.
-    pub fn readings(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
-        self.with_all(|guarded| {
-            guarded.record_readings();
-            guarded.readings.between(from, to, step)
-        })
     }
 
     /// Asks the writer to write all changes up to now.
@@ -330,12 +312,6 @@ impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
         let mut guarded = self.lock();
         Changes { books: guarded.books.take_batch(), alerts: guarded.alerts.take_change() }
-    }
-}
-
-impl Guarded {
-    fn record_readings(&mut self) {
-        self.readings.record(&self.books.ledger().measured());
     }
 }
 

@@ -35,7 +35,6 @@ pub struct Alert {
     /// The largest spenders and the cost at that instant. Nothing in a recovery.
     pub spending: Spending,
     /// The rate at that instant. Only in an alert about the limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<PresentRate>,
 }
 
@@ -60,10 +59,8 @@ pub struct BudgetFigures {
     /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
     /// The same if the calls that are ended at the limit end there.
-    #[serde(default)]
     pub uncut_overshoot: ByteCount,
     /// The same at the rate that counts have shown; `None` without a count.
-    #[serde(default)]
     pub likely_overshoot: Option<ByteCount>,
     /// When the period ends.
     pub reset: Timestamp,

@@ -11,10 +11,8 @@ use super::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, Spe
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKey, SpenderKind};
 
-/// The most characters of a spender's name in a message.
-const NAME_CHARS_MAX: usize = 44;
-/// The same of the spender of the last minutes: the line of the largest spenders has more of it.
-const NOW_NAME_CHARS_MAX: usize = 16;
+/// The most characters of a spender's name in a message: a UUID has as many.
+const NAME_CHARS_MAX: usize = 36;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
 /// What stands for an at sign, which would mention a user or a channel, and for a dot before a letter, as in a domain, which
@@ -37,7 +35,7 @@ impl Alert {
 
     /// A spender's share of the usage at that instant, in percent.
     pub fn share_of(&self, spender: &TopSpender) -> f64 {
-        share(spender.bytes, of_all(&self.spending, self.budget.used))
+        spender.bytes.percent_of(of_all(&self.spending, self.budget.used))
     }
 
     /// The present rate, and when the limit is reached at it.
@@ -52,6 +50,23 @@ impl Alert {
         format!("Now: {:.1} Mbps{reached}.", rate.as_mbps())
     }
 
+    fn spenders(&self) -> Option<String> {
+        let kind = self.spending.by?;
+        let plural = match kind {
+            SpenderKind::Address => "addresses",
+            SpenderKind::User => "users",
+            SpenderKind::Label => "labels",
+            SpenderKind::Origin => "origins",
+            SpenderKind::Call => "calls",
+            SpenderKind::Key => "server keys",
+        };
+        let named = self.spending.top.iter().map(|spender| {
+            let (name, share) = (quoted(spender, kind), self.share_of(spender));
+            format!("{name} {} ({share:.0} %)", size(spender.bytes))
+        });
+        Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("turn-broker: {}", self.what)];
         if !self.callers.is_empty() {
@@ -60,7 +75,7 @@ impl Alert {
         lines.push(format!("First: {}", self.first_step()));
         lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
         lines.extend(self.spending.now.as_ref().map(mostly));
-        lines.extend(spenders(&self.spending, self.budget.used));
+        lines.extend(self.spenders());
         lines.extend(self.spending.cost.as_ref().map(cost));
         let BudgetFigures { used, limit, uncut_overshoot, likely_overshoot, .. } = self.budget;
         if self.kind.is_about_usage() && uncut_overshoot > used.minus(limit) {
@@ -79,9 +94,7 @@ impl Alert {
 impl SpentGrant {
     /// What happened, in one sentence.
     pub(super) fn sentence(&self) -> String {
-        let named = |key: &SpenderKey| {
-            format!("{} \"{}\"", key.kind().name(), shown(&key.to_string(), NAME_CHARS_MAX))
-        };
+        let named = |key: &SpenderKey| format!("{} \"{}\"", key.kind().name(), shown(&key.to_string()));
         let who: Vec<_> = self.who.iter().map(named).collect();
         let who = if who.is_empty() { "a client without a name".to_owned() } else { who.join(", ") };
         let relayed = size(self.counted);
@@ -90,33 +103,15 @@ impl SpentGrant {
     }
 }
 
-fn spenders(spending: &Spending, used: ByteCount) -> Option<String> {
-    let (Spending { by, top, .. }, all) = (spending, of_all(spending, used));
-    let kind = (*by)?;
-    let plural = match kind {
-        SpenderKind::Address => "addresses",
-        SpenderKind::User => "users",
-        SpenderKind::Label => "labels",
-        SpenderKind::Origin => "origins",
-        SpenderKind::Call => "calls",
-        SpenderKind::Key => "server keys",
-    };
-    let named = top.iter().map(|spender| {
-        let (name, bytes) = (quoted(spender, kind, NAME_CHARS_MAX), spender.bytes);
-        format!("{name} {} ({:.0} %)", size(bytes), share(bytes, all))
-    });
-    Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
-}
-
 fn mostly(SpenderNow { by, spender, all }: &SpenderNow) -> String {
     let kind = if spender.key.is_some() { by.name() } else { "bytes" };
-    let (name, part) = (quoted(spender, *by, NOW_NAME_CHARS_MAX), share(spender.bytes, *all));
+    let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
     format!("Now mostly: {kind} {name} ({part:.0} % of the last 5 minutes).")
 }
 
-fn quoted(spender: &TopSpender, by: SpenderKind, chars_max: usize) -> String {
+fn quoted(spender: &TopSpender, by: SpenderKind) -> String {
     let mark = if spender.is_blocked { " (blocked)" } else { "" };
-    let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key, chars_max)));
+    let name = spender.key.as_ref().map(|key| format!("\"{}\"{mark}", shown(key)));
     name.unwrap_or_else(|| format!("without a known {}", by.name()))
 }
 
@@ -136,11 +131,6 @@ fn of_all(spending: &Spending, used: ByteCount) -> ByteCount {
     used.max(top.fold(ByteCount::ZERO, ByteCount::plus))
 }
 
-/// In percent.
-fn share(bytes: ByteCount, all: ByteCount) -> f64 {
-    bytes.percent_of(all).min(100.0)
-}
-
 fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
     let at_end = forecast.as_ref().map(|Forecast { used, cost }| {
         format!(", {cost} {currency} ({}) at the end of the period at its average rate", size(*used))
@@ -149,11 +139,11 @@ fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
 }
 
 /// A name that a chat shows as it is: without markup, mentions and links.
-fn shown(name: &str, chars_max: usize) -> String {
+fn shown(name: &str) -> String {
     let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let mut chars = name.chars();
     let plain = |c: char| if c.is_alphanumeric() || NAME_MARKS.contains(c) { c } else { '?' };
-    let mut text: String = chars.by_ref().take(chars_max).map(plain).collect();
+    let mut text: String = chars.by_ref().take(NAME_CHARS_MAX).map(plain).collect();
     for markup in ["://", "//", "||", "__"] {
         text = text.replace(markup, "?");
     }
@@ -200,14 +190,14 @@ mod tests {
             ("**a** ||b|| __c__ `d` ~e~ \"f\"", "??a?? ?b? ?c? ?d? ?e? ?f?"),
             ("a\u{202e}b", "a?b"),
         ] {
-            assert_eq!(shown(name, NAME_CHARS_MAX), expected, "{name}");
+            assert_eq!(shown(name), expected, "{name}");
         }
     }
 
     #[test]
     fn a_long_name_is_cut() {
-        assert_eq!(shown(&"ü".repeat(44), NAME_CHARS_MAX), "ü".repeat(44));
-        assert_eq!(shown(&"ü".repeat(45), NAME_CHARS_MAX), format!("{}…", "ü".repeat(44)));
+        assert_eq!(shown(&"ü".repeat(36)), "ü".repeat(36));
+        assert_eq!(shown(&"ü".repeat(37)), format!("{}…", "ü".repeat(36)));
     }
 
     #[test]
@@ -221,11 +211,5 @@ mod tests {
         let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb), is_blocked: false };
         let spending = Spending { top: vec![spender(8), spender(7)], ..Spending::default() };
         assert_eq!([5, 20].map(|used| of_all(&spending, ByteCount::new(used)).get()), [15, 20]);
-    }
-
-    #[test]
-    fn a_share_is_at_most_everything() {
-        let share = |bytes, used| share(ByteCount::new(bytes), ByteCount::new(used)).to_string();
-        assert_eq!([share(1, 4), share(5, 4), share(1, 0)], ["25", "100", "100"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. A failure alert is sent once, and
-//! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The sent and pending alerts are part of the stored
-//! value, so a restart changes nothing. Pure: the time is part of the input.
+//! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The kept alerts are part of the stored value, so a restart changes
+//! nothing. Pure: the time is part of the input.
 
 pub(super) mod texts;
 
@@ -17,10 +17,8 @@ use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
 
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
-/// Most alerts that wait for delivery. The oldest is dropped first, because the newest shows the current state.
-pub const PENDING_MAX: usize = 64;
-/// Most alerts kept for display, delivered or not. The oldest is dropped first.
-pub const RECENT_MAX: usize = 50;
+/// Most alerts that are kept, delivered or not. The oldest is dropped first, because the newest shows the current state.
+pub const KEPT_MAX: usize = 64;
 
 /// The states of the sources.
 #[derive(Clone, Debug, Default)]
@@ -98,15 +96,31 @@ impl AlertInput {
     }
 }
 
-/// The state of the rules: sent thresholds, failures, and alerts that wait for delivery.
+/// The state of the rules: sent thresholds, failures, and the latest alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRules {
     sent: SentThresholds,
     faults: BTreeMap<Fault, Edge>,
-    pending: VecDeque<Alert>,
-    dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
-    recent: VecDeque<Alert>,
+    kept: VecDeque<KeptAlert>,
+}
+
+/// An alert that is kept for delivery and display.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAlert {
+    /// The alert.
+    pub alert: Alert,
+    /// Whether it waits for delivery.
+    pub waits: bool,
+}
+
+/// What an evaluation has changed.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// The new alerts.
+    pub made: Vec<Alert>,
+    /// The kinds of those that waited and are dropped, because too many are kept.
+    pub dropped: Vec<AlertKind>,
 }
 
 /// The thresholds whose alerts were sent in this period, for the limit in force.
@@ -118,18 +132,14 @@ struct SentThresholds {
 }
 
 impl AlertRules {
-    /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`]. `spending` is called only if an alert shows
-    /// it, because it reads every spender.
-    pub fn evaluate(&mut self, input: &AlertInput, spending: impl FnOnce() -> Spending) -> Vec<Alert> {
-        let mut made = self.due(input);
-        if made.iter().any(|alert| alert.kind.shows_spending()) {
-            let spending = spending();
-            made = made.into_iter().map(|alert| alert.with_spending(&spending)).collect();
-        }
-        for alert in &made {
-            self.queue(alert.clone());
-        }
-        made
+    /// Makes the alerts that are due, and keeps them; if `is_delivered`, they wait for that. `spending`: for those that show it.
+    pub fn evaluate(&mut self, input: &AlertInput, spending: &Spending, is_delivered: bool) -> Evaluation {
+        let made: Vec<_> = self.due(input).into_iter().map(|alert| alert.with_spending(spending)).collect();
+        let keep = |alert: &Alert| KeptAlert { alert: alert.clone(), waits: is_delivered };
+        self.kept.extend(made.iter().map(keep));
+        let too_many = self.kept.len().saturating_sub(KEPT_MAX);
+        let waited = self.kept.drain(..too_many).filter(|kept| kept.waits);
+        Evaluation { dropped: waited.map(|kept| kept.alert.kind).collect(), made }
     }
 
     /// Whether [`Self::evaluate`] would make an alert that shows who spends.
@@ -148,43 +158,30 @@ impl AlertRules {
         due
     }
 
+    fn waiting(&self) -> impl Iterator<Item = &Alert> {
+        self.kept.iter().filter(|kept| kept.waits).map(|kept| &kept.alert)
+    }
+
     /// The oldest alert that waits for delivery.
-    pub fn next_pending(&self) -> Option<&Alert> {
-        self.pending.front()
+    pub fn next_waiting(&self) -> Option<&Alert> {
+        self.waiting().next()
     }
 
-    /// The latest alerts, newest first, and whether each still waits for delivery.
-    pub fn recent(&self) -> impl Iterator<Item = (&Alert, bool)> {
-        let waits = |alert: &Alert| self.pending.iter().any(|pending| pending.id == alert.id);
-        self.recent.iter().rev().map(move |alert| (alert, waits(alert)))
+    /// How many alerts wait for delivery.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting().count()
     }
 
-    /// How many alerts wait for delivery, [`PENDING_MAX`] at most.
-    pub fn pending_len(&self) -> usize {
-        self.pending.len()
+    /// The latest alerts, newest first.
+    pub fn latest(&self) -> impl Iterator<Item = &KeptAlert> {
+        self.kept.iter().rev()
     }
 
-    /// Removes an alert from the queue, because it was delivered or never will be. An unknown id changes nothing.
+    /// An alert was delivered, or never will be. An unknown id changes nothing.
     pub fn delivered(&mut self, id: &str) {
-        self.pending.retain(|alert| alert.id != id);
-    }
-
-    /// How many alerts of each kind were dropped since the last call, because too many waited.
-    pub fn take_dropped(&mut self) -> BTreeMap<AlertKind, u64> {
-        std::mem::take(&mut self.dropped)
-    }
-
-    fn queue(&mut self, alert: Alert) {
-        if self.recent.len() >= RECENT_MAX {
-            self.recent.pop_front();
+        for kept in self.kept.iter_mut().filter(|kept| kept.alert.id == id) {
+            kept.waits = false;
         }
-        self.recent.push_back(alert.clone());
-        if self.pending.len() >= PENDING_MAX
-            && let Some(oldest) = self.pending.pop_front()
-        {
-            *self.dropped.entry(oldest.kind).or_default() += 1;
-        }
-        self.pending.push_back(alert);
     }
 
     /// The alert for the highest newly reached threshold. Lower thresholds count as sent, and under a new limit those that it has reached

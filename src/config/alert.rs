@@ -1,5 +1,7 @@
 //! Alert settings: the webhook and its signing key. The URL is a secret, because anyone who knows it can post there.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretSlice;
@@ -25,17 +27,15 @@ pub struct AlertConfig {
     pub signing_key: Option<SecretSlice<u8>>,
 }
 
-/// Parts of the limit, in percent from 1 to 100: bit n is set for n percent. `ALERT_PERCENTS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AlertPercents(u128);
+/// Parts of the limit, in percent from 1 to 100. `ALERT_PERCENTS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertPercents(BTreeSet<u8>);
 
 impl AlertPercents {
     /// Percents, comma-separated, in any order. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        text.split(',').try_fold(Self(0), |Self(bits), percent| {
-            let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent))?;
-            Some(Self(bits | 1_u128.checked_shl(percent)?))
-        })
+        let percent = |text: &str| text.trim().parse().ok().filter(|percent| (1..=100).contains(percent));
+        text.split(',').map(percent).collect::<Option<_>>().map(Self)
     }
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
@@ -44,8 +44,8 @@ impl AlertPercents {
     }
 
     /// In rising order.
-    pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        (1..=100).filter(move |percent| self.0 >> percent & 1 == 1)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().copied()
     }
 }
 

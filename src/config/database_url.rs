@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use tokio_postgres::config::{Host, SslMode};
 
 use super::form::Formed;
 
@@ -25,8 +25,6 @@ impl DatabaseUrl {
             return Err("expected a host, as in postgres://user:password@host/database".to_owned());
         }
         let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        // The server proves who it is by its certificate, so nothing has to be bound to the channel.
-        config.channel_binding(ChannelBinding::Prefer);
         config.ssl_mode(match config.get_ssl_mode() {
             SslMode::Disable => SslMode::Disable,
             _ if is_local => SslMode::Disable,

@@ -8,13 +8,13 @@ use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
-use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, SpenderNow, Spending, TopSpender};
+use crate::alert::{Alert, BudgetFigures};
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_base::http_client::ProviderClient;
-use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
+use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
@@ -29,8 +29,8 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let client = ProviderClient::without_clock(client.clone());
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
-    let (from, until) = last_hour(now);
-    match api.count(from, until, Duration::ZERO).await {
+    let until = Minute::of(now).start();
+    match api.count(until.minus(SPAN), until, Duration::ZERO).await {
         Ok(counted) => ok(format!(
             "in the last hour {} GB with own keys, {} GB with others; the newest minutes may be missing",
             counted.own.gb_four_decimals(),
@@ -38,12 +38,6 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
         )),
         Err(error) => fail(error.to_string(), error.remedy()),
     }
-}
-
-/// The last hour in whole minutes, because Cloudflare counts by the minute.
-fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
-    let until = Minute::of(now).start();
-    (until.minus(SPAN), until)
 }
 
 /// Asks coturn for its sessions.
@@ -91,53 +85,10 @@ pub(super) async fn test_alert(
     now: Timestamp,
 ) -> Verdict {
     let webhook = Webhook::new(client.clone(), alert, config.dashboard_url());
-    match webhook.send(&example(config, now), now).await {
+    let reset = config.budget.billing_day.period_at(now).end;
+    let figures = BudgetFigures { limit: config.budget.limit, reset, ..BudgetFigures::default() };
+    match webhook.send(&Alert::test(now, figures), now).await {
         Ok(()) => ok("it accepted the test alert"),
         Err(error) => fail(error.to_string(), remedy(&error)),
-    }
-}
-
-/// An alert in the form of a real one, with examples for names and figures.
-fn example(config: &Config, now: Timestamp) -> Alert {
-    let Config { budget, prices, .. } = config;
-    let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
-    let spender = |(key, percent): (&str, u32)| TopSpender {
-        key: Some(key.into()),
-        bytes: share(percent),
-        is_blocked: false,
-    };
-    let (used, at_end) = (share(80), share(125));
-    let cost = AlertCost {
-        currency: prices.currency.clone(),
-        so_far: prices.price.of(used),
-        forecast: Some(Forecast { used: at_end, cost: prices.price.of(at_end) }),
-    };
-    let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
-    let spends_now =
-        SpenderNow { by: SpenderKind::User, spender: spender(("example-user-2", 3)), all: share(4) };
-    let spending = Spending { by: Some(SpenderKind::User), top, now: Some(spends_now), cost: Some(cost) };
-    let reset = budget.billing_day.period_at(now).end;
-    let [limit, overshoot_bound] = [budget.limit, share(5)];
-    let figures = BudgetFigures {
-        used,
-        limit,
-        overshoot_bound,
-        uncut_overshoot: overshoot_bound,
-        likely_overshoot: Some(share(1)),
-        reset,
-    };
-    Alert::test(now, figures, spending)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_hour_is_sixty_whole_minutes() {
-        let now = Timestamp::from_millis(1_736_942_456_789);
-        let (from, until) = last_hour(now);
-        assert_eq!((until, until.since(from)), (Minute::of(now).start(), SPAN));
-        assert_eq!(from, Minute::of(from).start());
     }
 }

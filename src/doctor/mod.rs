@@ -96,7 +96,7 @@ impl<'a> Examination<'a, '_> {
         self.check_for::<()>(check, subject, async { (run.await, None) }).await;
     }
 
-    /// The settings, the state directory, and what the service says if it runs.
+    /// The settings, the ledger, and the address that the pages use.
     async fn settings(&mut self) {
         let (config, client) = (self.config, self.client);
         for verdict in settings::check(config) {
@@ -105,10 +105,6 @@ impl<'a> Examination<'a, '_> {
         match &config.database {
             Some(database) => Box::pin(self.database(database)).await,
             None => self.state(config.budget.state_dir.as_deref()),
-        }
-        let service = settings::service(config, client).await;
-        for verdict in service.into_iter().chain(settings::server_keys(config, client).await) {
-            self.found(Check::Configuration, "", verdict);
         }
         if let Some(url) = &config.public_url {
             let remedy =

@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 
 use super::AppState;
 use super::schema::severity_schema;
-use crate::alert::Alert;
+use crate::alert::rules::KeptAlert;
 use crate::json::plain_number;
 use turn_ledger::Timestamp;
 
 /// The latest alerts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AlertsBody {
-    /// The latest 50 alerts, newest first. They are stored with the ledger.
+    /// The latest 64 alerts, newest first. They are stored with the ledger.
     alerts: Vec<AlertBody>,
     /// Whether `ALERT_WEBHOOK_URL` is set. Without it, alerts appear in the log and here only.
     webhook: bool,
@@ -75,12 +75,11 @@ pub struct AlertBody {
     responses((status = 200, description = "The latest alerts.", body = AlertsBody))
 )]
 pub async fn get_alerts(app: AppState) -> Json<AlertsBody> {
-    let alerts =
-        app.account.recent_alerts().into_iter().map(|(alert, waiting)| body(alert, waiting)).collect();
+    let alerts = app.account.latest_alerts().into_iter().map(body).collect();
     Json(AlertsBody { alerts, webhook: app.dispatcher.is_some() })
 }
 
-fn body(alert: Alert, waiting: bool) -> AlertBody {
+fn body(KeptAlert { alert, waits }: KeptAlert) -> AlertBody {
     AlertBody {
         event: alert.kind.name(),
         severity: alert.severity().name(),
@@ -92,6 +91,6 @@ fn body(alert: Alert, waiting: bool) -> AlertBody {
         overshoot_bound_gb: alert.budget.overshoot_bound.gb_up(),
         id: alert.id,
         what: [alert.what, alert.callers].join(" ").trim_end().to_owned(),
-        waiting,
+        waiting: waits,
     }
 }

@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
-use crate::account::ReadingPoint;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
@@ -202,9 +201,6 @@ pub struct UsageBody {
     step_seconds: u64,
     /// From the oldest to the newest.
     points: Vec<UsagePoint>,
-    /// The provider's own counts, oldest first: at most one for each step and one for each ten minutes. Of the counts before
-    /// the last restart only the latest is kept.
-    readings: Vec<ReadingPoint>,
     /// Usage of the periods before, the latest first: at most twelve, and none before the first that the ledger knows. Their days
     /// follow the present billing day.
     past_periods: Vec<PastPeriod>,
@@ -243,7 +239,7 @@ pub struct PastPeriod {
 /// Returns usage over time, for plots.
 ///
 /// The series covers this period. Where the provider has counted, a point is its share of that count, and what clients claimed for
-/// it is gone; elsewhere it is the estimate. The counts themselves are listed separately.
+/// it is gone; elsewhere it is the estimate.
 #[utoipa::path(
     get, path = "/api/usage",
     params(UsageQuery),
@@ -265,7 +261,6 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
         PastPeriod { start, end, used_bytes }
     };
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
-    let readings = app.account.readings(first, to, every);
     Ok(Json(app.account.read(|books| {
         let end = to.min(books.now());
         let begins = std::iter::successors(Some(first), |at| Some(at.plus(every)));
@@ -278,7 +273,6 @@ pub async fn get_usage(app: AppState, Query(query): Query<UsageQuery>) -> JsonRe
             reset_date: figures.period.end,
             step_seconds: step,
             points: begins.take_while(|at| *at < end).map(point).collect(),
-            readings,
             past_periods: books.ledger().past().into_iter().map(past).collect(),
         }
     })))

@@ -270,7 +270,6 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.evaluate_alerts(sources, &app.config, is_delivered).await;
             }
             _ = flush.tick() => {
-                app.account.record_readings();
                 // What is left goes on at the next tick: while the store waits for its disk or database, the rest of this loop does not.
                 let _ = tokio::time::timeout(FLUSH_INTERVAL, app.account.tidy()).await;
                 app.account.flush();

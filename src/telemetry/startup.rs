@@ -67,9 +67,6 @@ fn report_sources(config: &Config) {
     } else {
         tracing::info!(sources, "Cloudflare TURN not configured");
     }
-    if let Some(http) = config.ice.http.as_ref().filter(|_| config.ice.sources.contains(&IceSource::Http)) {
-        tracing::info!("Another provider: {} {:?}", http.request.method, http.request.url);
-    }
     if !config.ice.enabled {
         tracing::warn!("TURN_ENABLED is false: new callers get STUN only");
     }
@@ -116,27 +113,10 @@ fn report_meters(config: &Config) {
 }
 
 fn report_access(config: &Config) {
-    let servers = config.server_keys.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>();
-    if !servers.is_empty() {
-        tracing::info!("Servers with a key: {}", servers.join(", "));
-    }
-    if let Some(auth) = &config.auth {
-        let keys = match (&auth.secret, &auth.jwks_url) {
-            (Some(_), Some(_)) => "AUTH_JWT_SECRET and AUTH_JWKS_URL",
-            (Some(_), None) => "AUTH_JWT_SECRET",
-            (None, Some(_)) => "AUTH_JWKS_URL",
-            (None, None) => "SERVER_KEYS",
-        };
-        let others = if auth.required { "refused" } else { "served" };
-        tracing::info!("Users: by tokens of {keys}; callers without one are {others}");
-    }
     let proxies = config.access.trusted_proxies.networks.iter().map(ToString::to_string).collect::<Vec<_>>();
     match proxies.as_slice() {
         [] => tracing::info!("Trusted proxies: none"),
         some => tracing::info!("Trusted proxies: {}", some.join(", ")),
-    }
-    if let Some(proxy) = &config.network.proxy {
-        tracing::info!("Proxy of outgoing requests: {proxy:?}");
     }
     match &config.access.origins {
         AllowedOrigins::Any => tracing::info!("Allowed origins: any"),

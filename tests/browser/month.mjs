@@ -34,16 +34,8 @@ function points(from, step) {
 }
 
 export function usage(from, step) {
-  const hours = points(START, HOUR);
-  const readings = [];
-  let counted = 0;
-  for (const { at, usedBytes } of hours) {
-    const asOf = Math.min(Date.parse(at) + HOUR, AS_OF);
-    counted += usedBytes * Math.min(1, (asOf - Date.parse(at)) / Math.min(HOUR, NOW - Date.parse(at)));
-    if (asOf >= from && !wasStopped(Date.parse(at))) readings.push({ asOf: instant(asOf), bytes: Math.round(counted) });
-  }
   return {
-    periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step), readings,
+    periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step),
     pastPeriods: [
       { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
       { start: '2026-09-01T00:00:00.000Z', end: '2026-10-01T00:00:00.000Z', usedBytes: 655_120_000_000 },
@@ -53,8 +45,8 @@ export function usage(from, step) {
 
 function figures() {
   const whole = usage(START, HOUR);
-  const measured = whole.readings.at(-1).bytes;
-  return { whole, measured, used: measured + Math.round(rate(NOW) * 14 * 60) };
+  const used = whole.points.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+  return { whole, measured: used - Math.round(rate(NOW) * 14 * 60), used };
 }
 
 /** @param {'calm' | 'trouble'} mood */

@@ -14,7 +14,7 @@ use turn_base::backoff::RetryPolicy;
 use turn_base::http_client::{CallError, Network, http_client};
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::webhook::Webhook;
-use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use turn_broker::alert::{Alert, AlertKind, BudgetFigures};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;
@@ -49,7 +49,7 @@ fn alerts(percent: u8) -> Vec<Alert> {
     let alert = |percent: u8| Alert {
         id: format!("2025-01-01/budget-used-{percent}/1000000000000"),
         kind: AlertKind::Used(percent),
-        ..Alert::test(at, budget(gb(u64::from(percent) * 10)), Spending::default())
+        ..Alert::test(at, budget(gb(u64::from(percent) * 10)))
     };
     [50, 80].into_iter().filter(|step| *step <= percent).map(alert).collect()
 }

@@ -158,7 +158,7 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     for (fault, outcome) in [
         (AnalyticsFault::ErrorsAt200, "query_refused"),
         (AnalyticsFault::ServerErrorHtml(503), "status_5xx"),
-        (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "clock_ahead"),
+        (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "unsettled"),
     ] {
         cloudflare.analytics().set_grouped_fault(fault);
         let failed = meter(&broker).read_by_grant(PageBounds::default()).await.unwrap_err();

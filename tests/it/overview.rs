@@ -122,7 +122,7 @@ async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
 }
 
 #[tokio::test]
-async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
+async fn after_a_restart_all_alerts_are_left() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path())];
     let before = {
@@ -138,8 +138,6 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
     };
     assert!(before.iter().any(|alert| alert["event"] == "budget.used_50"), "{before:?}");
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    let readings = broker.operator("/api/usage").await.json()["readings"].clone();
-    assert_eq!(readings, json!([{"asOf": "2025-01-15T12:20:00.000Z", "bytes": 600 * GB}]));
     assert_eq!(alerts(&broker).await, before);
 }
 

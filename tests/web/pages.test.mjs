@@ -18,7 +18,7 @@ const GB = 1e9;
 function world(hours, more = {}) {
   const now = 10 * DAY;
   const points = Array.from({ length: 240 }, (_, n) => ({ at: n * HOUR, usedBytes: n >= 240 - hours ? GB : 0, liveGrants: 0 }));
-  return { start: 0, reset: 30 * DAY, now, step: HOUR, points, readings: [], used: hours * GB, limit: 1000 * GB, recordedFrom: now, ...more };
+  return { start: 0, reset: 30 * DAY, now, step: HOUR, points, isMeasured: false, used: hours * GB, limit: 1000 * GB, startedAt: now, recordedFrom: now, ...more };
 }
 
 test('the used curve is the sum of the points and ends at the used figure', () => {
@@ -53,9 +53,8 @@ test('without a count, the time before the first credential is a gap', () => {
 });
 
 test('with counts, a stretch without a record is dashed between its known ends', () => {
-  const at = (hour) => ({ asOf: hour * HOUR + 600, bytes: hour * GB });
-  const readings = [...Array(100).keys(), ...Array.from({ length: 100 }, (_, n) => n + 140)].map(at);
-  const measured = world(240, { readings });
+  const points = world(240).points.map((point, n) => ({ ...point, liveGrants: n < 100 ? 1 : 0 }));
+  const measured = world(240, { isMeasured: true, points, startedAt: 140 * HOUR });
   const quiet = measured.points.map((point) => ({ ...point, usedBytes: 0 }));
   assert.deepEqual(unknown({ ...measured, points: quiet }), [], 'nothing was used');
   assert.deepEqual(unknown(measured), [{ from: 100 * HOUR, to: 140 * HOUR }]);
@@ -67,10 +66,9 @@ test('with counts, a stretch without a record is dashed between its known ends',
   assert.deepEqual([mbps[99] > 0, mbps[100], mbps[139], mbps[140] > 0], [true, null, null, true]);
 });
 
-test('the stretch before the first reading is unknown, and one with live credentials is known', () => {
-  const readings = [{ asOf: 10 * DAY - 600, bytes: 240 * GB }];
+test('the stretch before the start is unknown, and one with live credentials is known', () => {
   const points = world(240).points.map((point, n) => ({ ...point, liveGrants: n < 48 ? 0 : 3 }));
-  const measured = world(240, { readings, points });
+  const measured = world(240, { isMeasured: true, points });
   assert.deepEqual(unknown(measured), [{ from: 0, to: 2 * DAY }]);
   const { used, dashed } = curves(measured, null);
   assert.deepEqual([used[0], dashed[0]], [null, 0]);
@@ -82,12 +80,13 @@ test('the average of an unfinished step covers the elapsed time only', () => {
 });
 
 test('timestamps become seconds', () => {
-  const usage = { pastPeriods: [], periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
-  const made = period(usage, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } });
+  const usage = { pastPeriods: [], periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }] };
+  const latest = { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 }, status: { asOf: null } };
+  const made = period(usage, latest);
   assert.equal(made.recordedFrom, DAY - 400, 'the start of the process');
   const before = { ...usage, pastPeriods: [{ usedBytes: 0 }] };
-  assert.equal(period(before, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } }).recordedFrom, 10, 'the ledger is older than the period');
-  assert.deepEqual([made.start, made.now, made.points[0].at, made.readings[0].asOf, made.used, made.limit], [10, DAY, 60, 120.5, 4, 5]);
+  assert.equal(period(before, latest).recordedFrom, 10, 'the ledger is older than the period');
+  assert.deepEqual([made.start, made.now, made.points[0].at, made.isMeasured, made.used, made.limit], [10, DAY, 60, false, 4, 5]);
 });
 
 /** A healthy overview with these changes to its status and to other fields. */

@@ -12,14 +12,13 @@ use crate::alert::{
 };
 use turn_ledger::{IceSource, SpenderKind, Timestamp};
 
-const TEST: &str =
-    "This is a test from turn-broker doctor --send-test-alert; its figures and names are examples.";
+const TEST: &str = "This is a test from turn-broker doctor --send-test-alert; nothing has happened.";
 const TEST_CALLERS: &str = "Nothing changes.";
 
 impl Alert {
     /// A test alert. It is never stored.
-    pub fn test(at: Timestamp, budget: BudgetFigures, spending: Spending) -> Self {
-        let (id, kind) = (format!("test/{}", at.as_millis()), AlertKind::Test);
+    pub fn test(at: Timestamp, budget: BudgetFigures) -> Self {
+        let (id, kind, spending) = (format!("test/{}", at.as_millis()), AlertKind::Test, Spending::default());
         Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending, rate: None }
     }
 }
@@ -203,12 +202,12 @@ impl AlertKind {
 
     /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
     pub const fn is_about_usage(self) -> bool {
-        matches!(self, Self::Used(_) | Self::Test)
+        matches!(self, Self::Used(_))
     }
 
-    /// Whether the largest spenders and the cost help the operator: not after a recovery.
+    /// Whether the largest spenders and the cost help the operator: not after a recovery, and not in a test.
     pub const fn shows_spending(self) -> bool {
-        !matches!(self, Self::Ended(_))
+        !matches!(self, Self::Ended(_) | Self::Test)
     }
 }
 

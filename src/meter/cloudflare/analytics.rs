@@ -7,7 +7,6 @@ pub mod by_grant;
 mod error;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -67,8 +66,8 @@ impl Counted {
 pub struct UsageCount {
     /// Bytes relayed with our TURN keys, or with every TURN key of the account if ours are not known.
     pub own: ByteCount,
-    /// The same by the key's id. Empty if our keys are not known.
-    pub by_key: BTreeMap<Arc<str>, ByteCount>,
+    /// The same by the key's name. Empty if our keys are not known.
+    pub by_key: BTreeMap<KeyName, ByteCount>,
     /// Bytes of other TURN keys and of the SFU, which share the account's free volume.
     pub other: ByteCount,
 }
@@ -118,16 +117,6 @@ impl CloudflareAnalytics {
         !self.keys.is_empty()
     }
 
-    /// The bytes of each own key by its name. A key without bytes has zero.
-    pub fn named(&self, by_key: &BTreeMap<Arc<str>, ByteCount>) -> BTreeMap<KeyName, ByteCount> {
-        let mut named = BTreeMap::<_, ByteCount>::new();
-        for OwnKey { name, id } in &self.keys {
-            let bytes = named.entry(*name).or_default();
-            *bytes = bytes.plus(by_key.get(id).copied().unwrap_or_default());
-        }
-        named
-    }
-
     /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.
     async fn ask(
         &self,
@@ -135,15 +124,12 @@ impl CloudflareAnalytics {
         question: &Value,
         body_max: usize,
     ) -> Result<RawResponse, CallError> {
-        let asked = async {
-            let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
-            let response = self.api.execute(call).await?;
-            let (status, at) = (response.status(), date(response.headers()));
-            let body = body(body_max, response).await;
-            let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
-            Ok(RawResponse { status, at, body })
-        };
-        tokio::time::timeout(deadline, asked).await.unwrap_or(Err(CallError::Timeout))
+        let call = self.api.call(Method::POST, &[]).timeout(deadline).json(question).build()?;
+        let response = self.api.execute(call).await?;
+        let (status, at) = (response.status(), date(response.headers()));
+        let body = body(body_max, response).await;
+        let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
+        Ok(RawResponse { status, at, body })
     }
 }
 
@@ -158,12 +144,9 @@ struct RawResponse {
 impl RawResponse {
     /// Whether a span that ends at `until` ended at least `age` ago, by Cloudflare's clock.
     fn check_age(&self, until: Timestamp, age: Duration) -> Result<(), AnalyticsError> {
-        let is_over = |end: Timestamp| self.at.is_some_and(|at| end <= at.plus(CLOCK_TOLERATED));
-        match self.at {
-            Some(_) if !is_over(until) => Err(AnalyticsError::ClockAhead),
-            _ if !is_over(until.plus(age)) => Err(AnalyticsError::Unsettled),
-            _ => Ok(()),
-        }
+        let settles_at = until.plus(age);
+        let has_settled = self.at.is_some_and(|at| settles_at <= at.plus(CLOCK_TOLERATED));
+        if has_settled { Ok(()) } else { Err(AnalyticsError::Unsettled) }
     }
 }
 

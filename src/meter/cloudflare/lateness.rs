@@ -16,10 +16,11 @@ const LAG_MIN: Duration = Duration::from_secs(60);
 /// Growth of a window up to this is noise. So is growth within the margin, which strict mode keeps reserved.
 const NOISE: ByteCount = ByteCount::new(1_000_000);
 
-/// The lag in use, and the window under test.
+/// The lag, and the window under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Lateness {
-    lag: Duration,
+    /// The configured lag.
+    configured: Duration,
     sampling: u32,
     first: Option<(Span, ByteCount)>,
     late: Option<LateCounts>,
@@ -37,15 +38,14 @@ pub struct Span {
 }
 
 impl Lateness {
-    /// `lag`: the configured one. `sampling`: the margin, in percent. `late`: the result of an earlier process.
-    pub fn new(lag: Duration, sampling: u32, late: Option<LateCounts>) -> Self {
-        let late = late.filter(|late| late.lag > lag);
-        Self { lag: late.map_or(lag, |late| late.lag), sampling, first: None, late }
+    /// `configured`: the lag. `sampling`: the margin, in percent. `late`: the result of an earlier process.
+    pub fn new(configured: Duration, sampling: u32, late: Option<LateCounts>) -> Self {
+        Self { configured, sampling, first: None, late: late.filter(|late| late.lag > configured) }
     }
 
     /// The lag in use: the configured one, or a longer one that counts were found to need.
     pub fn lag(&self) -> Duration {
-        self.lag
+        self.late.map_or(self.configured, |late| late.lag)
     }
 
     /// The result so far; `None` while no window grew.
@@ -55,9 +55,9 @@ impl Lateness {
 
     /// The window to count now; `None` while the next count is not due.
     pub fn due(&self, now: Timestamp) -> Option<Span> {
-        let settled = settled_minute(now, self.lag);
+        let settled = settled_minute(now, self.lag());
         match self.first {
-            None => Some(Span { from: settled.minus(HOUR), until: settled, age: self.lag }),
+            None => Some(Span { from: settled.minus(HOUR), until: settled, age: self.lag() }),
             Some((window, _)) if settled >= window.until.plus(HOUR) => {
                 Some(Span { age: window.age.saturating_add(HOUR), ..window })
             }
@@ -80,8 +80,8 @@ impl Lateness {
         let noise = first.share_up(self.sampling).max(NOISE.get().into());
         let grows = u128::from(counted.get()) > u128::from(first.get()).saturating_add(noise);
         if grows {
-            self.lag = self.lag.saturating_mul(2).clamp(LAG_MIN, LAG_MAX);
-            self.late = Some(LateCounts { lag: self.lag, grows });
+            let lag = self.lag().saturating_mul(2).clamp(LAG_MIN, LAG_MAX);
+            self.late = Some(LateCounts { lag, grows });
         }
         grows
     }

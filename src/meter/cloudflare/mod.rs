@@ -26,9 +26,8 @@ use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use probe::ProbeState;
-use turn_base::backoff::RetryPolicy;
+use turn_base::backoff::step;
 use turn_base::clock::Clock;
-use turn_base::random;
 use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
 
 /// The longest pause after failures.
@@ -96,10 +95,10 @@ pub struct MeterState {
 
 impl MeterState {
     /// The sum over the counted days of a period.
-    fn sum(&self, period: Period) -> BTreeMap<Arc<str>, ByteCount> {
-        let mut by_key = BTreeMap::<Arc<str>, ByteCount>::new();
+    fn sum(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
+        let mut by_key = BTreeMap::<_, ByteCount>::new();
         for (key, bytes) in self.days.of(period).flat_map(|count| &count.by_key) {
-            let sum = by_key.entry(Arc::clone(key)).or_default();
+            let sum = by_key.entry(*key).or_default();
             *sum = sum.plus(*bytes);
         }
         by_key
@@ -161,14 +160,12 @@ impl CloudflareMeter {
         let age = lag.min(now.since(as_of));
         let period = self.billing_day.period_until(as_of);
         self.look_for_probes(as_of, age).await?;
-        let mut taken = self.read_days(state, period, as_of, age).await?;
-        if self.probe_if_due(&mut state.probe).await {
-            taken = self.read_days(state, period, as_of, age).await?;
-        }
+        let taken = self.read_days(state, period, as_of, age).await?;
+        self.probe_if_due(&mut state.probe).await;
         state.as_of = as_of;
-        let by_name = self.api.named(&state.sum(period));
-        self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
-        self.shown.lock().usage = Some((period, by_name));
+        let by_key = state.sum(period);
+        self.metrics.key_usage(by_key.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
+        self.shown.lock().usage = Some((period, by_key));
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
         let tested = self.count_windows(now, &mut state.lateness).await;
         let what = "the lag of Cloudflare's analytics was not tested";
@@ -269,43 +266,28 @@ fn count_failures<T>(what: &str, asked: &Result<T, AnalyticsError>, failures: u3
     failures.saturating_add(1)
 }
 
-/// The pause before the next query. Cloudflare requires a longer one after too many queries.
+/// The pause before the next query: the interval, doubled by each failure in a row. Cloudflare requires a longer one after too many
+/// queries.
 fn pause_after<T>(asked: &Result<T, AnalyticsError>, interval: Duration, failures: u32) -> Duration {
     let is_limited = matches!(asked, Err(AnalyticsError::RateLimited));
     let rest = if is_limited { RATE_LIMIT_REST } else { Duration::ZERO };
-    next_pause(interval, failures, random::number()).max(rest)
-}
-
-/// The pause before the next query: the interval, or after failures in a row the back-off that begins with twice the interval.
-fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
-    let back_off =
-        RetryPolicy { first: interval.saturating_mul(2), longest: PAUSE_MAX, attempts_max: u32::MAX };
-    let pause = back_off.next_delay(failures, random).filter(|_| failures > 0);
-    pause.unwrap_or_default().max(interval)
+    step(interval, failures, PAUSE_MAX).max(interval).max(rest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn failures_double_the_pause_up_to_ten_minutes() {
-        let pauses = [0, 1, 2, 3, 4, 40].map(|failures| next_pause(MINUTE, failures, 0).as_secs());
+        let pause = |interval, failures| pause_after(&Ok(()), interval, failures);
+        let pauses = [0, 1, 2, 3, 4, 40].map(|failures| pause(MINUTE, failures).as_secs());
         assert_eq!(pauses, [60, 120, 240, 480, 600, 600]);
         let hour = Duration::from_secs(3_600);
-        assert_eq!(next_pause(hour, 5, 0), hour, "but never below the interval");
-    }
-
-    proptest! {
-        #[test]
-        fn no_pause_is_below_the_interval_or_above_that_without_jitter(seconds in 1u64..3_600, failures: u32, random: u64) {
-            let interval = Duration::from_secs(seconds);
-            let pause = next_pause(interval, failures, random);
-            prop_assert!(interval <= pause && pause <= next_pause(interval, failures, 0));
-        }
+        assert_eq!(pause(hour, 5), hour, "but never below the interval");
+        assert_eq!(pause_after::<()>(&Err(AnalyticsError::RateLimited), MINUTE, 1), RATE_LIMIT_REST);
     }
 
     fn at(text: &str) -> Timestamp {

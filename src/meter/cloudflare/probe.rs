@@ -65,31 +65,30 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Makes a probe if counts need one. Returns whether it found no way, so that counts are believed without one.
-    pub(super) async fn probe_if_due(&self, state: &mut ProbeState) -> bool {
-        let Some(key) = &self.prober else { return false };
+    /// Makes a probe if counts need one. If it finds no way, further counts are believed without one.
+    pub(super) async fn probe_if_due(&self, state: &mut ProbeState) {
+        let Some(key) = &self.prober else { return };
         let now = self.clock.now();
         let is_due = self.account.read(|books| {
             books.ledger().needs_probe(SOURCE, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
         });
         if !is_due || state.tried_at.is_some_and(|at| now.since(at) < PAUSE) {
-            return false;
+            return;
         }
         state.tried_at = Some(now);
         let charge = || self.account.record_change(|books| books.ledger_mut().charge_probe(SOURCE, BYTES));
         // Where there was no way, most probes relay nothing.
         if !state.has_no_way && charge().await.is_err() {
-            return false;
+            return;
         }
         // Without a credential nothing is known about the way.
         let minute = Minute::of(now);
-        let Some(relayed) = relay(key, minute).await else { return false };
+        let Some(relayed) = relay(key, minute).await else { return };
         if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
-            return false;
+            return;
         }
         self.note_probe(minute, relayed, state.has_no_way);
         state.has_no_way = relayed.is_err();
-        state.has_no_way
     }
 
     /// Notes whether the probe of a minute has relayed. `is_known`: the one before found no way either.

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use turn_base::random::NoRandomness;
 
-use super::tls::Tls;
 use crate::config::DatabaseConfig;
 use crate::store::rows::FORMAT;
 use crate::store::storage::OpenError;
@@ -119,7 +120,8 @@ fn is_of_statement(answer: &DbError) -> bool {
 #[derive(Debug)]
 pub struct Database {
     options: tokio_postgres::Config,
-    tls: Tls,
+    /// The server's certificate and name are always verified.
+    tls: ClientConfig,
     schema: String,
 }
 
@@ -130,7 +132,7 @@ impl Database {
         if options.get_connect_timeout().is_none() {
             options.connect_timeout(CONNECT_TIMEOUT);
         }
-        Self { options, tls: Tls(Arc::new(config.trust.client())), schema: config.schema.clone() }
+        Self { options, tls: config.trust.client(), schema: config.schema.clone() }
     }
 
     /// The name of the tables' schema. It needs no quotes.
@@ -162,7 +164,7 @@ impl Database {
     pub async fn connect(&self, name: &str) -> Result<Connection, DatabaseError> {
         let mut options = self.options.clone();
         options.application_name(name);
-        let (client, mut socket) = within(options.connect(self.tls.clone())).await?;
+        let (client, mut socket) = within(options.connect(MakeRustlsConnect::new(self.tls.clone()))).await?;
         let has_warned = Arc::new(AtomicBool::default());
         let warned = Arc::clone(&has_warned);
         let driver = tokio::spawn(async move {

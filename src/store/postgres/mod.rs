@@ -13,4 +13,3 @@ mod schema;
 pub mod standby;
 pub mod storage;
 pub mod takeovers;
-mod tls;

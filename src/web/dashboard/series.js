@@ -6,25 +6,27 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
 
 /**
  * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point One step of the series.
- * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
- * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
- *     limit: number, recordedFrom: number}} Period `points` from `start` to `now`; `used` is the best figure. `recordedFrom`:
- *     the ledger existed at this time at the latest.
+ * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], isMeasured: boolean, used: number,
+ *     limit: number, startedAt: number, recordedFrom: number}} Period `points` from `start` to `now`; `isMeasured`: the provider
+ *     has counted; `used` is the best figure. The broker started at `startedAt`. `recordedFrom`: the ledger existed at this time
+ *     at the latest.
  * @typedef {{from: number, to: number}} Stretch
  */
 
-/** @param {import('./api.d.ts').Schemas['UsageBody']} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}}} overview @returns {Period} */
+/** @param {import('./api.d.ts').Schemas['UsageBody']} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}, status: {asOf: string | null}}} overview @returns {Period} */
 export function period(usage, overview) {
+  const startedAt = seconds(overview.at) - overview.uptimeSeconds;
   return {
     start: seconds(usage.periodStart),
     reset: seconds(usage.resetDate),
     now: seconds(overview.at),
     step: usage.stepSeconds,
     points: usage.points.map((point) => ({ ...point, at: seconds(point.at) })),
-    readings: usage.readings.map(({ asOf, bytes }) => ({ asOf: seconds(asOf), bytes })),
+    isMeasured: overview.status.asOf !== null,
     used: overview.bytes.used,
     limit: overview.bytes.limit,
-    recordedFrom: usage.pastPeriods.length > 0 ? seconds(usage.periodStart) : seconds(overview.at) - overview.uptimeSeconds,
+    startedAt,
+    recordedFrom: usage.pastPeriods.length > 0 ? seconds(usage.periodStart) : startedAt,
   };
 }
 
@@ -32,19 +34,17 @@ export function period(usage, overview) {
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
- * The stretches of the period whose hours are not known. If the provider has counted, these are the hours with usage in which
- * no credential was live and the provider was not read: only their sum is known. If it has not, it is the time before the
- * first credential, unless the ledger existed then. After that, nothing is relayed without a live credential.
- * @param {Pick<Period, 'points' | 'readings' | 'step' | 'now' | 'start' | 'recordedFrom'>} period
+ * The stretches of the period whose hours are not known. If the provider has counted, these are the hours with usage before the
+ * broker started in which no credential was live: only their sum is known. If it has not, it is the time before the first
+ * credential, unless the ledger existed then. After that, nothing is relayed without a live credential.
+ * @param {Pick<Period, 'points' | 'isMeasured' | 'step' | 'now' | 'startedAt' | 'recordedFrom'>} period
  * @returns {Stretch[]}
  */
-export function unknown({ points, readings, step, now, start, recordedFrom }) {
-  const isMeasured = readings.length > 0;
-  const read = new Set(readings.map(({ asOf }) => Math.floor((asOf - start) / step)));
+export function unknown({ points, isMeasured, step, now, startedAt, recordedFrom }) {
   /** @param {Point} point */
   const isKnown = ({ at, usedBytes, liveGrants }) => {
     if (liveGrants > 0) return true;
-    return isMeasured ? usedBytes === 0 || read.has(Math.floor((at - start) / step)) : usedBytes > 0 || at + step > recordedFrom;
+    return isMeasured ? usedBytes === 0 || at + step > startedAt : usedBytes > 0 || at + step > recordedFrom;
   };
   /** @type {Stretch[]} */
   const stretches = [];
@@ -73,7 +73,7 @@ const isIn = (stretches, from, to) => stretches.some((stretch) => stretch.from <
  * @returns {{x: number[], used: (number | null)[], dashed: (number | null)[], expected: (number | null)[], limit: number[]}}
  */
 export function curves(period, atReset) {
-  const { start, reset, now, readings, used, points, step } = period;
+  const { start, reset, now, isMeasured, used, points, step } = period;
   const usedAt = summed(period);
   const stretches = unknown(period);
   const ends = points.map(({ at }) => Math.min(at + step, now));
@@ -86,7 +86,7 @@ export function curves(period, atReset) {
   return {
     x,
     used: x.map((at) => (at <= now && !isUnknown(at) ? value(at) : null)),
-    dashed: x.map((at) => (readings.length > 0 && at <= now && (edges.has(at) || isUnknown(at)) ? value(at) : null)),
+    dashed: x.map((at) => (isMeasured && at <= now && (edges.has(at) || isUnknown(at)) ? value(at) : null)),
     expected: x.map((at) => (at === now ? used : at === reset ? atReset : null)),
     limit: x.map(() => period.limit),
   };

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{FakeWebhook, OPERATOR, TestBroker, World, doctor};
+use super::{FakeWebhook, World, doctor};
 use crate::support::fake_issuer::{FakeIssuer, Signer};
 use crate::support::fake_webhook::Reply;
 use crate::support::{AnalyticsFault, Fault};
@@ -119,21 +119,4 @@ async fn any_other_provider_is_asked_as_its_settings_say() {
         assert!(!examined.text.contains("hush"), "{}", examined.text);
         assert!(examined.of("revoke").is_empty(), "it takes no revocations");
     }
-}
-
-#[tokio::test]
-async fn server_keys_are_listed_with_what_each_used() {
-    const KEYS: (&str, &str) =
-        ("SERVER_KEYS", "app=hush-0123456789-0123456789-0123456789,b=hush-b-0123456789-0123456789-01234");
-    let broker = TestBroker::start(&[KEYS, ("SERVER_KEY_LIMITS", "app=5")]).await;
-    let port = broker.address.port().to_string();
-    let settings =
-        [KEYS, ("HOST", "127.0.0.1"), ("PORT", &port), ("OPERATOR_TOKEN", OPERATOR), ("ICE_SOURCES", "stun")];
-    let examined = doctor(&["--json"], &settings).await;
-    let seen: Vec<_> = examined.of("configuration").iter().map(|one| one["seen"].clone()).collect();
-    for line in ["server key app: used 0.00 GB of 5.00 GB", "server key b: used 0.00 GB, no limit of its own"]
-    {
-        assert!(seen.contains(&json!(line)), "{line}: {}", examined.text);
-    }
-    assert!(!examined.text.contains("hush"), "{}", examined.text);
 }

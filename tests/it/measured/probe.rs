@@ -80,6 +80,7 @@ async fn without_a_way_for_udp_a_count_is_believed_and_the_status_says_so() {
     let (cloudflare, broker) = idle().await;
     cloudflare.relays_at(&["turns:turn.example.com:443?transport=tcp".into()]);
     let mut state = meter(&broker).initial_state();
+    assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven, "the way is tried first");
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(counted_until(&status), "2025-01-15T12:10:00.000Z");

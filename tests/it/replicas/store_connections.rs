@@ -39,6 +39,17 @@ async fn the_certificate_and_its_name_are_verified_unless_the_url_turns_tls_off(
 }
 
 #[tokio::test]
+async fn the_proof_of_the_password_can_be_bound_to_the_tls_connection() {
+    let Some(database) = TestDatabase::new() else { return };
+    database.run("CREATE ROLE with_password SUPERUSER LOGIN PASSWORD 'hush'").await;
+    let port = database.address().1;
+    let url = format!("postgres://with_password:hush@localhost:{port}/postgres?channel_binding=require");
+    let authority = database.authority();
+    let settings = [("DATABASE_URL", url.as_str()), ("CA_FILE", authority.to_str().unwrap())];
+    assert_eq!(error_with(&database, &settings).await, None);
+}
+
+#[tokio::test]
 async fn a_replica_behind_a_pooler_that_shares_sessions_ends_and_says_what_to_do() {
     let Some(database) = TestDatabase::new() else { return };
     for pooling in [Pooling::Transaction, Pooling::Statement] {

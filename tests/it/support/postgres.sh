@@ -22,6 +22,7 @@ if [ -n "${5:-}" ]; then
     $as "$2/pg_basebackup" -h 127.0.0.1 -p "$5" -U turn -D "$1/data" -R -c fast --no-sync
 else
     $as "$2/initdb" -D "$1/data" -U turn -A trust --no-sync -E UTF8 --locale=C >/dev/null
+    $as sed -i '1i hostssl all with_password all scram-sha-256' "$1/data/pg_hba.conf"
 fi
 [ "$address" = 127.0.0.1 ] || echo 'host all all samenet trust' >>"$1/data/pg_hba.conf"
 # start DIRECTORY PROGRAMS PORT

@@ -97,7 +97,7 @@ struct Invariants {
     present: BTreeMap<MemberId, CallName>,
     past: BTreeSet<MemberId>,
     /// What a restart would restore.
-    remembered: BTreeMap<SessionId, Taken>,
+    remembered: BTreeMap<SessionId, SfuTaken>,
 }
 
 impl Invariants {
@@ -179,9 +179,10 @@ proptest! {
                 }
                 Op::Restore { session: nth, room, address } => {
                     names[nth] = format!("s{opened}");
-                    let (taken, owner) = (videos(3, 2), caller(address));
+                    let taken = videos(3, 2);
                     let room = rooms.get(room).copied().map(Arc::from);
-                    let before = SessionNow { room, owner, ..session(&names[nth], LIFE, taken) };
+                    let row = row(caller(address), LIFE, taken);
+                    let before = OpenedSession { room, ..session(&names[nth], row) };
                     invariants.remembered.insert(before.id.clone(), taken);
                     sfu.add(&before.id, table.now + secs(29), std::iter::repeat_n(true, 3));
                     table.sessions.restore(&before, table.now);

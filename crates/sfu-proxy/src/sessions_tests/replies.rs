@@ -44,7 +44,7 @@ impl Table {
         }
     }
 
-    fn taken_by_a(&self) -> Taken {
+    fn taken_by_a(&self) -> SfuTaken {
         self.sessions.taken_by("a")
     }
 
@@ -54,7 +54,7 @@ impl Table {
 }
 
 /// So many data channels.
-const fn data(count: u32) -> Taken {
+const fn data(count: u32) -> SfuTaken {
     videos(count, count)
 }
 

@@ -2,7 +2,6 @@
 //! read before `data`. Data with errors is refused, because it may be incomplete.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use super::{AnalyticsError, Counted, UsageCount};
 use crate::ice::call::unusable;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
-use turn_ledger::{BilledDirections, ByteCount, Traffic};
+use turn_ledger::{BilledDirections, ByteCount, KeyName, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
 /// whole response, and the phrase of the account contains a general one.
@@ -51,27 +50,19 @@ pub(super) fn parse(
 /// The selections of the one account of a query, or an error.
 pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A, AnalyticsError> {
     let errors = complaint(body);
-    match status {
-        StatusCode::OK => match errors? {
+    if status == StatusCode::OK {
+        return match errors? {
             None => only_account(body),
             Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
-        },
-        StatusCode::UNAUTHORIZED => Err(AnalyticsError::Unauthorized),
-        StatusCode::TOO_MANY_REQUESTS => Err(AnalyticsError::RateLimited),
-        StatusCode::FORBIDDEN => {
-            let errors = errors.ok().flatten();
-            Err(errors.and_then(|errors| known(&errors)).unwrap_or(AnalyticsError::Unauthorized))
-        }
-        StatusCode::BAD_REQUEST => Err(match errors.ok().flatten() {
-            None => of_status(status),
-            Some(errors) => known(&errors).unwrap_or(AnalyticsError::QueryRefused),
-        }),
-        _ => Err(of_status(status)),
+        };
     }
-}
-
-fn of_status(status: StatusCode) -> AnalyticsError {
-    CallError::Status { status, retry_after: None }.into()
+    let errors = errors.ok().flatten();
+    Err(errors.as_deref().and_then(known).unwrap_or_else(|| match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AnalyticsError::Unauthorized,
+        StatusCode::TOO_MANY_REQUESTS => AnalyticsError::RateLimited,
+        StatusCode::BAD_REQUEST if errors.is_some() => AnalyticsError::QueryRefused,
+        _ => CallError::Status { status, retry_after: None }.into(),
+    }))
 }
 
 fn other_form() -> CallError {
@@ -136,7 +127,7 @@ struct Group {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Dimensions {
-    key_id: Arc<str>,
+    key_id: String,
 }
 
 /// The bytes of one group.
@@ -172,39 +163,41 @@ impl Account {
         if has_sfu && self.calls_usage_adaptive_groups.is_none() {
             return Err(unusable("the count of the SFU is missing"));
         }
-        let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
-        let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
+        let all = total(self.calls_turn_usage_adaptive_groups.iter().flatten(), billed)?;
+        let sfu = total(self.calls_usage_adaptive_groups.iter().flatten(), billed)?;
         let own = match &self.own_key {
-            Some(groups) => total(Some(groups), billed)?,
+            Some(groups) => total(groups.iter(), billed)?,
             None if !keys.is_empty() && all > ByteCount::ZERO => {
                 return Err(unusable("the count of our TURN key is missing"));
             }
             None => all,
         };
-        let by_key = match (keys, &self.own_key) {
-            ([key], _) => BTreeMap::from([(Arc::clone(&key.id), own)]),
-            (_, groups) => by_key(groups.as_deref().unwrap_or_default(), billed)?,
-        };
+        let by_key = self.by_key(keys, billed)?;
         Ok(UsageCount { own, by_key, other: all.minus(own).plus(sfu) })
     }
-}
 
-/// The bytes of each key.
-fn by_key(groups: &[Group], billed: BilledDirections) -> Result<BTreeMap<Arc<str>, ByteCount>, CallError> {
-    let mut keys = BTreeMap::<_, ByteCount>::new();
-    for group in groups {
-        let Some(Dimensions { key_id }) = &group.dimensions else { continue };
-        let bytes = keys.entry(Arc::clone(key_id)).or_default();
-        *bytes = bytes.plus(total(Some(std::slice::from_ref(group)), billed)?);
+    /// The bytes of each own key. The groups of the only one have no dimensions.
+    fn by_key(
+        &self,
+        keys: &[OwnKey],
+        billed: BilledDirections,
+    ) -> Result<BTreeMap<KeyName, ByteCount>, CallError> {
+        let mut by_key = BTreeMap::<_, ByteCount>::new();
+        for OwnKey { name, id } in keys {
+            let is_of_key = |group: &&Group| group.dimensions.as_ref().is_none_or(|of| *of.key_id == **id);
+            let bytes = total(self.own_key.iter().flatten().filter(is_of_key), billed)?;
+            let sum = by_key.entry(*name).or_default();
+            *sum = sum.plus(bytes);
+        }
+        Ok(by_key)
     }
-    Ok(keys)
 }
 
-fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, CallError> {
-    groups
-        .unwrap_or_default()
-        .iter()
-        .try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
+fn total<'a>(
+    mut groups: impl Iterator<Item = &'a Group>,
+    billed: BilledDirections,
+) -> Result<ByteCount, CallError> {
+    groups.try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use turn_ledger::KeyName;
 
 const EGRESS: Counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
 const BOTH: Counted = Counted { billed: BilledDirections::Both, has_sfu: false };
@@ -62,11 +61,11 @@ fn each_of_several_keys_has_its_own_count() {
         "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
         "ownKey": [group("a", 500), group("b", 70), group("a", 30)],
     }));
-    let keys = ["a", "b", "c"].map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
+    let keys = ["a", "b", "c"].map(|id| OwnKey { name: KeyName::new(id).unwrap(), id: id.into() });
     let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &keys, EGRESS).unwrap();
     assert_eq!((counted.own.get(), counted.other.get()), (600, 400));
-    let by_key: Vec<_> = counted.by_key.iter().map(|(id, bytes)| (&**id, bytes.get())).collect();
-    assert_eq!(by_key, [("a", 530), ("b", 70)]);
+    let by_key: Vec<_> = counted.by_key.iter().map(|(name, bytes)| (name.as_str(), bytes.get())).collect();
+    assert_eq!(by_key, [("a", 530), ("b", 70), ("c", 0)]);
 }
 
 #[test]

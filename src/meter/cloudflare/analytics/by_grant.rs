@@ -21,7 +21,6 @@ pub const ROWS_MAX: usize = 10_000;
 pub const PAGES_MAX: usize = 10;
 /// The longest page. A row has some 130 bytes.
 const PAGE_MAX: usize = 4 << 20;
-const IDENTIFIER_AND_MINUTE: &str = "customIdentifier datetimeMinute";
 
 /// How much is asked for at most.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +69,7 @@ impl CloudflareAnalytics {
         span: Span,
     ) -> Result<BTreeMap<GrantId, BTreeMap<Minute, Traffic>>, AnalyticsError> {
         let identifiers = grants.iter().map(ToString::to_string).collect();
-        let question = self.alone_question(identifiers, span, IDENTIFIER_AND_MINUTE);
+        let question = self.alone_question(identifiers, span, "customIdentifier datetimeMinute");
         let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
@@ -83,15 +82,14 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// Those of these identifiers under which bytes were counted in a span. Complete if identifiers times minutes is less than
-    /// [`ROWS_MAX`].
+    /// Those of these identifiers under which bytes were counted in a span.
     pub async fn identifiers_with_bytes(
         &self,
         identifiers: Vec<String>,
         span: Span,
     ) -> Result<BTreeSet<String>, AnalyticsError> {
         let mut with_bytes = BTreeSet::new();
-        for row in self.rows(span, &self.alone_question(identifiers, span, IDENTIFIER_AND_MINUTE)).await? {
+        for row in self.rows(span, &self.alone_question(identifiers, span, "customIdentifier")).await? {
             if row.sum.traffic()? != Traffic::ZERO {
                 with_bytes.insert(row.identifier().to_owned());
             }

@@ -18,9 +18,6 @@ pub enum AnalyticsError {
     /// Another error in the response.
     #[error("Cloudflare did not run the analytics query")]
     QueryRefused,
-    /// The queried span is in the future of Cloudflare's clock, so its count means nothing.
-    #[error("this machine's clock is ahead of Cloudflare's")]
-    ClockAhead,
     /// The newest queried minutes are younger by Cloudflare's clock than by ours, so they may still be filling. Also without
     /// a readable `Date`.
     #[error("by Cloudflare's clock the queried minutes may not have settled")]
@@ -65,7 +62,6 @@ impl AnalyticsError {
             Self::Call(_) => {
                 "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, HTTPS_PROXY, firewall, TLS"
             }
-            Self::ClockAhead => "set the clock by NTP: until then readings are ignored",
             Self::Unsettled => {
                 "set this machine's clock by NTP: it is ahead of Cloudflare's, and until then readings are ignored; if it \
                  is right, check that a proxy on the path keeps the Date header"
