@@ -170,13 +170,10 @@ impl SessionDelta {
     }
 }
 
-/// The sessions to end: ours for which `is_dead` holds, and a forger with a grant of ours. Other users' sessions are
-/// never included.
+/// The sessions to end: ours for which `is_dead` holds. Other users' sessions are never included.
 pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId, &Session) -> bool) -> Vec<SessionId> {
     let dead = |session: &&Session| session.grant.is_some_and(|grant| is_dead(grant, session));
-    let dead = listing.sessions.iter().filter(dead);
-    let forger = listing.forger.filter(|forger| forger.grant.is_some());
-    dead.map(|session| session.id).chain(forger.map(|forger| forger.id)).collect()
+    listing.sessions.iter().filter(dead).map(|session| session.id).collect()
 }
 
 #[cfg(test)]
