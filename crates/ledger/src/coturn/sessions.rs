@@ -14,7 +14,8 @@
 //!   estimate on each day that it lives.
 //!
 //! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
-//! only (2,047 packets), and traffic above the last rate just before a session ends.
+//! only (2,047 packets), packets that are larger than the estimate assumes (16 KB each at most to a client), and traffic above the last rate
+//! just before a session ends. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod row;
