@@ -66,6 +66,23 @@ async fn a_client_is_told_the_shortest_life_and_the_longest_is_promised() {
 }
 
 #[tokio::test]
+async fn a_longer_tail_is_promised_after_the_time_that_a_credential_works() {
+    let state = StateDir::new();
+    let settings = |tail| {
+        [("STATE_DIR", state.path()), ("HTTP_ICE_TTL_SECONDS", "7200"), ("TURN_EXPIRY_TAIL_SECONDS", tail)]
+    };
+    let (provider, broker) = with_provider(&[Reply::Text(LIST)], &settings("600")).await;
+    assert_eq!(broker.get("/api/turn-credentials?ttl=60").await.json()["ttl"], 60);
+    assert_eq!(reserved(&broker.status().await), "1.97");
+    let clock = broker.clock();
+    broker.finish().await;
+    let url = provider.url();
+    let source = [("ICE_SOURCES", "http"), ("HTTP_ICE_URL", url.as_str())];
+    let broker = TestBroker::start_at(&[&source[..], &settings("7200")].concat(), clock).await;
+    assert_eq!(reserved(&broker.status().await), "3.62", "7,200 s of life and as many of tail");
+}
+
+#[tokio::test]
 async fn strict_mode_hands_out_a_credential_of_the_whole_life_or_none() {
     let strict = [
         ("BUDGET_MODE", "strict"),

@@ -207,7 +207,7 @@ fn what_a_row_says_of_a_grant_is_stored() {
     let extra = row.extra_mut();
     (extra.renewed, extra.renewed_by) = (true, Some(GrantId::new([2; 16])));
     (extra.revoked_at, extra.known_to_source) = (Some(at(3)), Some(true));
-    (extra.reported, extra.clock_ahead_millis) = (true, 90_000);
+    (extra.reported, extra.later_by_millis) = (true, 90_000);
     extra.address = "2001:db8:1:2::3".parse().ok();
     let stored = postcard::to_allocvec(&row).unwrap();
     assert_eq!(postcard::from_bytes::<GrantRow>(&stored).unwrap(), row);

@@ -195,12 +195,14 @@ impl CloudflareMeter {
                 .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
             {
                 ReadingOutcome::Taken => {
-                    if let Some(before) = before.filter(|before| before.as_of == day.end()) {
+                    let total = count.total();
+                    // An earlier process may have counted other directions or keys.
+                    let is_again = state.days.note(day, until, count) == Some(day.end());
+                    if let Some(before) = before.filter(|_| is_again) {
                         self.test_lag(&mut state.lateness, |test| {
-                            test.recount(before.total(), count.total());
+                            test.recount(before.total(), total);
                         });
                     }
-                    state.days.note(day, until, count);
                 }
                 other => taken = other,
             }

@@ -100,7 +100,7 @@ impl CoturnCli {
     async fn list(&self) -> Result<Listing, CliError> {
         let mut dialogue = Dialogue::open(&self.0).await?;
         let listing = dialogue.listing().await?;
-        if listing.is_complete || listing.forger.is_some() {
+        if listing.is_complete {
             return Ok(listing);
         }
         dialogue.ask(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")).await?;

@@ -1,23 +1,27 @@
 //! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation
-//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. A client cannot
-//! change how coturn counts: it numbers the sessions 1, 2, 3 and ends with their total. So a listing is accepted in
-//! full only if its numbers and its total agree. Added lines cannot achieve that, because all true lines are still
-//! there. Otherwise only the part before the first origin is accepted. Within a session the last line of a kind counts,
-//! and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared secret.
+//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. So where an origin
+//! can be, nothing is a session or the total. coturn's own lines after the origin are longer, so no true one is there.
+//! Within a session the last line of a kind counts, and coturn prints its own lines after the origin. User names of
+//! listed sessions were signed with the shared secret. coturn numbers the sessions 1, 2, 3 and ends with their total: a
+//! text whose numbers disagree is not a listing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use turn_ledger::{Forger, GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
+use turn_ledger::{GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
 
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
+
+/// Most bytes of an origin as printed: coturn puts a carriage return before a line feed, and doubles some others. Its own lines from there
+/// to the next session have at least 276.
+const ORIGIN_MAX: usize = 2 * 127;
 
 /// Parses the output of `ps`: the raw bytes between the command and the next prompt. `None` if it is not a listing.
 pub fn parse(answer: &[u8]) -> Option<Listing> {
     let mut reader = Reader::default();
     for line in answer.split(|byte| *byte == b'\n') {
-        reader.line(&String::from_utf8_lossy(line));
+        reader.line(line);
     }
     reader.close()
 }
@@ -29,7 +33,6 @@ struct Draft {
     age: Option<Duration>,
     usage: Option<(u64, Traffic)>,
     reach: Reach,
-    has_origin: bool,
     in_peers: bool,
 }
 
@@ -39,25 +42,34 @@ struct Reader {
     /// Sessions beyond [`SESSIONS_MAX`]. They are only counted.
     skipped: u64,
     total: Option<u64>,
+    /// How many of the next bytes can still be of this session's origin. `None` before its first line.
+    origin_left: Option<usize>,
     /// Whether a number or a total was not the expected one.
     is_out_of_order: bool,
 }
 
 impl Reader {
-    fn line(&mut self, raw: &str) {
-        let line = raw.trim();
-        if let Some((ordinal, id, user)) = header(line) {
+    fn line(&mut self, raw: &[u8]) {
+        let text = String::from_utf8_lossy(raw);
+        let line = text.trim();
+        let is_of_origin = self.origin_left.is_some_and(|left| left > 0);
+        if !is_of_origin && let Some((ordinal, id, user)) = header(line) {
             self.begin(ordinal, id, user);
-        } else if let Some(total) = line.strip_prefix("Total sessions:").map(str::trim).and_then(number) {
+        } else if !is_of_origin && let Some(total) = total(line) {
             self.is_out_of_order |= self.total.replace(total).is_some();
         } else if self.skipped == 0
             && let Some(draft) = self.drafts.last_mut()
         {
             draft.line(line);
         }
+        self.origin_left = match self.origin_left {
+            Some(left) => Some(left.saturating_sub(raw.len().saturating_add(1))),
+            None => line.starts_with("origin:").then_some(ORIGIN_MAX),
+        };
     }
 
     fn begin(&mut self, ordinal: u64, id: SessionId, user: &str) {
+        self.origin_left = None;
         self.is_out_of_order |= self.total.is_some() || ordinal != self.count().saturating_add(1);
         if self.drafts.len() >= SESSIONS_MAX {
             self.skipped = self.skipped.saturating_add(1);
@@ -69,7 +81,6 @@ impl Reader {
             age: None,
             usage: None,
             reach: Reach::Nobody,
-            has_origin: false,
             in_peers: false,
         });
     }
@@ -78,24 +89,14 @@ impl Reader {
         u64::try_from(self.drafts.len()).unwrap_or(u64::MAX).saturating_add(self.skipped)
     }
 
-    fn close(mut self) -> Option<Listing> {
-        let total = self.total?;
-        let is_whole = total == self.count() && self.skipped == 0;
-        // The numbers of a shortened listing cannot be compared with its total, so its origins are not trusted either.
-        let is_consistent = is_whole && !self.is_out_of_order;
-        let first_origin = self.drafts.iter().position(|draft| draft.has_origin);
-        let forger = match first_origin {
-            Some(place) if !is_consistent => {
-                let forger = &self.drafts[place];
-                let forger = Forger { id: forger.id, grant: ours(&forger.user).map(|(_, grant)| grant) };
-                self.drafts.truncate(place);
-                Some(forger)
-            }
-            _ if self.is_out_of_order || total < self.count() => return None,
-            _ => None,
-        };
+    fn close(self) -> Option<Listing> {
+        let (total, count) = (self.total?, self.count());
+        if self.is_out_of_order || total < count {
+            return None;
+        }
+        let is_complete = total == count && self.skipped == 0;
         let sessions = self.drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
-        Some(Listing { sessions, is_complete: is_consistent, forger })
+        Some(Listing { sessions, is_complete })
     }
 }
 
@@ -108,9 +109,7 @@ impl Draft {
             return;
         }
         self.in_peers = line == "peers:";
-        if line.starts_with("origin:") {
-            self.has_origin = true;
-        } else if let Some(seconds) = between(line, "started ", " secs ago") {
+        if let Some(seconds) = between(line, "started ", " secs ago") {
             self.age = number(seconds).map(Duration::from_secs);
         } else if let Some(counts) = line.strip_prefix("usage: ") {
             self.usage = usage(counts);
@@ -130,6 +129,11 @@ fn header(line: &str) -> Option<(u64, SessionId, &str)> {
     let (ordinal, rest) = line.split_once(") id=")?;
     let (id, rest) = rest.split_once(", user <")?;
     Some((number(ordinal)?, session_id(id)?, rest.strip_suffix(">:")?))
+}
+
+/// `Total sessions: 3`
+fn total(line: &str) -> Option<u64> {
+    number(line.strip_prefix("Total sessions:")?.trim())
 }
 
 /// `rp=7, rb=912, sp=6, sb=536`: packets and bytes, received and sent.

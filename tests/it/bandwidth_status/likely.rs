@@ -40,6 +40,25 @@ async fn the_likely_overshoot_continues_the_highest_hourly_average() {
     assert_eq!(message["message"], expected);
 }
 
+#[tokio::test]
+async fn the_likely_overshoot_is_never_above_the_bound() {
+    let settings = [("TURN_TTL_SECONDS", "14400"), ("BANDWIDTH_LIMIT_GB", "1")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    read(&broker).await.unwrap();
+    broker.mint().await;
+    // An hour at 3 Mbps, more than is assumed; then nothing.
+    for minute in 0..60 {
+        cloudflare.analytics().relay("key-id", &format!("2025-01-15T12:{minute:02}:00Z"), 45 * MB / 2, 0);
+    }
+    for seconds in [4_200, 4_200, 3_600] {
+        broker.advance(seconds);
+        read(&broker).await.unwrap();
+    }
+    let status = broker.status().await;
+    assert!(status["boundAssumes"].as_str().unwrap().starts_with("2 Mbps per grant"), "{status}");
+    assert_eq!(status["likelyOvershootGB"], status["overshootBoundGB"]);
+}
+
 /// The settings of docs/OPERATE.md without those whose value the reader has to find.
 fn production() -> Vec<(&'static str, &'static str)> {
     const PAGE: &str = include_str!("../../../docs/OPERATE.md");

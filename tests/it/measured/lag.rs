@@ -88,6 +88,18 @@ async fn a_day_whose_settled_count_grows_doubles_the_lag_and_voids_the_bound() {
     assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(1_200));
 }
 
+/// The settings may have changed: with `BILLED_DIRECTIONS=both`, each day has more bytes.
+#[tokio::test]
+async fn a_day_that_grows_after_a_restart_shows_nothing_of_the_lag() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    read(&broker).await.unwrap();
+    cloudflare.analytics().relay("another-key", "2025-01-10T11:05:00Z", 2 * GB, 0);
+    read(&broker).await.unwrap();
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["bandwidthUsedGB"]), (&json!(true), &json!("2.00")));
+    assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(600));
+}
+
 #[tokio::test]
 async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
     let (cloudflare, broker) = with_analytics(&[]).await;

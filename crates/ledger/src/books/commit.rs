@@ -228,9 +228,13 @@ impl Books {
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(promise.time));
             (row.client, row.spender, row.key) = (client, spender, key);
-            if address.is_some() || hold.clock_ahead > Duration::ZERO {
-                let ahead = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);
-                (row.extra_mut().address, row.extra_mut().clock_ahead_millis) = (address, ahead);
+            let told = grant.expires_at.since(grant.issued_at);
+            let untold =
+                if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };
+            let later_by = hold.clock_ahead.saturating_add(untold);
+            if address.is_some() || later_by > Duration::ZERO {
+                let later_by = u64::try_from(later_by.as_millis()).unwrap_or(u64::MAX);
+                (row.extra_mut().address, row.extra_mut().later_by_millis) = (address, later_by);
             }
             self.grants.issue(grant.id, row);
         }

@@ -80,7 +80,7 @@ fn listing(sessions: &[Sent]) -> Listing {
         traffic: Traffic::new(0, sent.bytes),
         reach: Reach::Permitted,
     };
-    Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, forger: None }
+    Listing { sessions: sessions.iter().map(session).collect(), is_complete: true }
 }
 
 #[test]

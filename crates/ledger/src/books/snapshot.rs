@@ -156,11 +156,13 @@ impl Books {
     pub fn snapshot(&self) -> Snapshot {
         let (figures, measured) = (self.ledger.figures(), self.ledger.measured());
         let rate = measured.highest_hour.unwrap_or_default();
+        let uncut_overshoot = self.ledger.overshoot(|minutes| minutes.committed().plus(minutes.margin()));
+        let likely = |_| self.ledger.overshoot(|minutes| minutes.used_at(rate)).min(uncut_overshoot);
         Snapshot {
             figures,
             measured,
-            uncut_overshoot: self.ledger.overshoot(|minutes| minutes.committed().plus(minutes.margin())),
-            likely_overshoot: measured.as_of.map(|_| self.ledger.overshoot(|minutes| minutes.used_at(rate))),
+            uncut_overshoot,
+            likely_overshoot: measured.as_of.map(likely),
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,

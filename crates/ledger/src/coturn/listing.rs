@@ -76,16 +76,4 @@ pub struct Listing {
     pub sessions: Vec<Session>,
     /// Whether these are all sessions. If not, a missing session may still be alive.
     pub is_complete: bool,
-    /// The session that probably forged the listing: the first one with an origin in a listing that does not add up.
-    /// Once it is cut, the next listing contains more.
-    pub forger: Option<Forger>,
-}
-
-/// A session whose origin made a listing unreliable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forger {
-    /// The session's number.
-    pub id: SessionId,
-    /// Its grant; `None` for names that are not ours.
-    pub grant: Option<GrantId>,
 }

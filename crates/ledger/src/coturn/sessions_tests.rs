@@ -1,6 +1,6 @@
 use super::row::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::{Forger, Reach};
+use crate::coturn::listing::Reach;
 use crate::coturn::sessions::row::HIDDEN_PACKETS_MAX;
 use crate::testing::Dice;
 use crate::units::ByteCount;
@@ -34,7 +34,7 @@ fn session(number: u64, seconds: u64, packets: u64) -> Session {
 }
 
 fn listing<const N: usize>(sessions: [Session; N]) -> Listing {
-    Listing { sessions: sessions.into(), is_complete: true, forger: None }
+    Listing { sessions: sessions.into(), is_complete: true }
 }
 
 /// The sessions, with all that they were charged.
@@ -215,14 +215,6 @@ fn sessions_of_others_are_counted_separately_and_never_cut() {
     assert_eq!(to_cut(&list, |_, _| true), [id(2), id(3)]);
 }
 
-#[test]
-fn a_forger_with_our_credential_is_cut() {
-    for (grant, cut) in [(Some(grant(1)), vec![id(9)]), (None, vec![])] {
-        let forged = Listing { forger: Some(Forger { id: id(9), grant }), ..Listing::default() };
-        assert_eq!(to_cut(&forged, |_, _| false), cut);
-    }
-}
-
 /// A session with packets of one size at one rate, as coturn shows it.
 #[derive(Clone, Debug)]
 struct Flowing {
@@ -258,7 +250,7 @@ fn the_total_never_falls_and_is_the_sum_of_all_deltas() {
             now += dice.below(2_000_000);
             let sessions: Vec<_> = (0..dice.below(6)).map(|_| any_session(&mut dice)).collect();
             let shown = sessions.iter().map(|s| (s.id, s.traffic.sent)).collect::<BTreeMap<_, _>>();
-            let listing = Listing { sessions, is_complete: dice.is_heads(), forger: None };
+            let listing = Listing { sessions, is_complete: dice.is_heads() };
             let taken = book.take(&listing, at(now));
             let added = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
             total = total.plus(added);
@@ -295,7 +287,7 @@ fn steady_sessions_are_charged_their_bytes_within_what_coturn_hides() {
         let times = |until| (0..=until).step_by(usize::try_from(pause).unwrap());
         for now in times(450_000).take(60) {
             let sessions = (1..).zip(&flows).filter_map(|(n, flow)| flow.shown(n, now)).collect();
-            let taken = book.take(&Listing { sessions, is_complete: true, forger: None }, at(now));
+            let taken = book.take(&Listing { sessions, is_complete: true }, at(now));
             let (mut least, mut most) = (0, 0);
             for flow in &flows {
                 let hidden = HIDDEN_PACKETS_MAX * flow.packet_bytes;

@@ -94,7 +94,7 @@ mod tests {
             traffic: Traffic::new(0, sent),
             reach: Reach::Nobody,
         };
-        let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete, forger: None };
+        let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete };
         let (carried, _) =
             book.take(&listing, at(seconds), &testing::rules(2_000_000), Timestamp::default())?;
         assert_eq!(carried.as_of, at(seconds));

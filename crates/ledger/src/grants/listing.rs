@@ -5,11 +5,12 @@
 use std::cmp::Reverse;
 
 use super::Grants;
-use super::row::GrantRow;
+use super::row::{GrantRow, Revoked};
 use super::spent::Spent;
 use crate::shards::Walk;
 use crate::spenders::key::SpenderKey;
 use crate::token::GrantId;
+use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
 /// So many rows are looked at in one step.
@@ -107,11 +108,16 @@ impl GrantPage {
 }
 
 impl Grants {
-    /// How many live grants were revoked, and are still promised what they could relay.
+    /// How many of [`Ledger::live_grants`](crate::ledger::Ledger::live_grants) were revoked. In a minute, one of a chain of renewals counts:
+    /// it is revoked if none that renews it is valid.
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
-        let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
-        let is_counted = |row: &&GrantRow| !row.is_released() && row.is_live(now);
-        u64::try_from(rows.filter(is_counted).count()).unwrap_or(u64::MAX)
+        let minute = Minute::of(now);
+        let is_counted = |Revoked { grant, .. }: &Revoked| {
+            let time = self.get(*grant).and_then(|row| row.promised);
+            time.is_some_and(|time| time.reserved().contains(&minute))
+                && self.with_renewals(*grant).all(|id| self.is_revoked(id))
+        };
+        u64::try_from(self.revoked().filter(is_counted).count()).unwrap_or(u64::MAX)
     }
 
     fn is_listed(&self, row: &GrantRow, GrantFilter { keys, live }: &GrantFilter, now: Timestamp) -> bool {

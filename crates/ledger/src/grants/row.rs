@@ -31,7 +31,7 @@ pub struct GrantRow {
     pub source: IceSource,
     /// When the credential was requested, in the books' time.
     pub issued_at: Timestamp,
-    /// When the credential expires, in the books' time.
+    /// When the credential expires, in the books' time, as its client was told.
     pub expires_at: Timestamp,
     /// The TURN user name until the grant ends, if its source or a server key may revoke the credential by it.
     pub username: Option<Box<str>>,
@@ -66,9 +66,9 @@ pub struct GrantExtra {
     pub known_to_source: Option<bool>,
     /// Whether its client has reported a connection.
     pub reported: bool,
-    /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
-    /// credential expires this much later.
-    pub clock_ahead_millis: u64,
+    /// How much later than its client was told the credential can expire, in milliseconds: the wall clock was ahead of the books' time when
+    /// it was issued, or its source decides how long it works.
+    pub later_by_millis: u64,
     /// The whole IPv6 address of its client, if it is kept.
     pub address: Option<Ipv6Addr>,
     /// What it takes from others, if it is a session of the SFU.
@@ -225,9 +225,9 @@ impl GrantRow {
         !self.has_ended() && (is_promised || self.is_in_use(now))
     }
 
-    /// The latest time at which its credential expires, by the books' time or by the wall clock.
+    /// The latest time at which its credential can expire.
     pub(super) fn latest_expiry(&self) -> Timestamp {
-        self.expires_at.plus_millis(self.extra().clock_ahead_millis)
+        self.expires_at.plus_millis(self.extra().later_by_millis)
     }
 
     /// Whether its credential still works by either clock, or a connection is open on it.

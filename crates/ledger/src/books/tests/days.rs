@@ -43,7 +43,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
         traffic: Traffic::new(0, in_all),
         reach: Reach::Nobody,
     };
-    let listing = Listing { sessions: vec![session], is_complete: true, forger: None };
+    let listing = Listing { sessions: vec![session], is_complete: true };
     broker.books.take_sessions(listing, now);
 }
 

@@ -50,6 +50,23 @@ fn a_revoked_grant_that_is_gone_keeps_only_the_minutes_until_then() {
 }
 
 #[test]
+fn a_chain_of_renewals_is_one_revoked_grant_once_none_of_it_is_valid() {
+    let mut broker = open(IceSource::Cloudflare);
+    let first = broker.mint_any(LIFE);
+    broker.books.advance(after(50));
+    let second = renew(&mut broker, &first);
+    broker.mint_any(LIFE);
+    let counts = |broker: &Broker| {
+        let books = &broker.books;
+        (books.snapshot().live_grants, books.grants().revoked_live(books.now()))
+    };
+    for (grant, revoked) in [(first, 0), (second, 1)] {
+        broker.books.revoke(grant.id).unwrap();
+        assert_eq!(counts(&broker), (2, revoked));
+    }
+}
+
+#[test]
 fn at_a_source_that_accepts_the_credential_again_nothing_is_released() {
     for source in [IceSource::Cloudflare, IceSource::Coturn] {
         let mut broker = open(source);

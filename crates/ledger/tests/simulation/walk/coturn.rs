@@ -163,5 +163,5 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
         }
     };
     let sessions = world.sessions(IceSource::Coturn).iter().map(session).collect();
-    Listing { sessions, is_complete: true, forger: None }
+    Listing { sessions, is_complete: true }
 }
