@@ -47,9 +47,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes
         .with_state(Arc::clone(peerjs))
 }
 
-async fn open(State(peerjs): Peerjs, request: Request) -> Result<Response, ApiError> {
+async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, ApiError> {
+    request.extensions_mut().insert(ProtocolName::Peerjs);
     match SocketRequest::from_request(request, &peerjs.sockets).await {
-        Ok(request) => request.open_signed_in(&peerjs.sockets, ProtocolName::Peerjs),
+        Ok(request) => request.open(&peerjs.sockets, ProtocolName::Peerjs),
         Err(refused) => Ok(refused),
     }
 }

@@ -15,6 +15,7 @@ mod message;
 pub mod waiting;
 
 pub use id::ID_MAX;
+pub use message::refusal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
