@@ -92,9 +92,22 @@ async fn a_client_with_its_default_path_meets_those_with_another_one() {
     assert_next(&mut a, &offered("b", "a", 2)).await;
     assert_eq!(broker.get("/k/id").await.text.len(), 36);
     assert_eq!(broker.get("/k/peers").await.text, "Unauthorized");
-    assert_eq!(broker.get("/other/id").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(broker.get("/other/other").await.error(), (404, "NOT_FOUND".into()));
     let foreign = [("origin", "https://evil.example")];
     assert_eq!(refused(&broker, &path("/peerjs", "c"), &foreign).await, Some(403));
+}
+
+/// A client without an id asks for one first, and shows no reason if it gets none.
+#[tokio::test]
+async fn a_page_with_a_wrong_key_is_told_so() {
+    let settings = [("SIGNALING", "peerjs,p2pcf"), ("PEERJS_KEY", "k"), ("P2PCF_PATH", "/calls/id")];
+    let broker = TestBroker::start(&settings).await;
+    for path in ["/peerjs/id", "/other/id", "/peerjs/other/id"] {
+        assert_eq!(broker.get(path).await.text.len(), 36, "{path}");
+    }
+    let mut socket = SocketClient::open(broker.address, &path("a", "t"), &[]).await.unwrap();
+    assert_next(&mut socket, r#"{"type":"ERROR","payload":{"msg":"Invalid key provided"}}"#).await;
+    assert_ne!(broker.get("/calls/id").await.text.len(), 36, "the path of another protocol");
 }
 
 /// Its client shows the page no close frame.
