@@ -113,7 +113,8 @@ pub(crate) fn upgrade(
     response
 }
 
-/// Answers a request with a socket that is closed at once, after `first`. It takes a place like any other.
+/// Answers a request with a socket that is closed after [`PLACE_MIN`], because y-webrtc connects again at once. Before that it gets `first`. It
+/// takes a place like any other.
 pub(crate) fn refuse(
     sockets: &Arc<Sockets>,
     client: ClientKey,
@@ -130,6 +131,7 @@ pub(crate) fn refuse(
             if let Some(text) = first {
                 send(&mut socket, Message::Text(text.into())).await;
             }
+            tokio::time::sleep(PLACE_MIN).await;
             say_goodbye(&mut socket, close).await;
         };
         sockets.hold(place, refused).await;
