@@ -198,6 +198,35 @@ test('while the broker is down, retries become rarer, down to one in some minute
   assert.equal(pauses.at(-1), 225);
 });
 
+test('once the browser is online again, the pause after a lost network ends, and one that the broker asked for does not', async () => {
+  const { broker, time, window } = world;
+  let isOnline = false;
+  broker.always('mint', () => (isOnline ? { body: broker.minted() } : new TypeError('Failed to fetch')));
+  const signIn = async () => {
+    if (!isOnline) throw new TypeError('Failed to fetch');
+    return 'jwt';
+  };
+  for (const getToken of [undefined, signIn]) {
+    const client = world.client({ getToken, storage: null });
+    const ask = async (seconds) => {
+      await time.pass(seconds);
+      return username(await client.iceServers());
+    };
+    isOnline = false;
+    for (let times = 0; times < 30; times += 1) await ask(10);
+    isOnline = true;
+    assert.equal(await ask(2), undefined, 'it pauses');
+    window.dispatch('online');
+    assert.equal(await ask(0), undefined, 'not all pages at once');
+    assert.match(await ask(2), /^user-/);
+    await time.pass(600, 10);
+    broker.next('mint', error(429, 'RATE_LIMITED', { 'Retry-After': '60' }));
+    await ask(0);
+    window.dispatch('online');
+    assert.equal(await ask(5), undefined);
+  }
+});
+
 test('the client obeys Retry-After', async () => {
   const at = await asksIn(100, error(429, 'RATE_LIMITED', { 'Retry-After': '30' }));
   assert.deepEqual(at, [0, 32, 64, 96]);

@@ -488,8 +488,16 @@ class Credentials {
     const secondsMin = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
     const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(secondsMin, error.retryAfterSeconds ?? 0));
     this.#retryAt = performance.now() + pauseMs;
+    globalThis.addEventListener?.('online', this.#onOnline, { once: true });
     this.#broker.report(error);
   }
+
+  /** The network is back, maybe for many pages at once. A pause that has another cause stays. */
+  #onOnline = () => {
+    if (this.#reason !== 'NETWORK' && this.#reason !== 'TOKEN') return;
+    this.#failures = 0;
+    this.#retryAt = Math.min(this.#retryAt, performance.now() + 2 * SECOND * Math.random());
+  };
 }
 
 /** Bytes and path of one peer connection. The sums never fall, even if pairs and transports go. */
