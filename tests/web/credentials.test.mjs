@@ -36,6 +36,11 @@ test('the request has the ttl option, and the base URL may end in a slash', asyn
   assert.equal(world.broker.asked[0].url, 'https://broker.example/sub/api/turn-credentials?ttl=120');
 });
 
+test('the base URL may be a URL object, and null is the page’s own origin', async () => {
+  for (const baseUrl of [new URL('https://broker.example'), null]) await world.client({ baseUrl, storage: null }).iceServers();
+  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials', '/api/turn-credentials']);
+});
+
 test('the request has the label and a token of the sign-in; a renewal has the grant', async () => {
   const { broker, time } = world;
   let calls = 0;
@@ -297,9 +302,14 @@ test('an error names the URL that was asked, and what to do about a wrong baseUr
   assert.deepEqual(await messages({ status: 404 }, { baseUrl }), [
     'HTTP_404', 'http://localhost:3002/api/turn-credentials answered 404: check that baseUrl is the address of the broker',
   ]);
+  for (const status of [502, 503, 504]) {
+    assert.deepEqual(await messages({ status }, { baseUrl }), [
+      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials answered ${status}: the broker, or the proxy in front of it, does not answer`,
+    ]);
+  }
   const [code, message] = await messages(new TypeError('Failed to fetch'), { baseUrl });
   assert.equal(code, 'NETWORK');
-  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL/);
+  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL.*connect-src/);
 });
 
 test('types and README list the codes that the client makes itself', () => {
