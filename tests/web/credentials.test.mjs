@@ -36,6 +36,11 @@ test('the request has the ttl option, and the base URL may end in a slash', asyn
   assert.equal(world.broker.asked[0].url, 'https://broker.example/sub/api/turn-credentials?ttl=120');
 });
 
+test('the base URL may be a URL object, and null is the page’s own origin', async () => {
+  for (const baseUrl of [new URL('https://broker.example'), null]) await world.client({ baseUrl, storage: null }).iceServers();
+  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials', '/api/turn-credentials']);
+});
+
 test('the request has the label and a token of the sign-in; a renewal has the grant', async () => {
   const { broker, time } = world;
   let calls = 0;
@@ -198,6 +203,35 @@ test('while the broker is down, retries become rarer, down to one in some minute
   assert.equal(pauses.at(-1), 225);
 });
 
+test('once the browser is online again, the pause after a lost network ends, and one that the broker asked for does not', async () => {
+  const { broker, time, window } = world;
+  let isOnline = false;
+  broker.always('mint', () => (isOnline ? { body: broker.minted() } : new TypeError('Failed to fetch')));
+  const signIn = async () => {
+    if (!isOnline) throw new TypeError('Failed to fetch');
+    return 'jwt';
+  };
+  for (const getToken of [undefined, signIn]) {
+    const client = world.client({ getToken, storage: null });
+    const ask = async (seconds) => {
+      await time.pass(seconds);
+      return username(await client.iceServers());
+    };
+    isOnline = false;
+    for (let times = 0; times < 30; times += 1) await ask(10);
+    isOnline = true;
+    assert.equal(await ask(2), undefined, 'it pauses');
+    window.dispatch('online');
+    assert.equal(await ask(0), undefined, 'not all pages at once');
+    assert.match(await ask(2), /^user-/);
+    await time.pass(600, 10);
+    broker.next('mint', error(429, 'RATE_LIMITED', { 'Retry-After': '60' }));
+    await ask(0);
+    window.dispatch('online');
+    assert.equal(await ask(5), undefined);
+  }
+});
+
 test('the client obeys Retry-After', async () => {
   const at = await asksIn(100, error(429, 'RATE_LIMITED', { 'Retry-After': '30' }));
   assert.deepEqual(at, [0, 32, 64, 96]);
@@ -268,9 +302,14 @@ test('an error names the URL that was asked, and what to do about a wrong baseUr
   assert.deepEqual(await messages({ status: 404 }, { baseUrl }), [
     'HTTP_404', 'http://localhost:3002/api/turn-credentials answered 404: check that baseUrl is the address of the broker',
   ]);
+  for (const status of [502, 503, 504]) {
+    assert.deepEqual(await messages({ status }, { baseUrl }), [
+      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials answered ${status}: the broker, or the proxy in front of it, does not answer`,
+    ]);
+  }
   const [code, message] = await messages(new TypeError('Failed to fetch'), { baseUrl });
   assert.equal(code, 'NETWORK');
-  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL/);
+  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL.*connect-src/);
 });
 
 test('types and README list the codes that the client makes itself', () => {

@@ -49,12 +49,15 @@ impl Fault {
         "unauthorized",
         "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
     );
-    /// The session belongs to another browser or to another caller.
-    pub const LOCKED: Self = Self::new(
+    /// The session belongs to another browser, or the browser sends no cookies.
+    pub const NO_COOKIE: Self = Self::new(
         401,
         "session_locked",
-        "This session belongs to another browser or, with SFU_LOCK=false, to another user, grant or address.",
+        "The request has no valid cookie of this session. A page of another origin needs SFU_LOCK=false, and a proxy must not change the path.",
     );
+    /// Without locks: the session belongs to another caller.
+    pub const LOCKED: Self =
+        Self::new(401, "session_locked", "This session belongs to another user, grant or address.");
     /// The session is over, or another process opened it: this broker was restarted since, or does not lead any more.
     pub const GONE: Self =
         Self::new(410, "session_gone", "This session is over, or of before a restart. Open a new session.");
@@ -151,6 +154,7 @@ mod tests {
             (Fault::BAD_ROOM, 400, "invalid_request"),
             (Fault::BAD_TOKEN, 401, "unauthorized"),
             (Fault::UNAUTHORIZED, 401, "unauthorized"),
+            (Fault::NO_COOKIE, 401, "session_locked"),
             (Fault::LOCKED, 401, "session_locked"),
             (Fault::BLOCKED, 403, "user_blocked"),
             (Fault::OTHER_ROOM, 403, "other_room"),

@@ -121,7 +121,7 @@ impl SfuProxy {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
-            return Err(Fault::LOCKED);
+            return Err(Fault::NO_COOKIE);
         }
         // A lock needs no token, so the user who opened the session counts.
         let chain = |one, other| self.service.broker.are_of_one_chain(one, other);

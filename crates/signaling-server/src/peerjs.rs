@@ -1,6 +1,6 @@
 //! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. Tests: `tests/it/signaling/peerjs.rs`. A page asks for an
-//! id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so below `/peerjs` any key is
-//! accepted, and no user is required: the client sends its token only with its socket.
+//! id before it opens its socket, unless it has one of its own. Ids are random and nothing is reserved, so any key is accepted, and no user
+//! is required: the client sends its token only with its socket, where it also learns that its key is wrong.
 
 use std::sync::Arc;
 
@@ -24,8 +24,6 @@ use crate::socket_request::SocketRequest;
 
 /// What the routes of `PeerJS` need.
 pub struct PeerjsRoutes {
-    /// The key that clients name.
-    pub(crate) key: String,
     pub(crate) polls: Arc<Polls>,
     pub(crate) sockets: Arc<Sockets>,
 }
@@ -35,8 +33,8 @@ type Peerjs = State<Arc<PeerjsRoutes>>;
 /// The routes, without layers. None if `PeerJS` is off.
 pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes>>) -> Router<S> {
     let Some(peerjs) = peerjs else { return Router::new() };
-    ["/peerjs/{key}".to_owned(), format!("/{}", peerjs.key)]
-        .iter()
+    ["/peerjs/{key}", "/{key}"]
+        .into_iter()
         .fold(Router::new(), |router, path| {
             let router = router.route(&format!("{path}/id"), get(make_id));
             router.route(&format!("{path}/peers"), get(refuse_peers))
@@ -47,9 +45,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>(peerjs: Option<&Arc<PeerjsRoutes
         .with_state(Arc::clone(peerjs))
 }
 
-async fn open(State(peerjs): Peerjs, request: Request) -> Result<Response, ApiError> {
+async fn open(State(peerjs): Peerjs, mut request: Request) -> Result<Response, ApiError> {
+    request.extensions_mut().insert(ProtocolName::Peerjs);
     match SocketRequest::from_request(request, &peerjs.sockets).await {
-        Ok(request) => request.open_signed_in(&peerjs.sockets, ProtocolName::Peerjs),
+        Ok(request) => request.open(&peerjs.sockets, ProtocolName::Peerjs),
         Err(refused) => Ok(refused),
     }
 }

@@ -64,9 +64,10 @@ impl Signaling {
         });
         let polls = Arc::new(Polls::new(Arc::clone(&service)));
         let rooms = config.rooms.as_ref().map(|config| RoomRoutes::new(config, secret, Arc::clone(&sockets)));
-        let peerjs = config.peerjs.clone().map(|key| {
-            Arc::new(PeerjsRoutes { key, polls: Arc::clone(&polls), sockets: Arc::clone(&sockets) })
-        });
+        let peerjs = config
+            .peerjs
+            .as_ref()
+            .map(|_| Arc::new(PeerjsRoutes { polls: Arc::clone(&polls), sockets: Arc::clone(&sockets) }));
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             Arc::new(P2pcfShell::new(p2pcf, DeleteKeys::derived_from(secret), Arc::clone(&service)))
         });

@@ -113,11 +113,13 @@ pub(crate) fn upgrade(
     response
 }
 
-/// Answers a request with a socket that is closed at once. It takes a place like any other.
+/// Answers a request with a socket that is closed after [`PLACE_MIN`], because y-webrtc connects again at once. Before that it gets `first`. It
+/// takes a place like any other.
 pub(crate) fn refuse(
     sockets: &Arc<Sockets>,
     client: ClientKey,
     request: WebSocketUpgrade,
+    first: Option<String>,
     close: Closing,
 ) -> Result<Response, ApiError> {
     let place = sockets.place(&client.into())?;
@@ -125,7 +127,14 @@ pub(crate) fn refuse(
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0);
     let request = request.max_frame_size(OVERLONG).max_message_size(OVERLONG);
     Ok(request.on_upgrade(move |mut socket| async move {
-        sockets.hold(place, say_goodbye(&mut socket, close)).await;
+        let refused = async {
+            if let Some(text) = first {
+                send(&mut socket, Message::Text(text.into())).await;
+            }
+            tokio::time::sleep(PLACE_MIN).await;
+            say_goodbye(&mut socket, close).await;
+        };
+        sockets.hold(place, refused).await;
     }))
 }
 

@@ -1,6 +1,6 @@
 //! A request for a socket. It must ask for an upgrade, in all protocols, and may carry the user's token. A token that is refused closes the
-//! socket instead of failing the upgrade, because a page cannot read the response to that. The rule about origins is a layer around the
-//! routes.
+//! socket instead of failing the upgrade, because a page cannot read the response to that. So does a missing one at `PeerJS`, whose client
+//! shows the page a message, but no close frame. The rule about origins is a layer around the routes.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
+use turn_signaling::peerjs;
 use turn_signaling::protocol::Upgrade;
 
 use crate::effects::closing;
@@ -63,10 +64,20 @@ impl FromRequest<Arc<Sockets>> for SocketRequest {
         let ClientAddr(address) = address.ok_or_else(|| ApiError::internal().into_response())?;
         let query = parts.uri.query();
         let client = ClientKey::of(address);
-        let user = match signed_in(&*service.broker, &parts.headers, query, client).await {
-            Ok(verified) => verified.map(|verified| verified.user),
+        let is_peerjs = parts.extensions.get() == Some(&ProtocolName::Peerjs);
+        let verified = signed_in(&*service.broker, &parts.headers, query, client).await;
+        let admitted = verified.map_err(ApiError::from).and_then(|verified| {
+            let user = verified.map(|verified| verified.user);
+            if is_peerjs {
+                require(&*service.broker, user.as_ref())?;
+            }
+            Ok(user)
+        });
+        let user = match admitted {
+            Ok(user) => user,
             Err(why) => {
-                let refused = socket::refuse(sockets, client, upgrade, closing(&why.into()));
+                let first = is_peerjs.then(|| peerjs::refusal(why.body.code));
+                let refused = socket::refuse(sockets, client, upgrade, first, closing(&why));
                 return Err(refused.into_response());
             }
         };

@@ -14,7 +14,7 @@ pub enum Dropped {
     Expired,
     /// A message to many clients, or to one client from many, would exceed what may be sent.
     FanOut,
-    /// A subscription exceeds a bound: its socket is closed.
+    /// A subscription exceeds a bound: its socket is closed a second later.
     Subscription,
     /// The table is full, so a user or an entry is refused.
     NoPlace,

@@ -1,7 +1,7 @@
 /** Options of `createTurnClient`. All are optional. */
 export interface TurnClientOptions {
   /** Origin (and path, if any) of the broker. Default: the page's own origin. */
-  baseUrl?: string;
+  baseUrl?: string | URL | null;
   /**
    * Lifetime of the credentials in seconds, from 60 to the broker's `TURN_TTL_SECONDS`, which is the default. If the broker rejects
    * the value, `onError` gets `INVALID_REQUEST` and the default applies.

@@ -139,8 +139,8 @@ class Broker {
   #onError;
 
   /** @param {TurnClientOptions} options */
-  constructor({ baseUrl = '', fetch = (url, request) => globalThis.fetch(url, request), onError = warn }) {
-    this.#baseUrl = baseUrl.replace(/\/+$/, '');
+  constructor({ baseUrl, fetch = (url, request) => globalThis.fetch(url, request), onError = warn }) {
+    this.#baseUrl = String(baseUrl ?? '').replace(/\/+$/, '');
     this.#fetch = fetch;
     this.#onError = onError;
   }
@@ -176,12 +176,14 @@ class Broker {
       if (response.ok) return json;
       const retryAfterSeconds = Number(response.headers.get('Retry-After')) || undefined;
       const code = json?.code ?? `HTTP_${response.status}`;
-      const message = json?.message ?? json?.error ?? `${this.urlOf(path)} answered ${response.status}: ${this.remedy}`;
+      const remedy = [502, 503, 504].includes(response.status) ? 'the broker, or the proxy in front of it, does not answer' : this.remedy;
+      const message = json?.message ?? json?.error ?? `${this.urlOf(path)} answered ${response.status}: ${remedy}`;
       throw new TurnClientError(code, message, { status: response.status, retryAfterSeconds });
     } catch (cause) {
       if (cause instanceof TurnClientError) throw cause;
       // A refused origin looks the same if the request had a token: the browser hides the answer to its preflight.
-      const message = `no response from ${this.urlOf(path)}: ${this.remedy}. The broker must run, and its CLIENT_URL must have this origin`;
+      const needed = 'The broker must run, its CLIENT_URL must have this origin, and a CSP of the page must allow it in connect-src';
+      const message = `no response from ${this.urlOf(path)}: ${this.remedy}. ${needed}`;
       throw new TurnClientError('NETWORK', message, { cause });
     }
   }
@@ -488,8 +490,16 @@ class Credentials {
     const secondsMin = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
     const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(secondsMin, error.retryAfterSeconds ?? 0));
     this.#retryAt = performance.now() + pauseMs;
+    globalThis.addEventListener?.('online', this.#onOnline, { once: true });
     this.#broker.report(error);
   }
+
+  /** The network is back, maybe for many pages at once. A pause that has another cause stays. */
+  #onOnline = () => {
+    if (this.#reason !== 'NETWORK' && this.#reason !== 'TOKEN') return;
+    this.#failures = 0;
+    this.#retryAt = Math.min(this.#retryAt, performance.now() + 2 * SECOND * Math.random());
+  };
 }
 
 /** Bytes and path of one peer connection. The sums never fall, even if pairs and transports go. */

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
+use serde_json::json;
 
 use super::{assert_next, next_text, refused};
+use crate::support::fake_issuer::{USERS, sign, user_token};
 use crate::support::process::Process;
 use crate::support::socket_client::SocketClient;
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, OPERATOR, TestBroker};
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;
 const APP: &str = "https://app.example";
@@ -90,9 +92,40 @@ async fn a_client_with_its_default_path_meets_those_with_another_one() {
     assert_next(&mut a, &offered("b", "a", 2)).await;
     assert_eq!(broker.get("/k/id").await.text.len(), 36);
     assert_eq!(broker.get("/k/peers").await.text, "Unauthorized");
-    assert_eq!(broker.get("/other/id").await.error(), (404, "NOT_FOUND".into()));
+    assert_eq!(broker.get("/other/other").await.error(), (404, "NOT_FOUND".into()));
     let foreign = [("origin", "https://evil.example")];
     assert_eq!(refused(&broker, &path("/peerjs", "c"), &foreign).await, Some(403));
+}
+
+/// A client without an id asks for one first, and shows no reason if it gets none.
+#[tokio::test]
+async fn a_page_with_a_wrong_key_is_told_so() {
+    let settings = [("SIGNALING", "peerjs,p2pcf"), ("PEERJS_KEY", "k"), ("P2PCF_PATH", "/calls/id")];
+    let broker = TestBroker::start(&settings).await;
+    for path in ["/peerjs/id", "/other/id", "/peerjs/other/id"] {
+        assert_eq!(broker.get(path).await.text.len(), 36, "{path}");
+    }
+    let mut socket = SocketClient::open(broker.address, &path("a", "t"), &[]).await.unwrap();
+    assert_next(&mut socket, r#"{"type":"ERROR","payload":{"msg":"Invalid key provided"}}"#).await;
+    assert_ne!(broker.get("/calls/id").await.text.len(), 36, "the path of another protocol");
+}
+
+/// Its client shows the page no close frame.
+#[tokio::test]
+async fn a_page_is_told_why_its_socket_is_closed() {
+    let broker = start(&[USERS, ("AUTH_REQUIRED", "true")]).await;
+    let blocked = broker.post(OPERATOR, "/api/users/eve/block", json!({})).await;
+    assert_eq!(blocked.status, 200);
+    let expired = sign(&json!({"sub": "ann", "exp": 1}));
+    for (token, code) in
+        [("random", "UNAUTHORIZED"), (&*expired, "INVALID_TOKEN"), (&*user_token("eve"), "USER_BLOCKED")]
+    {
+        for path in [path("a", token), path("a", token).replacen("/peerjs", "", 1)] {
+            let mut socket = SocketClient::open(broker.address, &path, &[]).await.unwrap();
+            assert_next(&mut socket, &format!(r#"{{"type":"ERROR","payload":{{"msg":"{code}"}}}}"#)).await;
+            assert_eq!(socket.closed().await, (1008, code.to_owned()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! y-webrtc. What follows from each message, and every limit, is tested in `turn_signaling::yjs`. Here the same protocol runs over
 //! real sockets.
 
+use serde_json::json;
+
 use super::{assert_next, next_text};
 use crate::support::TestBroker;
+use crate::support::fake_issuer::{USERS, sign};
 use crate::support::socket_client::{Got, SocketClient};
 
 const PATH: &str = "/yjs";
@@ -49,6 +52,18 @@ async fn a_message_reaches_all_subscribers_in_order() {
         }
     }
     synchronize(&mut sockets[3]).await;
+}
+
+/// It connects again at once, and its colleagues at the address need places, too.
+#[tokio::test]
+async fn a_page_whose_token_has_expired_takes_one_place() {
+    let settings = [("SIGNALING", "yjs"), USERS, ("SIGNALING_SOCKETS_PER_CLIENT", "2")];
+    let broker = TestBroker::start(&settings).await;
+    let path = format!("{PATH}?token={}", sign(&json!({"sub": "ann", "exp": 1})));
+    for _ in 0..4 {
+        let mut socket = SocketClient::open(broker.address, &path, &[]).await.unwrap();
+        assert_eq!(socket.closed().await, (1008, "INVALID_TOKEN".to_owned()));
+    }
 }
 
 #[tokio::test]

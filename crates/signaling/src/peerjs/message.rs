@@ -17,6 +17,11 @@ pub(super) const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid 
 pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
 pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 
+/// The first message to a client that is refused before it has a socket here.
+pub fn refusal(code: &str) -> String {
+    format!(r#"{{"type":"ERROR","payload":{{"msg":"{code}"}}}}"#)
+}
+
 /// The type of a message that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::EnumString)]
 #[serde(rename_all = "UPPERCASE")]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::actions::Actions;
+use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
 use crate::sockets::Sockets;
@@ -35,6 +36,8 @@ const LIMITS: Limits = Limits {
     drops_floods: true,
     too_slow: Closing { code: 1008, reason: "too slow" },
 };
+/// For how long a socket stays open after a topic was refused, with its other topics. y-webrtc connects again at once, with the same list.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
 /// candidates. Frames of other types have an allowance of the same size.
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
@@ -46,6 +49,8 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 pub struct Yjs {
     sockets: Sockets<Socket>,
     topics: Topics,
+    /// When the sockets are closed of which a topic was refused.
+    refused: Deadlines<SocketId>,
     actions: Actions,
 }
 
@@ -59,7 +64,8 @@ struct Socket {
 impl Default for Yjs {
     fn default() -> Self {
         let sockets = Sockets::new(PING_INTERVAL, SILENCE_MAX);
-        Self { sockets, topics: Topics::default(), actions: Actions::default() }
+        let (topics, refused, actions) = Default::default();
+        Self { sockets, topics, refused, actions }
     }
 }
 
@@ -81,13 +87,13 @@ impl Yjs {
             return self.close(socket, Closing::POLICY);
         }
         match incoming {
-            Some(Incoming::TooManyTopics) => self.refuse_topics(socket),
             Some(Incoming::Subscribe(topics)) => {
                 let subscriber = Subscriber { socket, holder: own.holder.clone() };
-                let mut subscribe =
-                    |topic: &String| self.topics.subscribe(&subscriber, &mut own.subscriptions, topic, now);
-                if topics.iter().any(|topic| subscribe(topic).is_err()) {
-                    self.refuse_topics(socket);
+                for topic in topics {
+                    if self.topics.subscribe(&subscriber, &mut own.subscriptions, &topic, now).is_err() {
+                        self.actions.dropped(Dropped::Subscription);
+                        self.refused.set(socket, now + REFUSED_FOR);
+                    }
                 }
             }
             Some(Incoming::Unsubscribe(topics)) => {
@@ -104,11 +110,6 @@ impl Yjs {
         }
     }
 
-    fn refuse_topics(&mut self, socket: SocketId) {
-        self.actions.dropped(Dropped::Subscription);
-        self.close(socket, TOO_MANY_TOPICS);
-    }
-
     fn publish(&mut self, message: &Publish, recipients: Recipients, now: Duration) {
         let text = message::published(message, self.topics.subscribers(&message.topic));
         match self.topics.fan_out(&message.topic, text.len(), recipients, now) {
@@ -118,6 +119,9 @@ impl Yjs {
     }
 
     fn due(&mut self, now: Duration) {
+        while let Some(refused) = self.refused.pop(now) {
+            self.close(refused, TOO_MANY_TOPICS);
+        }
         for dead in self.sockets.due(now, &mut self.actions) {
             self.close(dead, NO_PONG);
         }
@@ -133,6 +137,7 @@ impl Yjs {
     fn forget(&mut self, socket: SocketId) -> bool {
         let Some(gone) = self.sockets.remove(socket) else { return false };
         self.topics.unsubscribe_all(gone.subscriptions);
+        self.refused.clear(&socket);
         true
     }
 }
@@ -167,7 +172,7 @@ impl Protocol for Yjs {
     }
 
     fn next_due(&self) -> Option<Duration> {
-        self.sockets.next_due()
+        self.sockets.next_due().into_iter().chain(self.refused.next()).min()
     }
 
     fn limits(&self) -> Limits {

@@ -109,7 +109,9 @@ async fn a_session_answers_only_to_the_browser_that_opened_it() {
     };
     let renamed = other.cookie.as_ref().map(|cookie| cookie.replace(&other.session, &mine.session));
     for thief in [thief(None), thief(other.cookie.as_ref()), thief(renamed.as_ref())] {
-        assert_eq!(error(&thief.push().await), (401, "session_locked".into()));
+        let refused = thief.push().await;
+        assert_eq!(error(&refused), (401, "session_locked".into()));
+        assert!(refused.text.contains("has no valid cookie of this session"), "{}", refused.text);
     }
     assert_eq!(sfu.history().len(), before);
     assert_eq!(mine.push().await.status, 200);
@@ -239,7 +241,9 @@ async fn a_session_without_a_lock_belongs_to_the_renewals_of_its_grant_on_any_ad
     assert_eq!(push(&session, &second).await.status, 200, "by the renewal");
     assert_eq!(push(&later, &first).await.status, 200, "a chain of renewals is one owner");
     let other = broker.grant().await;
-    assert_eq!(error(&push(&session, &other).await), (401, "session_locked".into()));
+    let refused = push(&session, &other).await;
+    assert_eq!(error(&refused), (401, "session_locked".into()));
+    assert!(refused.text.contains("belongs to another user, grant or address"), "{}", refused.text);
     broker.advance(64_800);
     let third = broker.mint_with(&second).await.grant();
     assert_eq!(error(&push(&session, &first).await), (401, "session_locked".into()), "it has expired");

@@ -2,6 +2,14 @@
 
 use super::*;
 
+impl World {
+    fn assert_refused(&mut self, socket: u64) {
+        assert_eq!(self.take(socket), NOTHING);
+        self.advance(REFUSED_FOR);
+        assert_eq!(self.take(socket), [REFUSED]);
+    }
+}
+
 const REFUSED: &str = "close 1008 too many topics, or one is too long";
 
 #[test]
@@ -17,25 +25,39 @@ fn a_socket_has_128_topics() {
     world.send(1, &subscribe(&["one more"]));
     assert_eq!(world.take(1), NOTHING);
     world.send(1, &subscribe(&["too many"]));
-    assert_eq!(world.take(1), [REFUSED]);
+    world.assert_refused(1);
     assert_eq!(world.dropped, [Dropped::Subscription]);
     assert_eq!(world.protocol.topics.len(), 0);
 }
 
 #[test]
-fn a_list_is_read_up_to_its_129th_element() {
-    let names = |count: usize| vec!["r"; count];
-    for list in [subscribe, unsubscribe] {
-        let mut world = World::with(1);
-        world.send(1, &list(&names(128)));
-        assert_eq!(world.take(1), NOTHING);
-        world.send(1, &list(&names(129)));
-        assert_eq!(world.take(1), [REFUSED]);
-        assert_eq!(world.dropped, [Dropped::Subscription]);
-    }
+fn a_socket_with_a_topic_that_is_refused_has_its_other_topics_for_a_second() {
     let mut world = World::with(1);
-    world.send(1, &unsubscribe(&names(128)).replace(']', ",5]"));
-    assert_eq!(world.take(1), [REFUSED], "whatever the 129th element is");
+    let long = "x".repeat(257);
+    world.enter(2, &subscribe(&["a", &long, "r"]));
+    assert_eq!(world.dropped, [Dropped::Subscription]);
+    world.advance(Duration::from_millis(999));
+    world.send(1, &publish("r", "1"));
+    assert_eq!(world.take(2), [published("r", "1", 2)], "it is not closed at once");
+    world.advance(Duration::from_millis(1));
+    assert_eq!(world.take(2), [REFUSED]);
+    world.enter(3, &subscribe(&[&long]));
+    world.end(3);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.take(3), NOTHING, "a page that has gone");
+}
+
+#[test]
+fn a_list_is_read_up_to_its_129th_element() {
+    let names: Vec<_> = (0..131).map(|n| format!("t{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut world = World::default();
+    world.enter(1, &subscribe(&names));
+    assert_eq!(world.protocol.topics.len(), 128);
+    assert_eq!(world.dropped, [Dropped::Subscription], "and not three times");
+    world.send(1, &unsubscribe(&[&["x"; 128][..], &names[..2]].concat()));
+    assert_eq!(world.protocol.topics.len(), 127);
+    world.assert_refused(1);
 }
 
 #[test]
@@ -46,6 +68,7 @@ fn a_topic_has_1_to_256_characters() {
         [(1, "", false), (2, &*format!("{longest}x"), false), (3, &*longest, true)]
     {
         world.enter(socket, &subscribe(&[topic]));
+        world.advance(REFUSED_FOR);
         assert_eq!(world.closed.contains_key(&socket), !is_good);
     }
     world.send(3, &publish(&longest, "1"));
@@ -73,7 +96,7 @@ fn there_are_12_500_topics() {
     world.enter(200, &subscribe(&["0-0"]));
     assert_eq!(world.take(200), NOTHING);
     world.send(200, &subscribe(&["new"]));
-    assert_eq!(world.take(200), [REFUSED]);
+    world.assert_refused(200);
     world.open(201);
     world.send(1, &unsubscribe(&["1-1"]));
     world.send(201, &subscribe(&["new"]));
@@ -94,7 +117,7 @@ fn an_address_has_625_topics() {
     world.send(6, &subscribe(&["1-0"]));
     assert_eq!(world.take(6), NOTHING, "a topic that exists counts for another socket");
     world.send(6, &subscribe(&["more"]));
-    assert_eq!(world.take(6), [REFUSED]);
+    world.assert_refused(6);
     world.open_from(7, client("192.0.2.2"), Upgrade::default());
     world.send(7, &subscribe(&["more"]));
     assert_eq!(world.take(7), NOTHING, "another address");

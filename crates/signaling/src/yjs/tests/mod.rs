@@ -7,7 +7,7 @@ mod walk;
 
 use std::time::Duration;
 
-use super::Yjs;
+use super::{REFUSED_FOR, Yjs};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
 use crate::testing::client;
