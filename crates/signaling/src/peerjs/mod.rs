@@ -1,5 +1,5 @@
-//! `PeerJS`: peers with ids that send each other offers, answers and candidates over a WebSocket. A socket with the token of the one that
-//! has its id takes the id over, unless the other one still answers. A message for an id without a socket waits.
+//! `PeerJS`: peers with ids that send each other offers, answers and candidates over a WebSocket. A token proves that
+//! a second socket belongs to the same client as the first. A message for an id without a socket waits.
 //!
 //! Each id belongs to at most one socket, and no messages wait for an id that has one. Nobody is told when a socket ends,
 //! because the connections between peers outlive it.
@@ -24,7 +24,6 @@ use std::time::Duration;
 use turn_limits::{Bucket, Holder, Rate};
 
 use crate::actions::Actions;
-use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use crate::sockets::Sockets;
@@ -33,9 +32,6 @@ use waiting::{Expired, Message, Waiting};
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long the socket of an id has to answer a ping when another one has its token: that of a page which has lost its network, or of a second
-/// tab, because tabs share a user's token.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The longest silence of a peer. Browsers run the timers of a background page only once a minute.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 const LIMITS: Limits = Limits {
@@ -59,10 +55,6 @@ pub struct Peerjs {
     /// The open sockets that have an id.
     peers: Sockets<Peer>,
     ids: HashMap<Arc<str>, SocketId>,
-    /// The sockets that get the id of another one, which is the key here, if that does not answer.
-    rivals: HashMap<SocketId, (SocketId, Peer)>,
-    /// When those that must answer are closed.
-    answers: Deadlines<SocketId>,
     waiting: Waiting,
     actions: Actions,
 }
@@ -78,45 +70,28 @@ impl Peerjs {
     /// No peers. `key` is the key that every client names.
     pub fn new(key: String) -> Self {
         let peers = Sockets::new(PING_INTERVAL, SILENCE_MAX);
-        let (ids, rivals, answers, waiting, actions) = Default::default();
-        Self { key, peers, ids, rivals, answers, waiting, actions }
+        Self { key, peers, ids: HashMap::new(), waiting: Waiting::default(), actions: Actions::default() }
     }
 
     fn opened(&mut self, socket: SocketId, holder: Holder, upgrade: &Upgrade, now: Duration) {
         let (id, token) = match self.admit(upgrade) {
             Ok(admitted) => admitted,
-            Err(why) => return self.refuse(socket, why),
+            Err(refusal) => {
+                self.actions.send(socket, refusal);
+                return self.actions.close(socket, REFUSED);
+            }
         };
-        let peer = Peer { id: id.into(), token: token.to_owned(), holder, allowance: Bucket::default() };
-        let Some(old) = self.ids.get(id).copied() else { return self.enter(socket, peer, now) };
-        if let Some((earlier, _)) = self.rivals.insert(old, (socket, peer)) {
-            self.refuse(earlier, message::ID_TAKEN);
-        } else {
-            self.answers.set(old, now + ANSWER_MAX);
-            self.actions.push(Action::Ping { to: old });
+        if let Some(old) = self.ids.get(id).copied() {
+            self.close(old, REPLACED);
         }
-    }
-
-    fn enter(&mut self, socket: SocketId, peer: Peer, now: Duration) {
-        self.ids.insert(Arc::clone(&peer.id), socket);
+        let id: Arc<str> = id.into();
+        self.ids.insert(Arc::clone(&id), socket);
         self.actions.send(socket, message::OPEN);
-        for text in self.waiting.take(&peer.id) {
+        for text in self.waiting.take(&id) {
             self.actions.send(socket, text);
         }
+        let peer = Peer { id, token: token.to_owned(), holder, allowance: Bucket::default() };
         self.peers.insert(socket, peer, now);
-    }
-
-    fn refuse(&mut self, socket: SocketId, why: &'static str) {
-        self.actions.send(socket, why);
-        self.actions.close(socket, REFUSED);
-    }
-
-    /// The socket answers, so it keeps its id.
-    fn answered(&mut self, socket: SocketId, now: Duration) {
-        self.peers.heard(socket, now);
-        if let Some((rival, _)) = self.rivals.remove(&socket) {
-            self.refuse(rival, message::ID_TAKEN);
-        }
     }
 
     /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.
@@ -143,7 +118,7 @@ impl Peerjs {
         let Some(peer) = self.peers.heard(socket, now) else { return };
         if !peer.allowance.take(FRAME_RATE, now) {
             self.actions.dropped(Dropped::Flood);
-            return self.close(socket, Closing::POLICY, now);
+            return self.close(socket, Closing::POLICY);
         }
         match incoming {
             Some(Incoming::Forward { kind, dst, payload }) => {
@@ -158,7 +133,7 @@ impl Peerjs {
                     self.count_dropped(Dropped::NotKept, dropped);
                 }
             }
-            Some(Incoming::Leave) => self.close(socket, LEFT, now),
+            Some(Incoming::Leave) => self.close(socket, LEFT),
             None => {}
         }
     }
@@ -171,13 +146,8 @@ impl Peerjs {
                 self.actions.send(*to, message::forwarded(MessageKind::Expire, &absent, &sender, None));
             }
         }
-        while let Some(silent) = self.answers.pop(now) {
-            if self.rivals.contains_key(&silent) {
-                self.close(silent, REPLACED, now);
-            }
-        }
         for dead in self.peers.due(now, &mut self.actions) {
-            self.close(dead, NO_HEARTBEAT, now);
+            self.close(dead, NO_HEARTBEAT);
         }
     }
 
@@ -185,21 +155,16 @@ impl Peerjs {
         (0..messages).for_each(|_| self.actions.dropped(why));
     }
 
-    fn close(&mut self, socket: SocketId, close: Closing, now: Duration) {
-        if self.forget(socket, now) {
+    fn close(&mut self, socket: SocketId, close: Closing) {
+        if self.forget(socket) {
             self.actions.close(socket, close);
         }
     }
 
-    /// Frees the id of a socket, or gives it to the next one. `false` if it has none: it was refused, or has been closed and may have a
-    /// successor.
-    fn forget(&mut self, socket: SocketId, now: Duration) -> bool {
+    /// Frees the id of a socket. `false` if it has none: it was refused, or has been closed and may have a successor.
+    fn forget(&mut self, socket: SocketId) -> bool {
         let Some(peer) = self.peers.remove(socket) else { return false };
         self.ids.remove(&peer.id);
-        self.answers.clear(&socket);
-        if let Some((next, peer)) = self.rivals.remove(&socket) {
-            self.enter(next, peer, now);
-        }
         true
     }
 }
@@ -223,10 +188,11 @@ impl Protocol for Peerjs {
             Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             Event::Binary { socket } => self.arrived(socket, None, now),
-            Event::Pong { socket } => self.answered(socket, now),
+            Event::Pong { socket } => {
+                self.peers.heard(socket, now);
+            }
             Event::Closed { socket } => {
-                self.rivals.retain(|_, (rival, _)| *rival != socket);
-                self.forget(socket, now);
+                self.forget(socket);
             }
             Event::Due => self.due(now),
             // This protocol asks no questions and has no rooms.
@@ -236,7 +202,7 @@ impl Protocol for Peerjs {
     }
 
     fn next_due(&self) -> Option<Duration> {
-        [self.peers.next_due(), self.answers.next(), self.waiting.next_due()].into_iter().flatten().min()
+        self.peers.next_due().into_iter().chain(self.waiting.next_due()).min()
     }
 
     fn limits(&self) -> Limits {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Peerjs;
 use crate::dropped::Dropped;
-use crate::protocol::{Event, SocketId, Upgrade};
+use crate::protocol::{SocketId, Upgrade};
 use crate::testing::client;
 
 const NOTHING: [&str; 0] = [];
