@@ -14,7 +14,8 @@
 //!   estimate on each day that it lives.
 //!
 //! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
-//! only (2,047 packets), and traffic above the last rate just before a session ends.
+//! only (2,047 packets), traffic above the last rate just before a session ends, and a session some seconds old when coturn starts again,
+//! if its client comes back, gets the same number and relays more before the next listing.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod row;
