@@ -14,8 +14,9 @@
 //!   estimate on each day that it lives.
 //!
 //! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
-//! only (2,047 packets), packets that are larger than the estimate assumes (16 KB each at most to a client), and traffic above the last rate
-//! just before a session ends. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
+//! only (2,047 packets), packets that are larger than the estimate assumes (16 KB each at most to a client), traffic above the last rate
+//! just before a session ends, and a session some seconds old when coturn starts again, if its client comes back, gets the same number and
+//! relays more before the next listing. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod row;

@@ -1,6 +1,6 @@
 //! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false
-//! reports, revocations, overrides, crashes, clock steps, pauses of the machine, restarts with other settings, and readings that lag, miss
-//! bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: whoever holds a credential relays at a
+//! reports, revocations, overrides, crashes, takeovers by a standby, clock steps, pauses of the machine, restarts with other settings, starts
+//! of coturn, and readings that lag, miss bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: whoever holds a credential relays at a
 //! rate of his own, for as long as he stays and the server lets him. After every step:
 //!
 //! - the true bytes of the period do not exceed what is committed with its margin, as published before or after the step, and those of a
@@ -33,7 +33,7 @@
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
 //! in more than 5 % of the steps. The status of the books is no excuse.
 //!
-//! [`replicas`] simulates two brokers on one database.
+//! [`replicas`] simulates two brokers on one database: who leads, and which writes count. What a standby makes of the rows is simulated here.
 //!
 //! Each fault of [`walk::faults::Fault`] happens in a part of the scenarios. For a long run, which draws from the same distribution
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure prints

@@ -167,18 +167,21 @@ impl<D: Disk> Broker<D> {
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.cli = cli,
             Op::Down { millis, share } => {
-                self.excuse_uncut();
-                self.excuse_unwatched(world);
-                world.pass_without_broker(millis, share);
-                self.excuse_lost_days(world);
+                self.be_down(millis, share, world);
                 self.restart(world);
                 self.watch_sfu(world);
             }
+            // The service refuses a relay of its own with replicas.
+            Op::TakeOver { .. } if self.settings.sources.contains(&IceSource::Relay) => {}
+            Op::TakeOver { lost, millis, share, behind } => {
+                self.pass_watching(lost, share, world);
+                self.advance(world);
+                self.take_over_books(millis, share, behind, world);
+            }
+            Op::RestartCoturn => self.restart_coturn(world),
             Op::Reboot { millis, share, behind } => {
                 self.set_ahead(0, world);
-                self.excuse_uncut();
-                self.excuse_unwatched(world);
-                world.pass_without_broker(millis, share);
+                self.be_down(millis, share, world);
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
                 // A new ledger knows no time before.
                 self.off_until = Some(world.now).filter(|_| self.disk.read().now().is_some());
@@ -187,7 +190,6 @@ impl<D: Disk> Broker<D> {
                 if behind > 0 && self.settings.cli && self.grants.iter().any(is_of_coturn) {
                     self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
                 }
-                self.excuse_lost_days(world);
                 self.restart(world);
             }
             Op::From { nth } => self.from = nth,

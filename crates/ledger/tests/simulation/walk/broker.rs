@@ -13,12 +13,14 @@ use super::days::CountedDays;
 use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight};
-use super::settings::Settings;
+use super::settings::{DAY, Settings};
 use super::sfu::Page;
 use super::world::World;
 
 /// The provider is asked for its time this often while the books' time is uncertain, in milliseconds.
 const ASK_PAUSE: u64 = 10_000;
+/// Each machine has been running for longer than the one before, by so many milliseconds.
+const UPTIME: u64 = 400 * DAY;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Broker<D> {
@@ -53,8 +55,14 @@ pub(crate) struct Broker<D> {
     pub(crate) step: u64,
     /// Which start of the machine this is.
     pub(crate) boot: u128,
+    /// How many machines have led before this one.
+    pub(super) machine: u64,
     /// The part of the world's time that the time since boot lacks, in milliseconds.
     pub(super) paused: u64,
+    /// When the books last came to the present, when what waits to be written was taken, and what is written, in the world's milliseconds.
+    pub(super) advanced_at: u64,
+    taken_at: u64,
+    pub(super) written_at: u64,
     /// When the provider was asked for its time, in the world's milliseconds.
     pub(super) asked_for_time: Option<u64>,
     /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
@@ -93,6 +101,8 @@ pub(crate) struct Broker<D> {
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
     pub(super) cli: Cli,
+    /// Whether coturn starts again while its next listing is on its way.
+    pub(super) restarts_coturn: bool,
     /// When coturn's sessions were last listed, in the world's milliseconds and in the books' time.
     pub(super) listed_at: Option<(u64, Timestamp)>,
     /// When it last showed all of them, in the world's milliseconds.
@@ -156,11 +166,15 @@ impl<D: Disk> Broker<D> {
             pages: vec![],
             sfu_down_until: 0,
             unwritten: None,
-            time: SteadyTime::new(begin, std::num::NonZeroU128::new(1), Duration::ZERO),
+            time: SteadyTime::new(begin, std::num::NonZeroU128::new(1 << 64), Duration::ZERO),
             boot: 1,
             offset: 0,
             step: 0,
+            machine: 0,
             paused: 0,
+            advanced_at: 0,
+            taken_at: 0,
+            written_at: 0,
             asked_for_time: None,
             off_until: None,
             was_restored: false,
@@ -181,6 +195,7 @@ impl<D: Disk> Broker<D> {
             has_vouched: false,
             from: 0,
             cli: Cli::default(),
+            restarts_coturn: false,
             listed_at: None,
             shown_at: None,
             key_since: 0,
@@ -230,7 +245,7 @@ impl<D: Disk> Broker<D> {
     }
 
     pub(super) fn since_boot(&self, world: &World) -> Duration {
-        Duration::from_millis(world.now - self.paused)
+        Duration::from_millis(world.now + UPTIME * self.machine - self.paused)
     }
 
     pub(super) fn is_in_doubt(&self) -> bool {
@@ -249,6 +264,7 @@ impl<D: Disk> Broker<D> {
             self.excuse_unwatched(world);
         }
         let now = self.books.advance(moment);
+        self.advanced_at = world.now;
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.check_past(&past);
         if self.books.ledger().period() != period {
@@ -307,6 +323,7 @@ impl<D: Disk> Broker<D> {
         for held in &mut self.grants {
             (held.expires, held.end) = (held.expires + self.step, held.end + self.step);
         }
+        self.written_at += self.step;
         (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
@@ -362,6 +379,7 @@ impl<D: Disk> Broker<D> {
 
     /// The writer takes all changes.
     pub(super) fn take_batch(&mut self) {
+        self.taken_at = self.advanced_at;
         let batch = self.books.take_batch();
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
@@ -372,6 +390,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
+            self.written_at = self.taken_at;
             self.writes += 1;
         }
     }

@@ -100,6 +100,14 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// coturn starts again, or does so while a listing is on its way that arrives late.
+    pub(super) fn restart_coturn(&mut self, world: &mut World) {
+        self.restarts_coturn = matches!(self.cli, Cli::Late | Cli::Slow);
+        if !self.restarts_coturn {
+            world.restart_coturn();
+        }
+    }
+
     /// Reads coturn's listing once. Returns the sessions that it was commanded to end.
     pub(super) fn list_sessions(&mut self, world: &mut World) -> Vec<SessionId> {
         let now = self.advance(world);
@@ -130,12 +138,15 @@ impl<D: Disk> Broker<D> {
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
         }
+        if std::mem::take(&mut self.restarts_coturn) {
+            world.restart_coturn();
+        }
         self.shown_at = Some(world.now).filter(|_| listing.is_complete).or(self.shown_at);
         let dead = self.books.take_sessions(listing, now);
         self.books.cut_sessions(&dead);
         if self.cli != Cli::CutsNothing {
             for id in &dead {
-                world.cut(IceSource::Coturn, id.get() - FIRST);
+                world.cut_listed(id.get() - FIRST);
             }
         }
         self.advance(world);
@@ -152,7 +163,7 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
         let (sent, expires_at) =
             (shown * PACKET_BYTES, Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
         Session {
-            id: SessionId::new(FIRST + session).expect("sessions are numbered from 1"),
+            id: SessionId::new(FIRST + world.listed(session)).expect("sessions are numbered from 1"),
             user: format!("{}:{grant}", expires_at.as_secs()),
             grant: Some(grant),
             expires_at: Some(expires_at),

@@ -147,6 +147,13 @@ impl Dice {
         }
     }
 
+    /// The leader loses what it has not written for a lease at most. The standby leads soon, or once the database is back.
+    pub(crate) fn takeover(&mut self) -> Op {
+        let (lost, most) = (self.below(4_000), self.one_of(&[1_000, 12_000, 600_000]));
+        let behind = self.one_of(&[0, 0, 40_000, 180_000]);
+        Op::TakeOver { lost, millis: self.below(most), share: self.below(257), behind }
+    }
+
     pub(crate) fn billing_day(&mut self) -> u32 {
         self.one_of(&[1, 2, 15, 28, 29, 30, 31])
     }

@@ -131,7 +131,26 @@ impl Scenario {
             ops.extend(drawn.into_iter().map(|op| if in_calls { dice.in_calls(op) } else { op }));
         }
         ops.truncate(steps + 1);
-        Self { settings, before_reset, ops }
+        Self { settings, before_reset, ops }.with_starts(seed)
+    }
+
+    /// The same with a standby that takes over where a process starts again, and with starts of coturn. They come from dice of their own,
+    /// so that the other operations stay the same.
+    fn with_starts(mut self, seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x7a4e_0bee);
+        let has_standby = dice.below(3) == 0 && !self.uses_relay();
+        let cli = self.settings.cli;
+        if cli && dice.below(4) == 0 {
+            self.ops.splice(0..0, dice.start_of_coturn());
+        }
+        for op in &mut self.ops {
+            match op {
+                Op::Crash | Op::Down { .. } if has_standby => *op = dice.takeover(),
+                Op::Coturn(_) | Op::Flush if cli && dice.below(2) == 0 => *op = Op::RestartCoturn,
+                _ => {}
+            }
+        }
+        self
     }
 
     /// Whether the relay in the process is a source, at first or after a change.
@@ -211,7 +230,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
         }
     }
     if winds_down {
-        let uncounted = broker.count_all(&mut world);
+        let uncounted = broker.count_all(&mut world).or_else(|| checks.step(&world, &mut broker));
         broker.wind_down(&mut world);
         if let Some(what) =
             uncounted.or_else(|| sums::rest(&broker)).or_else(|| sums::old_minutes(&mut broker))

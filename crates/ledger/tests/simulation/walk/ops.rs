@@ -23,6 +23,9 @@ pub(crate) enum Op {
     Pause { millis: u64, share: u64 },
     /// The machine is off for a while and starts again. Then the wall clock is behind.
     Reboot { millis: u64, share: u64, behind: i64 },
+    /// A replica leads on for a while, and writes nothing any more. Later another one opens the books from what was written. It has followed
+    /// their time, and its wall clock is behind.
+    TakeOver { lost: u64, millis: u64, share: u64, behind: i64 },
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     Mint { life: u64, delay: u64 },
     /// A client gets a credential that was minted ahead, `age` seconds ago. Nobody had it before.
@@ -93,6 +96,8 @@ pub(crate) enum Op {
     From { nth: u64 },
     /// From now on coturn behaves like this.
     Coturn(Cli),
+    /// coturn starts again, perhaps while its listing is on its way. It numbers its sessions from the beginning, and clients come back.
+    RestartCoturn,
     /// No process runs for a while.
     Down { millis: u64, share: u64 },
     /// The relay's own count is read. Then it ends what relays on revoked grants, with `is_slow` only on some of them.
@@ -132,6 +137,10 @@ impl Op {
             self,
             Self::Crash | Self::CrashAfterCommit { .. } | Self::Change(_) | Self::Restore | Self::LoseLedger
         );
-        is_start || matches!(self, Self::Pause { .. } | Self::Down { .. } | Self::Reboot { .. })
+        is_start
+            || matches!(
+                self,
+                Self::Pause { .. } | Self::Down { .. } | Self::Reboot { .. } | Self::TakeOver { .. }
+            )
     }
 }

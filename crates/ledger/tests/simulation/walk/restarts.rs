@@ -20,6 +20,35 @@ const ALL_ENDED: u64 = 3 * DAY;
 impl<D: Disk> Broker<D> {
     /// Restarts the process.
     pub(super) fn restart(&mut self, world: &mut World) {
+        self.start(None, world);
+    }
+
+    /// Another machine, whose wall clock is behind, takes over after a while. It has followed the books' time since their last write.
+    pub(super) fn take_over_books(&mut self, millis: u64, share: u64, behind: i64, world: &mut World) {
+        self.set_ahead(0, world);
+        self.be_down(millis, share, world);
+        let Some(then) = self.disk.read().now() else { return self.restart(world) };
+        // A second fault of a clock would hide that the books' time was in doubt.
+        let is_exact = self.begin.plus_millis(self.written_at) == then;
+        (self.machine, self.offset) = (self.machine + 1, if is_exact { behind } else { 0 });
+        // It has seen for how long the machine before was off, unless that one has written since.
+        self.off_until = self.off_until.filter(|at| *at <= self.written_at);
+        let since = Duration::from_millis(world.now - self.written_at);
+        self.start(Some((then, self.since_boot(world).saturating_sub(since))), world);
+        // Its next start knows for how long it was off.
+        self.flush();
+    }
+
+    /// No process runs for a while.
+    pub(super) fn be_down(&mut self, millis: u64, share: u64, world: &mut World) {
+        self.excuse_uncut();
+        self.excuse_unwatched(world);
+        world.pass_without_broker(millis, share);
+        self.excuse_lost_days(world);
+    }
+
+    /// A process begins. `followed`: the time of the books that its machine has seen written, and that machine's time then.
+    fn start(&mut self, followed: Option<(Timestamp, Duration)>, world: &mut World) {
         // What the relay carried while the time was in doubt counts in the period before, if it is not written yet.
         let written = self.disk.read().now().map(|then| self.settings.billing_day().period_at(then));
         let has_reset = written.is_some_and(|period| period.end <= self.present(world));
@@ -42,8 +71,10 @@ impl<D: Disk> Broker<D> {
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         // A new process has heard no time, and asks at once.
         self.asked_for_time = None;
-        self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot, None);
+        let boot = std::num::NonZeroU128::new(self.boot << 64 | u128::from(self.machine));
+        self.time = stored.time(wall, boot, since_boot, followed);
         let moment = self.time.read(wall, since_boot);
+        self.advanced_at = world.now;
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.books = self.settings.open(stored, moment);
         self.lateness = self.settings.lateness(&self.books);

@@ -126,6 +126,18 @@ impl Dice {
         }
     }
 
+    /// coturn starts again while two clients relay. Each gets the number of the other one's session. Then both end, and no promise is left
+    /// that hides what is not counted.
+    pub(super) fn start_of_coturn(&mut self) -> Vec<Op> {
+        let wait = |millis| Op::Wait { millis, share: 256 };
+        let mint = Op::Mint { life: 300, delay: 0 };
+        let (soon, later) = (self.below(30_000), self.below(170_000));
+        let [behaves, works] = [self.one_of(&[Cli::Works, Cli::Late, Cli::Slow]), Cli::Works].map(Op::Coturn);
+        let mut ops = vec![Op::From { nth: 0 }, mint, wait(soon), mint, wait(later), behaves];
+        ops.extend([Op::RestartCoturn, wait(later), works, wait(300_000)]);
+        ops
+    }
+
     fn wait(&mut self, most: u64) -> Op {
         Op::Wait { millis: self.below(most), share: self.one_of(&[256, 256, 128]) }
     }

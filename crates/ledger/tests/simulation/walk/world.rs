@@ -8,6 +8,9 @@ use turn_ledger::{GrantId, IceSource};
 
 use super::flow::{Flow, Holder, Relaying, bytes};
 
+/// A session of coturn that is younger when coturn starts again, in milliseconds, counts as one between two listings: the next one of its
+/// client can have its number and look older.
+const YOUNG: u64 = 14_000;
 /// What a probe relays.
 pub(crate) const PROBE_BYTES: u64 = 300_000;
 
@@ -18,6 +21,8 @@ pub(crate) struct World {
     /// Cloudflare's TURN service, coturn, relay, SFU.
     flows: [Flow; 4],
     numbers: u64,
+    /// The sessions of coturn before its last start.
+    before_coturn: u64,
     /// When the broker's probes relayed, through Cloudflare.
     probes: Vec<u64>,
     /// Those that were minted since the wall clock was set ahead, which the books have not accepted.
@@ -223,8 +228,30 @@ impl World {
         ends.filter(|end| *end > self.now).min()
     }
 
+    /// coturn starts again: its sessions end, and it numbers them from the beginning. Other clients are first now.
+    pub(crate) fn restart_coturn(&mut self) {
+        self.before_coturn = self.flows[index(IceSource::Coturn)].sessions;
+        for holder in self.sessions(IceSource::Coturn).to_vec().iter().rev() {
+            if self.now - holder.since < YOUNG {
+                let flow = &mut self.flows[index(IceSource::Coturn)];
+                flow.unshown.insert(holder.session, bytes(holder.carried));
+            }
+            self.cut(IceSource::Coturn, holder.session);
+        }
+    }
+
+    /// The number that coturn lists for a session.
+    pub(crate) fn listed(&self, session: u64) -> u64 {
+        session - self.before_coturn
+    }
+
+    /// Ends the session that coturn lists with this number now.
+    pub(crate) fn cut_listed(&mut self, number: u64) {
+        self.cut(IceSource::Coturn, self.before_coturn + number);
+    }
+
     /// Ends a session. If its credential is valid, its client begins another one at once.
-    pub(crate) fn cut(&mut self, source: IceSource, session: u64) {
+    fn cut(&mut self, source: IceSource, session: u64) {
         let holders = &mut self.flows[index(source)].holders;
         let Some(nth) = holders.iter().position(|holder| holder.session == session) else { return };
         let cut = holders.swap_remove(nth);
