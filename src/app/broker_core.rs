@@ -144,8 +144,8 @@ impl SfuBroker for BrokerCore {
 
     fn remember(&self, changed: &ChangedSession) -> bool {
         self.account.change(|books| {
-            let name = changed.id.text();
-            let is_noted = books.set_sfu_session(&name, changed.now.as_ref());
+            let (name, row) = (changed.id.text(), changed.row(books.now()));
+            let is_noted = books.set_sfu_session(&name, row.as_ref());
             if changed.is_found {
                 books.extend_sfu_session(&name);
             }

@@ -193,7 +193,7 @@ impl Parts<'_> {
             stun: json!(self.stun),
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
-        let open = self.account.read(|books| books.sfu_sessions().collect());
+        let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
         Some(Arc::new(SfuProxy::new(config, video, self.key, self.provider_client(), open, service)))
     }
 

@@ -23,7 +23,7 @@
 //! | `call` | a call on a session |
 //! | `upstream` | one request to the SFU |
 //! | `watch` | what happens without a request: looks at sessions, and closing by force |
-//! | `broker` | what the proxy needs of the broker |
+//! | `broker`, `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
 //! | `settings` | the settings |
 
 mod addresses;
@@ -33,6 +33,7 @@ mod call;
 mod description;
 mod fault;
 mod header;
+mod ledger_row;
 mod lock;
 mod name;
 mod path;

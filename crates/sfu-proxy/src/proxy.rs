@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
-use turn_ledger::{Call, GrantId, Label, SfuSession, SfuTaken, Spender, User};
+use turn_ledger::{Call, GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
 use turn_signaling::call::ProtocolName;
 
@@ -18,11 +18,11 @@ use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::request;
-use crate::session::{Caller, OpenedSession};
+use crate::session::{Caller, SessionNow};
 use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
-use crate::taken::{VideoRates, kbps};
+use crate::taken::{Taken, VideoRates, kbps};
 use crate::upstream::{ForwardedRequest, SfuResponse, Upstream};
 
 /// What the service gives to the proxy.
@@ -70,13 +70,14 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// `secret`: the key of the ledger, so that locks outlive a restart. `open`: the sessions that were open before a restart.
+    /// `secret`: the key of the ledger, so that locks outlive a restart. `open`: the time of the books, and the sessions that were open
+    /// before a restart.
     pub fn new(
         config: &SfuConfig,
         video: VideoRates,
         secret: &[u8],
         client: ProviderClient,
-        open: Vec<(Arc<str>, SfuSession)>,
+        (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
     ) -> Self {
         let terms =
@@ -91,7 +92,7 @@ impl SfuProxy {
             service,
         };
         // They are looked at as soon as the watch begins.
-        let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row));
+        let open = open.into_iter().filter_map(|(id, row)| SessionNow::of_row(&id, row, then));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
     }
@@ -232,10 +233,9 @@ impl ReservedPlace {
         }
         self.holder = None;
         let call = room.as_ref().map(|room| Call::of(ProtocolName::Sfu.as_str(), room));
-        let Caller { user, grant: opened_by, address: client } = owner;
+        let user = owner.user.clone();
         let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
-        let row = SfuSession { spender, opened_by, client, life: LIFE, taken: SfuTaken::default() };
-        let session = OpenedSession { id, room, row };
+        let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)
     }

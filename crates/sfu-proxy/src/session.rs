@@ -7,7 +7,7 @@ mod session_track;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::{ClientKey, GrantId, SfuSession, SfuTaken, User};
+use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
 use super::answer::SfuAnswer;
@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
-use super::taken::VideoRates;
+use super::taken::{Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId};
 use session_track::Track;
 use turn_signaling::call::MemberId;
@@ -57,23 +57,21 @@ impl Caller {
     }
 }
 
-/// A session as it was opened.
+/// A session as the table and the ledger know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenedSession {
+pub struct SessionNow {
     /// Its id.
     pub id: SessionId,
     /// Its room. Without one it can only push.
     pub room: Option<Arc<str>>,
-    /// What the ledger knows of it.
-    pub row: SfuSession,
-}
-
-impl OpenedSession {
     /// Who opened it.
-    pub(super) fn owner(&self) -> Caller {
-        let user = self.row.spender.as_ref().and_then(|of| of.user.clone());
-        Caller { user, grant: self.row.opened_by, address: self.row.client }
-    }
+    pub owner: Caller,
+    /// Who spends what it takes.
+    pub spender: Option<Arc<Spender>>,
+    /// How long it may live.
+    pub life: Duration,
+    /// What it takes from others.
+    pub taken: Taken,
 }
 
 /// A session that has changed.
@@ -82,7 +80,7 @@ pub struct ChangedSession {
     /// Its id.
     pub id: SessionId,
     /// As it is now; `None` if it has ended.
-    pub now: Option<SfuSession>,
+    pub now: Option<SessionNow>,
     /// Whether a look has found it.
     pub is_found: bool,
 }
@@ -95,14 +93,14 @@ pub(super) struct SessionLoad {
     /// Its calls that are on their way to the SFU.
     pub(super) calls: usize,
     /// What it takes from others.
-    pub(super) taken: SfuTaken,
+    pub(super) taken: Taken,
 }
 
 /// A session, with its tracks as they were asked for and the SFU has not refused them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     /// As it was opened. After a restart: as it was before, until a look finds no track.
-    pub(super) opened: OpenedSession,
+    pub(super) opened: SessionNow,
     tracks: Vec<Track>,
     video: VideoRates,
     /// Only after a restart: a look that begins earlier cannot show that no track is left.
@@ -122,7 +120,7 @@ pub(super) struct Session {
 
 impl Session {
     /// `settles_at`: of one of before a restart, which takes what it took.
-    pub(super) fn new(session: &OpenedSession, settles_at: Option<Duration>, video: VideoRates) -> Self {
+    pub(super) fn new(session: &SessionNow, settles_at: Option<Duration>, video: VideoRates) -> Self {
         Self {
             opened: session.clone(),
             tracks: vec![],
@@ -150,7 +148,7 @@ impl Session {
     }
 
     pub(super) fn holder(&self) -> Holder {
-        self.opened.owner().holder()
+        self.opened.owner.holder()
     }
 
     /// What it has and does.
@@ -158,13 +156,13 @@ impl Session {
         SessionLoad { tracks: self.tracks.len(), calls: self.calls_in_progress, taken: self.taken() }
     }
 
-    fn taken(&self) -> SfuTaken {
+    fn taken(&self) -> Taken {
         if self.is_of_before() {
-            return self.opened.row.taken;
+            return self.opened.taken;
         }
-        self.tracks.iter().filter(|track| track.is_pulled()).fold(SfuTaken::default(), |taken, track| {
+        self.tracks.iter().filter(|track| track.is_pulled()).fold(Taken::default(), |taken, track| {
             let charged = if track.id.is_some() { track.kind.kbps(self.video.estimated) } else { 0 };
-            SfuTaken {
+            Taken {
                 kbps: taken.kbps.saturating_add(track.kind.kbps(self.video.assumed)),
                 charged_kbps: taken.charged_kbps.saturating_add(charged),
             }
@@ -316,7 +314,7 @@ impl Session {
             !is_settled || state.entries.iter().any(|entry| track.has_id_of(entry))
         });
         if self.tracks.is_empty() && self.settles_at.is_some_and(|at| at <= began) {
-            self.opened.row.taken = SfuTaken::default();
+            self.opened.taken = Taken::default();
         }
         let is_inactive = !state.entries.is_empty() && state.entries.iter().all(|entry| entry.is_inactive);
         self.failed_looks = if is_inactive { self.failed_looks } else { 0 };

@@ -17,7 +17,7 @@ use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::Pull;
-use super::session::{Caller, OpenedSession, Session, SessionLoad};
+use super::session::{Caller, Session, SessionLoad, SessionNow};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
 use super::track::TrackId;
@@ -90,8 +90,8 @@ impl Sessions {
     }
 
     /// The SFU has created the session that was reserved.
-    pub(crate) fn begin(&mut self, session: &OpenedSession, now: Duration) {
-        self.release(&session.owner().holder());
+    pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
+        self.release(&session.owner.holder());
         self.report(&session.id, false);
         self.insert(session, None, now);
     }
@@ -105,9 +105,8 @@ impl Sessions {
         are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
     ) -> Result<Option<User>, Fault> {
         let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
-        let owner = session.opened.owner();
-        let may_use = is_unlocked || owner.is_same_as(caller, are_of_one_chain);
-        if may_use { Ok(owner.user) } else { Err(Fault::LOCKED) }
+        let may_use = is_unlocked || session.opened.owner.is_same_as(caller, are_of_one_chain);
+        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(Fault::LOCKED) }
     }
 
     /// Whether a page may go on using a session: it has tracks, or makes a call to the SFU.
@@ -179,14 +178,14 @@ impl Sessions {
     }
 
     /// `settles_at`: of a session of before a restart, which takes what it took.
-    fn insert(&mut self, session: &OpenedSession, settles_at: Option<Duration>, now: Duration) {
+    fn insert(&mut self, session: &SessionNow, settles_at: Option<Duration>, now: Duration) {
         let id = &session.id;
         self.remove(id);
         let mut row = Session::new(session, settles_at, self.terms.video);
         self.events.extend(row.join());
         self.addresses.sessions.add(&row.holder(), 1);
         self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
-        self.ends.set(id.clone(), now.saturating_add(session.row.life));
+        self.ends.set(id.clone(), now.saturating_add(session.life));
         let first_look = settles_at.map_or(now.saturating_add(self.terms.look_interval), |_| now);
         self.looks.set(id.clone(), first_look);
         self.rows.insert(id.clone(), row);

@@ -1,4 +1,4 @@
-//! The rates of what sessions take from others.
+//! What sessions take from others, at assumed and at estimated rates.
 
 use turn_ledger::BitRate;
 
@@ -21,4 +21,13 @@ impl VideoRates {
 /// A rate in kbit/s, rounded up.
 pub fn kbps(rate: BitRate) -> u32 {
     u32::try_from(rate.get().div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+/// What a session takes from others with its tracks and data channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What it has asked for and the SFU has not refused, at assumed rates, in kbit/s.
+    pub kbps: u32,
+    /// Those that the SFU has confirmed, at estimated rates, in kbit/s.
+    pub charged_kbps: u32,
 }

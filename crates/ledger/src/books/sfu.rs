@@ -19,7 +19,7 @@ impl Books {
     /// time has passed, a session that takes nothing any more stays as it is: it is charged until that is known, and must be noted again
     /// (`false`).
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) -> bool {
-        let is_over = session.is_none_or(|session| session.taken.kbps == 0);
+        let is_over = session.is_none_or(|session| session.kbps == 0);
         if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
             return false;
         }

@@ -7,7 +7,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
@@ -23,15 +22,6 @@ use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
-/// What a session takes from others with its tracks and data channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SfuTaken {
-    /// What it has asked for and the SFU has not refused, at assumed rates, in kbit/s.
-    pub kbps: u32,
-    /// What it is charged: those that the SFU has confirmed, at estimated rates, in kbit/s.
-    pub charged_kbps: u32,
-}
-
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SfuSession {
@@ -41,10 +31,12 @@ pub struct SfuSession {
     pub opened_by: Option<GrantId>,
     /// The client that opened it.
     pub client: ClientKey,
-    /// How long it may still live.
-    pub life: Duration,
-    /// What it takes from others.
-    pub taken: SfuTaken,
+    /// When its life is over.
+    pub ends_at: Timestamp,
+    /// What it may take from others, in kbit/s.
+    pub kbps: u32,
+    /// What it is charged: the tracks that the SFU has confirmed, at estimated rates, in kbit/s.
+    pub charged_kbps: u32,
 }
 
 impl GrantRow {
@@ -70,11 +62,10 @@ impl Grants {
             .iter()
             .map(|(_, row)| row)
             .filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
-        open.filter_map(move |row| {
+        open.filter_map(|row| {
             let Pulls { name, opened_by, kbps, charged_kbps, .. } = row.pulls()?.clone();
-            let (spender, client) = (row.spender.clone(), row.client?);
-            let (life, taken) = (row.expires_at.since(now), SfuTaken { kbps, charged_kbps });
-            Some((name, SfuSession { spender, opened_by, client, life, taken }))
+            let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
+            Some((name, SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps }))
         })
     }
 
@@ -121,10 +112,9 @@ impl Grants {
         }
         self.count_session(id, now);
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return };
-        row.expires_at = session.map_or(row.expires_at.min(now), |session| now.plus(session.life));
+        row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return };
-        let SfuTaken { kbps, charged_kbps: charged } =
-            session.map(|session| session.taken).unwrap_or_default();
+        let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
         ledger.apply(clocks(pulls.charged_kbps.into(), charged.into()));
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
@@ -139,7 +129,7 @@ impl Grants {
             id: GrantId::of_session(name),
             source: IceSource::Sfu,
             issued_at: now,
-            expires_at: now.plus(session.life),
+            expires_at: session.ends_at,
         };
         let by_page = session.spender.as_deref().cloned().unwrap_or_default();
         let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());

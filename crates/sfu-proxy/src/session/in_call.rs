@@ -22,7 +22,7 @@ impl Session {
         self.member = Some(member.clone());
         self.is_connected = false;
         // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
-        Some(CallEvent::Joined { call, member, user: self.opened.owner().user, grant: None })
+        Some(CallEvent::Joined { call, member, user: self.opened.owner.user.clone(), grant: None })
     }
 
     /// The session pulls its first track. `None` unless it is a member that was not connected.

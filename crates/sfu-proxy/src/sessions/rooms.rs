@@ -24,7 +24,7 @@ impl Sessions {
         let is_own = |owner: &Caller| {
             owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
         };
-        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner())).map(|(id, _)| id)
+        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
@@ -36,7 +36,7 @@ impl Sessions {
 
     /// Ends all sessions of a user in the same way.
     pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
-        self.end_where(|session| session.opened.owner().user.as_ref() == Some(user), now)
+        self.end_where(|session| session.opened.owner.user.as_ref() == Some(user), now)
     }
 
     fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {

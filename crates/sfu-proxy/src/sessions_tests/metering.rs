@@ -39,7 +39,7 @@ fn sound_counts_at_its_own_rate_and_what_is_not_known_as_video() {
     assert_eq!(table.sessions.taken_by("b").kbps, AUDIO_KBPS + 2 * VIDEO);
     table.settle();
     table.see("b", &state(&[0]));
-    let sound = SfuTaken { kbps: AUDIO_KBPS, charged_kbps: AUDIO_KBPS };
+    let sound = Taken { kbps: AUDIO_KBPS, charged_kbps: AUDIO_KBPS };
     assert_eq!(table.sessions.taken_by("b"), sound, "a close leaves the others");
 }
 
@@ -49,7 +49,7 @@ fn video_is_charged_at_the_estimated_rate_and_promised_at_the_assumed_one() {
     for n in [0, 1] {
         table.add("b", &pull_of("a", n), &[n]);
     }
-    let taken = SfuTaken { kbps: 8_000 + AUDIO_KBPS, charged_kbps: 3_000 + AUDIO_KBPS };
+    let taken = Taken { kbps: 8_000 + AUDIO_KBPS, charged_kbps: 3_000 + AUDIO_KBPS };
     assert_eq!(table.sessions.taken_by("b"), taken);
 }
 
@@ -99,14 +99,14 @@ fn a_pull_under_the_name_or_the_mid_of_a_push_is_pulled() {
     table.answer("b", call, Some(&state(&[0])));
     assert_eq!(
         table.sessions.taken_by("b"),
-        SfuTaken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
+        Taken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
     );
     table.settle();
     let (sent, taken) = (tracks(&[0]).entries, state(&[0, 1]).entries);
     table.see("b", &answer([sent, taken].concat()));
     assert_eq!(
         table.sessions.taken_by("b"),
-        SfuTaken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
+        Taken { kbps: VIDEO + AUDIO_KBPS, charged_kbps: VIDEO + AUDIO_KBPS }
     );
 }
 

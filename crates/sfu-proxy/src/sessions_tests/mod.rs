@@ -17,8 +17,9 @@ use crate::answer::Entry;
 use crate::name::Name;
 use crate::request::{Push, RequestedTracks};
 use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
+use crate::taken::Taken;
 use crate::track::{AUDIO_KBPS, Direction, MediaKind};
-use turn_ledger::{ClientKey, SfuSession, SfuTaken, Spender};
+use turn_ledger::ClientKey;
 use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
 
 impl Sessions {
@@ -37,7 +38,7 @@ impl Sessions {
         self.rows.get(id)?.opened.room.clone()
     }
 
-    fn taken_by(&self, name: &str) -> SfuTaken {
+    fn taken_by(&self, name: &str) -> Taken {
         self.rows[&id(name)].load().taken
     }
 }
@@ -70,8 +71,8 @@ fn mid(n: usize) -> TrackId {
 }
 
 /// So many tracks with video, of which the SFU has confirmed some.
-const fn videos(asked: u32, confirmed: u32) -> SfuTaken {
-    SfuTaken { kbps: asked * VIDEO, charged_kbps: confirmed * VIDEO }
+const fn videos(asked: u32, confirmed: u32) -> Taken {
+    Taken { kbps: asked * VIDEO, charged_kbps: confirmed * VIDEO }
 }
 
 fn at(last: u8) -> ClientKey {
@@ -120,15 +121,9 @@ struct Table {
     now: Duration,
 }
 
-/// A session in the room `r`.
-fn session(name: &str, row: SfuSession) -> OpenedSession {
-    OpenedSession { id: id(name), room: Some("r".into()), row }
-}
-
-/// The row of a session.
-fn row(owner: Caller, life: Duration, taken: SfuTaken) -> SfuSession {
-    let Caller { user, grant: opened_by, address: client } = owner;
-    SfuSession { spender: Spender { user, ..Spender::default() }.known(), opened_by, client, life, taken }
+/// A session of one caller in the room `r`.
+fn session(name: &str, life: Duration, taken: Taken) -> SessionNow {
+    SessionNow { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
 }
 
 impl Default for Table {
@@ -140,8 +135,7 @@ impl Default for Table {
 impl Table {
     fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
         self.sessions.reserve(&owner.holder(), self.now)?;
-        let row = row(owner, LIFE, SfuTaken::default());
-        let new = OpenedSession { room: room.map(Arc::from), ..session(name, row) };
+        let new = SessionNow { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
         self.sessions.begin(&new, self.now);
         Ok(())
     }

@@ -97,7 +97,7 @@ struct Invariants {
     present: BTreeMap<MemberId, CallName>,
     past: BTreeSet<MemberId>,
     /// What a restart would restore.
-    remembered: BTreeMap<SessionId, SfuTaken>,
+    remembered: BTreeMap<SessionId, Taken>,
 }
 
 impl Invariants {
@@ -179,10 +179,9 @@ proptest! {
                 }
                 Op::Restore { session: nth, room, address } => {
                     names[nth] = format!("s{opened}");
-                    let taken = videos(3, 2);
+                    let (taken, owner) = (videos(3, 2), caller(address));
                     let room = rooms.get(room).copied().map(Arc::from);
-                    let row = row(caller(address), LIFE, taken);
-                    let before = OpenedSession { room, ..session(&names[nth], row) };
+                    let before = SessionNow { room, owner, ..session(&names[nth], LIFE, taken) };
                     invariants.remembered.insert(before.id.clone(), taken);
                     sfu.add(&before.id, table.now + secs(29), std::iter::repeat_n(true, 3));
                     table.sessions.restore(&before, table.now);

@@ -44,7 +44,7 @@ impl Table {
         }
     }
 
-    fn taken_by_a(&self) -> SfuTaken {
+    fn taken_by_a(&self) -> Taken {
         self.sessions.taken_by("a")
     }
 
@@ -54,7 +54,7 @@ impl Table {
 }
 
 /// So many data channels.
-const fn data(count: u32) -> SfuTaken {
+const fn data(count: u32) -> Taken {
     videos(count, count)
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn changed(table: &mut Table) -> Vec<(SessionId, Option<SfuSession>, bool)> {
+fn changed(table: &mut Table) -> Vec<(SessionId, Option<SessionNow>, bool)> {
     let changed = table.sessions.take_changed(table.now).into_iter();
     changed.map(|ChangedSession { id, now, is_found }| (id, now, is_found)).collect()
 }
@@ -14,7 +14,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     table.add("a", &push(1), &[0]);
     assert_eq!(changed(&mut table), [], "it takes nothing");
     let call = table.ask("a", &pull(&["b", "b"])).unwrap();
-    let taking = |asked, confirmed| Some(row(caller(1), LIFE, videos(asked, confirmed)));
+    let taking = |asked, confirmed| Some(session("a", LIFE, videos(asked, confirmed)));
     assert_eq!(changed(&mut table), [(id("a"), taking(2, 0), false)], "what the SFU is asked for counts");
     table.answer("a", call, Some(&tracks(&[1, 2])));
     assert_eq!(changed(&mut table), [(id("a"), taking(2, 2), false)]);
@@ -23,7 +23,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     table.sessions.look_failed(&id("a"), table.now);
     assert_eq!(changed(&mut table), []);
     table.sessions.end_room("r", table.now);
-    let ended = row(caller(1), Duration::ZERO, videos(2, 2));
+    let ended = session("a", Duration::ZERO, videos(2, 2));
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     assert_eq!(
         table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false),
@@ -48,7 +48,7 @@ fn nothing_comes_of_what_was_promised_if_the_rest_does_not_fit() {
 fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track() {
     let mut table = Table::default();
     for name in ["a", "b"] {
-        table.sessions.restore(&session(name, row(caller(1), LIFE, videos(5, 4))), table.now);
+        table.sessions.restore(&session(name, LIFE, videos(5, 4)), table.now);
     }
     assert_eq!(changed(&mut table), [], "it is remembered already");
     assert_eq!(table.due().len(), 2, "at once");
@@ -68,7 +68,7 @@ fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track(
 #[test]
 fn a_session_of_before_a_restart_whose_life_is_over_stays_until_a_look() {
     let mut table = Table::default();
-    table.sessions.restore(&session("a", row(caller(1), Duration::ZERO, SfuTaken::default())), table.now);
+    table.sessions.restore(&session("a", Duration::ZERO, Taken::default()), table.now);
     assert_eq!(table.wait(Duration::ZERO), [id("a")]);
     table.see("a", &state(&[3]));
     assert_eq!(table.wait(CLOSE_INTERVAL), [id("a")]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::books::commit::NotAdmitted;
-use crate::grants::sfu::{SfuSession, SfuTaken};
+use crate::grants::sfu::SfuSession;
 use crate::spender::{Call, Label};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::terms::SpenderTerms;
@@ -38,16 +38,15 @@ fn open(mode: BudgetMode) -> Books {
     setup_of(mode, None).open(Some(Stored::default()), at(0))
 }
 
-const LIFE: Duration = Duration::from_secs(48 * 3_600);
-
 fn session(tracks: u32, charged: u32) -> SfuSession {
     let (user, call) = (User::new("ann"), Some(Call::of("sfu", "r")));
     SfuSession {
         spender: Spender { user, call, ..Spender::default() }.known(),
         opened_by: None,
         client: "192.0.2.1".parse().unwrap(),
-        life: LIFE,
-        taken: SfuTaken { kbps: tracks * VIDEO, charged_kbps: charged * VIDEO },
+        ends_at: at(48 * 60 * MINUTE),
+        kbps: tracks * VIDEO,
+        charged_kbps: charged * VIDEO,
     }
 }
 
@@ -131,9 +130,8 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
         (setup.terms.rates.liability, setup.rules.estimated_rate) =
             (BitRate::new(8_000_000), BitRate::new(4_000_000));
         let mut books = setup.open(Some(Stored::default()), at(0));
-        let taken = SfuTaken { kbps: 3 * AUDIO, charged_kbps: 2 * AUDIO };
-        let sound = SfuSession { taken, ..session(0, 0) };
-        books.set_sfu_session(&"a".into(), Some(&session(0, 0)));
+        let sound = SfuSession { kbps: 3 * AUDIO, charged_kbps: 2 * AUDIO, ..session(0, 0) };
+        books.set_sfu_session(&"a".into(), Some(&SfuSession { kbps: 0, charged_kbps: 0, ..sound.clone() }));
         assert_eq!(books.pull("a", 3 * AUDIO), Ok(()));
         books.set_sfu_session(&"a".into(), Some(&sound));
         let minute = TRACK_MINUTE / 20;
@@ -181,7 +179,7 @@ fn without_the_sfu_in_the_settings_a_session_ends_with_its_life() {
     let life = 50;
     for (setup, is_over) in [(with.clone(), false), (without, true)] {
         let mut books = with.open(Some(Stored::default()), at(0));
-        let open = SfuSession { life: Duration::from_millis(life * MINUTE), ..session(2, 2) };
+        let open = SfuSession { ends_at: at(life * MINUTE), ..session(2, 2) };
         books.set_sfu_session(&"a".into(), Some(&open));
         books.extend_sfu_session("a");
         let mut again = restarted(&setup, &mut books, at(MINUTE));
@@ -207,11 +205,7 @@ fn a_restart_knows_the_open_sessions_and_what_is_promised_for_them() {
     assert_eq!(committed(&again), committed(&books));
     let mut known: Vec<_> = again.sfu_sessions().collect();
     known.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let after_a_millisecond = |tracks| SfuSession {
-        life: LIFE.saturating_sub(Duration::from_millis(1)),
-        ..session(tracks, tracks)
-    };
-    assert_eq!(known, [("a".into(), after_a_millisecond(3)), ("b".into(), after_a_millisecond(0))]);
+    assert_eq!(known, [("a".into(), session(3, 3)), ("b".into(), session(0, 0))]);
     let twice = restarted(&setup, &mut again, at(2));
     assert!(twice.sfu_sessions().count() <= 2);
 }

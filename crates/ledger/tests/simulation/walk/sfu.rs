@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use turn_ledger::{ClientKey, GrantId, IceSource, Minute, SfuSession, SfuTaken, Spender, Timestamp};
+use turn_ledger::{ClientKey, GrantId, IceSource, Minute, SfuSession, Spender, Timestamp};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -232,8 +232,8 @@ impl<D: Disk> Broker<D> {
         self.advance(world);
         self.follow_pages(world);
         let mut closing = self.books.sfu_sessions_to_close();
-        let known: Vec<_> = self.books.sfu_sessions().collect();
-        let over = known.iter().filter(|(_, session)| session.life.is_zero());
+        let (now, known): (_, Vec<_>) = (self.books.now(), self.books.sfu_sessions().collect());
+        let over = known.iter().filter(|(_, session)| session.ends_at <= now);
         closing.extend(over.map(|(name, _)| Arc::clone(name)));
         if world.now >= self.sfu_down_until {
             for page in self.pages.iter_mut().filter(|page| closing.contains(&page.name)) {
@@ -298,18 +298,15 @@ impl<D: Disk> Broker<D> {
         let sum = |is_meant: fn(&Track) -> bool| -> u32 {
             page.tracks.iter().filter(|track| track.is_known && is_meant(track)).map(|track| track.size).sum()
         };
-        let life = page.ends_at.since(self.books.now());
         let session = SfuSession {
             spender: Spender { user: page.user.map(user_named), ..Spender::default() }.known(),
             opened_by: None,
             client: client_of(nth),
-            life,
-            taken: SfuTaken {
-                kbps: sum(|_| true) * SOUND_KBPS,
-                charged_kbps: sum(|track| track.is_confirmed) * SOUND_KBPS,
-            },
+            ends_at: page.ends_at,
+            kbps: sum(|_| true) * SOUND_KBPS,
+            charged_kbps: sum(|track| track.is_confirmed) * SOUND_KBPS,
         };
-        let before = page.before.clone().map(|(row, _)| SfuSession { life, ..row });
+        let before = page.before.clone().map(|(row, _)| SfuSession { ends_at: page.ends_at, ..row });
         self.books.set_sfu_session(&page.name, Some(&before.unwrap_or(session)));
     }
 
