@@ -1,7 +1,6 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -59,7 +58,6 @@ impl Signaling {
             ayame: config.ayame.clone(),
             webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
-            is_draining: AtomicBool::new(false),
             service: Arc::clone(&service),
         });
         let polls = Arc::new(Polls::new(Arc::clone(&service)));
