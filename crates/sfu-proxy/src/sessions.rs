@@ -79,14 +79,17 @@ impl Sessions {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
             return Err(Fault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
+        self.addresses.check_calls(holder)?;
         self.make_room(holder)?;
         self.addresses.sessions.add(holder, 1);
+        self.addresses.calls.add(holder, 1);
         Ok(())
     }
 
     /// The session was not created.
     pub(crate) fn release(&mut self, holder: &Holder) {
         self.addresses.sessions.remove(holder, 1);
+        self.addresses.calls.remove(holder, 1);
     }
 
     /// The SFU has created the session that was reserved.

@@ -56,8 +56,7 @@ impl SfuProxy {
     }
 
     async fn look(&self, look: &Look) {
-        let returned =
-            self.upstream.call_without_permit(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
+        let returned = self.upstream.call(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
         let state = returned.as_ref().ok().and_then(SfuResponse::answered);
         self.with(|sessions, now| match (&returned, state) {
             (Ok(returned), _) if is_gone(returned.status) => sessions.remove(&look.id),
@@ -105,7 +104,7 @@ impl SfuProxy {
 
     async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) {
         let passed = ForwardedRequest::json(body);
-        let Ok(returned) = self.upstream.call_without_permit(id, call, passed).await else { return };
+        let Ok(returned) = self.upstream.call(id, call, passed).await else { return };
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.remove(id));
         } else if returned.answered().is_some() {
