@@ -126,9 +126,7 @@ fn live_call(name: &CallName, call: &Call, bytes: Option<ByteCount>) -> LiveCall
 }
 
 fn member_of(protocol: ProtocolName, id: &MemberId, member: &Member) -> MemberBody {
-    // A session that has become a member again has a number after its name.
-    let session = id.0.split('#').next().filter(|_| protocol == ProtocolName::Sfu);
-    let grant = member.grant.or_else(|| session.map(GrantId::of_session));
+    let grant = if protocol == ProtocolName::Sfu { Some(GrantId::of_session(&id.0)) } else { member.grant };
     MemberBody {
         id: id.0.to_string(),
         user: member.user.as_ref().map(|user| user.as_str().to_owned()),

@@ -18,7 +18,6 @@ use super::session_id::SessionId;
 use super::taken::{Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId};
 use session_track::Track;
-use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
@@ -108,10 +107,8 @@ pub(super) struct Session {
     calls_in_progress: usize,
     calls_so_far: u64,
     rate: Bucket,
-    /// Its membership in the call, while it has tracks.
-    member: Option<MemberId>,
-    /// How often it has become a member.
-    joined: u64,
+    /// Whether it is a member of its call: from its begin until a look finds no track, and while it has tracks.
+    pub(super) is_in_call: bool,
     is_connected: bool,
     failed_looks: u32,
     /// An operator has ended its room: from now on it is only closed.
@@ -129,8 +126,7 @@ impl Session {
             calls_in_progress: 0,
             calls_so_far: 0,
             rate: Bucket::default(),
-            member: None,
-            joined: 0,
+            is_in_call: false,
             is_connected: false,
             failed_looks: 0,
             has_ended: false,
@@ -216,11 +212,6 @@ impl Session {
         ids.sort_unstable();
         ids.dedup();
         ids
-    }
-
-    /// Whether it is a member of its call.
-    pub(super) fn is_in_call(&self) -> bool {
-        self.member.is_some()
     }
 
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {

@@ -247,7 +247,7 @@ impl Sessions {
 
     /// Whether a session has left its call, has no tracks and makes no call to the SFU.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        let is_idle = |row: &Session| row.load().tracks == 0 && row.load().calls == 0 && !row.is_in_call();
+        let is_idle = |row: &Session| row.load().tracks == 0 && row.load().calls == 0 && !row.is_in_call;
         self.looks.of(id).is_none() && self.rows.get(id).is_some_and(is_idle)
     }
 }

@@ -10,32 +10,31 @@ impl Session {
     /// The session becomes a member of its call. `None` if it is one already, or has no room.
     pub(crate) fn join(&mut self) -> Option<CallEvent> {
         let call = self.call()?;
-        if self.member.is_some() {
+        if self.is_in_call {
             return None;
         }
-        self.joined = self.joined.saturating_add(1);
-        let id = &self.opened.id;
-        let member = match self.joined {
-            1 => MemberId(id.as_str().into()),
-            again => MemberId(format!("{id}#{again}").into()),
-        };
-        self.member = Some(member.clone());
-        self.is_connected = false;
+        (self.is_in_call, self.is_connected) = (true, false);
         // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
-        Some(CallEvent::Joined { call, member, user: self.opened.owner.user.clone(), grant: None })
+        let user = self.opened.owner.user.clone();
+        Some(CallEvent::Joined { call, member: self.member(), user, grant: None })
     }
 
     /// The session pulls its first track. `None` unless it is a member that was not connected.
     pub(crate) fn connect(&mut self) -> Option<CallEvent> {
-        let call = self.call().filter(|_| self.member.is_some() && !self.is_connected)?;
+        let call = self.call().filter(|_| self.is_in_call && !self.is_connected)?;
         self.is_connected = true;
         Some(CallEvent::Connected { call })
     }
 
     /// The session leaves its call.
     pub(crate) fn leave(&mut self) -> Option<CallEvent> {
-        let (call, member) = (self.call()?, self.member.take()?);
-        Some(CallEvent::Left { call, member, media: MediaAfter::Ends })
+        let call = self.call().filter(|_| self.is_in_call)?;
+        self.is_in_call = false;
+        Some(CallEvent::Left { call, member: self.member(), media: MediaAfter::Ends })
+    }
+
+    fn member(&self) -> MemberId {
+        MemberId(self.opened.id.text())
     }
 
     fn call(&self) -> Option<CallName> {
