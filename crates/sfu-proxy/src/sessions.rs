@@ -3,9 +3,9 @@
 //! each 30 s, while it has tracks or is a member of its call.
 
 mod allowance;
+mod ending;
 pub(crate) mod looks;
 mod restart;
-mod rooms;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -1,32 +1,13 @@
-//! The rooms of sessions.
+//! What ends all sessions of a room or of a user.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::User;
 
 use super::Sessions;
-use crate::session::{Caller, Session};
-use crate::session_id::SessionId;
+use crate::session::Session;
 
 impl Sessions {
-    /// The room in which these sessions are in a call now. `None` if there is none or more than one.
-    pub(crate) fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
-        let sessions = ids.into_iter().filter_map(|id| self.rows.get(id));
-        let mut rooms =
-            sessions.filter(|session| session.is_in_call()).filter_map(|it| it.opened.room.as_ref());
-        let first = rooms.next()?;
-        rooms.all(|room| room == first).then(|| Arc::clone(first))
-    }
-
-    /// The sessions that the caller opened from its present address and may use without a lock.
-    pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
-        let is_own = |owner: &Caller| {
-            owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
-        };
-        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
-    }
-
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
     pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
         let is_of_room = |session: &Session| session.opened.room.as_deref() == Some(room);
