@@ -54,7 +54,7 @@ pub struct LiveCallBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberBody {
-    /// Its id, which is never used again.
+    /// Its id, which no other member ever has.
     #[schema(example = "01JHN4V8ZP4M6Q2TB1Y5RC3XKD")]
     id: String,
     /// The user, if a token or a trusted proxy named one.
