@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
@@ -25,12 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) const AT_ONCE_MAX: usize = 64;
 
 impl SfuProxy {
-    /// Watches the sessions until `end`.
-    pub async fn run(self: &Arc<Self>, end: &CancellationToken) {
-        end.run_until_cancelled(self.watch()).await;
-    }
-
-    async fn watch(self: &Arc<Self>) {
+    /// Watches the sessions. Never returns.
+    pub async fn watch(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut looks, mut closed_at) = (JoinSet::new(), None);
