@@ -1,6 +1,7 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
-//! known even if the client has gone. Events of sessions reach the calls and the ledger under the table's lock, in order.
+//! known even if the client has gone. What sessions change reaches the ledger under the table's lock, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
-use turn_ledger::{Call, GrantId, Label, SfuSession, Spender, Timestamp, User};
+use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
-use turn_signaling::call::ProtocolName;
+use turn_signaling::call::{CallName, ProtocolName};
+use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
@@ -140,6 +142,11 @@ impl SfuProxy {
         self.with(|sessions, _| (sessions.count(), sessions.charged()))
     }
 
+    /// The calls in its rooms.
+    pub fn calls(&self) -> BTreeMap<CallName, Call> {
+        self.with(|sessions, now| sessions.calls(now, self.service.clock.now()))
+    }
+
     /// Sessions that are charged now: each counts as an open connection.
     pub fn pulling(&self) -> usize {
         self.with(|sessions, _| sessions.pulling())
@@ -183,15 +190,12 @@ impl SfuProxy {
         self.service.clock.instant().saturating_duration_since(self.started)
     }
 
-    /// Runs `call` under the lock. Events are passed on before the lock is released.
+    /// Runs `call` under the lock. What it changes is reported before the lock is released.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
         let now = self.now();
         let result = call(&mut sessions, now);
-        for event in sessions.take_events() {
-            self.service.broker.call(event);
-        }
         for changed in sessions.take_changed(now) {
             // What the ledger could not take is reported again.
             if !self.service.broker.remember(&changed) {
@@ -222,7 +226,7 @@ impl ReservedPlace {
             }
         }
         self.holder = None;
-        let call = room.as_ref().map(|room| Call::of(ProtocolName::Sfu.as_str(), room));
+        let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
         let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
         let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };

@@ -1,7 +1,6 @@
 //! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
 //! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
 
-mod in_call;
 mod session_track;
 
 use std::sync::Arc;
@@ -100,6 +99,8 @@ pub(super) struct SessionLoad {
 pub(super) struct Session {
     /// As it was opened. After a restart: as it was before, until a look finds no track.
     pub(super) opened: SessionNow,
+    /// When that was.
+    pub(super) since: Duration,
     tracks: Vec<Track>,
     video: VideoRates,
     /// Only after a restart: a look that begins earlier cannot show that no track is left.
@@ -107,9 +108,6 @@ pub(super) struct Session {
     calls_in_progress: usize,
     calls_so_far: u64,
     rate: Bucket,
-    /// Whether it is a member of its call: from its begin until a look finds no track, and while it has tracks.
-    pub(super) is_in_call: bool,
-    is_connected: bool,
     failed_looks: u32,
     /// An operator has ended its room: from now on it is only closed.
     pub(super) has_ended: bool,
@@ -117,17 +115,21 @@ pub(super) struct Session {
 
 impl Session {
     /// `settles_at`: of one of before a restart, which takes what it took.
-    pub(super) fn new(session: &SessionNow, settles_at: Option<Duration>, video: VideoRates) -> Self {
+    pub(super) fn new(
+        session: &SessionNow,
+        settles_at: Option<Duration>,
+        since: Duration,
+        video: VideoRates,
+    ) -> Self {
         Self {
             opened: session.clone(),
+            since,
             tracks: vec![],
             video,
             settles_at,
             calls_in_progress: 0,
             calls_so_far: 0,
             rate: Bucket::default(),
-            is_in_call: false,
-            is_connected: false,
             failed_looks: 0,
             has_ended: false,
         }

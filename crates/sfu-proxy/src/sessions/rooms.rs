@@ -1,0 +1,52 @@
+//! The rooms of sessions: who is in the call there, and the end of all sessions of a room or of a user.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turn_ledger::{GrantId, Timestamp, User};
+use turn_signaling::call::{CallName, MemberId, ProtocolName};
+use turn_signaling::calls::{Call, Member};
+
+use super::Sessions;
+use crate::session::Session;
+
+impl Sessions {
+    /// The calls: rooms with sessions that have tracks, or at which nobody has looked yet. `wall`: the time that it is now.
+    pub(crate) fn calls(&self, now: Duration, wall: Timestamp) -> BTreeMap<CallName, Call> {
+        let mut calls = BTreeMap::new();
+        for (id, session) in self.rows.iter().filter(|(id, _)| self.looks.of(id).is_some()) {
+            let Some(room) = &session.opened.room else { continue };
+            let joined = wall.minus(now.saturating_sub(session.since));
+            let name = CallName { protocol: ProtocolName::Sfu, room: Arc::clone(room) };
+            let new = || Call { started: joined, is_connected: false, members: BTreeMap::new() };
+            let call = calls.entry(name).or_insert_with(new);
+            call.started = call.started.min(joined);
+            call.is_connected |= session.load().taken.charged_kbps > 0;
+            let (user, grant) = (session.opened.owner.user.clone(), GrantId::of_session(id.as_str()));
+            call.members.insert(MemberId(id.text()), Member { joined, user, grant: Some(grant) });
+        }
+        calls
+    }
+
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.
+    pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
+        let is_of_room = |session: &Session| session.opened.room.as_deref() == Some(room);
+        self.rows.values_mut().filter(|session| is_of_room(session)).for_each(|it| it.has_ended = true);
+        self.end_where(is_of_room, now)
+    }
+
+    /// Ends all sessions of a user in the same way.
+    pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
+        self.end_where(|session| session.opened.owner.user.as_ref() == Some(user), now)
+    }
+
+    fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
+        let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
+        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
+        for id in &meant {
+            self.end(id, now);
+        }
+        meant.len()
+    }
+}
