@@ -81,15 +81,15 @@ impl Broker for BrokerCore {
             Ok(IceResponse::Stun(_)) | Err(_) => None,
         }
     }
-
-    fn call(&self, event: CallEvent) {
-        self.calls.take(event);
-    }
 }
 
 impl ServerBroker for BrokerCore {
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         self.config.access.origins.foreign(headers)
+    }
+
+    fn call(&self, event: CallEvent) {
+        self.calls.take(event);
     }
 
     fn count(&self, what: Counted) {
