@@ -2,8 +2,8 @@
 //! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the
 //! connection closed, so no second request can be hidden in a body.
 //!
-//! hyper decides two cases. An encoding that does not end in `chunked` gets a 400 without a body. After a request with both
-//! a length and an encoding, the connection is closed.
+//! hyper decides three cases. A head that is too large gets a 431 without a body (`src/listen/door.rs`), and an encoding that does not
+//! end in `chunked` a 400 without one. After a request with both a length and an encoding, the connection is closed.
 
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
@@ -12,15 +12,6 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::AllowedHosts;
 use turn_base::error::ApiError;
-
-/// The longest request line with headers, in bytes. hyper refuses a longer one with a bare 431.
-pub const HEAD_MAX: usize = 16 * 1024;
-/// The most headers: the default of hyper.
-pub const HEADERS_MAX: usize = 100;
-/// The most headers that a replica adds to a request that it forwards: id, signature, length and host. Replicas leave room for them.
-pub const ADDED_HEADERS_MAX: usize = 4;
-/// The most bytes of them.
-pub const ADDED_BYTES_MAX: usize = 1024;
 
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.

@@ -40,7 +40,8 @@ use crate::upstream::{ForwardedRequest, SfuResponse};
 pub const BODY_MAX: usize = 1024 * 1024;
 /// A credential is handed out again only in the first part of its life: the life divided by this number.
 const FIRST_PART: u32 = 4;
-const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
+/// The room of a session, for a page that has no `correlationId`. It is not sent upstream.
+const ROOM: HeaderName = HeaderName::from_static("x-realtime-room");
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
