@@ -196,10 +196,11 @@ impl SfuProxy {
         let mut sessions = self.sessions.lock();
         let now = self.now();
         let result = call(&mut sessions, now);
-        for changed in sessions.take_changed(now) {
+        for (id, is_found) in sessions.take_changed() {
+            let row = |books| sessions.row(&id, now, books);
             // What the ledger could not take is reported again.
-            if !self.service.broker.remember(&changed) {
-                sessions.report(&changed.id, false);
+            if !self.service.broker.remember(&id.text(), &row, is_found) {
+                sessions.report(&id, false);
             }
         }
         result

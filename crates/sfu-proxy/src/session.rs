@@ -72,17 +72,6 @@ pub struct SessionNow {
     pub taken: Taken,
 }
 
-/// A session that has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedSession {
-    /// Its id.
-    pub id: SessionId,
-    /// As it is now; `None` if it has ended.
-    pub now: Option<SessionNow>,
-    /// Whether a look has found it.
-    pub is_found: bool,
-}
-
 /// What a session has and does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionLoad {

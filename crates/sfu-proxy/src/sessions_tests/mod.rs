@@ -16,10 +16,10 @@ use crate::addresses::{CALLS_PER_ADDRESS_MAX, NEW_SESSIONS};
 use crate::answer::Entry;
 use crate::name::Name;
 use crate::request::{Push, RequestedTracks};
-use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
+use crate::session::{CALLS, FAILED_LOOKS_MAX};
 use crate::taken::Taken;
 use crate::track::{AUDIO_KBPS, Direction, MediaKind};
-use turn_ledger::{ClientKey, Timestamp};
+use turn_ledger::{ClientKey, SfuSession, Timestamp};
 
 impl Sessions {
     /// Whether a session is known.
@@ -114,6 +114,9 @@ fn state(pulled: &[usize]) -> SfuAnswer {
     answer(pulled.iter().map(|n| entry(mid(*n), Some(Direction::Remote))).collect())
 }
 
+/// How long a session may live, and what it takes.
+type LifeAndTaken = (Duration, Taken);
+
 /// The table with a clock.
 struct Table {
     sessions: Sessions,
@@ -182,6 +185,13 @@ impl Table {
     fn wait(&mut self, span: Duration) -> Vec<SessionId> {
         self.now += span;
         self.sessions.elapse(self.now)
+    }
+
+    /// The life of a session and what it takes, as its row says.
+    fn row(&self, id: &SessionId) -> Option<LifeAndTaken> {
+        let SfuSession { ends_at, kbps, charged_kbps, .. } =
+            self.sessions.row(id, self.now, Timestamp::default())?;
+        Some((ends_at.since(Timestamp::default()), Taken { kbps, charged_kbps }))
     }
 
     fn see(&mut self, name: &str, state: &SfuAnswer) {

@@ -98,13 +98,14 @@ struct Invariants {
 }
 
 impl Invariants {
-    fn check(&mut self, Table { sessions, now }: &mut Table, sfu: &Sfu) {
-        for ChangedSession { id, now, .. } in sessions.take_changed(*now) {
-            match now {
-                Some(session) => self.remembered.insert(id, session.taken),
+    fn check(&mut self, table: &mut Table, sfu: &Sfu) {
+        for id in table.sessions.take_changed().into_keys() {
+            match table.row(&id) {
+                Some((_, taken)) => self.remembered.insert(id, taken),
                 None => self.remembered.remove(&id),
             };
         }
+        let Table { sessions, now } = table;
         for (id, taken) in &self.remembered {
             assert_eq!(sessions.rows[id].load().taken, *taken, "the ledger knows what it takes");
         }
