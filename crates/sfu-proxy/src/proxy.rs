@@ -20,7 +20,7 @@ use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{CookieKeys, GivenServers, LIFE};
 use crate::request;
-use crate::session::{Caller, SessionNow};
+use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
@@ -94,7 +94,7 @@ impl SfuProxy {
             service,
         };
         // They are looked at as soon as the watch begins.
-        let open = open.into_iter().filter_map(|(id, row)| SessionNow::of_row(&id, row, then));
+        let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row, then));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
     }
@@ -230,7 +230,7 @@ impl ReservedPlace {
         let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
         let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
-        let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };
+        let session = OpenedSession { id, room, owner, spender, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)
     }

@@ -55,9 +55,9 @@ impl Caller {
     }
 }
 
-/// A session as the table and the ledger know it.
+/// A session as it was opened, or as its row says after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionNow {
+pub struct OpenedSession {
     /// Its id.
     pub id: SessionId,
     /// Its room. Without one it can only push.
@@ -66,9 +66,9 @@ pub struct SessionNow {
     pub owner: Caller,
     /// Who spends what it takes.
     pub spender: Option<Arc<Spender>>,
-    /// How long it may live.
+    /// How long it may live from then on.
     pub life: Duration,
-    /// What it takes from others.
+    /// What it takes from others then.
     pub taken: Taken,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct SessionLoad {
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     /// As it was opened. After a restart: as it was before, until a look finds no track.
-    pub(super) opened: SessionNow,
+    pub(super) opened: OpenedSession,
     /// When that was.
     pub(super) since: Duration,
     tracks: Vec<Track>,
@@ -105,7 +105,7 @@ pub(super) struct Session {
 impl Session {
     /// `settles_at`: of one of before a restart, which takes what it took.
     pub(super) fn new(
-        session: &SessionNow,
+        session: &OpenedSession,
         settles_at: Option<Duration>,
         since: Duration,
         video: VideoRates,

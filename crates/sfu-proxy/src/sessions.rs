@@ -17,7 +17,7 @@ use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::Pull;
-use super::session::{Caller, Session, SessionLoad, SessionNow};
+use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
 use super::track::TrackId;
@@ -90,7 +90,7 @@ impl Sessions {
     }
 
     /// The SFU has created the session that was reserved.
-    pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
+    pub(crate) fn begin(&mut self, session: &OpenedSession, now: Duration) {
         self.release(&session.owner.holder());
         self.report(&session.id, false);
         self.insert(session, None, now);
@@ -173,7 +173,7 @@ impl Sessions {
     }
 
     /// `settles_at`: of a session of before a restart, which takes what it took.
-    fn insert(&mut self, session: &SessionNow, settles_at: Option<Duration>, now: Duration) {
+    fn insert(&mut self, session: &OpenedSession, settles_at: Option<Duration>, now: Duration) {
         let id = &session.id;
         self.remove(id);
         let row = Session::new(session, settles_at, now, self.terms.video);

@@ -9,13 +9,13 @@ use turn_signaling::call::ProtocolName;
 use super::Sessions;
 use crate::lock::LIFE;
 use crate::name::room;
-use crate::session::{Caller, SessionNow};
+use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
 use crate::taken::Taken;
 
 impl Sessions {
     /// Adds a session that was open before a restart. No page uses it any more. It takes what it took until a look finds no track.
-    pub(crate) fn restore(&mut self, session: &SessionNow, now: Duration) {
+    pub(crate) fn restore(&mut self, session: &OpenedSession, now: Duration) {
         self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
     }
 
@@ -27,7 +27,7 @@ impl Sessions {
     /// The row of a session; `None` if it has ended. `books`: the time of the books.
     pub(crate) fn row(&self, id: &SessionId, now: Duration, books: Timestamp) -> Option<SfuSession> {
         let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
-        let SessionNow { owner, spender, .. } = &session.opened;
+        let OpenedSession { owner, spender, .. } = &session.opened;
         let Taken { kbps, charged_kbps } = session.load().taken;
         Some(SfuSession {
             spender: spender.clone(),
@@ -41,7 +41,7 @@ impl Sessions {
     }
 }
 
-impl SessionNow {
+impl OpenedSession {
     /// The session of a row that was there before a restart. `books`: the time of the books.
     pub(crate) fn of_row(id: &str, row: SfuSession, books: Timestamp) -> Option<Self> {
         let SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps } = row;

@@ -124,8 +124,8 @@ struct Table {
 }
 
 /// A session of one caller in the room `r`.
-fn session(name: &str, life: Duration, taken: Taken) -> SessionNow {
-    SessionNow { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
+fn session(name: &str, life: Duration, taken: Taken) -> OpenedSession {
+    OpenedSession { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
 }
 
 impl Default for Table {
@@ -137,7 +137,7 @@ impl Default for Table {
 impl Table {
     fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
         self.sessions.reserve(&owner.holder(), self.now)?;
-        let new = SessionNow { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
+        let new = OpenedSession { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
         self.sessions.begin(&new, self.now);
         Ok(())
     }

@@ -167,7 +167,7 @@ proptest! {
                     names[nth] = format!("s{opened}");
                     let (taken, owner) = (videos(3, 2), caller(address));
                     let room = rooms.get(room).copied().map(Arc::from);
-                    let before = SessionNow { room, owner, ..session(&names[nth], LIFE, taken) };
+                    let before = OpenedSession { room, owner, ..session(&names[nth], LIFE, taken) };
                     invariants.remembered.insert(before.id.clone(), taken);
                     sfu.add(&before.id, table.now + secs(29), std::iter::repeat_n(true, 3));
                     table.sessions.restore(&before, table.now);
