@@ -1,6 +1,7 @@
 //! The calls of all protocols behind one lock. Each event of a call changes the ledger at once and in order. A source is asked later to
 //! end a credential: `src/mint/ending.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -57,11 +58,10 @@ impl LiveCalls {
         grants.map(|grant| self.account.cut(grant)).sum()
     }
 
-    /// The first `limit` calls in the order of their names, and the number of all.
-    pub fn list(&self, limit: usize) -> (Vec<(CallName, Call)>, usize) {
+    /// All calls.
+    pub fn list(&self) -> BTreeMap<CallName, Call> {
         let calls = self.calls.lock();
-        let call = |(name, call): (&CallName, &Call)| (name.clone(), call.clone());
-        (calls.iter().take(limit).map(call).collect(), calls.iter().count())
+        calls.iter().map(|(name, call)| (name.clone(), call.clone())).collect()
     }
 
     /// The calls in rooms of this name, with the number of their members.

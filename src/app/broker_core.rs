@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_base::error::ApiError;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, Spender, User};
+use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, SfuSession, Spender, Timestamp, User};
 use turn_signaling::call::CallEvent;
 
 use super::process::Process;
@@ -21,7 +21,6 @@ use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
 use crate::mint::{IceResponse, Mint, MintRequest, client_at};
 use turn_sfu_proxy::SfuBroker;
-use turn_sfu_proxy::session::ChangedSession;
 use turn_signaling_server::{Counted, ServerBroker};
 
 /// See the module's description.
@@ -81,15 +80,15 @@ impl Broker for BrokerCore {
             Ok(IceResponse::Stun(_)) | Err(_) => None,
         }
     }
-
-    fn call(&self, event: CallEvent) {
-        self.calls.take(event);
-    }
 }
 
 impl ServerBroker for BrokerCore {
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         self.config.access.origins.foreign(headers)
+    }
+
+    fn call(&self, event: CallEvent) {
+        self.calls.take(event);
     }
 
     fn count(&self, what: Counted) {
@@ -142,12 +141,16 @@ impl SfuBroker for BrokerCore {
         self.account.recorded().await.is_ok()
     }
 
-    fn remember(&self, changed: &ChangedSession) -> bool {
+    fn remember(
+        &self,
+        session: &Arc<str>,
+        row: &dyn Fn(Timestamp) -> Option<SfuSession>,
+        is_found: bool,
+    ) -> bool {
         self.account.change(|books| {
-            let (name, row) = (changed.id.text(), changed.row(books.now()));
-            let is_noted = books.set_sfu_session(&name, row.as_ref());
-            if changed.is_found {
-                books.extend_sfu_session(&name);
+            let is_noted = books.set_sfu_session(session, row(books.now()).as_ref());
+            if is_found {
+                books.extend_sfu_session(session);
             }
             is_noted
         })

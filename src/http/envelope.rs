@@ -39,12 +39,6 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let hop = app.forward_key.as_ref().and_then(|key| key.check(&request));
-    if app.forward_key.is_some()
-        && hop.is_none()
-        && let Some(refused) = head::refuse_too_large(&request)
-    {
-        return refused;
-    }
     let is_by_replica = hop.is_some();
     // Now and not after the response: a replica may have many connections that wait for one.
     if let Some(socket) = request.extensions().get::<Arc<dyn CountedSocket>>().filter(|_| is_by_replica) {

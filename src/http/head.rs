@@ -2,43 +2,20 @@
 //! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the
 //! connection closed, so no second request can be hidden in a body.
 //!
-//! hyper decides two cases. An encoding that does not end in `chunked` gets a 400 without a body. After a request with both
-//! a length and an encoding, the connection is closed.
+//! hyper decides three cases. A head that is too large gets a 431 without a body (`src/listen/door.rs`), and an encoding that does not
+//! end in `chunked` a 400 without one. After a request with both a length and an encoding, the connection is closed.
 
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
+use axum::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::AllowedHosts;
 use turn_base::error::ApiError;
 
-/// The longest request line with headers, in bytes.
-pub const HEAD_MAX: usize = 16 * 1024;
-/// The most headers: the default of hyper.
-pub const HEADERS_MAX: usize = 100;
-/// The most headers that a replica adds to a request that it forwards: id, signature, length and host.
-pub const ADDED_HEADERS_MAX: usize = 4;
-/// The most bytes of them.
-pub const ADDED_BYTES_MAX: usize = 1024;
-
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.
 const ANY_HOST: [&str; 3] = ["/health", "/ready", "/leader"];
-
-/// The response to a head that is too large. hyper leaves replicas room for what they add, so they check what comes from elsewhere. The
-/// response is that of hyper.
-pub fn refuse_too_large(request: &Request) -> Option<Response> {
-    // Between the words of the request line and its end, and at the end of the head.
-    const LINE: usize = " HTTP/1.1\r\n".len() + 1 + "\r\n".len();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let headers: usize = request.headers().iter().map(length).sum();
-    let bytes = LINE + request.method().as_str().len() + target + headers;
-    let is_too_large = request.headers().len() > HEADERS_MAX || bytes > HEAD_MAX;
-    let close = [(CONNECTION, HeaderValue::from_static("close"))];
-    is_too_large.then(|| (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, close).into_response())
-}
 
 /// The response to a request whose head breaks a rule.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts) -> Option<Response> {

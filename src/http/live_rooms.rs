@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use turn_ledger::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
+use turn_ledger::{ByteCount, SpenderKey, SpenderKind, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
@@ -54,7 +54,7 @@ pub struct LiveCallBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberBody {
-    /// Its id, which is never used again.
+    /// Its id, which no other member ever has.
     #[schema(example = "01JHN4V8ZP4M6Q2TB1Y5RC3XKD")]
     id: String,
     /// The user, if a token or a trusted proxy named one.
@@ -103,14 +103,16 @@ fn protocol_schema() -> RefOr<Schema> {
     responses((status = 200, description = "The calls.", body = LiveCallsBody))
 )]
 pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
-    let (calls, total) = app.calls.list(LIST_MAX);
+    let mut calls = app.calls.list();
+    calls.extend(app.sfu.iter().flat_map(|proxy| proxy.calls()));
+    let total = calls.len();
     let list = app.account.spenders(SpenderKind::Call, None).await;
     let bytes: HashMap<_, _> = list.rows.iter().map(|row| (row.key.as_ref(), row.sums.bytes())).collect();
-    let live = |(name, call): &(CallName, Call)| {
+    let live = |(name, call): (&CallName, &Call)| {
         let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));
         live_call(name, call, bytes.get(&Some(&key)).copied())
     };
-    let calls = calls.iter().map(live).collect();
+    let calls = calls.iter().take(LIST_MAX).map(live).collect();
     Json(LiveCallsBody { calls, total })
 }
 
@@ -121,18 +123,15 @@ fn live_call(name: &CallName, call: &Call, bytes: Option<ByteCount>) -> LiveCall
         started_at: call.started,
         connected: call.is_connected,
         bytes: bytes.map(ByteCount::get),
-        members: call.members.iter().map(|(id, member)| member_of(name.protocol, id, member)).collect(),
+        members: call.members.iter().map(member_of).collect(),
     }
 }
 
-fn member_of(protocol: ProtocolName, id: &MemberId, member: &Member) -> MemberBody {
-    // A session that has become a member again has a number after its name.
-    let session = id.0.split('#').next().filter(|_| protocol == ProtocolName::Sfu);
-    let grant = member.grant.or_else(|| session.map(GrantId::of_session));
+fn member_of((id, member): (&MemberId, &Member)) -> MemberBody {
     MemberBody {
         id: id.0.to_string(),
         user: member.user.as_ref().map(|user| user.as_str().to_owned()),
-        grants: grant.iter().map(ToString::to_string).collect(),
+        grants: member.grant.iter().map(ToString::to_string).collect(),
         joined_at: member.joined,
     }
 }
@@ -156,9 +155,12 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     calls.retain(|(call, _)| call.protocol != ProtocolName::P2pcf);
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
-    // Sessions of the SFU without media are no members of a call.
     app.signaling.end_room(&room);
-    if app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room)) == 0 && calls.is_empty() {
+    let sessions = app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room));
+    if sessions > 0 {
+        calls.push((CallName { protocol: ProtocolName::Sfu, room: room.as_str().into() }, sessions));
+    }
+    if calls.is_empty() {
         return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
     }
     let room_sha256 = hash(&room);

@@ -40,9 +40,6 @@ type StandbyState = State<Arc<Standby>>;
 
 /// The outermost layer. A response of the leader stays as it is.
 pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -> Response {
-    if let Some(refused) = head::refuse_too_large(&request) {
-        return refused;
-    }
     let started = standby.clock.instant();
     let id = standby.request_ids.of(request.headers());
     if let Ok(id) = HeaderValue::from_str(&id) {

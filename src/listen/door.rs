@@ -25,13 +25,20 @@ use super::peers::{Peers, SOCKETS_MAX, Slot};
 use super::socket::TimedSocket;
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
-use crate::http::head::{ADDED_BYTES_MAX, ADDED_HEADERS_MAX, HEAD_MAX, HEADERS_MAX};
 use turn_base::body::REQUEST_TIMEOUT;
 use turn_base::clock;
 use turn_base::throttle::Throttle;
 
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The longest request line with headers, in bytes.
+const HEAD_MAX: usize = 16 * 1024;
+/// The most headers: the default of hyper.
+const HEADERS_MAX: usize = 100;
+/// The most headers that a replica adds to a request that it forwards: id, signature, length and host.
+const ADDED_HEADERS_MAX: usize = 4;
+/// The most bytes of them.
+const ADDED_BYTES_MAX: usize = 1024;
 /// How often connections that wait for too long are ended.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -196,7 +203,7 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
     }
 }
 
-/// A head that never ends occupies no more than the longest one.
+/// A head that never ends occupies no more than the longest one. Replicas leave room for what they add to each other's requests.
 fn http(is_replica: bool) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);

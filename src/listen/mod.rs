@@ -239,7 +239,7 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
     let ending = spawn_until(&app, &over, PANIC_PAUSE, |app, end| async move { app.ending.run(&end).await });
     let sfu = async {
         if let Some(proxy) = &app.sfu {
-            proxy.run(&end).await;
+            end.run_until_cancelled(proxy.watch()).await;
         }
     };
     tokio::join!(sfu, app.signaling.run(&end));

@@ -1,4 +1,4 @@
-//! What the broker does for routes of other packages: it knows users, mints, and takes notice of calls.
+//! What the broker does for routes of other packages: it knows users, and mints.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use turn_ledger::{ClientKey, GrantId, Spender, User};
-use turn_signaling::call::CallEvent;
 
 use crate::error::ApiError;
 
@@ -67,7 +66,4 @@ pub trait Broker: Send + Sync {
 
     /// Mints, at the cost of the rate of the client's address and of the user. `None` without a credential.
     async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted>;
-
-    /// Somebody has joined or left a call.
-    fn call(&self, event: CallEvent);
 }

@@ -1,6 +1,4 @@
-//! The rules for allocations. Pure. A client address that has an allocation keeps it until the relay ends it. A new allocation
-//! requires a live grant, an unspent budget and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN library checks
-//! passwords in addition to these rules.
+//! User names, the bounds of allocations, and why one is refused.
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
 
@@ -56,25 +54,6 @@ impl Refused {
     }
 }
 
-/// The allocations that exist, before one more.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ExistingAllocations {
-    /// The client's address and port have an allocation with this user name.
-    pub(crate) is_its_own: bool,
-    /// Allocations of its grant.
-    pub(crate) of_grant: usize,
-}
-
-/// Whether a client may use its allocation, or get a new one.
-pub(crate) fn judge(existing: ExistingAllocations, end: Option<GrantEnd>) -> Result<(), Refused> {
-    match end {
-        _ if existing.is_its_own => Ok(()),
-        Some(end) => Err(Refused::Ended(end)),
-        None if existing.of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,24 +78,6 @@ mod tests {
         assert_eq!(Username::parse(&format!(":{grant}")), None);
         assert_eq!(Username::parse(&format!("1:{grant}x")), None);
         assert_eq!(Username::parse(&format!("1:{grant}:2")), None);
-    }
-
-    const NEW: ExistingAllocations = ExistingAllocations { is_its_own: false, of_grant: 0 };
-
-    #[test]
-    fn a_new_allocation_needs_a_live_grant_and_room_and_an_old_one_stays() {
-        let of_grant = ALLOCATIONS_PER_GRANT_MAX;
-        for (existing, refused) in [
-            (ExistingAllocations { of_grant: of_grant - 1, ..NEW }, None),
-            (ExistingAllocations { of_grant, ..NEW }, Some(Refused::GrantFull)),
-            (ExistingAllocations { is_its_own: true, of_grant }, None),
-        ] {
-            assert_eq!(judge(existing, None), refused.map_or(Ok(()), Err), "{existing:?}");
-            for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
-                let refused = (!existing.is_its_own).then_some(Refused::Ended(end));
-                assert_eq!(judge(existing, Some(end)), refused.map_or(Ok(()), Err), "{existing:?}");
-            }
-        }
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::allocation_rules::{ExistingAllocations, Username};
+use crate::allocation_rules::Username;
 use crate::sockets::ClientSocket;
 use turn_ledger::GrantId;
 
@@ -37,13 +37,14 @@ impl Clients {
         self.0.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
-    /// The allocations that exist, seen by one client with this user name.
-    pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> ExistingAllocations {
-        let clients = self.0.lock();
-        ExistingAllocations {
-            is_its_own: clients.get(&address).is_some_and(|client| client.name == name),
-            of_grant: clients.values().filter(|client| client.user.grant == grant).count(),
-        }
+    /// Whether a client has an allocation with this user name.
+    pub(crate) fn has(&self, address: SocketAddr, name: &str) -> bool {
+        self.0.lock().get(&address).is_some_and(|client| client.name == name)
+    }
+
+    /// The number of allocations of a grant.
+    pub(crate) fn of_grant(&self, grant: GrantId) -> usize {
+        self.0.lock().values().filter(|client| client.user.grant == grant).count()
     }
 
     /// The number of all allocations.

@@ -17,7 +17,7 @@ use turn::auth::{AuthHandler, generate_auth_key};
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use crate::allocation_rules::{Refused, Username, judge};
+use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Refused, Username};
 use crate::broker::{Broker, Event, Note};
 use crate::clients::{Client, Clients};
 use crate::count::Meter;
@@ -273,10 +273,19 @@ struct ClientAccess {
 }
 
 impl ClientAccess {
+    /// A client that has an allocation keeps it until the relay ends it.
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
-        let end = self.broker.grant_end(&user);
-        judge(self.clients.held(client, name, user.grant), end)
+        if self.clients.has(client, name) {
+            return Ok(());
+        }
+        if let Some(end) = self.broker.grant_end(&user) {
+            return Err(Refused::Ended(end));
+        }
+        if self.clients.of_grant(user.grant) >= ALLOCATIONS_PER_GRANT_MAX {
+            return Err(Refused::GrantFull);
+        }
+        Ok(())
     }
 }
 

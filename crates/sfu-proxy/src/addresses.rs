@@ -3,6 +3,7 @@
 
 use turn_limits::{Counts, Holder, PerHolder, Rate, SHARES};
 
+use super::fault::Fault;
 use super::session::SessionLoad;
 
 /// Sessions of one address or user. A page has one, so this is a large office.
@@ -11,7 +12,9 @@ pub(crate) const PER_ADDRESS_MAX: usize = 64;
 pub(crate) const TRACKS_MAX: usize = SHARES * TRACKS_PER_ADDRESS_MAX;
 /// Tracks and data channels of the sessions of one address or user.
 pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = 8_192;
-/// Calls of one address that are on their way to the SFU. A page waits for each of its calls.
+/// Calls of clients that are on their way to the SFU. While it does not answer, no others wait for it.
+pub(crate) const CALLS_MAX: usize = SHARES * CALLS_PER_ADDRESS_MAX;
+/// Those of one address. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// New sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
 pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
@@ -26,7 +29,8 @@ pub(super) struct Addresses {
     pub(super) sessions: Counts,
     /// Their tracks and data channels, with those that are asked for.
     pub(super) tracks: Counts,
-    /// Calls that are on their way to the SFU.
+    /// Calls of clients that are on their way to the SFU, with those that open a session. The broker's own do not count, so that clients
+    /// cannot prevent them.
     pub(super) calls: Counts,
     /// What they take at assumed rates, in kbit/s.
     pub(super) kbps: Counts,
@@ -40,6 +44,14 @@ impl Default for Addresses {
 }
 
 impl Addresses {
+    /// Checks that a holder may make one more call.
+    pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), Fault> {
+        if self.calls.full(holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
+            return Err(Fault::TOO_FAST);
+        }
+        if self.calls.all() >= CALLS_MAX { Err(Fault::FULL) } else { Ok(()) }
+    }
+
     /// A session has `after` in place of `before`.
     pub(super) fn replace(&mut self, holder: &Holder, before: SessionLoad, after: SessionLoad) {
         self.tracks.replace(holder, before.tracks, after.tracks);

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use turn_base::broker::Broker;
-use turn_ledger::{GrantId, NotAdmitted, Spender, User};
-
-use crate::session::ChangedSession;
+use turn_ledger::{GrantId, NotAdmitted, SfuSession, Spender, Timestamp, User};
 
 /// The broker, for the proxy. Its ledger charges what sessions take.
 #[async_trait]
@@ -29,9 +27,14 @@ pub trait SfuBroker: Broker {
     /// Whether every change up to now is on disk. Waits for the write.
     async fn recorded(&self) -> bool;
 
-    /// Charges what a session is and takes now. If a look has found it, what it takes is promised for longer. `false`: not now, because it
-    /// is unknown how much time has passed.
-    fn remember(&self, changed: &ChangedSession) -> bool;
+    /// Charges what a session is and takes now: `row` makes its row at a time of the books, `None` if it has ended. If a look has found it,
+    /// what it takes is promised for longer. `false`: not now, because it is unknown how much time has passed.
+    fn remember(
+        &self,
+        session: &Arc<str>,
+        row: &dyn Fn(Timestamp) -> Option<SfuSession>,
+        is_found: bool,
+    ) -> bool;
 
     /// Whether this broker may still act as the leader. If not, another one may know more of the sessions, and closes them.
     fn holds_lease(&self) -> bool;

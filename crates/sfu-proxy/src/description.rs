@@ -1,5 +1,7 @@
 //! Session descriptions, as far as the proxy reads them: the kind of each mid.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
@@ -21,9 +23,9 @@ enum DescriptionType {
     Answer,
 }
 
-/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it. None if a line has
+/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it. Nothing if a line has
 /// another form than a letter and a value: another parser could read it as something else.
-pub(crate) fn kinds(sdp: &str) -> Vec<(Name, MediaKind)> {
+pub(crate) fn kinds(sdp: &str) -> BTreeMap<Name, MediaKind> {
     let is_line = |line: &str| {
         let mut bytes = line.bytes();
         let begins =
@@ -31,23 +33,21 @@ pub(crate) fn kinds(sdp: &str) -> Vec<(Name, MediaKind)> {
         begins && !line.chars().any(char::is_control)
     };
     if !sdp.lines().all(is_line) {
-        return vec![];
+        return BTreeMap::new();
     }
-    let (mut kind, mut kinds) = (MediaKind::Video, vec![]);
+    let (mut kind, mut kinds) = (MediaKind::Video, BTreeMap::new());
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
             kind = if media.starts_with("audio ") { MediaKind::Audio } else { MediaKind::Video };
         } else if let Some(mid) = line.strip_prefix("a=mid:") {
-            kinds.extend(Name::new(mid).map(|mid| (mid, kind)));
+            if let Some(mid) = Name::new(mid) {
+                let sections = kinds.entry(mid);
+                sections.and_modify(|of| *of = MediaKind::of_all([*of, kind].into_iter())).or_insert(kind);
+            }
             kind = MediaKind::Video;
         }
     }
     kinds
-}
-
-/// The kind of a mid; video if it has none, or several.
-pub(crate) fn kind_of(mid: &Name, kinds: &[(Name, MediaKind)]) -> MediaKind {
-    MediaKind::of_all(kinds.iter().filter(|(of, _)| of == mid).map(|(_, kind)| *kind))
 }
 
 #[cfg(test)]
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn a_description_that_can_be_read_in_two_ways_is_video() {
-        let audio = |sdp: &str| kinds(sdp).iter().filter(|(_, kind)| *kind == MediaKind::Audio).count();
+        let audio = |sdp: &str| kinds(sdp).values().filter(|kind| **kind == MediaKind::Audio).count();
         assert_eq!(audio("v=0\r\nm=audio 9 UDP 111\r\na=mid:0\r\n"), 1);
         for sdp in [
             "v=0\r\nm=audio 9 UDP 111\r\n\ra=mid:0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n",
             "m=audio 9 UDP 111\r\n m=video 9 UDP 96\r\na=mid:1\r\n",
             "m=audio 9 UDP 111\rm=video 9 UDP 96\na=mid:1\n",
         ] {
-            assert_eq!(kinds(sdp), [], "{sdp:?}");
+            assert!(kinds(sdp).is_empty(), "{sdp:?}");
         }
         let twice = "m=audio 9 UDP 111\na=mid:0\na=mid:1\nm=video 9 UDP 96\na=mid:1\n";
         assert_eq!(audio(twice), 1, "only the first mid of a section has its kind");

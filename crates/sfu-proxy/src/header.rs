@@ -3,9 +3,6 @@
 
 use axum::http::HeaderMap;
 
-/// The room of a session, for a page that has no `correlationId`. Read here, never sent upstream.
-pub(crate) const ROOM: &str = "x-realtime-room";
-
 /// Headers of a request that go upstream. `Authorization` is replaced by the app's secret. `Accept-Encoding` does not pass,
 /// because a compressed answer could not be read here.
 pub(crate) const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];

@@ -9,7 +9,7 @@
 //! | `request`, `description`, `answer` | the bodies of requests, with exactly what goes upstream; their session descriptions; the answers of the SFU |
 //! | `session_id`, `name` | the id of a session; the names of rooms and tracks |
 //! | `track`, [`taken`] | what a session sends and takes; what it takes at assumed rates |
-//! | `sessions`, [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
+//! | `sessions`, [`session`] | all sessions with their bounds, timers and rows of the ledger; one session: its owner, its room, its tracks |
 //! | `addresses` | how many sessions one address may open |
 //! | `lock` | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
 //! | `fault` | the errors that the proxy answers itself |
@@ -23,7 +23,7 @@
 //! | `call` | a call on a session |
 //! | `upstream` | one request to the SFU |
 //! | `watch` | what happens without a request: looks at sessions, and closing by force |
-//! | `broker`, `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
+//! | `broker` | what the proxy needs of the broker |
 //! | `settings` | the settings |
 
 mod addresses;
@@ -33,7 +33,6 @@ mod call;
 mod description;
 mod fault;
 mod header;
-mod ledger_row;
 mod lock;
 mod name;
 mod path;

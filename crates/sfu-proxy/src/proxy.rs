@@ -1,6 +1,7 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
-//! known even if the client has gone. Events of sessions reach the calls and the ledger under the table's lock, in order.
+//! known even if the client has gone. What sessions change reaches the ledger under the table's lock, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +11,16 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::http_client::ProviderClient;
-use turn_ledger::{Call, GrantId, Label, SfuSession, Spender, Timestamp, User};
+use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
-use turn_signaling::call::ProtocolName;
+use turn_signaling::call::{CallName, ProtocolName};
+use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
-use crate::lock::{GivenServers, LIFE, LockKey};
+use crate::lock::{CookieKeys, GivenServers, LIFE};
 use crate::request;
-use crate::session::{Caller, SessionNow};
+use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
 use crate::sessions::{Sessions, SfuTerms};
 use crate::settings::SfuConfig;
@@ -45,7 +47,7 @@ pub struct SfuProxy {
     pub(crate) prefixes: Vec<Arc<str>>,
     /// Whether sessions are locked.
     is_locked: bool,
-    pub(crate) lock_key: LockKey,
+    pub(crate) cookie_keys: CookieKeys,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
     started: Instant,
@@ -85,14 +87,14 @@ impl SfuProxy {
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
-            lock_key: LockKey::derived_from(secret),
+            cookie_keys: CookieKeys::derived_from(secret),
             upstream: Upstream::new(config, client),
             sessions: Mutex::new(Sessions::new(terms)),
             started: service.clock.instant(),
             service,
         };
         // They are looked at as soon as the watch begins.
-        let open = open.into_iter().filter_map(|(id, row)| SessionNow::of_row(&id, row, then));
+        let open = open.into_iter().filter_map(|(id, row)| OpenedSession::of_row(&id, row, then));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(&session, now)));
         proxy
     }
@@ -119,8 +121,7 @@ impl SfuProxy {
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
     ) -> Result<(), Fault> {
-        let is_unlocked =
-            self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
+        let is_unlocked = self.cookie_keys.unlocks(id, cookies, self.service.clock.since_1970());
         if self.is_locked && !is_unlocked {
             return Err(Fault::NO_COOKIE);
         }
@@ -133,21 +134,17 @@ impl SfuProxy {
 
     /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
     pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        self.lock_key.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
-    }
-
-    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
-    pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
-        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
-        self.with(|sessions, _| {
-            let own = (!self.is_locked).then(|| sessions.of_caller(caller));
-            sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
-        })
+        self.cookie_keys.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
     }
 
     /// Sessions in the table, and the tracks that they are charged for.
     pub fn counts(&self) -> (usize, usize) {
         self.with(|sessions, _| (sessions.count(), sessions.charged()))
+    }
+
+    /// The calls in its rooms.
+    pub fn calls(&self) -> BTreeMap<CallName, Call> {
+        self.with(|sessions, now| sessions.calls(now, self.service.clock.now()))
     }
 
     /// Sessions that are charged now: each counts as an open connection.
@@ -172,7 +169,7 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         spender: Option<&Spender>,
     ) -> Option<Value> {
-        let given = self.lock_key.servers(cookies, self.service.clock.since_1970())?;
+        let given = self.cookie_keys.servers(cookies, self.service.clock.since_1970())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
@@ -184,8 +181,8 @@ impl SfuProxy {
         prefix: &str,
         life: Duration,
     ) -> Option<HeaderValue> {
-        let exp = self.service.clock.since_1970().saturating_add(life).as_secs();
-        secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
+        let expires = self.service.clock.since_1970().saturating_add(life).as_secs();
+        secret_header(&self.cookie_keys.servers_cookie(&GivenServers { grant, ice_servers, expires }, prefix))
     }
 
     /// The time since the start.
@@ -193,19 +190,17 @@ impl SfuProxy {
         self.service.clock.instant().saturating_duration_since(self.started)
     }
 
-    /// Runs `call` under the lock. Events are passed on before the lock is released.
+    /// Runs `call` under the lock. What it changes is reported before the lock is released.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
         let now = self.now();
         let result = call(&mut sessions, now);
-        for event in sessions.take_events() {
-            self.service.broker.call(event);
-        }
-        for changed in sessions.take_changed(now) {
+        for (id, is_found) in sessions.take_changed() {
+            let row = |books| sessions.row(&id, now, books);
             // What the ledger could not take is reported again.
-            if !self.service.broker.remember(&changed) {
-                sessions.report(&changed.id, false);
+            if !self.service.broker.remember(&id.text(), &row, is_found) {
+                sessions.report(&id, false);
             }
         }
         result
@@ -226,16 +221,16 @@ impl ReservedPlace {
         };
         let Opening { owner, room, prefix, label, origin, removed } = opening;
         if self.proxy.is_locked {
-            let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.service.clock.since_1970());
+            let cookie = self.proxy.cookie_keys.lock(&id, &prefix, self.proxy.service.clock.since_1970());
             for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
                 returned.headers.append(SET_COOKIE, cookie);
             }
         }
         self.holder = None;
-        let call = room.as_ref().map(|room| Call::of(ProtocolName::Sfu.as_str(), room));
+        let call = room.as_ref().map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), room));
         let user = owner.user.clone();
         let spender = Spender { user, label, origin, call, ..Spender::default() }.known();
-        let session = SessionNow { id, room, owner, spender, life: LIFE, taken: Taken::default() };
+        let session = OpenedSession { id, room, owner, spender, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(&session, now));
         Ok(returned)
     }

@@ -2,13 +2,13 @@
 //! nothing that was not checked here. An unknown field, a field that occurs twice and a field in other letters are refused. The fields are
 //! those of Cloudflare's `OpenAPI` document; docs/SIGNALING.md names the day on which it was read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::description::{Description, kind_of, kinds};
+use super::description::{Description, kinds};
 use super::fault::Fault;
 use super::name::Name;
 use super::path::SfuCall;
@@ -91,7 +91,7 @@ pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, Fault> {
         SfuCall::CloseDataChannels => without_tracks::<ClosedChannels>(body),
         SfuCall::NewTracks => with_tracks(body, NewTracks::wanted),
         SfuCall::UpdateTracks => {
-            with_tracks(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&[]))))
+            with_tracks(body, |request: UpdatedTracks| Ok(wanted(request.tracks, Some(&BTreeMap::new()))))
         }
         SfuCall::NewDataChannels | SfuCall::UpdateDataChannels => with_tracks(body, Channels::wanted),
     }
@@ -167,7 +167,7 @@ struct NewTracks {
 impl NewTracks {
     fn wanted(self) -> Result<RequestedTracks, Fault> {
         let offered = self.session_description.map(|description| kinds(&description.sdp));
-        let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_deref());
+        let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_ref());
         if self.auto_discover == Some(true) {
             let offered = offered.unwrap_or_default();
             // What cannot be read here could have any number of tracks there.
@@ -175,12 +175,8 @@ impl NewTracks {
                 return Err(Fault::MALFORMED);
             }
             let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
-            let mids: BTreeSet<_> = offered.iter().map(|(mid, _)| mid.clone()).collect();
-            let discovered = mids.difference(&named).map(|mid| {
-                let kind = kind_of(mid, &offered);
-                Push { mid: Some(mid.clone()), name: None, kind }
-            });
-            wanted.pushed.extend(discovered);
+            let discovered = offered.into_iter().filter(|(mid, _)| !named.contains(mid));
+            wanted.pushed.extend(discovered.map(|(mid, kind)| Push { mid: Some(mid), name: None, kind }));
         }
         Ok(wanted)
     }
@@ -329,7 +325,7 @@ enum Channel {
 }
 
 /// The tracks of a request. `offered`: the kinds of the mids in its session description, if it has one.
-fn wanted(tracks: Vec<Track>, offered: Option<&[(Name, MediaKind)]>) -> RequestedTracks {
+fn wanted(tracks: Vec<Track>, offered: Option<&BTreeMap<Name, MediaKind>>) -> RequestedTracks {
     let mut wanted = RequestedTracks::default();
     for track in tracks {
         match track {
@@ -337,7 +333,7 @@ fn wanted(tracks: Vec<Track>, offered: Option<&[(Name, MediaKind)]>) -> Requeste
                 let kind = match (offered, &mid) {
                     // The SFU makes the offer, with a transceiver of this kind.
                     (None, None) if hint == Some(TransceiverKind::Audio) => MediaKind::Audio,
-                    (Some(offered), Some(mid)) => kind_of(mid, offered),
+                    (Some(offered), Some(mid)) => offered.get(mid).copied().unwrap_or(MediaKind::Video),
                     _ => MediaKind::Video,
                 };
                 wanted.pushed.push(Push { mid, name: Some(track_name), kind });

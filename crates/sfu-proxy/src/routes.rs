@@ -40,7 +40,8 @@ use crate::upstream::{ForwardedRequest, SfuResponse};
 pub const BODY_MAX: usize = 1024 * 1024;
 /// A credential is handed out again only in the first part of its life: the life divided by this number.
 const FIRST_PART: u32 = 4;
-const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
+/// The room of a session, for a page that has no `correlationId`. It is not sent upstream.
+const ROOM: HeaderName = HeaderName::from_static("x-realtime-room");
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
@@ -250,9 +251,7 @@ async fn relay_servers(
     if !is_known_enough(&*proxy.service.broker, user) {
         return None;
     }
-    // partytracks names no room here, so its own sessions may tell.
-    let own_room = || proxy.room_of(&caller, cookies(parts));
-    let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
+    let room = by_token.or_else(|| named_room(parts).ok().flatten());
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() }.known();

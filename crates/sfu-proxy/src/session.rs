@@ -1,7 +1,6 @@
 //! One session: its owner, its room and its tracks. The room never changes. What it takes from others is the sum of the tracks that it has
 //! asked for and the SFU has not refused. A track counts from before the SFU is asked until a look does not find it, whoever closed it.
 
-mod in_call;
 mod session_track;
 
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use super::session_id::SessionId;
 use super::taken::{Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId};
 use session_track::Track;
-use turn_signaling::call::MemberId;
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
@@ -57,9 +55,9 @@ impl Caller {
     }
 }
 
-/// A session as the table and the ledger know it.
+/// A session as it was opened, or as its row says after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionNow {
+pub struct OpenedSession {
     /// Its id.
     pub id: SessionId,
     /// Its room. Without one it can only push.
@@ -68,21 +66,10 @@ pub struct SessionNow {
     pub owner: Caller,
     /// Who spends what it takes.
     pub spender: Option<Arc<Spender>>,
-    /// How long it may live.
+    /// How long it may live from then on.
     pub life: Duration,
-    /// What it takes from others.
+    /// What it takes from others then.
     pub taken: Taken,
-}
-
-/// A session that has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedSession {
-    /// Its id.
-    pub id: SessionId,
-    /// As it is now; `None` if it has ended.
-    pub now: Option<SessionNow>,
-    /// Whether a look has found it.
-    pub is_found: bool,
 }
 
 /// What a session has and does.
@@ -100,7 +87,9 @@ pub(super) struct SessionLoad {
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     /// As it was opened. After a restart: as it was before, until a look finds no track.
-    pub(super) opened: SessionNow,
+    pub(super) opened: OpenedSession,
+    /// When that was.
+    pub(super) since: Duration,
     tracks: Vec<Track>,
     video: VideoRates,
     /// Only after a restart: a look that begins earlier cannot show that no track is left.
@@ -108,11 +97,6 @@ pub(super) struct Session {
     calls_in_progress: usize,
     calls_so_far: u64,
     rate: Bucket,
-    /// Its membership in the call, while it has tracks.
-    member: Option<MemberId>,
-    /// How often it has become a member.
-    joined: u64,
-    is_connected: bool,
     failed_looks: u32,
     /// An operator has ended its room: from now on it is only closed.
     pub(super) has_ended: bool,
@@ -120,18 +104,21 @@ pub(super) struct Session {
 
 impl Session {
     /// `settles_at`: of one of before a restart, which takes what it took.
-    pub(super) fn new(session: &SessionNow, settles_at: Option<Duration>, video: VideoRates) -> Self {
+    pub(super) fn new(
+        session: &OpenedSession,
+        settles_at: Option<Duration>,
+        since: Duration,
+        video: VideoRates,
+    ) -> Self {
         Self {
             opened: session.clone(),
+            since,
             tracks: vec![],
             video,
             settles_at,
             calls_in_progress: 0,
             calls_so_far: 0,
             rate: Bucket::default(),
-            member: None,
-            joined: 0,
-            is_connected: false,
             failed_looks: 0,
             has_ended: false,
         }
@@ -216,11 +203,6 @@ impl Session {
         ids.sort_unstable();
         ids.dedup();
         ids
-    }
-
-    /// Whether it is a member of its call.
-    pub(super) fn is_in_call(&self) -> bool {
-        self.member.is_some()
     }
 
     pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
 //! SFU no longer knows it, or its row is needed for another one while it has no tracks. A look asks the SFU for the state of a session:
-//! each 30 s, while it has tracks or is a member of its call.
+//! each 30 s, from its begin, or from a request for tracks, until it has none. Meanwhile it is a member of the call in its room.
 
 mod allowance;
 pub(crate) mod looks;
@@ -17,11 +17,10 @@ use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::Pull;
-use super::session::{Caller, Session, SessionLoad, SessionNow};
+use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
 use super::taken::VideoRates;
 use super::track::TrackId;
-use turn_signaling::call::CallEvent;
 use turn_signaling::deadlines::Deadlines;
 
 /// Sessions in the table.
@@ -57,7 +56,6 @@ pub(crate) struct Sessions {
     ends: Deadlines<SessionId>,
     /// Sessions that have changed, and whether a look has found them.
     changed: BTreeMap<SessionId, bool>,
-    events: Vec<CallEvent>,
 }
 
 impl Sessions {
@@ -70,7 +68,6 @@ impl Sessions {
             looks: Deadlines::default(),
             ends: Deadlines::default(),
             changed: BTreeMap::new(),
-            events: vec![],
         }
     }
 
@@ -79,18 +76,21 @@ impl Sessions {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
             return Err(Fault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
+        self.addresses.check_calls(holder)?;
         self.make_room(holder)?;
         self.addresses.sessions.add(holder, 1);
+        self.addresses.calls.add(holder, 1);
         Ok(())
     }
 
     /// The session was not created.
     pub(crate) fn release(&mut self, holder: &Holder) {
         self.addresses.sessions.remove(holder, 1);
+        self.addresses.calls.remove(holder, 1);
     }
 
     /// The SFU has created the session that was reserved.
-    pub(crate) fn begin(&mut self, session: &SessionNow, now: Duration) {
+    pub(crate) fn begin(&mut self, session: &OpenedSession, now: Duration) {
         self.release(&session.owner.holder());
         self.report(&session.id, false);
         self.insert(session, None, now);
@@ -172,17 +172,11 @@ impl Sessions {
         self.rows.len()
     }
 
-    /// What has happened in calls since the last time, in its order.
-    pub(crate) fn take_events(&mut self) -> Vec<CallEvent> {
-        std::mem::take(&mut self.events)
-    }
-
     /// `settles_at`: of a session of before a restart, which takes what it took.
-    fn insert(&mut self, session: &SessionNow, settles_at: Option<Duration>, now: Duration) {
+    fn insert(&mut self, session: &OpenedSession, settles_at: Option<Duration>, now: Duration) {
         let id = &session.id;
         self.remove(id);
-        let mut row = Session::new(session, settles_at, self.terms.video);
-        self.events.extend(row.join());
+        let row = Session::new(session, settles_at, now, self.terms.video);
         self.addresses.sessions.add(&row.holder(), 1);
         self.addresses.replace(&row.holder(), SessionLoad::default(), row.load());
         self.ends.set(id.clone(), now.saturating_add(session.life));
@@ -193,11 +187,10 @@ impl Sessions {
 
     /// The session is over, or the SFU no longer knows it.
     pub(crate) fn remove(&mut self, id: &SessionId) {
-        let Some(mut session) = self.rows.remove(id) else { return };
+        let Some(session) = self.rows.remove(id) else { return };
         self.report(id, false);
         self.addresses.sessions.remove(&session.holder(), 1);
         self.addresses.replace(&session.holder(), session.load(), SessionLoad::default());
-        self.events.extend(session.leave());
         self.looks.clear(id);
         self.ends.clear(id);
     }
@@ -214,12 +207,6 @@ impl Sessions {
         let result = change(session);
         let after = session.load();
         self.addresses.replace(&session.holder(), before, after);
-        if after.tracks > 0 {
-            self.events.extend(session.join());
-        }
-        if after.taken.charged_kbps > 0 {
-            self.events.extend(session.connect());
-        }
         if after.taken != before.taken {
             self.report(id, false);
         }
@@ -242,10 +229,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session has left its call, has no tracks and makes no call to the SFU.
+    /// Whether a session is not looked at, as it has no tracks, and makes no call to the SFU.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        let is_idle = |row: &Session| row.load().tracks == 0 && row.load().calls == 0 && !row.is_in_call();
-        self.looks.of(id).is_none() && self.rows.get(id).is_some_and(is_idle)
+        self.looks.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.load().calls == 0)
     }
 }
 

@@ -7,11 +7,9 @@ use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use turn_base::http_client::{self, Api, CallError, ProviderClient};
-use turn_limits::{MemoryUse, SHARES};
+use turn_limits::MemoryUse;
 
-use crate::addresses::CALLS_PER_ADDRESS_MAX;
 use crate::answer::{SfuAnswer, answered};
 use crate::fault::Fault;
 use crate::header;
@@ -23,15 +21,12 @@ use crate::settings::SfuConfig;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
-/// Calls of clients at the same time. While the SFU does not answer, no others wait for it.
-pub(crate) const CALLS_MAX: usize = SHARES * CALLS_PER_ADDRESS_MAX;
 
 /// The API of one app.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     api: Api,
     deadline: Duration,
-    calls: Semaphore,
 }
 
 /// What is passed on of a client's request.
@@ -82,29 +77,16 @@ impl Upstream {
     /// The SFU of the settings.
     pub(crate) fn new(config: &SfuConfig, client: ProviderClient) -> Self {
         let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret);
-        Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) }
+        Self { api, deadline: DEADLINE }
     }
 
     /// Opens a session.
     pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
-        let _permit = self.calls.try_acquire().map_err(|_| Fault::FULL)?;
         self.send(Method::POST, "sessions/new", passed).await
     }
 
-    /// A call of a client on a session.
+    /// Makes a call on a session.
     pub(crate) async fn call(
-        &self,
-        id: &SessionId,
-        call: SfuCall,
-        passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
-        let _permit = self.calls.try_acquire().map_err(|_| Fault::FULL)?;
-        self.call_without_permit(id, call, passed).await
-    }
-
-    /// Makes a call on a session without a permit of [`CALLS_MAX`]. The broker's own looks and closes use it directly, so clients cannot
-    /// prevent them.
-    pub(crate) async fn call_without_permit(
         &self,
         id: &SessionId,
         call: SfuCall,
@@ -198,25 +180,5 @@ mod tests {
     async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
         let broken = answer_of(b"not HTTP at all\r\n\r\n", Duration::from_secs(120)).await;
         assert_eq!(broken.err(), Some(Fault::UNREACHABLE));
-    }
-
-    #[tokio::test]
-    async fn clients_that_make_as_many_calls_as_fit_do_not_prevent_a_look_or_a_close() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = at(&listener, SHORT);
-        let id = SessionId::new("s1").unwrap();
-        let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
-        let full = upstream.call(&id, SfuCall::Get, ForwardedRequest::default()).await;
-        assert_eq!(full.err(), Some(Fault::FULL));
-        for (call, passed) in [
-            (SfuCall::Get, ForwardedRequest::default()),
-            (SfuCall::CloseTracks, ForwardedRequest::json(&Value::Null)),
-        ] {
-            assert_eq!(
-                upstream.call_without_permit(&id, call, passed).await.err(),
-                Some(Fault::TIMED_OUT),
-                "it was sent"
-            );
-        }
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
@@ -25,12 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) const AT_ONCE_MAX: usize = 64;
 
 impl SfuProxy {
-    /// Watches the sessions until `end`.
-    pub async fn run(self: &Arc<Self>, end: &CancellationToken) {
-        end.run_until_cancelled(self.watch()).await;
-    }
-
-    async fn watch(self: &Arc<Self>) {
+    /// Watches the sessions. Never returns.
+    pub async fn watch(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut looks, mut closed_at) = (JoinSet::new(), None);
@@ -56,8 +51,7 @@ impl SfuProxy {
     }
 
     async fn look(&self, look: &Look) {
-        let returned =
-            self.upstream.call_without_permit(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
+        let returned = self.upstream.call(&look.id, SfuCall::Get, ForwardedRequest::default()).await;
         let state = returned.as_ref().ok().and_then(SfuResponse::answered);
         self.with(|sessions, now| match (&returned, state) {
             (Ok(returned), _) if is_gone(returned.status) => sessions.remove(&look.id),
@@ -105,7 +99,7 @@ impl SfuProxy {
 
     async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) {
         let passed = ForwardedRequest::json(body);
-        let Ok(returned) = self.upstream.call_without_permit(id, call, passed).await else { return };
+        let Ok(returned) = self.upstream.call(id, call, passed).await else { return };
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.remove(id));
         } else if returned.answered().is_some() {

@@ -9,7 +9,7 @@ use turn_base::broker::Broker;
 use turn_base::clock::Clock;
 use turn_base::request::client_addr::TrustedProxies;
 use turn_limits::MemoryQuota;
-use turn_signaling::call::ProtocolName;
+use turn_signaling::call::{CallEvent, ProtocolName};
 use turn_signaling::dropped::Dropped;
 
 /// What the service gives to signaling.
@@ -34,6 +34,9 @@ pub struct Service {
 pub trait ServerBroker: Broker {
     /// The first origin of a request that is not allowed.
     fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue>;
+
+    /// Somebody has joined or left a call.
+    fn call(&self, event: CallEvent);
 
     /// Counts something in the metrics.
     fn count(&self, what: Counted);

@@ -2,7 +2,6 @@
 //! its sender. Beyond the bound, the sender of most of it loses its sockets, and its frames in the queues of others. So clients that only
 //! receive a flood keep their sockets.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -26,14 +25,9 @@ pub(crate) struct Memory(Arc<Shared>);
 
 struct Shared {
     waiting: MemoryQuota,
-    sockets: Mutex<Mailboxes>,
+    /// Those that are open. One that has ended is removed when another one opens.
+    sockets: Mutex<Vec<Weak<Mailbox>>>,
     broker: Arc<dyn ServerBroker>,
-}
-
-#[derive(Default)]
-struct Mailboxes {
-    open: HashMap<u64, Weak<Mailbox>>,
-    opened: u64,
 }
 
 /// What waits at one socket.
@@ -43,7 +37,6 @@ pub(crate) struct Mailbox {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     memory: Memory,
-    number: u64,
     ended: CancellationToken,
 }
 
@@ -57,18 +50,17 @@ impl Memory {
 
     /// A new socket of a holder.
     pub(crate) fn open(&self, holder: &Holder, limits: Limits) -> Arc<Mailbox> {
-        let mut sockets = self.0.sockets.lock();
-        sockets.opened += 1;
-        let number = sockets.opened;
         let mailbox = Arc::new(Mailbox {
             holder: holder.clone(),
             outbox: Outbox::new(holder.clone(), limits),
             inbox: Inbox::new(self.count(holder, 0), clock::deadline(Duration::ZERO)),
             memory: self.clone(),
-            number,
             ended: CancellationToken::new(),
         });
-        sockets.open.insert(number, Arc::downgrade(&mailbox));
+        let mut sockets = self.0.sockets.lock();
+        sockets.retain(|socket| socket.strong_count() > 0);
+        sockets.push(Arc::downgrade(&mailbox));
+        drop(sockets);
         mailbox
     }
 
@@ -92,7 +84,7 @@ impl Memory {
     /// If too much waits, ends the sockets of the sender of most of it. What has arrived there counts no more, so one search is enough.
     pub(crate) fn make_room(&self) {
         let Some(largest) = self.0.waiting.largest_above(WAITING_BYTES_MAX) else { return };
-        let sockets: Vec<_> = self.0.sockets.lock().open.values().filter_map(Weak::upgrade).collect();
+        let sockets: Vec<_> = self.0.sockets.lock().iter().filter_map(Weak::upgrade).collect();
         for socket in sockets {
             socket.outbox.drop_from(&largest);
             if socket.holder.is_in(&largest) && !socket.ended.is_cancelled() {
@@ -125,12 +117,6 @@ impl Mailbox {
     /// Returns once the socket must end, because too much waits for which its holder pays.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
-    }
-}
-
-impl Drop for Mailbox {
-    fn drop(&mut self) {
-        self.memory.0.sockets.lock().open.remove(&self.number);
     }
 }
 
@@ -242,6 +228,7 @@ mod tests {
     fn a_socket_that_has_ended_is_forgotten() {
         let world = World::new();
         drop(world.open(1));
-        assert!(world.memory.0.sockets.lock().open.is_empty());
+        let _open = world.open(1);
+        assert_eq!(world.memory.0.sockets.lock().len(), 1);
     }
 }

@@ -2,7 +2,6 @@
 //! redirected. Every response has its CORS headers, so that a page can read it, also a refusal before the protocol sees the request. The
 //! rooms are behind one lock, and events of calls are passed on in order.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
 use turn_base::response::{Polled, Verbatim};
 use turn_base::sign_in::{require, signed_in};
+use turn_base::throttle::Throttle;
 use turn_ledger::{ClientKey, Timestamp, User};
 use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
@@ -192,48 +192,47 @@ fn summarized(broker: &dyn ServerBroker, answer: &P2pcfResponse, origin: Origin<
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }
 
-/// Clients with a wrong clock that the log names, each once.
-const SKEWED_MAX: usize = 1_024;
-
 /// P2PCF with what it needs of the service.
 pub struct P2pcfShell {
     /// Without a slash at its end.
     path: String,
-    state: Mutex<P2pcfState>,
+    p2pcf: Mutex<P2pcf>,
+    /// Lines about pages with a wrong clock.
+    skew_log: Throttle,
     started: Instant,
     service: Arc<Service>,
-}
-
-struct P2pcfState {
-    p2pcf: P2pcf,
-    /// Clients whose clock is known to be wrong.
-    skewed: HashSet<ClientKey>,
 }
 
 impl P2pcfShell {
     /// P2PCF without rooms.
     pub(crate) fn new(config: &P2pcfConfig, keys: DeleteKeys, service: Arc<Service>) -> Self {
-        let state = P2pcfState { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
-        let started = service.clock.instant();
-        Self { path: config.path.clone(), state: Mutex::new(state), started, service }
+        let p2pcf = Mutex::new(P2pcf::new(config.origin_quota, keys));
+        let (path, started) = (config.path.clone(), service.clock.instant());
+        Self { path, p2pcf, skew_log: Throttle::new(), started, service }
     }
 
     /// Answers a request.
     fn answer(&self, request: Request<'_>, wall: Timestamp) -> P2pcfResponse {
         let client = request.holder.client();
-        let mut state = self.state.lock();
-        let (answer, actions) = state.p2pcf.answer(request, self.now(), wall);
+        let mut p2pcf = self.p2pcf.lock();
+        let (answer, actions) = p2pcf.answer(request, self.now(), wall);
         self.carry_out(actions);
-        if answer == P2pcfResponse::Refused(Refusal::Timestamp) {
-            state.log_skew(client);
+        drop(p2pcf);
+        if answer == P2pcfResponse::Refused(Refusal::Timestamp)
+            && let Some(held_back) = self.skew_log.pass(self.service.clock.instant())
+        {
+            tracing::warn!(
+                %client, held_back,
+                "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time"
+            );
         }
         answer
     }
 
     /// Removes expired entries.
     pub(crate) fn expire(&self) {
-        let mut state = self.state.lock();
-        self.carry_out(state.p2pcf.expire(self.now()));
+        let mut p2pcf = self.p2pcf.lock();
+        self.carry_out(p2pcf.expire(self.now()));
     }
 
     /// Under the lock, so that events of calls are passed on in order.
@@ -252,14 +251,5 @@ impl P2pcfShell {
 
     fn now(&self) -> Duration {
         self.service.clock.instant().saturating_duration_since(self.started)
-    }
-}
-
-impl P2pcfState {
-    /// The page is refused for as long as its clock is wrong, so one line for each client is enough.
-    fn log_skew(&mut self, client: ClientKey) {
-        if self.skewed.len() < SKEWED_MAX && self.skewed.insert(client) {
-            tracing::warn!(%client, "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time");
-        }
     }
 }

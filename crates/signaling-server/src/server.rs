@@ -1,7 +1,6 @@
 //! The protocols that are on: what their routes need, their timers, and how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -54,12 +53,11 @@ impl Signaling {
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
         let sockets = Arc::new(Sockets {
             hubs: protocols::hubs(config, service.has_sign_in, &shared),
-            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
+            occupancy: Occupancy::new(config.sockets_per_client),
             memory,
             ayame: config.ayame.clone(),
             webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
-            is_draining: AtomicBool::new(false),
             service: Arc::clone(&service),
         });
         let polls = Arc::new(Polls::new(Arc::clone(&service)));

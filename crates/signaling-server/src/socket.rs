@@ -2,7 +2,6 @@
 //! after the protocol's close frame, and then tells the protocol once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -47,7 +46,7 @@ pub(crate) struct Sockets {
     /// The protocols.
     pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// How many are open.
-    pub(crate) occupancy: Arc<Occupancy>,
+    pub(crate) occupancy: Occupancy,
     /// What waits at them.
     pub(crate) memory: Memory,
     /// Ayame's settings; `None` if it is off.
@@ -56,8 +55,6 @@ pub(crate) struct Sockets {
     pub(crate) webhook_log: Throttle,
     /// Webhooks and mints in progress.
     pub(crate) tasks: TaskTracker,
-    /// Whether the process is shutting down.
-    pub(crate) is_draining: AtomicBool,
     pub(crate) service: Arc<Service>,
 }
 
@@ -69,7 +66,6 @@ impl Sockets {
 
     /// Tells every client of a protocol that the process stops.
     pub(crate) fn drain(self: &Arc<Self>, hub: &Arc<dyn AnyHub>) {
-        self.is_draining.store(true, Ordering::Relaxed);
         self.begin(hub, hub.drain());
     }
 
@@ -82,7 +78,7 @@ impl Sockets {
     async fn hold(&self, place: Arc<Place>, ended: impl Future<Output = ()>) {
         let freed_at = clock::deadline(PLACE_MIN);
         ended.await;
-        if !self.is_draining.load(Ordering::Relaxed) {
+        if !self.occupancy.places.is_closed() {
             tokio::time::sleep_until(freed_at).await;
         }
         drop(place);

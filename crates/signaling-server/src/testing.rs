@@ -36,14 +36,14 @@ impl Broker for FakeBroker {
     async fn mint(&self, _: &Requester, _: Option<Arc<Spender>>) -> Option<Minted> {
         None
     }
-
-    fn call(&self, _: CallEvent) {}
 }
 
 impl ServerBroker for FakeBroker {
     fn foreign_origin<'a>(&self, _: &'a HeaderMap) -> Option<&'a HeaderValue> {
         None
     }
+
+    fn call(&self, _: CallEvent) {}
 
     fn count(&self, _: Counted) {}
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{PER_SESSION_MAX, Sessions};
-use crate::addresses::{CALLS_PER_ADDRESS_MAX, TRACKS_MAX, TRACKS_PER_ADDRESS_MAX};
+use crate::addresses::{TRACKS_MAX, TRACKS_PER_ADDRESS_MAX};
 use crate::fault::Fault;
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session_id::SessionId;
@@ -54,9 +54,7 @@ impl Sessions {
     /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
         let holder = self.rows.get(id).ok_or(Fault::GONE)?.holder();
-        if self.addresses.calls.full(&holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
-            return Err(Fault::TOO_FAST);
-        }
+        self.addresses.check_calls(&holder)?;
         self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::GONE))
     }
 

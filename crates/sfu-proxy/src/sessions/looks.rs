@@ -43,11 +43,10 @@ impl Sessions {
         if !may_go_on {
             self.end(&look.id, now);
         }
-        let Some(session) = self.rows.get_mut(&look.id).filter(|session| is_empty(session)) else { return };
+        let Some(session) = self.rows.get(&look.id).filter(|session| is_empty(session)) else { return };
         if session.is_of_before() {
             self.remove(&look.id);
         } else {
-            self.events.extend(session.leave());
             self.looks.clear(&look.id);
         }
     }

@@ -1,30 +1,56 @@
-//! What is reported to the ledger, and what survives a restart: which sessions are open, and what they take.
+//! Sessions as rows of the ledger, where what they take is promised and charged, also after a restart.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use turn_ledger::{SfuSession, Timestamp};
+use turn_signaling::call::ProtocolName;
+
 use super::Sessions;
-use crate::session::{ChangedSession, SessionNow};
+use crate::lock::LIFE;
+use crate::name::room;
+use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
+use crate::taken::Taken;
 
 impl Sessions {
     /// Adds a session that was open before a restart. No page uses it any more. It takes what it took until a look finds no track.
-    pub(crate) fn restore(&mut self, session: &SessionNow, now: Duration) {
+    pub(crate) fn restore(&mut self, session: &OpenedSession, now: Duration) {
         self.insert(session, Some(now.saturating_add(self.terms.look_interval)), now);
     }
 
-    /// The sessions that have changed since the last call, for the ledger.
-    pub(crate) fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        let report = |(id, is_found)| ChangedSession { now: self.session_now(&id, now), id, is_found };
-        changed.map(report).collect()
+    /// The sessions that have changed since the last call, and whether a look has found them.
+    pub(crate) fn take_changed(&mut self) -> BTreeMap<SessionId, bool> {
+        std::mem::take(&mut self.changed)
     }
 
-    fn session_now(&self, id: &SessionId, now: Duration) -> Option<SessionNow> {
+    /// The row of a session; `None` if it has ended. `books`: the time of the books.
+    pub(crate) fn row(&self, id: &SessionId, now: Duration, books: Timestamp) -> Option<SfuSession> {
         let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
-        Some(SessionNow {
-            life: ends.saturating_sub(now),
-            taken: session.load().taken,
-            ..session.opened.clone()
+        let OpenedSession { owner, spender, .. } = &session.opened;
+        let Taken { kbps, charged_kbps } = session.load().taken;
+        Some(SfuSession {
+            spender: spender.clone(),
+            opened_by: owner.grant,
+            client: owner.address,
+            // The wall clock may be ahead of the books' time.
+            ends_at: books.plus(ends.saturating_sub(now)),
+            kbps,
+            charged_kbps,
         })
+    }
+}
+
+impl OpenedSession {
+    /// The session of a row that was there before a restart. `books`: the time of the books.
+    pub(crate) fn of_row(id: &str, row: SfuSession, books: Timestamp) -> Option<Self> {
+        let SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps } = row;
+        let of = spender.as_deref().cloned().unwrap_or_default();
+        let room = of.call.and_then(|call| {
+            room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
+        });
+        let owner = Caller { user: of.user, grant: opened_by, address: client };
+        let (life, taken) = (ends_at.since(books).min(LIFE), Taken { kbps, charged_kbps });
+        Some(Self { id: SessionId::new(id)?, room, owner, spender, life, taken })
     }
 }

@@ -1,30 +1,32 @@
-//! The rooms of sessions.
+//! The rooms of sessions: who is in the call there, and the end of all sessions of a room or of a user.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::User;
+use turn_ledger::{GrantId, Timestamp, User};
+use turn_signaling::call::{CallName, MemberId, ProtocolName};
+use turn_signaling::calls::{Call, Member};
 
 use super::Sessions;
-use crate::session::{Caller, Session};
-use crate::session_id::SessionId;
+use crate::session::Session;
 
 impl Sessions {
-    /// The room in which these sessions are in a call now. `None` if there is none or more than one.
-    pub(crate) fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
-        let sessions = ids.into_iter().filter_map(|id| self.rows.get(id));
-        let mut rooms =
-            sessions.filter(|session| session.is_in_call()).filter_map(|it| it.opened.room.as_ref());
-        let first = rooms.next()?;
-        rooms.all(|room| room == first).then(|| Arc::clone(first))
-    }
-
-    /// The sessions that the caller opened from its present address and may use without a lock.
-    pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
-        let is_own = |owner: &Caller| {
-            owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
-        };
-        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
+    /// The calls: rooms with sessions that have tracks, or at which nobody has looked yet. `wall`: the time that it is now.
+    pub(crate) fn calls(&self, now: Duration, wall: Timestamp) -> BTreeMap<CallName, Call> {
+        let mut calls = BTreeMap::new();
+        for (id, session) in self.rows.iter().filter(|(id, _)| self.looks.of(id).is_some()) {
+            let Some(room) = &session.opened.room else { continue };
+            let joined = wall.minus(now.saturating_sub(session.since));
+            let name = CallName { protocol: ProtocolName::Sfu, room: Arc::clone(room) };
+            let new = || Call { started: joined, is_connected: false, members: BTreeMap::new() };
+            let call = calls.entry(name).or_insert_with(new);
+            call.started = call.started.min(joined);
+            call.is_connected |= session.load().taken.charged_kbps > 0;
+            let (user, grant) = (session.opened.owner.user.clone(), GrantId::of_session(id.as_str()));
+            call.members.insert(MemberId(id.text()), Member { joined, user, grant: Some(grant) });
+        }
+        calls
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.

@@ -1,6 +1,7 @@
 //! The bounds of sessions, calls and tracks.
 
 use super::*;
+use turn_limits::SHARES;
 
 #[test]
 fn an_address_that_opens_sessions_too_fast_is_refused() {
@@ -62,6 +63,25 @@ fn an_address_has_a_number_of_calls_on_their_way() {
     assert_eq!(begin(&mut table, "other"), Ok(()));
     table.sessions.call_ends(&id("b"), 0, true, table.now);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
+}
+
+#[test]
+fn while_as_many_calls_as_fit_are_on_their_way_no_other_is_made_and_sessions_are_looked_at() {
+    let mut table = Table::default();
+    for n in 0..SHARES {
+        let (name, address) = (format!("s{n}"), u8::try_from(n).unwrap());
+        table.open(&name, Some("r"), caller(address)).unwrap();
+        for _ in 0..CALLS_PER_ADDRESS_MAX {
+            table.sessions.call_begins(&id(&name), table.now).unwrap();
+        }
+    }
+    assert_eq!(table.open("more", Some("r"), caller(99)), Err(Fault::FULL));
+    table.sessions.call_ends(&id("s0"), 0, true, table.now);
+    table.open("more", Some("r"), caller(99)).unwrap();
+    table.sessions.call_begins(&id("more"), table.now).unwrap();
+    assert_eq!(table.sessions.call_begins(&id("s0"), table.now), Err(Fault::FULL));
+    table.settle();
+    assert_eq!(table.due().len(), 9);
 }
 
 #[test]

@@ -16,11 +16,10 @@ use crate::addresses::{CALLS_PER_ADDRESS_MAX, NEW_SESSIONS};
 use crate::answer::Entry;
 use crate::name::Name;
 use crate::request::{Push, RequestedTracks};
-use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
+use crate::session::{CALLS, FAILED_LOOKS_MAX};
 use crate::taken::Taken;
 use crate::track::{AUDIO_KBPS, Direction, MediaKind};
-use turn_ledger::ClientKey;
-use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
+use turn_ledger::{ClientKey, SfuSession, Timestamp};
 
 impl Sessions {
     /// Whether a session is known.
@@ -115,6 +114,9 @@ fn state(pulled: &[usize]) -> SfuAnswer {
     answer(pulled.iter().map(|n| entry(mid(*n), Some(Direction::Remote))).collect())
 }
 
+/// How long a session may live, and what it takes.
+type LifeAndTaken = (Duration, Taken);
+
 /// The table with a clock.
 struct Table {
     sessions: Sessions,
@@ -122,8 +124,8 @@ struct Table {
 }
 
 /// A session of one caller in the room `r`.
-fn session(name: &str, life: Duration, taken: Taken) -> SessionNow {
-    SessionNow { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
+fn session(name: &str, life: Duration, taken: Taken) -> OpenedSession {
+    OpenedSession { id: id(name), room: Some("r".into()), owner: caller(1), spender: None, life, taken }
 }
 
 impl Default for Table {
@@ -135,7 +137,7 @@ impl Default for Table {
 impl Table {
     fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
         self.sessions.reserve(&owner.holder(), self.now)?;
-        let new = SessionNow { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
+        let new = OpenedSession { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
         self.sessions.begin(&new, self.now);
         Ok(())
     }
@@ -185,6 +187,13 @@ impl Table {
         self.sessions.elapse(self.now)
     }
 
+    /// The life of a session and what it takes, as its row says.
+    fn row(&self, id: &SessionId) -> Option<LifeAndTaken> {
+        let SfuSession { ends_at, kbps, charged_kbps, .. } =
+            self.sessions.row(id, self.now, Timestamp::default())?;
+        Some((ends_at.since(Timestamp::default()), Taken { kbps, charged_kbps }))
+    }
+
     fn see(&mut self, name: &str, state: &SfuAnswer) {
         self.sessions.looked(&Look { id: id(name), began: self.now }, state, self.now);
     }
@@ -195,18 +204,14 @@ impl Table {
         self.see(name, &SfuAnswer::default());
     }
 
-    /// What has happened, as short words.
-    fn events(&mut self) -> Vec<String> {
-        let events = self.sessions.take_events().into_iter();
-        events
-            .map(|event| match event {
-                CallEvent::Joined { call, member, .. } => format!("{} joins {}", member.0, call.room),
-                CallEvent::Connected { call } => format!("{} connects", call.room),
-                CallEvent::Left { call, member, media } => {
-                    assert_eq!(media, MediaAfter::Ends);
-                    format!("{} leaves {}", member.0, call.room)
-                }
-                CallEvent::Unused { .. } => panic!("a session has no credential"),
+    /// The calls: room, whether its members are connected, and the members.
+    fn calls(&self) -> Vec<String> {
+        let calls = self.sessions.calls(self.now, Timestamp::default()).into_iter();
+        calls
+            .map(|(name, call)| {
+                let is_connected = if call.is_connected { " is connected" } else { "" };
+                let members: Vec<_> = call.members.keys().map(|member| &*member.0).collect();
+                format!("{}{is_connected}: {}", name.room, members.join(" "))
             })
             .collect()
     }
@@ -312,23 +317,22 @@ fn a_request_that_pushes_and_pulls_counts_what_it_pulls() {
 #[test]
 fn a_session_without_tracks_leaves_its_call_at_a_look() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    assert_eq!(table.events(), ["a joins r", "b joins r"]);
+    assert_eq!(table.calls(), ["r: a b"]);
     table.add("a", &push(1), &[0]);
     assert_eq!(table.due(), []);
     table.settle();
     assert_eq!(table.due(), [id("a"), id("b")]);
     table.see("a", &tracks(&[0]));
     table.see("b", &SfuAnswer::default());
-    assert_eq!(table.events(), ["b leaves r"], "a has tracks");
+    assert_eq!(table.calls(), ["r: a"], "b has no tracks");
     table.settle();
     assert_eq!(table.due(), [id("a")], "what has nothing is not looked at");
     table.add("b", &pull(&["a"]), &[0]);
-    assert_eq!(table.events(), ["b#2 joins r", "r connects"]);
-    table.add("b", &pull(&["a"]), &[1]);
-    assert!(table.events().is_empty(), "a member joins and connects once");
+    assert_eq!(table.calls(), ["r is connected: a b"]);
     table.sessions.remove(&id("b"));
-    assert_eq!(table.events(), ["b#2 leaves r"]);
-    assert!(!table.sessions.knows(&id("b")));
+    assert_eq!(table.calls(), ["r: a"]);
+    table.sessions.remove(&id("a"));
+    assert!(table.calls().is_empty());
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use super::*;
 
-fn changed(table: &mut Table) -> Vec<(SessionId, Option<SessionNow>, bool)> {
-    let changed = table.sessions.take_changed(table.now).into_iter();
-    changed.map(|ChangedSession { id, now, is_found }| (id, now, is_found)).collect()
+/// The sessions that have changed, each with its life and what it takes, and whether a look has found it.
+fn changed(table: &mut Table) -> Vec<(SessionId, Option<LifeAndTaken>, bool)> {
+    let changed = table.sessions.take_changed().into_iter();
+    changed.map(|(id, is_found)| (id.clone(), table.row(&id), is_found)).collect()
 }
 
 #[test]
@@ -14,7 +15,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     table.add("a", &push(1), &[0]);
     assert_eq!(changed(&mut table), [], "it takes nothing");
     let call = table.ask("a", &pull(&["b", "b"])).unwrap();
-    let taking = |asked, confirmed| Some(session("a", LIFE, videos(asked, confirmed)));
+    let taking = |asked, confirmed| Some((LIFE, videos(asked, confirmed)));
     assert_eq!(changed(&mut table), [(id("a"), taking(2, 0), false)], "what the SFU is asked for counts");
     table.answer("a", call, Some(&tracks(&[1, 2])));
     assert_eq!(changed(&mut table), [(id("a"), taking(2, 2), false)]);
@@ -23,7 +24,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     table.sessions.look_failed(&id("a"), table.now);
     assert_eq!(changed(&mut table), []);
     table.sessions.end_room("r", table.now);
-    let ended = session("a", Duration::ZERO, videos(2, 2));
+    let ended = (Duration::ZERO, videos(2, 2));
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     assert_eq!(
         table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false),
@@ -52,6 +53,7 @@ fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track(
     }
     assert_eq!(changed(&mut table), [], "it is remembered already");
     assert_eq!(table.due().len(), 2, "at once");
+    assert_eq!(table.calls(), ["r is connected: a b"]);
     assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false), Err(Fault::GONE));
     table.open("new", Some("r"), caller(1)).unwrap();
     assert_eq!(table.ask("new", &pull(&["a"])).map(drop), Ok(()), "it is in its room");
@@ -74,5 +76,4 @@ fn a_session_of_before_a_restart_whose_life_is_over_stays_until_a_look() {
     assert_eq!(table.wait(CLOSE_INTERVAL), [id("a")]);
     table.see_nothing("a");
     assert!(table.sessions.is_empty());
-    assert_eq!(table.events(), ["a joins r", "a leaves r"]);
 }
