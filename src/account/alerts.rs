@@ -87,11 +87,13 @@ impl Account {
 
 impl Outbox for Account {
     /// None without the lease: the replica that leads has the same ones.
-    async fn next(&self) -> Option<Alert> {
-        let alert = self.guarded.lock().alerts.get().next_pending().cloned()?;
-        // An alert about a ledger that cannot be written is sent, too.
-        let _ = self.recorded().await;
-        self.holds_lease().then_some(alert)
+    async fn waiting(&self) -> Vec<Alert> {
+        let waiting: Vec<_> = self.guarded.lock().alerts.get().pending().iter().cloned().collect();
+        if !waiting.is_empty() {
+            // An alert about a ledger that cannot be written is sent, too.
+            let _ = self.recorded().await;
+        }
+        waiting.into_iter().filter(|_| self.holds_lease()).collect()
     }
 
     fn remove(&self, id: &str) {

@@ -1,5 +1,5 @@
 //! Operator alerts. [`rules`] decides which are due; [`Alert`] is one of them, with the [`Spending`] that it shows. Both are
-//! pure. [`webhook`] writes an alert as JSON and sends it once, [`dispatcher`] sends the waiting ones in order, and
+//! pure. [`webhook`] writes an alert as JSON and sends it once, [`dispatcher`] sends the waiting ones, and
 //! [`turn_base::delivery`] tries one until it is delivered, refused for good, or tried too often.
 
 mod body;

@@ -118,7 +118,7 @@ struct SentThresholds {
 }
 
 impl AlertRules {
-    /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`]. `spending` is called only if an alert shows
+    /// Returns the new alerts. They also wait for delivery in [`Self::pending`]. `spending` is called only if an alert shows
     /// it, because it reads every spender.
     pub fn evaluate(&mut self, input: &AlertInput, spending: impl FnOnce() -> Spending) -> Vec<Alert> {
         let mut made = self.due(input);
@@ -148,9 +148,9 @@ impl AlertRules {
         due
     }
 
-    /// The oldest alert that waits for delivery.
-    pub fn next_pending(&self) -> Option<&Alert> {
-        self.pending.front()
+    /// The alerts that wait for delivery, the oldest first.
+    pub fn pending(&self) -> &VecDeque<Alert> {
+        &self.pending
     }
 
     /// The latest alerts, newest first, and whether each still waits for delivery.

@@ -114,7 +114,7 @@ fn the_operator_chooses_the_parts_of_the_limit() {
 fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     let mut rules = AlertRules::default();
     evaluate(&mut rules, &used(0, 500));
-    let first = rules.next_pending().unwrap().id.clone();
+    let first = rules.pending().front().unwrap().id.clone();
     evaluate(&mut rules, &used(1, 800));
     rules.delivered(&first);
     let recent: Vec<_> = rules.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
@@ -191,13 +191,13 @@ fn undelivered_alerts_stay_in_order() {
     let mut rules = AlertRules::default();
     let mut made = evaluate(&mut rules, &used(0, 500));
     made.extend(evaluate(&mut rules, &used(1, 800)));
-    assert_eq!(rules.next_pending(), Some(&made[0]));
+    assert_eq!(rules.pending().front(), Some(&made[0]));
     rules.delivered("an-unknown-id");
     assert_eq!(rules.pending_len(), 2);
     rules.delivered(&made[0].id);
-    assert_eq!(rules.next_pending(), Some(&made[1]));
+    assert_eq!(rules.pending().front(), Some(&made[1]));
     rules.delivered(&made[1].id);
-    assert_eq!(rules.next_pending(), None);
+    assert_eq!(rules.pending().front(), None);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     }
     assert_eq!(rules.pending_len(), PENDING_MAX);
     assert_eq!(
-        rules.next_pending().map(|alert| alert.kind),
+        rules.pending().front().map(|alert| alert.kind),
         Some(Ended(ProviderDown)),
         "the first down is gone"
     );
