@@ -1,19 +1,21 @@
 //! The account's interface for operator alerts. The rules read the books under the same lock, so an alert shows one instant.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, SourceStates};
-use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::{Alert, AlertCost, Fault, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
-use crate::rate::PresentRate;
-use turn_ledger::{SpenderKind, SpenderSums, User};
+use crate::rate::{Lately, PresentRate};
+use turn_ledger::{ByteCount, SpenderKind, SpenderSums, Sums, User};
 
 /// The rows of each kind, most bytes first.
 #[derive(Debug, Default)]
 struct FoundSpenders {
     of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
+    lately: Lately,
     recent: BTreeMap<SpenderKind, Vec<SpenderSums>>,
 }
 
@@ -31,7 +33,10 @@ impl Account {
                 let snapshot = books.snapshot();
                 let rate = PresentRate::of(books);
                 let of_books = AlertInput::of(&snapshot, sources.clone(), rate, config.alert_percents);
-                let input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
+                let mut input = AlertInput { spent_grants: over_limit.clone(), ..of_books };
+                if self.ledger_fails() {
+                    input.faults.push(Fault::LedgerFailing.found(""));
+                }
                 if found.is_none() && alerts.get().will_show_spending(&input) {
                     return None;
                 }
@@ -40,7 +45,13 @@ impl Account {
                     let cost = AlertCost::of(price, currency, &snapshot.figures, since);
                     let found = found.take().unwrap_or_default();
                     let is_blocked = |user: &User| books.is_blocked(user);
-                    Spending::new(&found.of_period, &found.recent, snapshot.figures.used, is_blocked, cost)
+                    Spending::new(
+                        &found.of_period,
+                        (&found.lately, &found.recent),
+                        snapshot.figures.used,
+                        is_blocked,
+                        cost,
+                    )
                 };
                 over_limit.clear();
                 Some(alerts.change(|rules| {
@@ -70,10 +81,20 @@ impl Account {
     async fn find_spenders(&self) -> FoundSpenders {
         // The kept lists are up to ten seconds old. The spender who has caused the alert may be missing there.
         self.forget_lists();
-        let mut found = FoundSpenders::default();
+        let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
         for kind in SpenderNow::KINDS {
             found.of_period.insert(kind, self.spenders(kind, None).await.page(TOP_SPENDERS, None));
-            found.recent.insert(kind, self.spenders(kind, Some(SpenderNow::SPAN)).await.rows.clone());
+            let mut recent = self.spenders(kind, Some(found.lately.since())).await.rows.clone();
+            if found.lately.is_counted() {
+                // Claims are about the time after the count.
+                for row in &mut recent {
+                    let Sums { first_seen, last_seen, .. } = row.sums;
+                    let counted = [row.sums.measured(), ByteCount::ZERO, ByteCount::ZERO];
+                    row.sums = Sums::of_grant(counted, [first_seen, last_seen]);
+                }
+                recent.sort_by_key(|row| Reverse(row.sums.bytes()));
+            }
+            found.recent.insert(kind, recent);
         }
         found
     }

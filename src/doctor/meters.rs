@@ -113,8 +113,12 @@ fn example(config: &Config, now: Timestamp) -> Alert {
         forecast: Some(Forecast { used: at_end, cost: prices.price.of(at_end) }),
     };
     let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
-    let spends_now =
-        SpenderNow { by: SpenderKind::User, spender: spender(("example-user-2", 3)), all: share(4) };
+    let spends_now = SpenderNow {
+        by: SpenderKind::User,
+        spender: spender(("example-user-2", 3)),
+        all: share(4),
+        minutes: 5,
+    };
     let spending = Spending { by: Some(SpenderKind::User), top, now: Some(spends_now), cost: Some(cost) };
     let reset = budget.billing_day.period_at(now).end;
     let [limit, overshoot_bound] = [budget.limit, share(5)];
