@@ -63,6 +63,11 @@ pub(super) async fn service(config: &Config, client: &Client) -> Option<Verdict>
     of_status(&ask(to_service(config, client, "bandwidth-status")).await.ok()?)
 }
 
+/// Whether a service answers at the configured address whose ledger is on disk.
+pub(super) async fn is_durable_service(config: &Config, client: &Client) -> bool {
+    ask(to_service(config, client, "bandwidth-status")).await.is_ok_and(|status| status["durable"] == true)
+}
+
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
 pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client) -> Verdict {
     let seen = match ask(client.get(format!("{url}health"))).await {
