@@ -1,7 +1,7 @@
 #!/bin/sh
 # Replaces the TURN key at Cloudflare. Run it each day from a timer; it does what is due:
 #   1. a new key after EVERY_DAYS, once it has minted: it gets weight 1, and the old one weight 0. Then the broker restarts;
-#   2. the end of an old key at Cloudflare 3 days after that, when its last credential (48 h) and tail (2 h) have ended;
+#   2. the end of an old key at Cloudflare 3 days after that start, when its last credential (48 h) and tail (2 h) have ended;
 #   3. its line leaves 33 days after that: until the period's last count, the broker needs it to recognize the bytes as its own.
 #
 # usage: rotate-turn-key.sh KEYS_FILE
@@ -32,8 +32,17 @@ field() { # NAME: the text of this field in the JSON on standard input
 }
 
 days_since() { # YYYYMMDD
-  echo $((($(date -u -d "$today" +%s) - $(date -u -d "$1" +%s)) / 86400))
+  from=$(date -u -d "$1" +%s)
+  echo $((($(date -u -d "$today" +%s) - from) / 86400))
 }
+
+# The broker mints with the keys of its last start. $file.started has the day; it is empty until the broker has started with these keys.
+restart_broker() {
+  sh -c "$restart"
+  date -u -d "$today" +%Y%m%d >"$file.started"
+}
+if [ -e "$file.started" ] && [ ! -s "$file.started" ]; then restart_broker; fi
+served=$(days_since "$(cat "$file.started" 2>/dev/null || echo 19700101)")
 
 # Oldest last: each old key was replaced on the day of the next one.
 next='' kept=''
@@ -43,7 +52,7 @@ while IFS= read -r line; do
     gone=$(days_since "${next#key-}")
     id=${line#*=}
     # A key that is gone already answers 404.
-    [ "$gone" -lt 3 ] || call "$CLOUDFLARE_API_TOKEN" --request DELETE "$keys/${id%%:*}" >/dev/null 2>&1 || true
+    [ "$gone" -lt 3 ] || [ "$served" -lt 3 ] || call "$CLOUDFLARE_API_TOKEN" --request DELETE "$keys/${id%%:*}" >/dev/null 2>&1 || true
     ;;
   *) gone=0 ;;
   esac
@@ -55,7 +64,8 @@ $(tac "$file")
 END
 
 newest=$(printf '%s' "$kept" | sed -n 's/^key-\([0-9]\{8\}\)=.*/\1/p' | tail -n 1)
-if [ "$(days_since "${newest:?no line key-YYYYMMDD in $file}")" -ge "${EVERY_DAYS:-30}" ]; then
+age=$(days_since "${newest:?no line key-YYYYMMDD in $file}")
+if [ "$age" -ge "${EVERY_DAYS:-30}" ]; then
   name=key-$(date -u -d "$today" +%Y%m%d)
   made=$(call "$CLOUDFLARE_API_TOKEN" --data "{\"name\":\"turn-broker $name\"}" "$keys")
   id=$(printf '%s' "$made" | field uid) token=$(printf '%s' "$made" | field key)
@@ -76,6 +86,7 @@ printf '%s' "$kept" >"$file.new"
 if cmp -s "$file" "$file.new"; then
   rm "$file.new"
 else
+  : >"$file.started"
   mv "$file.new" "$file"
-  sh -c "$restart"
+  restart_broker
 fi

@@ -4,19 +4,81 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{BitRate, Books, ByteCount, Minute, Snapshot, Timestamp};
+use turn_ledger::{BitRate, Books, ByteCount, Minute, RECENT_MAX, Snapshot, Timestamp};
 
 /// How much of the past a rate is the average of.
 const WINDOW: Duration = Duration::from_secs(300);
 /// A rate is the average of at least this time.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What was used in the last five minutes: until now, as reported, or until the end of the provider's count if that shows a higher rate.
+/// Who does not report is seen by the count alone, and not before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lately {
+    bytes: ByteCount,
+    /// The time in which they were used.
+    span: Duration,
+    until: Timestamp,
+    now: Timestamp,
+}
+
+impl Lately {
+    /// At the books' time.
+    pub fn of(books: &Books) -> Self {
+        let Snapshot { figures, measured, .. } = books.snapshot();
+        let reported = Self::before(books, figures.now, figures.now);
+        // A younger one is as good as now.
+        let is_old = |as_of: &Timestamp| figures.now.since(*as_of) >= MINUTE;
+        let as_of = measured.as_of.filter(is_old).filter(|_| !measured.is_stale());
+        let counted = as_of.map(|as_of| Self::before(books, as_of, figures.now));
+        counted.filter(|counted| counted.rate() > reported.rate()).unwrap_or(reported)
+    }
+
+    /// So many bytes were reported in the last five minutes.
+    #[cfg(test)]
+    pub(crate) fn reported(bytes: ByteCount) -> Self {
+        Self { bytes, span: WINDOW, ..Self::default() }
+    }
+
+    /// It begins with the first minute that has some.
+    fn before(books: &Books, until: Timestamp, now: Timestamp) -> Self {
+        let mut minutes =
+            (Minute::of(until.minus(WINDOW)).number()..Minute::from_end(until).number()).map(Minute::new);
+        let used = |from| books.ledger().slice(from, until).used;
+        let is_used =
+            |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
+        let from = minutes.find(is_used).map_or(until, Minute::start);
+        Self { bytes: used(from), span: until.since(from).max(MINUTE), until, now }
+    }
+
+    /// Whether it is the provider's count.
+    pub fn is_counted(&self) -> bool {
+        self.until < self.now
+    }
+
+    /// The last minutes in which those who used it are found, as far as they are known.
+    pub fn since(&self) -> Duration {
+        self.now.since(self.until).saturating_add(WINDOW).min(RECENT_MAX)
+    }
+
+    /// What was used, of five minutes at most.
+    pub fn bytes(&self) -> ByteCount {
+        let part = self.span.min(WINDOW).as_millis();
+        ByteCount::saturating(u128::from(self.bytes.get()) * part / self.span.as_millis().max(1))
+    }
+
+    /// Billed bits per second.
+    fn rate(&self) -> u128 {
+        u128::from(self.bytes.get()) * 8_000 / self.span.as_millis().max(1)
+    }
+}
+
 /// The rate at which the budget is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentRate {
     /// Billed bits per second.
     pub rate: BitRate,
-    /// The end of the time that it is the average of: now, or the end of the provider's count while nothing later is known.
+    /// The end of the time that it is the average of: now, or the end of the provider's count if that shows more.
     pub until: Timestamp,
     /// When the limit is reached at this rate. `None` if not before the period ends, or if it is reached.
     pub limit_at: Option<Timestamp>,
@@ -25,33 +87,14 @@ pub struct PresentRate {
 impl PresentRate {
     /// The rate at the books' time.
     pub fn of(books: &Books) -> Self {
-        let Snapshot { figures, measured, live_grants, .. } = books.snapshot();
-        let now = figures.now;
-        let (mut bytes, mut span) = used_before(books, now);
-        let mut until = now;
-        // Without reports, only the provider sees what live grants use, minutes later.
-        if bytes == 0 && live_grants > 0 && !measured.is_stale() {
-            until = measured.as_of.unwrap_or(now);
-            (bytes, span) = used_before(books, until);
-            if bytes == 0 {
-                until = now;
-            }
-        }
-        let per_second = u128::from(bytes) * 8_000 / span.as_millis().max(1);
+        let (figures, lately) = (books.ledger().figures(), Lately::of(books));
+        let until = lately.until;
+        let per_second = lately.rate();
         let rate = BitRate::new(u64::try_from(per_second).unwrap_or(u64::MAX));
         let left = u128::from(figures.limit.minus(figures.used).get()) * 8_000;
         let millis = left.checked_div(per_second).and_then(|millis| u64::try_from(millis).ok());
-        let limit_at = millis.filter(|millis| *millis > 0).map(|millis| until.plus_millis(millis).max(now));
+        let limit_at =
+            millis.filter(|millis| *millis > 0).map(|millis| until.plus_millis(millis).max(figures.now));
         Self { rate, until, limit_at: limit_at.filter(|at| *at < figures.period.end) }
     }
-}
-
-/// Bytes of the minutes before `until`, and the time in which they were used. It begins with the first minute that has some.
-fn used_before(books: &Books, until: Timestamp) -> (u64, Duration) {
-    let mut minutes =
-        (Minute::of(until.minus(WINDOW)).number()..Minute::from_end(until).number()).map(Minute::new);
-    let is_used = |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
-    let Some(first) = minutes.find(is_used) else { return (0, MINUTE) };
-    let span = until.since(first.start());
-    (books.ledger().slice(first.start(), until).used.get(), span.max(MINUTE))
 }

@@ -1,19 +1,21 @@
 //! The account's interface for operator alerts. An alert shows the books at one instant, and who spends just after it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
-use crate::alert::{Alert, AlertCost, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::{Alert, AlertCost, Fault, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
-use crate::rate::PresentRate;
-use turn_ledger::{SpenderKind, SpenderSums, User};
+use crate::rate::{Lately, PresentRate};
+use turn_ledger::{ByteCount, SpenderKind, SpenderSums, Sums, User};
 
 /// The rows of each kind, most bytes first.
 #[derive(Debug, Default)]
 struct FoundSpenders {
     of_period: BTreeMap<SpenderKind, Vec<SpenderSums>>,
+    lately: Lately,
     recent: BTreeMap<SpenderKind, Vec<SpenderSums>>,
 }
 
@@ -30,7 +32,11 @@ impl Account {
             let cost = AlertCost::of(price, currency, &snapshot.figures, books.ledger().used_since());
             let of_books =
                 AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents.clone());
-            (AlertInput { spent_grants: std::mem::take(over_limit), ..of_books }, cost)
+            let mut input = AlertInput { spent_grants: std::mem::take(over_limit), ..of_books };
+            if self.ledger_fails() {
+                input.faults.push(Fault::LedgerFailing.found(""));
+            }
+            (input, cost)
         });
         // Every spender is read only for an alert that shows them.
         let found = if self.guarded.lock().alerts.get().will_show_spending(&input) {
@@ -41,7 +47,7 @@ impl Account {
         let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
             let is_blocked = |user: &User| books.is_blocked(user);
             let used = input.budget.used;
-            let spending = Spending::new(&found.of_period, &found.recent, used, is_blocked, cost);
+            let spending = Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);
             alerts.change(|rules| rules.evaluate(&input, &spending, is_delivered))
         });
         for kind in dropped {
@@ -56,10 +62,20 @@ impl Account {
     async fn find_spenders(&self) -> FoundSpenders {
         // The kept lists are up to ten seconds old. The spender who has caused the alert may be missing there.
         self.forget_lists();
-        let mut found = FoundSpenders::default();
+        let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
         for kind in SpenderNow::KINDS {
             found.of_period.insert(kind, self.spenders(kind, None).await.page(TOP_SPENDERS, None));
-            found.recent.insert(kind, self.spenders(kind, Some(SpenderNow::SPAN)).await.rows.clone());
+            let mut recent = self.spenders(kind, Some(found.lately.since())).await.rows.clone();
+            if found.lately.is_counted() {
+                // Claims are about the time after the count.
+                for row in &mut recent {
+                    let Sums { first_seen, last_seen, .. } = row.sums;
+                    let counted = [row.sums.measured(), ByteCount::ZERO, ByteCount::ZERO];
+                    row.sums = Sums::of_grant(counted, [first_seen, last_seen]);
+                }
+                recent.sort_by_key(|row| Reverse(row.sums.bytes()));
+            }
+            found.recent.insert(kind, recent);
         }
         found
     }
@@ -72,11 +88,13 @@ impl Account {
 
 impl Outbox for Account {
     /// None without the lease: the replica that leads has the same ones.
-    async fn next(&self) -> Option<Alert> {
-        let alert = self.guarded.lock().alerts.get().next_waiting().cloned()?;
-        // An alert about a ledger that cannot be written is sent, too.
-        let _ = self.recorded().await;
-        self.holds_lease().then_some(alert)
+    async fn waiting(&self) -> Vec<Alert> {
+        let waiting: Vec<_> = self.guarded.lock().alerts.get().waiting().cloned().collect();
+        if !waiting.is_empty() {
+            // An alert about a ledger that cannot be written is sent, too.
+            let _ = self.recorded().await;
+        }
+        waiting.into_iter().filter(|_| self.holds_lease()).collect()
     }
 
     fn remove(&self, id: &str) {

@@ -8,7 +8,12 @@ use turn_ledger::Snapshot;
 impl Account {
     /// Whether a grant can be recorded now.
     pub fn is_writable(&self) -> bool {
-        self.store.as_ref().is_none_or(|store| !store.is_failing()) && self.holds_lease()
+        !self.ledger_fails() && self.holds_lease()
+    }
+
+    /// Whether the ledger cannot be written now.
+    pub fn ledger_fails(&self) -> bool {
+        self.store.as_ref().is_some_and(Store::is_failing)
     }
 
     /// Whether this process may still act as the leader. Without `DATABASE_URL` it always may.

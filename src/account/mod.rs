@@ -69,6 +69,9 @@ impl Account {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        for full_table in ["grant", "address", "table"] {
+            metrics.connections_refused.add([full_table], 0);
+        }
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
         let Contents { books, alerts } = stored;
         let mut time = books.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed));

@@ -25,7 +25,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
         let percentage = plain_number(alert.share_of(spender));
         json!({ "key": spender.key, "bytes": spender.bytes.get(), "percentage": percentage })
     };
-    let now = alert.spending.now.as_ref().map(|SpenderNow { by, spender, all }| {
+    let now = alert.spending.now.as_ref().map(|SpenderNow { by, spender, all, .. }| {
         let percentage = plain_number(spender.bytes.percent_of(*all));
         json!({ "by": by.name(), "key": spender.key, "percentage": percentage })
     });

@@ -1,9 +1,13 @@
-//! Delivery of alerts, one at a time and in order, so that no recovery arrives before its failure. An alert leaves the outbox
-//! only when it is delivered, refused for good, or out of attempts. If the dispatcher stops before that, the next one sends
-//! the alert again with the same id.
+//! Delivery of alerts, those of one condition in order, so that no recovery arrives before its failure. While one waits for its next
+//! attempt, those of other conditions are sent. An alert leaves the outbox only when it is delivered, refused for good, or out of attempts.
+//! If the dispatcher stops before that, the next one sends the alert again with the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Mutex;
 
 use super::webhook::{Webhook, remedy};
 use crate::alert::Alert;
@@ -14,13 +18,13 @@ use turn_base::random;
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
-    /// The oldest alert. It is stored first, if possible, so that a replica that sends it again uses the same id.
-    fn next(&self) -> impl Future<Output = Option<Alert>> + Send;
+    /// All alerts, the oldest first. They are stored first, if possible, so that a replica that sends one again uses the same id.
+    fn waiting(&self) -> impl Future<Output = Vec<Alert>> + Send;
     /// Removes an alert that is delivered or given up.
     fn remove(&self, id: &str);
 }
 
-/// The pause before an empty outbox is checked again.
+/// The pause before the outbox is checked again.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a delivery ended: a label of a counter.
@@ -51,22 +55,40 @@ pub struct AlertDispatcher {
 impl AlertDispatcher {
     /// Delivers what is in the outbox, and what comes into it.
     pub async fn deliver(&self, outbox: &impl Outbox) {
-        loop {
-            let Some(alert) = outbox.next().await else {
-                tokio::time::sleep(IDLE_PAUSE).await;
-                continue;
-            };
-            let outcome = self.deliver_one(&alert).await;
+        // One request at a time.
+        let turn = &Mutex::new(());
+        let (mut deliveries, mut busy) = (FuturesUnordered::new(), vec![]);
+        let deliver = |alert: Alert| async move {
+            let outcome = self.deliver_one(&alert, turn).await;
             outbox.remove(&alert.id);
             self.metrics.alerts.count([alert.kind.name(), outcome.into()]);
+            alert.kind
+        };
+        loop {
+            for alert in outbox.waiting().await {
+                if !busy.iter().any(|kind| alert.kind.has_condition_of(*kind)) {
+                    busy.push(alert.kind);
+                    deliveries.push(deliver(alert));
+                }
+            }
+            let done = tokio::time::timeout(IDLE_PAUSE, deliveries.next());
+            if let Ok(Some(done)) = done.await {
+                busy.retain(|kind| *kind != done);
+            } else if busy.is_empty() {
+                tokio::time::sleep(IDLE_PAUSE).await;
+            }
         }
     }
 
-    async fn deliver_one(&self, alert: &Alert) -> DeliveryOutcome {
+    async fn deliver_one(&self, alert: &Alert, turn: &Mutex<()>) -> DeliveryOutcome {
         let (id, text, host) = (&alert.id, &alert.what, self.webhook.host());
         let mut attempt = 1;
         loop {
-            let Err(error) = self.webhook.send(alert, self.clock.now()).await else {
+            let sent = {
+                let _turn = turn.lock().await;
+                self.webhook.send(alert, self.clock.now()).await
+            };
+            let Err(error) = sent else {
                 tracing::info!(id, attempt, host, "alert delivered");
                 return DeliveryOutcome::Delivered;
             };

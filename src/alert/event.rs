@@ -109,6 +109,15 @@ impl AlertKind {
         [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::GrantLimit, Self::Test])
     }
 
+    /// Whether both are about one condition. They are delivered in order.
+    pub fn has_condition_of(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Used(_), Self::Used(_)) => true,
+            (Self::Began(fault) | Self::Ended(fault), Self::Began(of) | Self::Ended(of)) => fault == of,
+            _ => self == other,
+        }
+    }
+
     /// The name on the wire, in metrics and in logs.
     pub fn name(self) -> &'static str {
         match self {

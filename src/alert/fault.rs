@@ -60,6 +60,9 @@ faults! {
     AssumptionBroken: Critical, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
+    KeyUsed: Critical, "ASSUMPTION_BROKEN", alerts "key.used" "key.quiet";
+        "Bytes were counted that no credential explains: somebody else may use the TURN key or secret.",
+        "Find out whether another program uses the TURN key or secret; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
     CoturnUnreachable: Critical, "ASSUMPTION_BROKEN", alerts "coturn.unreachable" "coturn.reachable";
         "coturn's sessions are not cut: its command line gives no complete listing, or an expired session stays in it, so usage can pass the limit by more than the status says.",
         "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
@@ -67,7 +70,7 @@ faults! {
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
         "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.";
     CountsMissing: Warning, "COUNTS_MISSING";
-        "A count of Cloudflare is not believed, so usage can pass the limit by more than the status says.",
+        "A count of Cloudflare is not believed.",
         "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";
     NoProbe: Info, "NO_PROBE";
         "Counts of Cloudflare without bytes are believed, and nothing shows that bytes are counted: a wrong CLOUDFLARE_ACCOUNT_ID would not be noticed.",
@@ -78,7 +81,7 @@ faults! {
     MintingOff: Critical, "DISABLED";
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
-    PromisedInFull: Critical, "PROMISED_IN_FULL";
+    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "budget.reserved" "budget.open";
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
     ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";
@@ -90,29 +93,32 @@ faults! {
     NotLeading: Critical, "NOT_LEADING";
         "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
         "Check the database with turn-broker doctor.";
+    LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written";
+        "The ledger cannot be written, so nothing metered is minted.",
+        "Run turn-broker doctor, then free disk space or check the database; the broker then recovers by itself.";
     NotDurable: Warning, "NOT_DURABLE";
         "The ledger is in memory only: a restart loses this period's usage.",
         "Set STATE_DIR.";
     ClockWrong: Warning, "CLOCK_WRONG";
         "The machine's clock contradicts the ledger, which keeps its own time.",
-        "Run turn-broker doctor, and correct the machine's clock if it is wrong.";
+        "Correct the machine's clock if it is wrong.";
     ClockAhead: Critical, "CLOCK_WRONG", alerts "clock.ahead" "clock.right";
-        "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and Cloudflare's clock does not confirm it.",
-        "Check the machine's clock and correct it; if it is right, check that the broker reaches Cloudflare.";
+        "Nothing metered is minted, because the machine's clock is more than two days ahead of the ledger's time and nothing confirms it yet.",
+        "Correct the machine's clock; if it is right, wait 5 minutes: the ledger follows it.";
     ClockDisagrees: Warning, "CLOCK_DISAGREES";
         "The time is uncertain, so usage can pass the limit by more than the status says.",
-        "Run turn-broker doctor, correct the machine's clock if it is wrong, and wait.";
+        "Correct the machine's clock if it is wrong, and wait.";
     LedgerNew: Warning, "LEDGER_NEW", alerts "ledger.new" "ledger.known";
-        "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay, and usage can pass the limit by more than the status says.",
+        "The ledger is new, but before it began Cloudflare counted bytes under its TURN keys: credentials that it does not know may relay.",
         "Wait, or replace the TURN key (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; if the ledger was lost, keep the volume of STATE_DIR.";
     LedgerIncomplete: Warning, "LEDGER_LOST_WRITES", alerts "ledger.incomplete" "ledger.complete";
-        "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table. Usage can pass the limit by more than the status says.",
+        "The ledger lacks credentials that were issued: it was restored from a copy, its database has lost writes, a page has one that it does not know, or a tail became longer after they had left the table.",
         "Wait, or replace the TURN key or secret (docs/OPERATE.md, Replacing tokens and keys) to end the unknown credentials sooner; after a restore, repeat later blocks, limits, freezes and revocations.";
     BoundAboveLimit: Warning, "BOUND_ABOVE_LIMIT";
         "Usage can pass the limit.",
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN";
-        "Nobody knows how long sessions of a source last, and nothing counts or ends them, so usage can pass the limit by more than the status says.",
+        "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
         "Set COTURN_CLI, or for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS: how long its credentials, and sessions after them, last at most. Then restart.";
 }
 

@@ -18,9 +18,11 @@ fn the_rules_for_prometheus_have_the_texts_of_the_alerts() {
     {
         says(name, "description", AlertKind::Used(percent).first_step());
     }
-    for (name, fault) in
-        [("TurnBrokerCountStale", Fault::AnalyticsStale), ("TurnBrokerProviderDown", Fault::ProviderDown)]
-    {
+    for (name, fault) in [
+        ("TurnBrokerCountStale", Fault::AnalyticsStale),
+        ("TurnBrokerLedgerFailing", Fault::LedgerFailing),
+        ("TurnBrokerProviderDown", Fault::ProviderDown),
+    ] {
         let FaultFacts { severity, sentence, first_step, .. } = fault.facts();
         says(name, "summary", sentence);
         says(name, "description", first_step);
@@ -34,5 +36,5 @@ fn codes_and_events_are_few_and_have_plain_names() {
     assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
     codes.sort_unstable();
     codes.dedup();
-    assert_eq!(codes.len(), 20);
+    assert_eq!(codes.len(), 21);
 }

@@ -38,8 +38,12 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     if measured.is_stale() {
         found.push(Fault::AnalyticsStale.found(""));
     }
-    if !snapshot.rate_holds() {
+    let is_explained = measured.excess.rate.get() > 0 || measured.excess.tail > Duration::ZERO;
+    if !snapshot.rate_holds() && is_explained {
         found.push(Fault::AssumptionBroken.found(broken_assumption(snapshot)));
+    } else if !snapshot.rate_holds() && !snapshot.lacks_grants() {
+        let bytes = measured.excess.bytes.gb_up();
+        found.push(Fault::KeyUsed.found(format!("While no credential was live, {bytes} GB more were counted in this period than credentials could relay.")));
     }
     if measured.uncut {
         found.push(Fault::CoturnUnreachable.found(""));
@@ -80,11 +84,7 @@ fn about_count(disbelief: Disbelief) -> &'static str {
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
     let bytes = bytes.gb_up();
-    if let Some(source) = measured.unexplained {
-        format!(
-            "{source} counted bytes while no credential was live: somebody else may use the TURN key or secret. In this period {bytes} GB more were counted than credentials could relay."
-        )
-    } else if rate.get() == 0 && tail > Duration::ZERO {
+    if rate.get() == 0 && tail > Duration::ZERO {
         let seconds = tail.as_secs();
         format!(
             "Counts of this period show {bytes} GB more than is assumed: credentials relayed for up to {seconds} s after their expiry. This ends with the period, or with a start at which TURN_EXPIRY_TAIL_SECONDS is that or more."

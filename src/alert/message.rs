@@ -39,7 +39,7 @@ impl Alert {
     }
 
     /// The present rate, and when the limit is reached at it.
-    fn pace(&self, PresentRate { rate, limit_at, .. }: &PresentRate) -> String {
+    fn pace(&self, PresentRate { rate, until, limit_at }: &PresentRate) -> String {
         let reached = match limit_at {
             Some(at) => {
                 format!(", which reaches the limit in {}, at {}", span(at.since(self.at)), minute(*at))
@@ -47,7 +47,9 @@ impl Alert {
             None if self.budget.used >= self.budget.limit => String::new(),
             None => ", which does not reach the limit in this period".to_owned(),
         };
-        format!("Now: {:.1} Mbps{reached}.", rate.as_mbps())
+        let counted =
+            if *until < self.at { format!(" (counted up to {})", minute(*until)) } else { String::new() };
+        format!("Now: {:.1} Mbps{counted}{reached}.", rate.as_mbps())
     }
 
     fn spenders(&self) -> Option<String> {
@@ -103,10 +105,10 @@ impl SpentGrant {
     }
 }
 
-fn mostly(SpenderNow { by, spender, all }: &SpenderNow) -> String {
+fn mostly(SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
     let kind = if spender.key.is_some() { by.name() } else { "bytes" };
     let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
-    format!("Now mostly: {kind} {name} ({part:.0} % of the last 5 minutes).")
+    format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).")
 }
 
 fn quoted(spender: &TopSpender, by: SpenderKind) -> String {

@@ -158,13 +158,9 @@ impl AlertRules {
         due
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &Alert> {
+    /// The alerts that wait for delivery, the oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Alert> {
         self.kept.iter().filter(|kept| kept.waits).map(|kept| &kept.alert)
-    }
-
-    /// The oldest alert that waits for delivery.
-    pub fn next_waiting(&self) -> Option<&Alert> {
-        self.waiting().next()
     }
 
     /// How many alerts wait for delivery.

@@ -1,11 +1,11 @@
 //! Who spends, and what it costs, as an alert states it. At most [`TOP_SPENDERS`] names of a bounded length.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
+use crate::rate::Lately;
 use turn_ledger::{ByteCount, Figures, SpenderKey, SpenderKind, SpenderSums, Timestamp, User};
 
 /// How many spenders an alert names.
@@ -35,8 +35,15 @@ pub struct SpenderNow {
     pub by: SpenderKind,
     /// Who.
     pub spender: TopSpender,
-    /// The bytes of all spenders in that time.
+    /// All bytes of that time.
     pub all: ByteCount,
+    /// The time, in minutes.
+    #[serde(default = "five")]
+    pub minutes: u64,
+}
+
+const fn five() -> u64 {
+    5
 }
 
 /// One spender.
@@ -72,35 +79,38 @@ pub struct Forecast {
 
 impl Spending {
     /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. The bytes
-    /// without a name are one of the rows. The rows of a kind have most bytes first; `recent`: all of the last minutes.
+    /// without a name are one of the rows. The rows of a kind have most bytes first; `recent`: all of the minutes of `lately`.
     pub fn new(
         of_period: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
-        recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
+        (lately, recent): (&Lately, &BTreeMap<SpenderKind, Vec<SpenderSums>>),
         used: ByteCount,
         is_blocked: impl Fn(&User) -> bool,
         cost: AlertCost,
     ) -> Self {
         let found = explaining(of_period, used, &is_blocked);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
-        Self { by, top, now: SpenderNow::of(recent, &is_blocked), cost: Some(cost) }
+        Self { by, top, now: SpenderNow::of(lately, recent, &is_blocked), cost: Some(cost) }
     }
 }
 
 impl SpenderNow {
     /// The kinds that are looked at.
     pub const KINDS: [SpenderKind; 4] = BY;
-    /// The time that is meant by "now".
-    pub const SPAN: Duration = Duration::from_secs(300);
 
-    /// The first row of the kind that explains most of the last minutes.
+    /// The first row of the kind that explains most of the last minutes, or what no row explains if that is more.
     fn of(
+        lately: &Lately,
         recent: &BTreeMap<SpenderKind, Vec<SpenderSums>>,
         is_blocked: impl Fn(&User) -> bool,
     ) -> Option<Self> {
         let rows = recent.values().max_by_key(|rows| rows.len())?;
-        let all = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
-        let (by, top) = explaining(recent, all, is_blocked)?;
-        Some(Self { by, spender: top.into_iter().next()?, all })
+        let known = rows.iter().map(|row| row.sums.bytes()).fold(ByteCount::ZERO, ByteCount::plus);
+        let all = known.max(lately.bytes());
+        let (by, top) = explaining(recent, all, is_blocked).unwrap_or((SpenderKind::User, vec![]));
+        let unknown = TopSpender { key: None, bytes: all.minus(known), is_blocked: false };
+        let spender = top.into_iter().next().filter(|first| first.bytes >= unknown.bytes).unwrap_or(unknown);
+        let is_some = spender.bytes > ByteCount::ZERO;
+        is_some.then_some(Self { by, spender, all, minutes: lately.since().as_secs() / 60 })
     }
 }
 
@@ -162,7 +172,7 @@ mod tests {
     /// What these rows say of a period, while nothing flows.
     fn of_rows(rows: impl Fn(SpenderKind) -> Vec<SpenderSums>, used: ByteCount) -> Spending {
         let of_period = BY.map(|kind| (kind, rows(kind))).into();
-        Spending::new(&of_period, &BTreeMap::new(), used, |_| false, cost())
+        Spending::new(&of_period, (&Lately::default(), &BTreeMap::new()), used, |_| false, cost())
     }
 
     fn named(spending: &Spending) -> Vec<(String, u64)> {
@@ -234,15 +244,22 @@ mod tests {
                 vec![row(SpenderKind::User, Some("bob"), bytes[0]), row(SpenderKind::User, None, bytes[1])];
             BTreeMap::from([(SpenderKind::User, users)])
         };
-        let now = |bytes| {
-            Spending::new(&BTreeMap::new(), &rows(bytes), USED, |user| user.as_str() == "bob", cost()).now
+        let of = |lately, bytes| {
+            let lately = Lately::reported(ByteCount::new(lately));
+            let is_blocked = |user: &User| user.as_str() == "bob";
+            Spending::new(&BTreeMap::new(), (&lately, &rows(bytes)), USED, is_blocked, cost()).now
         };
+        let now = |bytes| of(0, bytes);
         let spender = TopSpender { key: Some("bob".into()), bytes: ByteCount::new(30), is_blocked: true };
         assert_eq!(
             now([30, 10]),
-            Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40) })
+            Some(SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(40), minutes: 5 })
         );
         assert_eq!(now([0, 0]), None);
+        let most = |lately| of(lately, [30, 10]).map(|now| (now.spender.key, now.spender.bytes.get()));
+        assert_eq!(most(70), Some((Some("bob".into()), 30)));
+        assert_eq!(most(71), Some((None, 31)), "most of it is nobody's yet");
+        assert_eq!(most(9_000), Some((None, 8_960)));
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn alert() -> Alert {
                 by: SpenderKind::User,
                 spender: TopSpender { key: Some("bob".into()), bytes: ByteCount::new(1_280_000_000), is_blocked: false },
                 all: ByteCount::new(1_545_000_000),
+                minutes: 5,
             }),
             cost: Some(cost),
         },

@@ -15,6 +15,7 @@ use super::process::Process;
 use super::relay::{self, RelayBroker};
 use super::{App, BrokerCore, BuildError, IN_FLIGHT_MAX};
 use crate::account::Account;
+use crate::alert::AlertKind;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
@@ -138,6 +139,11 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn dispatcher(&self) -> Option<AlertDispatcher> {
         let alert = self.config.alert.as_ref()?;
+        for kind in AlertKind::all().chain(self.config.alert_percents.iter().map(AlertKind::Used)) {
+            for outcome in ["delivered", "failed", "given_up", "dropped"] {
+                self.metrics().alerts.add([kind.name(), outcome], 0);
+            }
+        }
         Some(AlertDispatcher {
             webhook: Webhook::new(self.client.clone(), alert, self.config.dashboard_url()),
             clock: self.clock(),

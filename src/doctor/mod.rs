@@ -104,7 +104,7 @@ impl<'a> Examination<'a, '_> {
         }
         match &config.database {
             Some(database) => Box::pin(self.database(database)).await,
-            None => self.state(config.budget.state_dir.as_deref()),
+            None => self.state(config.budget.state_dir.as_deref()).await,
         }
         if let Some(url) = &config.public_url {
             let remedy =
@@ -113,9 +113,10 @@ impl<'a> Examination<'a, '_> {
         }
     }
 
-    fn state(&mut self, directory: Option<&Path>) {
+    async fn state(&mut self, directory: Option<&Path>) {
+        let is_served = settings::is_durable_service(self.config, self.client).await;
         let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
-        for verdict in state::check(directory) {
+        for verdict in state::check(directory, is_served) {
             self.found(Check::State, &shown, verdict);
         }
     }

@@ -43,6 +43,15 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
     errors.to_string().lines().map(|problem| fail(problem, remedy)).collect()
 }
 
+/// Whether a service answers at the configured address whose ledger is on disk.
+pub(super) async fn is_durable_service(config: &Config, client: &Client) -> bool {
+    let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
+    let request = config.access.hosts.named_in(client.get(url));
+    let answer = async { body(BODY_MAX, send(request).await?).await };
+    let status = answer.await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+    status.is_some_and(|status| status["durable"] == true)
+}
+
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
 pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client) -> Verdict {
     let answer = async { body(BODY_MAX, send(client.get(format!("{url}health"))).await?).await };

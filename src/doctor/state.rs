@@ -12,8 +12,8 @@ use crate::store::storage::OpenError;
 /// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;
 
-/// The verdicts about `STATE_DIR`.
-pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
+/// The verdicts about `STATE_DIR`. `is_served`: a service answers that keeps its ledger somewhere.
+pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
     let Some(directory) = directory else {
         return vec![warn(
             "STATE_DIR is not set: the ledger is in memory, a restart forgets this month's usage and every grant",
@@ -26,8 +26,8 @@ pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
     let written = tempfile::tempfile_in(nearest.unwrap_or(Path::new(".")));
     let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
     let is_held = matches!(read, Err(OpenError::InUse { .. }));
-    let mut found = vec![if is_there {
-        judge_ledger(&read)
+    let mut found = vec![if is_there || is_served {
+        judge_ledger(&read, is_served)
     } else {
         ok("does not exist yet; the first start creates it")
     }];
@@ -47,9 +47,13 @@ pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
 }
 
 /// `read`: the ledger's length. The text of an error ends with what to do.
-fn judge_ledger(read: &Result<u64, OpenError>) -> Verdict {
+fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
     match read {
         Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
+        Err(OpenError::Absent { .. }) if is_served => warn(
+            "no ledger here, but the service runs: its ledger was deleted or moved, or it has another STATE_DIR",
+            "move it back; if it was deleted, copy it from /proc/PID/fd of the service, then restart the service",
+        ),
         Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it"),
         Err(OpenError::InUse { .. }) => {
             ok("the ledger is in use by a running service, as it should be; it was not read")
@@ -83,7 +87,7 @@ mod tests {
     fn a_ledger_that_is_absent_in_use_or_readable_is_ok_and_damage_that_makes_the_library_panic_a_failure() {
         let directory = tempfile::tempdir().unwrap();
         let expect = |path: &Path, state, says: &str| {
-            let found = check(Some(path)).remove(0);
+            let found = check(Some(path), false).remove(0);
             assert!(found.state == state && found.seen.contains(says), "{found:?}");
         };
         let (below, at) = (directory.path().join("a/b"), directory.path());
@@ -101,9 +105,13 @@ mod tests {
         std::fs::write(&path, &content).unwrap();
         expect(at, CheckState::Fail, "its pages are broken");
         expect(&path, CheckState::Fail, "");
-        assert_eq!(check(None)[0].state, CheckState::Warn);
+        assert_eq!(check(None, false)[0].state, CheckState::Warn);
+        for deleted in [below, at.join("c")] {
+            let found = check(Some(&deleted), true).remove(0);
+            assert!(found.state == CheckState::Warn && found.seen.contains("was deleted"), "{found:?}");
+        }
         let other = OpenError::OtherFormat { path, found: FORMAT + 1 };
-        assert_eq!(judge_ledger(&Err(other)).state, CheckState::Fail);
+        assert_eq!(judge_ledger(&Err(other), true).state, CheckState::Fail);
     }
 
     #[test]

@@ -86,6 +86,9 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     if !app.account.holds_lease() {
         found.push(Fault::NotLeading.found(""));
     }
+    if app.account.ledger_fails() {
+        found.push(Fault::LedgerFailing.found(""));
+    }
     if !app.account.is_durable() {
         found.push(Fault::NotDurable.found(""));
     }

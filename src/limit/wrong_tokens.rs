@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use strum::VariantArray;
 use turn_ledger::ClientKey;
 use turn_limits::{PerHolder, Rate};
 
@@ -21,7 +22,7 @@ const EACH: Duration = Duration::from_secs(3);
 const CLIENTS_MAX: usize = 8_192;
 
 /// The token that was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// `OPERATOR_TOKEN`.
@@ -44,6 +45,9 @@ pub struct WrongTokens {
 impl WrongTokens {
     /// No wrong token yet.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        for role in Role::VARIANTS {
+            metrics.wrong_tokens.add([role.into()], 0);
+        }
         let rate = Mutex::new(PerHolder::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX));
         Self { rate, log: Throttle::new(), clock, metrics }
     }

@@ -14,6 +14,10 @@ use turn_ledger::is_dots;
 /// How many spenders or grants are listed.
 const ROWS_SHOWN: &str = "20";
 
+/// What `spenders --since` takes.
+const MINUTES: [&str; 15] =
+    ["1m", "2m", "3m", "4m", "5m", "6m", "7m", "8m", "9m", "10m", "11m", "12m", "13m", "14m", "15m"];
+
 /// A command for a running broker.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum OperatorCommand {
@@ -25,7 +29,7 @@ pub enum OperatorCommand {
         #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "grant"])]
         by: String,
         /// Only the last minutes, 1m to 15m: who spends now
-        #[arg(long, value_name = "5m")]
+        #[arg(long, value_name = "5m", value_parser = MINUTES, hide_possible_values = true)]
         since: Option<String>,
     },
     /// List the live credentials with the most bytes

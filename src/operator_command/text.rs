@@ -39,17 +39,26 @@ fn gb(body: &Value, path: &str) -> Option<String> {
     Some(ByteCount::new(body.pointer(path)?.as_u64()?).gb_four_decimals())
 }
 
+/// The critical hints that say that nobody gets a metered credential, and why.
+const STOPPED: [(&str, &str); 6] = [
+    ("DISABLED", "off (TURN_ENABLED)"),
+    ("LEDGER_FAILING", "no metered credentials, because the ledger cannot be written"),
+    ("NOT_LEADING", "no metered credentials, because this replica may not lead"),
+    ("CLOCK_WRONG", "no metered credentials, because the clock is too far ahead"),
+    ("PROMISED_IN_FULL", "no metered credentials, because the limit is reserved in full"),
+    ("PROVIDER_DOWN", "none from the provider, which is down"),
+];
+
 /// The state of the budget, a line each. `None` if the body is not a status.
 pub(super) fn summary(status: &Value) -> Option<String> {
     let is = |name: &str| status[name].as_bool();
     let hints = status["hints"].as_array()?;
-    let has_hint = |wanted: &str| hints.iter().any(|hint| hint["code"] == wanted);
+    let is_critical = |hint: &Value, code: &str| hint["code"] == code && hint["severity"] == "critical";
+    let stopped = STOPPED.into_iter().find(|(code, _)| hints.iter().any(|hint| is_critical(hint, code)));
     let minting = match status["status"].as_str()? {
         _ if is("frozen")? => "stopped by the operator",
-        _ if has_hint("DISABLED") => "off (TURN_ENABLED)",
         "LIMIT_EXCEEDED" => "no metered credentials, because the limit is reached",
-        _ if has_hint("PROMISED_IN_FULL") => "no metered credentials, because the limit is reserved in full",
-        _ => "on",
+        _ => stopped.map_or("on", |(_, why)| why),
     };
     let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
     let likely = shown(status, "/likelyOvershootGB")
@@ -242,13 +251,19 @@ mod tests {
         let first = |status_is: &str, hint: &str| {
             let mut body = status();
             body["status"] = status_is.into();
-            body["hints"] = json!([{"code": hint, "message": ""}]);
+            body["hints"] = json!([{"code": hint, "severity": "critical", "message": ""}]);
             summary(&body).unwrap().lines().next().unwrap().to_owned()
         };
         assert_eq!(first("OK", "NO_REPORTS"), "Minting      on");
         assert!(first("LIMIT_EXCEEDED", "NO_REPORTS").ends_with("because the limit is reached"));
         assert!(first("OK", "PROMISED_IN_FULL").ends_with("because the limit is reserved in full"));
         assert!(first("OK", "DISABLED").ends_with("off (TURN_ENABLED)"));
+        assert!(first("OK", "LEDGER_FAILING").ends_with("because the ledger cannot be written"));
+        assert!(first("OK", "CLOCK_WRONG").ends_with("because the clock is too far ahead"));
+        assert!(first("OK", "PROVIDER_DOWN").ends_with("which is down"));
+        let mut behind = status();
+        behind["hints"] = json!([{"code": "CLOCK_WRONG", "severity": "warning", "message": ""}]);
+        assert!(summary(&behind).unwrap().starts_with("Minting      on\n"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub enum OpenError {
     },
     /// Another process has the file open.
     #[error(
-        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy of the file. Else stop that process, or use another STATE_DIR."
+        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy that turn-broker backup makes. Else stop that process, or use another STATE_DIR."
     )]
     InUse {
         /// The file.

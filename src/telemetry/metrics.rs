@@ -106,7 +106,8 @@ macro_rules! metrics {
             $($(#[doc = $help])+ $visibility $field: $type,)*
         }
 
-        /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
+        /// A registry with every plain counter at zero. A series with labels appears when it is first counted, or at zero where its part starts: a rule asks
+        /// for its increase, which needs a value before the first event.
         impl Default for Metrics {
             fn default() -> Self {
                 let mut registry = Registry::with_prefix(PREFIX);

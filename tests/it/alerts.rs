@@ -14,7 +14,7 @@ use turn_base::backoff::RetryPolicy;
 use turn_base::http_client::{CallError, Network, http_client};
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::webhook::Webhook;
-use turn_broker::alert::{Alert, AlertKind, BudgetFigures};
+use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;
@@ -148,8 +148,8 @@ struct Round {
 struct TestOutbox(Mutex<VecDeque<Alert>>);
 
 impl Outbox for TestOutbox {
-    async fn next(&self) -> Option<Alert> {
-        self.0.lock().unwrap().front().cloned()
+    async fn waiting(&self) -> Vec<Alert> {
+        self.0.lock().unwrap().iter().cloned().collect()
     }
 
     fn remove(&self, id: &str) {
@@ -182,7 +182,7 @@ impl Round {
 
     /// Waits for an empty outbox, ends the dispatcher, and returns what arrived.
     async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
-        eventually("everything is settled", async || self.outbox.next().await.is_none()).await;
+        eventually("everything is settled", async || self.outbox.waiting().await.is_empty()).await;
         self.end.cancel();
         self.work.await.unwrap();
         (self.receiver.history(), self.metrics)
@@ -215,6 +215,18 @@ async fn a_temporary_failure_is_retried_with_the_same_id_before_the_next_alert_a
 }
 
 #[tokio::test]
+async fn an_alert_waits_for_no_attempt_of_another_condition_and_no_recovery_comes_before_its_failure() {
+    let of = |id: &str, kind| Alert { id: id.into(), kind, ..alert() };
+    let (began, ended) = (AlertKind::Began(Fault::ProviderDown), AlertKind::Ended(Fault::ProviderDown));
+    let waiting = vec![of("1", began), of("2", ended), of("3", AlertKind::Used(95))];
+    let (history, _) = Round::start(&[Reply::Status(503); 2], waiting).await.finish().await;
+    let mut events = events(&history);
+    assert_eq!(events[..2], ["provider.down", "budget.used_95"]);
+    events.retain(|event| event != "budget.used_95");
+    assert_eq!(events, ["provider.down", "provider.down", "provider.up"]);
+}
+
+#[tokio::test]
 async fn each_attempt_is_signed_at_its_own_time() {
     let round = Round::start(&[Reply::Hang], alerts(50)).await;
     round.receiver.wait_for(1).await;
@@ -239,6 +251,7 @@ async fn shutdown_does_not_wait_for_the_receiver_and_keeps_the_alert() {
     round.receiver.wait_for(1).await;
     round.end.cancel();
     finished("an end", round.work).await.unwrap();
-    assert_eq!(round.outbox.next().await.map(|alert| alert.id), Some(alert().id));
+    let waiting: Vec<_> = round.outbox.waiting().await.into_iter().map(|alert| alert.id).collect();
+    assert_eq!(waiting, [alert().id]);
     assert_eq!(round.receiver.history().len(), 1);
 }

@@ -7,7 +7,7 @@ use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
 use crate::support::log::Log;
-use crate::support::{AnalyticsFault, FakeCloudflare, TestBroker, broker_at, eventually};
+use crate::support::{AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, sources};
 
 const NOON: &str = "2025-01-15T12:00:00Z";
 
@@ -104,6 +104,39 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_brea
     for expected in ["ASSUMPTION_BROKEN", "they relayed up to 100 Mbps each"] {
         assert!(hints.contains(expected), "{expected} is missing in {hints}");
     }
+}
+
+#[tokio::test]
+async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_than_the_reports() {
+    let settings =
+        [("BANDWIDTH_LIMIT_GB", "2"), ("LIABILITY_MBPS_PER_GRANT", "100"), ("ALERT_PERCENTS", "50")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let leaked = mint(&cloudflare, &broker).await;
+    let honest = json!({"connectionId": "ann", "user": "ann", "relayed": true});
+    assert_eq!(broker.post(REPORTER, "/api/connections", honest).await.status, 201);
+    for minute in 1..=20 {
+        if minute <= 10 {
+            let at = format!("2025-01-15T12:{:02}:00Z", minute - 1);
+            cloudflare.analytics().relay_as("key-id", &leaked.to_string(), &at, 150 * MB, 0);
+        }
+        broker.advance(60);
+        broker.heartbeat(REPORTER, "ann", json!({"bytesReceived": minute * MB})).await;
+        read(&broker).await.unwrap();
+    }
+    poll(&broker).await;
+    let rate = broker.overview().await["rate"].clone();
+    assert_eq!((&rate["mbps"], &rate["until"]), (&json!(20), &json!("2025-01-15T12:10:00.000Z")));
+    broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
+    let (alert, _) = broker.app.account.recent_alerts().remove(0);
+    assert_eq!(alert.severity().name(), "warning");
+    let text = alert.text(None);
+    for expected in [
+        "Now: 20.0 Mbps (counted up to 2025-01-15T12:10Z), which reaches the limit in ",
+        "Now mostly: address \"127.0.0.1\" (100 % of the last 15 minutes).",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in\n{text}");
+    }
+    assert!(!text.contains("ann"), "who has 1 % of it\n{text}");
 }
 
 #[tokio::test]

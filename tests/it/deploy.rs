@@ -107,6 +107,23 @@ async fn every_series_of_the_dashboard_and_the_alert_rules_exists() {
     }
 }
 
+#[tokio::test]
+async fn a_series_whose_increase_is_asked_for_begins_at_zero() {
+    let broker =
+        TestBroker::start(&[("ALERT_WEBHOOK_URL", "https://hooks.example/a"), ("ALERT_PERCENTS", "42")])
+            .await;
+    let text = broker.operator("/metrics").await.text;
+    for series in RULES.split("increase(").skip(1).filter_map(|rule| rule.split(['{', '[']).next()) {
+        let is_there = text.lines().any(|line| line.starts_with(series) && line.ends_with(" 0"));
+        assert!(is_there, "{series}");
+    }
+    assert!(
+        text.contains("turn_broker_alerts_total{event=\"budget.used_42\",outcome=\"given_up\"} 0"),
+        "{text}"
+    );
+    assert!(text.contains("turn_broker_wrong_tokens_total{role=\"server\"} 0"), "{text}");
+}
+
 #[test]
 fn every_alert_rule_has_a_test_and_a_remedy() {
     let mut alerts: Vec<_> = RULES.split("- alert: ").skip(1).collect();

@@ -117,6 +117,8 @@ async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_spa
     })
     .await;
     assert_eq!(process.get("/health").await.status, 200);
+    let hints = process.status().await["hints"].to_string();
+    assert!(hints.contains("LEDGER_FAILING"), "{hints}");
     assert_eq!(issued(&process).await, grants, "refused mints are not in the ledger");
 
     disk.free();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{REPORTER, StateDir, once_free, with_cloudflare_and};
+use crate::support::{REPORTER, StateDir, eventually, once_free, sources, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
@@ -157,4 +157,29 @@ fn a_ledger_of_another_format_is_refused() {
             assert!(said.contains(&expected), "{said}");
         }
     }
+}
+
+/// Nothing is written into a file that no restart finds.
+#[tokio::test]
+async fn a_ledger_that_is_moved_away_or_replaced_fails_until_it_is_back() {
+    let (state, elsewhere) = (StateDir::new(), StateDir::new());
+    let (_cloudflare, broker) = with_cloudflare_and(&[("STATE_DIR", state.path())]).await;
+    let [path, away] = [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));
+    broker.grant().await;
+    std::fs::rename(&path, &away).unwrap();
+    assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    assert!(broker.has_hint("LEDGER_FAILING").await);
+    broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
+    let alerts = broker.app.account.recent_alerts();
+    assert!(alerts.iter().any(|(alert, _)| alert.kind.name() == "ledger.failing"), "{alerts:?}");
+    std::fs::write(&path, "").unwrap();
+    broker.app.account.flush();
+    assert_eq!(broker.mint().await.status, 503, "another file does not count");
+    std::fs::rename(&away, &path).unwrap();
+    eventually("minting resumes", async || {
+        broker.app.account.flush();
+        broker.mint().await.status == 200
+    })
+    .await;
+    assert!(!broker.has_hint("LEDGER_FAILING").await);
 }

@@ -46,7 +46,10 @@ impl Keys {
             ("CLOUDFLARE_API_TOKEN", token),
             ("CLOUDFLARE_REST_BASE", &self.cloudflare.base_url()),
             ("CLOUDFLARE_API_BASE", &self.cloudflare.base_url()),
-            ("RESTART", &format!("echo restarted >>{}/restarts", self.directory.path())),
+            (
+                "RESTART",
+                &format!("cd {} && [ ! -e broken ] && echo restarted >>restarts", self.directory.path()),
+            ),
             ("TODAY", today),
             ("PAUSE", "0"),
         ]);
@@ -57,6 +60,12 @@ impl Keys {
         let done = self.rotate(today, API_TOKEN).await;
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         self.text()
+    }
+
+    /// Whether RESTART fails.
+    fn break_restart(&self, is_broken: bool) {
+        let path = format!("{}/broken", self.directory.path());
+        if is_broken { fs::write(path, "") } else { fs::remove_file(path) }.unwrap();
     }
 
     fn created(&self) -> Vec<String> {
@@ -102,4 +111,31 @@ async fn a_call_that_fails_changes_no_file_and_a_key_that_does_not_mint_is_named
     assert!(!failed.status.success() && said.contains("000001 does not mint"), "{said}");
     assert!(!said.contains("secret-of") && !said.contains(API_TOKEN), "{said}");
     assert_eq!((keys.text().as_str(), keys.restarts()), (FIRST, 0));
+}
+
+#[tokio::test]
+async fn a_restart_that_failed_is_repeated_and_until_three_days_after_it_the_old_key_stays() {
+    let keys = Keys::start().await;
+    keys.rotated("2025-01-31").await;
+    keys.break_restart(true);
+    for day in ["2025-03-02", "2025-03-03", "2025-03-05"] {
+        assert!(!keys.rotate(day, API_TOKEN).await.status.success(), "{day}");
+    }
+    assert_eq!((keys.restarts(), keys.created().len()), (1, 2), "the running broker mints with the second");
+    keys.break_restart(false);
+    for (day, left) in [("2025-03-06", 2), ("2025-03-08", 2), ("2025-03-09", 1)] {
+        keys.rotated(day).await;
+        assert_eq!(keys.created().len(), left, "{day}: a credential of the second may live");
+    }
+    assert_eq!(keys.created(), ["turn-broker key-20250302"]);
+}
+
+#[tokio::test]
+async fn a_file_without_a_key_that_is_replaced_is_refused_and_stays_as_it_is() {
+    let keys = Keys::start().await;
+    for text in ["", "eu=key-eu:token-of-eu-fixture:1\n", "key-20259999=first:token-of-first-fixture:1\n"] {
+        fs::write(&keys.file, text).unwrap();
+        assert!(!keys.rotate("2025-01-31", API_TOKEN).await.status.success(), "{text}");
+        assert_eq!((keys.text().as_str(), keys.restarts(), keys.created().len()), (text, 0, 0));
+    }
 }

@@ -131,6 +131,7 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["block"], &[token], 64, "turn-broker block <USER>"),
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
         (&["limit", "much"], &[token], 64, "--help"),
+        (&["spenders", "--since", "16m"], &[token], 64, "--help"),
         (&["backup"], &[token], 64, "turn-broker backup <FILE>"),
         (&["--url", &url, "serve"], &[token], 64, "give --url only to a command for a running broker"),
         (&["--url", &url], &[token], 64, "a command for a running broker"),

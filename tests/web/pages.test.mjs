@@ -217,7 +217,7 @@ test('the present rate says what it is the average of', () => {
   const rate = (mbps, until = '2026-11-20T14:24:00.000Z') => verdicts.rate(overview({}, { rate: { mbps, until, limitAt: null } }));
   assert.deepEqual(rate(3.2), { word: '3.2 Mbps', why: 'The last five minutes. 1.44 GB an hour.' });
   assert.deepEqual([rate(0).word, rate(41.7).word], ['0 Mbps', '42 Mbps']);
-  assert.match(rate(3.2, '2026-11-20T14:10:00.000Z').why, /^The five minutes up to 14:10, by Cloudflare’s count\. Nothing was reported since\./);
+  assert.match(rate(3.2, '2026-11-20T14:10:00.000Z').why, /^The five minutes up to 14:10, by Cloudflare’s count\. Less was reported since\./);
 });
 
 test('the limit at this rate is an instant, or not before the reset', () => {

@@ -50,6 +50,9 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.has(Fault::MintingOff) {
         return "No credentials are issued, because the operator has stopped all minting.".into();
     }
+    if input.has(Fault::LedgerFailing) {
+        return "New callers get no credentials for a metered relay until the ledger can be written.".into();
+    }
     if input.has(Fault::ClockAhead) {
         return "New callers get no credentials for a metered relay until the clock is settled.".into();
     }
@@ -158,7 +161,7 @@ impl Alert {
         }
         let is_large =
             |spender: &TopSpender, percent| spender.key.is_some() && percent > LARGE_SPENDER_PERCENT;
-        if let Some(SpenderNow { by, spender, all }) = &self.spending.now
+        if let Some(SpenderNow { by, spender, all, .. }) = &self.spending.now
             && is_large(spender, spender.bytes.percent_of(*all))
         {
             return Some((*by, "whoever spends most now"));
@@ -177,7 +180,7 @@ impl AlertKind {
         match self {
             Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
             Self::Used(80..100) => {
-                "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 5m, to block or revoke them; or raise the limit: turn-broker limit GB."
+                "Find who spends now, under \"Who spends\" on the dashboard or with turn-broker spenders --since 15m, to block or revoke them; or raise the limit: turn-broker limit GB."
             }
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."

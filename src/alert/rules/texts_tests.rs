@@ -42,7 +42,7 @@ fn spending(names: [&str; 3]) -> Spending {
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
     let spender = TopSpender { key: Some(names[1].into()), bytes: ByteCount::new(3 * GB), is_blocked: false };
-    let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB) };
+    let now = SpenderNow { by: SpenderKind::User, spender, all: ByteCount::new(4 * GB), minutes: 5 };
     Spending { by: Some(SpenderKind::User), top: top.collect(), now: Some(now), cost: Some(cost) }
 }
 
@@ -109,6 +109,10 @@ fn every_message_is_as_in_the_file() {
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
         ("while minting is stopped", AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() }),
+        (
+            "while the ledger cannot be written",
+            AlertInput { faults: vec![Fault::LedgerFailing.found("")], ..input() },
+        ),
         ("while the limit is reached", input().with_budget(|budget| budget.limit = ByteCount::new(GB))),
         (
             "while strict mode has no room",
@@ -210,7 +214,8 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
     let blocked = TopSpender { is_blocked: true, ..spender(70) };
     assert_eq!(of(of_period(blocked.clone(), SpenderKind::User)), raise, "nothing is left to do");
     let with_now = |percent| {
-        let now = SpenderNow { by: SpenderKind::Origin, spender: spender(percent), all: input.budget.used };
+        let (by, all) = (SpenderKind::Origin, input.budget.used);
+        let now = SpenderNow { by, spender: spender(percent), all, minutes: 5 };
         Spending { now: Some(now), ..of_period(spender(70), SpenderKind::User) }
     };
     assert_eq!(of(with_now(26)), ("Revoke".into(), true, "by-origin"));
@@ -219,8 +224,10 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
 
 #[test]
 fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
-    let verbs =
-        ["Wait", "Compare", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set", "Nothing"];
+    let verbs = [
+        "Wait", "Compare", "Correct", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set",
+        "Nothing",
+    ];
     for kind in AlertKind::all() {
         let step = kind.first_step();
         assert!(verbs.iter().any(|verb| step.starts_with(verb)), "{step}");

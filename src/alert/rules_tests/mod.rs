@@ -114,7 +114,7 @@ fn the_operator_chooses_the_parts_of_the_limit() {
 fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     let mut rules = AlertRules::default();
     evaluate(&mut rules, &used(0, 500));
-    let first = rules.next_waiting().unwrap().id.clone();
+    let first = rules.waiting().next().unwrap().id.clone();
     evaluate(&mut rules, &used(1, 800));
     rules.delivered(&first);
     let latest: Vec<_> = rules.latest().map(|kept| (kept.alert.kind, kept.waits)).collect();
@@ -191,13 +191,13 @@ fn undelivered_alerts_stay_in_order() {
     let mut rules = AlertRules::default();
     let mut made = evaluate(&mut rules, &used(0, 500));
     made.extend(evaluate(&mut rules, &used(1, 800)));
-    assert_eq!(rules.next_waiting(), Some(&made[0]));
+    assert_eq!(rules.waiting().next(), Some(&made[0]));
     rules.delivered("an-unknown-id");
     assert_eq!(rules.waiting_count(), 2);
     rules.delivered(&made[0].id);
-    assert_eq!(rules.next_waiting(), Some(&made[1]));
+    assert_eq!(rules.waiting().next(), Some(&made[1]));
     rules.delivered(&made[1].id);
-    assert_eq!(rules.next_waiting(), None);
+    assert_eq!(rules.waiting().next(), None);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     }
     assert_eq!(rules.waiting_count(), KEPT_MAX);
     assert_eq!(
-        rules.next_waiting().map(|alert| alert.kind),
+        rules.waiting().next().map(|alert| alert.kind),
         Some(Ended(ProviderDown)),
         "the first down is gone"
     );

@@ -1,7 +1,9 @@
 //! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
 //! read is refused with an error that names it. Every write is one transaction.
 
+use std::fs::{File, Metadata, metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Arc<Mutex<Option<Database>>>,
     path: PathBuf,
+    /// The file that was opened. It has no lock.
+    file: Arc<File>,
     pruned: Pruned,
 }
 
@@ -47,6 +51,7 @@ impl Storage for FileStorage {
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
+        self.is_in_place()?;
         self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, self.pruned))?;
         if is_last {
             *self.database.lock() = None;
@@ -55,6 +60,7 @@ impl Storage for FileStorage {
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
+        self.is_in_place()?;
         let mut database = self.database.lock();
         // The file is locked until it is closed.
         *database = None;
@@ -69,7 +75,7 @@ impl Storage for FileStorage {
 
 impl CopyLedger for FileStorage {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
-        let bytes = std::fs::metadata(&self.path)?.len();
+        let bytes = metadata(&self.path)?.len();
         // The copy is made on the ledger's disk.
         backup::copy(&self.begin_read()?, self.path.parent().unwrap_or(&self.path), bytes)
     }
@@ -81,8 +87,20 @@ impl FileStorage {
         guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
 
-    fn new(database: Database, path: PathBuf) -> Self {
-        Self { database: Arc::new(Mutex::new(Some(database))), path, pruned: Pruned::default() }
+    fn new(database: Database, path: PathBuf) -> io::Result<Self> {
+        let (database, file) = (Arc::new(Mutex::new(Some(database))), Arc::new(File::open(&path)?));
+        Ok(Self { database, path, file, pruned: Pruned::default() })
+    }
+
+    /// Fails if the file was deleted, moved or replaced: what is written into it would be lost with this process.
+    fn is_in_place(&self) -> Result<(), StoreError> {
+        let place =
+            |found: io::Result<Metadata>| found.map(|of| (of.dev(), of.ino())).map_err(StorageError::Io);
+        if place(metadata(&self.path))? == place(self.file.metadata())? {
+            return Ok(());
+        }
+        let replaced = format!("{} is another file than the one that was opened", self.path.display());
+        Err(StorageError::Io(io::Error::other(replaced)).into())
     }
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
@@ -97,7 +115,7 @@ impl FileStorage {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self::new(database, path);
+        let store = Self::new(database, path).map_err(unusable)?;
         store.check_format()?;
         Ok(store)
     }
@@ -134,10 +152,10 @@ impl FileStorage {
 
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        let file =
-            make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
+        let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+        let file = make_file(path).map_err(unusable)?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self::new(database, path.to_owned());
+            let store = Self::new(database, path.to_owned()).map_err(unusable)?;
             let made = store.change(tables::make_all);
             made.map_err(|error| store.unusable(error)).map(|()| store)
         });

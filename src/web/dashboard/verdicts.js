@@ -131,7 +131,7 @@ const SOON = 6 * 3600;
 /** The present rate, and what it is the average of. @param {Overview} overview */
 export function rate(overview) {
   const { rate: { mbps: present, until }, at } = overview;
-  const minutes = until === at ? 'The last five minutes.' : `The five minutes up to ${time(new Date(until), new Date(at))}, by ${counter(overview)}’s count. Nothing was reported since.`;
+  const minutes = until === at ? 'The last five minutes.' : `The five minutes up to ${time(new Date(until), new Date(at))}, by ${counter(overview)}’s count. Less was reported since.`;
   return { word: mbps(present), why: `${minutes} ${size((present * 1e6 * 3600) / 8)} an hour.` };
 }
 

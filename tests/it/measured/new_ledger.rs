@@ -1,7 +1,8 @@
 //! A new ledger whose TURN keys were in use before: its volume was lost, or somebody else has the keys.
 
-use crate::support::{StateDir, broker_with, hint_codes};
-use turn_ledger::GrantId;
+use crate::support::{StateDir, TestBroker, broker_with, hint_codes};
+use turn_broker::alert::{Fault, found_in};
+use turn_ledger::{BitRate, Books, GrantId, LackCause};
 
 use super::{ANALYTICS, GB, read, with_analytics};
 
@@ -45,4 +46,21 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
     broker.finish().await;
     let broker = broker_with(&cloudflare, &settings, clock).await;
     assert!(broker.has_hint("LEDGER_NEW").await, "a restart does not forget it");
+}
+
+#[tokio::test]
+async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger_is_new() {
+    let mut snapshot = TestBroker::start(&[]).await.app.account.read(Books::snapshot);
+    snapshot.measured.excess.bytes = snapshot.figures.limit;
+    let expect = |snapshot: &_, expected: &[Fault]| {
+        let mut faults: Vec<_> = found_in(snapshot).into_iter().map(|found| found.fault).collect();
+        faults.retain(|fault| matches!(fault, Fault::AssumptionBroken | Fault::KeyUsed | Fault::LedgerNew));
+        assert_eq!(faults, expected);
+    };
+    expect(&snapshot, &[Fault::KeyUsed]);
+    snapshot.lack_cause = LackCause::New;
+    snapshot.lacks_until = snapshot.figures.now.plus_millis(1);
+    expect(&snapshot, &[Fault::LedgerNew]);
+    snapshot.measured.excess.rate = BitRate::new(1);
+    expect(&snapshot, &[Fault::AssumptionBroken, Fault::LedgerNew]);
 }
