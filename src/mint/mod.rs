@@ -31,7 +31,7 @@ pub use answer::{DegradedReason, IceResponse, IssuedCredential};
 use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
-pub use revocation::{Revocation, RevokedAll};
+pub use revocation::{Revocation, RevokedAll, why_failed};
 use token::GrantKey;
 
 /// How often the pool is checked for missing credentials.
