@@ -68,7 +68,7 @@ faults! {
         "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong.";
     CountsUnknown: Warning, "UNKNOWN_BYTES", alerts "counts.unknown" "counts.known", at "spenders";
         "The provider counted bytes under identifiers that this broker did not issue: more than 5 % of what was used, or 1 % of the limit.",
-        "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one.";
+        "Find out whether another broker or program uses the TURN key or COTURN_SECRET; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";
     CountsMissing: Warning, "COUNTS_MISSING";
         "A count of Cloudflare is not believed.",
         "Compare the count with Cloudflare's dashboard, and run turn-broker doctor; if an earlier count was too high and still counts, raise the limit by the difference.";

@@ -243,7 +243,12 @@ impl Parts<'_> {
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
         let cli = CoturnCli::new(self.config.meter.coturn_cli.as_ref()?);
-        Some(CoturnMeter { cli, account: Arc::clone(&self.account), metrics: self.metrics() })
+        Some(CoturnMeter {
+            cli,
+            account: Arc::clone(&self.account),
+            metrics: self.metrics(),
+            failure: Mutex::default(),
+        })
     }
 
     /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.

@@ -19,7 +19,7 @@ use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_k
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::mint::{IceResponse, Revocation};
+use crate::mint::{IceResponse, Revocation, why_failed};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
 
@@ -110,7 +110,7 @@ pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Resp
     responses(
         (status = 204, description = "The credential is revoked."),
         (status = 404, description = "`NOT_FOUND`: this server key has no such credential. It has expired, or another key has minted it.", body = ErrorBody),
-        (status = 503, description = "`OVERLOADED`: the source could not be reached. The credential cannot be renewed, but it works until it expires, unless a later call reaches the source.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the source could not be reached or did not accept it. The credential cannot be renewed, but it works until it expires, unless the source accepts a later call.", body = ErrorBody),
     )
 )]
 pub async fn revoke_server_credential(
@@ -128,11 +128,11 @@ pub async fn revoke_server_credential(
     let id = found.ok_or_else(unknown)?;
     let row = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
-    let revocation = app.mint.revoke(id, &row).await;
+    let (revocation, status) = app.mint.revoke(id, &row).await;
     tracing::info!(grant.id = %id, server = key.name.as_str(), provider = revocation.name(), "a server has revoked a credential");
     recorded?;
     match revocation {
-        Revocation::Failed => Err(ApiError::full("Try again: the source could not be reached.")),
+        Revocation::Failed => Err(ApiError::full(format!("Try again: {}.", why_failed(status)))),
         Revocation::Done | Revocation::Unknown | Revocation::Cut | Revocation::Unsupported => {
             Ok(StatusCode::NO_CONTENT)
         }

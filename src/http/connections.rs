@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::mint_request::LABEL_FORM;
 use super::operator::{client_of, wrong_token};
-use super::server_mint::USER_FORM;
+use super::server_mint::{USER_FORM, refuse_tokens};
 use super::{AppState, JsonResult};
 use crate::app::{App, BearerToken};
 use crate::json::count;
@@ -25,20 +25,25 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::random;
 use turn_base::request::bearer::bearer;
-use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportError, Spender, User};
+use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots};
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
 const ID_EXPECTED: &str =
-    "Set the connection's id to 1 to 128 visible ASCII characters that are not a grant.";
+    "Set the connection's id to 1 to 128 visible ASCII characters, but not to a token, `.` or `..`.";
 
 /// A report about one connection. Every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionRequest {
     /// Only for opening: the caller's own id, in visible ASCII characters. The service makes one if it is absent.
-    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^([!-\x2d/-~]|\.[!-\x2d/-~]|\.\.[!-~])[!-~]*$",
+        example = "call-42"
+    )]
     connection_id: Option<String>,
     /// Whether the packets go through the relay. True until reported otherwise.
     relayed: Option<bool>,
@@ -66,7 +71,12 @@ pub struct ConnectionRequest {
 #[into_params(parameter_in = Path)]
 pub struct ConnectionPath {
     /// The `connectionId`.
-    #[param(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^([!-\x2d/-~]|\.[!-\x2d/-~]|\.\.[!-~])[!-~]*$",
+        example = "call-42"
+    )]
     id: String,
 }
 
@@ -102,7 +112,7 @@ pub struct ConnectionBody {
     responses(
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
-        (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters, or is a token, `.` or `..`.", body = ErrorBody),
         (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, or 256 on the grants of this client address.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
@@ -255,6 +265,12 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             BearerToken::Grant(grant) => Some(Caller::Grant(grant)),
             BearerToken::Operator | BearerToken::Jwt | BearerToken::Unknown => None,
         };
+        if caller == Some(Caller::Reporter) {
+            refuse_tokens(
+                app,
+                [&request.connection_id, &request.user, &request.label].map(Option::as_deref),
+            )?;
+        }
         match caller {
             Some(caller) => Ok(Self { caller, client: key, named, request }),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
@@ -267,7 +283,11 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     // Ids are in the log, which no token may be.
-    if is_good && !GrantToken::has_form(id) { Ok(id) } else { Err(ApiError::invalid(ID_EXPECTED)) }
+    if is_good && !is_dots(id) && !GrantToken::has_form(id) {
+        Ok(id)
+    } else {
+        Err(ApiError::invalid(ID_EXPECTED))
+    }
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {

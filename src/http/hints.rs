@@ -59,6 +59,10 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     } else if is_read && !has_keys {
         found.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
     }
+    if let Some(failure) = app.coturn_meter.as_ref().and_then(|meter| meter.failure.lock().clone()) {
+        let uncut = found.iter_mut().filter(|found| found.fault == Fault::CoturnUnreachable);
+        uncut.for_each(|found| found.detail = format!("The last listing failed: {failure}."));
+    }
     if let Some(failure) = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown.lock().failure.clone())
     {
         found.retain(|found| found.fault != Fault::AnalyticsStale);

@@ -2,6 +2,8 @@
 //! Tests: `tests/it/overrides.rs`.
 //! An override is in effect when its response is sent, and survives a restart if the ledger does.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::extract::{Path, Request};
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
-use crate::mint::Revocation;
+use crate::mint::{Revocation, why_failed};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
@@ -117,7 +119,7 @@ pub struct RevocationBody {
     reservation_released: bool,
     /// What the result means, for people.
     #[schema(example = "The provider has revoked the credential.")]
-    message: &'static str,
+    message: Cow<'static, str>,
 }
 
 /// Revokes one credential.
@@ -144,7 +146,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
-    let revocation = app.mint.revoke(id, &issued).await;
+    let (revocation, status) = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded?;
     Ok(Json(RevocationBody {
@@ -155,18 +157,18 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
         revoked_at: issued.extra().revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,
-        message: message(revocation, issued.source),
+        message: message(revocation, status, issued.source),
     }))
 }
 
 /// The schema of the result at the source.
 fn provider_schema() -> RefOr<Schema> {
-    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached, and is asked again every 10 s. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
+    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached or did not accept it, and is asked again every 10 s. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
     one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
-fn message(revocation: Revocation, source: IceSource) -> &'static str {
-    match revocation {
+fn message(revocation: Revocation, status: Option<u16>, source: IceSource) -> Cow<'static, str> {
+    let said = match revocation {
         Revocation::Done => {
             "The provider has revoked the credential. Relaying in progress may continue, and new allocations have been observed for some minutes after a revocation, so the bytes reserved for it stay reserved."
         }
@@ -174,7 +176,8 @@ fn message(revocation: Revocation, source: IceSource) -> &'static str {
             "The provider does not know the credential. Relaying in progress may continue, so the bytes reserved for it stay reserved."
         }
         Revocation::Failed => {
-            "The source could not be reached, so the credential still works. It cannot be renewed. The source is asked again every 10 s."
+            let why = why_failed(status);
+            return format!("The credential still works: {why}. It cannot be renewed. The source is asked again every 10 s.").into();
         }
         Revocation::Cut if source.refuses_revoked() => {
             "The sessions of the credential are ended within seconds, and new ones are refused. Then the bytes reserved for it are released."
@@ -185,5 +188,6 @@ fn message(revocation: Revocation, source: IceSource) -> &'static str {
         Revocation::Unsupported => {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
         }
-    }
+    };
+    said.into()
 }

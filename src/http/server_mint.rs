@@ -93,14 +93,32 @@ pub(super) const USER_FORM: &str =
 
 /// The user that a query names.
 pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
-    let named = USER_PARAMETERS.into_iter().flat_map(|name| parameters(query, name));
-    let first = named.into_iter().find(|user| !user.is_empty());
+    let mut first = None;
+    for name in USER_PARAMETERS {
+        let named = parameters(query, name);
+        if named.len() > 1 {
+            return Err(ApiError::invalid(format!("Send `{name}` once.")));
+        }
+        first = first.or_else(|| named.into_iter().find(|user| !user.is_empty()));
+    }
     first.map(|user| checked_user(&user)).transpose()
 }
 
 /// A user by the name that a server gives.
 pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
     User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
+}
+
+/// Refuses tokens as names, which are in the log. Only a caller with a token may find out here whether a text is another one.
+pub(super) fn refuse_tokens<'a>(
+    app: &App,
+    names: impl IntoIterator<Item = Option<&'a str>>,
+) -> Result<(), ApiError> {
+    let is_token = |name| !matches!(app.recognize(name), BearerToken::Unknown);
+    if names.into_iter().flatten().any(is_token) {
+        return Err(ApiError::invalid("Send no token as an id, a user or a label: they are in the log."));
+    }
+    Ok(())
 }
 
 /// The request of a server, which is taken out of the allowance of its key. No origin and no address matters.
@@ -110,6 +128,10 @@ pub(super) fn for_server(
     asked: Result<ServerMint, ApiError>,
     request: &Parts,
 ) -> IdentifiedRequest {
+    let asked = asked.and_then(|asked| {
+        let names = [asked.user.as_ref().map(User::as_str), asked.label.as_ref().map(Label::as_str)];
+        refuse_tokens(app, names).map(|()| asked)
+    });
     let taken = app.rate_limit.take_of_server(key.index);
     let named = asked.as_ref().ok();
     let spender = Spender {

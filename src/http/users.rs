@@ -36,7 +36,7 @@ pub struct UserRevocationBody {
     /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
     #[schema(example = 280)]
     ended: usize,
-    /// For how many of the others the source is asked again by itself: it could not be reached, or there was no time.
+    /// For how many of the others the source is asked again by itself: it could not be reached or did not accept it, or there was no time.
     #[schema(example = 20)]
     left: usize,
     /// How many of them this process cuts: their calls end within seconds.
@@ -115,7 +115,7 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
             format!("{usable} can open new calls until they expire, because their source has not ended them.")
         }),
         (left > 0).then(|| {
-            format!("The source of {left} could not be reached in time, and is asked again every 10 s.")
+            format!("The source of {left} has not accepted that in time, and is asked again every 10 s.")
         }),
     ];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")

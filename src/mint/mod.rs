@@ -28,10 +28,10 @@ mod revocation;
 pub mod token;
 
 pub use answer::{DegradedReason, IceResponse, IssuedCredential};
-use credential_source::{CredentialSource, Minted};
+use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
-pub use revocation::{Revocation, RevokedAll};
+pub use revocation::{Revocation, RevokedAll, why_failed};
 use token::GrantKey;
 
 /// How often the pool is checked for missing credentials.
@@ -212,15 +212,27 @@ impl Mint {
         }
     }
 
-    /// Finds a wrong key or token without waiting for a caller, and that a provider works again: tests it after the start, and again
-    /// whenever it does not mint. Mints nothing while minting is stopped.
+    /// Finds a wrong key or token without waiting for a caller, and that a provider works again: tests Cloudflare after the start, and
+    /// each provider again whenever it does not mint. Mints nothing while minting is stopped.
     pub async fn probe(&self) {
-        let Some(provider) = self.provider() else { return };
         loop {
             if !self.is_stopped() {
-                provider.probe().await;
+                self.probe_providers().await;
             }
             tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    /// Tests each provider once, if that is due. No caller may ask a provider that is not the first.
+    pub async fn probe_providers(&self) {
+        for credentials in self.sources.iter().filter_map(Source::ready) {
+            match credentials {
+                CredentialSource::Cloudflare(provider) => provider.probe().await,
+                CredentialSource::Http(HttpSource { provider, .. }) if !provider.is_up() => {
+                    provider.probe().await;
+                }
+                _ => {}
+            }
         }
     }
 

@@ -191,7 +191,8 @@ impl Provider {
             match minted {
                 Ok(_) => {
                     key.note_minted();
-                    tracing::info!(key = %key.name, "Cloudflare mints: the TURN key and its token work");
+                    let provider = key.api.name();
+                    tracing::info!(key = %key.name, "{provider} mints: the key and its token work");
                 }
                 Err(error) => {
                     key.note_failed(&error);

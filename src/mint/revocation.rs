@@ -25,7 +25,7 @@ pub enum Revocation {
     Done,
     /// The provider does not know the credential.
     Unknown,
-    /// The provider could not be reached, or refused.
+    /// The source could not be reached, or did not accept it.
     Failed,
     /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
     Cut,
@@ -45,7 +45,7 @@ impl Revocation {
 pub struct RevokedAll {
     /// The source has revoked them, now or before, or this process ends their sessions within seconds.
     pub ended: usize,
-    /// The source could not be reached, or there was no time to ask it.
+    /// The source could not be reached or did not accept it, or there was no time to ask it.
     pub left: usize,
     /// This process ends their sessions within seconds.
     pub cut: usize,
@@ -54,11 +54,12 @@ pub struct RevokedAll {
 }
 
 impl Mint {
-    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays.
-    pub async fn revoke(&self, id: GrantId, grant: &GrantRow) -> Revocation {
+    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays. Also returns the
+    /// status with which the source refused.
+    pub async fn revoke(&self, id: GrantId, grant: &GrantRow) -> (Revocation, Option<u16>) {
         match self.call(id, grant) {
             Ok(call) => call.make().await,
-            Err(without_call) => without_call,
+            Err(without_call) => (without_call, None),
         }
     }
 
@@ -80,9 +81,9 @@ impl Mint {
             }
         }
         // Tasks, so that a panic in one call does not end the others.
-        let calls = calls
-            .into_iter()
-            .map(|call| async move { tokio::spawn(call.make()).await.unwrap_or(Revocation::Failed) });
+        let calls = calls.into_iter().map(|call| async move {
+            tokio::spawn(call.make()).await.map_or(Revocation::Failed, |(revocation, _)| revocation)
+        });
         results.extend(make_all(calls, tokio::time::sleep(BEGIN_MAX)).await);
         let count = |wanted| results.iter().filter(|result| **result == wanted).count();
         let cut = count(Revocation::Cut);
@@ -112,6 +113,14 @@ impl Mint {
     }
 }
 
+/// Why a revocation has failed, for people.
+pub fn why_failed(status: Option<u16>) -> String {
+    match status {
+        Some(status) => format!("the source did not accept the revocation (status {status})"),
+        None => "the source could not be reached".to_owned(),
+    }
+}
+
 /// Until when a credential that is not cut may relay.
 fn relays_until(grant: &GrantRow) -> Timestamp {
     grant.alive_until().map_or(grant.expires_at, Minute::start)
@@ -127,15 +136,15 @@ struct RevocationCall {
 }
 
 impl RevocationCall {
-    async fn make(self) -> Revocation {
+    async fn make(self) -> (Revocation, Option<u16>) {
         match self.provider.revoke(&self.username, self.key).await {
             Ok(is_known) => {
                 self.account.change(|books| books.note_known_to_source(self.id, is_known));
-                if is_known { Revocation::Done } else { Revocation::Unknown }
+                (if is_known { Revocation::Done } else { Revocation::Unknown }, None)
             }
             Err(error) => {
                 self.provider.log_failed_revocation(&error);
-                Revocation::Failed
+                (Revocation::Failed, error.status())
             }
         }
     }

@@ -187,10 +187,13 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
 async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40_000_000_000, 0);
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:30:00Z", 1, 0);
     broker.advance(8_000);
     for (fault, outcome) in [
         (AnalyticsFault::ErrorsAt200, "query_refused"),
         (AnalyticsFault::ServerErrorHtml(503), "status_5xx"),
+        (AnalyticsFault::NullRows, "bad_body"),
+        (AnalyticsFault::NoRows, "bad_body"),
         (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "unsettled"),
     ] {
         cloudflare.analytics().set_grouped_fault(fault);

@@ -55,7 +55,7 @@ async fn ids_that_cannot_be_logged_and_bodies_of_another_form_are_refused_withou
     let (_cloudflare, broker) = with_cloudflare().await;
     let (longest, long) = ("x".repeat(128), "x".repeat(129));
     let grant = broker.grant().await;
-    for id in ["", "a b", "a\nb", "ü", &long, &grant] {
+    for id in ["", "a b", "a\nb", "ü", &long, &grant, ".", "..", REPORTER] {
         assert_eq!(broker.open(REPORTER, id).await.error(), (400, "INVALID_REQUEST".into()), "{id:?}");
     }
     for id in [long.as_str(), "%20", "a%00", "%ff", "%C3%A9"] {
@@ -65,6 +65,9 @@ async fn ids_that_cannot_be_logged_and_bodies_of_another_form_are_refused_withou
             assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{method} {path}");
         }
     }
+    let packed = broker.request(Method::POST, "/api/connections").bearer_auth(REPORTER).body("\u{1f}packed");
+    let packed = Answer::of(packed.header("content-encoding", "gzip")).await;
+    assert_eq!(packed.json()["message"], "Send a JSON object without Content-Encoding.");
     let in_body = broker.post(REPORTER, "/api/connections/a/close", json!({"connectionId": long})).await;
     assert_eq!(in_body.error(), (400, "INVALID_REQUEST".into()));
     assert_eq!(broker.open(REPORTER, &longest).await.status, 201);

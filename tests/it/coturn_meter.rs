@@ -177,6 +177,8 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(31);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+    let named = async || broker.hint("ASSUMPTION_BROKEN").await.unwrap().contains("another service");
+    eventually("a hint that names the failure", named).await;
     let (cut, left, is_all_cut, message) = revoke().await;
     assert_eq!((cut, left, is_all_cut), (0.into(), 1.into(), false), "{message}");
     assert!(

@@ -2,7 +2,7 @@
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::log::Log;
-use crate::support::{StateDir, TestBroker, hint_codes};
+use crate::support::{Fault, StateDir, TestBroker, eventually, hint_codes, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -144,6 +144,27 @@ async fn after_five_failures_the_breaker_opens_and_a_hint_says_what_to_do() {
     assert!(!hints.contains("hush"), "{hints}");
     assert_eq!(broker.get("/ready").await.json()["provider"], "down");
     assert_eq!(broker.metric("turn_broker_provider_requests_total{outcome=\"status_4xx\"}").await, Some(5));
+}
+
+/// All callers are served by the first source, so none of them would find out.
+#[tokio::test]
+async fn a_second_provider_that_works_again_is_noticed_without_a_caller() {
+    let provider = FakeWebhook::start(&[Reply::Status(403), Reply::Text(LIST)]).await;
+    let url = provider.url();
+    let (cloudflare, broker) =
+        with_cloudflare_and(&[("ICE_SOURCES", "cloudflare,http"), ("HTTP_ICE_URL", url.as_str())]).await;
+    eventually("the key is tested", async || cloudflare.history().probes() == 1).await;
+    let mint = &broker.app.mint;
+    mint.probe_providers().await;
+    assert_eq!((provider.history().len(), mint.provider_is_up()), (0, Some(true)), "not before it fails");
+    cloudflare.next(Fault::NotFound404);
+    assert_eq!(broker.mint().await.json()["source"], "stun");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(mint.provider_is_up(), Some(false));
+    mint.probe_providers().await;
+    assert_eq!((provider.history().len(), mint.provider_is_up()), (2, Some(true)));
+    mint.probe_providers().await;
+    assert_eq!(provider.history().len(), 2, "it is known to work");
 }
 
 #[tokio::test]

@@ -102,12 +102,18 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
 }
 
 #[tokio::test]
-async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached() {
+async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached_or_refuses() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let token = broker.grant().await;
-    cloudflare.next(Fault::ResetBeforeAnswer);
-    let revoked = broker.revoke(&token).await.json();
-    assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
+    for (fault, said) in [
+        (Fault::ResetBeforeAnswer, "the source could not be reached"),
+        (Fault::Forbidden1010, "the source did not accept the revocation (status 403)"),
+    ] {
+        cloudflare.next(fault);
+        let revoked = broker.revoke(&token).await.json();
+        assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
+        assert!(revoked["message"].as_str().unwrap().contains(said), "{revoked}");
+    }
     broker.advance(80_000);
     let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&token);
     broker.mint().await;

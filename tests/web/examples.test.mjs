@@ -62,6 +62,19 @@ test('the reporter retries after an outage of the broker', async () => {
   assert.deepEqual([[...broker.open.keys()], world.errors], [['c'], ['fetch failed']]);
 });
 
+test('the reporter reports an end until the broker has taken it', async () => {
+  const { broker, time } = world;
+  const calls = reporter();
+  await calls.begin('c');
+  calls.note('c', { bytesReceived: 300 });
+  broker.always('c', { status: 503 });
+  await calls.end('c');
+  broker.always('c', { status: 204 });
+  await time.pass(120);
+  const ends = broker.asked.filter(({ method }) => method === 'DELETE');
+  assert.deepEqual([ends.map(({ body }) => body.bytesReceived), broker.of('heartbeat').length], [[300, 300], 0]);
+});
+
 /** The hook with a minimal React: state without rendering, immediate effects. */
 async function hook() {
   const directory = mkdtempSync(join(tmpdir(), 'turn-client-'));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, percent, rateNow, share, state, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -56,6 +56,13 @@ test('an empty list says how users and labels become known', () => {
 
 test('a share is of the usage of the period', () => {
   assert.deepEqual([share(GB, 4 * GB), share(1, GB), share(0, GB), share(GB, 0), share(2 * GB, GB)], ['25.0 %', '< 0.1 %', '0.0 %', '–', '100.0 %']);
+});
+
+test('shares add up to 100 % also while the list is newer than the usage of the period', () => {
+  const rows = [{ bytes: 3 * GB }, { bytes: 2 * GB }, { bytes: GB }];
+  assert.deepEqual([ofAll(rows, 3 * GB), ofAll(rows, 8 * GB)], [6 * GB, 8 * GB]);
+  const of = { bytes: { used: 3 * GB }, cost: { pricePerGB: 1, freeGB: 0, currency: 'USD' } };
+  assert.deepEqual(rows.map(({ bytes }) => [share(bytes, ofAll(rows, 3 * GB)), cost(bytes, of, ofAll(rows, 3 * GB))]), [['50.0 %', '$1.50'], ['33.3 %', '$1.00'], ['16.7 %', '$0.50']]);
 });
 
 test('the bar of a spender is its share, also that of the largest', () => {

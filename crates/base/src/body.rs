@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -95,7 +95,10 @@ pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Opt
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
     let (bytes, _) = read(&parts, body, &BodyLimit::GATHERED).await?;
-    parse_json(&bytes)
+    parse_json(&bytes).map_err(|error| match parts.headers.get(CONTENT_ENCODING) {
+        Some(_) => ApiError::invalid("Send a JSON object without Content-Encoding."),
+        None => error,
+    })
 }
 
 /// Parses a JSON object. An empty text is `{}`.

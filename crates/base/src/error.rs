@@ -164,7 +164,7 @@ impl ApiError {
     }
 
     /// Something is full: `message` says what to do.
-    pub fn full(message: &'static str) -> Self {
+    pub fn full(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(SECOND)
     }
 

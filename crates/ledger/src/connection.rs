@@ -60,6 +60,9 @@ pub struct Connection {
     /// Its id and grant.
     #[serde(skip)]
     pub name: Name,
+    /// Whether the reporter had one of the same id meanwhile, which has ended. A restart forgets it.
+    #[serde(skip)]
+    pub(crate) outlived_reporters: bool,
     /// The source that is charged for its bytes.
     pub source: IceSource,
     /// When it was opened.
@@ -134,6 +137,7 @@ impl Connection {
     ) -> (Self, Changes) {
         let mut connection = Self {
             name,
+            outlived_reporters: false,
             source,
             opened_at: now,
             last_seen: now,

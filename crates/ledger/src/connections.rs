@@ -7,6 +7,7 @@
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::connection::{Changes, Connection, Name, Report};
 use crate::dirty::Dirty;
@@ -146,7 +147,8 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Option<Outcome<Closed>>, ReportError> {
         let Some(name) = self.find(caller, id) else {
-            let is_anothers = caller != Caller::Reporter && self.named(id).any(|name| name.grant().is_some());
+            let mut named = self.rows.range(named(id));
+            let is_anothers = caller != Caller::Reporter && named.any(|(name, _)| name.grant().is_some());
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, ledger, &name, now))
@@ -207,19 +209,14 @@ impl Connections {
     }
 
     /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
-    /// the name, on that grant's.
+    /// the name, on that grant's. What the reporter says of its own connection after its end is never said of a grant's.
     fn find(&self, caller: Caller, id: &str) -> Option<Name> {
         let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
         own.or_else(|| {
-            let mut named = self.named(id).filter(|_| caller == Caller::Reporter);
-            named.next().filter(|_| named.next().is_none()).cloned()
+            let mut named = self.rows.range(named(id)).filter(|_| caller == Caller::Reporter);
+            let (name, row) = named.next().filter(|_| named.next().is_none())?;
+            if row.outlived_reporters { None } else { Some(name.clone()) }
         })
-    }
-
-    /// The names of the rows with that id, of any owner.
-    fn named(&self, id: &str) -> impl Iterator<Item = &Name> {
-        let last = Some(GrantId::new([u8::MAX; 16]));
-        self.rows.range(Name::new(id, None)..=Name::new(id, last)).map(|(name, _)| name)
     }
 
     /// Takes a report. Returns whether it was clamped.
@@ -309,6 +306,9 @@ impl Connections {
     ) -> Option<Closed> {
         let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
+        if name.grant().is_none() {
+            self.rows.range_mut(named(name.id())).for_each(|(_, row)| row.outlived_reporters = true);
+        }
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.name.grant().is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
@@ -322,6 +322,11 @@ impl Connections {
         );
         Some(Closed { id: connection.name.id().into(), charged, given_up })
     }
+}
+
+/// The names with that id, of any owner.
+fn named(id: &str) -> RangeInclusive<Name> {
+    Name::new(id, None)..=Name::new(id, Some(GrantId::new([u8::MAX; 16])))
 }
 
 /// Applies the changes of a connection, in order.

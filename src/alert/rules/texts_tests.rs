@@ -163,6 +163,7 @@ fn every_message_is_as_in_the_file() {
     };
     // The texts of the other faults differ by their facts only.
     let is_shown = |kind: &AlertKind| match kind {
+        AlertKind::Began(Fault::CoturnUnreachable) => true,
         AlertKind::Began(fault) | AlertKind::Ended(fault) => *fault == Fault::ProviderDown,
         _ => true,
     };

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub mod cli;
 pub mod listing;
 
+use parking_lot::Mutex;
+
 use crate::account::Account;
 use crate::bounds::COTURN_LOOK_INTERVAL;
 use crate::telemetry::metrics::Metrics;
@@ -25,6 +27,8 @@ pub struct CoturnMeter {
     pub account: Arc<Account>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Why the latest listing failed; `None` after one that did not.
+    pub failure: Mutex<Option<String>>,
 }
 
 impl CoturnMeter {
@@ -62,6 +66,7 @@ impl CoturnMeter {
     fn report(&self, looked: &Result<usize, CliError>, failures: u32) -> u32 {
         let outcome = looked.as_ref().map_or_else(CliError::outcome, |_| "taken");
         self.metrics.readings.count([IceSource::Coturn.name(), outcome]);
+        *self.failure.lock() = looked.as_ref().err().map(ToString::to_string);
         let Err(error) = looked else {
             if failures > 0 {
                 tracing::info!(failures, "coturn's CLI responds again");

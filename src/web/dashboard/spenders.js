@@ -36,6 +36,9 @@ let failed = () => {};
 /** The broker's time. */
 const now = () => new Date(overview?.at ?? 0);
 
+/** Of what the spenders have their shares. */
+const allBytes = () => words.ofAll(list?.spenders ?? [], overview?.bytes.used ?? 0);
+
 /** @type {Table<Spender>} */
 const table = new Table($('spenders-panel'), {
   label: 'Spenders, most bytes of this month first',
@@ -50,8 +53,8 @@ const table = new Table($('spenders-panel'), {
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
     { name: 'This month', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
     { name: 'Now', isNumber: true, show: 'on-small', by: ({ nowBytes }) => nowBytes, text: words.rateNow },
-    { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? overview?.bytes.used ?? 0 : 0) },
-    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, overview) : '–') },
+    { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
+    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, overview, allBytes()) : '–') },
     { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: blockButton },
@@ -79,7 +82,7 @@ function amount(of, usage) {
 /** The bar is the share. @param {HTMLTableCellElement} cell @param {Spender} spender @param {string} usage */
 function fillUsage(cell, spender, usage) {
   const bar = element('span', { className: 'meter' });
-  bar.style.width = `${words.percent(spender.bytes, overview?.bytes.used ?? 0)}%`;
+  bar.style.width = `${words.percent(spender.bytes, allBytes())}%`;
   cell.replaceChildren(...amount(spender, usage), element('span', { className: 'track' }, bar));
 }
 

@@ -43,20 +43,23 @@ export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in
 /** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
 export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
 
-/** The share in percent. The list may be a little newer than the sum. @param {number} bytes @param {number} used Of the period. */
-export const percent = (bytes, used) => (used > 0 ? Math.min(100, (bytes / used) * 100) : 0);
+/** Of what the rows are shares. The list may be a little newer than the usage of the period. @param {{bytes: number}[]} rows @param {number} used */
+export const ofAll = (rows, used) => Math.max(used, rows.reduce((sum, { bytes }) => sum + bytes, 0));
 
-/** @param {number} bytes @param {number} used Of the period. */
-export function share(bytes, used) {
-  if (used <= 0) return '–';
-  const part = percent(bytes, used);
+/** The share in percent. @param {number} bytes @param {number} all */
+export const percent = (bytes, all) => (all > 0 ? Math.min(100, (bytes / all) * 100) : 0);
+
+/** @param {number} bytes @param {number} all */
+export function share(bytes, all) {
+  if (all <= 0) return '–';
+  const part = percent(bytes, all);
   return part > 0 && part < 0.1 ? '< 0.1 %' : `${signed(part, 1)} %`;
 }
 
-/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {Pick<Overview, 'cost' | 'bytes'>} of */
-export function cost(bytes, { cost: { pricePerGB, freeGB, currency }, bytes: { used } }) {
+/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {Pick<Overview, 'cost' | 'bytes'>} of @param {number} [all] */
+export function cost(bytes, { cost: { pricePerGB, freeGB, currency }, bytes: { used } }, all = used) {
   const billed = Math.max(0, used / 1e9 - freeGB);
-  const part = used > 0 ? (bytes / used) * billed * pricePerGB : 0;
+  const part = (percent(bytes, all) / 100) * billed * pricePerGB;
   return money(part < 0.01 ? Number(part.toPrecision(2)) : part, currency);
 }
 

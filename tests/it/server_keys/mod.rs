@@ -191,7 +191,9 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     let blocked = broker.get_as(KEY, path).await;
     assert_eq!(blocked.error(), (403, "USER_BLOCKED".into()));
     let long = "u".repeat(129);
-    for query in ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"] {
+    let tokens = ["user", "label"].map(|name| format!("{name}={KEY}"));
+    let queries = ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"];
+    for query in queries.into_iter().chain(["user=ann&user=ann"]).chain(tokens.iter().map(String::as_str)) {
         let request = broker.request(Method::GET, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
         assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
     }

@@ -110,6 +110,22 @@ fn the_counts_of_a_listing_are_stored() {
     assert_eq!(broker.books.take_batch().head.coturn_at, at(7));
 }
 
+/// Somebody else has the secret.
+#[test]
+fn bytes_of_a_user_name_without_a_grant_count_once_and_are_unknown() {
+    let mut broker = strict();
+    let mut foreign = listing(&[sent(2_000_000_000)]);
+    foreign.sessions[0].grant = None;
+    broker.books.advance(at(2));
+    assert_eq!(broker.books.take_sessions(foreign, at(2)), [], "it is not ours to end");
+    for _ in 0..2 {
+        let snapshot = broker.books.snapshot();
+        assert_eq!(snapshot.unknown_bytes, snapshot.figures.used);
+        assert!(broker.used() >= 2_000_000_000 && snapshot.has_unknown_bytes() && !snapshot.bound_holds());
+        broker.restart();
+    }
+}
+
 #[test]
 fn a_spent_budget_ends_every_session_of_ours() {
     let mut broker = strict();

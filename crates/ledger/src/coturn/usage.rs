@@ -16,6 +16,9 @@ use crate::usage_rules::UsageRules;
 /// seconds at most.
 const LISTING_GAP: Duration = Duration::from_secs(8);
 
+/// Stands for the user names that are not those of a grant. No grant is minted at the end of time, so the ledger does not know it.
+const NO_GRANT: GrantId = GrantId::new([u8::MAX; 16]);
+
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
@@ -36,7 +39,7 @@ impl CoturnUsage {
     }
 
     /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the
-    /// billed bytes of each grant. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
+    /// billed bytes of each grant, those of all other sessions under [`NO_GRANT`]. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -56,12 +59,13 @@ impl CoturnUsage {
         let shown = if divided.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
         let before = before.billed(rules.billed);
         let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };
-        let mut by_grant = BTreeMap::new();
+        let mut by_grant = BTreeMap::<_, ByteCount>::new();
         for (grant, traffic) in added {
             let bytes = traffic.billed(rules.billed);
             let sum = if grant.is_some() { &mut carried.granted } else { &mut carried.other };
             *sum = sum.plus(bytes);
-            by_grant.extend(grant.map(|grant| (grant, bytes)));
+            let of_grant = by_grant.entry(grant.unwrap_or(NO_GRANT)).or_default();
+            *of_grant = of_grant.plus(bytes);
         }
         Some((carried, by_grant))
     }

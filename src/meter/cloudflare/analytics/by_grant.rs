@@ -111,7 +111,7 @@ impl CloudflareAnalytics {
         let response = self.ask(DEADLINE, question, PAGE_MAX).await?;
         let account: Account = answer::account(response.status, &response.body)?;
         response.check_age(span.until, span.age)?;
-        Ok(account.by_grant.unwrap_or_default())
+        Ok(account.rows()?)
     }
 
     /// The request body for one page: the identifiers after `cursor`, or the first ones.
@@ -137,7 +137,7 @@ impl CloudflareAnalytics {
         question
     }
 
-    /// One selection of our keys, or of all keys if ours are not known.
+    /// One selection of our keys, or of all keys if ours are not known. Without a filter, also their sum.
     fn grouped_question(
         &self,
         span: Span,
@@ -154,9 +154,16 @@ impl CloudflareAnalytics {
                 (declared, format!(", {filter}"))
             }
         };
+        let sum = if filter.is_empty() {
+            format!(
+                "sum: callsTurnUsageAdaptiveGroups(limit: 1, filter: {{{SPAN}{key}}}) {{ sum {{ egressBytes ingressBytes }} }} "
+            )
+        } else {
+            String::new()
+        };
         let query = format!(
             "query BytesByGrant($accountTag: string!, $after: Time!, $before: Time!{declared_key}{declared}) \
-             {{ viewer {{ accounts(filter: {{accountTag: $accountTag}}) {{ \
+             {{ viewer {{ accounts(filter: {{accountTag: $accountTag}}) {{ {sum}\
              byGrant: callsTurnUsageAdaptiveGroups({arguments}, filter: {{{SPAN}{key}{filter}}}) \
              {{ dimensions {{ {dimensions} }} sum {{ egressBytes ingressBytes }} }} }} }} }}"
         );
@@ -164,11 +171,30 @@ impl CloudflareAnalytics {
     }
 }
 
-/// A selection that is absent or null has no rows.
+/// Rows that are absent or null are no count.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Account {
     by_grant: Option<Vec<UsageRow>>,
+    /// Absent unless it was asked for.
+    sum: Option<Vec<SumRow>>,
+}
+
+#[derive(Deserialize)]
+struct SumRow {
+    sum: Sum,
+}
+
+impl Account {
+    /// The rows. There are none only if our keys relayed nothing: else all that was claimed would be dropped.
+    fn rows(self) -> Result<Vec<UsageRow>, CallError> {
+        let mut is_missing = self.by_grant.is_none();
+        let rows = self.by_grant.unwrap_or_default();
+        for SumRow { sum } in self.sum.into_iter().flatten() {
+            is_missing |= rows.is_empty() && sum.traffic()? != Traffic::ZERO;
+        }
+        if is_missing { Err(unusable("the bytes by grant are missing")) } else { Ok(rows) }
+    }
 }
 
 #[derive(Deserialize)]

@@ -18,7 +18,7 @@ export class CallReporter {
   #onError;
   /**
    * Each call with its counts, the counts that the broker acknowledged, and the counts when the open connection started.
-   * @type {Map<string, {isOpen: boolean, relayed?: boolean, counts: object, reported: object, base: object}>}
+   * @type {Map<string, {isOpen: boolean, hasEnded?: boolean, relayed?: boolean, counts: object, reported: object, base: object}>}
    */
   #calls = new Map();
   #heartbeatSeconds = HEARTBEAT_SECONDS_DEFAULT;
@@ -49,13 +49,15 @@ export class CallReporter {
   }
 
   /**
-   * Reports that a client left. Call it on every exit, such as a closed socket; otherwise the broker waits for three
-   * heartbeats.
+   * Reports that a client left, again with each heartbeat until the broker has taken it. Call it on every exit, such as a
+   * closed socket; otherwise the broker waits for three heartbeats.
    */
   async end(id) {
     const call = this.#calls.get(id);
-    this.#calls.delete(id);
-    if (call) await this.#ask('DELETE', `/${encodeURIComponent(id)}`, countsOf(call));
+    if (!call) return;
+    call.hasEnded = true;
+    const { status } = await this.#ask('DELETE', `/${encodeURIComponent(id)}`, countsOf(call));
+    if ((status === 204 || status === 404) && this.#calls.get(id) === call) this.#calls.delete(id);
   }
 
   /** Ends all calls. For the shutdown of the server. */
@@ -79,6 +81,10 @@ export class CallReporter {
   async #report(id) {
     const call = this.#calls.get(id);
     if (!call) return;
+    if (call.hasEnded) {
+      await this.end(id);
+      return;
+    }
     const { counts, isOpen } = call;
     const { status, answer } = isOpen
       ? await this.#ask('POST', `/${encodeURIComponent(id)}/heartbeat`, countsOf(call))

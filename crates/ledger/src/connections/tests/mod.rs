@@ -129,6 +129,23 @@ fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
     assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
 }
 
+/// Its connection may have ended by a call whose answer was lost, or because it was silent for too long.
+#[test]
+fn what_the_reporter_says_of_its_ended_connection_does_not_change_a_clients_of_the_same_name() {
+    let mut table = opened(&[(1, "before")]);
+    for id in ["before", "after"] {
+        table.open(Caller::Reporter, id, None, at(0)).unwrap();
+    }
+    table.open(client(1), "after", None, at(0)).unwrap();
+    for id in ["before", "after"] {
+        assert!(table.close(Caller::Reporter, id, at(1)).unwrap().is_some());
+        assert_eq!(table.close(Caller::Reporter, id, at(1)), Ok(None), "{id}");
+        let late = table.heartbeat(Caller::Reporter, id, received(1), at(1));
+        assert_eq!(late, Err(ReportError::Unknown), "{id}");
+    }
+    assert_eq!(table.connections.open_count(), 2);
+}
+
 #[test]
 fn an_expired_grant_opens_no_connection_but_keeps_the_open_ones() {
     let mut table = empty();

@@ -34,6 +34,10 @@ pub(crate) enum AnalyticsFault {
     NoAccounts,
     /// The good answer with the rows of each dataset in the opposite order.
     Reversed,
+    /// The good answer with null in place of the rows of the grants.
+    NullRows,
+    /// The good answer without these rows.
+    NoRows,
     /// 200, `data` null, and no error.
     NullData,
     /// 200 with an HTML page.
@@ -97,6 +101,8 @@ impl AnalyticsFault {
             Self::Reversed => edited(good, |body| {
                 each_dataset(body, |rows| rows.as_array().into_iter().flatten().rev().cloned().collect());
             }),
+            Self::NullRows => edited(good, |body| *by_grant(body) = Value::Null),
+            Self::NoRows => edited(good, |body| *by_grant(body) = json!([])),
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Late(_)
             | Self::WiderThan(_)
@@ -133,6 +139,10 @@ fn each_account_list(body: &mut Value, replace: impl Fn(&Value) -> Value) {
     for accounts in viewers.filter_map(Value::as_object_mut).flat_map(|viewer| viewer.values_mut()) {
         *accounts = replace(accounts);
     }
+}
+
+fn by_grant(body: &mut Value) -> &mut Value {
+    &mut body["data"]["viewer"]["accounts"][0]["byGrant"]
 }
 
 fn each_dataset(body: &mut Value, replace: impl Fn(&Value) -> Value) {
