@@ -47,7 +47,8 @@ impl Account {
         let Evaluation { made, dropped } = self.with_all(|Guarded { books, alerts, .. }| {
             let is_blocked = |user: &User| books.is_blocked(user);
             let used = input.budget.used;
-            let spending = Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);
+            let spending =
+                Spending::new(&found.of_period, (&found.lately, &found.recent), used, is_blocked, cost);
             alerts.change(|rules| rules.evaluate(&input, &spending, is_delivered))
         });
         for kind in dropped {

@@ -14,7 +14,7 @@ use turn_base::backoff::RetryPolicy;
 use turn_base::http_client::{CallError, Network, http_client};
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::webhook::Webhook;
-use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending};
+use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Fault};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::ByteCount;

@@ -127,7 +127,7 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     let rate = broker.overview().await["rate"].clone();
     assert_eq!((&rate["mbps"], &rate["until"]), (&json!(20), &json!("2025-01-15T12:10:00.000Z")));
     broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
-    let (alert, _) = broker.app.account.recent_alerts().remove(0);
+    let alert = broker.app.account.latest_alerts().remove(0).alert;
     assert_eq!(alert.severity().name(), "warning");
     let text = alert.text(None);
     for expected in [

@@ -170,8 +170,8 @@ async fn a_ledger_that_is_moved_away_or_replaced_fails_until_it_is_back() {
     assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     assert!(broker.has_hint("LEDGER_FAILING").await);
     broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
-    let alerts = broker.app.account.recent_alerts();
-    assert!(alerts.iter().any(|(alert, _)| alert.kind.name() == "ledger.failing"), "{alerts:?}");
+    let alerts = broker.app.account.latest_alerts();
+    assert!(alerts.iter().any(|kept| kept.alert.kind.name() == "ledger.failing"), "{alerts:?}");
     std::fs::write(&path, "").unwrap();
     broker.app.account.flush();
     assert_eq!(broker.mint().await.status, 503, "another file does not count");

@@ -82,7 +82,8 @@ proptest! {
         let mut restarted = AlertRules::default();
         for (index, input) in walk.iter().enumerate() {
             prop_assert_eq!(evaluate(&mut kept, input), evaluate(&mut restarted, input));
-            if delivers && let Some(alert) = kept.waiting().next().cloned() {
+            let waiting = kept.waiting().next().cloned();
+            if delivers && let Some(alert) = waiting {
                 kept.delivered(&alert.id);
                 restarted.delivered(&alert.id);
             }
