@@ -1,12 +1,14 @@
-//! The cookies of the proxy. Each is signed, and expires.
+//! The cookies of the proxy, each a JWT with HS256. The algorithm is not read from the token.
 //!
-//! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name that partytracks' own server
-//! gives it. The other cookie holds the ICE servers that a browser got: partytracks asks for them again with each attempt to open a session.
+//! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name and the form of
+//! partytracks' own server. Ours also expires. The other cookie holds the ICE servers that a browser got: partytracks asks for them again
+//! with each attempt to open a session.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use turn_ledger::GrantId;
@@ -26,13 +28,16 @@ const NAME: &str = "partytracks-session-";
 /// Locks of more bytes together are removed from a browser. A request's headers have 16 KiB, of which an application's
 /// own cookies take a part.
 pub(crate) const LOCKS_BYTES_MAX: usize = 6 * 1024;
+/// The longest cookie that is read, in bytes.
+const TOKEN_MAX: usize = 2_048;
+/// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
+const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
+/// Separates this key from other keys that are derived from the same secret.
+const USE: &[u8] = b"turn-broker sfu lock";
 
-/// The keys that sign the cookies.
+/// The key that signs the cookies.
 #[derive(Clone, Debug)]
-pub(crate) struct CookieKeys {
-    locks: SigningKey,
-    servers: SigningKey,
-}
+pub(crate) struct LockKey(SigningKey);
 
 /// A lock that a browser has sent. Those that are kept longest are the largest.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -40,45 +45,54 @@ struct Lock<'a> {
     /// Whether it is valid, and something is open in its session.
     is_needed: bool,
     /// In seconds since 1970. `None` if it is not valid.
-    expires: Option<u64>,
+    made_at: Option<u64>,
     name: &'a str,
     /// Of its name and its value, in bytes.
     length: usize,
 }
 
-/// What a cookie with ICE servers holds.
+/// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    session_id: String,
+    /// When it was made, in seconds since 1970.
+    iat: u64,
+    /// When it expires.
+    exp: u64,
+}
+
+/// The claims of a cookie with ICE servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct GivenServers {
     /// The grant of their credential.
     pub grant: GrantId,
     /// The servers.
     pub ice_servers: Value,
     /// When the cookie expires, in seconds since 1970.
-    pub expires: u64,
+    pub exp: u64,
 }
 
-impl CookieKeys {
-    /// Keys that are derived from a secret of the service.
+impl LockKey {
+    /// The key for locks, derived from a secret of the service.
     pub(crate) fn derived_from(secret: &[u8]) -> Self {
-        let key = |purpose: &[u8]| SigningKey::derived(secret, purpose);
-        Self { locks: key(b"turn-broker sfu lock"), servers: key(b"turn-broker sfu ice servers") }
+        Self(SigningKey::derived(secret, USE))
     }
 
     /// The value of `Set-Cookie` for a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
-    pub(crate) fn lock(&self, session: &SessionId, prefix: &str, wall: Duration) -> String {
-        let expires = wall.saturating_add(LIFE).as_secs();
-        set_cookie(
-            &format!("{NAME}{session}"),
-            &self.locks.sign(&format!("{session}.{expires}")),
-            prefix,
-            LIFE,
-        )
+    pub(crate) fn cookie(&self, session: &SessionId, prefix: &str, wall: Duration) -> String {
+        let claims = Claims {
+            session_id: session.as_str().to_owned(),
+            iat: wall.as_secs(),
+            exp: wall.saturating_add(LIFE).as_secs(),
+        };
+        self.set_cookie(&format!("{NAME}{session}"), &claims, prefix, LIFE)
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.
     pub(crate) fn servers_cookie(&self, given: &GivenServers, prefix: &str) -> String {
-        let given = serde_json::to_vec(given).unwrap_or_default();
-        set_cookie(SERVERS_NAME, &self.servers.sign(&URL_SAFE_NO_PAD.encode(given)), prefix, SERVERS_LIFE)
+        self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
     }
 
     /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and of those that have more than
@@ -90,20 +104,22 @@ impl CookieKeys {
         prefix: &str,
         has_open: impl Fn(&SessionId) -> bool,
     ) -> Vec<String> {
-        let locks = signing::cookies(cookies).filter_map(|(name, value)| {
+        let locks = signing::cookies(cookies).filter_map(|(name, token)| {
             let session = name.strip_prefix(NAME)?;
-            let expires = self.expires(session, value);
-            let is_needed = expires.is_some() && SessionId::new(session).is_some_and(|id| has_open(&id));
-            Some(Lock { is_needed, expires, name, length: name.len().saturating_add(value.len()) })
+            let made_at = self.verified::<Claims>(token).map(|claims| claims.iat);
+            let is_needed = made_at.is_some() && SessionId::new(session).is_some_and(|id| has_open(&id));
+            Some(Lock { is_needed, made_at, name, length: name.len().saturating_add(token.len()) })
         });
         let mut locks: Vec<_> = locks.collect();
         locks.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = LOCKS_BYTES_MAX;
         locks.retain(|lock| {
             left = left.saturating_sub(lock.length);
-            left == 0 || lock.expires.is_none()
+            left == 0 || lock.made_at.is_none()
         });
-        locks.iter().map(|lock| set_cookie(lock.name, "", prefix, Duration::ZERO)).collect()
+        let remove =
+            |name: &str| format!("{name}=; Max-Age=0; HttpOnly; Secure; SameSite=Strict; Path={prefix};");
+        locks.iter().map(|lock| remove(lock.name)).collect()
     }
 
     /// The ICE servers among the cookies of a request.
@@ -112,38 +128,43 @@ impl CookieKeys {
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,
     ) -> Option<GivenServers> {
-        let mut values = signing::cookies(cookies).filter(|(name, _)| *name == SERVERS_NAME);
-        values.find_map(|(_, value)| {
-            let given = URL_SAFE_NO_PAD.decode(self.servers.signed(value)?).ok()?;
-            let given: GivenServers = serde_json::from_slice(&given).ok()?;
-            (given.expires > wall.as_secs()).then_some(given)
+        let mut tokens = signing::cookies(cookies).filter(|(name, _)| *name == SERVERS_NAME);
+        tokens.find_map(|(_, token)| {
+            self.verified::<GivenServers>(token).filter(|given| given.exp > wall.as_secs())
         })
     }
 
-    /// Whether the lock of a session is among the cookies of a request. A browser can hold several of one session, for paths that contain
-    /// each other. `cookies`: the values of `Cookie`.
-    pub(crate) fn unlocks<'a>(
+    /// The sessions whose locks are among the cookies of a request. A browser can hold several of one session, for paths that contain each
+    /// other. `cookies`: the values of `Cookie`.
+    pub(crate) fn unlocked<'a>(
         &self,
-        session: &SessionId,
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,
-    ) -> bool {
-        signing::cookies(cookies).any(|(name, value)| {
-            name.strip_prefix(NAME) == Some(session.as_str())
-                && self.expires(session.as_str(), value).is_some_and(|expires| expires > wall.as_secs())
+    ) -> impl Iterator<Item = SessionId> {
+        signing::cookies(cookies).filter_map(move |(name, token)| {
+            let session = SessionId::new(name.strip_prefix(NAME)?)?;
+            let claims: Claims = self.verified(token)?;
+            let is_valid = claims.session_id == session.as_str() && claims.exp > wall.as_secs();
+            is_valid.then_some(session)
         })
     }
 
-    /// When a lock of this session expires; `None` if it is not valid.
-    fn expires(&self, session: &str, value: &str) -> Option<u64> {
-        let (of, expires) = self.locks.signed(value)?.split_once('.')?;
-        if of == session { expires.parse().ok() } else { None }
+    /// The claims of a token that this key has signed. The two kinds of claims have other members, so none is taken for the other.
+    fn verified<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
+        if token.len() > TOKEN_MAX {
+            return None;
+        }
+        let (_, claims) = self.0.signed(token)?.split_once('.')?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
-}
 
-fn set_cookie(name: &str, value: &str, prefix: &str, life: Duration) -> String {
-    let life = life.as_secs();
-    format!("{name}={value}; Max-Age={life}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+    fn set_cookie(&self, name: &str, claims: &impl Serialize, prefix: &str, life: Duration) -> String {
+        let claims = serde_json::to_vec(claims).unwrap_or_default();
+        let (header, claims) = (URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
+        let token = self.0.sign(&format!("{header}.{claims}"));
+        let life = life.as_secs();
+        format!("{name}={token}; Max-Age={life}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+    }
 }
 
 #[cfg(test)]
@@ -154,8 +175,8 @@ mod tests {
 
     const NOON: Duration = Duration::from_secs(1_736_942_400);
 
-    fn keys() -> CookieKeys {
-        CookieKeys::derived_from(b"secret")
+    fn key() -> LockKey {
+        LockKey::derived_from(b"secret")
     }
 
     fn session(text: &str) -> SessionId {
@@ -167,50 +188,75 @@ mod tests {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    fn lock(of: &str) -> String {
-        pair(&keys().lock(&session(of), "/partytracks", NOON))
+    fn cookie() -> String {
+        pair(&key().cookie(&session("s1"), "/partytracks", NOON))
     }
 
     fn unlocks(cookie: &str, of: &str, wall: Duration) -> bool {
-        keys().unlocks(&session(of), std::iter::once(cookie), wall)
+        key().unlocked(std::iter::once(cookie), wall).any(|unlocked| unlocked == session(of))
     }
 
     #[test]
-    fn the_lock_has_the_name_and_attributes_of_partytracks() {
-        let cookie = keys().lock(&session("s1"), "/api/calls", NOON);
-        assert!(cookie.starts_with("partytracks-session-s1=s1.1737115200."), "{cookie}");
+    fn the_cookie_has_the_name_and_attributes_of_partytracks() {
+        let cookie = key().cookie(&session("s1"), "/api/calls", NOON);
+        assert!(cookie.starts_with("partytracks-session-s1=eyJ"), "{cookie}");
         assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/api/calls;"), "{cookie}");
+        let token = pair(&cookie).split_once('=').unwrap().1.to_owned();
+        let part = |n| URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap();
+        assert_eq!(part(0), br#"{"typ":"JWT","alg":"HS256"}"#);
+        assert_eq!(part(1), br#"{"sessionId":"s1","iat":1736942400,"exp":1737115200}"#);
     }
 
     #[test]
     fn a_lock_opens_its_own_session_until_it_expires() {
-        let of_s1 = lock("s1");
-        assert!(unlocks(&of_s1, "s1", NOON) && unlocks(&format!("a=b; {of_s1}; c"), "s1", NOON));
+        assert!(unlocks(&cookie(), "s1", NOON) && unlocks(&format!("a=b; {}; c", cookie()), "s1", NOON));
         let last_second = NOON + Duration::from_secs(48 * 3_600 - 1);
-        assert!(unlocks(&of_s1, "s1", last_second));
-        assert!(!unlocks(&of_s1, "s1", NOON + LIFE));
-        assert!(!unlocks(&of_s1, "s2", NOON) && !unlocks("", "s1", NOON));
-        assert!(!unlocks(&of_s1.replace("session-s1=", "session-s2="), "s2", NOON), "of another session");
-        let other = CookieKeys::derived_from(b"other").lock(&session("s1"), "/", NOON);
+        assert!(unlocks(&cookie(), "s1", last_second));
+        assert!(!unlocks(&cookie(), "s1", NOON + LIFE));
+        assert!(!unlocks(&cookie(), "s2", NOON) && !unlocks("", "s1", NOON));
+        let other = LockKey::derived_from(b"other").cookie(&session("s1"), "/", NOON);
         assert!(!unlocks(&pair(&other), "s1", NOON), "of another key");
     }
 
     #[test]
+    fn the_algorithm_of_the_token_is_not_read() {
+        let cookie = cookie();
+        let claims = cookie.split('.').nth(1).unwrap();
+        for header in [r#"{"alg":"none"}"#, r#"{"typ":"JWT","alg":"RS256"}"#] {
+            let header = URL_SAFE_NO_PAD.encode(header);
+            for signature in ["", "AA", cookie.split('.').nth(2).unwrap()] {
+                let forged = format!("partytracks-session-s1={header}.{claims}.{signature}");
+                assert!(!unlocks(&forged, "s1", NOON));
+            }
+        }
+    }
+
+    #[test]
+    fn the_sessions_of_all_valid_locks_are_known() {
+        let lock = |name: &str| pair(&key().cookie(&session(name), "/", NOON));
+        let forged = lock("s3").replace("session-s3=", "session-s4=");
+        let lines =
+            [format!("a=b; {}", lock("s1")), format!("{}; {forged}; partytracks-session-=x", lock("s2"))];
+        let lines = || lines.iter().map(String::as_str);
+        assert_eq!(key().unlocked(lines(), NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
+        assert_eq!(key().unlocked(lines(), NOON + LIFE).count(), 0, "they have expired");
+    }
+
+    #[test]
     fn the_oldest_locks_of_sessions_with_nothing_open_and_those_that_are_not_valid_are_removed() {
-        let lock_at = |n: u64| {
+        let lock = |n: u64| {
             let made_at = NOON + Duration::from_secs(n);
-            pair(&keys().lock(&session(&format!("s{n}")), "/", made_at))
+            pair(&key().cookie(&session(&format!("s{n}")), "/", made_at))
         };
-        let many: Vec<_> = (0..120).map(lock_at).collect();
+        let many: Vec<_> = (0..60).map(lock).collect();
         let is_open = Cell::new("");
         let removed = |cookies: &[String]| {
             let cookies = cookies.iter().map(String::as_str);
-            let removed = keys().removed(cookies, "/p", |session| is_open.get() == session.as_str());
+            let removed = key().removed(cookies, "/p", |session| is_open.get() == session.as_str());
             removed.into_iter().map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
         };
         let gone = removed(&many);
-        let kept: usize =
-            many.iter().rev().take(many.len() - gone.len()).map(|pair| pair.len() - "=".len()).sum();
+        let kept: usize = many.iter().rev().take(60 - gone.len()).map(|pair| pair.len() - "=".len()).sum();
         assert!((LOCKS_BYTES_MAX - 300..LOCKS_BYTES_MAX).contains(&kept), "{kept}");
         assert!(
             gone.iter().all(|name| name[NAME.len() + 1..].parse::<usize>().unwrap() < gone.len()),
@@ -221,7 +267,7 @@ mod tests {
         assert!(gone.contains(&format!("{NAME}s1")) && !gone.contains(&format!("{NAME}s0")), "{gone:?}");
         for session in ["x", "s0"] {
             let foreign = format!("{NAME}{session}=forged; other=1");
-            assert_eq!(removed(&[foreign, lock_at(1)]), [format!("{NAME}{session}")]);
+            assert_eq!(removed(&[foreign, lock(1)]), [format!("{NAME}{session}")]);
         }
     }
 
@@ -230,21 +276,26 @@ mod tests {
         let given = GivenServers {
             grant: GrantId::new([7; 16]),
             ice_servers: serde_json::json!([{ "urls": "turn:turn.example" }]),
-            expires: NOON.as_secs() + 60,
+            exp: NOON.as_secs() + 60,
         };
-        let set = keys().servers_cookie(&given, "/partytracks");
+        let set = key().servers_cookie(&given, "/partytracks");
         assert!(set.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/partytracks;"), "{set}");
         let set = pair(&set);
-        let servers = |cookie: &str, wall| keys().servers(std::iter::once(cookie), wall);
+        let servers = |cookie: &str, wall| key().servers(std::iter::once(cookie), wall);
         assert_eq!(servers(&set, NOON + Duration::from_secs(59)), Some(given));
         assert_eq!(servers(&set, NOON + SERVERS_LIFE), None);
-        assert_eq!(CookieKeys::derived_from(b"other").servers(std::iter::once(&*set), NOON), None);
-        let lock = lock("s1").replace("partytracks-session-s1=", "partytracks-ice-servers=");
+        assert_eq!(LockKey::derived_from(b"other").servers(std::iter::once(&*set), NOON), None);
+        let (_, token) = set.split_once('=').unwrap();
+        assert!(!unlocks(&format!("partytracks-session-s1={token}"), "s1", NOON));
+        let lock = cookie().replace("partytracks-session-s1=", "partytracks-ice-servers=");
         assert_eq!(servers(&lock, NOON), None);
     }
 
     #[test]
     fn of_several_cookies_one_must_be_valid() {
-        assert!(unlocks(&format!("partytracks-session-s1=old; {}", lock("s1")), "s1", NOON));
+        let both = format!("partytracks-session-s1=old; {}", cookie());
+        assert!(unlocks(&both, "s1", NOON));
+        let long = format!("partytracks-session-s1={}", "a.".repeat(TOKEN_MAX));
+        assert!(!unlocks(&long, "s1", NOON));
     }
 }

@@ -18,7 +18,7 @@ use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
-use crate::lock::{CookieKeys, GivenServers, LIFE};
+use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::request;
 use crate::session::{Caller, OpenedSession};
 use crate::session_id::SessionId;
@@ -47,7 +47,7 @@ pub struct SfuProxy {
     pub(crate) prefixes: Vec<Arc<str>>,
     /// Whether sessions are locked.
     is_locked: bool,
-    pub(crate) cookie_keys: CookieKeys,
+    pub(crate) lock_key: LockKey,
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
     started: Instant,
@@ -87,7 +87,7 @@ impl SfuProxy {
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
-            cookie_keys: CookieKeys::derived_from(secret),
+            lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client),
             sessions: Mutex::new(Sessions::new(terms)),
             started: service.clock.instant(),
@@ -121,7 +121,8 @@ impl SfuProxy {
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
     ) -> Result<(), Fault> {
-        let is_unlocked = self.cookie_keys.unlocks(id, cookies, self.service.clock.since_1970());
+        let is_unlocked =
+            self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
             return Err(Fault::NO_COOKIE);
         }
@@ -134,7 +135,16 @@ impl SfuProxy {
 
     /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
     pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
-        self.cookie_keys.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
+        self.lock_key.removed(cookies, prefix, |id| self.with(|sessions, _| sessions.has_open(id)))
+    }
+
+    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
+    pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
+        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.service.clock.since_1970()).collect();
+        self.with(|sessions, _| {
+            let own = (!self.is_locked).then(|| sessions.of_caller(caller));
+            sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
+        })
     }
 
     /// Sessions in the table, and the tracks that they are charged for.
@@ -169,7 +179,7 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         spender: Option<&Spender>,
     ) -> Option<Value> {
-        let given = self.cookie_keys.servers(cookies, self.service.clock.since_1970())?;
+        let given = self.lock_key.servers(cookies, self.service.clock.since_1970())?;
         self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
@@ -181,8 +191,8 @@ impl SfuProxy {
         prefix: &str,
         life: Duration,
     ) -> Option<HeaderValue> {
-        let expires = self.service.clock.since_1970().saturating_add(life).as_secs();
-        secret_header(&self.cookie_keys.servers_cookie(&GivenServers { grant, ice_servers, expires }, prefix))
+        let exp = self.service.clock.since_1970().saturating_add(life).as_secs();
+        secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
     }
 
     /// The time since the start.
@@ -221,7 +231,7 @@ impl ReservedPlace {
         };
         let Opening { owner, room, prefix, label, origin, removed } = opening;
         if self.proxy.is_locked {
-            let cookie = self.proxy.cookie_keys.lock(&id, &prefix, self.proxy.service.clock.since_1970());
+            let cookie = self.proxy.lock_key.cookie(&id, &prefix, self.proxy.service.clock.since_1970());
             for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
                 returned.headers.append(SET_COOKIE, cookie);
             }

@@ -251,7 +251,9 @@ async fn relay_servers(
     if !is_known_enough(&*proxy.service.broker, user) {
         return None;
     }
-    let room = by_token.or_else(|| named_room(parts).ok().flatten());
+    // partytracks names no room here, so its own sessions may tell.
+    let own_room = || proxy.room_of(&caller, cookies(parts));
+    let room = by_token.or_else(|| named_room(parts).ok().flatten()).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
     let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() }.known();

@@ -9,7 +9,8 @@ use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 
 use super::Sessions;
-use crate::session::Session;
+use crate::session::{Caller, Session};
+use crate::session_id::SessionId;
 
 impl Sessions {
     /// The calls: rooms with sessions that have tracks, or at which nobody has looked yet. `wall`: the time that it is now.
@@ -27,6 +28,22 @@ impl Sessions {
             call.members.insert(MemberId(id.text()), Member { joined, user, grant: Some(grant) });
         }
         calls
+    }
+
+    /// The room in which these sessions are in a call now. `None` if there is none or more than one.
+    pub(crate) fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
+        let in_call = ids.into_iter().filter(|id| self.looks.of(id).is_some());
+        let mut rooms = in_call.filter_map(|id| self.rows.get(id)?.opened.room.as_ref());
+        let first = rooms.next()?;
+        rooms.all(|room| room == first).then(|| Arc::clone(first))
+    }
+
+    /// The sessions that the caller opened from its present address and may use without a lock.
+    pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
+        let is_own = |owner: &Caller| {
+            owner.address == caller.address && (owner.user.is_none() || owner.user == caller.user)
+        };
+        self.rows.iter().filter(move |(_, session)| is_own(&session.opened.owner)).map(|(id, _)| id)
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them, and no page uses them any more. Returns how many.

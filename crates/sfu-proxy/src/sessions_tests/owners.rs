@@ -49,6 +49,25 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
 }
 
 #[test]
+fn the_room_of_a_caller_is_known_if_there_is_only_one() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
+    table.open("d", None, caller(1)).unwrap();
+    table.open("e", Some("far"), caller(2)).unwrap();
+    let room = |table: &Table, names: &[&str]| {
+        let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
+        table.sessions.only_room(&ids).map(|room| room.to_string())
+    };
+    assert_eq!(room(&table, &["a", "b", "d", "gone"]).as_deref(), Some("r"));
+    assert_eq!(room(&table, &["a", "c"]), None, "two rooms");
+    assert_eq!(room(&table, &["d"]), None);
+    assert_eq!(table.sessions.only_room(table.sessions.of_caller(&caller(2))).as_deref(), Some("far"));
+    assert_eq!(table.sessions.only_room(table.sessions.of_caller(&caller(1))), None);
+    assert_eq!(table.sessions.of_caller(&caller(3)).count(), 0);
+    table.see_nothing("c");
+    assert_eq!(room(&table, &["a", "c"]).as_deref(), Some("r"), "the other has left its call");
+}
+
+#[test]
 fn the_sessions_of_a_user_end_also_if_they_only_send() {
     let mut table = Table::default();
     let of = |name: &str| Caller { user: User::new(name), ..caller(1) };

@@ -18,9 +18,11 @@ async fn with_coturn(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
 
 /// Mints, and returns the calls that have grants, with their number.
 async fn mint(broker: &TestBroker, path: &str, headers: &[(&str, &str)]) -> Vec<(Value, u64)> {
-    let request = sent(broker, Method::GET, path, "203.0.113.1");
-    let with_headers = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    let answer = Answer::of(with_headers).await;
+    let address = headers.iter().find(|(name, _)| *name == "from").map_or("203.0.113.1", |(_, from)| *from);
+    let headers = headers.iter().filter(|(name, _)| *name != "from");
+    let request = sent(broker, Method::GET, path, address);
+    let answer =
+        Answer::of(headers.fold(request, |request, (name, value)| request.header(*name, *value))).await;
     assert!(answer.text.contains("username"), "{}", answer.text);
     let grants = broker.operator("/api/grants").await.json();
     let mut calls = BTreeMap::<String, u64>::new();
@@ -47,6 +49,24 @@ async fn a_token_decides_the_room_of_a_mint() {
     let bearer = format!("Bearer {}", sign(&claims));
     let path = format!("{ICE_SERVERS}?correlationId=blue");
     assert_eq!(mint(&broker, &path, &[("authorization", &bearer)]).await, [(json!("sfu/red"), 1)]);
+}
+
+#[tokio::test]
+async fn a_mint_of_partytracks_belongs_to_the_only_call_whose_lock_its_browser_has() {
+    let (_sfu, broker) = with_coturn(&[]).await;
+    let (a, b) = (Page::join(&broker, "blue").await, Page::join(&broker, "red").await);
+    let [a, b] = [a.cookie.unwrap(), b.cookie.unwrap()];
+    let of_a = mint(&broker, ICE_SERVERS, &[("cookie", &a), ("from", "203.0.113.9")]).await;
+    assert_eq!(of_a, [(json!("sfu/blue"), 1)], "also from another address");
+    assert_eq!(mint(&broker, ICE_SERVERS, &[]).await, of_a, "an address proves nothing");
+    let both = format!("{a}; {b}");
+    assert_eq!(mint(&broker, ICE_SERVERS, &[("cookie", &both)]).await, of_a, "two rooms are not certain");
+    broker.advance(30);
+    eventually("both have left their calls", async || {
+        broker.operator("/api/calls-live").await.json()["total"] == 0
+    })
+    .await;
+    assert_eq!(mint(&broker, ICE_SERVERS, &[("cookie", &a)]).await, of_a, "it is in no call any more");
 }
 
 #[tokio::test]
