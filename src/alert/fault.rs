@@ -81,7 +81,7 @@ faults! {
     MintingOff: Critical, "DISABLED";
         "Minting is stopped: new callers get STUN only.",
         "Run turn-broker unfreeze to resume; if TURN_ENABLED is false, set it to true and restart.";
-    PromisedInFull: Critical, "PROMISED_IN_FULL", alerts "budget.reserved" "budget.open";
+    PromisedInFull: Critical, "PROMISED_IN_FULL";
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
     ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";
