@@ -1,9 +1,7 @@
 //! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
 //! read is refused with an error that names it. Every write is one transaction.
 
-use std::fs::{File, Metadata, metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,8 +36,6 @@ pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Arc<Mutex<Option<Database>>>,
     path: PathBuf,
-    /// The file that was opened. It has no lock.
-    file: Arc<File>,
     pruned: Pruned,
 }
 
@@ -75,7 +71,7 @@ impl Storage for FileStorage {
 
 impl CopyLedger for FileStorage {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
-        let bytes = metadata(&self.path)?.len();
+        let bytes = std::fs::metadata(&self.path)?.len();
         // The copy is made on the ledger's disk.
         backup::copy(&self.begin_read()?, self.path.parent().unwrap_or(&self.path), bytes)
     }
@@ -87,20 +83,18 @@ impl FileStorage {
         guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
 
-    fn new(database: Database, path: PathBuf) -> io::Result<Self> {
-        let (database, file) = (Arc::new(Mutex::new(Some(database))), Arc::new(File::open(&path)?));
-        Ok(Self { database, path, file, pruned: Pruned::default() })
+    fn new(database: Database, path: PathBuf) -> Self {
+        Self { database: Arc::new(Mutex::new(Some(database))), path, pruned: Pruned::default() }
     }
 
-    /// Fails if the file was deleted, moved or replaced: what is written into it would be lost with this process.
+    /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Inodes are not compared, because some
+    /// file systems of containers change them.
     fn is_in_place(&self) -> Result<(), StoreError> {
-        let place =
-            |found: io::Result<Metadata>| found.map(|of| (of.dev(), of.ino())).map_err(StorageError::Io);
-        if place(metadata(&self.path))? == place(self.file.metadata())? {
+        if self.path.try_exists().unwrap_or(true) {
             return Ok(());
         }
-        let replaced = format!("{} is another file than the one that was opened", self.path.display());
-        Err(StorageError::Io(io::Error::other(replaced)).into())
+        let gone = format!("{} was deleted or moved", self.path.display());
+        Err(StorageError::Io(io::Error::new(io::ErrorKind::NotFound, gone)).into())
     }
 
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
@@ -115,7 +109,7 @@ impl FileStorage {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self::new(database, path).map_err(unusable)?;
+        let store = Self::new(database, path);
         store.check_format()?;
         Ok(store)
     }
@@ -152,10 +146,10 @@ impl FileStorage {
 
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        let file = make_file(path).map_err(unusable)?;
+        let file =
+            make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self::new(database, path.to_owned()).map_err(unusable)?;
+            let store = Self::new(database, path.to_owned());
             let made = store.change(tables::make_all);
             made.map_err(|error| store.unusable(error)).map(|()| store)
         });
