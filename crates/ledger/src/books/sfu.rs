@@ -84,8 +84,11 @@ impl Books {
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        // A lower rate counts from the next minute on. What a promise that begins then takes in this one is promised already.
-        let is_later = |time: PromisedTime| (per_minute, time.from <= minute) < (time.per_minute, true);
+        // A lower rate counts from the next minute on. What a promise that begins then takes in this one is promised already. One that is over
+        // promises nothing of it.
+        let is_later = |time: PromisedTime| {
+            time.until > minute && (per_minute, time.from <= minute) < (time.per_minute, true)
+        };
         let from = if before.is_some_and(is_later) { minute.next() } else { minute };
         self.grants.release_session(&mut self.ledger, id, from);
         if per_minute == 0 {

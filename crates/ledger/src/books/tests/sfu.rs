@@ -124,6 +124,18 @@ fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
 
 /// The estimated and the assumed rate of a grant are those of video.
 #[test]
+fn a_promise_that_is_over_covers_nothing_of_the_minute_in_which_less_is_pulled() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 0, 0);
+    assert_eq!(pull(&mut books, 4), Ok(()));
+    // The SFU has refused them.
+    set(&mut books, "a", 0, 0);
+    books.advance(at(10 * MINUTE));
+    assert_eq!(pull(&mut books, 1), Ok(()));
+    assert_eq!(committed(&books), (4 * AHEAD + AHEAD) * TRACK_MINUTE);
+}
+
+#[test]
 fn sound_alone_is_promised_and_charged_at_its_own_rate() {
     for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
         let mut setup = setup_of(mode, Some(100 * TRACK_MINUTE));
