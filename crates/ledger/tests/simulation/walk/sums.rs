@@ -1,7 +1,9 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
+use std::time::Duration;
+
 use turn_ledger::{
-    ByteCount, ClockDoubt, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind,
+    ByteCount, ClockDoubt, Day, Disbelief, IceSource, Period, PeriodBytes, Snapshot, SpenderKey, SpenderKind,
     SpenderWalk, Sums,
 };
 
@@ -132,8 +134,11 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     while !walk.look(broker.books.grants(), broker.books.now()) {}
     let rows = walk.rows(&all);
     let is_exact = broker.settings.sources == ONE && broker.pages.is_empty() && !broker.may_break;
+    // By the provider's clock, bytes from before a reset may lie after it.
+    let ahead = Duration::from_millis(broker.settings.provider_ahead);
+    let by_provider = Period { start: period.start.minus(ahead), ..period };
     (0..3).find_map(|user| {
-        let (relayed, name) = (broker.truth_of_user(world, user, period), user_named(user));
+        let (relayed, name) = (broker.truth_of_user(world, user, by_provider), user_named(user));
         let share = broker.books.user_share(&name)?;
         let key = Some(SpenderKey::User(name));
         let sums = rows.iter().find(|row| row.key == key).map(|row| row.sums).unwrap_or_default();
