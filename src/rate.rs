@@ -11,6 +11,9 @@ const WINDOW: Duration = Duration::from_secs(300);
 /// A rate is the average of at least this time.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// A count that is older says nothing about now: the longest lag, and ten minutes.
+const COUNT_AGE_MAX: Duration = Duration::from_secs(4_200);
+
 /// What was used in the last five minutes: until now, as reported, or until the end of the provider's count if that shows a higher rate.
 /// Who does not report is seen by the count alone, and not before it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +31,8 @@ impl Lately {
         let Snapshot { figures, measured, .. } = books.snapshot();
         let reported = Self::before(books, figures.now, figures.now);
         // A younger one is as good as now.
-        let is_old = |as_of: &Timestamp| figures.now.since(*as_of) >= MINUTE;
-        let as_of = measured.as_of.filter(is_old).filter(|_| !measured.is_stale());
+        let tells_of_now = |as_of: &Timestamp| (MINUTE..COUNT_AGE_MAX).contains(&figures.now.since(*as_of));
+        let as_of = measured.as_of.filter(tells_of_now).filter(|_| !measured.is_stale());
         let counted = as_of.map(|as_of| Self::before(books, as_of, figures.now));
         counted.filter(|counted| counted.rate() > reported.rate()).unwrap_or(reported)
     }
@@ -40,10 +43,11 @@ impl Lately {
         Self { bytes, span: WINDOW, ..Self::default() }
     }
 
-    /// It begins with the first minute that has some.
+    /// It begins with the first minute that has some, and of which is known who used it, if such a minute is counted.
     fn before(books: &Books, until: Timestamp, now: Timestamp) -> Self {
-        let mut minutes =
-            (Minute::of(until.minus(WINDOW)).number()..Minute::from_end(until).number()).map(Minute::new);
+        let (begin, known) = (Minute::of(until.minus(WINDOW)), Minute::from_end(now.minus(RECENT_MAX)));
+        let first = if known.end() <= until { begin.max(known) } else { begin };
+        let mut minutes = (first.number()..Minute::from_end(until).number()).map(Minute::new);
         let used = |from| books.ledger().slice(from, until).used;
         let is_used =
             |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;

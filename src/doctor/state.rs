@@ -52,7 +52,7 @@ fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
         Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
         Err(OpenError::Absent { .. }) if is_served => warn(
             "no ledger here, but the service runs: its ledger was deleted or moved, or it has another STATE_DIR",
-            "move it back; if it was deleted, copy it from /proc/PID/fd of the service, then restart the service",
+            "move it back; if it was deleted, copy it from /proc/PID/fd of the service under another name, then rename it to ledger.redb",
         ),
         Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it"),
         Err(OpenError::InUse { .. }) => {

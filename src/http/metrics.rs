@@ -79,7 +79,7 @@ fn add_service(app: &App, now: &mut ScrapedFigures) {
         breaker_state "The provider's circuit breaker: 0 closed, 1 half-open, 2 open" app.mint.breaker_state().gauge();
         provider_up "0 while the provider does not mint" u64::from(app.mint.provider_is_up() != Some(false));
         pool_ready "Credentials minted ahead and not yet issued" pool.ready;
-        ledger_failing "1 while the ledger cannot be written" u64::from(!app.account.is_writable());
+        ledger_failing "1 while the ledger cannot be written" u64::from(app.account.ledger_fails());
         epoch "How often the lead has changed; 0 without `DATABASE_URL`" epoch;
     }
     add_process(now, app, app.account.holds_lease());

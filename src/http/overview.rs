@@ -161,7 +161,7 @@ pub struct RateBody {
     /// Billed Mbps.
     #[schema(value_type = f64, example = 3.2)]
     mbps: serde_json::Number,
-    /// The end of these minutes: now, or the end of the provider's count if nothing later is known.
+    /// The end of these minutes: now, or the end of the provider's count if that shows a higher rate.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     until: Timestamp,
     /// When the limit is reached at this rate; null if not before the period ends, or if it is reached.
@@ -291,7 +291,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         alert_percents: app.config.alert_percents.iter().collect(),
         sign_in: app.auth.as_ref().is_some_and(Auth::has_keys),
         status: status(&app, &snapshot),
-        ledger_failing: !app.account.is_writable(),
+        ledger_failing: app.account.ledger_fails(),
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),

@@ -39,14 +39,15 @@ fn gb(body: &Value, path: &str) -> Option<String> {
     Some(ByteCount::new(body.pointer(path)?.as_u64()?).gb_four_decimals())
 }
 
-/// The critical hints that say that nobody gets a metered credential, and why.
-const STOPPED: [(&str, &str); 6] = [
+/// The critical hints and the status that say that nobody gets a metered credential, and why.
+const STOPPED: [(&str, &str); 7] = [
     ("DISABLED", "off (TURN_ENABLED)"),
     ("LEDGER_FAILING", "no metered credentials, because the ledger cannot be written"),
     ("NOT_LEADING", "no metered credentials, because this replica may not lead"),
     ("CLOCK_WRONG", "no metered credentials, because the clock is too far ahead"),
+    ("LIMIT_EXCEEDED", "no metered credentials, because the limit is reached"),
     ("PROMISED_IN_FULL", "no metered credentials, because the limit is reserved in full"),
-    ("PROVIDER_DOWN", "none from the provider, which is down"),
+    ("PROVIDER_DOWN", "on, but a provider is down"),
 ];
 
 /// The state of the budget, a line each. `None` if the body is not a status.
@@ -54,12 +55,10 @@ pub(super) fn summary(status: &Value) -> Option<String> {
     let is = |name: &str| status[name].as_bool();
     let hints = status["hints"].as_array()?;
     let is_critical = |hint: &Value, code: &str| hint["code"] == code && hint["severity"] == "critical";
-    let stopped = STOPPED.into_iter().find(|(code, _)| hints.iter().any(|hint| is_critical(hint, code)));
-    let minting = match status["status"].as_str()? {
-        _ if is("frozen")? => "stopped by the operator",
-        "LIMIT_EXCEEDED" => "no metered credentials, because the limit is reached",
-        _ => stopped.map_or("on", |(_, why)| why),
-    };
+    let reached = status["status"].as_str()?;
+    let is_so = |code: &str| reached == code || hints.iter().any(|hint| is_critical(hint, code));
+    let stopped = STOPPED.into_iter().find(|(code, _)| is_so(code));
+    let minting = if is("frozen")? { "stopped by the operator" } else { stopped.map_or("on", |(_, why)| why) };
     let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
     let likely = shown(status, "/likelyOvershootGB")
         .map(|likely| format!(" ({likely} GB at the rate that was counted)"))

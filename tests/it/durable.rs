@@ -161,7 +161,7 @@ fn a_ledger_of_another_format_is_refused() {
 
 /// Nothing is written into a file that no restart finds.
 #[tokio::test]
-async fn a_ledger_that_is_moved_away_or_replaced_fails_until_it_is_back() {
+async fn a_ledger_that_is_moved_away_fails_until_it_is_back() {
     let (state, elsewhere) = (StateDir::new(), StateDir::new());
     let (_cloudflare, broker) = with_cloudflare_and(&[("STATE_DIR", state.path())]).await;
     let [path, away] = [&state, &elsewhere].map(|directory| Path::new(directory.path()).join(FILE_NAME));

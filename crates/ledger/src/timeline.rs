@@ -73,15 +73,11 @@ impl Timeline {
         stored: &SourceRows,
     ) -> Self {
         let (period, keeps_level) = (billing_day.period_at(now), Self::keeps_level(terms.source));
-        let minutes = Minutes::open(
-            period,
-            rates,
-            terms.sampling,
-            terms.source.clocks_differ_by(),
-            now,
-            stored,
-            keeps_level,
-        );
+        // Strict mode would have to promise that time once more before a credential is minted.
+        let clocks_differ_by =
+            if rates.promises_cap_claims { Duration::ZERO } else { terms.source.clocks_differ_by() };
+        let minutes =
+            Minutes::open(period, rates, terms.sampling, clocks_differ_by, now, stored, keeps_level);
         let mut state = stored.state.clone().unwrap_or_default();
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {

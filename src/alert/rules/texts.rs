@@ -69,7 +69,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.has(Fault::ProviderDown) {
         return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
     }
-    if input.has(Fault::CoturnUnreachable) {
+    if input.has(Fault::CoturnUnreachable) && !matches!(kind, AlertKind::Used(95..)) {
         return "Credentials are still issued, except for coturn in strict mode: there new callers get the next entry of ICE_SOURCES, and if that is STUN, calls that need a relay fail.".into();
     }
     match kind {

@@ -25,11 +25,6 @@ impl Grants {
         until.max(self.period.start)
     }
 
-    /// Until when these counts release what is promised.
-    pub(super) fn released_until(&self, source: IceSource) -> Timestamp {
-        self.counted_until(source).minus(source.clocks_differ_by()).max(self.period.start)
-    }
-
     /// Bytes of this period that sources counted under identifiers that are not those of a grant in the table.
     pub fn unknown_bytes(&self) -> ByteCount {
         self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)

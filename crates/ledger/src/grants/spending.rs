@@ -71,7 +71,7 @@ impl Grants {
 
     /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
     fn uncounted(&self, now: Timestamp) -> Uncounted {
-        let until = |source| if self.terms.is_strict { self.released_until(source) } else { now };
+        let until = |source| if self.terms.is_strict { self.counted_until(source) } else { now };
         IceSource::ALL.map(|source| (source, Minute::of(until(source))))
     }
 

@@ -94,11 +94,11 @@ impl GrantTerms {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// What a grant may have relayed from `released_until` to `end` that nobody has counted. Zero where no room is taken for those who have
+    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have
     /// a limit.
-    pub(super) fn uncounted(&self, row: &GrantRow, released_until: Timestamp, end: Timestamp) -> ByteCount {
+    pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
         let until = row.ends_in().min(Minute::of(end));
-        let bytes = self.promises().then(|| row.promised_between(Minute::of(released_until), until));
+        let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
         bytes.unwrap_or_default()
     }
 

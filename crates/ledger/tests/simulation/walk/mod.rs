@@ -114,7 +114,7 @@ impl Scenario {
         }
         settings.unlisted = dice.has(Fault::Unlisted);
         settings.tells_time = seed.is_multiple_of(2);
-        settings.provider_ahead = if seed.is_multiple_of(3) { 118_000 } else { 0 };
+        settings.provider_ahead = if !strict && seed.is_multiple_of(3) { 118_000 } else { 0 };
         settings.lag = if dice.has(Fault::LateGrants) { 600_000 } else { 0 };
         settings.probes = dice.has(Fault::Probes);
         // The SFU's bytes are counted by the same provider, and no probe shows that.

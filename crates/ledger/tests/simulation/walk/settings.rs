@@ -255,7 +255,8 @@ impl Settings {
 
     pub(super) fn change(&mut self, change: Change) {
         match change {
-            Change::Strict(strict) => self.strict = strict,
+            // Strict mode assumes that the clocks agree.
+            Change::Strict(strict) => self.strict = strict && self.provider_ahead == 0,
             Change::BillingDay(day) => self.billing_day = day,
             Change::Tail(tail) => self.tail = tail,
             Change::Mbps(mbps) => self.mbps = mbps,

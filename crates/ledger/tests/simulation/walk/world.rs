@@ -256,7 +256,11 @@ impl World {
         let Some(nth) = holders.iter().position(|holder| holder.session == session) else { return };
         let cut = holders.swap_remove(nth);
         if cut.expires > self.now {
-            self.begin(source, cut);
+            let session = self.begin(source, cut);
+            // It is the same client.
+            if let Some(holder) = self.holder(source, session) {
+                holder.number = cut.number;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::timeline::terms::SourceTerms;
 /// A grant of this user that has relayed these bytes and ended.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
     let grant = broker.mint(requester(name), 60).unwrap();
-    let until = broker.books.now().plus_millis(300_000);
+    let until = broker.books.now().plus_millis(180_000);
     broker.books.advance(until);
     assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
     while !broker.books.tidy() {}

@@ -86,9 +86,9 @@ fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     }
     assert_eq!(refused_to_user(&mut broker, "ann"), Some(0));
     assert!(broker.mint(requester("bob"), SHORT).is_ok());
-    // A count gives back what was not relayed, until two minutes before its end.
-    broker.books.advance(at(240));
-    assert!(broker.count(at(240), true, &[(first.id, MINUTE_BYTES), (second.id, 7)], 0));
+    // A count gives back what was not relayed.
+    broker.books.advance(at(120));
+    assert!(broker.count(at(120), true, &[(first.id, MINUTE_BYTES), (second.id, 7)], 0));
     assert_eq!(refused_to_user(&mut broker, "ann"), None);
     let share = broker.share("ann");
     assert_eq!((share.used, share.committed), (MINUTE_BYTES + 7, 13 * MINUTE_BYTES + 7));
@@ -138,7 +138,7 @@ fn a_count_takes_nothing_from_a_user_that_was_charged_in_the_period_before() {
     assert!(broker.count(at(reset + 60), true, &[(ann.id, MINUTE_BYTES)], 0));
     report(&mut broker, Some(9));
     for _ in 0..2 {
-        let (used, committed) = (MINUTE_BYTES + 9, 9 + 7 * MINUTE_BYTES);
+        let (used, committed) = (MINUTE_BYTES + 9, 9 + 6 * MINUTE_BYTES);
         assert_eq!(broker.share("ann"), Share { used, committed });
         broker.restart();
     }
@@ -205,8 +205,8 @@ fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
     broker.setup.bounds.spenders.ended_max = 0;
     broker.restart();
     let grant = broker.mint(requester("ann"), SHORT).unwrap();
-    broker.books.advance(at(240));
-    assert!(broker.count(at(240), true, &[(grant.id, 9)], 0));
+    broker.books.advance(at(120));
+    assert!(broker.count(at(120), true, &[(grant.id, 9)], 0));
     broker.setup.bounds.grants = 0;
     broker.restart();
     broker.books.advance(at(600));
@@ -261,15 +261,14 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
 fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
     let [first, _] = ["ann", "bob"].map(|name| broker.mint(requester(name), SHORT).unwrap());
-    broker.books.advance(at(240));
+    broker.books.advance(at(120));
     let by_grant = [(first.id, Traffic::new(0, 9))].into();
     let counts =
-        GrantCounts { from: at(0), until: at(240), by_grant, is_final: true, ..GrantCounts::default() };
+        GrantCounts { from: at(0), until: at(120), by_grant, is_final: true, ..GrantCounts::default() };
     assert!(broker.take(&counts));
     for _ in 0..2 {
         assert_eq!(broker.share("ann").committed, 9 + 3 * MINUTE_BYTES);
-        // What is assumed of the count's last two minutes is promised as well, until the next count.
-        assert_eq!(broker.share("bob").committed, 7 * MINUTE_BYTES);
+        assert_eq!(broker.share("bob").committed, 5 * MINUTE_BYTES);
         broker.restart();
     }
 }
