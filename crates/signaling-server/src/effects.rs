@@ -84,11 +84,8 @@ impl Sockets {
         let verified = verified.map_err(|why| closing(&why.into()))?;
         let user = verified.map(|verified| verified.user);
         if let (Some(user), Some(place)) = (&user, place.upgrade()) {
-            let counted = self.occupancy.sign_in(&place, user.clone());
-            counted.map_err(|full| {
-                self.service.broker.count(Counted::Limited("refused"));
-                closing(&full)
-            })?;
+            let full = |_: &ApiError| self.service.broker.count(Counted::Limited("refused"));
+            place.sign_in(user.clone()).inspect_err(full).map_err(|full| closing(&full))?;
         }
         Ok(user)
     }

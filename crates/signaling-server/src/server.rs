@@ -53,7 +53,7 @@ impl Signaling {
         let shared = Shared { started, broker: Arc::clone(&service.broker), memory: memory.clone() };
         let sockets = Arc::new(Sockets {
             hubs: protocols::hubs(config, service.has_sign_in, &shared),
-            occupancy: Occupancy::new(config.sockets_per_client),
+            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             memory,
             ayame: config.ayame.clone(),
             webhook_log: Throttle::new(),

@@ -46,7 +46,7 @@ pub(crate) struct Sockets {
     /// The protocols.
     pub(crate) hubs: Vec<Arc<dyn AnyHub>>,
     /// How many are open.
-    pub(crate) occupancy: Occupancy,
+    pub(crate) occupancy: Arc<Occupancy>,
     /// What waits at them.
     pub(crate) memory: Memory,
     /// Ayame's settings; `None` if it is off.
