@@ -1,4 +1,4 @@
-//! The calls of all protocols behind one lock. Each event of a call changes the ledger at once and in order. A source is asked later to
+//! The calls of all protocols but those of the SFU behind one lock. Each event of a call changes the ledger at once and in order. A source is asked later to
 //! end a credential: `src/mint/ending.rs`.
 
 use std::collections::BTreeMap;

@@ -58,7 +58,8 @@ pub(super) fn summary(status: &Value) -> Option<String> {
     let reached = status["status"].as_str()?;
     let is_so = |code: &str| reached == code || hints.iter().any(|hint| is_critical(hint, code));
     let stopped = STOPPED.into_iter().find(|(code, _)| is_so(code));
-    let minting = if is("frozen")? { "stopped by the operator" } else { stopped.map_or("on", |(_, why)| why) };
+    let minting =
+        if is("frozen")? { "stopped by the operator" } else { stopped.map_or("on", |(_, why)| why) };
     let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
     let likely = shown(status, "/likelyOvershootGB")
         .map(|likely| format!(" ({likely} GB at the rate that was counted)"))
@@ -259,7 +260,7 @@ mod tests {
         assert!(first("OK", "DISABLED").ends_with("off (TURN_ENABLED)"));
         assert!(first("OK", "LEDGER_FAILING").ends_with("because the ledger cannot be written"));
         assert!(first("OK", "CLOCK_WRONG").ends_with("because the clock is too far ahead"));
-        assert!(first("OK", "PROVIDER_DOWN").ends_with("which is down"));
+        assert!(first("OK", "PROVIDER_DOWN").ends_with("on, but a provider is down"));
         let mut behind = status();
         behind["hints"] = json!([{"code": "CLOCK_WRONG", "severity": "warning", "message": ""}]);
         assert!(summary(&behind).unwrap().starts_with("Minting      on\n"));

@@ -209,7 +209,8 @@ impl Connections {
     }
 
     /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
-    /// the name, on that grant's. What the reporter says of its own connection after its end is never said of a grant's.
+    /// the name, on that grant's. What the reporter says of its own connection after its end is never said of a
+    /// grant's that was open then.
     fn find(&self, caller: Caller, id: &str) -> Option<Name> {
         let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
         own.or_else(|| {

@@ -13,7 +13,7 @@ import { count, mbps, money, signed, size, some, span, time } from './format.js'
 export const ROWS_ASKED = 200;
 
 /** What the column "Now" is of, in minutes. */
-const NOW_MINUTES = 15;
+const NOW_MINUTES = 5;
 
 /** @typedef {Spender & {nowBytes: number, isListed: boolean}} SpenderNow With the bytes of the last minutes. Not listed: its bytes of the period are not known. */
 

@@ -39,7 +39,8 @@ impl CoturnUsage {
     }
 
     /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the
-    /// billed bytes of each grant, those of all other sessions under [`NO_GRANT`]. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
+    /// billed bytes of each grant, those of all other sessions under [`NO_GRANT`]. `None`: it does not show all sessions, so it is nothing. What
+    /// it shows is in the next complete one, too.
     pub fn take(
         &mut self,
         listing: &Listing,

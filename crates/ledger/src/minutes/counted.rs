@@ -141,10 +141,12 @@ impl Minutes {
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
-        let since_before = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
-        // By the provider's clock, the last bytes before the count or the day may lie in it.
-        let begin = reading.day.start().minus(self.clocks_differ_by);
-        let promised = since_before.max(self.promised_between(begin, reading.as_of));
+        let mut promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        if !self.clocks_differ_by.is_zero() {
+            // By the provider's clock, the last bytes before the count or the day may lie in it.
+            let begin = reading.day.start().minus(self.clocks_differ_by);
+            promised = promised.max(self.promised_between(begin, reading.as_of));
+        }
         let sampled = sampled(reading.granted);
         if granted > promised { sampled } else { sampled.min(promised) }
     }

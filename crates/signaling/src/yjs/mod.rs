@@ -92,7 +92,9 @@ impl Yjs {
                 for topic in topics {
                     if self.topics.subscribe(&subscriber, &mut own.subscriptions, &topic, now).is_err() {
                         self.actions.dropped(Dropped::Subscription);
-                        self.refused.set(socket, now + REFUSED_FOR);
+                        if self.refused.of(&socket).is_none() {
+                            self.refused.set(socket, now + REFUSED_FOR);
+                        }
                     }
                 }
             }
