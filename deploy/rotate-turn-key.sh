@@ -8,7 +8,7 @@
 #
 # KEYS_FILE is the file of CLOUDFLARE_TURN_KEYS_FILE. Its keys named key-YYYYMMDD, by the day of their creation, oldest first, are
 # replaced: "key-20260101=KEY_ID:TOKEN:1". All other lines stay as they are.
-# Environment: CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_API_TOKEN (permission Calls: Edit), EVERY_DAYS (30), RESTART (the command),
+# Environment: CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_API_TOKEN (permission Calls: Edit), EVERY_DAYS (30, at least 3), RESTART (the command),
 # CLOUDFLARE_REST_BASE and CLOUDFLARE_API_BASE (for tests and proxies), TODAY (YYYY-MM-DD) and PAUSE (seconds; both for tests).
 set -eu
 file=${1:?usage: rotate-turn-key.sh KEYS_FILE}
@@ -17,6 +17,7 @@ keys=${CLOUDFLARE_REST_BASE:-https://api.cloudflare.com}/client/v4/accounts/$CLO
 mint=${CLOUDFLARE_API_BASE:-https://rtc.live.cloudflare.com}/v1/turn/keys
 restart=${RESTART:-systemctl restart turn-broker}
 today=${TODAY:-$(date -u +%F)}
+[ "${EVERY_DAYS:-30}" -ge 3 ] || { echo "set EVERY_DAYS to 3 or more: an old key is deleted 3 days after the restart" >&2; exit 1; }
 umask 077
 
 # The token is on standard input, because others on this machine can read arguments.

@@ -50,7 +50,7 @@ pub(super) fn check(directory: Option<&Path>, is_served: bool) -> Vec<Verdict> {
 fn judge_ledger(read: &Result<u64, OpenError>, is_served: bool) -> Verdict {
     match read {
         Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
-        Err(OpenError::Absent { .. }) if is_served => warn(
+        Err(OpenError::Absent { .. }) if is_served => fail(
             "no ledger here, but the service runs: its ledger was deleted or moved, or it has another STATE_DIR",
             "move it back; if it was deleted, copy it from /proc/PID/fd of the service under another name, then rename it to ledger.redb",
         ),
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(check(None, false)[0].state, CheckState::Warn);
         for deleted in [below, at.join("c")] {
             let found = check(Some(&deleted), true).remove(0);
-            assert!(found.state == CheckState::Warn && found.seen.contains("was deleted"), "{found:?}");
+            assert!(found.state == CheckState::Fail && found.seen.contains("was deleted"), "{found:?}");
         }
         let other = OpenError::OtherFormat { path, found: FORMAT + 1 };
         assert_eq!(judge_ledger(&Err(other), true).state, CheckState::Fail);

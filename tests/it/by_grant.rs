@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
-use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
+use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
 use crate::support::log::Log;
@@ -109,7 +109,7 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_brea
 #[tokio::test]
 async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_than_the_reports() {
     let settings =
-        [("BANDWIDTH_LIMIT_GB", "2"), ("LIABILITY_MBPS_PER_GRANT", "100"), ("ALERT_PERCENTS", "50")];
+        [("BANDWIDTH_LIMIT_GB", "9"), ("LIABILITY_MBPS_PER_GRANT", "100"), ("ALERT_PERCENTS", "50")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     let leaked = mint(&cloudflare, &broker).await;
     let honest = json!({"connectionId": "ann", "user": "ann", "relayed": true});
@@ -126,6 +126,7 @@ async fn the_present_rate_and_who_spends_now_are_the_counts_if_those_show_more_t
     poll(&broker).await;
     let rate = broker.overview().await["rate"].clone();
     assert_eq!((&rate["mbps"], &rate["until"]), (&json!(20), &json!("2025-01-15T12:10:00.000Z")));
+    broker.app.account.change(|books| books.override_limit(Some(ByteCount::new(2_000 * MB))));
     broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
     let alert = broker.app.account.latest_alerts().remove(0).alert;
     assert_eq!(alert.severity().name(), "warning");

@@ -172,6 +172,9 @@ async fn a_ledger_that_is_moved_away_fails_until_it_is_back() {
     broker.app.account.evaluate_alerts(sources(Some(true)), &broker.app.config, true).await;
     let alerts = broker.app.account.latest_alerts();
     assert!(alerts.iter().any(|kept| kept.alert.kind.name() == "ledger.failing"), "{alerts:?}");
+    std::fs::copy(&away, &path).unwrap();
+    broker.app.account.flush();
+    assert_eq!(broker.mint().await.status, 503, "a copy lacks what was written since");
     std::fs::rename(&away, &path).unwrap();
     eventually("minting resumes", async || {
         broker.app.account.flush();

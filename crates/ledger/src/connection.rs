@@ -60,8 +60,7 @@ pub struct Connection {
     /// Its id and grant.
     #[serde(skip)]
     pub name: Name,
-    /// Whether the reporter had one of the same id meanwhile, which has ended. A restart forgets it.
-    #[serde(skip)]
+    /// Whether the reporter had one of the same id meanwhile, which has ended.
     pub(crate) outlived_reporters: bool,
     /// The source that is charged for its bytes.
     pub source: IceSource,

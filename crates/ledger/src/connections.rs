@@ -308,7 +308,10 @@ impl Connections {
         let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
         if name.grant().is_none() {
-            self.rows.range_mut(named(name.id())).for_each(|(_, row)| row.outlived_reporters = true);
+            for (other, row) in self.rows.range_mut(named(name.id())) {
+                row.outlived_reporters = true;
+                self.dirty.note(other.clone());
+            }
         }
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.name.grant().is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);

@@ -1,7 +1,9 @@
 //! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
 //! read is refused with an error that names it. Every write is one transaction.
 
+use std::fs::{File, metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,10 @@ pub struct FileStorage {
     /// `None` once it is closed, or if it could not be opened again.
     database: Arc<Mutex<Option<Database>>>,
     path: PathBuf,
+    /// The file that was opened. It has no lock.
+    file: Arc<File>,
+    /// Whether it was not in its place at the last look.
+    was_gone: bool,
     pruned: Pruned,
 }
 
@@ -71,7 +77,7 @@ impl Storage for FileStorage {
 
 impl CopyLedger for FileStorage {
     fn copy(&self) -> Result<LedgerFile, BackupError> {
-        let bytes = std::fs::metadata(&self.path)?.len();
+        let bytes = metadata(&self.path)?.len();
         // The copy is made on the ledger's disk.
         backup::copy(&self.begin_read()?, self.path.parent().unwrap_or(&self.path), bytes)
     }
@@ -83,17 +89,22 @@ impl FileStorage {
         guard(&directory.join(FILE_NAME), || Self::open_unguarded(directory))
     }
 
-    fn new(database: Database, path: PathBuf) -> Self {
-        Self { database: Arc::new(Mutex::new(Some(database))), path, pruned: Pruned::default() }
+    fn new(database: Database, path: PathBuf) -> io::Result<Self> {
+        let (database, file) = (Arc::new(Mutex::new(Some(database))), Arc::new(File::open(&path)?));
+        Ok(Self { database, path, file, was_gone: false, pruned: Pruned::default() })
     }
 
-    /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Inodes are not compared, because some
-    /// file systems of containers change them.
-    fn is_in_place(&self) -> Result<(), StoreError> {
-        if self.path.try_exists().unwrap_or(true) {
+    /// Fails if the file was deleted or moved: what is written into it would be lost with this process. Only the same file counts as back: a
+    /// backup lacks what was written since. Else inodes are not compared, because some file systems of containers change them.
+    fn is_in_place(&mut self) -> Result<(), StoreError> {
+        let same_file = || Some((metadata(&self.path).ok()?, self.file.metadata().ok()?));
+        let is_same =
+            || same_file().is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()));
+        self.was_gone = !self.path.try_exists().unwrap_or(true) || self.was_gone && !is_same();
+        if !self.was_gone {
             return Ok(());
         }
-        let gone = format!("{} was deleted or moved", self.path.display());
+        let gone = format!("{} was deleted, moved or replaced", self.path.display());
         Err(StorageError::Io(io::Error::new(io::ErrorKind::NotFound, gone)).into())
     }
 
@@ -109,7 +120,7 @@ impl FileStorage {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self::new(database, path);
+        let store = Self::new(database, path).map_err(unusable)?;
         store.check_format()?;
         Ok(store)
     }
@@ -146,10 +157,10 @@ impl FileStorage {
 
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        let file =
-            make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
+        let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+        let file = make_file(path).map_err(unusable)?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self::new(database, path.to_owned());
+            let store = Self::new(database, path.to_owned()).map_err(unusable)?;
             let made = store.change(tables::make_all);
             made.map_err(|error| store.unusable(error)).map(|()| store)
         });

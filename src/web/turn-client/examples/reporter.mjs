@@ -57,7 +57,9 @@ export class CallReporter {
     if (!call) return;
     call.hasEnded = true;
     const { status } = await this.#ask('DELETE', `/${encodeURIComponent(id)}`, countsOf(call));
-    if ((status === 204 || status === 404) && this.#calls.get(id) === call) this.#calls.delete(id);
+    // What the broker refuses, it refuses again. It may take a call later if the token was wrong, or too much was asked.
+    const isOver = status < 500 && ![401, 408, 429].includes(status);
+    if (isOver && this.#calls.get(id) === call) this.#calls.delete(id);
   }
 
   /** Ends all calls. For the shutdown of the server. */
