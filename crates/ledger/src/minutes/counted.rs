@@ -143,9 +143,7 @@ impl Minutes {
         let granted = u128::from(reading.granted.get());
         let mut promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
         if !self.clocks_differ_by.is_zero() {
-            // By the provider's clock, the last bytes before the count or the day may lie in it.
-            let begin = reading.day.start().minus(self.clocks_differ_by);
-            promised = promised.max(self.promised_between(begin, reading.as_of));
+            promised = promised.max(self.promised_at_provider(reading.day.start(), reading.as_of));
         }
         let sampled = sampled(reading.granted);
         if granted > promised { sampled } else { sampled.min(promised) }
@@ -293,6 +291,11 @@ impl Minutes {
             self.promised_in(cell, minute.overlap_millis(from, to))
         });
         parts.fold(0, u128::saturating_add)
+    }
+
+    /// The same by the provider's clock: the last bytes before this time may lie in it.
+    pub(crate) fn promised_at_provider(&self, from: Timestamp, to: Timestamp) -> u128 {
+        self.promised_between(from.minus(self.clocks_differ_by), to)
     }
 
     /// The most that the grants alive in a minute that has begun may relay in it.
