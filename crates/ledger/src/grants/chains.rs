@@ -87,9 +87,13 @@ impl Chains {
 impl Grants {
     /// The grants of the chain of this one at its source, as far as they are looked at.
     pub(super) fn chain_of(&self, id: GrantId, source: IceSource) -> Vec<GrantId> {
-        let is_of_it = |id: &GrantId| self.any_of(source, *id).is_some();
-        let first = self.before(id, source).last().unwrap_or(id);
-        self.with_renewals(first).take_while(is_of_it).take(MEMBERS_MAX).collect()
+        self.chain_from(self.before(id, source).last().unwrap_or(id), source)
+    }
+
+    /// The same from the first one that is looked at.
+    fn chain_from(&self, first: GrantId, source: IceSource) -> Vec<GrantId> {
+        let of_source = self.with_renewals(first).take_while(|id| self.any_of(source, *id).is_some());
+        of_source.take(MEMBERS_MAX).collect()
     }
 
     /// A grant, the one that it renews, and so on, as far as they are looked at.
@@ -158,7 +162,7 @@ impl Grants {
         suspects.sort_by_key(|(first, _)| self.chains.judged.contains(&(source, *first)));
         let of_chain = |(first, until): (GrantId, Timestamp)| {
             let from = self.any(first).map(|row| row.issued_at.max(self.period.start))?;
-            Some(Suspect { grants: self.chain_of(first, source), from, until })
+            Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
         suspects.into_iter().take(most).filter_map(of_chain).collect()
     }
@@ -178,7 +182,7 @@ impl Grants {
         self.note_over_limit(&suspect.grants, counted);
         if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
             // It may have been renewed since it was asked for.
-            self.raise(ledger, source, &self.chain_of(first, source), &shown);
+            self.raise(ledger, source, &self.chain_from(first, source), &shown);
         }
     }
 
