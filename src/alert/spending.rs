@@ -38,12 +38,7 @@ pub struct SpenderNow {
     /// All bytes of that time.
     pub all: ByteCount,
     /// The time, in minutes.
-    #[serde(default = "five")]
     pub minutes: u64,
-}
-
-const fn five() -> u64 {
-    5
 }
 
 /// One spender.

@@ -1,7 +1,7 @@
-//! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false
-//! reports, revocations, overrides, crashes, takeovers by a standby, clock steps, pauses of the machine, restarts with other settings, starts
-//! of coturn, and readings that lag, miss bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: whoever holds a credential relays at a
-//! rate of his own, for as long as he stays and the server lets him. After every step:
+//! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false reports,
+//! revocations, overrides, crashes, takeovers by a standby, clock steps, pauses of the machine, restarts with other settings, starts of
+//! coturn, and readings that lag, miss bytes or fall. The disk is the service's own tables. A model of the world counts the true bytes: who
+//! holds a credential relays at a rate of his own, for as long as he stays and the server lets him. After every step:
 //!
 //! - the true bytes of the period do not exceed what is committed with its margin, as published before or after the step, and those of a
 //!   user in strict mode not what is committed of the user;

@@ -220,12 +220,6 @@ impl<D: Disk> Broker<D> {
         world.bytes_between(start, world.now.min(end))
     }
 
-    /// The same by the provider's clock.
-    pub(super) fn truth_at_provider(&self, world: &World, period: Period) -> u64 {
-        let (start, end) = (self.labelled(period.start), self.labelled(period.end));
-        world.bytes_between(start, world.now.min(end))
-    }
-
     /// True bytes of a user in a period.
     pub(crate) fn truth_of_user(&self, world: &World, user: u64, period: Period) -> u64 {
         let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading, ReadingOutcome,
-    Timestamp, Traffic,
+    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Period, Reading,
+    ReadingOutcome, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -292,6 +292,12 @@ impl<D: Disk> Broker<D> {
     /// When the provider's clock shows this time, in the world's milliseconds.
     pub(super) fn labelled(&self, at: Timestamp) -> u64 {
         at.millis_since(self.begin).saturating_sub(self.settings.provider_ahead)
+    }
+
+    /// True bytes of a period by the provider's clock.
+    pub(super) fn truth_at_provider(&self, world: &World, period: Period) -> u64 {
+        let (start, end) = (self.labelled(period.start), self.labelled(period.end));
+        world.bytes_between(start, world.now.min(end))
     }
 
     /// The provider's count of a day, which misses `missed` thousandths.
