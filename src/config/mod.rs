@@ -49,7 +49,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
 use turn_base::http_client::Network;
-use turn_ledger::{BudgetMode, ByteCount, IceSource, strict_life_min};
+use turn_ledger::{BudgetMode, ByteCount, IceSource, MINT_SLACK, strict_life_min};
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -143,8 +143,9 @@ impl Config {
         }
         let reserved = |source: &IceSource| {
             let tail = self.budget.expiry_tail.unwrap_or(source.expiry_tail());
-            let time = strict_life_min(tail).saturating_add(tail);
-            ByteCount::saturating(self.budget.liability_rate.over_millis(time.as_millis()))
+            let time = strict_life_min(tail) + tail + MINT_SLACK + 2 * source.clocks_differ_by();
+            let minutes = time.as_secs().div_ceil(60);
+            ByteCount::new(self.budget.liability_rate.per_minute().saturating_mul(minutes))
         };
         let metered = self.ice.sources.iter().filter(|source| source.is_metered());
         let Some(least) = metered.map(reserved).min() else { return };
