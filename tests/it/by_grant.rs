@@ -72,7 +72,7 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
 
     broker.advance(600 + 180);
     let counts = one_span(&broker, PageBounds::default()).await;
-    assert_eq!(span(&counts), ("12:00".into(), "12:03".into(), false));
+    assert_eq!(span(&counts), ("11:58".into(), "12:03".into(), false));
     assert_eq!(counts.by_grant, [(one, Traffic::new(12, 570)), (two, Traffic::new(1, 9))].into());
     assert_eq!((counts.other, counts.is_complete), (Traffic::new(2, 23), true));
     assert_eq!(counted(&broker, "open").await, Some(1));
@@ -206,7 +206,7 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&"40.00".into(), &false.into()));
     cloudflare.analytics().heal();
     let taken = poll(&broker).await;
-    assert_eq!(spans(&taken)[0], ("12:00".into(), "13:00".into(), true), "what failed is asked again");
+    assert_eq!(spans(&taken)[0], ("11:58".into(), "12:58".into(), true), "what failed is asked again");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
     assert_eq!(failed.outcome(), "query_refused");
     assert_eq!((counted(&broker, "open").await, counted(&broker, "final").await), (Some(1), None));
     cloudflare.analytics().heal();
-    assert_eq!(spans(&poll(&broker).await)[0], ("12:00".into(), "13:00".into(), true));
+    assert_eq!(spans(&poll(&broker).await)[0], ("11:58".into(), "12:58".into(), true));
 }
 
 #[tokio::test]

@@ -117,9 +117,7 @@ impl Ledger {
 
     /// Adds a stored promise. The minutes that are over have it already.
     pub(crate) fn restore_promise(&mut self, source: IceSource, time: PromisedTime) {
-        let current = Minute::of(self.now);
-        let first = if Timeline::keeps_level(source) { current.next() } else { current };
-        let rest = time.reserved().start.max(first)..time.until;
+        let rest = time.reserved().start.max(Minute::of(self.now))..time.until;
         self.with(source, |timeline| timeline.minutes.change_live(rest, time.level()));
     }
 

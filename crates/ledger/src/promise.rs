@@ -32,7 +32,7 @@ pub struct Promise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredTime", into = "StoredTime")]
 pub struct PromisedTime {
-    /// The first minute in which its holder may relay.
+    /// The first minute in which what its holder relays may be counted.
     pub from: Minute,
     /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
     /// A user could relay with all of them, so for the limit of a user this does not count.

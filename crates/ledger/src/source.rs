@@ -76,7 +76,7 @@ impl IceSource {
         matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
-    /// How long before its end a count stops to release promises: the clock of the provider that counts may differ from ours by so much.
+    /// By how much the clock of the provider that counts may differ from ours, in both directions. A promise is that much longer at each end.
     pub const fn clocks_differ_by(self) -> Duration {
         if self.is_counted_by_provider() { REFERENCE_DIFFERENCE_TOLERATED } else { Duration::ZERO }
     }

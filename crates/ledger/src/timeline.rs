@@ -72,12 +72,8 @@ impl Timeline {
         now: Timestamp,
         stored: &SourceRows,
     ) -> Self {
-        let (period, keeps_level) = (billing_day.period_at(now), Self::keeps_level(terms.source));
-        // Strict mode would have to promise that time once more before a credential is minted.
-        let clocks_differ_by =
-            if rates.promises_cap_claims { Duration::ZERO } else { terms.source.clocks_differ_by() };
-        let minutes =
-            Minutes::open(period, rates, terms.sampling, clocks_differ_by, now, stored, keeps_level);
+        let period = billing_day.period_at(now);
+        let minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let mut state = stored.state.clone().unwrap_or_default();
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {
@@ -102,13 +98,6 @@ impl Timeline {
         timeline
     }
 
-    /// Whether the current minute is restored as stored. A session of the SFU that has ended, or takes another rate, leaves in this minute a
-    /// promise that is in no row. For the other sources, the stored minute may have room that was held for a credential which never
-    /// existed.
-    pub(crate) fn keeps_level(source: IceSource) -> bool {
-        source == IceSource::Sfu
-    }
-
     /// Takes the changes that must be stored.
     pub(crate) fn take_changes(&mut self) -> SourceRows {
         let state = Some(self.state()).filter(|state| self.stored_state.as_ref() != Some(state));
@@ -125,7 +114,12 @@ impl Timeline {
 
     /// How long a grant that is issued at `now` counts as alive after its expiry.
     pub(crate) fn tail(&self, now: Timestamp) -> Duration {
-        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.terms.tail)
+        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.long_tail())
+    }
+
+    /// The same while its sessions are not cut: by the clock of its provider, which counts it.
+    pub(crate) fn long_tail(&self) -> Duration {
+        self.terms.tail.saturating_add(self.terms.source.clocks_differ_by())
     }
 
     /// Whether sessions whose grant is over are cut at `now`.

@@ -120,6 +120,8 @@ pub struct Request {
     pub tail: Duration,
     /// Bytes that may be relayed with it in a minute.
     pub per_minute: u64,
+    /// The first minute of the period in which its bytes may be counted: now, or before if the clock of its provider may be behind.
+    pub from: Minute,
     /// The first minute that is not promised already, for the grant that this one renews.
     pub reserved_from: Minute,
     /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
@@ -203,23 +205,25 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
     match mode {
         BudgetMode::Estimate => Ok(request.life),
         BudgetMode::Strict => {
-            let (room, per_minute) = (FreeBytes::of(&figures), u128::from(request.per_minute));
-            let covered = u128::from(request.reserved_from.since(Minute::of(figures.now)));
-            let into_minute = figures.now.since(Minute::of(figures.now).start());
-            let of_client = request.client_room(figures.limit, into_minute);
+            let (room, per_minute) = (FreeBytes::of(&figures, request.from), u128::from(request.per_minute));
+            let covered = u128::from(request.reserved_from.since(request.from));
+            let begun = figures.now.since(request.from.start());
+            let of_client = request.client_room(figures.limit, begun);
             let share = room.minutes(per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
-            let limits =
-                || request.limits.iter().flatten().map(|share| (share, FreeBytes::of_limit(&figures, share)));
+            let limits = || {
+                let shares = request.limits.iter().flatten();
+                shares.map(|share| (share, FreeBytes::of_limit(room, share)))
+            };
             let of_limits = limits().map(|(share, room)| request.minutes_of(share.usage.kind, room, covered));
             let share = share.saturating_add(covered).min(of_limits.min().unwrap_or(u128::MAX));
-            let longest = request.longest_life(share, into_minute);
+            let longest = request.longest_life(share, begun);
             let life = if request.source.decides_life() {
                 request.life
             } else {
                 request.strict_life().min(longest.max(request.shortest_life()))
             };
-            let minutes = request.minutes(life, into_minute);
+            let minutes = request.minutes(life, begun);
             let fits = room.after(covered, minutes, per_minute).is_some();
             if !fits {
                 return refused;
@@ -249,7 +253,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
 /// The worst-case room in the two periods that one credential can touch.
 #[derive(Clone, Copy, Debug)]
 struct FreeBytes {
-    /// Minutes left in this period, the current one included.
+    /// Minutes from its first one to the end of this period.
     minutes_left: u128,
     /// Bytes left in this period.
     this: u128,
@@ -258,24 +262,24 @@ struct FreeBytes {
 }
 
 impl FreeBytes {
-    fn of(figures: &Figures) -> Self {
+    fn of(figures: &Figures, from: Minute) -> Self {
         Self {
-            minutes_left: u128::from(figures.period.end.millis_since(figures.now).div_ceil(60_000)),
+            minutes_left: Minute::of(figures.period.end).since(from).into(),
             this: figures.limit.minus(figures.committed).get().into(),
             next: figures.limit.minus(figures.committed_next).get().into(),
         }
     }
 
     /// The room that a limit leaves.
-    fn of_limit(figures: &Figures, share: &LimitShare) -> Self {
+    fn of_limit(room: Self, share: &LimitShare) -> Self {
         Self {
             this: share.usage.limit.minus(share.committed).get().into(),
             next: share.usage.limit.minus(share.committed_next).get().into(),
-            ..Self::of(figures)
+            ..room
         }
     }
 
-    /// Grant-minutes from now on that fit into one part in `share` of the room. Rounded down.
+    /// Grant-minutes that fit into one part in `share` of the room. Rounded down.
     fn minutes(self, per_minute: u128, share: u128) -> u128 {
         let minute = per_minute.saturating_mul(share);
         let affordable = |bytes: u128| bytes.checked_div(minute).unwrap_or(u128::MAX);
@@ -285,7 +289,7 @@ impl FreeBytes {
         }
     }
 
-    /// The room that a grant leaves which covers `minutes`, the current one first; `None` if it does not fit into both periods. The
+    /// The room that a grant leaves which covers `minutes`; `None` if it does not fit into both periods. The
     /// first `covered` of them are promised already.
     fn after(self, covered: u128, minutes: u128, per_minute: u128) -> Option<Self> {
         let here = minutes.min(self.minutes_left).saturating_sub(covered);
@@ -314,14 +318,15 @@ impl Request {
 
     /// A session of the SFU is no credential, and has no chain of renewals.
     fn part_of_tail(&self) -> Duration {
-        if self.source.issues_credentials() { strict_life_min(self.tail) } else { Duration::ZERO }
+        let tail = self.tail.saturating_sub(self.source.clocks_differ_by());
+        if self.source.issues_credentials() { strict_life_min(tail) } else { Duration::ZERO }
     }
 
     /// Minutes that the client, its group and its user may still reserve.
-    fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
+    fn client_room(&self, limit: ByteCount, begun: Duration) -> u128 {
         let shortest =
             if self.source.decides_life() { self.life } else { self.strict_life().min(self.shortest_life()) };
-        let first = self.minutes(shortest, into_minute);
+        let first = self.minutes(shortest, begun);
         let left =
             self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
         left.min().unwrap_or(u128::MAX)
@@ -341,16 +346,15 @@ impl Request {
         all.checked_div(before.saturating_add(1)).unwrap_or(most)
     }
 
-    /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded
-    /// up at both ends.
-    fn minutes(&self, life: Duration, into_minute: Duration) -> u128 {
-        into_minute.saturating_add(life).saturating_add(self.overhead()).as_millis().div_ceil(60_000)
+    /// Minutes that a grant with this lifetime covers if its first one has begun so long ago. Rounded up at both ends.
+    fn minutes(&self, life: Duration, begun: Duration) -> u128 {
+        begun.saturating_add(life).saturating_add(self.overhead()).as_millis().div_ceil(60_000)
     }
 
     /// The longest lifetime that covers at most `minutes`, in whole seconds.
-    fn longest_life(&self, minutes: u128, into_minute: Duration) -> Duration {
+    fn longest_life(&self, minutes: u128, begun: Duration) -> Duration {
         let seconds = u64::try_from(minutes.saturating_mul(60)).unwrap_or(u64::MAX);
-        let life = Duration::from_secs(seconds).saturating_sub(self.overhead()).saturating_sub(into_minute);
+        let life = Duration::from_secs(seconds).saturating_sub(self.overhead()).saturating_sub(begun);
         Duration::from_secs(life.as_secs())
     }
 }

@@ -19,14 +19,15 @@ fn figures(used: u64, committed: u64, limit: u64) -> Figures {
     }
 }
 
-/// One that renews nothing.
+/// One that renews nothing, at a source that is counted by our clock.
 fn request(life: u64) -> Request {
     Request {
-        source: IceSource::Cloudflare,
+        source: IceSource::Coturn,
         life: Duration::from_secs(life),
         slack: Duration::from_secs(4),
         tail: Duration::from_secs(7_200),
         per_minute: 15_000_000,
+        from: Minute::of(figures(0, 0, 0).now),
         reserved_from: Minute::default(),
         chain_before: 0,
         clients: [None; 3],
@@ -48,7 +49,8 @@ fn a_renewal_needs_room_only_for_the_minutes_after_the_renewed_promise() {
 }
 
 fn strict(figures: Figures, life: u64) -> Option<u64> {
-    decide(BudgetMode::Strict, figures, &request(life)).ok().map(|life| life.as_secs())
+    let request = Request { from: Minute::of(figures.now), ..request(life) };
+    decide(BudgetMode::Strict, figures, &request).ok().map(|life| life.as_secs())
 }
 
 #[test]
@@ -128,6 +130,33 @@ fn a_strict_lifetime_shrinks_with_the_room_down_to_a_quarter_of_the_tail() {
 }
 
 #[test]
+fn a_strict_grant_needs_two_minutes_more_at_each_end_where_the_clock_of_a_provider_counts_it() {
+    let now = figures(0, 0, 0).now;
+    let minutes = Duration::from_secs(120);
+    // Ten minutes before the reset, nine minutes of 9004 s + 120 s lie after it.
+    let end = figures(0, 0, 0).period.end.minus(Duration::from_secs(600));
+    for (now, this, next) in [(now, 155, 0), (end, 12, 143)] {
+        let request = Request {
+            source: IceSource::Cloudflare,
+            tail: Duration::from_secs(7_200) + minutes,
+            from: Minute::of(now.minus(minutes)),
+            ..request(86_400)
+        };
+        let life = |this: u64, next: u64| {
+            let full = 1_000_000_000_000;
+            let [committed, committed_next] =
+                [this, next].map(|free| ByteCount::new(full - free * 15_000_000));
+            let figures = Figures { now, committed, committed_next, ..figures(0, 0, full) };
+            decide(BudgetMode::Strict, figures, &request).ok()
+        };
+        // A quarter of the tail, without the minutes of the clock.
+        assert_eq!(life(this, next), Some(Duration::from_secs(1_800)));
+        assert_eq!(life(this - 1, next), None);
+        assert!(next == 0 || life(this, next - 1).is_none());
+    }
+}
+
+#[test]
 fn a_strict_grant_is_refused_when_the_shortest_life_and_the_tail_do_not_fit() {
     // 9004 s cover 151 minutes.
     let needed = 151 * 15_000_000;
@@ -166,12 +195,14 @@ fn a_strict_grant_fits_and_lives_no_longer_than_requested_and_the_tail_requires(
         let now = Timestamp::from_millis(end - i64::try_from(dice.below(2_000_000_000)).unwrap());
         let committed_next = ByteCount::new(next);
         let figures = Figures { now, committed_next, ..figures(used, used + promised, limit) };
-        let Ok(admitted) = decide(BudgetMode::Strict, figures, &request(life)) else { continue };
+        let from = Minute::of(now);
+        let request = Request { from, ..request(life) };
+        let Ok(admitted) = decide(BudgetMode::Strict, figures, &request) else { continue };
         admitted_count += 1;
         let shortest = Duration::from_secs(1_800);
         assert!((shortest..=Duration::from_secs(life).max(shortest)).contains(&admitted), "seed {seed}");
-        let minutes = request(life).minutes(admitted, now.since(Minute::of(now).start()));
-        assert!(FreeBytes::of(&figures).after(0, minutes, PER_MINUTE).is_some(), "seed {seed}");
+        let minutes = request.minutes(admitted, now.since(from.start()));
+        assert!(FreeBytes::of(&figures, from).after(0, minutes, PER_MINUTE).is_some(), "seed {seed}");
     }
     assert!(admitted_count > 100, "{admitted_count}");
 }

@@ -48,8 +48,8 @@ pub(super) fn after_tails(
     tail: Duration,
     since: Timestamp,
 ) -> (Traffic, Duration) {
-    // The provider's minutes may differ from ours by one.
-    let after = |expires_at: Timestamp| Minute::from_end(expires_at.plus(tail).max(since)).next();
+    let tail = tail.saturating_add(IceSource::Cloudflare.clocks_differ_by());
+    let after = |expires_at: Timestamp| Minute::from_end(expires_at.plus(tail).max(since));
     let rows = tails.grants.iter().filter_map(|(id, expires_at)| Some((*expires_at, minutes.get(id)?)));
     let rows = rows.flat_map(|(expires_at, minutes)| {
         minutes
@@ -91,7 +91,7 @@ mod tests {
         let tails = Tails { grants: [(one, NOON), (two, after(5))].into(), last: (Minute::of(NOON), two) };
         let span = span_of(&tails, TAIL, SETTLED_AFTER).unwrap();
         assert_eq!(span, Span { from: NOON, until: after(186), age: SETTLED_AFTER });
-        let relayed = [(one, minutes(&[-3, 120, 121, 125])), (two, minutes(&[125, 128]))].into();
+        let relayed = [(one, minutes(&[-3, 121, 122, 125])), (two, minutes(&[126, 128]))].into();
         let (bytes, longest) = after_tails(&tails, &relayed, TAIL, NOON);
         assert_eq!(
             (bytes.sent.get(), longest),

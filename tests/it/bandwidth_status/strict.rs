@@ -4,12 +4,13 @@ use crate::support::{Answer, with_cloudflare_and};
 
 use super::hint_codes;
 
-/// A grant of 300 s at 2 Mbps without a tail, and 4 s for the provider's response: six minutes, 90 MB.
+/// A grant of 300 s at 2 Mbps without a tail, 4 s for the provider's response, and two minutes at each end for its clock: ten minutes,
+/// 150 MB.
 const ROOM_FOR_SEVEN: [(&str, &str); 5] = [
     ("BUDGET_MODE", "strict"),
     // All callers of these tests have one address.
     ("RESERVED_PERCENT_PER_CLIENT", "100"),
-    ("BANDWIDTH_LIMIT_GB", "0.63"),
+    ("BANDWIDTH_LIMIT_GB", "1.05"),
     ("TURN_EXPIRY_TAIL_SECONDS", "0"),
     ("RATE_LIMIT_REQUESTS", "10000"),
 ];
@@ -31,7 +32,7 @@ async fn of_a_hundred_concurrent_callers_only_those_that_fit_are_served() {
     assert_eq!((minted, cloudflare.history().mints()), (7, 7));
     let status = broker.status().await;
     assert_eq!(status["overshootBoundGB"], "0.00");
-    assert_eq!((status["status"].as_str(), status["reservedGB"].as_str()), (Some("OK"), Some("0.63")));
+    assert_eq!((status["status"].as_str(), status["reservedGB"].as_str()), (Some("OK"), Some("1.05")));
 }
 
 #[tokio::test]
@@ -41,15 +42,15 @@ async fn a_fully_reserved_limit_is_reported_as_such() {
         assert_eq!(broker.mint().await.json()["ttl"], 300, "the lifetime shrinks to five minutes");
     }
     let answer = broker.mint().await;
-    let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
+    let expected = "Monthly bandwidth limit of 1.05 GB is reserved in full by credentials already issued. Please try again later.";
     assert_eq!(answer.json()["message"], expected);
     assert!(answer.header("retry-after").is_some());
-    broker.set_limit(0.62).await;
+    broker.set_limit(1.04).await;
     let status = broker.status().await;
     let hints = hint_codes(&status);
     assert!(hints.contains(&"PROMISED_IN_FULL") && hints.contains(&"BOUND_ABOVE_LIMIT"), "{hints:?}");
     assert!(!status["hints"].to_string().contains("TURN_TTL_SECONDS"), "lifetimes are as short as they get");
-    broker.set_limit(0.72).await;
+    broker.set_limit(1.2).await;
     assert!(!broker.has_hint("PROMISED_IN_FULL").await);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
 }

@@ -14,9 +14,11 @@ async fn a_new_ledger_lacks_credentials_if_its_keys_relayed_in_the_fifty_hours_b
         ("key-id", &*grant, "2025-01-13T10:00:00Z", true),
         ("key-id", "", "2025-01-15T11:50:00Z", true),
         // Nothing that was minted then still works.
-        ("key-id", &*grant, "2025-01-13T09:58:00Z", false),
+        ("key-id", &*grant, "2025-01-13T09:56:00Z", false),
         // It has minted since.
         ("key-id", &*grant, "2025-01-15T12:00:00Z", false),
+        // By a clock that is behind, too.
+        ("key-id", &*grant, "2025-01-15T11:58:00Z", false),
         ("another-key", &*grant, "2025-01-15T11:50:00Z", false),
         ("key-id", "turn-broker-doctor", "2025-01-15T11:50:00Z", false),
     ] {
@@ -37,11 +39,11 @@ async fn bytes_that_are_counted_late_show_that_a_new_ledger_lacks_credentials() 
     let (cloudflare, broker) = with_analytics(&settings[ANALYTICS.len()..]).await;
     read(&broker).await.unwrap();
     assert!(!broker.has_hint("LEDGER_NEW").await);
-    cloudflare.analytics().relay("key-id", "2025-01-15T11:58:00Z", GB, 0);
+    cloudflare.analytics().relay("key-id", "2025-01-15T11:57:00Z", GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
     let hint = broker.hint("LEDGER_NEW").await.expect("it says so");
-    assert!(hint.contains("until 2025-01-17T14:00"), "{hint}");
+    assert!(hint.contains("until 2025-01-17T14:02"), "{hint}");
     let clock = broker.clock();
     broker.finish().await;
     let broker = broker_with(&cloudflare, &settings, clock).await;

@@ -130,15 +130,16 @@ impl Books {
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
 
-    /// Room for what somebody may relay, or the reason why there is none. `per_minute`: what a session of the SFU may take, `None` for
-    /// a credential. The first credential of a client or user always fits into its share, and so does what takes no more.
+    /// Room for what somebody may relay, or the reason why there is none. `session`: what a session of the SFU may take in a minute, and the
+    /// first minute that is not promised already; `None` for a credential. The first credential of a client or user always fits into its
+    /// share, and so does what takes no more.
     pub(super) fn admission(
         &mut self,
         source: IceSource,
         life: Duration,
         slack: Duration,
         requester: &Requester,
-        per_minute: Option<u64>,
+        session: Option<(u64, Minute)>,
     ) -> Result<Admission, NotAdmitted> {
         let Requester { client, renews, .. } = *requester;
         if requester.user().is_some_and(|user| self.is_blocked(user)) {
@@ -163,7 +164,7 @@ impl Books {
         // Who has reserved nothing gets one credential in any case, but no session of the SFU that takes more than one would. Rates of
         // sessions are whole kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
-        let reserved_min = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
+        let reserved_min = u64::from(session.is_some_and(|(taken, _)| taken > of_grant));
         let clients = self.grants.clients.shares(holder, now).map(|share| {
             share.map(|share| ClientShare { reserved: share.reserved.max(reserved_min), ..share })
         });
@@ -179,8 +180,11 @@ impl Books {
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
         // A renewal goes on at the rate of its chain, which counts may have raised.
         let of_chain = renewed.map_or(0, |time| time.per_minute);
-        let per_minute = per_minute.unwrap_or(request.per_minute.max(of_chain));
-        self.ledger.admit(&Request { per_minute, clients, limits, ..request }).map_err(NotAdmitted::Refused)
+        let (per_minute, reserved_from) =
+            session.unwrap_or((request.per_minute.max(of_chain), request.reserved_from));
+        self.ledger
+            .admit(&Request { per_minute, reserved_from, clients, limits, ..request })
+            .map_err(NotAdmitted::Refused)
     }
 
     /// Releases a hold whose credential was not handed out.

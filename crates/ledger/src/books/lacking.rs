@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Books, LIFE_MAX};
 use crate::lacking::LackCause;
 use crate::source::MINT_SLACK;
+use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 
@@ -51,7 +52,9 @@ impl Books {
         let back = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(began.as_millis().saturating_sub(back));
         let matters = began.plus(longest) > self.now();
-        matters.then(|| (Minute::of(from).start(), Minute::of(began).start()))
+        // By the clock of the provider, the first bytes of this ledger may lie before it began.
+        let until = began.minus(REFERENCE_DIFFERENCE_TOLERATED);
+        matters.then(|| (Minute::of(from).start(), Minute::of(until).start()))
     }
 
     /// Takes what the provider has counted in [`Self::time_before`] under our keys: the ledger lacks the grants of these bytes. `is_final`:

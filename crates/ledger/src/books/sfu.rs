@@ -1,18 +1,18 @@
 //! The sessions of the SFU. Tests: `src/books/tests/sfu.rs`.
 //! What they take is promised, counted by time and refused like what credentials relay. The time in which no process runs counts, too.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Books;
 use super::commit::NotAdmitted;
 use crate::grants::row::GrantRow;
-use crate::grants::sfu::SfuSession;
+use crate::grants::sfu::{SfuSession, counted_after};
 use crate::promise::PromisedTime;
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
 use crate::token::GrantId;
-use crate::units::slot::Minute;
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much
@@ -79,23 +79,26 @@ impl Books {
 
     /// Promises that a session takes so many kbit/s from now on, for as long as its source's tail. Without room, its promise stays as it is.
     fn promise_session(&mut self, id: GrantId, kbps: u32) -> Result<(), NotAdmitted> {
-        let (now, minute) = (self.now(), Minute::of(self.now()));
+        let (now, after) = (self.now(), counted_after(self.now()));
         self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (before, requester) = (row.promised, row.requester());
         let per_minute = SFU_UNIT.per_minute().saturating_mul(kbps.into());
-        // A lower rate counts from the next minute on. What a promise that begins then takes in this one is promised already. One that is over
-        // promises nothing of it.
-        let is_later = |time: PromisedTime| {
-            time.until > minute && (per_minute, time.from <= minute) < (time.per_minute, true)
-        };
-        let from = if before.is_some_and(is_later) { minute.next() } else { minute };
+        // A lower rate counts when nothing of before is counted any more, but without a gap behind a promise that ends earlier. What begins
+        // later at the same rate still does.
+        let begin = self.ledger.counted_from(IceSource::Sfu);
+        let from = before.map_or(begin, |time| match per_minute.cmp(&time.per_minute) {
+            Ordering::Less => after.min(time.until),
+            Ordering::Equal => time.from,
+            Ordering::Greater => begin,
+        });
+        let from = from.max(begin);
         self.grants.release_session(&mut self.ledger, id, from);
         if per_minute == 0 {
             return Ok(());
         }
         let none = Duration::ZERO;
-        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some(per_minute));
+        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some((per_minute, from)));
         let time = match &admitted {
             Ok(admission) => Some(PromisedTime::new(from, admission.promise.until, per_minute)),
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),

@@ -21,6 +21,8 @@ mod spenders;
 mod strangers;
 
 const GB: u64 = 1_000_000_000;
+/// Minutes by which the clock of the provider may differ from ours. They are promised at both ends.
+const CLOCKS: u64 = 2;
 
 /// So many milliseconds after 2025-01-31T22:00Z, which is two hours before a reset.
 fn at(millis: u64) -> Timestamp {

@@ -48,7 +48,7 @@ pub(super) struct Chains {
 pub struct Suspect {
     /// Its grants in this period, in the order of their renewals.
     pub grants: Vec<GrantId>,
-    /// When its first one was issued, or when the period began.
+    /// When its first one was issued, by a clock that may be behind, or when the period began.
     pub from: Timestamp,
     /// The end of the count.
     pub until: Timestamp,
@@ -161,7 +161,9 @@ impl Grants {
         let mut suspects: Vec<_> = of_source.map(|((_, first), until)| (*first, *until)).collect();
         suspects.sort_by_key(|(first, _)| self.chains.judged.contains(&(source, *first)));
         let of_chain = |(first, until): (GrantId, Timestamp)| {
-            let from = self.any(first).map(|row| row.issued_at.max(self.period.start))?;
+            // The clock of its provider may be behind.
+            let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
+            let from = issued_at.max(self.period.start);
             Some(Suspect { grants: self.chain_from(first, source), from, until })
         };
         suspects.into_iter().take(most).filter_map(of_chain).collect()
@@ -298,7 +300,7 @@ impl Grants {
         let (start, until) = (Minute::of(self.period.start), Minute::from_end(until));
         // Nothing before the first one is in the table, so all its minutes are its own.
         let first = self.any(*grants.first()?)?;
-        let begin = first.promised?.from.min(Minute::of(first.issued_at));
+        let begin = Minute::of(first.issued_at);
         let own = |(nth, id): (usize, &GrantId)| {
             let time = self.any(*id)?.promised?;
             Some((if nth == 0 { begin } else { time.reserved().start }, time))

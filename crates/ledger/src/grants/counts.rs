@@ -211,8 +211,9 @@ impl Grants {
         relayed_until: Option<Timestamp>,
     ) {
         self.counted = counted;
-        let begin = Minute::of(now).start();
         for source in sources.filter(|source| source.is_metered() && source.issues_credentials()) {
+            // The clock of its provider may be behind.
+            let begin = Minute::of(now.minus(source.clocks_differ_by())).start();
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(source, Timestamp::default(), begin, |_| None);

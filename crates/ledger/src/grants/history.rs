@@ -15,7 +15,7 @@ use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::ledger::Ledger;
-use crate::promise::{Promise, PromisedTime};
+use crate::promise::PromisedTime;
 use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::User;
@@ -76,12 +76,11 @@ impl Grants {
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
             let (promised, share) = (row.promise(), self.share_of(row));
+            let source = row.source;
+            row.promised.iter().chain(row.behind()).for_each(|time| ledger.restore_promise(source, *time));
             let spender = row.limited_spender().cloned();
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
             self.change_promised(None, promised.as_ref());
-            if let Some(Promise { source, time, .. }) = promised {
-                ledger.restore_promise(source, time);
-            }
         }
         let day = Day::of(self.period.start);
         let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();

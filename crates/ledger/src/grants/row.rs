@@ -90,6 +90,8 @@ pub(super) struct Pulls {
     pub(super) charged_kbps: u32,
     /// What it took before is in its bytes.
     pub(super) counted_until: Timestamp,
+    /// What is still promised at rates that it had before, by the clock of the provider.
+    pub(super) behind: Vec<PromisedTime>,
     /// Whether the budget has no room to promise it for longer.
     #[serde(skip)]
     pub(super) has_no_room: bool,
@@ -170,7 +172,7 @@ impl GrantRow {
 
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
     pub fn alive_until(&self) -> Option<Minute> {
-        self.promised.map(|time| time.until)
+        self.promised.iter().chain(self.behind()).map(|time| time.until).max()
     }
 
     /// Whether what was promised for it was released.

@@ -3,7 +3,8 @@
 //! promised before the SFU is asked for it, and again for 300 s by each look that finds it. Nothing else ends it, so without a look its
 //! promise goes on minute by minute. What lies behind stays promised at the rate that it had.
 //!
-//! A promise rises at once and falls with the next minute. No count names a session, so what the SFU said of its tracks is the measure.
+//! A promise rises at once. It falls when the clock of the provider is certainly in the next minute of ours, because what was taken until
+//! now may be counted by then. No count names a session, so what the SFU said of its tracks is the measure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -44,6 +45,11 @@ impl GrantRow {
         self.extra().pulls.as_deref()
     }
 
+    /// What is promised of a session of the SFU at rates that it had before.
+    pub(super) fn behind(&self) -> &[PromisedTime] {
+        self.pulls().map_or(&[], |pulls| &pulls.behind)
+    }
+
     fn pulls_mut(&mut self) -> Option<&mut Pulls> {
         self.extra.as_mut()?.pulls.as_deref_mut()
     }
@@ -78,8 +84,8 @@ impl Grants {
 
     /// The start of this minute, if the promise for some session is over.
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
-        let minute = Minute::of(now);
-        self.pulling.first().filter(|(due, _)| *due <= minute).map(|_| minute.start())
+        let next = counted_after(now);
+        self.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
     /// Takes the first session whose promise is over at `now`.
@@ -119,7 +125,7 @@ impl Grants {
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
         if session.is_none() {
-            self.release_session(ledger, id, Minute::of(now).next());
+            self.release_session(ledger, id, counted_after(now));
         }
     }
 
@@ -135,8 +141,15 @@ impl Grants {
         let by_grant = session.opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
         let Spender { label, origin, .. } = by_page.clone().renewing(by_grant.as_ref());
         let (name, opened_by) = (Arc::clone(name), session.opened_by);
-        let pulls =
-            Pulls { name, opened_by, kbps: 0, charged_kbps: 0, counted_until: now, has_no_room: false };
+        let pulls = Pulls {
+            name,
+            opened_by,
+            kbps: 0,
+            charged_kbps: 0,
+            counted_until: now,
+            behind: vec![],
+            has_no_room: false,
+        };
         GrantRow {
             state: GrantState::Live,
             extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
@@ -164,14 +177,18 @@ impl Grants {
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
     /// user is charged all of it.
     pub(crate) fn release_session(&mut self, ledger: &mut Ledger, id: GrantId, from: Minute) {
-        let start = Minute::of(self.period.start);
+        let (start, minute) = (Minute::of(self.period.start), Minute::of(ledger.now()));
         let Some(row) = self.rows.get_mut(&id) else { return };
         let Some(before) = row.promise() else { return };
         row.promised = None;
-        self.pulling.remove(&(before.time.until, id));
-        self.dirty.note(id);
         let behind = PromisedTime { until: before.time.until.min(from), ..before.time };
         let behind = (before.time.from < behind.until).then_some(behind);
+        if let Some(pulls) = row.pulls_mut() {
+            pulls.behind.retain(|time| time.until > minute);
+            pulls.behind.extend(behind.filter(|time| time.until > minute));
+        }
+        self.pulling.remove(&(before.time.until, id));
+        self.dirty.note(id);
         if let Some(time) = behind
             && self.terms.promises()
         {
@@ -201,7 +218,7 @@ impl Grants {
     /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute.
     pub(crate) fn go_on(&mut self, ledger: &mut Ledger, id: GrantId, now: Timestamp) {
         self.count_session(id, now);
-        let next = Minute::of(now).next();
+        let next = counted_after(now);
         let promised = self.get(id).filter(|row| row.sfu_kbps() > 0).and_then(|row| row.promised);
         if let Some(time) = promised.filter(|time| time.until < next) {
             self.promise_session(ledger, id, PromisedTime { until: next, ..time });
@@ -217,6 +234,11 @@ impl Grants {
         });
         to_close.collect()
     }
+}
+
+/// The first minute in which the provider, by its clock, counts nothing that is taken until the end of this minute.
+pub(crate) fn counted_after(now: Timestamp) -> Minute {
+    Minute::of(now.plus(IceSource::Sfu.clocks_differ_by())).next()
 }
 
 /// The change of the clocks for what flows.

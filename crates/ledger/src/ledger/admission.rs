@@ -33,7 +33,7 @@ impl Ledger {
         slack: Duration,
         renewed: Option<PromisedTime>,
     ) -> Request {
-        let now = Minute::of(self.now);
+        let from = self.counted_from(source);
         // Where sessions are cut here, a renewal prolongs those that the grants before it began.
         let prolonged = renewed.filter(|_| source.refuses_revoked() || self.cut_tail(source).is_some());
         Request {
@@ -42,11 +42,17 @@ impl Ledger {
             slack,
             tail: self.tail(source),
             per_minute: self.bytes_per_minute(source),
-            reserved_from: renewed.map_or(now, |time| time.chain_until().max(now)),
+            from,
+            reserved_from: renewed.map_or(from, |time| time.chain_until().max(from)),
             chain_before: prolonged.map_or(0, |time| time.chain_before.saturating_add(1)),
             clients: [None; 3],
             limits: [None; 2],
         }
+    }
+
+    /// The first minute of this period in which a source may count what is relayed from now on: the clock of its provider may be behind.
+    pub(crate) fn counted_from(&self, source: IceSource) -> Minute {
+        Minute::of(self.now.minus(source.clocks_differ_by()).max(self.period.start))
     }
 
     /// Finds room for a credential and for its tail, or refuses. Unmetered sources are always admitted.
@@ -58,10 +64,9 @@ impl Ledger {
         } else {
             request.life
         };
-        let Request { reserved_from, chain_before, per_minute, .. } = *request;
+        let Request { from, reserved_from, chain_before, per_minute, .. } = *request;
         let expires_by = self.now.plus(life).plus(request.slack);
         let until = Minute::from_end(expires_by.plus(request.tail));
-        let from = Minute::of(self.now);
         let promise = PromisedTime { from, reserved_from, chain_before, until, per_minute };
         Ok(Admission { life, expires_by, promise })
     }

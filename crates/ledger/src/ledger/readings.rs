@@ -143,7 +143,7 @@ impl Ledger {
 
     /// The tail of a source while its sessions are not cut; zero for an unknown source.
     pub fn long_tail(&self, source: IceSource) -> Duration {
-        self.of(source).map_or(Duration::ZERO, |source| source.terms.tail)
+        self.of(source).map_or(Duration::ZERO, Timeline::long_tail)
     }
 
     /// The tail of a source while we cut its sessions; `None` if we cannot.

@@ -3,7 +3,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use super::{CountedPart, MinuteRow, Minutes, replace};
 use crate::day::{DayCount, at_most};
@@ -13,8 +12,8 @@ use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// What one minute adds to the figures, or several.
-#[derive(Clone, Copy, Default)]
+/// What one minute adds to the figures.
+#[derive(Clone, Copy)]
 pub(crate) struct MinuteFigures {
     pub(crate) used: u128,
     pub(crate) worst: u128,
@@ -141,10 +140,7 @@ impl Minutes {
             return known.saturating_add(sampled(late)).min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
-        let mut promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
-        if !self.clocks_differ_by.is_zero() {
-            promised = promised.max(self.promised_at_provider(reading.day.start(), reading.as_of));
-        }
+        let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
         let sampled = sampled(reading.granted);
         if granted > promised { sampled } else { sampled.min(promised) }
     }
@@ -166,9 +162,10 @@ impl Minutes {
             let (mut bytes, mut unseen) = (0, 0);
             if is_unseen && before.as_of < until {
                 let minutes = self.touched(before.as_of, until);
-                let figures =
-                    minutes.map(|minute| self.figures_at(minute, self.get(minute).unwrap_or_default()));
-                bytes = figures.map(|figures| figures.used).fold(0, u128::saturating_add);
+                let figures = minutes.map(|minute| {
+                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).used
+                });
+                bytes = figures.fold(0, u128::saturating_add);
                 unseen = self.promised_between(before.as_of, until);
             }
             if is_last {
@@ -207,12 +204,15 @@ impl Minutes {
 
     /// Replaces the count of a day. The only place where one changes, apart from the estimates of past periods.
     fn count(&mut self, day: Day, after: DayCount) {
-        let before = self.days.get(day);
-        // What the count before did not release because of the clocks is released by this one.
-        let changed = before.as_of.minus(self.clocks_differ_by)..after.as_of;
-        let was = self.behind(&changed);
+        let (before, current) = (self.days.get(day), self.current());
         for minute in self.touched(before.as_of, after.as_of) {
             let cell = self.get(minute).unwrap_or_default();
+            let was = self.figures_of(before.as_of, minute, cell);
+            let is = self.figures_of(after.as_of, minute, cell);
+            self.sums.used = replace(self.sums.used, was.used, is.used);
+            if minute < current {
+                self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
+            }
             if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
                 let vouched = self.vouched.entry(day).or_default();
@@ -221,22 +221,6 @@ impl Minutes {
         }
         self.days.set(day, after);
         self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
-        let is = self.behind(&changed);
-        self.sums.used = replace(self.sums.used, was.used, is.used);
-        self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
-    }
-
-    /// What the minutes of a span add to the sums.
-    fn behind(&self, Range { start, end }: &Range<Timestamp>) -> MinuteFigures {
-        let figures = self.touched(*start, *end).map(|minute| {
-            let figures = self.figures_at(minute, self.get(minute).unwrap_or_default());
-            let worst = if minute < self.current() { figures.worst } else { 0 };
-            MinuteFigures { worst, ..figures }
-        });
-        figures.fold(MinuteFigures::default(), |sum, figures| MinuteFigures {
-            used: sum.used.saturating_add(figures.used),
-            worst: sum.worst.saturating_add(figures.worst),
-        })
     }
 
     /// Moves what the minutes before `start` say to their days. The period of these days is over.
@@ -244,9 +228,10 @@ impl Minutes {
         let mut days = BTreeMap::<Day, PastDay>::new();
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
+            let until = self.counted_until(minute);
             let day = days.entry(Day::of(minute.start())).or_default();
-            day.bytes = day.bytes.saturating_add(self.figures_at(minute, *cell).used);
-            if minute.end() <= self.counted_until(minute) {
+            day.bytes = day.bytes.saturating_add(self.figures_of(until, minute, *cell).used);
+            if minute.end() <= until {
                 day.vouched = day.vouched.plus(cell.vouched());
             } else {
                 day.was_live |= cell.live > 0;
@@ -293,11 +278,6 @@ impl Minutes {
         parts.fold(0, u128::saturating_add)
     }
 
-    /// The same by the provider's clock: the last bytes before this time may lie in it.
-    pub(crate) fn promised_at_provider(&self, from: Timestamp, to: Timestamp) -> u128 {
-        self.promised_between(from.minus(self.clocks_differ_by), to)
-    }
-
     /// The most that the grants alive in a minute that has begun may relay in it.
     pub(crate) fn promised_in_whole(&self, minute: Minute) -> u128 {
         self.get(minute).map_or(0, |cell| self.rates.promised(cell.promised()))
@@ -315,20 +295,16 @@ impl Minutes {
         (self.sums.measured, self.get(Minute::of(self.counted.as_of)).unwrap_or_default().promised())
     }
 
-    /// What a minute adds to the figures. The time that is counted adds nothing. Nobody knows in which part of a minute its claims flowed, so
-    /// one that is counted in part has none.
+    /// What a minute adds to the figures.
     pub(super) fn figures_at(&self, minute: Minute, cell: MinuteRow) -> MinuteFigures {
-        let until = self.counted_until(minute);
-        let used = if until <= minute.start() { self.estimate_of(cell) } else { 0 };
-        let rest = minute.end().millis_since(self.released_until(minute, until)).min(Minute::MILLIS);
-        MinuteFigures { used, worst: used.max(self.promised_in(cell, rest)) }
+        self.figures_of(self.counted_until(minute), minute, cell)
     }
 
-    /// Until when counts release what is promised for a minute whose day is counted until `counted`. By the provider's clock, the last bytes of a
-    /// count may lie behind its end, and those of a day in the next one.
-    fn released_until(&self, minute: Minute, counted: Timestamp) -> Timestamp {
-        let day = Day::of(minute.start());
-        let counted = if counted == day.end() { self.days.get(day.next()).as_of } else { counted };
-        counted.minus(self.clocks_differ_by)
+    /// The same if its day is counted until `until`. The time that is counted adds nothing. Nobody knows in which part of a minute its
+    /// claims flowed, so one that is counted in part has none.
+    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
+        let rest = minute.end().millis_since(until).min(Minute::MILLIS);
+        let used = if rest == Minute::MILLIS { self.estimate_of(cell) } else { 0 };
+        MinuteFigures { used, worst: used.max(self.promised_in(cell, rest)) }
     }
 }

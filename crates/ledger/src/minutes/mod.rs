@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
 mod counted;
 mod stored;
@@ -111,8 +110,6 @@ pub(crate) struct Minutes {
     pub(crate) rates: Rates,
     /// The margin of error of the provider's count, in percent.
     sampling: u32,
-    /// How long before its end a count stops to release promises.
-    clocks_differ_by: Duration,
     period: Period,
     /// The days of this period and of those before it.
     pub(crate) days: DayCounts,
@@ -200,7 +197,8 @@ impl Minutes {
             self.dirty.change(minute, |row| *row = after);
         }
         self.sums.begun = self.sums.begun.plus(after.promised()).minus(before.promised());
-        if minute.end() <= self.counted_until(minute) {
+        let until = self.counted_until(minute);
+        if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
             let [was, is] = [before, after].map(|cell| cell.vouched());
@@ -213,7 +211,7 @@ impl Minutes {
         if !is_behind {
             self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
         }
-        let (was, is) = (self.figures_at(minute, before), self.figures_at(minute, after));
+        let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.sums.used = replace(self.sums.used, was.used, is.used);
         if is_behind {
             self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);

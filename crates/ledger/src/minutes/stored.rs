@@ -5,7 +5,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{CountedPart, Minutes, Sums};
 use crate::day::{DayCount, DayCounts};
@@ -19,15 +18,12 @@ use crate::units::slot::{Day, Minute};
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
     /// days that were over belong to this period again.
-    /// `keeps_level`: what is promised in the current minute is as stored, and not what the rows of the grants say.
     pub(crate) fn open(
         period: Period,
         rates: Rates,
         sampling: u32,
-        clocks_differ_by: Duration,
         now: Timestamp,
         stored: &SourceRows,
-        keeps_level: bool,
     ) -> Self {
         let days = DayCounts::restore(&stored.days, sampling);
         let mut used = stored.minutes.keys().map(|minute| Day::of(minute.start()));
@@ -36,7 +32,6 @@ impl Minutes {
         let mut minutes = Self {
             rates,
             sampling,
-            clocks_differ_by,
             counted: CountedPart::of(&days, &BTreeMap::new(), since),
             days,
             vouched: BTreeMap::new(),
@@ -55,9 +50,7 @@ impl Minutes {
             }
         }
         let level = minutes.current_cell().level();
-        if keeps_level {
-            minutes.change_difference(current.next(), level.negated());
-        } else if let Some(cell) = minutes.begun.last_mut() {
+        if let Some(cell) = minutes.begun.last_mut() {
             cell.change_live(level.negated());
         }
         minutes.fold(period.start);
@@ -98,10 +91,11 @@ impl Minutes {
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
             let minute = Minute::new(number);
             let live = cell.promised();
-            let figures = self.figures_at(minute, *cell);
+            let until = self.counted_until(minute);
+            let figures = self.figures_of(until, minute, *cell);
             sums.begun = sums.begun.plus(live);
             sums.used = sums.used.saturating_add(figures.used);
-            if minute.end() <= self.counted_until(minute) {
+            if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
                 let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
                 *vouched = vouched.plus(cell.vouched());

@@ -81,7 +81,7 @@ impl Timeline {
     /// What was promised between the day's latest count and this reading.
     pub(crate) fn promised_before(&self, reading: &Reading) -> u128 {
         let until = reading.as_of.min(self.now).min(reading.day.end());
-        self.minutes.promised_at_provider(self.minutes.days.get(reading.day).as_of, until)
+        self.minutes.promised_between(self.minutes.days.get(reading.day).as_of, until)
     }
 
     /// `as_granted`: other bytes of the provider that the reading has under grants.

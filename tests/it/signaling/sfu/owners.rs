@@ -93,7 +93,7 @@ async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
     assert_eq!(b.pull(&a).await.status, 502, "its answer is too long, and then no look succeeds");
     let looked = async || sfu.requests(&b.session).iter().any(|request| request.method == Method::GET);
     eventually("a look", looked).await;
-    assert_eq!((&broker.status().await["reservedGB"], pulled(&broker).await), (&json!("3.00"), 0));
+    assert_eq!((&broker.status().await["reservedGB"], pulled(&broker).await), (&json!("5.40"), 0));
 }
 
 #[tokio::test]

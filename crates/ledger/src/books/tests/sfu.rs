@@ -1,5 +1,6 @@
 //! The sessions of the SFU: promised and counted for their owners, until a look does not find them.
 
+mod clocks;
 mod limits;
 
 use std::sync::Arc;
@@ -19,8 +20,10 @@ const VIDEO: u32 = 2_000;
 const AUDIO: u32 = 100;
 /// What one track with video may take in a minute, and is counted for it.
 const TRACK_MINUTE: u64 = 15_000_000;
-/// Minutes that a look promises, the one that has just begun included.
-const AHEAD: u64 = 5;
+/// Minutes that a look promises from now on, the one that has just begun included.
+const AHEAD: u64 = 5 + CLOCKS;
+/// The same with those before it.
+const PROMISED: u64 = CLOCKS + AHEAD;
 
 fn setup_of(mode: BudgetMode, user_limit: Option<u64>) -> Setup {
     let mut setup = setup(mode);
@@ -89,31 +92,35 @@ fn a_pull_is_promised_before_the_sfu_is_asked_and_charged_from_its_answer() {
     let mut books = open(BudgetMode::Estimate);
     set(&mut books, "a", 0, 0);
     assert_eq!(pull(&mut books, 2), Ok(()));
-    assert_eq!((used(&books), committed(&books)), (0, 2 * AHEAD * TRACK_MINUTE));
+    assert_eq!((used(&books), committed(&books)), (0, 2 * PROMISED * TRACK_MINUTE));
     books.advance(at(MINUTE));
     assert_eq!(used(&books), 0, "the SFU has not answered");
     set(&mut books, "a", 2, 1);
     books.advance(at(2 * MINUTE));
-    assert_eq!((used(&books), committed(&books)), (TRACK_MINUTE, 2 * AHEAD * TRACK_MINUTE));
+    assert_eq!((used(&books), committed(&books)), (TRACK_MINUTE, 2 * PROMISED * TRACK_MINUTE));
     look(&mut books, "a", 2);
-    assert_eq!(committed(&books), 2 * (2 + AHEAD) * TRACK_MINUTE, "a look promises it for longer");
+    assert_eq!(committed(&books), 2 * (2 + PROMISED) * TRACK_MINUTE, "a look promises it for longer");
     assert_eq!(books.snapshot().live_grants, 1);
 }
 
 #[test]
-fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
+fn more_tracks_count_at_once_and_fewer_when_nothing_of_before_is_counted_any_more() {
     let mut books = open(BudgetMode::Estimate);
     look(&mut books, "a", 1);
     books.advance(at(MINUTE + MINUTE / 2));
-    let ahead = AHEAD + 1;
+    // In the middle of a minute, a minute more is promised, and one is over: the first one before the session.
+    let promised = PROMISED + 1;
     assert_eq!(pull(&mut books, 2), Ok(()));
-    assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
+    assert_eq!(committed(&books), (1 + 3 * promised) * TRACK_MINUTE);
+    // The minutes before, this one, and those in which the provider may count it.
+    let kept = CLOCKS + 1 + CLOCKS;
     for _ in 0..9 {
         look(&mut books, "a", 1);
-        assert_eq!(committed(&books), (1 + 3 + ahead - 1) * TRACK_MINUTE, "the highest rate of the minute");
+        let expected = 1 + 3 * kept + (promised - kept);
+        assert_eq!(committed(&books), expected * TRACK_MINUTE, "the highest rate of the minute");
     }
     assert_eq!(pull(&mut books, 1), Ok(()));
-    assert!(committed(&books) >= (1 + 3 + 2 * (ahead - 1)) * TRACK_MINUTE);
+    assert!(committed(&books) >= (1 + 3 * kept + 2 * (promised - kept)) * TRACK_MINUTE);
     books.advance(at(2 * MINUTE));
     look(&mut books, "a", 0);
     books.advance(at(3 * MINUTE));
@@ -132,7 +139,7 @@ fn a_promise_that_is_over_covers_nothing_of_the_minute_in_which_less_is_pulled()
     set(&mut books, "a", 0, 0);
     books.advance(at(10 * MINUTE));
     assert_eq!(pull(&mut books, 1), Ok(()));
-    assert_eq!(committed(&books), (4 * AHEAD + AHEAD) * TRACK_MINUTE);
+    assert_eq!(committed(&books), (4 * PROMISED + PROMISED) * TRACK_MINUTE);
 }
 
 #[test]
@@ -147,12 +154,18 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
         assert_eq!(books.pull("a", 3 * AUDIO), Ok(()));
         books.set_sfu_session(&"a".into(), Some(&sound));
         let minute = TRACK_MINUTE / 20;
-        assert_eq!(committed(&books), 3 * AHEAD * minute, "{mode:?}");
+        assert_eq!(committed(&books), 3 * PROMISED * minute, "{mode:?}");
         books.advance(at(10 * MINUTE));
         books.extend_sfu_session("a");
-        assert_eq!((used(&books), committed(&books)), (20 * minute, 3 * (10 + AHEAD) * minute), "{mode:?}");
+        assert_eq!(
+            (used(&books), committed(&books)),
+            (20 * minute, 3 * (10 + PROMISED) * minute),
+            "{mode:?}"
+        );
         let mut again = restarted(&setup, &mut books, at(20 * MINUTE));
-        assert_eq!((used(&again), committed(&again)), (40 * minute, 3 * 21 * minute), "{mode:?}");
+        // Without a look, this minute is promised, with those in which the provider may count it.
+        let promised = CLOCKS + 21 + CLOCKS;
+        assert_eq!((used(&again), committed(&again)), (40 * minute, 3 * promised * minute), "{mode:?}");
         end(&mut again, "a");
         again.advance(at(21 * MINUTE));
         let user = User::new("ann").unwrap();
@@ -172,11 +185,12 @@ fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
         } else {
             look(&mut books, "a", 0);
         }
-        assert_eq!(committed(&books), 2 * 3 * TRACK_MINUTE, "the minute that has begun stays");
+        let stays = 2 * (CLOCKS + 3 + CLOCKS) * TRACK_MINUTE;
+        assert_eq!(committed(&books), stays, "the minute that has begun may be counted later");
         books.advance(at(60 * MINUTE));
         assert!(books.tidy());
         let snapshot = books.snapshot();
-        assert_eq!((committed(&books), snapshot.live_grants), (2 * 3 * TRACK_MINUTE, 0));
+        assert_eq!((committed(&books), snapshot.live_grants), (stays, 0));
         assert_eq!(books.grants.count(), usize::from(!ends));
         set(&mut books, "a", 1, 1);
         assert_eq!(books.grants.count(), usize::from(!ends), "what is over does not come back");
@@ -267,7 +281,7 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
     };
     books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(6, 7));
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE);
-    assert_eq!(committed(&books), 7 + (2 + 4 + AHEAD) * TRACK_MINUTE, "the clocks may differ by two minutes");
+    assert_eq!(committed(&books), 7 + (4 + AHEAD) * TRACK_MINUTE, "all until its end is released");
     assert_eq!(books.snapshot().measured.observed, None, "its zero is no rate of ours");
     assert!(books.snapshot().bound_holds());
     assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(7, 1)), ReadingOutcome::Fell);

@@ -72,7 +72,7 @@ fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_adde
 }
 
 #[test]
-fn a_providers_count_releases_what_was_promised_until_two_minutes_before_its_end() {
+fn a_providers_count_releases_what_was_promised_until_its_end() {
     const MIDNIGHT: i64 = START + 1_440 * MINUTE;
     let terms = SourceTerms::of_a_removed(IceSource::Cloudflare);
     let [begin, end] = [MIDNIGHT - 10 * MINUTE, MIDNIGHT + 10 * MINUTE];
@@ -80,7 +80,7 @@ fn a_providers_count_releases_what_was_promised_until_two_minutes_before_its_end
         Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
     timeline.minutes.change_live(minutes(at(begin), at(end)), ONE);
     timeline.advance(at(end));
-    for (as_of, promised) in [(-1, 13), (0, 12), (1, 11), (2, 10), (10, 2)] {
+    for (as_of, promised) in [(-1, 11), (0, 10), (1, 9), (2, 8), (10, 0)] {
         assert_eq!(count(&mut timeline, MIDNIGHT + as_of * MINUTE, 0, 0), ReadingOutcome::Taken);
         for liability in [3_000_000, 4_000_000, 3_000_000] {
             // All sums are computed again.
@@ -93,18 +93,23 @@ fn a_providers_count_releases_what_was_promised_until_two_minutes_before_its_end
 }
 
 #[test]
-fn what_a_clock_that_is_ahead_counts_later_keeps_its_margin() {
+fn what_the_clock_of_a_provider_counts_earlier_or_later_keeps_its_margin() {
     let terms = SourceTerms { sampling: SAMPLING, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
-    let mut timeline =
-        Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(START), &SourceRows::default());
-    timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
-    timeline.advance(at(START + 70 * MINUTE));
     let minute = ONE.per_minute.unsigned_abs();
-    for (as_of, relayed) in [(30, 28), (70, 60)] {
-        let counted = relayed * minute / 100 * 95;
-        assert_eq!(count(&mut timeline, START + as_of * MINUTE, counted, 0), ReadingOutcome::Taken);
-        let margin = timeline.minutes.margin().get();
-        assert_eq!(counted + margin, relayed * minute, "until {as_of}");
+    // The grant relays for an hour. A clock that is two minutes ahead counts 28 minutes of it in its first half, one that is behind 32.
+    for in_half in [28, 30, 32] {
+        let start = at(START + 2 * MINUTE);
+        let mut timeline =
+            Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), start, &SourceRows::default());
+        // By any such clock, what it relays is promised.
+        timeline.minutes.change_live(minutes(at(START), at(START + 64 * MINUTE)), ONE);
+        timeline.advance(at(START + 70 * MINUTE));
+        for (as_of, relayed) in [(32, in_half), (70, 60)] {
+            let counted = relayed * minute / 100 * 95;
+            assert_eq!(count(&mut timeline, START + as_of * MINUTE, counted, 0), ReadingOutcome::Taken);
+            let margin = timeline.minutes.margin().get();
+            assert_eq!(counted + margin, relayed * minute, "{in_half} of an hour, until {as_of}");
+        }
     }
 }
 

@@ -296,7 +296,7 @@ fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> 
 
 fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
     let start = snapshot.figures.period.start.millis_since(broker.begin);
-    until > start && broker.labelled(broker.counted_until(source)) < until
+    until > start && broker.shown(source, broker.counted_until(source)) < until
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.

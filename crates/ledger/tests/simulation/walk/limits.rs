@@ -39,7 +39,7 @@ impl Settings {
     pub(super) fn draw_limits(&mut self, seed: u64) {
         let mut dice = Dice::new(seed ^ 0x11_1717);
         if dice.below(4) == 0 {
-            self.server_limit = Some(dice.one_of(&[2_300_000_000, 2_600_000_000, 4_600_000_000]));
+            self.server_limit = Some(dice.one_of(&[2_360_000_000, 2_660_000_000, 4_720_000_000]));
             // Often the limit of a key is reached first.
             (self.limit, self.percent) = (self.limit.max(100_000_000_000), 100);
         }
@@ -64,9 +64,8 @@ impl<D: Disk> Broker<D> {
 
     /// True bytes of a server key in a period.
     pub(crate) fn truth_of_server(&self, world: &World, server: u64, period: Period) -> u64 {
-        let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));
-        let grants = self.servers.iter().filter(|(_, of)| **of == server);
-        grants.map(|(grant, _)| world.bytes_of_grant(*grant, start, end)).sum()
+        let grants = self.servers.iter().filter(|(_, of)| **of == server).map(|(grant, _)| *grant);
+        self.truth_of_grants(world, grants, period)
     }
 
     /// A renewal at the same source continues the chain of the grant that it renews.
@@ -189,7 +188,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn expect_ended(&mut self, world: &World, begin: u64, end: u64, missed: u64) {
         let Some(limit) = self.settings.grant_limit else { return };
         let now = self.books.now();
-        let begin = begin.max(self.books.ledger().period().start.millis_since(self.begin));
+        let begin = begin.max(self.shown(SOURCE, self.books.ledger().period().start));
         let is_live = |id: &GrantId| self.books.grants().get(*id).is_some();
         let whole = |id: &GrantId| world.bytes_of_grant(*id, begin, end);
         let bytes = |id: &GrantId| whole(id) / 1_000 * (1_000 - missed);

@@ -95,7 +95,7 @@ impl Scenario {
         }
         if dice.below(2) == 0 {
             (settings.user_limit, settings.relays_with_both) = (
-                Some(dice.one_of(&[2_300_000_000, 2_600_000_000, 4_600_000_000])),
+                Some(dice.one_of(&[2_360_000_000, 2_660_000_000, 4_720_000_000])),
                 dice.below(160) == 0 && strict,
             );
             settings.limit = settings.limit.max(100_000_000_000);
@@ -114,8 +114,9 @@ impl Scenario {
         }
         settings.unlisted = dice.has(Fault::Unlisted);
         settings.tells_time = seed.is_multiple_of(2);
-        settings.provider_ahead = if !strict && seed.is_multiple_of(3) { 118_000 } else { 0 };
-        settings.lag = if dice.has(Fault::LateGrants) { 600_000 } else { 0 };
+        settings.provider_ahead = [118_000, -118_000, 0][usize::try_from(seed % 3).unwrap_or(0)];
+        // A provider whose clock is behind cannot count the last minutes of ours.
+        settings.lag = if dice.has(Fault::LateGrants) || settings.provider_ahead < 0 { 600_000 } else { 0 };
         settings.probes = dice.has(Fault::Probes);
         // The SFU's bytes are counted by the same provider, and no probe shows that.
         settings.counts_nothing = settings.probes && !settings.sfu && dice.below(4) == 0;

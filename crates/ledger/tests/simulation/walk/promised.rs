@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{Day, IceSource, Minute};
+use turn_ledger::{Day, IceSource, Minute, Timestamp};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -16,8 +16,9 @@ pub(super) struct Relayed(BTreeMap<(IceSource, Minute), u64>);
 impl Relayed {
     /// Notes what relays now.
     pub(super) fn note(&mut self, world: &World, broker: &Broker<impl Disk>) {
-        let minute = Minute::of(broker.books.now());
         for source in METERED {
+            let now = broker.books.now().as_millis();
+            let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source).max(0)));
             let rate = world.rate_within(source, broker.settings.tail_of_session(source));
             let seen = self.0.entry((source, minute)).or_default();
             *seen = (*seen).max(rate * 60_000);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Period, Reading,
-    ReadingOutcome, Timestamp, Traffic,
+    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading, ReadingOutcome,
+    Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -69,7 +69,7 @@ impl<D: Disk> Broker<D> {
     /// Reads what the provider counted before a new ledger began, if that is not known. `lag`: the one in use.
     fn read_before(&mut self, world: &World, lag: u64) {
         let Some((from, until)) = self.books.time_before() else { return };
-        let [begin, end] = [from, until].map(|at| self.labelled(at));
+        let [begin, end] = [from, until].map(|at| self.shown(SOURCE, at));
         let is_counted = u64::from(!self.settings.counts_nothing);
         let bytes = is_counted * world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
         let is_final = world.now >= end + lag + 3_600_000;
@@ -98,7 +98,7 @@ impl<D: Disk> Broker<D> {
             if reading.other > ByteCount::ZERO {
                 self.excuse(Excuse::Margin);
             }
-            let [start, end] = [day.start(), until].map(|at| self.labelled(at));
+            let [start, end] = [day.start(), until].map(|at| self.shown(SOURCE, at));
             if world.bytes_of_cloudflare(start.max(world.visible()), end) > 0 {
                 self.lacking.insert(day);
             } else {
@@ -127,7 +127,7 @@ impl<D: Disk> Broker<D> {
     /// Asks for the probes whose minutes the next count contains.
     fn look_for_probes(&mut self, world: &World) {
         for minute in self.books.ledger().unshown_probes(SOURCE) {
-            let end = minute.end().plus_millis(self.settings.provider_ahead);
+            let end = Timestamp::from_millis(minute.end().as_millis() + self.settings.provider_ahead);
             let is_counted = end.millis_since(self.begin) <= world.visible();
             if is_counted && end <= self.asked_until && !self.settings.counts_nothing {
                 self.books.ledger_mut().show_probe(SOURCE, minute);
@@ -145,11 +145,12 @@ impl<D: Disk> Broker<D> {
         };
         let from = open.from;
         let until = self.books.now().as_millis() - i64::try_from(back.max(world.lateness)).unwrap_or(0);
-        let until = open.until.min(Timestamp::from_millis(until));
+        // A clock that is behind has not shown the last minutes.
+        let until = open.until.min(Timestamp::from_millis(until + self.ahead(SOURCE).min(0)));
         if !self.settings.counts_by_grant() || until < from || self.settings.counts_nothing {
             return;
         }
-        let (begin, end) = (self.labelled(from), self.labelled(until));
+        let (begin, end) = (self.shown(SOURCE, from), self.shown(SOURCE, until));
         let visible = world.visible_by_grant();
         self.expect(end <= visible, || {
             "a count replaces what was claimed for minutes that it does not have yet".into()
@@ -208,7 +209,7 @@ impl<D: Disk> Broker<D> {
     /// Asks for each chain of which more was counted than promised, alone.
     fn judge_suspects(&mut self, world: &World) {
         for suspect in self.books.grants().suspects(SOURCE, usize::MAX) {
-            let [from, until] = [suspect.from, suspect.until].map(|at| at.millis_since(self.begin));
+            let [from, until] = [suspect.from, suspect.until].map(|at| self.shown(SOURCE, at));
             let bytes: u64 = suspect.grants.iter().map(|id| world.bytes_of_grant(*id, from, until)).sum();
             self.books.judge(SOURCE, &suspect, Traffic::new(0, bytes));
         }
@@ -280,7 +281,7 @@ impl<D: Disk> Broker<D> {
     /// Tests the lag with the shipped test, like the service does.
     fn test_the_lag(&mut self, world: &World) {
         let Some(window) = self.lateness.due(self.books.now()) else { return };
-        let (from, until) = (self.labelled(window.from), self.labelled(window.until));
+        let (from, until) = (self.shown(SOURCE, window.from), self.shown(SOURCE, window.until));
         let is_counted = u64::from(!self.settings.counts_nothing);
         let bytes = is_counted * world.bytes_of_cloudflare(from, until.min(world.visible()));
         self.lateness.take(window, ByteCount::new(bytes));
@@ -289,20 +290,9 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// When the provider's clock shows this time, in the world's milliseconds.
-    pub(super) fn labelled(&self, at: Timestamp) -> u64 {
-        at.millis_since(self.begin).saturating_sub(self.settings.provider_ahead)
-    }
-
-    /// True bytes of a period by the provider's clock.
-    pub(super) fn truth_at_provider(&self, world: &World, period: Period) -> u64 {
-        let (start, end) = (self.labelled(period.start), self.labelled(period.end));
-        world.bytes_between(start, world.now.min(end))
-    }
-
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
-        let (begin, end) = (self.labelled(day.start()), self.labelled(as_of));
+        let (begin, end) = (self.shown(SOURCE, day.start()), self.shown(SOURCE, as_of));
         let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
         let end = end.min(world.visible());
         let seen =
@@ -348,6 +338,10 @@ impl<D: Disk> Broker<D> {
 
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.
     pub(super) fn read_ahead(&mut self, world: &mut World, ahead: u64) {
+        // By a clock that is behind, minutes that are asked for would be empty for ever.
+        if self.ahead(SOURCE) < 0 {
+            return;
+        }
         self.was_misled = true;
         self.set_reference(world);
         let now = self.books.now();

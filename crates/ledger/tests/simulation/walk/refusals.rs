@@ -78,8 +78,9 @@ impl<D: Disk> Broker<D> {
     ) -> Option<String> {
         let (life, time) = (hold.life(), hold.promised());
         let tail = self.books.ledger().tail(source);
-        let asked = if self.settings.strict { asked.max(tail / 4) } else { asked };
-        let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN.max(tail / 4)) } else { asked };
+        let shortest = tail.saturating_sub(source.clocks_differ_by()) / 4;
+        let asked = if self.settings.strict { asked.max(shortest) } else { asked };
+        let shortest = if self.settings.strict { asked.min(STRICT_LIFE_MIN.max(shortest)) } else { asked };
         let last = before.figures.now.plus(life + MINT_SLACK + before.clock_ahead + tail);
         let is_right = (shortest..=asked).contains(&life)
             && time.from.start() <= before.figures.now
@@ -139,6 +140,7 @@ impl<D: Disk> Broker<D> {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);
                 let tail = self.books.ledger().long_tail(source);
+                let tail = tail + source.clocks_differ_by();
                 let most = millis(STRICT_LIFE_MIN.max(tail / 4) + MINT_SLACK + before.clock_ahead + tail)
                     / MINUTE
                     + 2;

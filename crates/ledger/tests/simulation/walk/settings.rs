@@ -65,7 +65,7 @@ pub(crate) struct Settings {
     /// `ANALYTICS_LAG_SECONDS` in milliseconds. The provider counts the bytes of each grant half of it late.
     pub(crate) lag: u64,
     /// How far the provider's clock is ahead, in milliseconds. Nobody says so while it is less than two minutes.
-    pub(crate) provider_ahead: u64,
+    pub(crate) provider_ahead: i64,
     /// `RELAY_PROBE`.
     pub(crate) probes: bool,
     /// Whether the analytics are those of another account: they answer zero for ever.
@@ -255,8 +255,7 @@ impl Settings {
 
     pub(super) fn change(&mut self, change: Change) {
         match change {
-            // Strict mode assumes that the clocks agree.
-            Change::Strict(strict) => self.strict = strict && self.provider_ahead == 0,
+            Change::Strict(strict) => self.strict = strict,
             Change::BillingDay(day) => self.billing_day = day,
             Change::Tail(tail) => self.tail = tail,
             Change::Mbps(mbps) => self.mbps = mbps,

@@ -221,6 +221,14 @@ impl World {
         self.flows[index(source)].grants.iter().copied()
     }
 
+    /// The source of a grant.
+    pub(crate) fn source_of(&self, grant: GrantId) -> IceSource {
+        METERED
+            .into_iter()
+            .find(|source| self.flows[index(*source)].grants.contains(&grant))
+            .unwrap_or(IceSource::Cloudflare)
+    }
+
     /// The next instant at which a session ends, or `soon` after its credential has expired.
     pub(crate) fn next_end(&self, source: IceSource, soon: u64) -> Option<u64> {
         let holders = self.flows[index(source)].holders.iter();

@@ -37,7 +37,7 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
     assert!(broker.count(at(600), false, &[(ann.id, fast)], 0));
     assert!(broker.books.snapshot().rate_holds(), "it was not asked for alone");
     let found = suspects(&broker);
-    assert_eq!(found, [Suspect { grants: vec![ann.id], from: at(0), until: at(600) }]);
+    assert_eq!(found, [Suspect { grants: vec![ann.id], from: before(), until: at(600) }]);
     let committed = broker.books.snapshot().figures.committed.get();
     broker.books.judge(SOURCE, &found[0], Traffic::new(0, fast));
     // Ten minutes and the two edges were promised.

@@ -37,7 +37,7 @@ fn up_to_a_count_its_bytes_count_and_after_it_the_claims() {
 fn counts_continue_where_they_are_final_and_another_span_is_refused() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 3_600).unwrap();
-    assert_eq!(broker.books.grants().counted_until(SOURCE), at(0));
+    assert_eq!(broker.books.grants().counted_until(SOURCE), before());
     assert!(broker.count(at(60), false, &[(ann.id, 5)], 0) && broker.count(at(60), true, &[(ann.id, 4)], 0));
     assert_eq!(broker.books.grants().counted_until(SOURCE), at(60));
     broker.restart();
@@ -127,7 +127,7 @@ fn a_final_count_that_was_cut_off_is_taken_once() {
     let grants: Vec<_> = (0..300).map(|_| broker.mint(requester("ann"), 3_000).unwrap()).collect();
     broker.books.advance(at(5_400));
     let counts = |until, is_final| GrantCounts {
-        from: at(0),
+        from: before(),
         until,
         by_grant: grants.iter().map(|grant| (grant.id, Traffic::new(0, 1_000))).collect(),
         is_complete: true,

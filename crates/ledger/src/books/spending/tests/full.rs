@@ -36,7 +36,7 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     broker.books.tidy();
     assert_eq!(broker.books.grants().iter().count(), 0);
     assert_eq!(broker.hold(&requester("bob")).err(), Some(NotAdmitted::TooManyUsers));
-    assert_eq!(broker.share("ann").committed, 5 * MINUTE_BYTES);
+    assert_eq!(broker.share("ann").committed, PROMISED * MINUTE_BYTES);
 }
 
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.

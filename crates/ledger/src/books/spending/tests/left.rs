@@ -3,10 +3,10 @@
 use super::*;
 use crate::timeline::terms::SourceTerms;
 
-/// A grant of this user that has relayed these bytes and ended.
+/// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
     let grant = broker.mint(requester(name), 60).unwrap();
-    let until = broker.books.now().plus_millis(180_000);
+    let until = broker.books.now().plus_millis(240_000);
     broker.books.advance(until);
     assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
     while !broker.books.tidy() {}
@@ -70,7 +70,7 @@ fn a_grant_leaves_the_table_only_when_its_last_bytes_are_counted() {
     for _ in 0..5 {
         broker.mint(requester("bob"), 60).unwrap();
         let now = broker.books.now();
-        broker.books.advance(now.plus_millis(180_000));
+        broker.books.advance(now.plus_millis(240_000));
         broker.books.tidy();
     }
     assert_eq!(broker.books.grants().ended_count(), 3, "counts that do not come fill no memory");

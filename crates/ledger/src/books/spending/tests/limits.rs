@@ -77,21 +77,22 @@ fn all_grants_of_a_user_are_revoked_and_no_others() {
 
 #[test]
 fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
-    let mut broker = Broker::with_limit(BudgetMode::Strict, 21 * MINUTE_BYTES);
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 39 * MINUTE_BYTES);
     let long = broker.mint(requester("eve"), 600).unwrap();
-    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(416), "a third of the room: 7 minutes");
+    // A third of the room is 13 minutes, of which the clocks take four and the slack 4 s.
+    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs((13 - 2 * CLOCKS) * 60 - 4));
     let [first, second] = [1, 2].map(|_| broker.mint(requester("ann"), SHORT).unwrap());
     for _ in 0..2 {
         assert!(broker.mint(requester("ann"), SHORT).is_ok());
     }
     assert_eq!(refused_to_user(&mut broker, "ann"), Some(0));
     assert!(broker.mint(requester("bob"), SHORT).is_ok());
-    // A count gives back what was not relayed.
+    // A count gives back what was not relayed in its time: four of the nine minutes of each grant.
     broker.books.advance(at(120));
     assert!(broker.count(at(120), true, &[(first.id, MINUTE_BYTES), (second.id, 7)], 0));
     assert_eq!(refused_to_user(&mut broker, "ann"), None);
     let share = broker.share("ann");
-    assert_eq!((share.used, share.committed), (MINUTE_BYTES + 7, 13 * MINUTE_BYTES + 7));
+    assert_eq!((share.used, share.committed), (MINUTE_BYTES + 7, 21 * MINUTE_BYTES + 7));
     broker.restart();
     assert_eq!(broker.share("ann"), share);
     // An ended grant is not given back by time alone.
@@ -103,7 +104,7 @@ fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
 
 #[test]
 fn bytes_that_a_reporter_names_for_a_user_count_beside_what_the_users_grants_reserve() {
-    let mut broker = Broker::with_limit(BudgetMode::Strict, 10 * MINUTE_BYTES);
+    let mut broker = Broker::with_limit(BudgetMode::Strict, (PROMISED + 5) * MINUTE_BYTES);
     let expect = |broker: &mut Broker, used, committed| {
         assert_eq!(broker.share("ann"), Share { used, committed });
     };
@@ -115,10 +116,11 @@ fn bytes_that_a_reporter_names_for_a_user_count_beside_what_the_users_grants_res
     report(&mut broker, Some(7));
     expect(&mut broker, 7, 7);
     broker.mint(requester("ann"), SHORT).unwrap();
-    expect(&mut broker, 7, 7 + 6 * MINUTE_BYTES);
+    // It begins and ends in the middle of a minute.
+    expect(&mut broker, 7, 7 + (PROMISED + 1) * MINUTE_BYTES);
     report(&mut broker, Some(5 * MINUTE_BYTES));
     for _ in 0..2 {
-        expect(&mut broker, 5 * MINUTE_BYTES, 11 * MINUTE_BYTES);
+        expect(&mut broker, 5 * MINUTE_BYTES, (PROMISED + 6) * MINUTE_BYTES);
         assert_eq!(broker.of("ann"), Some((0, 5 * MINUTE_BYTES, 5 * MINUTE_BYTES)), "the row of who spends");
         assert_eq!(refused_to_user(&mut broker, "ann"), Some(5 * MINUTE_BYTES));
         broker.restart();
@@ -138,7 +140,8 @@ fn a_count_takes_nothing_from_a_user_that_was_charged_in_the_period_before() {
     assert!(broker.count(at(reset + 60), true, &[(ann.id, MINUTE_BYTES)], 0));
     report(&mut broker, Some(9));
     for _ in 0..2 {
-        let (used, committed) = (MINUTE_BYTES + 9, 9 + 6 * MINUTE_BYTES);
+        // Six minutes of the credential, and those of the clocks after it. The ones before it lie before the reset.
+        let (used, committed) = (MINUTE_BYTES + 9, 9 + (6 + CLOCKS) * MINUTE_BYTES);
         assert_eq!(broker.share("ann"), Share { used, committed });
         broker.restart();
     }
@@ -146,17 +149,18 @@ fn a_count_takes_nothing_from_a_user_that_was_charged_in_the_period_before() {
 
 #[test]
 fn a_renewal_reserves_all_its_minutes_under_the_limit_of_a_user() {
-    let mut broker = Broker::with_limit(BudgetMode::Strict, 10 * MINUTE_BYTES);
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 2 * PROMISED * MINUTE_BYTES);
     let first = broker.mint(requester("ann"), SHORT).unwrap();
     let renewal = Requester { renews: Some(first.id), ..requester("ann") };
     broker.mint(renewal.clone(), SHORT).unwrap();
     for _ in 0..2 {
-        assert_eq!(broker.share("ann").committed, 10 * MINUTE_BYTES, "ann may relay with both credentials");
+        let committed = broker.share("ann").committed;
+        assert_eq!(committed, 2 * PROMISED * MINUTE_BYTES, "ann may relay with both credentials");
         assert!(broker.mint(renewal.clone(), SHORT).is_err());
         broker.restart();
     }
     // The budget assumes that a call relays with one of them.
-    assert_eq!(broker.committed(), 5 * MINUTE_BYTES);
+    assert_eq!(broker.committed(), PROMISED * MINUTE_BYTES);
 }
 
 /// Where sessions are cut here, a renewal prolongs those of the grants before it: the user could relay with all of them.
@@ -213,7 +217,7 @@ fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
     broker.books.tidy();
     assert_eq!(broker.books.grants().ended_count(), 0, "there is no room for it until it is counted");
     for _ in 0..2 {
-        assert_eq!(broker.share("ann"), Share { used: 9, committed: 9 + 3 * MINUTE_BYTES });
+        assert_eq!(broker.share("ann"), Share { used: 9, committed: 9 + (3 + CLOCKS) * MINUTE_BYTES });
         broker.restart();
     }
 }
@@ -264,11 +268,11 @@ fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks(
     broker.books.advance(at(120));
     let by_grant = [(first.id, Traffic::new(0, 9))].into();
     let counts =
-        GrantCounts { from: at(0), until: at(120), by_grant, is_final: true, ..GrantCounts::default() };
+        GrantCounts { from: before(), until: at(120), by_grant, is_final: true, ..GrantCounts::default() };
     assert!(broker.take(&counts));
     for _ in 0..2 {
-        assert_eq!(broker.share("ann").committed, 9 + 3 * MINUTE_BYTES);
-        assert_eq!(broker.share("bob").committed, 5 * MINUTE_BYTES);
+        assert_eq!(broker.share("ann").committed, 9 + (3 + CLOCKS) * MINUTE_BYTES);
+        assert_eq!(broker.share("bob").committed, PROMISED * MINUTE_BYTES);
         broker.restart();
     }
 }
@@ -280,7 +284,7 @@ fn a_longer_tail_is_reserved_for_the_user_too() {
     broker.setup.sources[0].tail = Duration::from_secs(600);
     for _ in 0..2 {
         broker.restart();
-        assert_eq!(broker.share("ann").committed, 15 * MINUTE_BYTES);
+        assert_eq!(broker.share("ann").committed, (PROMISED + 10) * MINUTE_BYTES);
     }
 }
 
@@ -290,7 +294,9 @@ fn minutes_after_the_reset_are_reserved_in_the_next_period() {
     broker.books.advance(at(6_900));
     broker.mint(requester("ann"), 596).unwrap();
     let next = broker.books.user_share(&user("ann")).unwrap().committed_next.get();
-    assert_eq!((broker.share("ann").committed, next), (5 * MINUTE_BYTES, MINUTE_BYTES));
+    // The shortest life is five minutes, and the slack ends in the next period.
+    let [here, there] = [5 + CLOCKS, 1 + CLOCKS].map(|minutes| minutes * MINUTE_BYTES);
+    assert_eq!((broker.share("ann").committed, next), (here, there));
     broker.books.advance(at(7_200));
-    assert_eq!(broker.share("ann").committed, MINUTE_BYTES);
+    assert_eq!(broker.share("ann").committed, there);
 }

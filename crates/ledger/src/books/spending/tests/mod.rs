@@ -36,6 +36,10 @@ const SOURCE: IceSource = IceSource::Cloudflare;
 const MINUTE_BYTES: u64 = 15_000_000;
 /// With the slack for minting, five minutes.
 const SHORT: u64 = 296;
+/// Minutes by which the clock of the provider may differ from ours. What is promised is so much longer at each end.
+const CLOCKS: u64 = 2;
+/// Minutes that are promised for a credential of [`SHORT`].
+const PROMISED: u64 = 5 + 2 * CLOCKS;
 const MB: u64 = 1_000_000;
 
 /// What a user has used, and what the user may have used at the reset.
@@ -48,6 +52,11 @@ struct Share {
 /// 2025-01-31T22:00Z, two hours before a reset, plus so many seconds.
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_738_360_800_000).plus_millis(seconds * 1_000)
+}
+
+/// When the counts of a ledger begin that is new at `at(0)`: the clock of the provider may be behind.
+fn before() -> Timestamp {
+    at(0).minus(Duration::from_secs(60 * CLOCKS))
 }
 
 fn setup(mode: BudgetMode, spenders: SpenderTerms) -> Setup {
@@ -145,12 +154,13 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 600).unwrap();
     assert!(broker.count(at(60), true, &[(ann.id, 5)], 0));
-    broker.books.advance(at(700));
+    // Its promise is over after 600 s, the slack and the minutes of the clocks.
+    broker.books.advance(at(800));
     broker.books.tidy();
     let grants = broker.books.grants();
     assert_eq!((grants.count(), grants.ended_count(), grants.get(ann.id)), (0, 1, None));
     assert!(broker.books.revoke(ann.id).is_none() && !broker.books.take_renewal(&ann));
-    assert!(broker.count(at(700), true, &[(ann.id, 6)], 0), "its counts come late");
+    assert!(broker.count(at(800), true, &[(ann.id, 6)], 0), "its counts come late");
     broker.restart();
     assert_eq!(broker.books.grants().ended_count(), 1);
     assert_eq!(broker.of("ann"), Some((11, 0, 11)));
@@ -160,7 +170,7 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     assert_eq!((broker.books.grants().iter().count(), broker.of("ann")), (0, None));
     broker.books.tidy();
     assert_eq!(broker.books.grants().ended_count(), 1, "its tail was not looked at");
-    broker.books.advance(at(700 + 86_400));
+    broker.books.advance(at(800 + 86_400));
     broker.books.tidy();
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();

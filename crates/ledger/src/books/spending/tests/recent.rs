@@ -67,6 +67,8 @@ fn a_count_replaces_what_was_claimed_for_its_time() {
         broker.beat(ann, 5 * MB * minute);
     }
     let stranger = GrantId::new([9; 16]);
+    // The stranger relayed nothing before.
+    assert!(broker.count(at(0), true, &[], 0));
     assert!(broker.count(at(120), false, &[(ann.id, 2 * MB), (stranger, 4 * MB)], 0));
     assert_eq!(broker.by_user(720), [row("ann", 2 * MB, 50 * MB), row("-", 4 * MB, 0)]);
     assert_eq!(broker.by_user(600), [row("ann", 0, 50 * MB)], "younger than the count");

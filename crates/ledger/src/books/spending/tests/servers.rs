@@ -2,9 +2,9 @@
 
 use super::*;
 
-const LIMIT: u64 = 10 * MINUTE_BYTES;
+const LIMIT: u64 = (10 + 2 * CLOCKS) * MINUTE_BYTES;
 
-/// A broker at which the key `app` may use as much as ten minutes of a grant relay.
+/// A broker at which the key `app` may use as much as ten minutes of a grant relay, with those of the clocks.
 fn broker(mode: BudgetMode, spenders: SpenderTerms) -> Broker {
     let mut broker = Broker::new(mode, spenders);
     broker.setup.server_limits.insert(Label::new("app").unwrap(), ByteCount::new(LIMIT));
@@ -27,7 +27,7 @@ fn what_a_key_has_used_outlives_its_grants_and_a_restart_even_in_a_full_map() {
     let mut broker = broker(BudgetMode::Estimate, spenders);
     for (name, bytes) in [("app", LIMIT), ("other", 2 * LIMIT), ("app", 7), ("third", 5)] {
         let grant = broker.mint(of_key(name), 60);
-        let until = broker.books.now().plus_millis(180_000);
+        let until = broker.books.now().plus_millis(240_000);
         broker.books.advance(until);
         let counted: Vec<_> = grant.iter().map(|grant| (grant.id, bytes)).collect();
         assert!(broker.count(until, true, &counted, 0));
@@ -53,13 +53,17 @@ fn in_strict_mode_a_key_reserves_what_its_grants_may_relay_and_a_chain_counts_on
         books.limit_share(&of).unwrap().committed.get()
     };
     let first = broker.mint(of_key("app"), SHORT).unwrap();
-    assert_eq!(committed(&mut broker.books), 5 * MINUTE_BYTES);
+    assert_eq!(committed(&mut broker.books), PROMISED * MINUTE_BYTES);
     broker.restart();
-    assert_eq!(committed(&mut broker.books), 5 * MINUTE_BYTES, "also after a restart");
+    assert_eq!(committed(&mut broker.books), PROMISED * MINUTE_BYTES, "also after a restart");
     broker.books.advance(at(240));
     let renewal = Requester { renews: Some(first.id), ..of_key("app") };
     broker.mint(renewal, SHORT).unwrap();
-    assert_eq!(committed(&mut broker.books), 9 * MINUTE_BYTES, "of the two, one relays at a time");
+    assert_eq!(
+        committed(&mut broker.books),
+        (PROMISED + 4) * MINUTE_BYTES,
+        "of the two, one relays at a time"
+    );
     let refused = broker.hold(&of_key("app"));
     let Err(NotAdmitted::Refused(refusal)) = refused else { panic!("{refused:?}") };
     assert_eq!(refusal.limited.unwrap().kind, crate::verdict::LimitKind::Server);
@@ -89,8 +93,8 @@ fn a_user_name_that_a_provider_gives_to_all_names_the_last_credential_until_that
     let found = |broker: &Broker| broker.books.grants().with_username("name");
     broker.mint(of_key("app"), 60).unwrap();
     broker.books.advance(at(120));
-    let last = broker.mint(of_key("app"), 60).unwrap();
-    broker.books.advance(at(180 - 1));
+    let last = broker.mint(of_key("app"), 180).unwrap();
+    broker.books.advance(at(300 - 1));
     broker.books.tidy();
     assert_eq!(found(&broker), Some(last.id), "the first is over");
     broker.books.advance(at(600));
