@@ -65,4 +65,12 @@ async fn bytes_that_no_credential_explains_ask_for_another_key_unless_the_ledger
     expect(&snapshot, &[Fault::LedgerNew]);
     snapshot.measured.excess.rate = BitRate::new(1);
     expect(&snapshot, &[Fault::AssumptionBroken, Fault::LedgerNew]);
+
+    let says_of_others = |snapshot: &_| {
+        let found = found_in(snapshot).into_iter().find(|found| found.fault == Fault::AssumptionBroken);
+        found.unwrap().detail.contains("UNKNOWN_BYTES")
+    };
+    assert!(!says_of_others(&snapshot));
+    snapshot.unknown_bytes = snapshot.measured.excess.bytes;
+    assert!(says_of_others(&snapshot), "a rate of ours is not to be raised for them");
 }
