@@ -304,8 +304,3 @@ pub(super) fn hidden_max(world: &World, broker: &Broker<impl Disk>) -> ByteCount
     let sessions = if broker.settings.cli { world.begun() } else { 0 };
     ByteCount::new(sessions * HIDDEN_PACKETS_MAX * PACKET_BYTES)
 }
-
-/// The end of a period in the world's milliseconds, and its start.
-pub(crate) fn span(period: Period, begin: Timestamp) -> (u64, u64) {
-    (period.start.millis_since(begin), period.end.millis_since(begin))
-}

@@ -8,7 +8,7 @@ use turn_ledger::{
 };
 
 use super::broker::Broker;
-use super::checks::{Excuse, span};
+use super::checks::Excuse;
 use super::disk::Disk;
 use super::minting::Held;
 use super::settings::{ONE, SOURCE, millis};
@@ -241,7 +241,11 @@ impl<D: Disk> Broker<D> {
     pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
         self.set_reference(world);
         let Some((period, _)) = self.books.ledger().past().first().copied() else { return };
-        let (start, end) = span(period, self.begin);
+        let [start, end] = [period.start, period.end].map(|at| self.shown(SOURCE, at));
+        // By a clock that is behind, the period is not over. The service asks when the lag has passed.
+        if world.now < end {
+            return;
+        }
         let is_all = self.settings.sources == ONE
             && !self.settings.counts_nothing
             && world.bytes_of_cloudflare(start, end) == world.bytes_between(start, end);
