@@ -87,6 +87,11 @@ impl Books {
         // A lower rate counts when nothing of before is counted any more, but without a gap behind a promise that ends earlier. What begins
         // later at the same rate still does.
         let begin = self.ledger.counted_from(IceSource::Sfu);
+        // What was promised of before covers a rate that is no higher, because it takes only one of them at a time.
+        let begin = row.behind().iter().fold(begin, |begin, time| {
+            let covers = time.from <= begin && time.per_minute >= per_minute;
+            if covers { begin.max(time.until) } else { begin }
+        });
         let from = before.map_or(begin, |time| match per_minute.cmp(&time.per_minute) {
             Ordering::Less => after.min(time.until),
             Ordering::Equal => time.from,

@@ -15,7 +15,7 @@ use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::ledger::Ledger;
-use crate::promise::PromisedTime;
+use crate::promise::{Promise, PromisedTime};
 use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::User;
@@ -75,12 +75,15 @@ impl Grants {
         ids.extend(self.ended.iter().map(|(_, id)| *id));
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
-            let (promised, share) = (row.promise(), self.share_of(row));
-            let source = row.source;
-            row.promised.iter().chain(row.behind()).for_each(|time| ledger.restore_promise(source, *time));
+            let share = self.share_of(row);
+            let behind = row.behind().iter().map(|time| Promise { client: None, ..row.promise_of(*time) });
+            let (promise, behind) = (row.promise(), behind.collect::<Vec<_>>());
             let spender = row.limited_spender().cloned();
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
-            self.change_promised(None, promised.as_ref());
+            for promise in promise.iter().chain(&behind) {
+                self.change_promised(None, Some(promise));
+                ledger.restore_promise(promise.source, promise.time);
+            }
         }
         let day = Day::of(self.period.start);
         let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();
@@ -112,7 +115,12 @@ impl Grants {
                 return true;
             };
             self.recent.forget_old(id, now);
-            if self.get(id).is_some_and(|row| !row.is_live(now)) {
+            let Some(row) = self.rows.get(&id) else { continue };
+            let (is_over, has_behind) = (!row.has_ended() && !row.is_live(now), !row.behind().is_empty());
+            if has_behind {
+                self.forget_behind(id, Minute::of(now.minus(IceSource::Sfu.clocks_differ_by())));
+            }
+            if is_over {
                 self.end(id, now);
                 ended = ended.saturating_add(1);
             }
@@ -124,6 +132,7 @@ impl Grants {
     }
 
     fn end(&mut self, id: GrantId, now: Timestamp) {
+        self.forget_behind(id, Minute::of(now));
         let Some(row) = self.rows.get_mut(&id) else { return };
         self.clients.forget_idle(row.holder(), now);
         self.dirty.note(id);

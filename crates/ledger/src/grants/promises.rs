@@ -23,9 +23,14 @@ use crate::units::slot::Minute;
 impl GrantRow {
     /// What is promised for it.
     pub(super) fn promise(&self) -> Option<Promise> {
+        self.promised.map(|time| self.promise_of(time))
+    }
+
+    /// A promise for it.
+    pub(super) fn promise_of(&self, time: PromisedTime) -> Promise {
         let (user, server) =
             (self.user().cloned(), self.spender.as_ref().and_then(|spender| spender.server.clone()));
-        Some(Promise { source: self.source, time: self.promised?, user, server, client: self.client })
+        Promise { source: self.source, time, user, server, client: self.client }
     }
 
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.

@@ -46,7 +46,7 @@ impl GrantRow {
     }
 
     /// What is promised of a session of the SFU at rates that it had before.
-    pub(super) fn behind(&self) -> &[PromisedTime] {
+    pub(crate) fn behind(&self) -> &[PromisedTime] {
         self.pulls().map_or(&[], |pulls| &pulls.behind)
     }
 
@@ -174,30 +174,38 @@ impl Grants {
         }
     }
 
-    /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
-    /// user is charged all of it.
+    /// Takes back what is promised for a session from this minute on. What lies behind stays.
     pub(crate) fn release_session(&mut self, ledger: &mut Ledger, id: GrantId, from: Minute) {
-        let (start, minute) = (Minute::of(self.period.start), Minute::of(ledger.now()));
         let Some(row) = self.rows.get_mut(&id) else { return };
         let Some(before) = row.promise() else { return };
         row.promised = None;
         let behind = PromisedTime { until: before.time.until.min(from), ..before.time };
         let behind = (before.time.from < behind.until).then_some(behind);
         if let Some(pulls) = row.pulls_mut() {
-            pulls.behind.retain(|time| time.until > minute);
-            pulls.behind.extend(behind.filter(|time| time.until > minute));
+            pulls.behind.extend(behind);
         }
         self.pulling.remove(&(before.time.until, id));
         self.dirty.note(id);
-        if let Some(time) = behind
-            && self.terms.promises()
-        {
-            let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
-            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
-        }
-        let behind =
-            behind.map(|time| Promise { time, user: None, server: None, client: None, ..before.clone() });
+        let behind = behind.map(|time| Promise { time, client: None, ..before.clone() });
         self.replace_promise(ledger, Some(&before), behind.as_ref());
+        self.forget_behind(id, ledger.counted_from(IceSource::Sfu));
+    }
+
+    /// Forgets what was promised of before for a session, and is over at `now`. Nobody counts it by session, so the user is charged all of it.
+    pub(super) fn forget_behind(&mut self, id: GrantId, now: Minute) {
+        let start = Minute::of(self.period.start);
+        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.behind().is_empty()) else { return };
+        let Some(pulls) = row.pulls_mut() else { return };
+        let over: Vec<_> = pulls.behind.extract_if(.., |time| time.until <= now).collect();
+        for time in over {
+            let Some(promise) = self.rows.get(&id).map(|row| row.promise_of(time)) else { return };
+            self.change_promised(Some(&Promise { client: None, ..promise }), None);
+            if self.terms.promises() {
+                let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
+                self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
+            }
+            self.dirty.note(id);
+        }
     }
 
     /// Promises what a session may take.

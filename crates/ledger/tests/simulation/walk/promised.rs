@@ -18,7 +18,7 @@ impl Relayed {
     pub(super) fn note(&mut self, world: &World, broker: &Broker<impl Disk>) {
         for source in METERED {
             let now = broker.books.now().as_millis();
-            let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source).max(0)));
+            let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source)));
             let rate = world.rate_within(source, broker.settings.tail_of_session(source));
             let seen = self.0.entry((source, minute)).or_default();
             *seen = (*seen).max(rate * 60_000);

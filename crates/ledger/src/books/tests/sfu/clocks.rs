@@ -1,5 +1,7 @@
 //! What stays promised because the clock of the provider may differ.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// What happens to a session.
@@ -22,7 +24,7 @@ fn a_restart_knows_minute_by_minute_what_is_still_promised_of_before() {
         (|books| look(books, "a", 1), [3, 3, 3, 1, 1, 1, 1, 1]),
         (|books| [2, 1].into_iter().for_each(|tracks| look(books, "a", tracks)), [3, 3, 3, 1, 1, 1, 1, 1]),
         // What it took in between may be counted beside it.
-        (|books| [1, 2].into_iter().for_each(|tracks| look(books, "a", tracks)), [5, 5, 5, 2, 2, 2, 2, 2]),
+        (|books| [1, 2].into_iter().for_each(|tracks| look(books, "a", tracks)), [3, 3, 3, 2, 2, 2, 2, 2]),
         (
             |books| {
                 look(books, "a", 2);
@@ -84,21 +86,23 @@ fn without_room_a_session_that_takes_less_needs_none_for_the_minutes_that_are_pr
     }
 }
 
-/// One session takes more and less, at any time and for any time. By each clock that differs by at most two minutes, what it takes is
-/// promised, and all that is promised counts against its user.
+/// One session takes more and less, at any time and for any time, half of them over a reset. By each clock that differs by at most two
+/// minutes, what it takes is promised, and all that is promised counts against its user.
 #[test]
 fn whatever_a_session_takes_is_promised_by_any_clock_of_the_provider_and_to_its_user() {
+    const RESET: u64 = 120;
     for (seed, mut dice) in crate::testing::Dice::cases(300) {
         let mut setup = setup_of(BudgetMode::Strict, Some(100_000_000_000));
         setup.terms.limit = ByteCount::new(100_000_000_000);
         let mut books = setup.open(Some(Stored::default()), at(0));
-        let (mut now, mut tracks) = (10 * MINUTE, 0);
+        let begin = if seed % 2 == 0 { 10 } else { RESET - 20 };
+        let (mut now, mut tracks) = (begin * MINUTE, 0);
         books.advance(at(now));
         set(&mut books, "a", 0, 0);
-        let mut needed = [0; 70];
-        while now < 50 * MINUTE {
+        let mut needed = BTreeMap::new();
+        while now < (begin + 40) * MINUTE {
             let less = u32::try_from(dice.below(u64::from(tracks) + 1)).unwrap();
-            match dice.below(4) {
+            match dice.below(5) {
                 0 => {
                     pull(&mut books, 1).unwrap();
                     // The SFU takes some of them.
@@ -113,22 +117,49 @@ fn whatever_a_session_takes_is_promised_by_any_clock_of_the_provider_and_to_its_
                     set(&mut books, "a", tracks, 0);
                     books.extend_sfu_session("a");
                 }
+                3 => drop(books.tidy()),
                 _ => {}
             }
             let until = now + 1_000 * (1 + dice.below(200));
             let clocks = CLOCKS * MINUTE;
             for minute in (now - clocks) / MINUTE..=(until - 1 + clocks) / MINUTE {
-                let needed = &mut needed[usize::try_from(minute).unwrap()];
-                *needed = tracks.max(*needed);
+                let needed = needed.entry(minute).or_default();
+                *needed = u64::from(tracks).max(*needed);
             }
             now = until;
             books.advance(at(now));
         }
-        books.advance(at(70 * MINUTE));
-        for (minute, needed) in (0..).zip(needed) {
-            assert!(tracks_in(&books, minute) >= needed.into(), "seed {seed}, minute {minute}, {needed}");
+        books.advance(at(now + 20 * MINUTE));
+        let is_counted = |minute: u64| begin < RESET - 40 || minute >= RESET;
+        for (minute, needed) in needed.into_iter().filter(|(minute, _)| is_counted(*minute)) {
+            assert!(tracks_in(&books, minute) >= needed, "seed {seed}, minute {minute}, {needed}");
         }
-        let share = books.user_share(&User::new("ann").unwrap()).unwrap();
-        assert_eq!(share.committed.get(), committed(&books), "seed {seed}");
+        for _ in 0..2 {
+            let share = books.user_share(&User::new("ann").unwrap()).unwrap();
+            assert_eq!(share.committed.get(), committed(&books), "seed {seed}");
+            books.tidy();
+        }
+    }
+}
+
+/// What a session takes that pauses and goes on is promised once.
+#[test]
+fn a_session_that_pauses_again_and_again_is_promised_no_more_than_one_that_does_not() {
+    for minutes in [1, 3] {
+        let mut books =
+            setup_of(BudgetMode::Strict, Some(100_000_000_000)).open(Some(Stored::default()), at(0));
+        set(&mut books, "a", 0, 0);
+        books.advance(at(10 * MINUTE));
+        for pause in 0..10 {
+            books.advance(at((10 + pause * minutes) * MINUTE));
+            pull(&mut books, 1).unwrap();
+            set(&mut books, "a", 1, 1);
+            books.advance(at((10 + pause * minutes) * MINUTE + MINUTE / 2));
+            look(&mut books, "a", 0);
+        }
+        books.advance(at(60 * MINUTE));
+        // From two minutes before the first to two minutes after the last one.
+        let all = CLOCKS + 9 * minutes + 1 + CLOCKS;
+        assert_eq!(committed(&books), all * TRACK_MINUTE, "each {minutes} minutes");
     }
 }
