@@ -16,7 +16,8 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded, OverLimit,
-    Requester, Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
+    REFERENCE_DIFFERENCE_TOLERATED, Requester, Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked,
+    Written,
 };
 
 mod alerts;
@@ -127,6 +128,13 @@ impl Account {
     pub fn observe_date(&self, date: Timestamp) {
         let since_boot = self.clock.since_boot();
         self.guarded.lock().time.set_reference(date, since_boot);
+    }
+
+    /// The time by which a provider counts that is asked now: by its clock, if that is behind ours by no more than is tolerated.
+    pub fn time_of_provider(&self) -> Timestamp {
+        let (now, since_boot) = (self.clock.now(), self.clock.since_boot());
+        let date = self.guarded.lock().time.date(since_boot).unwrap_or(now);
+        now.min(date.max(now.minus(REFERENCE_DIFFERENCE_TOLERATED)))
     }
 
     /// Whether the books are stored on disk.

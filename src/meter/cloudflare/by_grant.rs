@@ -43,7 +43,7 @@ impl CloudflareMeter {
     /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
     pub async fn read_by_grant(&self, bounds: PageBounds) -> Result<Vec<GrantCounts>, AnalyticsError> {
         let from = self.account.read(|books| books.grants().counted_until(SOURCE));
-        let Some(spans) = spans(from, self.clock.now(), self.lag_in_use()) else {
+        let Some(spans) = spans(from, self.account.time_of_provider(), self.lag_in_use()) else {
             return Ok(Vec::new());
         };
         let (mut taken, mut open, mut failed) = (Vec::new(), spans.open, None);
@@ -104,7 +104,7 @@ impl CloudflareMeter {
 
     /// Asks for those of one query. Returns the longest time from an expiry to a byte; `None`: there are none to ask for.
     async fn look_at_next_tails(&self) -> Result<Option<Duration>, AnalyticsError> {
-        let (now, settled_after) = (self.clock.now(), final_after(self.lag_in_use()));
+        let (now, settled_after) = (self.account.time_of_provider(), final_after(self.lag_in_use()));
         let due = |books: &Books| due_tails(books.grants(), SOURCE, now, self.tail, settled_after);
         let Some(tails) = self.account.read(due) else { return Ok(None) };
         let minutes = match span_of(&tails, self.tail, settled_after) {

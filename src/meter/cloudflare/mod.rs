@@ -154,7 +154,7 @@ impl CloudflareMeter {
     }
 
     async fn read_settled(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
-        let (now, lag) = (self.clock.now(), state.lateness.lag());
+        let (now, lag) = (self.account.time_of_provider(), state.lateness.lag());
         // After the lag has grown, the same minutes are counted again until later ones have settled.
         let as_of = settled_minute(now, lag).max(state.as_of);
         let age = lag.min(now.since(as_of));

@@ -241,7 +241,7 @@ impl SteadyTime {
     }
 
     /// The reference clock's time now; `None` if it was read too long ago.
-    fn date(&self, since_boot: Duration) -> Option<Timestamp> {
+    pub fn date(&self, since_boot: Duration) -> Option<Timestamp> {
         let (date, at) = self.reference?;
         let age = since_boot.saturating_sub(at);
         (age <= REFERENCE_AGE_MAX).then(|| date.plus(age))
