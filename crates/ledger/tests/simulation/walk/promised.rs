@@ -19,6 +19,10 @@ impl Relayed {
         for source in METERED {
             let now = broker.books.now().as_millis();
             let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source)));
+            // By a clock that is behind, what begins just after a reset lies in the period before. No promise covers that.
+            if minute < Minute::of(broker.books.ledger().period().start) {
+                continue;
+            }
             let rate = world.rate_within(source, broker.settings.tail_of_session(source));
             let seen = self.0.entry((source, minute)).or_default();
             *seen = (*seen).max(rate * 60_000);
