@@ -130,7 +130,7 @@ impl Account {
         self.guarded.lock().time.set_reference(date, since_boot);
     }
 
-    /// The time by which a provider counts that is asked now: by its clock, if that is behind ours by no more than is tolerated.
+    /// What the provider's clock shows now, but not later than ours, and at most two minutes earlier. Ours, if no answer has shown it.
     pub fn time_of_provider(&self) -> Timestamp {
         let (now, since_boot) = (self.clock.now(), self.clock.since_boot());
         let date = self.guarded.lock().time.date(since_boot).unwrap_or(now);

@@ -83,7 +83,7 @@ fn about_count(disbelief: Disbelief) -> &'static str {
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
-    let is_of_others = *unknown_bytes >= bytes;
+    let is_of_others = rate.get() > 0 && *unknown_bytes >= bytes;
     let bytes = bytes.gb_up();
     let shown = if rate.get() == 0 && tail > Duration::ZERO {
         let seconds = tail.as_secs();

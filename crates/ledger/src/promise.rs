@@ -40,7 +40,7 @@ pub struct PromisedTime {
     /// Earlier grants of its chain of renewals whose sessions last until its end, because the broker ends the sessions of this source. A
     /// user could relay with all of them at once.
     pub chain_before: u16,
-    /// The first minute in which nothing is relayed any more: the expiry and the tail are over.
+    /// The first minute in which nothing of it is counted any more: expiry, tail and the difference of the clocks are over.
     pub until: Minute,
     /// The most bytes that are relayed in a minute.
     pub per_minute: u64,
@@ -70,7 +70,7 @@ impl PromisedTime {
         Self { from, reserved_from: from, chain_before: 0, until, per_minute }
     }
 
-    /// The minutes in which its holder may relay.
+    /// The minutes in which what its holder relays may be counted.
     pub fn relays(&self) -> Range<Minute> {
         self.from.min(self.until)..self.until
     }

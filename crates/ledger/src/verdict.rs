@@ -235,9 +235,11 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             }
             let prolonged = per_minute.saturating_mul(request.chain_before.into());
             let fits = |(share, room): &(&LimitShare, FreeBytes)| match share.usage.kind {
-                // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
+                // A user may relay with a grant and its renewal at once, so nothing is promised to the user already. A session of the SFU
+                // takes one rate at a time.
                 LimitKind::User => {
-                    let with_it = room.after(0, minutes, per_minute);
+                    let covered_of_it = if request.source.issues_credentials() { 0 } else { covered };
+                    let with_it = room.after(covered_of_it, minutes, per_minute);
                     with_it.and_then(|room| room.after(covered, minutes, prolonged)).is_some()
                 }
                 LimitKind::Server => room.after(covered, minutes, per_minute).is_some(),

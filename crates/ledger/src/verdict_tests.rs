@@ -133,7 +133,7 @@ fn a_strict_lifetime_shrinks_with_the_room_down_to_a_quarter_of_the_tail() {
 fn a_strict_grant_needs_two_minutes_more_at_each_end_where_the_clock_of_a_provider_counts_it() {
     let now = figures(0, 0, 0).now;
     let minutes = Duration::from_secs(120);
-    // Ten minutes before the reset, nine minutes of 9004 s + 120 s lie after it.
+    // Ten minutes before the reset, 12 of the 155 minutes lie before it: two because of the clock, and ten.
     let end = figures(0, 0, 0).period.end.minus(Duration::from_secs(600));
     for (now, this, next) in [(now, 155, 0), (end, 12, 143)] {
         let request = Request {

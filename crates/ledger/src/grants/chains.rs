@@ -26,7 +26,7 @@ pub(super) const CHAINS_MAX: usize = 1_000;
 const JUDGED_WITHIN: Duration = Duration::from_secs(3_600);
 /// Promises are raised to the average of at least so many minutes. A file that is sent within one of them would reserve hundreds of GB.
 const RAISED_OVER: u64 = 60;
-/// The provider's minutes may differ from ours by one at each end.
+/// A provider whose clock is two minutes behind counts so many minutes more.
 const EDGES: u64 = 2;
 
 /// Chains of renewals, by the first grant that was looked at.

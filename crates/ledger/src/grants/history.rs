@@ -15,7 +15,7 @@ use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::ledger::Ledger;
-use crate::promise::{Promise, PromisedTime};
+use crate::promise::PromisedTime;
 use crate::shards::Walk;
 use crate::source::IceSource;
 use crate::spender::User;
@@ -76,7 +76,7 @@ impl Grants {
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
             let share = self.share_of(row);
-            let behind = row.behind().iter().map(|time| Promise { client: None, ..row.promise_of(*time) });
+            let behind = row.behind().iter().map(|time| row.promise_of(*time));
             let (promise, behind) = (row.promise(), behind.collect::<Vec<_>>());
             let spender = row.limited_spender().cloned();
             self.change_limited(spender.as_deref(), &Sums::default(), &share);

@@ -82,13 +82,13 @@ impl Grants {
         ledger.apply(clocks(0, charged.fold(0, u64::saturating_add)));
     }
 
-    /// The start of this minute, if the promise for some session is over.
+    /// The start of this minute, if what some session takes in it is not promised for as long as it may be counted.
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         let next = counted_after(now);
         self.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
-    /// Takes the first session whose promise is over at `now`.
+    /// Takes the first such session.
     pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
         self.next_session(now).and_then(|_| self.pulling.pop_first()).map(|(_, id)| id)
     }
@@ -186,20 +186,20 @@ impl Grants {
         }
         self.pulling.remove(&(before.time.until, id));
         self.dirty.note(id);
-        let behind = behind.map(|time| Promise { time, client: None, ..before.clone() });
+        let behind = behind.map(|time| Promise { time, ..before.clone() });
         self.replace_promise(ledger, Some(&before), behind.as_ref());
         self.forget_behind(id, ledger.counted_from(IceSource::Sfu));
     }
 
-    /// Forgets what was promised of before for a session, and is over at `now`. Nobody counts it by session, so the user is charged all of it.
-    pub(super) fn forget_behind(&mut self, id: GrantId, now: Minute) {
+    /// Forgets what was promised of before for a session, as far as it ends by then. Nobody counts it by session, so the user is charged all of it.
+    pub(super) fn forget_behind(&mut self, id: GrantId, until: Minute) {
         let start = Minute::of(self.period.start);
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.behind().is_empty()) else { return };
         let Some(pulls) = row.pulls_mut() else { return };
-        let over: Vec<_> = pulls.behind.extract_if(.., |time| time.until <= now).collect();
+        let over: Vec<_> = pulls.behind.extract_if(.., |time| time.until <= until).collect();
         for time in over {
             let Some(promise) = self.rows.get(&id).map(|row| row.promise_of(time)) else { return };
-            self.change_promised(Some(&Promise { client: None, ..promise }), None);
+            self.change_promised(Some(&promise), None);
             if self.terms.promises() {
                 let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
                 self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));

@@ -10,6 +10,8 @@ use crate::units::Timestamp;
 
 /// The provider's clock may differ from the books' time by this much before the bound may not hold.
 pub const REFERENCE_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(120);
+const _: () =
+    assert!(REFERENCE_DIFFERENCE_TOLERATED.as_secs().is_multiple_of(60), "promises are whole minutes");
 
 /// Which start of the machine this is, by the number that the system gives each; `None`: not known, so it equals no other.
 pub type Boot = Option<NonZeroU128>;

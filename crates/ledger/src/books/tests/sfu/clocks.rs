@@ -67,10 +67,12 @@ fn a_restart_knows_minute_by_minute_what_is_still_promised_of_before() {
 
 #[test]
 fn without_room_a_session_that_takes_less_needs_none_for_the_minutes_that_are_promised() {
-    for (less, is_closed) in [(6, false), (7, true)] {
-        let mut setup = setup_of(BudgetMode::Strict, None);
-        // One byte counts as reserved by an address whose first session takes more than a credential.
-        setup.terms.limit = ByteCount::new(8 * PROMISED * TRACK_MINUTE + 1);
+    for (less, is_closed, of_user) in [(6, false, false), (7, true, false), (6, false, true), (7, true, true)]
+    {
+        // One byte counts as reserved by somebody whose first session takes more than a credential.
+        let limit = 8 * PROMISED * TRACK_MINUTE + 1;
+        let mut setup = setup_of(BudgetMode::Strict, of_user.then_some(limit));
+        setup.terms.limit = ByteCount::new(if of_user { 100_000_000_000 } else { limit });
         let mut books = setup.open(Some(Stored::default()), at(0));
         set(&mut books, "a", 0, 0);
         assert_eq!(pull(&mut books, 8), Ok(()), "all that there is");
