@@ -9,29 +9,35 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::world::{METERED, World};
 
-/// What relayed at a source in a minute, as far as it kept to what was assumed of it: the most that was seen, in bytes in the minute.
+/// What relayed, as far as it kept to what was assumed of it.
 #[derive(Default)]
-pub(super) struct Relayed(BTreeMap<(IceSource, Minute), u64>);
+pub(super) struct Relayed {
+    /// At a source in a minute: the most that was seen, in bytes in the minute.
+    seen: BTreeMap<(IceSource, Minute), u64>,
+    /// The latest reset. By a clock that is behind, what begins just after it lies before it. No promise covers that, also if another billing
+    /// day moves it.
+    since: Minute,
+}
 
 impl Relayed {
     /// Notes what relays now.
     pub(super) fn note(&mut self, world: &World, broker: &Broker<impl Disk>) {
+        self.since = self.since.max(Minute::of(broker.books.ledger().period().start));
         for source in METERED {
             let now = broker.books.now().as_millis();
             let minute = Minute::of(Timestamp::from_millis(now + broker.ahead(source)));
-            // By a clock that is behind, what begins just after a reset lies in the period before. No promise covers that.
-            if minute < Minute::of(broker.books.ledger().period().start) {
+            if minute < self.since {
                 continue;
             }
             let rate = world.rate_within(source, broker.settings.tail_of_session(source));
-            let seen = self.0.entry((source, minute)).or_default();
+            let seen = self.seen.entry((source, minute)).or_default();
             *seen = (*seen).max(rate * 60_000);
         }
     }
 
     /// Begins anew: the books have lost grants, or do not have the world's time.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.seen.clear();
     }
 
     /// A minute of this period in which more relayed than is promised, and which its source has not counted.
@@ -40,7 +46,7 @@ impl Relayed {
         // A crash can undo a jump of the time that was accepted.
         let is_of_period =
             |minute: &Minute| period.contains(minute.start()) && minute.start() <= ledger.now();
-        let seen = self.0.iter().filter(|((_, minute), relayed)| is_of_period(minute) && **relayed > 0);
+        let seen = self.seen.iter().filter(|((_, minute), relayed)| is_of_period(minute) && **relayed > 0);
         seen.filter(|((source, minute), _)| {
             let counted = ledger.day(*source, Day::of(minute.start()));
             counted.is_none_or(|count| count.as_of <= minute.start())
