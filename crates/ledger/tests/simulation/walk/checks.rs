@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Limited, Period, Snapshot, Timestamp};
+use turn_ledger::{
+    ByteCount, Day, Figures, HIDDEN_PACKETS_MAX, IceSource, Limited, Period, Snapshot, Timestamp,
+};
 
 use super::broker::{Broker, Signs};
 use super::coturn::PACKET_BYTES;
@@ -294,9 +296,15 @@ fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> 
     broker.settings.sources.iter().any(|source| lacks(broker, snapshot, *source, until))
 }
 
+/// Whether a day of this period is not counted until this instant. With another billing day, a day can come back behind a later one.
 fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
-    let start = snapshot.figures.period.start.millis_since(broker.begin);
-    until > start && broker.shown(source, broker.counted_until(source)) < until
+    let start = snapshot.figures.period.start;
+    let is_lacking = |day: Day| {
+        let counted = broker.books.ledger().day(source, day).map_or(day.start(), |count| count.as_of);
+        broker.shown(source, counted) < broker.shown(source, day.end()).min(until)
+    };
+    let until_day = Day::until(broker.begin.plus_millis(until));
+    until > start.millis_since(broker.begin) && Day::between(start, until_day.end()).any(is_lacking)
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.

@@ -260,15 +260,6 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// The end of the latest count of this period.
-    pub(super) fn counted_until(&self, source: IceSource) -> Timestamp {
-        let period = self.books.snapshot().figures.period;
-        let days = Day::between(period.start, period.end)
-            .filter_map(|day| Some((day, self.books.ledger().day(source, day)?)));
-        let ends = days.filter(|(day, count)| count.as_of > day.start()).map(|(_, count)| count.as_of);
-        ends.max().unwrap_or_default()
-    }
-
     /// Reads what the relay has carried since its last count or its start, which is exact.
     pub(super) fn read_relay(&mut self, world: &World) {
         if self.settings.sources.contains(&IceSource::Relay) && self.books.may_count() {
