@@ -41,6 +41,9 @@ impl<D: Disk> Broker<D> {
                 self.offset = 0;
                 self.set_ahead(0, world);
                 self.paused += millis;
+                // The relay of this process was read a second before, and stands still with its machine.
+                self.read_relay(world);
+                let share = if self.settings.sources.contains(&IceSource::Relay) { 0 } else { share };
                 self.excuse_unwatched(world);
                 world.pass_without_broker(millis, share);
             }

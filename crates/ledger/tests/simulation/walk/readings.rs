@@ -75,6 +75,8 @@ impl<D: Disk> Broker<D> {
         let is_final = world.now >= end + lag + 3_600_000;
         self.books.take_count_before(ByteCount::new(bytes), is_final);
         if bytes > 0 {
+            // It is stored within a second.
+            self.flush();
             self.lacks_since = Some((self.lost_at, millis(self.settings.tail(SOURCE))));
         }
     }
