@@ -83,9 +83,9 @@ fn about_count(disbelief: Disbelief) -> &'static str {
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
-    let is_of_others = rate.get() > 0 && *unknown_bytes >= bytes;
+    let is_of_others = *unknown_bytes >= bytes;
     let bytes = bytes.gb_up();
-    let shown = if rate.get() == 0 && tail > Duration::ZERO {
+    if rate.get() == 0 && tail > Duration::ZERO {
         let seconds = tail.as_secs();
         format!(
             "Counts of this period show {bytes} GB more than is assumed: credentials relayed for up to {seconds} s after their expiry. This ends with the period, or with a start at which TURN_EXPIRY_TAIL_SECONDS is that or more."
@@ -97,16 +97,15 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
                 " They also relayed for up to {seconds} s after their expiry: set TURN_EXPIRY_TAIL_SECONDS to that or more, too."
             ),
         };
+        let others = if is_of_others {
+            " Bytes under other identifiers explain this: do first what UNKNOWN_BYTES says."
+        } else {
+            ""
+        };
         format!(
-            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more.{also}"
+            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more.{also}{others}"
         )
-    };
-    if is_of_others {
-        return format!(
-            "{shown} Bytes under other identifiers explain this: do first what UNKNOWN_BYTES says."
-        );
     }
-    shown
 }
 
 fn in_time(snapshot: &Snapshot) -> Vec<FoundFault> {

@@ -34,6 +34,7 @@ mod spans;
 mod stories;
 mod sums;
 pub(crate) mod tally;
+mod truth;
 pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
