@@ -162,8 +162,7 @@ fn verdict(path: &str, findings: &[String]) -> Report {
 /// Everything except the token key and the TURN user names (coturn sessions contain them).
 fn document(contents: &Contents) -> Value {
     let stored = &contents.books;
-    let sources =
-        stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
+    let sources = stored.sources.iter().map(|(owner, rows)| (owner.to_string(), source_document(rows)));
     let grant = |id: &GrantId, row: &GrantRow| {
         let GrantRow { source, issued_at, expires_at, .. } = row;
         let extra = row.extra();
@@ -183,7 +182,7 @@ fn document(contents: &Contents) -> Value {
         json!({
             "id": open.name.id(),
             "grant": open.name.grant(),
-            "source": open.source,
+            "source": open.owner.source,
             "opened_at": open.opened_at,
             "last_seen": open.last_seen,
             "relayed": open.relayed,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Account;
 use turn_ledger::{
-    Grant, GrantId, Hold, IceSource, KeyName, MINT_SLACK, Moment, NotAdmitted, Requester, Spender, Timestamp,
-    Written,
+    Grant, GrantId, Hold, IceSource, IdDigest, MINT_SLACK, Moment, NotAdmitted, Requester, Spender,
+    Timestamp, Written,
 };
 
 /// Budget reserved for one credential while the provider creates it. Released when dropped.
@@ -93,8 +93,8 @@ impl Reservation {
 
     /// The same reservation, for a credential that this TURN key has minted.
     #[must_use]
-    pub fn minted_with(mut self, key: Option<KeyName>) -> Self {
-        self.requester.key = key;
+    pub fn minted_with(mut self, turn_key: Option<IdDigest>) -> Self {
+        self.requester.turn_key = turn_key;
         self
     }
 

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantId, IceSource,
-    MINT_SLACK, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
+    MINT_SLACK, ProofRule, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
 };
 
 const SOURCE: IceSource = IceSource::Relay;
@@ -36,12 +36,13 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         estimated_rate: rate,
     };
     let relay = SourceTerms {
-        source: SOURCE,
+        owner: SOURCE.into(),
         tail: Duration::ZERO,
         cut_tail: None,
         sampling: 0,
         is_read: true,
-        is_probed: false,
+        proof: ProofRule::Missing,
+        counted_in: None,
     };
     let setup = Setup {
         terms,
@@ -51,6 +52,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         rules,
         bounds: Bounds::default(),
         default_source: SOURCE,
+        turn_keys: vec![],
     };
     Arc::new(Account::new(&setup, Contents::default(), store, None, clock, Arc::new(Metrics::default())))
 }

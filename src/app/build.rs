@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 
-use super::opening::setup;
+use super::opening::{owner_of, setup};
 use super::process::Process;
 use super::relay::{self, RelayBroker};
 use super::{App, BrokerCore, BuildError, IN_FLIGHT_MAX};
@@ -27,7 +27,7 @@ use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::HttpIce;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
-use crate::ice::turn_keys::TurnKey;
+use crate::ice::turn_keys::{OwnKey, TurnKey};
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -51,7 +51,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::{BudgetMode, IceSource, KeyName, strict_life_min};
+use turn_ledger::{BudgetMode, CountOwner, IceSource, IdDigest, KeyName, strict_life_min};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -212,7 +212,9 @@ impl Parts<'_> {
         let analytics = self.config.meter.analytics.as_ref()?;
         self.account
             .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
-        let keys = self.config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
+        // Those of the settings, and others that the ledger knows.
+        let keys = self.account.read(|books| books.ledger().counted_turn_keys());
+        let keys = keys.into_iter().map(|(digest, id)| OwnKey { digest, id }).collect();
         let counted = Counted::of(self.config);
         Some(CloudflareMeter {
             api: CloudflareAnalytics::new(self.provider_client(), analytics, keys, counted),
@@ -220,7 +222,8 @@ impl Parts<'_> {
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
             tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
-            prober: self.prober(),
+            probers: self.probers(),
+            key_names: self.config.ice.turn_keys().map(|key| (IdDigest::of(&key.id), key.name)).collect(),
             billing_day: self.config.budget.billing_day,
             shown: Mutex::default(),
             account: Arc::clone(&self.account),
@@ -229,11 +232,11 @@ impl Parts<'_> {
         })
     }
 
-    /// Any key that mints.
-    fn prober(&self) -> Option<MintingApi> {
-        let cloudflare = self.config.ice.cloudflare.as_ref().filter(|_| self.config.meter.probes)?;
-        let key = cloudflare.keys.iter().find(|key| key.weight > 0)?;
-        Some(self.minting_api(cloudflare, key))
+    /// Each key of the settings, with whose probes its counts are proven.
+    fn probers(&self) -> Vec<(CountOwner, MintingApi)> {
+        let cloudflare = self.config.ice.cloudflare.iter().filter(|_| self.config.meter.probes);
+        let keys = cloudflare.flat_map(|it| it.keys.iter().map(move |key| (it, key)));
+        keys.map(|(cloudflare, key)| (owner_of(key), self.minting_api(cloudflare, key))).collect()
     }
 
     fn minting_api(&self, cloudflare: &CloudflareConfig, key: &TurnKeyConfig) -> MintingApi {
@@ -297,7 +300,8 @@ impl Parts<'_> {
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
         let turn_key = |key: &TurnKeyConfig| {
-            Arc::new(TurnKey::new(key.name, key.weight, self.minting_api(cloudflare, key)))
+            let id = Some(IdDigest::of(&key.id));
+            Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key)))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
@@ -308,7 +312,7 @@ impl Parts<'_> {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
         let client = ProviderClient::without_clock(self.client.clone());
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
-        let key = TurnKey::new(KeyName::DEFAULT, 1, api);
+        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api);
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
         let tail = self.config.budget.expiry_tail.unwrap_or(IceSource::Http.expiry_tail());
         let is_strict = self.config.budget.mode == BudgetMode::Strict;

@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::config::{BudgetConfig, Config, UsageConfig};
+use crate::config::{BudgetConfig, Config, TurnKeyConfig, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, RELAY_RATE_MAX, Rates, Setup,
-    SourceTerms, SpenderTerms, Terms, UsageRules,
+    Bounds, BudgetMode, ClientTerms, CountOwner, ExceededRate, IceSource, IdDigest, MeasuredUsage, ProofRule,
+    RELAY_RATE_MAX, Rates, Setup, SourceTerms, SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -30,6 +30,7 @@ pub fn setup(config: &Config) -> Setup {
     Setup {
         terms: Terms { limit, billing_day, mode, rates },
         sources: source_terms(config),
+        turn_keys: config.ice.turn_keys().map(|key| key.id.as_str().into()).collect(),
         unseen: unseen_sources(config),
         server_limits: config.server_keys.limits.clone(),
         rules: UsageRules { heartbeat, billed, estimated_rate },
@@ -62,7 +63,31 @@ fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let read = cloudflare.into_iter().chain(coturn);
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let sources = minting_sources(config).chain(read.filter(is_only_read)).chain(sfu);
-    sources.map(|source| terms_of(source, config)).collect()
+    sources.flat_map(|source| owners(source, config)).collect()
+}
+
+/// The terms of each owner of counts at a source: its TURN keys, and what is counted beside them.
+fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
+    let terms = terms_of(source, config);
+    let keys = config.ice.turn_keys().filter(|_| source == IceSource::Cloudflare);
+    let proof = match (terms.is_read, config.meter.probes) {
+        (true, true) => ProofRule::Probe,
+        (true, false) => ProofRule::Missing,
+        (false, _) => ProofRule::Unneeded,
+    };
+    let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, ..terms });
+    of_keys.chain([terms]).collect()
+}
+
+/// Whose count has the bytes that are relayed with a TURN key.
+pub(super) fn owner_of(key: &TurnKeyConfig) -> CountOwner {
+    CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(&key.id)) }
+}
+
+/// The account whose bytes are counted, in the billed directions, with the app of the SFU. Counts of another one are none of this one.
+fn counted_in(config: &Config, app: &str) -> Option<IdDigest> {
+    let account = &config.meter.analytics.as_ref()?.account_id;
+    Some(IdDigest::of(&format!("{account} {:?} {app}", config.usage.billed)))
 }
 
 fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
@@ -71,30 +96,27 @@ fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
 
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
-    let terms = SourceTerms { source, tail, cut_tail: None, sampling: 0, is_read: false, is_probed: false };
+    let (owner, proof) = (source.into(), ProofRule::Unneeded);
+    let terms =
+        SourceTerms { owner, tail, cut_tail: None, sampling: 0, is_read: false, proof, counted_in: None };
     match source {
         IceSource::Cloudflare => {
-            let (is_read, is_probed) = (config.meter.analytics.is_some(), probes(config));
-            SourceTerms { sampling: config.meter.sampling_percent, is_read, is_probed, ..terms }
+            let (is_read, counted_in) = (config.meter.analytics.is_some(), counted_in(config, ""));
+            SourceTerms { sampling: config.meter.sampling_percent, is_read, counted_in, ..terms }
         }
         IceSource::Coturn if config.meter.coturn_cli.is_some() => {
             let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
             SourceTerms { cut_tail, is_read: true, ..terms }
         }
         IceSource::Relay => SourceTerms { is_read: true, ..terms },
-        // Cloudflare's reading counts it.
         IceSource::Sfu => {
             let (tail, is_read) = (source.expiry_tail(), config.meter.analytics.is_some());
-            SourceTerms { tail, is_read, ..terms }
+            let app = config.signaling.sfu.as_ref().map_or("", |sfu| &sfu.app_id);
+            let (sampling, counted_in) = (config.meter.sampling_percent, counted_in(config, app));
+            SourceTerms { tail, is_read, sampling, proof: ProofRule::Bytes, counted_in, ..terms }
         }
         _ => terms,
     }
-}
-
-/// Whether a probe can be made: with a key that mints.
-fn probes(config: &Config) -> bool {
-    let keys = config.ice.cloudflare.iter().flat_map(|cloudflare| &cloudflare.keys);
-    config.meter.probes && keys.map(|key| key.weight).any(|weight| weight > 0)
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
@@ -115,7 +137,7 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
         Some(ExceededRate { observed, source }) if observed > assumed => {
             // The bound is computed with the same rate.
             let observed = observed.min(RELAY_RATE_MAX).max(assumed);
-            let is_only = terms.iter().all(|terms| terms.source == source);
+            let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
                 "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{believed}"
@@ -131,7 +153,7 @@ fn in_seconds(terms: &[SourceTerms], tail: impl Fn(&SourceTerms) -> Duration) ->
     if terms.iter().all(|terms| tail(terms) == first) {
         return Some(format!("{} s", first.as_secs()));
     }
-    let each = terms.iter().map(|terms| format!("{} s ({})", tail(terms).as_secs(), terms.source));
+    let each = terms.iter().map(|terms| format!("{} s ({})", tail(terms).as_secs(), terms.owner));
     Some(each.collect::<Vec<_>>().join(", "))
 }
 

@@ -60,6 +60,11 @@ pub struct CloudflareConfig {
 }
 
 impl IceConfig {
+    /// The TURN keys at Cloudflare.
+    pub fn turn_keys(&self) -> impl Iterator<Item = &TurnKeyConfig> {
+        self.cloudflare.iter().flat_map(|cloudflare| &cloudflare.keys)
+    }
+
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let choices = IceSource::NAMED.map(|source| (source.name(), source));
         let sources = settings.money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
@@ -90,7 +95,7 @@ impl IceConfig {
 impl CloudflareConfig {
     /// The keys as far as a count of bytes needs them.
     pub fn own_keys(&self) -> Vec<OwnKey> {
-        self.keys.iter().map(|key| OwnKey { name: key.name, id: key.id.as_str().into() }).collect()
+        self.keys.iter().map(|key| OwnKey::of(&key.id)).collect()
     }
 
     fn read(settings: &mut Settings<'_>) -> Option<Self> {

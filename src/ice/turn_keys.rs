@@ -9,13 +9,15 @@ use parking_lot::RwLock;
 use super::api::MintingApi;
 use super::breaker::{Breaker, BreakerState};
 use turn_base::http_client::CallError;
-use turn_ledger::KeyName;
+use turn_ledger::{IdDigest, KeyName};
 
 /// A TURN key that mints, with what its calls have shown.
 #[derive(Debug)]
 pub struct TurnKey {
     /// Its name.
     pub name: KeyName,
+    /// The digest of its id, by which its bytes are counted. `None` for another provider.
+    pub id: Option<IdDigest>,
     /// Its share of the mints that ask for no key, relative to the other keys.
     pub weight: u32,
     /// The client that uses it.
@@ -29,9 +31,9 @@ pub struct TurnKey {
 
 impl TurnKey {
     /// A key that has not been used yet.
-    pub fn new(name: KeyName, weight: u32, api: MintingApi) -> Self {
+    pub fn new(name: KeyName, id: Option<IdDigest>, weight: u32, api: MintingApi) -> Self {
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
-        Self { name, weight, api, breaker: Breaker::default(), has_minted, failure }
+        Self { name, id, weight, api, breaker: Breaker::default(), has_minted, failure }
     }
 
     /// Notes that the key has minted.
@@ -68,10 +70,17 @@ impl TurnKey {
 /// A key whose bytes count as ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnKey {
-    /// Its name.
-    pub name: KeyName,
+    /// The digest of its id.
+    pub digest: IdDigest,
     /// Its id at Cloudflare.
     pub id: Arc<str>,
+}
+
+impl OwnKey {
+    /// The key of this id.
+    pub fn of(id: &str) -> Self {
+        Self { digest: IdDigest::of(id), id: id.into() }
+    }
 }
 
 /// The order in which keys of these weights are tried: the preferred one, or one by weight, then the others with a weight.

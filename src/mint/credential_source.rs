@@ -9,7 +9,7 @@ use super::provider::{Provider, Unavailable};
 use crate::ice::http_ice::Listed;
 use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
-use turn_ledger::{GrantId, IceSource, KeyName, Timestamp};
+use turn_ledger::{GrantId, IceSource, IdDigest, Timestamp};
 
 /// A source that mints credentials.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Minted {
     /// The id of the grant for it.
     pub grant: GrantId,
     /// The TURN key that minted it, if the source has TURN keys.
-    pub key: Option<KeyName>,
+    pub key: Option<IdDigest>,
     /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
     /// How long it may work. Longer than its life if the source decides that.
@@ -85,10 +85,10 @@ impl CredentialSource {
                 let pooled = if request.key.is_none() { provider.take_pooled(life) } else { None };
                 if let Some((PooledCredential { servers, grant, key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: servers, grant, key: Some(key), life, works_for: life });
+                    return Ok(Minted { ice_servers: servers, grant, key, life, works_for: life });
                 }
                 let (listed, key) = provider.mint(life, &grant, request.key).await?;
-                issue(listed.servers, Some(key))
+                issue(listed.servers, key)
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =

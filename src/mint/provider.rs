@@ -21,7 +21,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
-use turn_ledger::KeyName;
+use turn_ledger::{IdDigest, KeyName};
 
 /// The most credentials that are minted ahead of callers.
 const POOL_MAX: u64 = 256;
@@ -98,10 +98,6 @@ impl Provider {
         &self.keys
     }
 
-    fn key(&self, name: KeyName) -> Option<&Arc<TurnKey>> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-
     /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
@@ -114,7 +110,7 @@ impl Provider {
         life: Duration,
         identifier: &impl Display,
         preferred: Option<KeyName>,
-    ) -> Result<(Listed, KeyName), Unavailable> {
+    ) -> Result<(Listed, Option<IdDigest>), Unavailable> {
         let started = self.clock.instant();
         let admitted = in_order(&self.keys, preferred).filter(|key| key.breaker.admit(self.clock.instant()));
         let mut tried = 0;
@@ -126,7 +122,7 @@ impl Provider {
             match minted {
                 Ok(listed) => {
                     self.pool.lock().minted();
-                    return Ok((listed, key.name));
+                    return Ok((listed, key.id));
                 }
                 Err(error) if is_of_the_key(&error) => {}
                 Err(_) => return Err(Unavailable),
@@ -140,10 +136,10 @@ impl Provider {
 
     /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. `false` if the
     /// provider does not know it, or the key is gone.
-    pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, CallError> {
+    pub async fn revoke(&self, username: &str, key: Option<IdDigest>) -> Result<bool, CallError> {
         let found = match key {
-            Some(name) => self.key(name),
-            None => self.key(KeyName::DEFAULT).or_else(|| self.keys.first()),
+            Some(_) => self.keys.iter().find(|of| of.id == key),
+            None => self.keys.iter().find(|of| of.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         match found {
             Some(key) => key.api.revoke(username).await,
@@ -253,7 +249,7 @@ impl Provider {
             Err(error) => {
                 key.note_failed(error);
                 if says_unknown_key(error) {
-                    self.pool.lock().discard_key(key.name);
+                    self.pool.lock().discard_key(key.id);
                 }
                 self.log_failure(key, error);
             }
@@ -309,7 +305,7 @@ impl PoolCall<'_> {
         let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
         let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE).await;
         let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
-        self.minted = Some(PooledCredential { servers, grant, key: key.name, asked });
+        self.minted = Some(PooledCredential { servers, grant, key: key.id, asked });
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use super::Mint;
 use super::provider::Provider;
 use crate::account::Account;
-use turn_ledger::{GrantId, GrantRow, IceSource, KeyName, Minute, Timestamp};
+use turn_ledger::{GrantId, GrantRow, IceSource, IdDigest, Minute, Timestamp};
 
 /// Calls to the provider at the same time.
 const AT_ONCE: usize = 8;
@@ -104,7 +104,7 @@ impl Mint {
                 account: Arc::clone(&self.account),
                 id,
                 username: username.clone(),
-                key: grant.key,
+                key: grant.turn_key,
             }),
             (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),
             (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),
@@ -132,7 +132,7 @@ struct RevocationCall {
     account: Arc<Account>,
     id: GrantId,
     username: Box<str>,
-    key: Option<KeyName>,
+    key: Option<IdDigest>,
 }
 
 impl RevocationCall {

@@ -1,15 +1,15 @@
 //! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
 //! that. Pure.
 
-use turn_ledger::{Head, IceSource, SourceRows, Stored, Timestamp};
+use turn_ledger::{CountOwner, Head, SourceRows, Stored, Timestamp};
 
 /// The contradictions as sentences; empty for a consistent ledger.
 pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
-    for (source, rows) in &stored.sources {
-        found.extend(days(*source, rows));
+    for (owner, rows) in &stored.sources {
+        found.extend(days(*owner, rows));
         if let Some(now) = stored.now() {
-            found.extend(future(*source, rows, now));
+            found.extend(future(*owner, rows, now));
         }
     }
     found.extend(orphans(stored));
@@ -30,17 +30,17 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
 }
 
 /// Checks that no count ends outside its day.
-fn days(source: IceSource, rows: &SourceRows) -> Option<String> {
+fn days(owner: CountOwner, rows: &SourceRows) -> Option<String> {
     let days = rows.days.iter().filter_map(|(day, count)| Some((*day, count.as_ref()?.as_of)));
     let (day, as_of) = days.into_iter().find(|(day, as_of)| *as_of < day.start() || day.end() < *as_of)?;
-    Some(format!("{source}: a count up to {as_of} lies outside its day, which begins at {}", day.start()))
+    Some(format!("{owner}: a count up to {as_of} lies outside its day, which begins at {}", day.start()))
 }
 
 /// Checks that no usage lies in a minute that had not begun at the last write.
-fn future(source: IceSource, rows: &SourceRows, now: Timestamp) -> Option<String> {
+fn future(owner: CountOwner, rows: &SourceRows, now: Timestamp) -> Option<String> {
     let (last, _) = rows.minutes.last_key_value()?;
     let at = last.start();
-    (at > now).then(|| format!("{source}: bytes at {at}, after the last write, {now}"))
+    (at > now).then(|| format!("{owner}: bytes at {at}, after the last write, {now}"))
 }
 
 /// Checks that the grant of each connection has a row.
@@ -54,7 +54,7 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{BillingDay, Day, DayCount, Minute, MinuteRow, PeriodCounts};
+    use turn_ledger::{BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
@@ -69,7 +69,7 @@ mod tests {
         let counts = (BillingDay::new(1).unwrap().period_at(minute_at(NOON)), PeriodCounts::default());
         Stored {
             head: Some(Head { now: minute_at(NOON), counts, ..Head::default() }),
-            sources: [(IceSource::Cloudflare, rows)].into(),
+            sources: [(IceSource::Cloudflare.into(), rows)].into(),
             key: Some([0; 64]),
             ..Stored::default()
         }
@@ -77,9 +77,9 @@ mod tests {
 
     fn broken(break_it: impl FnOnce(&mut Stored, &mut SourceRows)) -> Vec<String> {
         let mut stored = consistent();
-        let mut rows = stored.sources.remove(&IceSource::Cloudflare).unwrap();
+        let mut rows = stored.sources.remove(&IceSource::Cloudflare.into()).unwrap();
         break_it(&mut stored, &mut rows);
-        stored.sources.insert(IceSource::Cloudflare, rows);
+        stored.sources.insert(IceSource::Cloudflare.into(), rows);
         contradictions(&stored)
     }
 

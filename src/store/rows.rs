@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{Connection, Day, GrantId, Name, Rows, SessionId, SpenderKey, SpenderKind};
+use turn_ledger::{Connection, CountOwner, Day, GrantId, Name, Rows, SessionId, SpenderKey, SpenderKind};
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
@@ -24,7 +24,7 @@ pub(super) use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: i32 = 17;
+pub const FORMAT: i32 = 18;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,9 +37,9 @@ pub(super) struct Table {
 
 /// Name → JSON or bytes.
 pub(super) const META: Table = Table { name: "meta", kind: 0 };
-/// (source, minute since 1970) → what was promised and relayed in it.
+/// (owner of counts, minute since 1970) → what was promised and relayed in it.
 pub(super) const MINUTES: Table = Table { name: "minutes", kind: 1 };
-/// (source, day since 1970) → its count.
+/// (owner of counts, day since 1970) → its count.
 pub(super) const DAYS: Table = Table { name: "days", kind: 2 };
 /// (id, grant if it is not the reporter's) → connection.
 pub(super) const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
@@ -129,12 +129,12 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
 pub(super) fn write(
     to: &mut impl WriteRows,
     changes: &Changes,
-    pruned: Pruned,
+    pruned: &Pruned,
 ) -> Result<Pruned, StoreError> {
     let Changes { books: batch, alerts } = changes;
     put(to, KEY_ALERTS, alerts.as_ref())?;
-    for (source, rows) in &batch.sources {
-        write_source(to, *source, rows)?;
+    for (owner, rows) in &batch.sources {
+        write_source(to, *owner, rows)?;
     }
     write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| {
         to_row(&(name.id(), name.grant().map(|grant| *grant.as_bytes())))
@@ -148,7 +148,7 @@ pub(super) fn write(
     put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
     replace_named(to, KEY_COPIED, None)?;
     put(to, KEY_HEAD, Some(&batch.head))?;
-    pruned.remove(to, batch.head.now)
+    pruned.remove(to, batch.sources.keys(), batch.head.now)
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.
@@ -231,6 +231,11 @@ impl Meta {
             Ok(())
         })?;
         Ok(Self(found))
+    }
+
+    /// The owners of counts whose text follows this in the name of a value.
+    fn owners(&self, prefix: &str) -> Vec<CountOwner> {
+        self.0.keys().filter_map(|key| key.strip_prefix(prefix)?.parse().ok()).collect()
     }
 
     fn has(&self, key: &str) -> bool {

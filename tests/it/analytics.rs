@@ -10,7 +10,7 @@ use turn_base::http_client::{Network, ProviderClient, http_client};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
-use turn_ledger::{BilledDirections, ByteCount, KeyName};
+use turn_ledger::{BilledDirections, ByteCount};
 
 use crate::support::manual_clock::timestamp;
 use crate::support::{AnalyticsFault, FakeCloudflare, Fault, client_builder};
@@ -48,8 +48,8 @@ fn reader_with(client: Client, cloudflare: &FakeCloudflare) -> CloudflareAnalyti
         interval: Duration::from_secs(60),
         lag: Duration::ZERO,
     };
-    let keys = vec![OwnKey { name: KeyName::DEFAULT, id: "ours".into() }];
-    let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+    let keys = vec![OwnKey::of("ours")];
+    let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
     CloudflareAnalytics::new(ProviderClient::without_clock(client), &config, keys, counted)
 }
 

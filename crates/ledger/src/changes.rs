@@ -19,6 +19,7 @@ use crate::lacking::Lacking;
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
+use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::left::LeftKey;
@@ -55,8 +56,8 @@ pub struct Head {
 pub struct Batch {
     /// What is written with each batch. A ledger that has it is no copy any more.
     pub head: Head,
-    /// The rows of each source.
-    pub sources: BTreeMap<IceSource, SourceRows>,
+    /// The rows of each owner of counts.
+    pub sources: BTreeMap<CountOwner, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, Box<GrantRow>>,
     /// Sums of what left the table of grants, by who spent it.
@@ -74,8 +75,8 @@ pub struct Batch {
 pub struct Stored {
     /// What was written with the last batch; `None` in a new ledger.
     pub head: Option<Head>,
-    /// The rows of each source.
-    pub sources: BTreeMap<IceSource, SourceRows>,
+    /// The rows of each owner of counts.
+    pub sources: BTreeMap<CountOwner, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, Box<GrantRow>>,
     /// Sums of what left the table of grants, by who spent it.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowance::{Allowances, RELAY_RATE_MAX};
 use crate::minute_usage::Basis;
-use crate::source::IceSource;
+use crate::owner::CountOwner;
 use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
@@ -62,8 +62,8 @@ pub struct Connection {
     pub name: Name,
     /// Whether the reporter had one of the same id meanwhile, which has ended.
     pub(crate) outlived_reporters: bool,
-    /// The source that is charged for its bytes.
-    pub source: IceSource,
+    /// Whose count replaces what it is charged.
+    pub owner: CountOwner,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When its last report came.
@@ -128,7 +128,7 @@ impl Connection {
     #[must_use]
     pub fn open(
         name: Name,
-        source: IceSource,
+        owner: CountOwner,
         relayed: Option<bool>,
         now: Timestamp,
         rules: &UsageRules,
@@ -137,7 +137,7 @@ impl Connection {
         let mut connection = Self {
             name,
             outlived_reporters: false,
-            source,
+            owner,
             opened_at: now,
             last_seen: now,
             relayed,
@@ -189,10 +189,10 @@ impl Connection {
         (changes, true)
     }
 
-    /// A change as one of the source that is charged.
+    /// A change of what it is charged.
     pub(crate) fn charge(&self, kind: ChangeKind) -> UsageChange {
         let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
-        UsageChange { source: self.source, basis, kind }
+        UsageChange { owner: self.owner, basis, kind }
     }
 
     /// Stops the clock at `now`. It can start again with the next report.

@@ -1,6 +1,7 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
+use crate::source::IceSource;
 use crate::spender::Label;
 use crate::testing;
 use std::time::Duration;
@@ -28,9 +29,9 @@ fn open(relayed: Option<bool>) -> (Connection, Limit) {
     let mut limit = Limit::default();
     let mut allowances = limit.at(at(0));
     allowances.open();
-    let source = IceSource::Cloudflare;
+    let owner = IceSource::Cloudflare.into();
     let (connection, _) =
-        Connection::open(Name::new("c", None), source, relayed, at(0), &rules(), &mut allowances);
+        Connection::open(Name::new("c", None), owner, relayed, at(0), &rules(), &mut allowances);
     (connection, limit)
 }
 

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use crate::connection::{Changes, Connection, Name, Report};
 use crate::dirty::Dirty;
 use crate::grants::Grants;
+use crate::grants::row::GrantRow;
 use crate::grants::spent::ConnectionCharge;
 use crate::ledger::Ledger;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
@@ -29,7 +30,7 @@ const REPORTER_SHARE: usize = 10;
 pub struct Connections {
     rules: UsageRules,
     rows_max: usize,
-    /// The source that is charged for a connection without a grant.
+    /// The source of a connection without a grant.
     default_source: IceSource,
     rows: BTreeMap<Name, Box<Connection>>,
     /// Rows that clients have opened with a grant.
@@ -108,12 +109,13 @@ impl Connections {
             return Err(OpenError::TableFull);
         }
         let source = caller.grant().map_or(self.default_source, |grant| grant.source);
+        let row = caller.grant().and_then(|grant| grants.get(grant.id));
+        let owner = row.map_or_else(|| ledger.first_owner(source), GrantRow::owner);
         if let Some(grant) = caller.grant() {
             grants.open_connection(ledger, &grant, now, &self.rules)?;
         }
         let mut allowances = grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched());
-        let (connection, opening) =
-            Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
+        let (connection, opening) = Connection::open(name, owner, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(ledger, clamped);
         apply(ledger, &connection, opening);

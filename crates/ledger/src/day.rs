@@ -4,7 +4,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +28,8 @@ pub struct DayCount {
     pub sampling: u32,
     /// Other bytes that count against the same limit.
     pub other: ByteCount,
-    /// What was promised in spans that nobody observed. Bytes that flowed there may be missing in `granted`.
+    /// What was promised in spans that nobody observed, or whose counts nothing has proven. Bytes that flowed there may be missing in
+    /// `granted`.
     pub unseen: ByteCount,
     /// The estimate of the time that is not counted, once the period of the day is over. Until then the minutes have it.
     pub estimated: Option<ByteCount>,
@@ -121,6 +121,14 @@ impl DayCounts {
         self.set(day, reopened);
     }
 
+    /// Forgets what was counted of the days of a period, because it was of another account.
+    pub(crate) fn forget(&mut self, period: Period) {
+        let counted: Vec<_> = self.of(period).map(|(day, _)| day).collect();
+        for day in counted {
+            self.set(day, DayCount::none(day));
+        }
+    }
+
     /// The known days of a period.
     pub(crate) fn of(&self, period: Period) -> impl DoubleEndedIterator<Item = (Day, &DayCount)> {
         let range = Day::of(period.start)..Day::of(period.end);
@@ -130,12 +138,6 @@ impl DayCounts {
     /// The end of the latest count; 1970 without one.
     pub(crate) fn latest(&self) -> Timestamp {
         self.rows.last_key_value().map_or(Timestamp::default(), |(_, count)| count.as_of)
-    }
-
-    /// Whether a day after this one has counted bytes under our keys.
-    pub(crate) fn has_bytes_after(&self, day: Day) -> bool {
-        let after = (Bound::Excluded(day), Bound::Unbounded);
-        self.rows.range(after).any(|(_, count)| count.granted > ByteCount::ZERO)
     }
 
     /// Bytes of a period that is over; `None` if nothing is known of it.

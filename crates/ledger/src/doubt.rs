@@ -1,27 +1,45 @@
-//! The doubt about an absurd count. Tests: below.
-//! A count that grows by more than ten times what was promised, and by a tenth of the limit, is accepted only if the next count confirms
-//! it. A count never goes down, so one that is accepted stays until the reset.
+//! Counts that contradict what is known, and wait for another one to confirm them. Tests: below.
+//! One that grows by more than ten times what was promised, and by a tenth of the limit, waits for the next one. One that is lower than an
+//! earlier one of its day, by more than the margin, waits for one an hour later, and for bytes or a probe that were counted meanwhile.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::reading::Reading;
-use crate::units::ByteCount;
 use crate::units::period::Period;
 use crate::units::slot::Day;
+use crate::units::{ByteCount, Timestamp};
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;
 /// A growth by no more than one part in this many of the limit is never absurd: other keys promise nothing.
 const LIMIT_PART: u64 = 10;
+/// A lower count is believed when another one confirms it so much later.
+const LOWER_FOR: Duration = Duration::from_secs(3_600);
 
-/// The counts in doubt, by their day. They are stored, so that a restart neither forgets nor accepts one.
+/// How a count contradicts what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Contradiction {
+    /// It grew by more than anybody can believe.
+    Absurd,
+    /// It is lower than one before it.
+    Lower,
+}
+
+/// The counts that wait, by their day. They are stored, so that a restart neither forgets nor accepts one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CountDoubt {
-    first: BTreeMap<Day, ByteCount>,
+    first: BTreeMap<Day, Doubted>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Doubted {
+    why: Contradiction,
+    total: ByteCount,
+    since: Timestamp,
 }
 
 /// Whether these bytes are more than anybody can believe. `promised`: the most that could be relayed, as far as is known.
@@ -31,95 +49,124 @@ pub(crate) fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
 }
 
 impl CountDoubt {
-    /// Whether a reading is accepted. It adds `growth` bytes to what is known of its day; `promised`: the most that the live grants
-    /// could relay since. A reading that is not accepted is in doubt from now on, and the next one of that day can confirm it, up to
-    /// `sampling` percent lower.
+    /// Whether the count `total` of a day is taken, though it contradicts what is known. `sampling`: a confirmation may be so many percent
+    /// lower. `is_shown_since`: whether bytes or a probe of the time after an instant were counted.
     pub(crate) fn accepts(
         &mut self,
-        reading: &Reading,
-        growth: u64,
-        promised: u128,
-        limit: ByteCount,
+        day: Day,
+        total: ByteCount,
+        why: Option<Contradiction>,
         sampling: u32,
+        now: Timestamp,
+        is_shown_since: impl Fn(Timestamp) -> bool,
     ) -> bool {
-        let is_absurd = is_absurd(growth, promised, limit);
-        let total = reading.total();
-        let confirms = |first: ByteCount| {
-            u128::from(total.get()) >= u128::from(first.get()).saturating_sub(first.share_up(sampling))
+        let Some(why) = why else {
+            self.first.remove(&day);
+            return true;
         };
-        let is_accepted = !is_absurd || self.first.get(&reading.day).is_some_and(|first| confirms(*first));
-        if is_accepted {
-            self.first.remove(&reading.day);
+        let agrees = |first: &Doubted| {
+            let least = u128::from(first.total.get()).saturating_sub(first.total.share_up(sampling));
+            first.why == why && u128::from(total.get()) >= least
+        };
+        let first = self.first.get(&day).copied().filter(agrees);
+        let is_confirmed = first.is_some_and(|Doubted { since, .. }| match why {
+            Contradiction::Absurd => true,
+            Contradiction::Lower => now.since(since) >= LOWER_FOR && is_shown_since(since),
+        });
+        if is_confirmed {
+            self.first.remove(&day);
         } else {
-            self.first.insert(reading.day, total);
+            self.first.insert(day, first.unwrap_or(Doubted { why, total, since: now }));
         }
-        is_accepted
+        is_confirmed
     }
 
-    /// Whether a count of this period waits for its confirmation.
-    pub(crate) fn is_open(&self, period: Period) -> bool {
-        self.first.keys().any(|day| period.contains(day.start()))
+    /// How a count of this period that waits contradicts what is known.
+    pub(crate) fn of(&self, period: Period) -> Option<Contradiction> {
+        let waiting = self.first.iter().filter(|(day, _)| period.contains(day.start()));
+        waiting.map(|(_, doubted)| doubted.why).next()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Timestamp;
     use crate::units::period::BillingDay;
 
     const LIMIT: ByteCount = ByteCount::new(1_000);
 
-    fn period() -> Period {
+    fn noon() -> Timestamp {
         // 2025-01-15T12:00:00Z
-        BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(1_736_942_400_000))
+        Timestamp::from_millis(1_736_942_400_000)
     }
 
-    fn reading(total: u64) -> Reading {
-        let (granted, other) = (ByteCount::new(total), ByteCount::ZERO);
-        Reading { day: Day::of(period().start), as_of: period().start, granted, other }
+    fn after(minutes: u64) -> Timestamp {
+        noon().plus_millis(minutes * 60_000)
     }
 
-    fn accepts(doubt: &mut CountDoubt, growth: u64, promised: u128) -> bool {
-        doubt.accepts(&reading(growth), growth, promised, LIMIT, 5)
+    fn today() -> Day {
+        Day::of(noon())
+    }
+
+    fn waits(doubt: &CountDoubt) -> bool {
+        doubt.of(BillingDay::new(1).unwrap().period_at(noon())).is_some()
+    }
+
+    fn accepts_absurd(doubt: &mut CountDoubt, day: Day, total: u64) -> bool {
+        let why = is_absurd(total, 0, LIMIT).then_some(Contradiction::Absurd);
+        doubt.accepts(day, ByteCount::new(total), why, 5, noon(), |_| false)
+    }
+
+    fn accepts_lower(doubt: &mut CountDoubt, total: u64, at: u64, shown_at: u64) -> bool {
+        let why = Some(Contradiction::Lower);
+        doubt.accepts(today(), ByteCount::new(total), why, 5, after(at), |since| after(shown_at) > since)
     }
 
     #[test]
     fn a_count_is_absurd_above_ten_times_the_promise_and_a_tenth_of_the_limit() {
-        for (growth, promised, is_accepted) in
-            [(100, 0, true), (101, 0, false), (500, 50, true), (501, 50, false), (90, 1, true)]
+        for (growth, promised, is_right) in
+            [(100, 0, false), (101, 0, true), (500, 50, false), (501, 50, true), (90, 1, false)]
         {
-            assert_eq!(accepts(&mut CountDoubt::default(), growth, promised), is_accepted, "{growth}");
+            assert_eq!(is_absurd(growth, promised, LIMIT), is_right, "{growth}");
         }
     }
 
     #[test]
-    fn only_a_second_count_in_a_row_confirms_the_first() {
+    fn only_a_second_count_in_a_row_confirms_an_absurd_one() {
         for (second, is_accepted) in [(9_000, true), (1_000, true), (950, true), (949, false), (50, true)] {
             let mut doubt = CountDoubt::default();
-            assert!(!accepts(&mut doubt, 1_000, 0));
-            assert!(doubt.is_open(period()));
-            assert_eq!(accepts(&mut doubt, second, 0), is_accepted, "{second}");
-            assert_eq!(doubt.is_open(period()), !is_accepted);
+            assert!(!accepts_absurd(&mut doubt, today(), 1_000) && waits(&doubt));
+            assert_eq!(accepts_absurd(&mut doubt, today(), second), is_accepted, "{second}");
+            assert_eq!(waits(&doubt), !is_accepted);
         }
         let mut doubt = CountDoubt::default();
-        assert!(!accepts(&mut doubt, 1_000, 0) && accepts(&mut doubt, 50, 0));
-        assert!(!accepts(&mut doubt, 1_000, 0), "a plausible count in between ends the doubt");
+        assert!(!accepts_absurd(&mut doubt, today(), 1_000) && accepts_absurd(&mut doubt, today(), 50));
+        assert!(!accepts_absurd(&mut doubt, today(), 1_000), "a plausible count in between ends the doubt");
+        assert!(!accepts_absurd(&mut doubt, Day::of(today().end()), 1_000), "another day confirms nothing");
+        assert!(accepts_absurd(&mut doubt, today(), 1_000));
+        assert!(!accepts_absurd(&mut doubt, today(), 9_000) && !accepts_absurd(&mut doubt, today(), 500));
+        assert!(accepts_absurd(&mut doubt, today(), 500), "one far below the first is confirmed by the next");
     }
 
     #[test]
-    fn a_count_of_another_day_confirms_nothing() {
-        let mut doubt = CountDoubt::default();
-        assert!(!accepts(&mut doubt, 1_000, 0));
-        let next = Reading { day: Day::of(reading(0).day.end()), ..reading(1_000) };
-        assert!(!doubt.accepts(&next, 1_000, 0, LIMIT, 5));
-        assert!(accepts(&mut doubt, 1_000, 0));
-    }
-
-    #[test]
-    fn a_count_far_below_an_absurd_one_is_confirmed_by_the_next() {
-        let mut doubt = CountDoubt::default();
-        assert!(!accepts(&mut doubt, 9_000, 0) && !accepts(&mut doubt, 500, 0));
-        assert!(accepts(&mut doubt, 500, 0));
+    fn two_counts_an_hour_apart_and_bytes_between_them_confirm_a_lower_one() {
+        for (total, at, shown_at, is_accepted) in [
+            (500, 60, 1, true),
+            (475, 60, 1, true),
+            (900, 60, 1, true),
+            (474, 60, 1, false),
+            (500, 59, 1, false),
+            (500, 60, 0, false),
+        ] {
+            let mut doubt = CountDoubt::default();
+            assert!(!accepts_lower(&mut doubt, 500, 0, 0) && waits(&doubt));
+            assert!(!accepts_lower(&mut doubt, 500, 30, 1), "it still waits since the first");
+            assert_eq!(
+                accepts_lower(&mut doubt, total, at, shown_at),
+                is_accepted,
+                "{total}, {at}, {shown_at}"
+            );
+            assert_eq!(waits(&doubt), !is_accepted);
+        }
     }
 }

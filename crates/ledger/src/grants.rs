@@ -36,7 +36,7 @@ use crate::client::ClientKey;
 use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
 use crate::ledger::Ledger;
-use crate::promise::{Promise, PromisedTime};
+use crate::promise::PromisedTime;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
 use crate::source::IceSource;
@@ -331,9 +331,11 @@ impl Grants {
 
     /// Adds a grant that should be in the table, with its promise. The table has room.
     pub(crate) fn take_up(&mut self, ledger: &mut Ledger, grant: &Grant, time: PromisedTime) {
-        self.issue(grant.id, GrantRow { state: GrantState::Live, ..GrantRow::new(grant, None, Some(time)) });
-        let promise = Promise { source: grant.source, time, user: None, server: None, client: None };
-        self.replace_promise(ledger, None, Some(&promise));
+        let turn_key = ledger.first_owner(grant.source).turn_key;
+        let row = GrantRow::new(grant, None, Some(time));
+        self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, ..row });
+        let promise = self.any(grant.id).and_then(GrantRow::promise);
+        self.replace_promise(ledger, None, promise.as_ref());
     }
 
     /// The row of a grant, added if the table has room: for a grant that costs nothing.

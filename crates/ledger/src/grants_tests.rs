@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::grants::row::GrantEnd;
 use crate::grants::spent::Spent;
 use crate::grants::terms::Bounds;
-use crate::key_name::KeyName;
+use crate::owner::IdDigest;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
@@ -199,7 +199,7 @@ fn what_a_row_says_of_a_grant_is_stored() {
     let mut row = GrantRow {
         state: GrantState::EndedReleased,
         spent: Some(Box::new(Spent { assumed: ByteCount::new(5), ..Spent::default() })),
-        key: KeyName::new("first"),
+        turn_key: Some(IdDigest::of("first")),
         client: "2001:db8:1:2::/64".parse().ok(),
         spender: Spender { user: User::new("ann"), ..Spender::default() }.known(),
         ..GrantRow::new(&grant(1), Some("user"), Some(promised(20)))

@@ -5,10 +5,11 @@
 pub(crate) mod admission;
 mod readings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
+use crate::owner::CountOwner;
 use crate::promise::PromisedTime;
 use crate::rates::Rates;
 use crate::source::IceSource;
@@ -71,14 +72,14 @@ impl Ledger {
         sources: &[SourceTerms],
         now: Timestamp,
         counts: PeriodCounts,
-        stored: &BTreeMap<IceSource, SourceRows>,
+        stored: &BTreeMap<CountOwner, SourceRows>,
     ) -> Self {
-        let removed = stored.keys().filter(|name| sources.iter().all(|source| source.source != **name));
-        let removed = removed.map(|name| SourceTerms::of_a_removed(*name));
+        let removed = stored.iter().filter(|(owner, _)| sources.iter().all(|source| source.owner != **owner));
+        let removed = removed.map(|(owner, rows)| SourceTerms::of_a_stored(*owner, rows, sources));
         let nothing = SourceRows::default();
         let open = |source: SourceTerms| {
-            let rows = stored.get(&source.source).unwrap_or(&nothing);
-            Timeline::open(source, terms.billing_day, terms.rates.of(source.source), now, rows)
+            let rows = stored.get(&source.owner).unwrap_or(&nothing);
+            Timeline::open(source, terms.billing_day, terms.rates.of(source.owner.source), now, rows)
         };
         Self {
             terms,
@@ -92,8 +93,8 @@ impl Ledger {
     }
 
     /// Takes the changes of each source that must be stored.
-    pub(crate) fn take_changes(&mut self) -> BTreeMap<IceSource, SourceRows> {
-        let changes = self.sources.iter_mut().map(|source| (source.terms.source, source.take_changes()));
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<CountOwner, SourceRows> {
+        let changes = self.sources.iter_mut().map(|source| (source.terms.owner, source.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
@@ -116,24 +117,47 @@ impl Ledger {
     }
 
     /// Adds a stored promise. The minutes that are over have it already.
-    pub(crate) fn restore_promise(&mut self, source: IceSource, time: PromisedTime) {
+    pub(crate) fn restore_promise(&mut self, owner: CountOwner, time: PromisedTime) {
         let rest = time.reserved().start.max(Minute::of(self.now))..time.until;
-        self.with(source, |timeline| timeline.minutes.change_live(rest, time.level()));
+        self.promising(owner).minutes.change_live(rest, time.level());
     }
 
-    /// Replaces a promise at a source by another one.
+    /// Replaces a promise by another one.
     pub(crate) fn replace_promise(
         &mut self,
-        source: IceSource,
-        before: Option<PromisedTime>,
-        after: Option<PromisedTime>,
+        before: Option<(CountOwner, PromisedTime)>,
+        after: Option<(CountOwner, PromisedTime)>,
     ) {
-        self.with(source, |timeline| timeline.replace_promise(before, after));
+        match (before, after) {
+            (Some((owner, before)), Some((same, after))) if owner == same => {
+                self.promising(owner).replace_promise(Some(before), Some(after));
+            }
+            _ => {
+                if let Some((owner, before)) = before {
+                    self.promising(owner).replace_promise(Some(before), None);
+                }
+                if let Some((owner, after)) = after {
+                    self.promising(owner).replace_promise(None, Some(after));
+                }
+            }
+        }
+    }
+
+    /// The timeline of an owner of which something is promised. One that is not in the settings any more has one, too.
+    fn promising(&mut self, owner: CountOwner) -> &mut Timeline {
+        let found = self.sources.iter().position(|timeline| timeline.terms.owner == owner);
+        let index = found.unwrap_or_else(|| {
+            let (nothing, rates) = (SourceRows::default(), self.terms.rates.of(owner.source));
+            let terms = SourceTerms::of_a_removed(owner);
+            self.sources.push(Timeline::open(terms, self.terms.billing_day, rates, self.now, &nothing));
+            self.sources.len().saturating_sub(1)
+        });
+        &mut self.sources[index]
     }
 
     /// Applies one change of the reported usage.
     pub(crate) fn apply(&mut self, change: UsageChange) {
-        self.with(change.source, |timeline| timeline.apply(change));
+        self.with(change.owner, |timeline| timeline.apply(change));
     }
 
     /// The period that contains the ledger's time.
@@ -148,27 +172,33 @@ impl Ledger {
 
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
-        self.sources.iter().map(|source| source.terms.source)
+        self.sources.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Whose count replaces what is relayed at a source with a TURN key that is not known: that of its first key in the settings.
+    pub(crate) fn first_owner(&self, source: IceSource) -> CountOwner {
+        self.of(source).map_or(source.into(), |timeline| timeline.terms.owner)
     }
 
     /// Whether counts of a source are taken; `false` for one that is not configured.
-    pub(crate) fn is_read(&self, source: IceSource) -> bool {
-        self.of(source).is_some_and(|source| source.terms.is_read)
+    pub fn is_read(&self, source: IceSource) -> bool {
+        self.all_of(source).any(|source| source.terms.is_read)
     }
 
     /// The margin of error of each source's count in this period, in percent.
     pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
-        self.sources.iter().map(|source| (source.terms.source, source.minutes.sampling())).collect()
+        self.sources.iter().map(|source| (source.terms.owner.source, source.minutes.sampling())).collect()
     }
 
     /// The most bytes that a grant of a source is assumed to relay in one minute. Zero for the SFU: each session has a rate of its own.
     pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
-        self.of(source).map_or(self.assumed_rate(), |source| source.minutes.rates.liability).per_minute()
+        let rates = self.all_of(source).map(|source| source.minutes.rates.liability);
+        rates.max().unwrap_or(self.assumed_rate()).per_minute()
     }
 
     /// The best figure of one source in this period; zero for an unknown source.
     pub fn used_of(&self, source: IceSource) -> ByteCount {
-        self.of(source).map_or(ByteCount::ZERO, |source| source.minutes.used())
+        self.all_of(source).map(|source| source.minutes.used()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
     /// Which credentials are admitted.
@@ -261,8 +291,8 @@ impl Ledger {
 
     /// The most that is promised at a source in a minute of this period that has begun; zero for any other one.
     pub fn promised_in(&self, source: IceSource, minute: Minute) -> ByteCount {
-        let promised = self.of(source).map(|source| source.minutes.promised_in_whole(minute));
-        ByteCount::saturating(promised.unwrap_or(0))
+        let promised = self.all_of(source).map(|source| source.minutes.promised_in_whole(minute));
+        ByteCount::saturating(promised.fold(0, u128::saturating_add))
     }
 
     fn sum(&self, figure: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
@@ -270,16 +300,21 @@ impl Ledger {
     }
 
     fn metered(&self) -> impl Iterator<Item = &Timeline> {
-        self.sources.iter().filter(|source| source.terms.source.is_metered())
+        self.sources.iter().filter(|source| source.terms.owner.source.is_metered())
     }
 
+    /// The first of a source. All of them have its tails.
     fn of(&self, source: IceSource) -> Option<&Timeline> {
-        self.sources.iter().find(|timeline| timeline.terms.source == source)
+        self.all_of(source).next()
     }
 
-    /// `None` for a source that is not known.
-    fn with<T>(&mut self, source: IceSource, change: impl FnOnce(&mut Timeline) -> T) -> Option<T> {
-        self.sources.iter_mut().find(|timeline| timeline.terms.source == source).map(change)
+    fn all_of(&self, source: IceSource) -> impl Iterator<Item = &Timeline> {
+        self.sources.iter().filter(move |timeline| timeline.terms.owner.source == source)
+    }
+
+    /// `None` for an owner that is not known.
+    fn with<T>(&mut self, owner: CountOwner, change: impl FnOnce(&mut Timeline) -> T) -> Option<T> {
+        self.sources.iter_mut().find(|timeline| timeline.terms.owner == owner).map(change)
     }
 }
 

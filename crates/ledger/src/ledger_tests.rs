@@ -3,6 +3,7 @@ use crate::minute_usage::Basis;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::testing;
 use crate::timeline::measured::{Disbelief, ExceededRate, MeasuredUsage};
+use crate::timeline::terms::ProofRule;
 use crate::units::BitRate;
 use crate::units::slot::{Day, Minute};
 use crate::usage_change::ChangeKind;
@@ -19,13 +20,14 @@ fn at(millis: u64) -> Timestamp {
 
 fn ledger(limit: u64) -> Ledger {
     let terms = Terms { limit: ByteCount::new(limit), ..testing::setup(BudgetMode::Estimate).terms };
-    let lane = |source, tail| SourceTerms {
-        source,
+    let lane = |source: IceSource, tail| SourceTerms {
+        owner: source.into(),
         tail: Duration::from_secs(tail),
         cut_tail: None,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,
-        is_probed: false,
+        proof: ProofRule::Missing,
+        counted_in: None,
     };
     let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
     Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new())
@@ -40,13 +42,13 @@ fn reopened(ledger: &mut Ledger) -> Ledger {
 
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
     let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
-    UsageChange { source, basis: Basis::Granted, kind }
+    UsageChange { owner: source.into(), basis: Basis::Granted, kind }
 }
 
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
     let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None))?.promise;
-    ledger.replace_promise(source, None, Some(held));
+    ledger.replace_promise(None, Some((source.into(), held)));
     Ok(held)
 }
 
@@ -71,7 +73,7 @@ fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it(
     ledger.terms.mode = BudgetMode::Strict;
     ledger.set_probed(IceSource::Cloudflare, true);
     let promise = PromisedTime::new(Minute::of(at(0)), Minute::of(at(10 * MINUTE)), 100);
-    ledger.replace_promise(IceSource::Cloudflare, None, Some(promise));
+    ledger.replace_promise(None, Some((IceSource::Cloudflare.into(), promise)));
     ledger.advance(at(5 * MINUTE));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(2, 0, 0)), ReadingOutcome::Unproven);
     let committed = ledger.figures().committed;
@@ -194,7 +196,14 @@ fn an_absurd_count_is_a_failed_reading_until_the_next_one_confirms_it() {
     let absurd = count(2, 10_000_000_000, 11);
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
     assert_eq!(ledger.figures(), before.0);
-    assert_eq!(ledger.measured(), MeasuredUsage { disbelief: Some(Disbelief::Absurd), ..before.1 });
+    assert_eq!(
+        ledger.measured(),
+        MeasuredUsage {
+            disbelief: Some(Disbelief::Absurd),
+            disbelieved: Some(IceSource::Cloudflare.into()),
+            ..before.1
+        }
+    );
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Taken);
     assert_eq!(ledger.figures().used.get(), 10_000_000_011);
     assert_eq!(ledger.measured().disbelief, None);

@@ -7,11 +7,11 @@
 //! | `units` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
 //! | `day` | what is counted by the day |
 //! | `standing` | whether the books' time is right |
-//! | `source`, `rates` | the kinds of sources; the rates that are assumed |
+//! | `source`, `owner`, `rates` | the kinds of sources; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
-//! | `grants`, `token`, `spender`, `key_name` | one row per grant; its id; who spends; which TURN key minted |
+//! | `grants`, `token`, `spender`, `key_name` | one row per grant; its id; who spends; the names of TURN keys |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |
@@ -39,6 +39,7 @@ mod minute_usage;
 mod minutes;
 mod open;
 mod overrides;
+mod owner;
 mod promise;
 mod proof;
 mod rates;
@@ -82,6 +83,7 @@ pub use {
     minute_usage::*,
     open::*,
     overrides::*,
+    owner::*,
     promise::*,
     rates::*,
     reading::*,

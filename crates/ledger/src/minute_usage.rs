@@ -1,12 +1,14 @@
 //! The stored form of one source, minute by minute: plain values between the timeline and the disk. Tests: `src/timeline/tests`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::day::DayCount;
 use crate::dirty::Rows;
 use crate::doubt::CountDoubt;
+use crate::owner::IdDigest;
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
 use crate::reading::LateCounts;
@@ -80,7 +82,7 @@ impl MinuteRow {
     }
 }
 
-/// The stored rows of one source, or changes of them. A change replaces the stored row.
+/// The stored rows of one owner of counts, or changes of them. A change replaces the stored row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceRows {
     /// The minutes that have begun.
@@ -106,10 +108,12 @@ pub struct SourceState {
     pub(crate) excess: Excesses,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late: Option<LateCounts>,
-    /// The absurd counts that wait for their confirmation.
+    /// The counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
-    /// The days whose latest count was lower than one before it, by more than the margin.
-    pub(crate) fallen: BTreeSet<Day>,
+    /// The account that was counted, with the app of the SFU.
+    pub(crate) counted_in: Option<IdDigest>,
+    /// The id of the TURN key, so that its bytes are asked for when it has left the settings.
+    pub(crate) turn_key: Option<Arc<str>>,
     /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970 before
     /// the first.
     pub(crate) cut_until: Timestamp,

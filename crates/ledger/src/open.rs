@@ -2,6 +2,7 @@
 //! The service and the simulation use the same function.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::books::Books;
 use crate::changes::Stored;
@@ -22,8 +23,10 @@ use crate::verdict::BudgetMode;
 pub struct Setup {
     /// The budget.
     pub terms: Terms,
-    /// Every source that issues grants or whose own count is read.
+    /// Every owner of counts: the sources that issue grants or are read, and each TURN key. The keys of a source come first, in their order.
     pub sources: Vec<SourceTerms>,
+    /// The ids of the TURN keys.
+    pub turn_keys: Vec<Arc<str>>,
     /// Those whose sessions may outlive every promise, and nobody sees it.
     pub unseen: Vec<IceSource>,
     /// Bytes that a server key may use in a period, of those with a limit.
@@ -44,13 +47,14 @@ impl Setup {
         let then = stored.now().unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
         let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
-        let ledger =
+        let mut ledger =
             Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
+        ledger.note_turn_keys(&self.turn_keys);
         let terms = GrantTerms {
             bounds: self.bounds,
             server_limits: self.server_limits.clone(),
             is_strict: self.terms.mode == BudgetMode::Strict,
-            watches_sfu: self.sources.iter().any(|terms| terms.source == IceSource::Sfu),
+            watches_sfu: self.sources.iter().any(|terms| terms.owner.source == IceSource::Sfu),
             counted: self.sources.iter().filter_map(counted_by_grant).collect(),
             sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.per_minute().into(),
@@ -62,7 +66,7 @@ impl Setup {
 }
 
 fn counted_by_grant(terms: &SourceTerms) -> Option<IceSource> {
-    Some(terms.source).filter(|source| terms.is_read && source.counts_grants())
+    Some(terms.owner.source).filter(|source| terms.is_read && source.counts_grants())
 }
 
 #[cfg(test)]

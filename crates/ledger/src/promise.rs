@@ -9,15 +9,15 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::client::ClientKey;
-use crate::source::IceSource;
+use crate::owner::CountOwner;
 use crate::spender::{Label, User};
 use crate::units::slot::Minute;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// The source that relays.
-    pub source: IceSource,
+    /// Whose count releases it.
+    pub owner: CountOwner,
     /// When, and at which rate.
     pub time: PromisedTime,
     /// The user whose limit it counts against.

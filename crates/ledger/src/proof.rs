@@ -1,6 +1,8 @@
-//! Whether a provider's count is believed. Tests: below.
+//! Whether a count is one of its owner. Tests: below.
 //! A provider that counts nothing, or the wrong account, answers zero too. So a count of a time in which a credential was live is believed
-//! only if it shows bytes under our keys: those of calls or, where no call relays, those of the broker's own probe. No client can forge either.
+//! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key. No
+//! client can forge either. They prove the time before them, up to an hour. Later counts are believed once they are seen; what is not proven
+//! by then stays promised.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;
@@ -13,18 +15,20 @@ use crate::units::slot::Minute;
 
 /// A probe is made for counts without bytes. After this time, what it relayed should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);
-/// Bytes that are counted within so many minutes prove a time.
-const HOUR: u64 = 60;
+/// Bytes prove so much time before them.
+const PROVEN_BY_BYTES: Duration = Duration::from_secs(3_600);
 /// The most probes that wait until they are counted: two days with one each half hour. No further ones are made then.
 const UNSHOWN_MAX: usize = 96;
 
-/// What is known of the probes of one source.
+/// What shows that the counts of one owner are its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CountProof {
     /// The minutes in which a probe relayed that no count has shown.
     unshown: BTreeSet<Minute>,
-    /// The end of the latest minute of a probe that a count has shown.
+    /// The end of the latest time in which a count has shown bytes or a probe.
     shown_until: Timestamp,
+    /// Nothing has shown the counts of some time before this. It stays promised.
+    unproven_until: Timestamp,
     /// The first count that was not believed since the last one that was proven.
     refused: Option<RefusedCount>,
 }
@@ -36,28 +40,44 @@ struct RefusedCount {
 }
 
 impl CountProof {
-    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `is_shown`: this count or one of a later
-    /// day shows that bytes are counted. `was_live`: a credential was live since the count before.
+    /// Whether a count is believed that ends at `as_of`. `counted`: the end of the count before it. `shows_bytes`: it has bytes of this time.
+    /// `was_live`: a credential was live in this time.
     pub(crate) fn believes(
         &mut self,
         as_of: Timestamp,
         counted: Timestamp,
-        is_shown: bool,
+        shows_bytes: bool,
         was_live: bool,
         now: Timestamp,
     ) -> bool {
         // A count of a part of the probe's minute would replace the whole probe.
         let lacks_probe = self.unshown.first().is_some_and(|minute| minute.start() < as_of);
-        let is_proven = is_shown || self.shown_until > counted;
-        if lacks_probe || (was_live && !is_proven) {
+        let is_shown = shows_bytes || self.shown_until > counted;
+        if lacks_probe || (was_live && !is_shown) {
             self.refused.get_or_insert(RefusedCount { since: now, as_of });
             return false;
         }
-        if is_proven {
+        if shows_bytes {
+            self.shown_until = self.shown_until.max(as_of);
+        }
+        if is_shown {
             // A count of an earlier day says nothing about this one.
             self.refused = self.refused.filter(|refused| as_of < refused.as_of);
+            if was_live && self.shown_until.since(as_of) > PROVEN_BY_BYTES {
+                self.unproven_until = self.unproven_until.max(as_of);
+            }
         }
         true
+    }
+
+    /// Nothing has shown the counts of some time before this.
+    pub(crate) fn unproven_until(&self) -> Timestamp {
+        self.unproven_until
+    }
+
+    /// Whether bytes or a probe of the time after this instant were shown.
+    pub(crate) fn has_shown_since(&self, at: Timestamp) -> bool {
+        self.shown_until > at
     }
 
     /// Whether counts have not been believed for so long that they are missing.
@@ -80,11 +100,17 @@ impl CountProof {
         self.unshown.iter().copied()
     }
 
-    /// A count shows the probe of this minute. So the counts of the hour before it are not empty, and one that sampling lost is not missed.
+    /// A count shows the probe of this minute, so nobody waits for an earlier one any more. One of the hour before was lost in sampling. With
+    /// one that is older, the counts of its time were lost.
     pub(crate) fn show(&mut self, minute: Minute) {
         if self.unshown.remove(&minute) {
             self.shown_until = self.shown_until.max(minute.end());
-            self.unshown.retain(|other| *other > minute || minute.since(*other) > HOUR);
+            let later = self.unshown.split_off(&minute);
+            let earlier = std::mem::replace(&mut self.unshown, later);
+            let proven_from = minute.start().minus(PROVEN_BY_BYTES);
+            if earlier.first().is_some_and(|first| first.start() < proven_from) {
+                self.unproven_until = self.unproven_until.max(proven_from);
+            }
         }
     }
 
@@ -125,14 +151,37 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_is_never_counted_is_not_missed_if_the_hour_has_another_one() {
-        for (second, is_believed) in [(80, true), (81, false)] {
+    fn a_probe_that_is_never_counted_is_not_missed_once_a_later_one_is_counted() {
+        // Within an hour, sampling has lost it. Else the counts of its time were lost, up to an hour before the later one.
+        for (second, unproven_until) in [(80, Timestamp::default()), (81, at(21))] {
             let mut proof = CountProof::default();
             assert!(!proof.believes(at(10), at(5), false, true, at(20)));
             proof.note(minute(20));
             proof.note(minute(second));
             proof.show(minute(second));
-            assert_eq!(proof.believes(at(second + 1), at(5), false, true, at(99)), is_believed);
+            assert!(proof.believes(at(second + 1), at(5), false, true, at(99)));
+            assert_eq!(proof.unproven_until(), unproven_until);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_is_made_after_the_shown_one_is_still_awaited() {
+        let mut proof = CountProof::default();
+        for nth in [20, 30, 40] {
+            proof.note(minute(nth));
+        }
+        proof.show(minute(30));
+        assert_eq!(proof.unshown().collect::<Vec<_>>(), [minute(40)]);
+    }
+
+    #[test]
+    fn bytes_prove_an_hour_before_them_and_the_rest_stays_promised() {
+        for (bytes_at, unproven_until) in [(70, Timestamp::default()), (71, at(10))] {
+            let mut proof = CountProof::default();
+            assert!(!proof.believes(at(10), at(5), false, true, at(20)));
+            assert!(proof.believes(at(bytes_at), at(10), true, true, at(99)), "another day");
+            assert!(proof.believes(at(10), at(5), false, true, at(99)) && !proof.needs_probe());
+            assert_eq!(proof.unproven_until(), unproven_until);
         }
     }
 

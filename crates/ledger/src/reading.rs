@@ -1,5 +1,6 @@
 //! A provider's own count of bytes. Tests: below.
-//! A reading replaces the estimate of the minutes that it covers. Readings never go down and never reach into the future.
+//! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future, and go down only once that is
+//! confirmed ([`crate::doubt`]).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub enum ReadingOutcome {
     Taken,
     /// The ledger has a later one of that day, or does not know the source.
     Older,
-    /// It is lower than an earlier one by more than the sampling margin. It is ignored.
+    /// It is lower than an earlier one by more than the sampling margin. It is ignored until one an hour later confirms it.
     Fell,
     /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
     Doubted,
@@ -66,29 +67,26 @@ pub struct LateCounts {
 }
 
 impl Reading {
-    /// Checks a reading against what is known of its day. The result ends at `now` or earlier, and its total is at least the known
-    /// one. `sampling` is the margin of error in percent; a smaller decrease is noise. When the operator replaces the key, bytes
-    /// move from `granted` to `other`. They count once.
-    pub(crate) fn after(
-        mut self,
-        before: &DayCount,
-        now: Timestamp,
-        sampling: u32,
-    ) -> Result<Self, ReadingOutcome> {
-        self.as_of = self.as_of.min(now).min(self.day.end());
-        if self.as_of < before.as_of {
-            return Err(ReadingOutcome::Older);
-        }
+    /// The same up to `now` at most. `None` if what is known of its day is later.
+    pub(crate) fn until(self, now: Timestamp, before: &DayCount) -> Option<Self> {
+        let as_of = self.as_of.min(now).min(self.day.end());
+        (as_of >= before.as_of).then_some(Self { as_of, ..self })
+    }
+
+    /// Whether it is lower than what is known of its day by more than the margin of error, `sampling` percent.
+    pub(crate) fn is_lower(&self, before: &DayCount, sampling: u32) -> bool {
         let total = before.total();
-        let noise = total.share_up(sampling);
-        if u128::from(self.total().get()) < u128::from(total.get()).saturating_sub(noise) {
-            return Err(ReadingOutcome::Fell);
-        }
+        u128::from(self.total().get()) < u128::from(total.get()).saturating_sub(total.share_up(sampling))
+    }
+
+    /// The same with no less than what is known of its day: a small decrease is noise. Bytes that another key has now count once.
+    pub(crate) fn at_least(mut self, before: &DayCount) -> Self {
+        let total = before.total();
         if self.total() < total {
             self.granted = self.granted.max(before.granted).min(total);
             self.other = total.minus(self.granted);
         }
-        Ok(self)
+        self
     }
 
     /// Bytes under our credentials that flowed since `before`. Bytes that moved here from another key did not.
@@ -127,29 +125,28 @@ mod tests {
 
     #[test]
     fn a_reading_never_ends_in_the_future() {
-        let taken = reading(10, 5, 0).after(&none(), minute(3), 0).unwrap();
-        assert_eq!(taken.as_of, minute(3));
+        assert_eq!(reading(10, 5, 0).until(minute(3), &none()).unwrap().as_of, minute(3));
     }
 
     #[test]
-    fn an_older_or_much_lower_reading_is_ignored() {
+    fn an_older_reading_is_ignored_and_a_much_lower_one_known() {
         let before = counted(reading(5, 1_000, 1_000));
-        let after = |n, granted, other| reading(n, granted, other).after(&before, minute(60), 5);
-        assert_eq!(after(4, 3_000, 3_000), Err(ReadingOutcome::Older));
-        assert_eq!(after(6, 1_000, 899), Err(ReadingOutcome::Fell));
-        assert_eq!(after(6, 0, 0), Err(ReadingOutcome::Fell));
-        assert_eq!(after(6, 1_200, 1_000), Ok(reading(6, 1_200, 1_000)));
+        assert_eq!(reading(4, 3_000, 3_000).until(minute(60), &before), None);
+        for (granted, other, is_lower) in
+            [(1_000, 899, true), (1_000, 900, false), (0, 0, true), (1_200, 1_000, false)]
+        {
+            assert_eq!(reading(6, granted, other).is_lower(&before, 5), is_lower, "{granted}, {other}");
+        }
     }
 
     #[test]
     fn a_decrease_within_the_sampling_margin_lowers_no_count() {
         let before = counted(reading(5, 1_000, 1_000));
-        let taken = reading(6, 950, 960).after(&before, minute(60), 5);
-        assert_eq!(taken, Ok(reading(6, 1_000, 1_000)));
+        assert_eq!(reading(6, 950, 960).at_least(&before), reading(6, 1_000, 1_000));
     }
 
     #[test]
-    fn readings_never_go_down() {
+    fn no_byte_counts_twice() {
         for (seed, mut dice) in Dice::cases(256) {
             let mut held = none();
             for _ in 0..100 {
@@ -159,12 +156,10 @@ mod tests {
                     _ => before.get() / 100 * (90 + dice.below(20)),
                 };
                 let (granted, other) = (near(&mut dice, held.granted), near(&mut dice, held.other));
-                if let Ok(taken) = reading(dice.below(100), granted, other).after(&held, minute(50), 5) {
-                    assert!(taken.as_of <= minute(50) && taken.as_of >= held.as_of, "seed {seed}");
-                    let read = ByteCount::new(granted).plus(ByteCount::new(other));
-                    assert_eq!(taken.total(), read.max(held.total()), "no byte counts twice, seed {seed}");
-                    held = counted(taken);
-                }
+                let taken = reading(dice.below(100), granted, other).at_least(&held);
+                let read = ByteCount::new(granted).plus(ByteCount::new(other));
+                assert_eq!(taken.total(), read.max(held.total()), "seed {seed}");
+                held = counted(taken);
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::rates::Rates;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::listing::SpenderSums;
+use crate::timeline::terms::ProofRule;
 use crate::timeline::terms::SourceTerms;
 use crate::token::{Grant, GrantId};
 use crate::units::period::BillingDay;
@@ -45,18 +46,20 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             rates: Rates { estimated: rate, liability: rate, promises_cap_claims },
         },
         sources: vec![SourceTerms {
-            source,
+            owner: source.into(),
             tail: Duration::from_secs(7_200),
             cut_tail: None,
             sampling: 5,
             is_read: true,
-            is_probed: false,
+            proof: ProofRule::Missing,
+            counted_in: None,
         }],
         unseen: vec![],
         server_limits: BTreeMap::new(),
         rules,
         bounds: Bounds::default(),
         default_source: source,
+        turn_keys: vec![],
     }
 }
 

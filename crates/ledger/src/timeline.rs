@@ -1,4 +1,4 @@
-//! The bytes and live grants of one source, minute by minute, over this period and as far beyond it as a credential can live.
+//! The bytes and live grants of one owner of counts, minute by minute, over this period and as far beyond it as a credential can live.
 //! Tests: `src/timeline/tests`.
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
@@ -23,7 +23,7 @@ use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
-use terms::{CUT_FOR, SourceTerms};
+use terms::{CUT_FOR, ProofRule, SourceTerms};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]
@@ -73,8 +73,16 @@ impl Timeline {
         stored: &SourceRows,
     ) -> Self {
         let period = billing_day.period_at(now);
-        let minutes = Minutes::open(period, rates, terms.sampling, now, stored);
+        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let mut state = stored.state.clone().unwrap_or_default();
+        let is_of_another =
+            terms.counted_in.is_some() && state.counted_in.is_some_and(|of| terms.counted_in != Some(of));
+        if is_of_another {
+            minutes.forget_counts();
+            // What it showed is not of this account. Its period is none, so the bytes of the trial begin anew.
+            state = SourceState { late: state.late, cut_until: state.cut_until, ..SourceState::default() };
+        }
+        state.counted_in = terms.counted_in.or(state.counted_in);
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {
             state.flowed = ByteCount::saturating(minutes.counted().granted);
@@ -94,7 +102,7 @@ impl Timeline {
             began_at: now,
             read_at: now,
         };
-        timeline.restore_trial(stored.trial.as_ref());
+        timeline.restore_trial(stored.trial.as_ref().filter(|_| !is_of_another));
         timeline
     }
 
@@ -119,7 +127,7 @@ impl Timeline {
 
     /// The same while its sessions are not cut: by the clock of its provider, which counts it.
     pub(crate) fn long_tail(&self) -> Duration {
-        self.terms.tail.saturating_add(self.terms.source.clocks_differ_by())
+        self.terms.tail.saturating_add(self.terms.owner.source.clocks_differ_by())
     }
 
     /// Whether sessions whose grant is over are cut at `now`.
@@ -129,7 +137,13 @@ impl Timeline {
 
     /// Whether its calls are ended when the budget is spent.
     pub(crate) fn is_ended_at_limit(&self, now: Timestamp) -> bool {
-        matches!(self.terms.source, IceSource::Relay | IceSource::Sfu) || self.is_cut(now)
+        matches!(self.terms.owner.source, IceSource::Relay | IceSource::Sfu) || self.is_cut(now)
+    }
+
+    /// Whether its bytes are of interest: it is in the settings, or something was promised or counted of it in this period.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let has_some = || self.minutes.used_since().is_some() || !self.minutes.differences.is_empty();
+        self.terms.proof != ProofRule::Retired || has_some()
     }
 
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.
@@ -255,7 +269,6 @@ impl Timeline {
     fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
         self.state.flowed = ByteCount::ZERO;
-        self.state.fallen.clear();
         self.state.proof.begin_period();
         self.minutes.begin(period, now);
     }

@@ -1,15 +1,15 @@
 //! The changes that reported connections make to the ledger. Tests: `src/connection_tests.rs`.
-//! A change names the source that is charged. To apply one, the ledger needs only the time.
+//! A change names the owner of the count that replaces it. To apply one, the ledger needs only the time.
 
 use crate::minute_usage::Basis;
-use crate::source::IceSource;
+use crate::owner::CountOwner;
 use crate::units::{ByteCount, Timestamp};
 
 /// One change of what a source is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageChange {
-    /// The source that is charged.
-    pub source: IceSource,
+    /// Whose count replaces it.
+    pub owner: CountOwner,
     /// Whether the connection has a grant, and so its bytes were promised.
     pub basis: Basis,
     /// What changes.

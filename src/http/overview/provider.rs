@@ -89,7 +89,7 @@ fn keys(app: &App, period: Period) -> Vec<KeyBody> {
         weight: key.weight,
         breaker: key.breaker.state().name(),
         up: key.is_up(),
-        measured_bytes: usage.get(&key.name).map(|bytes| bytes.get()),
+        measured_bytes: key.id.and_then(|id| usage.get(&id)).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()
 }

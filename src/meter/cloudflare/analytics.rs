@@ -7,6 +7,7 @@ pub mod by_grant;
 mod error;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -17,7 +18,7 @@ use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::{Api, CallError, ProviderClient, body, date};
-use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
+use turn_ledger::{BilledDirections, ByteCount, IdDigest, Minute, Timestamp};
 
 pub use error::AnalyticsError;
 
@@ -29,6 +30,8 @@ pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
 const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
 /// The longest response to a query of sums. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
+/// For so long a field that Cloudflare has refused is not asked for.
+const REFUSED_FOR: Duration = Duration::from_secs(86_400);
 /// The most groups that the API returns for one selection. Without dimensions it returns one; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
 /// The filter of a span of time.
@@ -41,22 +44,25 @@ pub struct CloudflareAnalytics {
     account_id: String,
     keys: Vec<OwnKey>,
     counted: Counted,
+    /// When Cloudflare refused to count by the app of the SFU, in the time of the question. No document says that it can.
+    apps_refused_at: AtomicI64,
 }
 
 /// What of a count is ours.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Counted {
     /// The directions that count.
     pub billed: BilledDirections,
-    /// Whether sessions of the SFU go through this service. Then a count without the SFU's bytes is no count: it would replace an
+    /// The app whose sessions of the SFU go through this service. Then a count without the SFU's bytes is no count: it would replace an
     /// estimate by nothing.
-    pub has_sfu: bool,
+    pub sfu_app: Option<String>,
 }
 
 impl Counted {
     /// As configured.
     pub fn of(config: &Config) -> Self {
-        Self { billed: config.usage.billed, has_sfu: config.signaling.sfu.is_some() }
+        let sfu_app = config.signaling.sfu.as_ref().map(|sfu| sfu.app_id.clone());
+        Self { billed: config.usage.billed, sfu_app }
     }
 }
 
@@ -66,16 +72,18 @@ impl Counted {
 pub struct UsageCount {
     /// Bytes relayed with our TURN keys, or with every TURN key of the account if ours are not known.
     pub own: ByteCount,
-    /// The same by the key's name. Empty if our keys are not known.
-    pub by_key: BTreeMap<KeyName, ByteCount>,
-    /// Bytes of other TURN keys and of the SFU, which share the account's free volume.
+    /// The same by the digest of the key's id. Empty if our keys are not known.
+    pub by_key: BTreeMap<IdDigest, ByteCount>,
+    /// Bytes of our app of the SFU; zero without one.
+    pub sfu: ByteCount,
+    /// Bytes of other TURN keys and apps, which share the account's free volume.
     pub other: ByteCount,
 }
 
 impl UsageCount {
     /// All billed bytes.
     pub fn total(&self) -> ByteCount {
-        self.own.plus(self.other)
+        self.own.plus(self.sfu).plus(self.other)
     }
 }
 
@@ -90,7 +98,7 @@ impl CloudflareAnalytics {
     ) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
-        Self { api, account_id, keys, counted }
+        Self { api, account_id, keys, counted, apps_refused_at: AtomicI64::new(i64::MIN) }
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -105,9 +113,29 @@ impl CloudflareAnalytics {
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
         );
-        let question = question(&self.account_id, &self.keys, from, until);
+        let refused_until =
+            Timestamp::from_millis(self.apps_refused_at.load(Ordering::Relaxed)).plus(REFUSED_FOR);
+        let by_app = self.counted.sfu_app.is_some() && refused_until <= until;
+        match self.count_once(from, until, age, by_app).await {
+            Err(AnalyticsError::QueryRefused) if by_app => {
+                let counted = self.count_once(from, until, age, false).await?;
+                self.apps_refused_at.store(until.as_millis(), Ordering::Relaxed);
+                Ok(counted)
+            }
+            counted => counted,
+        }
+    }
+
+    async fn count_once(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        age: Duration,
+        by_app: bool,
+    ) -> Result<UsageCount, AnalyticsError> {
+        let question = question(&self.account_id, &self.keys, by_app, from, until);
         let response = self.ask(DEADLINE, &question, BODY_MAX).await?;
-        let counted = answer::parse(response.status, &response.body, &self.keys, self.counted)?;
+        let counted = answer::parse(response.status, &response.body, &self.keys, &self.counted)?;
         response.check_age(until, age)?;
         Ok(counted)
     }
@@ -184,11 +212,11 @@ impl KeyFilter {
     }
 }
 
-/// The request body: one query that selects all TURN keys, the SFU, and our own keys if they are known.
+/// The request body: one query that selects all TURN keys, the SFU, by its apps if wanted, and our own keys if they are known.
 ///
 /// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
 /// before `from`" selects the cell at `from` and none before it.
-fn question(account_id: &str, keys: &[OwnKey], from: Timestamp, until: Timestamp) -> Value {
+fn question(account_id: &str, keys: &[OwnKey], by_app: bool, from: Timestamp, until: Timestamp) -> Value {
     let span = SPAN;
     let groups = |name: &str, filter: &str, dimensions: &str| {
         format!(
@@ -196,7 +224,7 @@ fn question(account_id: &str, keys: &[OwnKey], from: Timestamp, until: Timestamp
         )
     };
     let all = groups("callsTurnUsageAdaptiveGroups", span, "");
-    let sfu = groups("callsUsageAdaptiveGroups", span, "");
+    let sfu = groups("callsUsageAdaptiveGroups", span, if by_app { "dimensions { appId } " } else { "" });
     let mut variables = variables(account_id, from, until);
     let (declared, own) = match KeyFilter::of(keys) {
         None => ("", String::new()),
@@ -248,17 +276,17 @@ mod tests {
             interval: Duration::from_secs(60),
         };
         let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
-        let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+        let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
         CloudflareAnalytics::new(client, &config, keys(&["key"]), counted)
     }
 
     fn keys(ids: &[&str]) -> Vec<OwnKey> {
-        ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
+        ids.iter().map(|id| OwnKey::of(id)).collect()
     }
 
     #[test]
     fn the_span_includes_its_first_minute_and_excludes_its_last() {
-        let question = question("account", &keys(&["key"]), NOON, NOON.plus(Duration::from_secs(60)));
+        let question = question("account", &keys(&["key"]), false, NOON, NOON.plus(Duration::from_secs(60)));
         let expected = json!({
             "accountTag": "account",
             "keyId": "key",
@@ -270,15 +298,15 @@ mod tests {
 
     #[test]
     fn without_a_key_the_query_has_no_key_filter() {
-        let with = question("account", &keys(&["key"]), NOON, NOON);
-        let without = question("account", &[], NOON, NOON);
+        let with = question("account", &keys(&["key"]), false, NOON, NOON);
+        let without = question("account", &[], false, NOON, NOON);
         assert!(with["query"].as_str().unwrap().contains("ownKey: callsTurnUsageAdaptiveGroups("));
         assert!(!without.to_string().to_lowercase().contains("key"), "{without}");
     }
 
     #[test]
     fn several_keys_are_one_filter_and_are_counted_apart() {
-        let question = question("account", &keys(&["a", "b"]), NOON, NOON);
+        let question = question("account", &keys(&["a", "b"]), false, NOON, NOON);
         assert_eq!(question["variables"]["keyIds"], json!(["a", "b"]));
         let query = question["query"].as_str().unwrap();
         for part in ["$keyIds: [string!]!", "keyId_in: $keyIds}) { dimensions { keyId } sum"] {
@@ -289,8 +317,10 @@ mod tests {
     #[test]
     fn ids_are_variables_and_cannot_change_the_query() {
         let nasty = r#""}) { x } #"#;
-        let (question, plain) =
-            (question(nasty, &keys(&[nasty]), NOON, NOON), question("a", &keys(&["k"]), NOON, NOON));
+        let (question, plain) = (
+            question(nasty, &keys(&[nasty]), false, NOON, NOON),
+            question("a", &keys(&["k"]), false, NOON, NOON),
+        );
         assert_eq!(question["query"], plain["query"]);
     }
 

@@ -28,9 +28,9 @@ impl<T> CountedDays<T> {
         days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
     }
 
-    /// Notes the count of a day until an instant. Returns the end of the one before.
-    pub fn note(&mut self, day: Day, until: Timestamp, count: T) -> Option<Timestamp> {
-        self.days.insert(day, (until, count)).map(|(until, _)| until)
+    /// Notes the count of a day until an instant. Returns the one before, with its end.
+    pub fn note(&mut self, day: Day, until: Timestamp, count: T) -> Option<(Timestamp, T)> {
+        self.days.insert(day, (until, count))
     }
 
     /// The counts of the days of a period.

@@ -28,7 +28,10 @@ use lateness::{Lateness, settled_minute};
 use probe::ProbeState;
 use turn_base::backoff::step;
 use turn_base::clock::Clock;
-use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
+use turn_ledger::{
+    BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, KeyName, Period, Reading,
+    ReadingOutcome, Timestamp,
+};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -46,8 +49,10 @@ pub struct CloudflareMeter {
     pub sampling: u32,
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
-    /// The key with which probes are made; `None` without `RELAY_PROBE` or without a key.
-    pub prober: Option<MintingApi>,
+    /// The TURN keys with which probes are made; none without `RELAY_PROBE`.
+    pub probers: Vec<(CountOwner, MintingApi)>,
+    /// The names of the TURN keys in the settings.
+    pub key_names: BTreeMap<IdDigest, KeyName>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// What the queries have shown.
@@ -66,12 +71,12 @@ pub struct Shown {
     /// Why the latest query failed, and what to do; `None` if it was answered.
     pub failure: Option<String>,
     /// The bytes of each TURN key in one period, by the latest count.
-    usage: Option<(Period, BTreeMap<KeyName, ByteCount>)>,
+    usage: Option<(Period, BTreeMap<IdDigest, ByteCount>)>,
 }
 
 impl Shown {
     /// The bytes of each TURN key in this period. Empty before its first count.
-    pub fn usage(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
+    pub fn usage(&self, period: Period) -> BTreeMap<IdDigest, ByteCount> {
         match &self.usage {
             Some((of, usage)) if *of == period => usage.clone(),
             _ => BTreeMap::new(),
@@ -84,7 +89,7 @@ impl Shown {
 pub struct MeterState {
     days: CountedDays<UsageCount>,
     lateness: Lateness,
-    probe: ProbeState,
+    probes: BTreeMap<CountOwner, ProbeState>,
     /// Consecutive failures of the lag's test.
     untested: u32,
     /// Consecutive failures to count what was relayed before a new ledger began.
@@ -95,7 +100,7 @@ pub struct MeterState {
 
 impl MeterState {
     /// The sum over the counted days of a period.
-    fn sum(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
+    fn sum(&self, period: Period) -> BTreeMap<IdDigest, ByteCount> {
         let mut by_key = BTreeMap::<_, ByteCount>::new();
         for (key, bytes) in self.days.of(period).flat_map(|count| &count.by_key) {
             let sum = by_key.entry(*key).or_default();
@@ -129,7 +134,7 @@ impl CloudflareMeter {
         MeterState {
             days: CountedDays::default(),
             lateness: self.lateness(),
-            probe: ProbeState::default(),
+            probes: BTreeMap::new(),
             untested: 0,
             uncounted: 0,
             as_of: Timestamp::default(),
@@ -161,10 +166,14 @@ impl CloudflareMeter {
         let period = self.billing_day.period_until(as_of);
         self.look_for_probes(as_of, age).await?;
         let taken = self.read_days(state, period, as_of, age).await?;
-        self.probe_if_due(&mut state.probe).await;
+        self.probe_if_due(&mut state.probes).await;
         state.as_of = as_of;
         let by_key = state.sum(period);
-        self.metrics.key_usage(by_key.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
+        let named = self
+            .key_names
+            .iter()
+            .map(|(key, name)| (name.as_str(), by_key.get(key).map_or(0, |bytes| bytes.get())));
+        self.metrics.key_usage(named);
         self.shown.lock().usage = Some((period, by_key));
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
         let tested = self.count_windows(now, &mut state.lateness).await;
@@ -188,23 +197,18 @@ impl CloudflareMeter {
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
             let count = self.api.count(day.start(), until, age).await?;
-            let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
-            let before = self.account.read(|books| books.ledger().day(IceSource::Cloudflare, day));
-            match self
-                .account
-                .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
+            let outcome = self.account.change(|books| take_count(books, day, until, &count));
+            if outcome != ReadingOutcome::Taken {
+                taken = outcome;
+                continue;
+            }
+            let total = count.total();
+            if let Some((end, before)) = state.days.note(day, until, count)
+                && end == day.end()
             {
-                ReadingOutcome::Taken => {
-                    let total = count.total();
-                    // An earlier process may have counted other directions or keys.
-                    let is_again = state.days.note(day, until, count) == Some(day.end());
-                    if let Some(before) = before.filter(|_| is_again) {
-                        self.test_lag(&mut state.lateness, |test| {
-                            test.recount(before.total(), total);
-                        });
-                    }
-                }
-                other => taken = other,
+                self.test_lag(&mut state.lateness, |test| {
+                    test.recount(before.total(), total);
+                });
             }
         }
         Ok(taken)
@@ -256,6 +260,26 @@ impl CloudflareMeter {
         }
         count_failures("Cloudflare's analytics were not read", asked, failures)
     }
+}
+
+/// Gives the count of a day to each of its owners: our TURN keys, the SFU, and the rest of the account. Returns what happened to the first of
+/// them that was not taken.
+fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount) -> ReadingOutcome {
+    let none = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    let keys = count.by_key.iter().map(|(key, granted)| {
+        let owner = CountOwner { source: IceSource::Cloudflare, turn_key: Some(*key) };
+        (owner, Reading { granted: *granted, ..none })
+    });
+    // Without a key of ours, all keys count as ours.
+    let granted = if count.by_key.is_empty() { count.own } else { ByteCount::ZERO };
+    let rest = (IceSource::Cloudflare.into(), Reading { granted, other: count.other, ..none });
+    let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, ..none });
+    let has_sfu = books.ledger().is_read(IceSource::Sfu);
+    let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
+    let outcomes: Vec<_> =
+        readings.map(|(owner, reading)| books.ledger_mut().take_reading(owner, &reading)).collect();
+    let refused = outcomes.into_iter().find(|outcome| *outcome != ReadingOutcome::Taken);
+    refused.unwrap_or(ReadingOutcome::Taken)
 }
 
 /// Logs the first and every tenth failure in a row. Returns how many there are now.

@@ -1,6 +1,7 @@
 //! The broker's own probe: a credential that nobody else has, with which some bytes are relayed to itself. Where no call relays, only a count
 //! that shows them is believed, because a provider that counts nothing answers zero too ([`turn_ledger::ReadingOutcome::Unproven`]).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -13,7 +14,7 @@ use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
-use turn_ledger::{ByteCount, IceSource, Minute, Timestamp};
+use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 
 const SOURCE: IceSource = IceSource::Cloudflare;
@@ -36,9 +37,10 @@ pub(super) struct ProbeState {
     has_no_way: bool,
 }
 
-/// The identifier of the probe of a minute.
-pub(super) fn identifier(minute: Minute) -> String {
-    format!("{OWN_IDENTIFIERS}probe-{}", minute.number())
+/// The identifier of the probe of a minute with the key of this owner.
+fn identifier(owner: CountOwner, minute: Minute) -> String {
+    let key = owner.turn_key.map(|key| format!("-{key}")).unwrap_or_default();
+    format!("{OWN_IDENTIFIERS}probe-{}{key}", minute.number())
 }
 
 impl CloudflareMeter {
@@ -48,55 +50,66 @@ impl CloudflareMeter {
         as_of: Timestamp,
         age: Duration,
     ) -> Result<(), AnalyticsError> {
-        let mut minutes = self.account.read(|books| books.ledger().unshown_probes(SOURCE));
+        let mut probes: Vec<_> = self.account.read(|books| {
+            let owners = self.probers.iter().map(|(owner, _)| *owner);
+            let of_owner =
+                |owner| books.ledger().unshown_probes(owner).into_iter().map(move |minute| (owner, minute));
+            owners.flat_map(of_owner).collect()
+        });
         // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
-        let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
-        minutes.retain(|minute| end(minute) <= as_of);
-        let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return Ok(()) };
+        let end = |minute: Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
+        probes.retain(|(_, minute)| end(*minute) <= as_of);
+        let minutes = || probes.iter().map(|(_, minute)| *minute);
+        let (Some(first), Some(last)) = (minutes().min(), minutes().max()) else { return Ok(()) };
         let span = Span { from: first.start().minus(SOURCE.clocks_differ_by()), until: end(last), age };
-        let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
+        let identifiers = probes.iter().map(|(owner, minute)| identifier(*owner, *minute)).collect();
         let counted = self.api.identifiers_with_bytes(identifiers, span).await?;
-        minutes.retain(|minute| counted.contains(&identifier(*minute)));
+        probes.retain(|(owner, minute)| counted.contains(&identifier(*owner, *minute)));
         self.account.change(|books| {
-            for minute in minutes {
-                books.ledger_mut().show_probe(SOURCE, minute);
+            for (owner, minute) in probes {
+                books.ledger_mut().show_probe(owner, minute);
             }
         });
         Ok(())
     }
 
-    /// Makes a probe if counts need one. If it finds no way, further counts are believed without one.
-    pub(super) async fn probe_if_due(&self, state: &mut ProbeState) {
-        let Some(key) = &self.prober else { return };
+    /// Makes the probes that counts need. If one finds no way, further counts of its key are believed without one.
+    pub(super) async fn probe_if_due(&self, states: &mut BTreeMap<CountOwner, ProbeState>) {
+        for (owner, key) in &self.probers {
+            self.probe_with(*owner, key, states.entry(*owner).or_default()).await;
+        }
+    }
+
+    async fn probe_with(&self, owner: CountOwner, key: &MintingApi, state: &mut ProbeState) {
         let now = self.clock.now();
         let is_due = self.account.read(|books| {
-            books.ledger().needs_probe(SOURCE, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
+            books.ledger().needs_probe(owner, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
         });
         if !is_due || state.tried_at.is_some_and(|at| now.since(at) < PAUSE) {
             return;
         }
         state.tried_at = Some(now);
-        let charge = || self.account.record_change(|books| books.ledger_mut().charge_probe(SOURCE, BYTES));
+        let charge = || self.account.record_change(|books| books.ledger_mut().charge_probe(owner, BYTES));
         // Where there was no way, most probes relay nothing.
         if !state.has_no_way && charge().await.is_err() {
             return;
         }
         // Without a credential nothing is known about the way.
         let minute = Minute::of(now);
-        let Some(relayed) = relay(key, minute).await else { return };
+        let Some(relayed) = relay(key, &identifier(owner, minute)).await else { return };
         if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
             return;
         }
-        self.note_probe(minute, relayed, state.has_no_way);
+        self.note_probe(owner, minute, relayed, state.has_no_way);
         state.has_no_way = relayed.is_err();
     }
 
     /// Notes whether the probe of a minute has relayed. `is_known`: the one before found no way either.
-    fn note_probe(&self, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
+    fn note_probe(&self, owner: CountOwner, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
         self.account.change(|books| {
-            books.ledger_mut().set_probed(SOURCE, relayed.is_ok());
+            books.ledger_mut().set_probed(owner, relayed.is_ok());
             if relayed.is_ok() {
-                books.ledger_mut().note_probe(SOURCE, minute);
+                books.ledger_mut().note_probe(owner, minute);
             }
         });
         if let Err(error) = relayed
@@ -109,8 +122,8 @@ impl CloudflareMeter {
 }
 
 /// Relays with a new credential. `None` if there is none.
-async fn relay(key: &MintingApi, minute: Minute) -> Option<Result<(), RelayError>> {
-    let listed = key.mint(TTL, &identifier(minute), DEADLINE).await.ok()?;
+async fn relay(key: &MintingApi, identifier: &str) -> Option<Result<(), RelayError>> {
+    let listed = key.mint(TTL, identifier, DEADLINE).await.ok()?;
     let relayed = timeout(RELAY_MAX, relay_over(&listed.servers)).await;
     Some(relayed.unwrap_or(Err(RelayError::NothingThrough)))
 }

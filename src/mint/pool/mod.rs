@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::ice::server::IceServerList;
 use demand::{Demand, WINDOW};
-use turn_ledger::{GrantId, KeyName, Timestamp};
+use turn_ledger::{GrantId, IdDigest, Timestamp};
 
 /// A credential may be handed out until a tenth of its lifetime has passed.
 const AGE_SHARE: u32 = 10;
@@ -40,7 +40,7 @@ pub struct PooledCredential {
     /// The identifier at the provider: the id of the future grant.
     pub grant: GrantId,
     /// The TURN key that minted it.
-    pub key: KeyName,
+    pub key: Option<IdDigest>,
     /// When the request to the provider began: the earliest start of its lifetime.
     pub asked: Moment,
 }
@@ -134,7 +134,7 @@ impl Pool {
     }
 
     /// Discards the credentials of a key that the provider no longer knows, because they probably do not work.
-    pub fn discard_key(&mut self, key: KeyName) {
+    pub fn discard_key(&mut self, key: Option<IdDigest>) {
         let before = self.ready();
         self.credentials.retain(|credential| credential.key != key);
         self.wasted += before - self.ready();

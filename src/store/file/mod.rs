@@ -54,7 +54,7 @@ impl Storage for FileStorage {
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
         self.is_in_place()?;
-        self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, self.pruned))?;
+        self.pruned = self.change(|transaction| rows::write(&mut &*transaction, batch, &self.pruned))?;
         if is_last {
             *self.database.lock() = None;
         }

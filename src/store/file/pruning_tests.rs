@@ -11,7 +11,8 @@ use super::tables;
 use crate::store::rows::{self, Pruned};
 use turn_ledger::{
     Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource, Ledger,
-    Minute, MinuteRow, PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Stored, Terms, Timestamp,
+    Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored, Terms,
+    Timestamp,
 };
 
 /// 2025-03-01T00:00Z, after a short month.
@@ -41,14 +42,14 @@ impl File {
         let transaction = database.begin_write().unwrap();
         tables::make_all(&transaction).unwrap();
         let mut batch = Batch::default();
-        batch.sources.insert(SOURCE, source.clone());
-        rows::write(&mut &transaction, &batch.into(), Pruned::default()).unwrap();
+        batch.sources.insert(SOURCE.into(), source.clone());
+        rows::write(&mut &transaction, &batch.into(), &Pruned::default()).unwrap();
         transaction.commit().unwrap();
         Self(database)
     }
 
     /// Writes at this time.
-    fn write(&self, now: Timestamp, pruned: Pruned) -> Pruned {
+    fn write(&self, now: Timestamp, pruned: &Pruned) -> Pruned {
         let batch = Batch { head: Head { now, ..Head::default() }, ..Batch::default() }.into();
         let transaction = self.0.begin_write().unwrap();
         let pruned = rows::write(&mut &transaction, &batch, pruned).unwrap();
@@ -59,7 +60,7 @@ impl File {
     /// Writes at this time, as often as there are rows. A restart before each write leaves out the minutes without a row.
     fn forget(&self, now: Timestamp) {
         for _ in self.rows().minutes.keys() {
-            self.write(now, Pruned::of(&self.stored()));
+            self.write(now, &Pruned::of(&self.stored()));
         }
     }
 
@@ -68,7 +69,7 @@ impl File {
     }
 
     fn rows(&self) -> SourceRows {
-        self.stored().sources.get(&SOURCE).cloned().unwrap_or_default()
+        self.stored().sources.get(&SOURCE.into()).cloned().unwrap_or_default()
     }
 }
 
@@ -82,14 +83,15 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         mode: BudgetMode::Estimate,
     };
     let sources = [SourceTerms {
-        source: SOURCE,
+        owner: SOURCE.into(),
         tail: Duration::from_secs(7_200),
         cut_tail: None,
         sampling: 0,
         is_read: false,
-        is_probed: false,
+        proof: ProofRule::Missing,
+        counted_in: None,
     }];
-    let stored = BTreeMap::from([(SOURCE, rows.clone())]);
+    let stored = BTreeMap::from([(SOURCE.into(), rows.clone())]);
     let mut ledger = Ledger::open(terms, &sources, now, PeriodCounts::default(), &stored);
     let mut figures_then = vec![];
     for instant in [now, now.plus_millis(later * 60_000)] {
@@ -125,8 +127,8 @@ fn an_hour_of_old_minutes_is_removed_with_each_write_also_if_it_is_written_again
     let now = at(MARCH + 100 + PERIOD_MAX);
     let mut pruned = Pruned::of(&file.stored());
     for left in [90, 50, 50] {
-        file.write(now, pruned);
-        pruned = file.write(now, pruned);
+        file.write(now, &pruned);
+        pruned = file.write(now, &pruned);
         assert_eq!(file.rows().minutes.len(), left);
     }
 }

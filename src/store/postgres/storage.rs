@@ -78,8 +78,8 @@ impl Storage for PostgresStorage {
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
-        let pruned = self.pruned;
-        self.pruned = self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch, pruned))?;
+        let pruned = self.pruned.clone();
+        self.pruned = self.write_rows(!is_last, |rows| ledger_rows::write(rows, batch, &pruned))?;
         Ok(())
     }
 

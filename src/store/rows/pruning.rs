@@ -1,7 +1,9 @@
 //! Removal of old minutes. It never changes the figures that a restart finds. No billing period is longer than 31 days, so
 //! with any `BILLING_DAY` the current period begins at most [`MINUTES_KEPT`] minutes ago. No figure uses the rows of earlier minutes.
 
-use turn_ledger::{IceSource, Minute, Stored, Timestamp};
+use std::collections::BTreeSet;
+
+use turn_ledger::{CountOwner, Minute, Stored, Timestamp};
 
 use super::{MINUTES, StoreError, WriteRows, slot_key};
 
@@ -11,28 +13,37 @@ const MINUTES_KEPT: i64 = 31 * 1_440;
 const REMOVED_MAX: i64 = 60;
 
 /// Up to where old minutes are removed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::store) struct Pruned {
     /// The number of the first minute that may be stored. `None`: none is.
     from: Option<i64>,
+    /// Whose minutes are stored.
+    owners: BTreeSet<CountOwner>,
 }
 
 impl Pruned {
     /// In a ledger in which this was stored.
     pub(in crate::store) fn of(stored: &Stored) -> Self {
         let first = stored.sources.values().filter_map(|rows| rows.minutes.keys().next()).min();
-        Self { from: first.map(|minute| minute.number()) }
+        Self { from: first.map(|minute| minute.number()), owners: stored.sources.keys().copied().collect() }
     }
 
-    /// Removes minutes that the books do not need at `now` and later. Returns up to where, once that is written.
-    pub(super) fn remove(self, to: &mut impl WriteRows, now: Timestamp) -> Result<Self, StoreError> {
+    /// Removes minutes that the books do not need at `now` and later. `written`: whose minutes may be new. Returns up to where, once that is
+    /// written.
+    pub(super) fn remove<'a>(
+        &self,
+        to: &mut impl WriteRows,
+        written: impl Iterator<Item = &'a CountOwner>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let kept_from = Minute::of(now).number().saturating_sub(MINUTES_KEPT);
         let from = self.from.map_or(kept_from, |from| from.min(kept_from));
         let removed = from..kept_from.min(from.saturating_add(REMOVED_MAX));
-        for source in IceSource::ALL {
+        let owners: BTreeSet<_> = self.owners.iter().copied().chain(written.copied()).collect();
+        for owner in &owners {
             let minutes = removed.clone();
-            to.replace(MINUTES, &mut minutes.map(|minute| Ok((slot_key(source.name(), minute)?, None))))?;
+            to.replace(MINUTES, &mut minutes.map(|minute| Ok((slot_key(owner, minute)?, None))))?;
         }
-        Ok(Self { from: Some(removed.end) })
+        Ok(Self { from: Some(removed.end), owners })
     }
 }

@@ -1,9 +1,9 @@
-//! The rows of each source: what it counted, and its minutes. Those of a source that this version does not know are an error, so that its
-//! usage is not lost.
+//! The rows of each owner of counts: what was counted, and its minutes. Those of a source that this version does not know are an error, so
+//! that its usage is not lost.
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{Day, IceSource, Minute, SourceRows, Stored};
+use turn_ledger::{CountOwner, Day, Minute, SourceRows, Stored};
 
 use super::{
     DAYS, MINUTES, Meta, OnBadRow, ReadRows, StoreError, Table, WriteRows, from_key, from_row, number,
@@ -16,44 +16,42 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    for (source, minutes) in by_source(from, MINUTES, bad, Minute::new, |row| from_row(row))? {
-        rows_of(stored, source).minutes = minutes;
+    for (owner, minutes) in by_owner(from, MINUTES, bad, Minute::new, |row| from_row(row))? {
+        rows_of(stored, owner).minutes = minutes;
     }
-    for (source, days) in by_source(from, DAYS, bad, Day::new, |row| Ok(Some(from_row(row)?)))? {
-        rows_of(stored, source).days = days;
+    for (owner, days) in by_owner(from, DAYS, bad, Day::new, |row| Ok(Some(from_row(row)?)))? {
+        rows_of(stored, owner).days = days;
     }
-    for source in IceSource::ALL {
-        let state = meta.json(&state_key(source), bad)?;
-        let trial = meta.json(&trial_key(source), bad)?;
-        let read = SourceRows { state, trial, ..SourceRows::default() };
-        if !read.is_empty() {
-            stored.sources.entry(source).or_default().apply(read);
-        }
+    for owner in meta.owners(STATES) {
+        rows_of(stored, owner).state = meta.json(&format!("{STATES}{owner}"), bad)?;
+    }
+    for owner in meta.owners(TRIALS) {
+        rows_of(stored, owner).trial = meta.json(&format!("{TRIALS}{owner}"), bad)?;
     }
     Ok(())
 }
 
-/// The rows of a table for each source, by their minute or day.
-fn by_source<Slot: Ord, R>(
+/// The rows of a table for each owner, by their minute or day.
+fn by_owner<Slot: Ord, R>(
     from: &impl ReadRows,
     table: Table,
     bad: OnBadRow<'_>,
     slot: impl Fn(i64) -> Slot,
     read: impl Fn(&[u8]) -> Result<R, String>,
-) -> Result<impl Iterator<Item = (IceSource, BTreeMap<Slot, R>)>, StoreError> {
+) -> Result<impl Iterator<Item = (CountOwner, BTreeMap<Slot, R>)>, StoreError> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     rows(from, table, bad, |key, row| {
-        let (source, number) = slot_of(key)?;
-        found.entry(source).or_default().push((slot(number), read(row)?));
+        let (owner, number) = slot_of(key)?;
+        found.entry(owner).or_default().push((slot(number), read(row)?));
         Ok(())
     })?;
     // They are in order, so building a map at once is faster than inserting each row.
-    Ok(found.into_iter().map(|(source, rows)| (source, rows.into_iter().collect())))
+    Ok(found.into_iter().map(|(owner, rows)| (owner, rows.into_iter().collect())))
 }
 
 pub(super) fn write_source(
     to: &mut impl WriteRows,
-    source: IceSource,
+    owner: CountOwner,
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
     to.replace(
@@ -61,33 +59,29 @@ pub(super) fn write_source(
         &mut rows
             .minutes
             .iter()
-            .map(|(minute, row)| Ok((slot_key(source.name(), minute.number())?, Some(to_row(row)?)))),
+            .map(|(minute, row)| Ok((slot_key(&owner, minute.number())?, Some(to_row(row)?)))),
     )?;
-    write_rows(to, DAYS, &rows.days, |day| slot_key(source.name(), day.number()))?;
-    put(to, &state_key(source), rows.state.as_ref())?;
-    put(to, &trial_key(source), rows.trial.as_ref())
+    write_rows(to, DAYS, &rows.days, |day| slot_key(&owner, day.number()))?;
+    put(to, &format!("{STATES}{owner}"), rows.state.as_ref())?;
+    put(to, &format!("{TRIALS}{owner}"), rows.trial.as_ref())
 }
 
-fn state_key(source: IceSource) -> String {
-    format!("counts/{source}")
-}
+/// The names of what is stored once for an owner begin with these, and end with the owner.
+const STATES: &str = "counts/";
+const TRIALS: &str = "trial/";
 
-fn trial_key(source: IceSource) -> String {
-    format!("trial/{source}")
-}
-
-/// The key of a minute or a day of a source.
-pub(super) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, postcard::Error> {
-    to_row(&(source, ordered(slot)))
+/// The key of a minute or a day of an owner.
+pub(super) fn slot_key(owner: &CountOwner, slot: i64) -> Result<Vec<u8>, postcard::Error> {
+    to_row(&(owner.to_string(), ordered(slot)))
 }
 
 /// The minute or the day of such a key.
-fn slot_of(key: &[u8]) -> Result<(IceSource, i64), String> {
-    let (source, slot) = from_key::<(&str, [u8; 8])>(key)?;
-    let source = source.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
-    Ok((source, number(slot)))
+fn slot_of(key: &[u8]) -> Result<(CountOwner, i64), String> {
+    let (owner, slot) = from_key::<(&str, [u8; 8])>(key)?;
+    let owner = owner.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
+    Ok((owner, number(slot)))
 }
 
-fn rows_of(stored: &mut Stored, source: IceSource) -> &mut SourceRows {
-    stored.sources.entry(source).or_default()
+fn rows_of(stored: &mut Stored, owner: CountOwner) -> &mut SourceRows {
+    stored.sources.entry(owner).or_default()
 }

@@ -60,7 +60,7 @@ async fn a_ledger_moves_to_a_database_and_back() {
     let mut one = replica(&database.config(), 1);
     let (storage, found) = loaded(lead(&mut one).await).await;
     assert_eq!(found.books.key, key);
-    assert_eq!(found.books.sources[&IceSource::Coturn].minutes.len(), 1);
+    assert_eq!(found.books.sources[&IceSource::Coturn.into()].minutes.len(), 1);
     assert!(!found.books.is_copy, "nothing was lost on the way");
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     drop(storage);

@@ -91,7 +91,7 @@ pub(super) fn batch_at(minute: i64) -> Changes {
     rows.minutes.insert(Minute::new(minute), row);
     Batch {
         head: Head { now: Minute::new(minute).start(), ..Head::default() },
-        sources: [(IceSource::Coturn, rows)].into(),
+        sources: [(IceSource::Coturn.into(), rows)].into(),
         blocked: Some([User::new("eve").unwrap()].into()),
         ..Batch::default()
     }
@@ -158,7 +158,7 @@ async fn the_next_leader_has_everything_that_was_written() {
     let (_storage, found) = loaded(lead(&mut two).await).await;
     assert_eq!(found.books.key, new.books.key);
     assert!(new.books.key.is_some() && two.key().await.unwrap() == new.books.key);
-    let rows = &found.books.sources[&IceSource::Coturn];
+    let rows = &found.books.sources[&IceSource::Coturn.into()];
     let minutes: Vec<_> = rows.minutes.iter().map(|(minute, row)| (minute.number(), row.live)).collect();
     assert_eq!(minutes, [(NOON, 1), (NOON + 1, 1)]);
     assert!(found.books.blocked.iter().eq([&User::new("eve").unwrap()]) && !found.books.is_copy);
@@ -177,7 +177,7 @@ async fn a_row_of_a_large_ledger_may_come_later_than_the_answer_to_a_statement()
         CREATE VIEW item AS SELECT kind, key, row FROM stored WHERE kind <> 1 OR pg_sleep(4.5) IS NOT NULL";
     database.run(slow).await;
     let (_storage, found) = loaded(storage).await;
-    assert_eq!(found.books.sources[&IceSource::Coturn].minutes.len(), 1);
+    assert_eq!(found.books.sources[&IceSource::Coturn.into()].minutes.len(), 1);
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn old_minutes_are_removed_as_in_a_file() {
     let (storage, _) = loaded(lead(&mut one).await).await;
     written(storage, batch_at(end + 90)).await.1.unwrap();
     let (_storage, found) = loaded(lead(&mut one).await).await;
-    let minutes = found.books.sources[&IceSource::Coturn].minutes.keys().map(|minute| minute.number());
+    let minutes = found.books.sources[&IceSource::Coturn.into()].minutes.keys().map(|minute| minute.number());
     assert_eq!(minutes.collect::<Vec<_>>(), [end + 1, end + 90]);
 }
 
@@ -290,7 +290,7 @@ async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     })
     .unwrap();
     let sources = ledger.stored().unwrap().books.sources;
-    assert_eq!(sources[&IceSource::Coturn].minutes.len(), 1);
+    assert_eq!(sources[&IceSource::Coturn.into()].minutes.len(), 1);
     assert!(ledger.stored().unwrap().books.is_copy);
     assert_eq!(ledger.stored().unwrap().books.now(), Some(Timestamp::from_millis(NOON * 60_000)));
     assert_eq!(ledger.findings().len(), 1, "as it was written: {:?}", ledger.findings());

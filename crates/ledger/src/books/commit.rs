@@ -11,6 +11,7 @@ use crate::clients::Holder;
 use crate::grants::requester::Requester;
 use crate::grants::row::GrantRow;
 use crate::ledger::admission::Admission;
+use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
@@ -125,7 +126,7 @@ impl Books {
             spender.map(|spender| (spender.user.clone(), spender.server.clone())).unwrap_or_default();
         let client = metered.and_then(|requester| requester.client);
         let Admission { life, expires_by, promise: time } = admission;
-        let promise = Promise { source, time, user, server, client };
+        let promise = Promise { owner: self.ledger.first_owner(source), time, user, server, client };
         self.replace_promise(None, Some(&promise));
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
@@ -207,7 +208,7 @@ impl Books {
         requester: Requester,
     ) -> Result<Commit, NotAdmitted> {
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
-        let Requester { client, renews, spender, address, key } = requester;
+        let Requester { client, renews, spender, address, turn_key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
@@ -223,7 +224,11 @@ impl Books {
         // The tail of its source may have changed since the credential was reserved.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));
         let time = PromisedTime { until, ..hold.promise.time };
-        let promise = Promise { time, ..hold.promise.clone() };
+        // The TURN key is known only now.
+        let owner = turn_key
+            .map_or(hold.promise.owner, |key| CountOwner { source: grant.source, turn_key: Some(key) });
+        let turn_key = owner.turn_key;
+        let promise = Promise { owner, time, ..hold.promise.clone() };
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());
         let has_user = spender.as_ref().is_some_and(|spender| spender.user.is_some());
         // A free grant has a row only if it names a user or a server key, so that its renewal names them too.
@@ -231,7 +236,7 @@ impl Books {
             let username =
                 username.filter(|_| is_metered && (is_of_server || grant.source.revokes_by_name()));
             let mut row = GrantRow::new(grant, username, is_metered.then_some(promise.time));
-            (row.client, row.spender, row.key) = (client, spender, key);
+            (row.client, row.spender, row.turn_key) = (client, spender, turn_key);
             let told = grant.expires_at.since(grant.issued_at);
             let untold =
                 if grant.source.decides_life() { hold.life.saturating_sub(told) } else { Duration::ZERO };

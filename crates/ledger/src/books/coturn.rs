@@ -34,7 +34,7 @@ impl Books {
         let rules = self.connections.rules();
         if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, rules, reset) {
             if carried.is_after_gap {
-                let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
+                let counted = |id, _| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, asked_at, counted);
             }
             self.ledger.carry(IceSource::Coturn, &carried);

@@ -46,7 +46,8 @@ impl Books {
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let limit = self.ledger.figures().limit;
-        self.grants.take_counts(source, counts, self.connections.rules().billed, limit)
+        let uncounted = self.ledger.uncounted(source, counts.until);
+        self.grants.take_counts(source, counts, self.connections.rules().billed, limit, &uncounted)
     }
 
     /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.

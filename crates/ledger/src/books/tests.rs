@@ -14,6 +14,7 @@ mod clock;
 mod commits;
 mod crashes;
 mod days;
+mod owners;
 mod promises;
 mod released;
 mod sfu;

@@ -12,6 +12,7 @@ use super::counted::{CountedSource, CountedSources, Taking};
 use super::row::GrantRow;
 use crate::doubt;
 use crate::grant_counts::GrantCounts;
+use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
@@ -31,7 +32,7 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier, while a final count is taken in part, and
+    /// counted by anybody. Neither is a grant of an owner whose own counts are missing. `Some(false)`, and nothing changes, for a span that begins earlier, while a final count is taken in part, and
     /// for an absurd count that the next one has not confirmed. `None`: a part is taken, and the next call with the same counts takes
     /// another one.
     pub(crate) fn take_counts(
@@ -40,6 +41,7 @@ impl Grants {
         counts: &GrantCounts,
         billed: BilledDirections,
         limit: ByteCount,
+        uncounted: &[CountOwner],
     ) -> Option<bool> {
         let counted_until = self.counted_until(source);
         let taking = self.counted.get(&source).and_then(|counted| counted.taking);
@@ -55,13 +57,14 @@ impl Grants {
                 return Some(false);
             }
         }
-        let unknown = self.take_part(source, counts, billed)?;
+        let unknown = self.take_part(source, counts, billed, uncounted)?;
         if counts.is_final && counts.from > counted_until {
-            self.assume(source, counted_until, counts.from, |_| None);
+            self.assume(source, counted_until, counts.from, |_, _| None);
         }
-        if counts.is_final && !counts.is_complete {
-            self.assume(source, counts.from, counts.until, |id| {
-                counts.by_grant.contains_key(&id).then_some(u128::MAX)
+        if counts.is_final && !(counts.is_complete && uncounted.is_empty()) {
+            self.assume(source, counts.from, counts.until, |id, owner| {
+                let is_counted = counts.is_complete && !uncounted.contains(&owner);
+                (is_counted || counts.by_grant.contains_key(&id)).then_some(u128::MAX)
             });
         }
         let from = counts.from.max(self.counted.entry(source).or_default().seen_until);
@@ -105,13 +108,16 @@ impl Grants {
         source: IceSource,
         counts: &GrantCounts,
         billed: BilledDirections,
+        uncounted: &[CountOwner],
     ) -> Option<ByteCount> {
         let CountedSource { seen_until, taking, .. } = self.counted.get(&source).copied().unwrap_or_default();
         let most = self.terms.bounds.rows_at_once;
         let begin = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
         let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(begin);
         let after = taking.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let is_counted = |id: &GrantId| counts.is_complete || counts.by_grant.contains_key(id);
+        let is_of_counted = |id| self.any(id).is_none_or(|row| !uncounted.contains(&row.owner()));
+        let is_counted =
+            |id: &GrantId| counts.is_complete && is_of_counted(*id) || counts.by_grant.contains_key(id);
         let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(most);
         let ids = counts.by_grant.range((after, Bound::Unbounded)).take(most).map(|(id, _)| *id);
         let ids: BTreeSet<_> = ids.chain(claiming).collect();
@@ -182,7 +188,7 @@ impl Grants {
         source: IceSource,
         from: Timestamp,
         until: Timestamp,
-        counted: impl Fn(GrantId) -> Option<u128>,
+        counted: impl Fn(GrantId, CountOwner) -> Option<u128>,
     ) {
         if !self.terms.promises() {
             return;
@@ -191,7 +197,7 @@ impl Grants {
         let until = Minute::from_end(until);
         let missing = |(id, row): (&GrantId, &GrantRow)| {
             let most = u128::from(row.promised_between(from, until).get());
-            let bytes = ByteCount::saturating(most.saturating_sub(counted(*id).unwrap_or(0)));
+            let bytes = ByteCount::saturating(most.saturating_sub(counted(*id, row.owner()).unwrap_or(0)));
             (row.source == source && bytes > ByteCount::ZERO).then_some((*id, bytes))
         };
         let missing: Vec<_> = self.iter().filter_map(missing).collect();
@@ -216,12 +222,12 @@ impl Grants {
             let begin = Minute::of(now.minus(source.clocks_differ_by())).start();
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
-                self.assume(source, Timestamp::default(), begin, |_| None);
+                self.assume(source, Timestamp::default(), begin, |_, _| None);
             } else if let Some(until) = relayed_until
                 && source == IceSource::Relay
             {
                 // What it carried since the last write of its counts is lost with the process.
-                self.assume(source, self.counted_until(source), until, |_| None);
+                self.assume(source, self.counted_until(source), until, |_, _| None);
                 self.add_counts(source, &BTreeMap::new(), now);
             }
         }

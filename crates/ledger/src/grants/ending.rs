@@ -71,7 +71,7 @@ impl Grants {
         at: Timestamp,
     ) {
         let Some(row) = self.any(id) else { return };
-        let (source, known) = (row.source, self.spent_of(row).vouched);
+        let (owner, known) = (row.owner(), self.spent_of(row).vouched);
         let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at.max(self.period.start)).into());
         let after = bytes.min(ByteCount::saturating(most).minus(known));
         let [more, _] =
@@ -79,14 +79,14 @@ impl Grants {
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
         let kind = ChangeKind::Vouch { bytes: after, from, to: at };
-        ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
-        let grants = self.chain_of(id, source);
+        ledger.apply(UsageChange { owner, basis: Basis::Granted, kind });
+        let grants = self.chain_of(id, owner.source);
         // A connection may outlive the credential that opened it: a renewal promises its bytes.
         let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();
         let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
         let after_tail = if is_after_tail { more } else { ByteCount::ZERO };
         self.note_over_limit(&grants, self.vouched_of(&grants));
-        self.judge_vouched(ledger, source, &grants, after_tail, at);
+        self.judge_vouched(ledger, owner.source, &grants, after_tail, at);
     }
 
     /// What app servers have said of these grants in this period.

@@ -82,7 +82,7 @@ impl Grants {
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
             for promise in promise.iter().chain(&behind) {
                 self.change_promised(None, Some(promise));
-                ledger.restore_promise(promise.source, promise.time);
+                ledger.restore_promise(promise.owner, promise.time);
             }
         }
         let day = Day::of(self.period.start);

@@ -30,7 +30,7 @@ impl GrantRow {
     pub(super) fn promise_of(&self, time: PromisedTime) -> Promise {
         let (user, server) =
             (self.user().cloned(), self.spender.as_ref().and_then(|spender| spender.server.clone()));
-        Promise { source: self.source, time, user, server, client: self.client }
+        Promise { owner: self.owner(), time, user, server, client: self.client }
     }
 
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
@@ -48,22 +48,22 @@ impl Grants {
         after: Option<&Promise>,
     ) {
         self.change_promised(before, after);
-        let Some(Promise { source, .. }) = before.or(after) else { return };
-        let [before, after] = [before, after].map(|promise| promise.map(|promise| promise.time));
+        let [before, after] =
+            [before, after].map(|promise| promise.map(|promise| (promise.owner, promise.time)));
         if before != after {
-            ledger.replace_promise(*source, before, after);
+            ledger.replace_promise(before, after);
         }
     }
 
     /// The same without the minutes of its source.
     pub(super) fn change_promised(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         for (promise, is_added) in [(before, false), (after, true)] {
-            let Some(Promise { source, time, user, server, client }) = promise else { continue };
+            let Some(Promise { owner, time, user, server, client }) = promise else { continue };
             let limited =
                 user.clone().map(Limited::User).into_iter().chain(server.clone().map(Limited::Server));
             for of in limited {
                 if self.terms.limit_of(&of).is_some() {
-                    self.limited.promise(&of, *source, time, is_added);
+                    self.limited.promise(&of, owner.source, time, is_added);
                 }
             }
             if self.terms.is_strict {

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use crate::client::ClientKey;
-use crate::key_name::KeyName;
+use crate::owner::IdDigest;
 use crate::spender::{Spender, User};
 use crate::token::GrantId;
 
@@ -20,7 +20,7 @@ pub struct Requester {
     /// The client's whole IPv6 address, if it is kept.
     pub address: Option<Ipv6Addr>,
     /// The TURN key that minted the credential, once it is minted.
-    pub key: Option<KeyName>,
+    pub turn_key: Option<IdDigest>,
 }
 
 impl Requester {

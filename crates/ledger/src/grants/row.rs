@@ -14,7 +14,7 @@ use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::clients::Holder;
-use crate::key_name::KeyName;
+use crate::owner::{CountOwner, IdDigest};
 use crate::promise::{LiveDelta, PromisedTime};
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
@@ -48,7 +48,7 @@ pub struct GrantRow {
     /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
-    pub key: Option<KeyName>,
+    pub turn_key: Option<IdDigest>,
     /// What few grants have, so that the others take little memory.
     pub(super) extra: Option<Box<GrantExtra>>,
 }
@@ -127,7 +127,7 @@ impl GrantRow {
             state: GrantState::Unwritten,
             figures_since: Day::default(),
             spent: None,
-            key: None,
+            turn_key: None,
             extra: None,
         }
     }
@@ -140,6 +140,11 @@ impl GrantRow {
 
     pub(crate) fn extra_mut(&mut self) -> &mut GrantExtra {
         self.extra.get_or_insert_default()
+    }
+
+    /// Whose count releases what is promised for it.
+    pub fn owner(&self) -> CountOwner {
+        CountOwner { source: self.source, turn_key: self.turn_key }
     }
 
     /// The row as stored: what is on disk is no longer unwritten.

@@ -252,5 +252,5 @@ pub(crate) fn counted_after(now: Timestamp) -> Minute {
 /// The change of the clocks for what flows.
 fn clocks(before: u64, after: u64) -> UsageChange {
     let kind = ChangeKind::Clocks { before, after };
-    UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind }
+    UsageChange { owner: IceSource::Sfu.into(), basis: Basis::Granted, kind }
 }

@@ -75,14 +75,16 @@ impl Ledger {
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
             // Strict mode makes it as long as the tail requires.
-            self.admit(&self.request(source.terms.source, STRICT_LIFE_MIN, slack, None)).is_ok()
+            self.admit(&self.request(source.terms.owner.source, STRICT_LIFE_MIN, slack, None)).is_ok()
         };
-        let mut metered = self.metered().filter(|source| source.terms.source.issues_credentials()).peekable();
+        let issues = |source: &&Timeline| source.terms.owner.source.issues_credentials();
+        let mut metered = self.metered().filter(issues).peekable();
         !self.figures().is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
     /// The most bytes that grants of a source may relay in these minutes.
     pub fn promised(&self, source: IceSource, minutes: GrantMinutes) -> u128 {
-        self.of(source).map_or(minutes.bytes, |source| source.minutes.rates.promised(minutes))
+        let promised = self.all_of(source).map(|source| source.minutes.rates.promised(minutes));
+        promised.fold(minutes.bytes, u128::max)
     }
 }

@@ -4,91 +4,112 @@
 //! A source that is not known changes nothing here.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ledger;
 use crate::day::DayCount;
 use crate::minute_usage::Basis;
+use crate::owner::{CountOwner, IdDigest};
 use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
+use crate::timeline::terms::ProofRule;
 use crate::trial::Excesses;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures};
 
-impl Ledger {
-    /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
-    /// for the SFU before its end counts beside it.
-    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let counts_sfu = source == IceSource::Cloudflare;
-        let sfu = self.of(IceSource::Sfu).filter(|_| counts_sfu);
-        let of_sfu = sfu.map_or(0, |sfu| sfu.promised_before(reading));
-        let taken = self.take_one(source, reading, !self.is_doubtful, of_sfu);
-        if taken == ReadingOutcome::Taken && counts_sfu {
-            let elsewhere = Reading { granted: ByteCount::ZERO, other: ByteCount::ZERO, ..*reading };
-            self.take_one(IceSource::Sfu, &elsewhere, false, 0);
-        }
-        taken
-    }
+/// A count by grant speaks for an owner whose own count ends at most so long before it.
+const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
 
-    fn take_one(
-        &mut self,
-        source: IceSource,
-        reading: &Reading,
-        tests_rate: bool,
-        elsewhere: u128,
-    ) -> ReadingOutcome {
+impl Ledger {
+    /// Takes a reading of an owner.
+    pub fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
+        let owner = owner.into();
+        // What a session of the SFU takes is promised by its tracks, not at an assumed rate.
+        let tests_rate = !self.is_doubtful && owner.source.issues_credentials();
         let limit = self.terms.limit;
-        self.with(source, |timeline| timeline.take_reading(reading, tests_rate, limit, elsewhere))
+        self.with(owner, |timeline| timeline.take_reading(reading, tests_rate, limit))
             .unwrap_or(ReadingOutcome::Older)
     }
 
-    /// Whether a probe of this source would help a count to be believed. `bytes`: what it would relay. In strict mode it must not be what
-    /// passes the limit. If more is promised already, only a count that is believed releases it.
-    pub fn needs_probe(&self, source: IceSource, bytes: ByteCount) -> bool {
+    /// Whether a probe with the key of this owner would help its counts to be believed. `bytes`: what it would relay. In strict mode it must
+    /// not be what passes the limit. If more is promised already, only a count that is believed releases it.
+    pub fn needs_probe(&self, owner: impl Into<CountOwner>, bytes: ByteCount) -> bool {
         let Figures { committed, limit, .. } = self.figures();
         let passes =
             self.terms.mode == BudgetMode::Strict && committed <= limit && committed.plus(bytes) > limit;
-        !passes && self.of(source).is_some_and(|source| source.state.proof.needs_probe())
+        !passes && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
     }
 
-    /// Sets whether a count of this source without bytes is believed only if it shows a probe.
-    pub fn set_probed(&mut self, source: IceSource, is_probed: bool) {
-        self.with(source, |timeline| timeline.terms.is_probed = is_probed);
+    /// Sets whether a probe finds a way. Without one, counts of this owner without bytes are believed.
+    pub fn set_probed(&mut self, owner: impl Into<CountOwner>, is_probed: bool) {
+        let proof = if is_probed { ProofRule::Probe } else { ProofRule::Missing };
+        self.with(owner.into(), |timeline| timeline.terms.proof = proof);
     }
 
     /// Counts what a probe is about to relay, until a count replaces it.
-    pub fn charge_probe(&mut self, source: IceSource, bytes: ByteCount) {
+    pub fn charge_probe(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
         let kind = ChangeKind::AddBytes { bytes, from: self.now, to: self.now };
-        self.apply(UsageChange { source, basis: Basis::Ungranted, kind });
+        self.apply(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
     }
 
     /// A probe has relayed in this minute.
-    pub fn note_probe(&mut self, source: IceSource, minute: Minute) {
-        self.with(source, |timeline| timeline.state.proof.note(minute));
+    pub fn note_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
+        self.with(owner.into(), |timeline| timeline.state.proof.note(minute));
     }
 
     /// The minutes of probes that no count has shown.
-    pub fn unshown_probes(&self, source: IceSource) -> Vec<Minute> {
-        self.of(source).map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
+    pub fn unshown_probes(&self, owner: impl Into<CountOwner>) -> Vec<Minute> {
+        let found = self.owned_by(owner.into());
+        found.map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
     }
 
     /// A count shows the probe of this minute.
-    pub fn show_probe(&mut self, source: IceSource, minute: Minute) {
-        self.with(source, |timeline| timeline.state.proof.show(minute));
+    pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
+        self.with(owner.into(), |timeline| timeline.state.proof.show(minute));
+    }
+
+    /// Notes the ids of TURN keys.
+    pub(crate) fn note_turn_keys(&mut self, ids: &[Arc<str>]) {
+        for id in ids {
+            let turn_key = Some(IdDigest::of(id));
+            let of_key = self.sources.iter_mut().filter(|source| source.terms.owner.turn_key == turn_key);
+            of_key.for_each(|source| source.state.turn_key = Some(Arc::clone(id)));
+        }
+    }
+
+    /// The TURN keys whose bytes are asked for, by their ids: those of the settings, and others with something in this period.
+    pub fn counted_turn_keys(&self) -> BTreeMap<IdDigest, Arc<str>> {
+        let asked = self.sources.iter().filter(|source| source.terms.is_read && source.is_awaited());
+        asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
+    }
+
+    /// The owners of a source whose counts are missing for most of the hour before `until`, of those of which something is promised.
+    pub(crate) fn uncounted(&self, source: IceSource, until: Timestamp) -> Vec<CountOwner> {
+        let is_missing = |timeline: &&Timeline| {
+            let count = timeline.minutes.days.get(Day::until(until));
+            timeline.terms.proof.is_strict() && until.since(count.as_of) > COUNTED_TOGETHER
+        };
+        self.all_of(source).filter(is_missing).map(|timeline| timeline.terms.owner).collect()
+    }
+
+    fn owned_by(&self, owner: CountOwner) -> Option<&Timeline> {
+        self.sources.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
     /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.
     pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        self.with(source, |timeline| timeline.carry(carried, true));
+        self.with(source.into(), |timeline| timeline.carry(carried, true));
     }
 
     /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
-        self.with(source, |timeline| timeline.count_lost(until));
+        self.with(source.into(), |timeline| timeline.count_lost(until));
     }
 
     /// Sets whether more time may have passed than the books know, and the latest time that it may be. Readings do not test the
@@ -100,7 +121,7 @@ impl Ledger {
 
     /// Sets until when sessions of this source were cut whose grant was over.
     pub(crate) fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
-        self.with(source, |timeline| timeline.state.cut_until = until);
+        self.with(source.into(), |timeline| timeline.state.cut_until = until);
     }
 
     /// Until when sessions of this source were cut whose grant was over; 1970 if never.
@@ -110,17 +131,17 @@ impl Ledger {
 
     /// See [`Trial::record`](crate::trial::Trial::record).
     pub(crate) fn note_excess(&mut self, source: IceSource, seen: Excesses) {
-        self.with(source, |timeline| timeline.note_excess(seen));
+        self.with(source.into(), |timeline| timeline.note_excess(seen));
     }
 
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        self.with(source, |timeline| timeline.state.late = Some(late));
+        self.with(source.into(), |timeline| timeline.state.late = Some(late));
     }
 
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
     pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
-        self.with(source, |timeline| {
+        self.with(source.into(), |timeline| {
             timeline.state.late = timeline.state.late.filter(|late| late.lag > configured);
         });
     }
@@ -132,8 +153,8 @@ impl Ledger {
 
     /// How long a credential of each metered source counts as alive after its expiry, as of now.
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
-        let mints = self.metered().filter(|source| source.terms.source.issues_credentials());
-        mints.map(|source| (source.terms.source, source.tail(self.latest()))).collect()
+        let metered = self.sources().filter(|source| source.is_metered() && source.issues_credentials());
+        metered.map(|source| (source, self.tail(source))).collect()
     }
 
     /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
@@ -161,9 +182,9 @@ impl Ledger {
         self.now.max(self.latest)
     }
 
-    /// What is known of a source on a day; `None` for an unknown source.
-    pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
-        Some(self.of(source)?.minutes.days.get(day))
+    /// What is known of an owner on a day; `None` for an unknown one.
+    pub fn day(&self, owner: impl Into<CountOwner>, day: Day) -> Option<DayCount> {
+        Some(self.owned_by(owner.into())?.minutes.days.get(day))
     }
 
     /// The readings of all metered sources, combined.

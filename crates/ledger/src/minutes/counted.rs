@@ -108,10 +108,11 @@ impl Minutes {
         }
     }
 
-    /// Takes a provider's count of a day. It is not older or lower than the one before. `as_granted`: bytes that
-    /// the provider counts as other, and that stay under grants because a count never falls. No promise covers them.
-    pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount) {
+    /// Takes a provider's count of a day. It is not older than the one before. `as_granted`: bytes that the provider counts as other, and
+    /// that stay under grants because a small decrease is noise. No promise covers them. `unproven_until`: what lies before stays promised.
+    pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount, unproven_until: Timestamp) {
         let before = self.days.get(reading.day);
+        let unproven = self.promised_between(before.as_of, reading.as_of.min(unproven_until));
         let most = self.at_most_of(reading, as_granted, &before);
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
@@ -121,6 +122,7 @@ impl Minutes {
             at_most: ByteCount::saturating(most),
             sampling: self.sampling.max(before.sampling),
             other: reading.other,
+            unseen: before.unseen.plus(ByteCount::saturating(unproven)),
             ..before.counted_until(reading.day, reading.as_of)
         };
         self.count(reading.day, after);
@@ -129,6 +131,9 @@ impl Minutes {
     /// The most that a count's bytes under grants can be.
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), self.sampling.max(before.sampling));
+        if reading.total() < before.total() {
+            return sampled(reading.granted);
+        }
         // If a key has become one of ours, no promise covers its earlier bytes, so they are added with their margin.
         let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
@@ -221,6 +226,12 @@ impl Minutes {
         }
         self.days.set(day, after);
         self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
+    }
+
+    /// Forgets what was counted of this period. What was promised and reported for it counts again.
+    pub(crate) fn forget_counts(&mut self) {
+        self.days.forget(self.period);
+        self.recount();
     }
 
     /// Moves what the minutes before `start` say to their days. The period of these days is over.

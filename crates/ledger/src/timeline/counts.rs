@@ -1,15 +1,15 @@
 //! The counts of one source: each replaces the estimate of the time that it covers, and tests the assumed rate.
 //! Tests: `src/timeline/tests/readings.rs`.
-//!
-//! What is counted of a day never goes down.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
 use super::Timeline;
 use crate::day::DayCount;
+use crate::doubt::{Contradiction, is_absurd};
 use crate::minute_usage::SourceState;
 use crate::reading::{Carried, Reading, ReadingOutcome};
+use crate::timeline::terms::ProofRule;
 use crate::trial::{CONTRADICTED_FOR, Excesses, Point, TrialHours};
 use crate::units::{ByteCount, Timestamp};
 
@@ -20,62 +20,72 @@ pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 
 impl Timeline {
-    /// Takes a count of a day. An absurd one of a provider must be confirmed first. `tests_rate`: it tests the assumed rate. It does not
-    /// while it is unknown how much time has passed; then the next test includes its bytes. `elsewhere`: another source's promise whose bytes
-    /// this source counts.
+    /// Takes a count of a day. One of a provider that contradicts what is known must be confirmed first. `tests_rate`: it tests the assumed
+    /// rate. It does not while it is unknown how much time has passed; then the next test includes its bytes.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
         tests_rate: bool,
         limit: ByteCount,
-        elsewhere: u128,
     ) -> ReadingOutcome {
         let before = self.minutes.days.get(reading.day);
-        let taken = reading.after(&before, self.now, self.minutes.sampling());
-        let outcome = match taken.and_then(|taken| self.judge(taken, &before, limit, elsewhere)) {
-            Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
-            Err(ReadingOutcome::Doubted) => return ReadingOutcome::Doubted,
-            Err(why) => why,
+        let outcome = match reading.until(self.now, &before) {
+            None => ReadingOutcome::Older,
+            Some(until) => match self.judge(until, &before, limit) {
+                Ok(taken) => self.count(&taken, until.other.minus(taken.other), &before, tests_rate),
+                Err(why) => why,
+            },
         };
-        match outcome {
-            ReadingOutcome::Fell => self.state.fallen.insert(reading.day),
-            ReadingOutcome::Taken => self.state.fallen.remove(&reading.day),
-            _ => false,
-        };
-        if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
+        let is_in_doubt = matches!(outcome, ReadingOutcome::Fell | ReadingOutcome::Doubted);
+        if !is_in_doubt && self.now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = self.now;
         }
         outcome
     }
 
-    /// Refuses a count that is absurd and unconfirmed, or that [`crate::proof`] does not believe.
+    /// Refuses a count that contradicts what is known and is not confirmed, or that [`crate::proof`] does not believe.
     fn judge(
         &mut self,
         reading: Reading,
         before: &DayCount,
         limit: ByteCount,
-        elsewhere: u128,
     ) -> Result<Reading, ReadingOutcome> {
         let promised = self.promised_before(&reading);
-        if self.terms.source.is_counted_by_provider() {
+        let is_lower = reading.is_lower(before, self.minutes.sampling());
+        if self.terms.owner.source.is_counted_by_provider() {
             // What sampling had missed may arrive later.
             let missed = ByteCount::saturating(before.total().share_up(self.minutes.sampling()));
             let growth = reading.total().minus(before.total()).minus(missed).get();
-            let most = promised.saturating_add(elsewhere);
-            if !self.state.doubt.accepts(&reading, growth, most, limit, self.terms.sampling) {
-                return Err(ReadingOutcome::Doubted);
+            let is_absurd = is_absurd(growth, promised, limit).then_some(Contradiction::Absurd);
+            let why = if is_lower { Some(Contradiction::Lower) } else { is_absurd };
+            let SourceState { doubt, proof, .. } = &mut self.state;
+            let can_be_shown = self.terms.proof == ProofRule::Probe;
+            let is_shown_since = |at| !can_be_shown || proof.has_shown_since(at);
+            if !doubt.accepts(
+                reading.day,
+                reading.total(),
+                why,
+                self.terms.sampling,
+                self.now,
+                is_shown_since,
+            ) {
+                return Err(if is_lower { ReadingOutcome::Fell } else { ReadingOutcome::Doubted });
             }
         }
-        if self.terms.is_probed {
+        if self.terms.proof.is_strict() {
             let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
             let was_live = before.was_live || promised > 0;
-            // Bytes of a later day are counted, so those of this one are too.
-            let is_shown = shows_bytes || self.minutes.days.has_bytes_after(reading.day);
-            if !self.state.proof.believes(reading.as_of, before.as_of, is_shown, was_live, self.now) {
+            if !self.state.proof.believes(reading.as_of, before.as_of, shows_bytes, was_live, self.now) {
                 return Err(ReadingOutcome::Unproven);
             }
         }
-        Ok(reading)
+        Ok(if is_lower { reading } else { reading.at_least(before) })
+    }
+
+    /// Whether a probe would help a count to be believed.
+    pub(crate) fn needs_probe(&self) -> bool {
+        let is_lower = || self.state.doubt.of(self.minutes.period()) == Some(Contradiction::Lower);
+        self.state.proof.needs_probe() || self.terms.proof == ProofRule::Probe && is_lower()
     }
 
     /// What was promised between the day's latest count and this reading.
@@ -93,7 +103,7 @@ impl Timeline {
         tests_rate: bool,
     ) -> ReadingOutcome {
         let counted_until = self.minutes.counted().as_of;
-        self.minutes.measure(reading, as_granted);
+        self.minutes.measure(reading, as_granted, self.state.proof.unproven_until());
         if self.minutes.period().contains(reading.day.start()) {
             // A day that is counted for the first time after later ones shows nothing that has flowed since.
             let is_compared = before.as_of > reading.day.start() || reading.as_of > counted_until;
@@ -150,11 +160,6 @@ impl Timeline {
             self.trial.forget_verdict();
             self.minutes.set_liability(self.trial.liability());
         }
-    }
-
-    /// Whether a day of this period was counted lower than before, by more than the margin. The higher count stays.
-    pub(super) fn has_fallen(&self) -> bool {
-        self.state.fallen.iter().any(|day| self.minutes.period().contains(day.start()))
     }
 
     /// Restores the hourly points of the trial, and assumes the rate that it has shown.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::Timeline;
 use super::counts::STALE_AFTER;
-use super::terms::CUT_FOR;
+use super::terms::{CUT_FOR, ProofRule};
+use crate::doubt::Contradiction;
+use crate::owner::CountOwner;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
 use crate::trial::{Assumption, Excess};
@@ -25,7 +27,7 @@ pub struct ExceededRate {
 pub enum Disbelief {
     /// An absurd count waits for its confirmation.
     Absurd,
-    /// A day was counted lower than before, by more than the margin. The higher count stays, and later bytes may be missing.
+    /// A day was counted lower than before, by more than the margin. The higher count stays until another one confirms it.
     Fallen,
     /// Counts of a time in which credentials were live have shown neither bytes nor a probe for an hour.
     Unproven,
@@ -56,6 +58,8 @@ pub struct MeasuredUsage {
     pub late_counts: Option<LateCounts>,
     /// Why a count is not believed.
     pub disbelief: Option<Disbelief>,
+    /// Whose count that is.
+    pub disbelieved: Option<CountOwner>,
     /// Whether counts without bytes are believed although no probe shows that bytes are counted.
     pub unprobed: bool,
     /// The longest time since a source's last good reading; zero if no source has readings.
@@ -85,13 +89,14 @@ impl Timeline {
     }
 
     fn disbelief(&self) -> Option<Disbelief> {
-        if self.state.doubt.is_open(self.minutes.period()) {
-            Some(Disbelief::Absurd)
-        } else if self.has_fallen() {
-            Some(Disbelief::Fallen)
-        } else {
-            Some(Disbelief::Unproven)
-                .filter(|_| self.terms.is_probed && self.state.proof.is_missing(self.now))
+        match self.state.doubt.of(self.minutes.period()) {
+            Some(Contradiction::Absurd) => Some(Disbelief::Absurd),
+            Some(Contradiction::Lower) => Some(Disbelief::Fallen),
+            None => {
+                let is_awaited = matches!(self.terms.proof, ProofRule::Bytes | ProofRule::Probe);
+                let is_missing = is_awaited && self.state.proof.is_missing(self.now);
+                is_missing.then_some(Disbelief::Unproven)
+            }
         }
     }
 
@@ -102,7 +107,7 @@ impl Timeline {
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
-        let source = self.terms.source;
+        let source = self.terms.owner.source;
         measured.excess = measured.excess.plus(self.trial.excess());
         if !holds {
             measured.exceeded =
@@ -114,8 +119,11 @@ impl Timeline {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        measured.disbelief = measured.disbelief.or(self.disbelief());
-        measured.unprobed |= self.terms.is_read && source == IceSource::Cloudflare && !self.terms.is_probed;
+        if measured.disbelief.is_none() {
+            measured.disbelief = self.disbelief();
+            measured.disbelieved = measured.disbelief.map(|_| self.terms.owner);
+        }
+        measured.unprobed |= self.terms.is_read && self.terms.proof == ProofRule::Missing;
         if let Some((as_of, bytes)) = self.counted() {
             measured.highest_hour = measured.highest_hour.max(self.trial.highest_hour());
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));

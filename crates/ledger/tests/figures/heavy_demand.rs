@@ -12,8 +12,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use turn_ledger::{
-    Books, BudgetMode, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, Reading, Requester, SourceTerms,
-    Stored, Timestamp,
+    Books, BudgetMode, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, ProofRule, Reading, Requester,
+    SourceTerms, Stored, Timestamp,
 };
 
 use setup::setup;
@@ -208,7 +208,14 @@ fn at(minute: u64) -> Timestamp {
 }
 
 fn books(limit: u64, tail: Duration) -> Books {
-    let source =
-        SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true, is_probed: false };
+    let source = SourceTerms {
+        owner: SOURCE.into(),
+        tail,
+        cut_tail: None,
+        sampling: 5,
+        is_read: true,
+        proof: ProofRule::Missing,
+        counted_in: None,
+    };
     setup(BudgetMode::Strict, limit, source).open(Some(Stored::default()), at(0))
 }

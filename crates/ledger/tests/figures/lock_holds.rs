@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use turn_ledger::{
     BillingDay, Books, BudgetMode, ByteCount, ClientKey, Grant, GrantCounts, GrantFilter, GrantId, GrantPage,
-    IceSource, Listing, MINT_SLACK, Requester, SourceTerms, Spender, SpenderKind, SpenderWalk, Stored,
-    Timestamp, Traffic, User, Written,
+    IceSource, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender, SpenderKind, SpenderWalk,
+    Stored, Timestamp, Traffic, User, Written,
 };
 
 use setup::setup;
@@ -159,7 +159,15 @@ fn in_parts(books: &mut Books, name: &str, mut step: impl FnMut(&mut Books) -> b
 
 fn open(mode: BudgetMode, source: IceSource) -> Books {
     let cut_tail = (source == IceSource::Coturn).then_some(Duration::from_secs(30));
-    let terms = SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true, is_probed: false };
+    let terms = SourceTerms {
+        owner: source.into(),
+        tail: TAIL,
+        cut_tail,
+        sampling: 0,
+        is_read: true,
+        proof: ProofRule::Unneeded,
+        counted_in: None,
+    };
     let mut setup = setup(mode, u64::MAX / 2, terms);
     setup.bounds.spenders.user_limit = (mode == BudgetMode::Strict).then_some(ByteCount::new(u64::MAX / 4));
     setup.open(Some(Stored::default()), BEGIN)

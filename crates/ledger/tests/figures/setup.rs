@@ -28,6 +28,7 @@ pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup 
             estimated_rate: rate,
         },
         bounds: Bounds::default(),
-        default_source: source.source,
+        default_source: source.owner.source,
+        turn_keys: vec![],
     }
 }

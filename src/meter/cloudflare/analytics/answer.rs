@@ -12,7 +12,7 @@ use super::{AnalyticsError, Counted, UsageCount};
 use crate::ice::call::unusable;
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
-use turn_ledger::{BilledDirections, ByteCount, KeyName, Traffic};
+use turn_ledger::{BilledDirections, ByteCount, IdDigest, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
 /// whole response, and the phrase of the account contains a general one.
@@ -41,7 +41,7 @@ pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
     keys: &[OwnKey],
-    counted: Counted,
+    counted: &Counted,
 ) -> Result<UsageCount, AnalyticsError> {
     let account: Account = account(status, body)?;
     Ok(account.count(keys, counted)?)
@@ -127,7 +127,8 @@ struct Group {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Dimensions {
-    key_id: String,
+    key_id: Option<String>,
+    app_id: Option<String>,
 }
 
 /// The bytes of one group.
@@ -158,13 +159,19 @@ impl Account {
     /// Each selection is sampled separately, so our keys may exceed all keys. The others are zero then.
     ///
     /// A missing count of our keys is zero only if no key was used: as zero it would release what our grants reserved.
-    fn count(&self, keys: &[OwnKey], counted: Counted) -> Result<UsageCount, CallError> {
-        let Counted { billed, has_sfu } = counted;
-        if has_sfu && self.calls_usage_adaptive_groups.is_none() {
+    fn count(&self, keys: &[OwnKey], counted: &Counted) -> Result<UsageCount, CallError> {
+        let Counted { billed, sfu_app } = counted;
+        if sfu_app.is_some() && self.calls_usage_adaptive_groups.is_none() {
             return Err(unusable("the count of the SFU is missing"));
         }
+        let billed = *billed;
         let all = total(self.calls_turn_usage_adaptive_groups.iter().flatten(), billed)?;
-        let sfu = total(self.calls_usage_adaptive_groups.iter().flatten(), billed)?;
+        let all_apps = total(self.calls_usage_adaptive_groups.iter().flatten(), billed)?;
+        let is_of_app = |group: &&Group| {
+            let app = group.dimensions.as_ref().and_then(|of| of.app_id.as_deref());
+            sfu_app.as_deref().is_some_and(|own| app.is_none_or(|app| app == own))
+        };
+        let sfu = total(self.calls_usage_adaptive_groups.iter().flatten().filter(is_of_app), billed)?;
         let own = match &self.own_key {
             Some(groups) => total(groups.iter(), billed)?,
             None if !keys.is_empty() && all > ByteCount::ZERO => {
@@ -173,7 +180,7 @@ impl Account {
             None => all,
         };
         let by_key = self.by_key(keys, billed)?;
-        Ok(UsageCount { own, by_key, other: all.minus(own).plus(sfu) })
+        Ok(UsageCount { own, by_key, sfu, other: all.minus(own).plus(all_apps.minus(sfu)) })
     }
 
     /// The bytes of each own key. The groups of the only one have no dimensions.
@@ -181,12 +188,14 @@ impl Account {
         &self,
         keys: &[OwnKey],
         billed: BilledDirections,
-    ) -> Result<BTreeMap<KeyName, ByteCount>, CallError> {
+    ) -> Result<BTreeMap<IdDigest, ByteCount>, CallError> {
         let mut by_key = BTreeMap::<_, ByteCount>::new();
-        for OwnKey { name, id } in keys {
-            let is_of_key = |group: &&Group| group.dimensions.as_ref().is_none_or(|of| *of.key_id == **id);
+        for OwnKey { digest, id } in keys {
+            let of_key =
+                |group: &Group| group.dimensions.as_ref().and_then(|of| Some(of.key_id.as_deref()? == &**id));
+            let is_of_key = |group: &&Group| of_key(group).unwrap_or(true);
             let bytes = total(self.own_key.iter().flatten().filter(is_of_key), billed)?;
-            let sum = by_key.entry(*name).or_default();
+            let sum = by_key.entry(*digest).or_default();
             *sum = sum.plus(bytes);
         }
         Ok(by_key)

@@ -3,27 +3,27 @@ use serde_json::json;
 
 use super::*;
 
-const EGRESS: Counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
-const BOTH: Counted = Counted { billed: BilledDirections::Both, has_sfu: false };
+const EGRESS: Counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
+const BOTH: Counted = Counted { billed: BilledDirections::Both, sfu_app: None };
 
 fn parsed(body: &Value, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
     let counted =
-        parse(StatusCode::OK, body.to_string().as_bytes(), &[], Counted { billed, has_sfu: false })?;
+        parse(StatusCode::OK, body.to_string().as_bytes(), &[], &Counted { billed, sfu_app: None })?;
     Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 
 fn our_key() -> [OwnKey; 1] {
-    [OwnKey { name: KeyName::DEFAULT, id: "ours".into() }]
+    [OwnKey::of("ours")]
 }
 
 fn parsed_with_key(body: &Value) -> Result<UsageCount, AnalyticsError> {
-    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &our_key(), EGRESS)?;
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &our_key(), &EGRESS)?;
     Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 
 fn outcome(status: u16, body: &str) -> &'static str {
     let status = StatusCode::from_u16(status).unwrap();
-    parse(status, body.as_bytes(), &[], EGRESS).unwrap_err().outcome()
+    parse(status, body.as_bytes(), &[], &EGRESS).unwrap_err().outcome()
 }
 
 fn account(account: &Value) -> Value {
@@ -61,11 +61,11 @@ fn each_of_several_keys_has_its_own_count() {
         "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
         "ownKey": [group("a", 500), group("b", 70), group("a", 30)],
     }));
-    let keys = ["a", "b", "c"].map(|id| OwnKey { name: KeyName::new(id).unwrap(), id: id.into() });
-    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &keys, EGRESS).unwrap();
+    let keys = ["a", "b", "c"].map(OwnKey::of);
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &keys, &EGRESS).unwrap();
     assert_eq!((counted.own.get(), counted.other.get()), (600, 400));
-    let by_key: Vec<_> = counted.by_key.iter().map(|(name, bytes)| (name.as_str(), bytes.get())).collect();
-    assert_eq!(by_key, [("a", 530), ("b", 70), ("c", 0)]);
+    let by_key = ["a", "b", "c"].map(|id| counted.by_key[&IdDigest::of(id)].get());
+    assert_eq!(by_key, [530, 70, 0]);
 }
 
 #[test]
@@ -113,14 +113,28 @@ fn every_form_of_nothing_relayed_is_zero() {
 
 #[test]
 fn with_sessions_of_the_sfu_a_count_without_its_bytes_is_none() {
-    let with_sfu = Counted { has_sfu: true, ..EGRESS };
+    let with_sfu = Counted { sfu_app: Some("app".into()), ..EGRESS };
     let parsed =
-        |selected: &Value| parse(StatusCode::OK, account(selected).to_string().as_bytes(), &[], with_sfu);
+        |selected: &Value| parse(StatusCode::OK, account(selected).to_string().as_bytes(), &[], &with_sfu);
     assert!(parsed(&json!({ "callsUsageAdaptiveGroups": [] })).is_ok(), "nothing was relayed");
     for missing in [json!({}), json!({ "callsUsageAdaptiveGroups": null })] {
         let error = parsed(&missing).unwrap_err();
         assert!(error.to_string().ends_with("the count of the SFU is missing"), "{error:?}");
     }
+}
+
+#[test]
+fn the_bytes_of_our_app_are_those_of_the_sfu_and_other_apps_count_as_other() {
+    let counted = Counted { sfu_app: Some("ours".into()), ..EGRESS };
+    let parsed = |groups: Value| {
+        let body = account(&json!({ "callsUsageAdaptiveGroups": groups })).to_string();
+        let UsageCount { sfu, other, .. } = parse(StatusCode::OK, body.as_bytes(), &[], &counted).unwrap();
+        (sfu.get(), other.get())
+    };
+    let group = |app: &str, egress: u64| json!({ "dimensions": { "appId": app }, "sum": { "egressBytes": egress, "ingressBytes": 1 } });
+    assert_eq!(parsed(json!([group("ours", 5), group("theirs", 70)])), (5, 70));
+    assert_eq!(parsed(json!([group("theirs", 70)])), (0, 70), "another app proves nothing");
+    assert_eq!(parsed(groups(&[(9, 1)])), (9, 0), "where apps are not counted apart, all bytes are ours");
 }
 
 #[test]
@@ -138,7 +152,7 @@ fn a_count_is_a_whole_number_of_plausible_size() {
     let with = |egress: &str| {
         let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
         let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
-        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), &[], EGRESS)
+        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), &[], &EGRESS)
     };
     for (egress, bytes) in [("0", 0), ("1.5e9", 1_500_000_000), ("160040068147.0", 160_040_068_147)] {
         assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
@@ -246,7 +260,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
-        let parsed = parse(status, &body, &our_key(), BOTH);
+        let parsed = parse(status, &body, &our_key(), &BOTH);
         prop_assert!(parsed.is_err(), "random bytes are never a count");
     }
 
@@ -261,7 +275,7 @@ proptest! {
         .into_bytes();
         let at = at % body.len();
         if cut { body.truncate(at) } else { body[at] = byte }
-        let parsed = parse(StatusCode::OK, &body, &our_key(), BOTH);
+        let parsed = parse(StatusCode::OK, &body, &our_key(), &BOTH);
         prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }

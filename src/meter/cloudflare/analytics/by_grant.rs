@@ -22,6 +22,9 @@ pub const PAGES_MAX: usize = 10;
 /// The longest page. A row has some 130 bytes.
 const PAGE_MAX: usize = 4 << 20;
 
+/// What the broker's probes and `turn-broker doctor` relay in a span, at most. More under their identifiers is somebody else's.
+const OWN_MAX: Traffic = Traffic::new(20_000_000, 20_000_000);
+
 /// How much is asked for at most.
 #[derive(Clone, Copy, Debug)]
 pub struct PageBounds {
@@ -240,7 +243,7 @@ fn add_page(
     cursor: Option<String>,
     counts: &mut GrantCounts,
 ) -> Result<Option<String>, CallError> {
-    let mut last = None;
+    let (mut last, mut own) = (None, Traffic::ZERO);
     for row in rows {
         let traffic = row.sum.traffic()?;
         let overlaps = || Err(unusable("its pages overlap"));
@@ -250,11 +253,12 @@ fn add_page(
         match row.grant() {
             Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return overlaps(),
             Some(_) => {}
-            None if row.identifier().starts_with(OWN_IDENTIFIERS) => {}
+            None if row.identifier().starts_with(OWN_IDENTIFIERS) => own = own.plus(traffic),
             None => counts.other = counts.other.plus(traffic),
         }
         last = row.dimensions.custom_identifier.or(Some(String::new()));
     }
+    counts.other = counts.other.plus(own.minus(OWN_MAX));
     Ok(last.or(cursor))
 }
 

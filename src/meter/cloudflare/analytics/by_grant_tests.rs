@@ -5,7 +5,7 @@ use crate::config::AnalyticsConfig;
 use crate::ice::turn_keys::OwnKey;
 use crate::meter::cloudflare::analytics::Counted;
 use turn_base::http_client::{Network, ProviderClient, http_client};
-use turn_ledger::{BilledDirections, KeyName, Timestamp};
+use turn_ledger::{BilledDirections, Timestamp};
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
@@ -13,7 +13,7 @@ const HOUR: Span =
     Span { from: NOON, until: Timestamp::from_millis(1_736_946_000_000), age: Duration::from_secs(600) };
 
 fn keys(ids: &[&str]) -> Vec<OwnKey> {
-    ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
+    ids.iter().map(|id| OwnKey::of(id)).collect()
 }
 
 fn api(ids: &[&str]) -> CloudflareAnalytics {
@@ -25,7 +25,7 @@ fn api(ids: &[&str]) -> CloudflareAnalytics {
         interval: Duration::from_secs(60),
     };
     let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
-    let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+    let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
     CloudflareAnalytics::new(client, &config, keys(ids), counted)
 }
 

@@ -96,7 +96,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
 #[test]
 fn a_renewal_at_another_source_reserves_all_its_minutes() {
     let mut broker = with_tail(0);
-    broker.setup.sources.push(SourceTerms { source: IceSource::Relay, ..broker.setup.sources[0] });
+    broker.setup.sources.push(SourceTerms { owner: IceSource::Relay.into(), ..broker.setup.sources[0] });
     broker.restart();
     let first = broker.mint_any(7_200);
     let before = broker.promised();

@@ -11,6 +11,7 @@ use crate::grants::sfu::SfuSession;
 use crate::spender::{Call, Label};
 use crate::spenders::key::SpenderKind;
 use crate::spenders::terms::SpenderTerms;
+use crate::timeline::terms::ProofRule;
 use crate::units::ByteCount;
 use crate::units::clock::Moment;
 
@@ -270,38 +271,57 @@ fn a_session_of_an_unknown_row_pulls_nothing() {
 }
 
 #[test]
-fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
-    let mut books = open(BudgetMode::Estimate);
+fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
+    let mut setup = setup_of(BudgetMode::Estimate, None);
+    setup.sources[1].proof = ProofRule::Bytes;
+    let mut books = setup.open(Some(Stored::default()), at(0));
     look(&mut books, "a", 1);
     books.advance(at(10 * MINUTE));
     look(&mut books, "a", 1);
-    let reading = |minutes, other| {
-        let (as_of, granted) = (at(minutes * MINUTE), ByteCount::ZERO);
-        Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::new(other) }
+    let count = |books: &mut Books, owner: IceSource, minutes, bytes| {
+        let as_of = at(minutes * MINUTE);
+        let granted = ByteCount::new(bytes);
+        let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
+        books.ledger_mut().take_reading(owner, &reading)
     };
-    books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(6, 7));
-    assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE);
-    assert_eq!(committed(&books), 7 + (4 + AHEAD) * TRACK_MINUTE, "all until its end is released");
-    assert_eq!(books.snapshot().measured.observed, None, "its zero is no rate of ours");
+    let before = (used(&books), committed(&books));
+    assert_eq!(count(&mut books, IceSource::Cloudflare, 6, 7), ReadingOutcome::Taken);
+    assert_eq!(
+        (used(&books), committed(&books)),
+        (before.0 + 7, before.1 + 7),
+        "TURN says nothing of the SFU"
+    );
+    assert_eq!(count(&mut books, IceSource::Sfu, 6, 0), ReadingOutcome::Unproven);
+    assert_eq!((used(&books), committed(&books)), (before.0 + 7, before.1 + 7));
+    assert!(!books.ledger().needs_probe(IceSource::Cloudflare, ByteCount::ZERO), "no probe shows the SFU");
+    assert_eq!(count(&mut books, IceSource::Sfu, 6, 5), ReadingOutcome::Taken);
+    assert_eq!(used(&books), 12 + 4 * TRACK_MINUTE);
+    assert_eq!(committed(&books), 12 + (4 + AHEAD) * TRACK_MINUTE, "all until its end is released");
+    assert_eq!(books.snapshot().measured.observed, None, "it is no rate of ours");
     assert!(books.snapshot().bound_holds());
-    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(7, 1)), ReadingOutcome::Fell);
-    assert!(!books.snapshot().bound_holds());
-    assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE, "a reading that is ignored replaces nothing");
+    books.set_sfu_session(&"a".into(), None);
+    books.advance(at(20 * MINUTE));
+    assert_eq!(
+        count(&mut books, IceSource::Sfu, 19, 5),
+        ReadingOutcome::Unproven,
+        "it had pulled until then"
+    );
+    books.advance(at(78 * MINUTE));
+    assert_eq!(count(&mut books, IceSource::Sfu, 77, 5), ReadingOutcome::Unproven);
+    let snapshot = books.snapshot();
+    assert_eq!(snapshot.measured.disbelieved, Some(IceSource::Sfu.into()));
+    assert!(!snapshot.bound_holds());
 }
 
-/// Cloudflare counts what its SFU sends too, and no credential was promised for that.
 #[test]
-fn a_count_that_the_promise_of_the_sfu_explains_is_not_absurd() {
-    for (tracks, outcome) in [(2, ReadingOutcome::Taken), (0, ReadingOutcome::Doubted)] {
-        let mut books = open(BudgetMode::Estimate);
-        look(&mut books, "a", tracks);
-        books.advance(at(60 * MINUTE));
-        let as_of = at(60 * MINUTE);
-        // A tenth of the limit, and a byte.
-        let other = ByteCount::new(10_000_000_001);
-        let reading = Reading { day: Day::until(as_of), as_of, granted: ByteCount::ZERO, other };
-        assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), outcome, "{tracks}");
-    }
+fn an_empty_count_of_the_sfu_is_right_while_no_session_pulls() {
+    let mut setup = setup_of(BudgetMode::Estimate, None);
+    setup.sources[1].proof = ProofRule::Bytes;
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    books.advance(at(10 * MINUTE));
+    let reading =
+        Reading { day: Day::of(at(0)), as_of: at(MINUTE), granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Sfu, &reading), ReadingOutcome::Taken);
 }
 
 #[test]

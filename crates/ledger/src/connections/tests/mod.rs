@@ -102,8 +102,8 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     table.ledger.advance(at(10));
     assert_eq!(table.ledger.counts().reported, 1);
     let changes = table.ledger.take_changes();
-    let millis = |source| {
-        let row = changes[&source].minutes[&Minute::new(0)];
+    let millis = |source: IceSource| {
+        let row = changes[&source.into()].minutes[&Minute::new(0)];
         (row.granted.connection_millis, row.ungranted.connection_millis)
     };
     assert_eq!(millis(IceSource::Coturn), (20_000, 0));

@@ -33,7 +33,7 @@ fn what_a_reporter_has_used_up_is_not_left_for_claims() {
 fn vouched(table: &mut Table, by: Caller, minute: u64, report: Report) -> Vec<(i64, u64)> {
     table.heartbeat(by, "c", report, at(60 * minute)).unwrap();
     let changes = table.ledger.take_changes();
-    let minutes = changes.get(&IceSource::Coturn).into_iter().flat_map(|rows| &rows.minutes);
+    let minutes = changes.get(&IceSource::Coturn.into()).into_iter().flat_map(|rows| &rows.minutes);
     let vouched = minutes.map(|(minute, row)| (minute.number(), row.vouched));
     vouched.filter(|(_, bytes)| *bytes > 0).collect()
 }

@@ -47,7 +47,7 @@ fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
 
 /// Takes a count of one day that tests the assumed rate.
 fn count(timeline: &mut Timeline, as_of: i64, granted: u64, other: u64) -> ReadingOutcome {
-    timeline.take_reading(&reading(as_of, granted, other), true, ByteCount::ZERO, 0)
+    timeline.take_reading(&reading(as_of, granted, other), true, ByteCount::ZERO)
 }
 
 /// A count that goes on over days, as counts by the day.

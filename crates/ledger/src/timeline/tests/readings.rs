@@ -2,6 +2,7 @@
 //! they show.
 
 use super::*;
+use crate::timeline::terms::ProofRule;
 
 #[test]
 fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
@@ -40,7 +41,7 @@ fn of_a_day_the_larger_of_what_was_counted_and_what_was_vouched_for_is_used() {
                 ChangeKind::AddBytes { bytes, from, to }
             };
             let basis = if has_grant { Basis::Granted } else { Basis::Ungranted };
-            timeline.apply(UsageChange { source: IceSource::Cloudflare, basis, kind });
+            timeline.apply(UsageChange { owner: IceSource::Cloudflare.into(), basis, kind });
         };
         vouch(&mut timeline, 600);
         assert_eq!(count(&mut timeline, START + 20 * MINUTE, counted, 0), ReadingOutcome::Taken);
@@ -144,7 +145,7 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
     const RESET: i64 = 1_738_368_000_000;
     let over = |is_live: bool| {
         let mut timeline = timeline(START);
-        timeline.terms.is_probed = true;
+        timeline.terms.proof = ProofRule::Probe;
         if is_live {
             timeline.minutes.change_live(minutes(at(RESET - 60 * MINUTE), at(RESET - 50 * MINUTE)), ONE);
         }
@@ -152,7 +153,7 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
         let stored = counts_of(&timeline);
         let mut again =
             Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
-        again.terms.is_probed = true;
+        again.terms.proof = ProofRule::Probe;
         again
     };
     assert_eq!(count(&mut over(false), RESET, 0, 0), ReadingOutcome::Taken, "it was idle");
@@ -251,7 +252,7 @@ fn the_bytes_of_a_key_that_joins_leave_the_promises_of_our_grants_their_margin()
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 0, 9_500_000_000), ReadingOutcome::Taken);
     let before = timeline.minutes.committed();
     let moved = reading(START + 30 * MINUTE, 9_500_000_000 + promised, 0);
-    assert_eq!(timeline.take_reading(&moved, true, ByteCount::ZERO, 0), ReadingOutcome::Taken);
+    assert_eq!(timeline.take_reading(&moved, true, ByteCount::ZERO), ReadingOutcome::Taken);
     assert_eq!(timeline.minutes.committed(), before, "what was promised has flowed in full");
 }
 

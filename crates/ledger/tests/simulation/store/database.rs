@@ -33,7 +33,7 @@ impl Change {
     /// All of a batch.
     pub(crate) fn of(batch: Batch) -> Self {
         let mut change = Self::default();
-        rows::write(&mut change, &batch.into(), Pruned::default()).unwrap_or_else(|error| panic!("{error}"));
+        rows::write(&mut change, &batch.into(), &Pruned::default()).unwrap_or_else(|error| panic!("{error}"));
         change
     }
 }

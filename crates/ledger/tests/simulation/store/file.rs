@@ -4,7 +4,7 @@
 #[path = "../../../../../src/store/file/tables.rs"]
 mod tables;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, WriteTransaction};
@@ -17,7 +17,7 @@ use crate::walk::disk::Disk;
 pub(crate) struct MemoryFile {
     database: Database,
     waiting: RefCell<Option<Batch>>,
-    pruned: Cell<Pruned>,
+    pruned: RefCell<Pruned>,
 }
 
 impl MemoryFile {
@@ -33,8 +33,9 @@ impl MemoryFile {
 
     fn write_waiting(&self) {
         let Some(batch) = self.waiting.take() else { return };
-        let pruned = self.pruned.get();
-        self.pruned.set(self.change(|transaction| rows::write(&mut &*transaction, &batch.into(), pruned)));
+        let pruned = self.pruned.take();
+        self.pruned
+            .replace(self.change(|transaction| rows::write(&mut &*transaction, &batch.into(), &pruned)));
     }
 }
 
@@ -42,7 +43,7 @@ impl Disk for MemoryFile {
     fn new() -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
         let database = database.unwrap_or_else(|error| panic!("{error}"));
-        let file = Self { database, waiting: RefCell::default(), pruned: Cell::default() };
+        let file = Self { database, waiting: RefCell::default(), pruned: RefCell::default() };
         file.change(|transaction| {
             tables::make_all(transaction)?;
             tables::put(transaction, KEY_TOKEN_KEY, &[0; 64])
@@ -61,7 +62,7 @@ impl Disk for MemoryFile {
         self.write_waiting();
         let read = || rows::read(&self.database.begin_read()?, &mut Err);
         let stored = read().unwrap_or_else(|error| panic!("{error}")).books;
-        self.pruned.set(Pruned::of(&stored));
+        self.pruned.replace(Pruned::of(&stored));
         stored
     }
 

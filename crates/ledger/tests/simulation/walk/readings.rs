@@ -88,7 +88,7 @@ impl<D: Disk> Broker<D> {
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
-            match self.books.ledger_mut().take_reading(SOURCE, &reading) {
+            match self.take_readings(world, &reading, missed) {
                 ReadingOutcome::Taken => {}
                 ReadingOutcome::Unproven => {
                     self.probe(world);
@@ -255,7 +255,7 @@ impl<D: Disk> Broker<D> {
         let mut is_taken = true;
         for day in Day::between(period.start, period.end) {
             let reading = self.reading(world, day, day.end(), missed);
-            is_taken &= self.books.ledger_mut().take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
+            is_taken &= self.take_readings(world, &reading, missed) == ReadingOutcome::Taken;
         }
         if is_taken {
             self.last_read = Some(period).filter(|_| is_whole);
@@ -287,6 +287,33 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// Takes the count of a day, with that of the SFU, which one query says. Returns what happened to the first that was not taken.
+    fn take_readings(&mut self, world: &World, reading: &Reading, missed: u64) -> ReadingOutcome {
+        let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
+        if !self.settings.sfu {
+            return outcome;
+        }
+        let granted = self.seen(world, IceSource::Sfu, reading.day.start(), reading.as_of, missed);
+        let of_sfu = Reading { granted, other: ByteCount::ZERO, ..*reading };
+        let of_sfu = self.books.ledger_mut().take_reading(IceSource::Sfu, &of_sfu);
+        if outcome == ReadingOutcome::Taken { of_sfu } else { outcome }
+    }
+
+    /// What the provider has counted of a source between two of its times, less what it misses.
+    fn seen(
+        &self,
+        world: &World,
+        source: IceSource,
+        from: Timestamp,
+        to: Timestamp,
+        missed: u64,
+    ) -> ByteCount {
+        let [from, to] = [from, to].map(|at| self.shown(SOURCE, at));
+        let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
+        let to = to.min(world.visible());
+        ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000))
+    }
+
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (self.shown(SOURCE, day.start()), self.shown(SOURCE, as_of));
@@ -295,8 +322,8 @@ impl<D: Disk> Broker<D> {
         let seen =
             |source, from, to| ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000));
         let granted = seen(SOURCE, begin.max(self.key_since), end);
-        // One query says what the other keys and the SFU relayed.
-        let other = seen(SOURCE, begin, end.min(self.key_since)).plus(seen(IceSource::Sfu, begin, end));
+        // One query says what the other keys relayed.
+        let other = seen(SOURCE, begin, end.min(self.key_since));
         Reading { day, as_of, granted, other }
     }
 

@@ -185,7 +185,9 @@ impl<D: Disk> Broker<D> {
         let most = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
         let is_open = u128::from(figures.committed.get()) > most || live_grants > 0;
         let truth = self.truth(world, figures.period);
-        (!may_be_doubted && (is_open || figures.used.get() < truth))
+        // No bytes have shown that the SFU counts a session to which nothing was sent.
+        let is_silent = self.settings.sfu && !self.books.snapshot().bound_holds();
+        (!may_be_doubted && !is_silent && (is_open || figures.used.get() < truth))
             .then(|| format!("after {truth} have ended and are counted, {live_grants} grants, {figures:?}"))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, ClientTerms, IceSource,
-    Moment, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms, UsageRules,
+    Moment, ProofRule, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms, UsageRules,
 };
 
 use super::dice::Dice;
@@ -240,17 +240,25 @@ impl Settings {
             rules,
             bounds,
             default_source: self.sources[0],
+            turn_keys: vec![],
         };
         setup.open(Some(stored), moment)
     }
 
     fn terms_of(&self, source: IceSource) -> SourceTerms {
-        let sampling = if source == SOURCE { self.sampling } else { 0 };
+        let sampling = if source.is_counted_by_provider() { self.sampling } else { 0 };
         let cuts = source == IceSource::Coturn && self.cli;
         let cut_tail = cuts.then(|| self.tail.map_or(CUT_TAIL, Duration::from_secs));
         let is_read = source != IceSource::Coturn || self.cli;
         let tail = if source == IceSource::Sfu { source.expiry_tail() } else { self.tail(source) };
-        SourceTerms { source, tail, cut_tail, sampling, is_read, is_probed: self.probes && source == SOURCE }
+        let proof = match source {
+            SOURCE if self.probes => ProofRule::Probe,
+            SOURCE => ProofRule::Missing,
+            IceSource::Sfu => ProofRule::Bytes,
+            _ => ProofRule::Unneeded,
+        };
+        let owner = source.into();
+        SourceTerms { owner, tail, cut_tail, sampling, is_read, proof, counted_in: None }
     }
 
     pub(super) fn change(&mut self, change: Change) {

@@ -90,7 +90,7 @@ impl Broker {
     /// The same, and all is at another source.
     fn at_source(source: IceSource, mode: BudgetMode, limit: u64) -> Self {
         let mut broker = Self::with_limit(mode, limit);
-        (broker.setup.sources[0].source, broker.setup.default_source) = (source, source);
+        (broker.setup.sources[0].owner, broker.setup.default_source) = (source.into(), source);
         broker.books = broker.setup.open(Some(Stored::default()), at(0));
         broker
     }

@@ -1,0 +1,244 @@
+//! A count releases only what is promised to its owner: a TURN key of one account.
+
+use super::*;
+use crate::owner::{CountOwner, IdDigest};
+use crate::promise::PromisedTime;
+use crate::timeline::measured::Disbelief;
+use crate::timeline::terms::{ProofRule, SourceTerms};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const LIFE: u64 = 20 * 3_600;
+
+/// So many milliseconds after 2025-01-15T00:00Z.
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_736_899_200_000).plus_millis(millis)
+}
+
+fn key(id: &str) -> CountOwner {
+    CountOwner { source: IceSource::Cloudflare, turn_key: Some(IdDigest::of(id)) }
+}
+
+/// What the account counts beside our keys.
+const REST: IceSource = IceSource::Cloudflare;
+
+/// A broker with these TURN keys, in this account.
+fn setup_with(keys: &[&str], account: &str) -> Setup {
+    let mut setup = setup(BudgetMode::Estimate);
+    let counted_in = Some(IdDigest::of(account));
+    let rest = SourceTerms { proof: ProofRule::Unneeded, counted_in, sampling: 0, ..setup.sources[0] };
+    let terms = |id: &&str| SourceTerms { owner: key(id), proof: ProofRule::Probe, ..rest };
+    setup.sources = keys.iter().map(terms).chain([rest]).collect();
+    setup.turn_keys = keys.iter().map(|id| (*id).into()).collect();
+    setup.terms.limit = ByteCount::new(1_000 * GB);
+    setup
+}
+
+fn open(keys: &[&str]) -> Broker {
+    Broker::open(setup_with(keys, "account"), at(0))
+}
+
+fn mint(broker: &mut Broker, id: &str) -> Grant {
+    broker.mint(Requester { turn_key: key(id).turn_key, ..Requester::default() }, LIFE).unwrap()
+}
+
+/// A count of the day until a minute.
+fn count(broker: &mut Broker, owner: impl Into<CountOwner>, until: u64, bytes: u64) -> ReadingOutcome {
+    let (as_of, granted) = (at(until * MINUTE), ByteCount::new(bytes));
+    let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
+    broker.books.ledger_mut().take_reading(owner, &reading)
+}
+
+fn reserved(broker: &Broker) -> u64 {
+    let figures = broker.books.snapshot().figures;
+    figures.committed.minus(figures.used).get()
+}
+
+#[test]
+fn bytes_of_one_key_release_nothing_of_another() {
+    let mut broker = open(&["a", "b"]);
+    for id in ["a", "b"] {
+        mint(&mut broker, id);
+    }
+    let before = reserved(&broker);
+    broker.books.advance(at(30 * MINUTE));
+    assert_eq!(count(&mut broker, key("a"), 20, 1_000), ReadingOutcome::Taken);
+    assert_eq!(count(&mut broker, REST, 20, 5_000), ReadingOutcome::Taken);
+    assert_eq!(count(&mut broker, key("b"), 20, 0), ReadingOutcome::Unproven);
+    assert_eq!(before - reserved(&broker), 20 * 15_000_000, "the minutes of the first alone");
+    assert!(broker.books.ledger().needs_probe(key("b"), ByteCount::ZERO));
+    assert!(!broker.books.ledger().needs_probe(key("a"), ByteCount::ZERO));
+    broker.books.advance(at(90 * MINUTE));
+    assert_eq!(count(&mut broker, key("b"), 80, 0), ReadingOutcome::Unproven);
+    let snapshot = broker.books.snapshot();
+    assert_eq!(
+        (snapshot.measured.disbelief, snapshot.measured.disbelieved),
+        (Some(Disbelief::Unproven), Some(key("b")))
+    );
+    assert!(!snapshot.bound_holds());
+    // A probe with the other key shows nothing of this one.
+    for (owner, outcome) in [(key("a"), ReadingOutcome::Unproven), (key("b"), ReadingOutcome::Taken)] {
+        broker.books.ledger_mut().note_probe(owner, Minute::of(at(85 * MINUTE)));
+        broker.books.ledger_mut().show_probe(owner, Minute::of(at(85 * MINUTE)));
+        assert_eq!(count(&mut broker, key("b"), 88, 0), outcome);
+    }
+    assert!(broker.books.snapshot().bound_holds());
+}
+
+#[test]
+fn a_promise_and_its_claims_belong_to_the_key_that_minted() {
+    let mut broker = open(&["a", "b"]);
+    let grant = mint(&mut broker, "b");
+    assert_eq!(broker.books.grants().get(grant.id).unwrap().owner(), key("b"));
+    broker.books.open(Caller::Grant(grant), "c", None).unwrap();
+    broker.books.advance(at(10 * MINUTE));
+    let used = broker.used();
+    assert!(used > 0);
+    count(&mut broker, key("a"), 9, 0);
+    assert_eq!(broker.used(), used, "its count replaces nothing");
+    count(&mut broker, key("b"), 9, 1);
+    assert!(broker.used() < used);
+    let before = (broker.used(), reserved(&broker));
+    broker.restart();
+    assert_eq!((broker.used(), reserved(&broker)), before);
+}
+
+#[test]
+fn a_hold_moves_to_the_key_that_minted() {
+    let mut broker = open(&["a", "b"]);
+    let hold = broker.reserve(LIFE, &Requester::default()).unwrap();
+    let before = reserved(&broker);
+    let requester = Requester { turn_key: key("b").turn_key, ..Requester::default() };
+    let _ = broker.commit(hold, requester).unwrap();
+    assert_eq!(reserved(&broker), before);
+    broker.books.advance(at(10 * MINUTE));
+    count(&mut broker, key("a"), 9, 1);
+    assert_eq!(reserved(&broker), before, "nothing is promised to the first key");
+}
+
+#[test]
+fn another_account_ends_what_was_counted_of_the_one_before() {
+    let mut broker = open(&["a"]);
+    mint(&mut broker, "a");
+    broker.books.advance(at(30 * MINUTE));
+    count(&mut broker, key("a"), 20, 7);
+    count(&mut broker, REST, 20, 60 * GB);
+    let (used, first) = (broker.used(), reserved(&broker));
+    broker.restart();
+    assert_eq!((broker.used(), reserved(&broker)), (used, first), "the same account");
+    broker.setup = setup_with(&["a"], "another");
+    broker.restart();
+    assert_eq!(broker.used(), 0);
+    assert_eq!(reserved(&broker), first + 20 * 15_000_000, "its minutes are promised again");
+    assert!(broker.books.snapshot().bound_holds());
+    assert_eq!(count(&mut broker, REST, 20, 3), ReadingOutcome::Taken, "it is lower, and nobody doubts it");
+    assert_eq!(count(&mut broker, key("a"), 20, 4), ReadingOutcome::Taken);
+    broker.restart();
+    assert_eq!((broker.used(), reserved(&broker)), (7, first), "the account is known");
+}
+
+#[test]
+fn a_key_that_has_left_the_settings_is_counted_as_before() {
+    let mut broker = open(&["a", "b"]);
+    mint(&mut broker, "a");
+    broker.books.advance(at(30 * MINUTE));
+    count(&mut broker, key("a"), 20, 7);
+    let before = reserved(&broker);
+    broker.setup = setup_with(&["b"], "account");
+    broker.restart();
+    assert_eq!((broker.used(), reserved(&broker)), (7, before));
+    let asked: Vec<_> = broker.books.ledger().counted_turn_keys().into_values().collect();
+    assert_eq!(asked.iter().map(|id| &**id).collect::<std::collections::BTreeSet<_>>(), ["a", "b"].into());
+    assert_eq!(count(&mut broker, key("a"), 25, 7), ReadingOutcome::Unproven);
+    broker.books.advance(at(100 * MINUTE));
+    assert_eq!(count(&mut broker, key("a"), 90, 7), ReadingOutcome::Unproven);
+    assert!(broker.books.snapshot().bound_holds(), "its promise stays, and nobody can make a probe");
+    assert_eq!(count(&mut broker, key("a"), 90, 8), ReadingOutcome::Taken);
+    broker.setup = setup_with(&["b"], "another");
+    broker.restart();
+    assert_eq!(count(&mut broker, key("a"), 95, 9), ReadingOutcome::Taken, "nobody asks for it");
+    assert!(!broker.books.ledger().counted_turn_keys().contains_key(&IdDigest::of("a")));
+}
+
+#[test]
+fn hours_that_the_provider_loses_stay_promised_and_later_ones_are_believed() {
+    let mut broker = open(&["a"]);
+    mint(&mut broker, "a");
+    let before = reserved(&broker);
+    // It counts nothing of the probes of three hours, and then that of the fourth.
+    for minute in [10, 60, 110, 160, 210] {
+        broker.books.advance(at((minute + 1) * MINUTE));
+        assert_eq!(count(&mut broker, key("a"), minute, 0), ReadingOutcome::Unproven);
+        broker.books.ledger_mut().note_probe(key("a"), Minute::of(at(minute * MINUTE)));
+    }
+    assert!(!broker.books.snapshot().bound_holds());
+    broker.books.ledger_mut().show_probe(key("a"), Minute::of(at(210 * MINUTE)));
+    broker.books.advance(at(230 * MINUTE));
+    assert_eq!(count(&mut broker, key("a"), 220, 300_000), ReadingOutcome::Taken);
+    assert!(broker.books.snapshot().bound_holds());
+    // An hour before the last probe on is released. What lies before stays reserved until the reset.
+    assert_eq!(before - reserved(&broker), (220 - 150) * 15_000_000);
+    broker.restart();
+    assert_eq!(before - reserved(&broker), (220 - 150) * 15_000_000);
+}
+
+#[test]
+fn a_lower_count_is_believed_when_another_one_and_a_probe_confirm_it_an_hour_later() {
+    let mut broker = open(&["a"]);
+    mint(&mut broker, "a");
+    broker.books.advance(at(10 * MINUTE));
+    count(&mut broker, key("a"), 9, 50 * GB);
+    broker.books.advance(at(20 * MINUTE));
+    assert_eq!(count(&mut broker, key("a"), 19, GB), ReadingOutcome::Fell);
+    assert!(broker.books.ledger().needs_probe(key("a"), ByteCount::ZERO));
+    assert_eq!(broker.books.snapshot().measured.disbelief, Some(Disbelief::Fallen));
+    broker.restart();
+    broker.books.advance(at(80 * MINUTE));
+    assert_eq!(count(&mut broker, key("a"), 79, GB), ReadingOutcome::Fell, "no probe was counted");
+    broker.books.ledger_mut().note_probe(key("a"), Minute::of(at(30 * MINUTE)));
+    broker.books.ledger_mut().show_probe(key("a"), Minute::of(at(30 * MINUTE)));
+    assert_eq!(count(&mut broker, key("a"), 79, GB), ReadingOutcome::Taken);
+    assert_eq!(broker.used(), GB);
+    let snapshot = broker.books.snapshot();
+    assert!(snapshot.bound_holds() && snapshot.figures.committed < ByteCount::new(30 * GB));
+}
+
+#[test]
+fn what_the_pages_of_an_uncounted_key_say_is_not_replaced_by_counts_of_another() {
+    let mut broker = open(&["a", "b"]);
+    let grants = ["a", "b"].map(|id| {
+        let grant = mint(&mut broker, id);
+        broker.books.open(Caller::Grant(grant), id, None).unwrap();
+        grant
+    });
+    broker.books.advance(at(20_000));
+    let report = Report { bytes_received: Some(1_000), ..Report::default() };
+    for (grant, id) in grants.iter().zip(["a", "b"]) {
+        broker.books.heartbeat(Caller::Grant(*grant), id, report).unwrap();
+    }
+    broker.books.advance(at(2 * HOUR));
+    count(&mut broker, key("a"), 110, 7);
+    let counts = crate::grant_counts::GrantCounts {
+        from: at(0),
+        until: at(110 * MINUTE),
+        by_grant: [(grants[0].id, crate::traffic::Traffic::new(0, 7))].into(),
+        is_complete: true,
+        ..Default::default()
+    };
+    assert_eq!(broker.books.take_grant_counts(IceSource::Cloudflare, &counts), Some(true));
+    let claimed = |broker: &Broker, nth: usize| {
+        let grants_table = broker.books.grants();
+        grants_table.spent_of(grants_table.get(grants[nth].id).unwrap()).claimed().get()
+    };
+    assert_eq!(claimed(&broker, 0), 0);
+    assert!(claimed(&broker, 1) >= 1_000);
+}
+
+#[test]
+fn a_promise_of_an_owner_that_nobody_has_configured_counts() {
+    let mut broker = open(&["a"]);
+    let time = PromisedTime::new(Minute::of(at(0)), Minute::of(at(HOUR)), 15_000_000);
+    let before = reserved(&broker);
+    broker.books.ledger_mut().replace_promise(None, Some((key("gone"), time)));
+    assert_eq!(reserved(&broker) - before, 60 * 15_000_000);
+}

@@ -1,0 +1,91 @@
+//! Whose bytes a count is of. Tests: below.
+//! A count speaks for one owner alone: a source and, where its provider counts by TURN key, that key. A promise names its owner, and only
+//! the owner's count releases it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::source::IceSource;
+
+/// A short digest of what a provider calls by a text: the id of a TURN key, or an account with its app. Not secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdDigest([u8; 8]);
+
+impl IdDigest {
+    /// That of an id.
+    pub fn of(id: &str) -> Self {
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&Sha256::digest(id)[..8]);
+        Self(digest)
+    }
+}
+
+impl fmt::Display for IdDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+/// See the module's description. Its text is the key of stored rows: `cloudflare`, or `cloudflare/` with the digest of a TURN key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CountOwner {
+    /// The source that relays.
+    pub source: IceSource,
+    /// The TURN key that mints there. `None` for a source without keys, and for what the account of a provider counts beside our keys.
+    pub turn_key: Option<IdDigest>,
+}
+
+impl From<IceSource> for CountOwner {
+    fn from(source: IceSource) -> Self {
+        Self { source, turn_key: None }
+    }
+}
+
+impl fmt::Display for CountOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.turn_key {
+            None => self.source.fmt(f),
+            Some(turn_key) => write!(f, "{}/{turn_key}", self.source),
+        }
+    }
+}
+
+impl FromStr for CountOwner {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (source, turn_key) =
+            text.split_once('/').map_or((text, None), |(source, key)| (source, Some(key)));
+        let digest = |key| u64::from_str_radix(key, 16).map(|number| IdDigest(number.to_be_bytes()));
+        Ok(Self {
+            source: source.parse().map_err(|_| ())?,
+            turn_key: turn_key.map(digest).transpose().map_err(|_| ())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_read_from_its_text() {
+        let turn_key = Some(IdDigest::of("0123456789abcdef0123456789abcdef"));
+        for owner in [IceSource::Sfu.into(), CountOwner { source: IceSource::Cloudflare, turn_key }] {
+            assert_eq!(owner.to_string().parse(), Ok(owner));
+        }
+        for text in ["", "twilio", "cloudflare/", "cloudflare/xyz"] {
+            assert_eq!(text.parse::<CountOwner>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_ids_have_two_digests_of_eight_bytes() {
+        assert_ne!(IdDigest::of("a"), IdDigest::of("b"));
+        assert_eq!(size_of::<Option<IdDigest>>(), 9);
+    }
+}
