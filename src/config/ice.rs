@@ -15,7 +15,7 @@ use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, SourceSettings};
 
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
@@ -66,7 +66,7 @@ impl IceConfig {
     }
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let choices = IceSource::NAMED.map(|source| (source.name(), source));
+        let choices: Vec<_> = IceSource::named().map(|source| (source.name(), source)).collect();
         let sources = settings.money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
         let ice = Self {
@@ -122,25 +122,16 @@ fn left_out(urls: &[IceUrl], choice: UrlChoice) -> usize {
     urls.len() - all.choose(choice).urls().count()
 }
 
-/// The settings of each source, and whether it may be named without them.
-const SETTINGS_OF_SOURCES: [(IceSource, &[&str], bool); 5] = [
-    (
-        IceSource::Cloudflare,
-        &["CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN", "CLOUDFLARE_TURN_KEYS"],
-        true,
-    ),
-    (IceSource::Coturn, &["COTURN_URLS", "COTURN_SECRET"], false),
-    (IceSource::Http, &["HTTP_ICE_URL"], false),
-    (IceSource::Relay, &["RELAY_LISTEN"], true),
-    (IceSource::Manual, &["MANUAL_ICE_SERVERS"], false),
-];
-
 fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
-    for (source, names, has_defaults) in SETTINGS_OF_SOURCES {
-        let is_set = |name: &&str| settings.is_set(name);
-        let set: Vec<&str> = names.iter().copied().filter(is_set).collect();
+    for source in IceSource::ALL {
+        let (names, is_required) = match source.facts().settings {
+            SourceSettings::Shared => continue,
+            SourceSettings::Optional(names) => (names, false),
+            SourceSettings::Required(names) => (names, true),
+        };
+        let set: Vec<&str> = names.iter().copied().filter(|name| settings.is_set(name)).collect();
         let is_named = sources.contains(&source);
-        if is_named && set.is_empty() && !has_defaults {
+        if is_named && set.is_empty() && is_required {
             let names = names.join(" and ");
             settings.refuse("ICE_SOURCES", format!("expected {names} to be set because it names {source}"));
         } else if !is_named && !set.is_empty() {

@@ -345,7 +345,7 @@ fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures, since:
 
 fn callers(metrics: &Metrics) -> CallersBody {
     let reasons = || std::iter::once(None).chain(DegradedReason::VARIANTS.iter().copied().map(Some));
-    let kinds = IceSource::NAMED.into_iter().flat_map(|source| reasons().map(move |reason| (source, reason)));
+    let kinds = IceSource::named().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
         let reason = reason.map(DegradedReason::code);
         let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")]);

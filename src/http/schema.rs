@@ -13,7 +13,7 @@ pub fn grant_source_schema() -> RefOr<Schema> {
 
 /// The schema of a field that names a source.
 pub fn source_schema() -> RefOr<Schema> {
-    one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")
+    one_of(IceSource::named().map(IceSource::name), "An entry of `ICE_SOURCES`.")
 }
 
 /// The schema of a severity.

@@ -7,7 +7,7 @@
 //! | `units` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
 //! | `day` | what is counted by the day |
 //! | `standing` | whether the books' time is right |
-//! | `source`, `owner`, `rates` | the kinds of sources; whose bytes a count is of; the rates that are assumed |
+//! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
@@ -88,7 +88,7 @@ pub use {
     rates::*,
     reading::*,
     reports::*,
-    source::*,
+    source::{facts::*, *},
     spender::*,
     spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},
     standing::*,

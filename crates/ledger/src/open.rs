@@ -11,6 +11,7 @@ use crate::grants::Grants;
 use crate::grants::terms::{Bounds, GrantTerms};
 use crate::ledger::{Ledger, Terms};
 use crate::source::IceSource;
+use crate::source::facts::CountsOfGrants;
 use crate::spender::Label;
 use crate::timeline::terms::SourceTerms;
 use crate::units::ByteCount;
@@ -66,7 +67,8 @@ impl Setup {
 }
 
 fn counted_by_grant(terms: &SourceTerms) -> Option<IceSource> {
-    Some(terms.owner.source).filter(|source| terms.is_read && source.counts_grants())
+    let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
+    (terms.is_read && counts_grants).then_some(terms.owner.source)
 }
 
 #[cfg(test)]

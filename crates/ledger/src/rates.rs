@@ -4,6 +4,7 @@
 use crate::minute_usage::{ClaimedUsage, MinuteRow};
 use crate::promise::GrantMinutes;
 use crate::source::IceSource;
+use crate::source::facts::GrantsAre;
 use crate::units::BitRate;
 
 /// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
@@ -25,7 +26,7 @@ impl Rates {
     /// Those of one source. A session of the SFU has no rate of its own: its promises and its clocks say what it takes.
     pub(crate) fn of(self, source: IceSource) -> Self {
         let of_sfu = Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self };
-        if source == IceSource::Sfu { of_sfu } else { self }
+        if source.facts().grants == GrantsAre::Sessions { of_sfu } else { self }
     }
 
     /// The most bytes that grants may relay in these minutes: at the rate that was assumed for each, or at the present one if that

@@ -16,7 +16,7 @@ use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::promise::PromisedTime;
 use crate::rates::Rates;
-use crate::source::IceSource;
+use crate::source::facts::EndedBy;
 use crate::trial::{Excesses, Trial};
 use crate::units::period::{BillingDay, Period};
 use crate::units::slot::Minute;
@@ -137,7 +137,11 @@ impl Timeline {
 
     /// Whether its calls are ended when the budget is spent.
     pub(crate) fn is_ended_at_limit(&self, now: Timestamp) -> bool {
-        matches!(self.terms.owner.source, IceSource::Relay | IceSource::Sfu) || self.is_cut(now)
+        match self.terms.owner.source.facts().ended_by {
+            EndedBy::Nobody => false,
+            EndedBy::CommandLine => self.is_cut(now),
+            EndedBy::ThisProcess | EndedBy::Api => true,
+        }
     }
 
     /// Whether its bytes are of interest: it is in the settings, or something was promised or counted of it in this period.

@@ -15,6 +15,7 @@ use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
+use crate::source::facts::EndedBy;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -154,7 +155,7 @@ impl Books {
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
-        if is_strict && source == IceSource::Coturn && self.is_uncut {
+        if is_strict && source.facts().ended_by == EndedBy::CommandLine && self.is_uncut {
             return Err(NotAdmitted::Uncut);
         }
         let holder = if is_strict {

@@ -13,6 +13,7 @@ use crate::allowance::RELAY_RATE_MAX;
 use crate::ledger::Ledger;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
+use crate::source::facts::{CountsOfGrants, GrantsAre};
 use crate::token::GrantId;
 use crate::trial::{Excess, Excesses};
 use crate::units::slot::Minute;
@@ -105,8 +106,12 @@ impl Grants {
 
     /// A grant was counted until an instant: notes its chain if that is more than is promised.
     pub(super) fn suspect(&mut self, id: GrantId, source: IceSource, until: Timestamp) {
-        // coturn is counted every two seconds, and its counts test only the limit of a credential.
-        let is_judged = source.counts_grants_exactly() || (source.counts_grants() && self.has_grant_limit());
+        // Late counts test only the limit of a credential.
+        let is_judged = match source.facts().counts_of_grants {
+            CountsOfGrants::Unknown => false,
+            CountsOfGrants::Late => self.has_grant_limit(),
+            CountsOfGrants::Exact => true,
+        };
         if !is_judged {
             return;
         }
@@ -198,7 +203,7 @@ impl Grants {
         after_tail: ByteCount,
         now: Timestamp,
     ) {
-        if source == IceSource::Sfu {
+        if source.facts().grants == GrantsAre::Sessions {
             return;
         }
         if let Some(shown) = self.excess(grants, self.vouched_of(grants), 0, now) {
@@ -284,8 +289,8 @@ impl Grants {
         until: Timestamp,
     ) -> Option<Shown> {
         let margin = counted.share_up(self.terms.sampling(source));
-        let shown = || self.excess(grants, counted, margin, until);
-        if source.counts_grants_exactly() { shown() } else { None }
+        let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
+        if is_exact { self.excess(grants, counted, margin, until) } else { None }
     }
 
     /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average

@@ -14,6 +14,7 @@ use crate::doubt;
 use crate::grant_counts::GrantCounts;
 use crate::owner::CountOwner;
 use crate::source::IceSource;
+use crate::source::facts::Charged;
 use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
@@ -224,7 +225,7 @@ impl Grants {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(source, Timestamp::default(), begin, |_, _| None);
             } else if let Some(until) = relayed_until
-                && source == IceSource::Relay
+                && source.facts().charged == Charged::Here
             {
                 // What it carried since the last write of its counts is lost with the process.
                 self.assume(source, self.counted_until(source), until, |_, _| None);

@@ -17,6 +17,7 @@ use crate::clients::Holder;
 use crate::owner::{CountOwner, IdDigest};
 use crate::promise::{LiveDelta, PromisedTime};
 use crate::source::IceSource;
+use crate::source::facts::DecidedBy;
 use crate::spender::{Spender, User};
 use crate::token::{Grant, GrantId};
 use crate::units::period::Period;
@@ -120,7 +121,7 @@ impl GrantRow {
             source: grant.source,
             issued_at: grant.issued_at,
             expires_at: grant.expires_at,
-            username: username.filter(|_| grant.source.chooses_names()).map(Box::from),
+            username: username.filter(|_| grant.source.facts().names == DecidedBy::Source).map(Box::from),
             promised,
             client: None,
             spender: None,

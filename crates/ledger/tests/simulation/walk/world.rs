@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{GrantId, IceSource};
+use turn_ledger::{Charged, GrantId, IceSource};
 
 use super::flow::{Flow, Holder, Relaying, bytes};
 
@@ -42,12 +42,16 @@ pub(crate) const METERED: [IceSource; 4] =
     [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay, IceSource::Sfu];
 
 fn index(source: IceSource) -> usize {
-    match source {
-        IceSource::Cloudflare => 0,
-        IceSource::Coturn => 1,
-        IceSource::Relay | IceSource::Manual | IceSource::Stun | IceSource::Http => 2,
-        IceSource::Sfu => 3,
-    }
+    METERED.iter().position(|metered| *metered == source).expect("a source that relays")
+}
+
+/// Nobody counts what another provider relays, so no figure of it can be compared with the truth.
+#[test]
+fn each_source_that_somebody_counts_relays_in_the_world() {
+    let is_counted =
+        |source: &IceSource| !matches!(source.facts().charged, Charged::Nothing | Charged::Uncounted);
+    let counted: Vec<_> = IceSource::ALL.into_iter().filter(is_counted).collect();
+    assert_eq!(counted, METERED);
 }
 
 impl World {
