@@ -51,7 +51,7 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::{BudgetMode, CountOwner, IceSource, IdDigest, KeyName, strict_life_min};
+use turn_ledger::{BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, KeyName, strict_life_min};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -221,7 +221,7 @@ impl Parts<'_> {
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
-            tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
+            tail: self.config.budget.tail_of(IceSource::Cloudflare),
             probers: self.probers(),
             key_names: self.config.ice.turn_keys().map(|key| (IdDigest::of(&key.id), key.name)).collect(),
             billing_day: self.config.budget.billing_day,
@@ -265,14 +265,17 @@ impl Parts<'_> {
 
     fn mint(&self, relay: Option<&RestServer>, coturn_meter: Option<&CoturnMeter>) -> Mint {
         let ice = &self.config.ice;
-        // coturn's sessions can be ended only over its command line.
-        let coturn = coturn_meter.map(|_| IceSource::Coturn);
-        let in_process = relay.map(|_| IceSource::Relay);
+        let is_cut_here = |source: &IceSource| match source.facts().ended_by {
+            EndedBy::Nobody => false,
+            EndedBy::CommandLine => coturn_meter.is_some(),
+            EndedBy::ThisProcess => relay.is_some(),
+            EndedBy::Api => true,
+        };
         Mint {
             enabled: ice.enabled,
             sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
-            cut_here: [coturn, in_process, Some(IceSource::Sfu)].into_iter().flatten().collect(),
+            cut_here: IceSource::ALL.into_iter().filter(is_cut_here).collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: GrantKey::new(self.key),
@@ -314,7 +317,7 @@ impl Parts<'_> {
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, api);
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
-        let tail = self.config.budget.expiry_tail.unwrap_or(IceSource::Http.expiry_tail());
+        let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };
         HttpSource { provider: Arc::new(provider), life, life_min }

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use crate::config::{BudgetConfig, Config, TurnKeyConfig, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    Bounds, BudgetMode, ClientTerms, CountOwner, ExceededRate, IceSource, IdDigest, MeasuredUsage, ProofRule,
-    RELAY_RATE_MAX, Rates, Setup, SourceTerms, SpenderTerms, Terms, UsageRules,
+    Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, ExceededRate, IceSource, IdDigest,
+    MeasuredUsage, ProofRule, RELAY_RATE_MAX, Rates, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms,
+    UsageRules,
 };
 
 /// How to open the books.
@@ -31,22 +32,12 @@ pub fn setup(config: &Config) -> Setup {
         terms: Terms { limit, billing_day, mode, rates },
         sources: source_terms(config),
         turn_keys: config.ice.turn_keys().map(|key| key.id.as_str().into()).collect(),
-        unseen: unseen_sources(config),
+        unseen: config.unseen.clone(),
         server_limits: config.server_keys.limits.clone(),
         rules: UsageRules { heartbeat, billed, estimated_rate },
         bounds: Bounds { client, spenders, ..Bounds::default() },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
-}
-
-/// The sources whose sessions may outlive every promise, and nobody sees it: a coturn without its command line, and a provider of which
-/// nothing is known, unless the settings say how long its credentials and its sessions last.
-fn unseen_sources(config: &Config) -> Vec<IceSource> {
-    let is_known = config.ice.http.as_ref().is_some_and(|http| http.life.is_some())
-        && config.budget.expiry_tail.is_some();
-    let http = (!is_known).then_some(IceSource::Http);
-    let coturn = config.meter.coturn_cli.is_none().then_some(IceSource::Coturn);
-    http.into_iter().chain(coturn).collect()
 }
 
 /// A digest of the settings that decide figures, to compare those of replicas. Of use only between processes of one version.
@@ -57,12 +48,16 @@ pub fn settings_digest(config: &Config) -> String {
 /// The terms of every source that issues grants, and of those that are only read: the margin of Cloudflare's count and the
 /// cutting of coturn's sessions apply also when they no longer mint.
 fn source_terms(config: &Config) -> Vec<SourceTerms> {
-    let cloudflare = config.meter.analytics.as_ref().map(|_| IceSource::Cloudflare);
-    let coturn = config.meter.coturn_cli.as_ref().map(|_| IceSource::Coturn);
-    let is_only_read = |source: &IceSource| !config.ice.sources.contains(source);
-    let read = cloudflare.into_iter().chain(coturn);
+    let is_only_read = |source: &IceSource| {
+        let is_here = source.facts().charged == Charged::Here;
+        source.issues_credentials()
+            && !config.ice.sources.contains(source)
+            && !is_here
+            && is_read(*source, config)
+    };
+    let read = IceSource::ALL.into_iter().filter(is_only_read);
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
-    let sources = minting_sources(config).chain(read.filter(is_only_read)).chain(sfu);
+    let sources = minting_sources(config).chain(read).chain(sfu);
     sources.flat_map(|source| owners(source, config)).collect()
 }
 
@@ -91,31 +86,39 @@ fn counted_in(config: &Config, app: &str) -> Option<IdDigest> {
 }
 
 fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
-    config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun)
+    config.ice.sources.iter().copied().filter(|source| source.issues_credentials())
+}
+
+/// Whether its counts come with these settings.
+fn is_read(source: IceSource, config: &Config) -> bool {
+    match source.facts().charged {
+        Charged::Nothing | Charged::Uncounted => false,
+        Charged::ByTurnKey | Charged::BySfuApp => config.meter.analytics.is_some(),
+        Charged::Listings => config.meter.coturn_cli.is_some(),
+        Charged::Here => true,
+    }
 }
 
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
-    let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
-    let (owner, proof) = (source.into(), ProofRule::Unneeded);
-    let terms =
-        SourceTerms { owner, tail, cut_tail: None, sampling: 0, is_read: false, proof, counted_in: None };
-    match source {
-        IceSource::Cloudflare => {
-            let (is_read, counted_in) = (config.meter.analytics.is_some(), counted_in(config, ""));
-            SourceTerms { sampling: config.meter.sampling_percent, is_read, counted_in, ..terms }
+    let SourceFacts { charged, ended_by, .. } = source.facts();
+    let is_read = is_read(source, config);
+    let app = config.signaling.sfu.as_ref().map_or("", |sfu| &sfu.app_id);
+    let (counted_in, sampling, proof) = match charged {
+        Charged::ByTurnKey => (counted_in(config, ""), config.meter.sampling_percent, ProofRule::Unneeded),
+        Charged::BySfuApp if is_read => {
+            (counted_in(config, app), config.meter.sampling_percent, ProofRule::Bytes)
         }
-        IceSource::Coturn if config.meter.coturn_cli.is_some() => {
-            let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
-            SourceTerms { cut_tail, is_read: true, ..terms }
-        }
-        IceSource::Relay => SourceTerms { is_read: true, ..terms },
-        IceSource::Sfu => {
-            let (tail, is_read) = (source.expiry_tail(), config.meter.analytics.is_some());
-            let app = config.signaling.sfu.as_ref().map_or("", |sfu| &sfu.app_id);
-            let (sampling, counted_in) = (config.meter.sampling_percent, counted_in(config, app));
-            SourceTerms { tail, is_read, sampling, proof: ProofRule::Bytes, counted_in, ..terms }
-        }
-        _ => terms,
+        _ => (None, 0, ProofRule::Unneeded),
+    };
+    SourceTerms {
+        owner: source.into(),
+        tail: config.budget.tail_of(source),
+        cut_tail: (is_read && ended_by == EndedBy::CommandLine)
+            .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
+        sampling,
+        is_read,
+        proof,
+        counted_in,
     }
 }
 

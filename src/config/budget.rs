@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::form::{Formed, form, number, one_of, parse_decimal, path, seconds};
 use super::settings::Settings;
 use crate::cost::{Money, Price};
-use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, KeptAddresses};
+use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, IceSource, KeptAddresses};
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
 pub const AMOUNT_MAX: f64 = 1_000_000.0;
@@ -98,6 +98,11 @@ pub struct PriceConfig {
 }
 
 impl BudgetConfig {
+    /// How long relaying may outlive a grant of this source. How long a session may that the broker opened is the broker's own bound.
+    pub fn tail_of(&self, source: IceSource) -> Duration {
+        self.expiry_tail.filter(|_| source.issues_credentials()).unwrap_or(source.expiry_tail())
+    }
+
     /// `estimated_rate`: the liability rate when its variable is unset.
     pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: BitRate) -> Self {
         Self {

@@ -49,7 +49,7 @@ pub use turn_keys::{KEYS_MAX, TurnKeyConfig};
 
 use settings::Settings;
 use turn_base::http_client::Network;
-use turn_ledger::{BudgetMode, ByteCount, IceSource, MINT_SLACK, strict_life_min};
+use turn_ledger::{BudgetMode, ByteCount, EndedBy, IceSource, MINT_SLACK, strict_life_min};
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -88,6 +88,8 @@ pub struct Config {
     pub signaling: SignalingConfig,
     /// The ledger in `PostgreSQL`, on which several replicas run; with `None` there is one broker.
     pub database: Option<DatabaseConfig>,
+    /// The sources whose sessions may outlive every promise, and nobody sees it.
+    pub unseen: Vec<IceSource>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
     /// One text for each setting that is probably a mistake, for the log at start. They contain no secret.
@@ -114,23 +116,22 @@ impl Config {
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Strict mode promises what each session may relay until its end. Of coturn's, the broker must end them; of another provider's, the
-    /// settings must say how long they last.
+    /// Strict mode promises what each session may relay until its end, so that must be known: see [`SourceFacts::seen_with`].
+    ///
+    /// [`SourceFacts::seen_with`]: turn_ledger::SourceFacts::seen_with
     fn refuse_unbounded(&self, settings: &mut Settings<'_>) {
         if self.budget.mode != BudgetMode::Strict {
             return;
         }
-        if self.ice.sources.contains(&IceSource::Http) {
-            for name in ["HTTP_ICE_TTL_SECONDS", "TURN_EXPIRY_TAIL_SECONDS"] {
+        for source in &self.ice.sources {
+            for name in source.facts().seen_with {
                 if !settings.is_set(name) {
-                    let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has http";
+                    let expected = format!(
+                        "expected a value because BUDGET_MODE is strict and ICE_SOURCES has {source}"
+                    );
                     settings.refuse(name, expected);
                 }
             }
-        }
-        if self.ice.sources.contains(&IceSource::Coturn) && !settings.is_set("COTURN_CLI") {
-            let expected = "expected a value because BUDGET_MODE is strict and ICE_SOURCES has coturn";
-            settings.refuse("COTURN_CLI", expected);
         }
     }
 
@@ -138,11 +139,12 @@ impl Config {
     /// their sessions.
     fn warn_of_no_room(&self, settings: &mut Settings<'_>) {
         let is_strict = self.budget.mode == BudgetMode::Strict;
-        if !is_strict || self.ice.sources.contains(&IceSource::Coturn) {
+        let ends_them = |source: &IceSource| source.facts().ended_by == EndedBy::CommandLine;
+        if !is_strict || self.ice.sources.iter().any(ends_them) {
             return;
         }
         let reserved = |source: &IceSource| {
-            let tail = self.budget.expiry_tail.unwrap_or(source.expiry_tail());
+            let tail = self.budget.tail_of(*source);
             let time = strict_life_min(tail) + tail + MINT_SLACK + 2 * source.clocks_differ_by();
             let minutes = time.as_secs().div_ceil(60);
             ByteCount::new(self.budget.liability_rate.per_minute().saturating_mul(minutes))
@@ -206,6 +208,10 @@ impl Config {
             wire_formats: WireFormat::read(settings),
             signaling: SignalingConfig::read(settings),
             database,
+            unseen: IceSource::ALL
+                .into_iter()
+                .filter(|source| !source.facts().seen_with.iter().all(|name| settings.is_set(name)))
+                .collect(),
             is_demo: false,
             warnings: Vec::new(),
         }

@@ -161,7 +161,7 @@ impl<'a> Examination<'a, '_> {
     /// Mints a credential from each source, tries its relays, and revokes it.
     async fn credentials(&mut self) {
         let (config, clock) = (self.config, self.clock);
-        for source in config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun) {
+        for source in config.ice.sources.iter().copied().filter(|source| source.issues_credentials()) {
             for key in self.keys_of(source) {
                 let subject = key.map_or(source.name(), |key| &key.subject);
                 let mint = provider::credential(source, key, config, &**clock);

@@ -115,7 +115,7 @@ pub(super) async fn revoke(key: &KeyClient, username: &str) -> Verdict {
 
 /// The most that the credential can relay, tail included.
 fn cost(source: IceSource, life: Duration, config: &Config) -> String {
-    let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
+    let tail = config.budget.tail_of(source);
     let rate = config.budget.liability_rate;
     let bytes = ByteCount::saturating(rate.over_millis((life + tail).as_millis()));
     let (gb, tail) = (bytes.gb_up(), tail.as_secs());

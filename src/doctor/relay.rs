@@ -82,14 +82,7 @@ fn remedy(error: RelayError, port: u16, source: IceSource) -> String {
                  UDP may leave, open /relay-check in a browser, which tries TCP and TLS too"
             );
         }
-        RelayError::Refused { code: 401, .. } => match source {
-            IceSource::Coturn => {
-                "set COTURN_SECRET to coturn's static-auth-secret, and compare both machines' clocks"
-            }
-            IceSource::Http => "compare the credential with what the provider's dashboard gives",
-            IceSource::Manual => "set the server's current user name and password in MANUAL_ICE_SERVERS",
-            _ => "run doctor again; if the error continues, make a new TURN key",
-        },
+        RelayError::Refused { code: 401, .. } => source.facts().if_refused,
         RelayError::Refused { code: 403, .. } => {
             "allow the relay's own address as a peer (coturn: allowed-peer-ip, denied-peer-ip)"
         }

@@ -64,6 +64,15 @@ impl CredentialSource {
         }
     }
 
+    /// The provider that mints them over the network.
+    pub const fn provider(&self) -> Option<&Arc<Provider>> {
+        match self {
+            Self::Cloudflare(provider) => Some(provider),
+            Self::Http(source) => Some(&source.provider),
+            Self::Coturn(_) | Self::Relay(_) | Self::Manual(_) => None,
+        }
+    }
+
     /// How long a credential works, as far as is known before it is minted, if a life of `ttl` is requested.
     pub const fn works_for(&self, ttl: Duration) -> Duration {
         if let Self::Http(source) = self { source.life } else { ttl }

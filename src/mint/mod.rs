@@ -15,8 +15,8 @@ use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, Requester, Spender,
-    Timestamp,
+    Books, ClientKey, EndedBy, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, Requester,
+    Spender, Timestamp,
 };
 
 mod answer;
@@ -231,7 +231,10 @@ impl Mint {
                 CredentialSource::Http(HttpSource { provider, .. }) if !provider.is_up() => {
                     provider.probe().await;
                 }
-                _ => {}
+                CredentialSource::Http(_)
+                | CredentialSource::Coturn(_)
+                | CredentialSource::Relay(_)
+                | CredentialSource::Manual(_) => {}
             }
         }
     }
@@ -250,10 +253,10 @@ impl Mint {
     pub fn source_states(&self) -> SourceStates {
         let ready = self.sources.iter().filter_map(Source::ready);
         let used: Vec<_> = ready.map(CredentialSource::source).collect();
-        let has_coturn = used.contains(&IceSource::Coturn);
+        let coturn = used.iter().find(|source| source.facts().ended_by == EndedBy::CommandLine);
         SourceStates {
             provider: self.provider_is_up(),
-            coturn: has_coturn.then(|| self.cut_here.contains(&IceSource::Coturn)),
+            coturn: coturn.map(|coturn| self.cut_here.contains(coturn)),
             used,
             ..SourceStates::default()
         }
@@ -292,11 +295,7 @@ impl Mint {
 
     /// All providers that mint over the network.
     fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.sources.iter().filter_map(Source::ready).filter_map(|credentials| match credentials {
-            CredentialSource::Cloudflare(provider) => Some(provider),
-            CredentialSource::Http(source) => Some(&source.provider),
-            CredentialSource::Coturn(_) | CredentialSource::Relay(_) | CredentialSource::Manual(_) => None,
-        })
+        self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
     /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is open.

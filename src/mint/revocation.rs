@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::Mint;
+use super::credential_source::CredentialSource;
 use super::provider::Provider;
+use super::{Mint, Source};
 use crate::account::Account;
-use turn_ledger::{GrantId, GrantRow, IceSource, IdDigest, Minute, Timestamp};
+use turn_ledger::{EndedBy, GrantId, GrantRow, IdDigest, Minute, OnRevocation, SourceFacts, Timestamp};
 
 /// Calls to the provider at the same time.
 const AT_ONCE: usize = 8;
@@ -98,16 +99,21 @@ impl Mint {
 
     /// The call that revokes a credential, or the result if its source takes no calls.
     fn call(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
-        match (grant.source, &grant.username, self.provider()) {
-            (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(RevocationCall {
+        let SourceFacts { ended_by, on_revocation, .. } = grant.source.facts();
+        let mut ready = self.sources.iter().filter_map(Source::ready);
+        let source = ready.find(|credentials| credentials.source() == grant.source);
+        match (on_revocation, &grant.username, source.and_then(CredentialSource::provider)) {
+            (OnRevocation::IsAsked, Some(username), Some(provider)) => Ok(RevocationCall {
                 provider: Arc::clone(provider),
                 account: Arc::clone(&self.account),
                 id,
                 username: username.clone(),
                 key: grant.turn_key,
             }),
-            (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),
-            (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),
+            _ if ended_by == EndedBy::CommandLine && self.account.snapshot().measured.uncut => {
+                Err(Revocation::Failed)
+            }
+            _ if self.cut_here.contains(&grant.source) => Err(Revocation::Cut),
             _ => Err(Revocation::Unsupported),
         }
     }

@@ -71,7 +71,7 @@ fn encode(grant: &Grant) -> [u8; PAYLOAD_BYTES] {
     let mut payload = [0; PAYLOAD_BYTES];
     payload[0] = VERSION;
     payload[1..17].copy_from_slice(grant.id.as_bytes());
-    payload[17] = source_code(grant.source);
+    payload[17] = grant.source.facts().token_number;
     payload[18..26].copy_from_slice(&grant.issued_at.as_millis().to_be_bytes());
     payload[26..34].copy_from_slice(&grant.expires_at.as_millis().to_be_bytes());
     payload
@@ -83,26 +83,13 @@ fn decode(payload: &[u8]) -> Option<Grant> {
     let (source, rest) = rest.split_first()?;
     let (issued_at, rest) = rest.split_first_chunk::<8>()?;
     let (expires_at, _) = rest.split_first_chunk::<8>()?;
-    let source = IceSource::ALL.into_iter().find(|candidate| source_code(*candidate) == *source)?;
+    let source = IceSource::ALL.into_iter().find(|candidate| candidate.facts().token_number == *source)?;
     (*version == VERSION).then(|| Grant {
         id: GrantId::new(*id),
         source,
         issued_at: Timestamp::from_millis(i64::from_be_bytes(*issued_at)),
         expires_at: Timestamp::from_millis(i64::from_be_bytes(*expires_at)),
     })
-}
-
-/// The code of a source in tokens. The meaning of a code never changes.
-const fn source_code(source: IceSource) -> u8 {
-    match source {
-        IceSource::Cloudflare => 1,
-        IceSource::Coturn => 2,
-        IceSource::Relay => 3,
-        IceSource::Manual => 4,
-        IceSource::Stun => 5,
-        IceSource::Sfu => 6,
-        IceSource::Http => 7,
-    }
 }
 
 #[cfg(test)]

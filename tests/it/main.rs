@@ -56,6 +56,7 @@ mod routes;
 mod server_keys;
 mod signaling;
 mod sockets;
+mod source_facts;
 mod sources;
 mod spenders;
 mod strangers;

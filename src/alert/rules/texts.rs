@@ -10,7 +10,7 @@ use crate::alert::{
     Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, SpenderNow, Spending, SpentGrant,
     TopSpender,
 };
-use turn_ledger::{IceSource, SpenderKind, Timestamp};
+use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
 
 const TEST: &str = "This is a test from turn-broker doctor --send-test-alert; nothing has happened.";
 const TEST_CALLERS: &str = "Nothing changes.";
@@ -83,28 +83,30 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
 /// What happens at the limit to the calls in progress over each source.
 fn calls_at_limit(input: &AlertInput) -> String {
     let SourceStates { coturn, used, revokes, .. } = &input.sources;
-    let over_coturn = match coturn {
-        _ if input.has(Fault::CoturnUnreachable) => {
-            "; calls in progress over coturn continue until its command line answers"
-        }
-        Some(false) => "; calls in progress over coturn continue, because only COTURN_CLI could end them",
-        Some(true) => "; calls over coturn are ended",
-        None => "",
-    };
-    let over_cloudflare = if *revokes {
-        "; all credentials at Cloudflare are being revoked; calls may go on for a while and are billed"
-    } else {
-        "; calls in progress over Cloudflare continue and are billed"
-    };
-    let over = |source, text| if used.contains(&source) { text } else { "" };
-    [
-        over(IceSource::Cloudflare, over_cloudflare),
-        over(IceSource::Http, "; calls in progress at HTTP_ICE_URL continue"),
-        over_coturn,
-        over(IceSource::Relay, "; calls over the built-in relay are ended"),
-        over(IceSource::Sfu, "; sessions of the SFU are ended"),
-    ]
-    .concat()
+    let is_unreachable = input.has(Fault::CoturnUnreachable);
+    let texts = IceSource::ALL.into_iter().filter_map(|source| {
+        let SourceFacts { title, ended_by, on_revocation, at_limit, .. } = source.facts();
+        let text = match ended_by {
+            EndedBy::CommandLine if is_unreachable => {
+                format!("calls in progress over {title} continue until its command line answers")
+            }
+            EndedBy::CommandLine if *coturn == Some(false) => {
+                format!("calls in progress over {title} continue, because only COTURN_CLI could end them")
+            }
+            EndedBy::Nobody if *revokes && on_revocation == OnRevocation::IsAsked => {
+                format!(
+                    "all credentials at {title} are being revoked; calls may go on for a while and are billed"
+                )
+            }
+            _ => at_limit.to_owned(),
+        };
+        let is_used = match ended_by {
+            EndedBy::CommandLine => is_unreachable || coturn.is_some(),
+            _ => used.contains(&source),
+        };
+        is_used.then(|| format!("; {text}"))
+    });
+    texts.collect()
 }
 
 /// A limit that is reached sooner at the present rate is near.

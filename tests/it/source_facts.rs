@@ -1,0 +1,109 @@
+//! Each source is where a person looks for it: what the table of facts (`crates/ledger/src/source/facts.rs`) says, the documents, the
+//! settings and a running broker say too.
+
+use serde_json::Value;
+use turn_broker::config::{Config, Environment};
+use turn_ledger::{EndedBy, IceSource, SourceSettings};
+
+use crate::support::repository::root;
+use crate::support::{COTURN, FakeCloudflare, MANUAL, TestBroker, with_cloudflare};
+
+const EXAMPLE: &str = include_str!("../../.env.example");
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// The rows of the first table below a text.
+fn table_below<'a>(document: &'a str, text: &str) -> Vec<&'a str> {
+    let (_, below) = document.split_once(text).unwrap();
+    let is_row = |line: &&str| line.starts_with('|');
+    below.lines().skip_while(|line| !is_row(line)).take_while(is_row).collect()
+}
+
+#[test]
+fn each_source_that_is_charged_has_its_row_at_the_limit_and_its_tail_in_the_documents() {
+    let (runbook, budget) = (document("RUNBOOK.md"), document("BUDGET.md"));
+    let at_limit = table_below(&runbook, "\n## At the limit\n");
+    let assumptions = table_below(&budget, "The bound rests on these assumptions:");
+    for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
+        let facts = source.facts();
+        // Without the article, which a list of several leaves out.
+        let title = facts.title.trim_start_matches("the ").trim_start_matches("another ");
+        let row = at_limit.iter().find(|row| row.split('|').nth(1).unwrap().contains(title));
+        let row = row.unwrap_or_else(|| panic!("RUNBOOK.md, At the limit: no row of {title}"));
+        let by_itself = row.split('|').nth(2).unwrap();
+        assert_eq!(by_itself.contains("go on"), facts.ended_by == EndedBy::Nobody, "{source}: {row}");
+        let seconds = facts.expiry_tail.as_secs();
+        let value = format!(
+            "{}{:03} s",
+            if seconds < 1_000 { String::new() } else { format!("{},", seconds / 1_000) },
+            seconds % 1_000
+        );
+        let has_tail = |row: &&str| {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            cells[1].starts_with("tail, ") && cells[1].contains(title) && cells[2] == value
+        };
+        assert!(
+            seconds == 0 || assumptions.iter().any(|row| has_tail(&row)),
+            "BUDGET.md: no tail of {title}, {value}"
+        );
+    }
+}
+
+#[test]
+fn each_setting_of_a_source_is_in_the_example_and_needs_the_source() {
+    let named: Vec<_> = IceSource::named().map(IceSource::name).collect();
+    assert!(EXAMPLE.contains(&format!("comma-separated: {}.", named.join(", "))));
+    for source in IceSource::named() {
+        let (names, is_required) = match source.facts().settings {
+            SourceSettings::Shared => (&[][..], false),
+            SourceSettings::Optional(names) => (names, false),
+            SourceSettings::Required(names) => (names, true),
+        };
+        for name in names.iter().chain(source.facts().seen_with) {
+            let is_set =
+                |line: &str| line.trim_start_matches("# ").strip_prefix(name)?.strip_prefix('=').map(drop);
+            assert!(EXAMPLE.lines().any(|line| is_set(line).is_some()), "{name} of {source}");
+        }
+        let alone = Config::from_env(&Environment::from_pairs([("ICE_SOURCES", source.name())]));
+        assert_eq!(alone.is_err(), is_required, "{source}");
+        // Strict mode needs to know how long its sessions last.
+        let strict = [("ICE_SOURCES", source.name()), ("BUDGET_MODE", "strict")];
+        let errors = Config::from_env(&Environment::from_pairs(strict)).err();
+        let errors = errors.map(|errors| errors.to_string()).unwrap_or_default();
+        for name in source.facts().seen_with {
+            assert!(errors.contains(name), "{name}: {errors}");
+        }
+    }
+}
+
+/// A broker that mints at this source, and its provider.
+async fn broker_of(source: IceSource) -> Option<(Option<FakeCloudflare>, TestBroker)> {
+    let broker = match source {
+        // Both have tests of their own, with a provider: `http_source.rs`, `signaling/sfu`.
+        IceSource::Http | IceSource::Sfu => return None,
+        IceSource::Cloudflare => {
+            let (cloudflare, broker) = with_cloudflare().await;
+            return Some((Some(cloudflare), broker));
+        }
+        IceSource::Coturn => TestBroker::start(&COTURN).await,
+        IceSource::Manual => TestBroker::start(&MANUAL).await,
+        IceSource::Relay | IceSource::Stun => TestBroker::start(&[("ICE_SOURCES", source.name())]).await,
+    };
+    Some((None, broker))
+}
+
+#[tokio::test]
+async fn the_status_reserves_what_a_charged_source_may_relay_and_states_its_tail() {
+    for source in IceSource::ALL {
+        let Some((_provider, broker)) = broker_of(source).await else { continue };
+        assert_eq!(broker.mint().await.json()["source"], source.name());
+        let status: Value = broker.status().await;
+        let is_reserved = status["reservedGB"] != "0.00";
+        assert_eq!(is_reserved, source.is_metered(), "{source}: {status}");
+        let assumes = status["boundAssumes"].as_str().unwrap();
+        let tail = format!("until {} s after expiry", source.facts().expiry_tail.as_secs());
+        assert_eq!(assumes.contains(&tail), source.is_metered(), "{source}: {assumes}");
+    }
+}
