@@ -16,8 +16,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded, OverLimit,
-    REFERENCE_DIFFERENCE_TOLERATED, Requester, Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked,
-    Written,
+    Requester, Setup, Snapshot, SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
 mod alerts;
@@ -130,11 +129,13 @@ impl Account {
         self.guarded.lock().time.set_reference(date, since_boot);
     }
 
-    /// What the provider's clock shows now, but not later than ours, and at most two minutes earlier. Ours, if no answer has shown it.
+    /// What the provider's clock shows now, but not later than the books' time, which stands in where no answer has shown that clock. The
+    /// wall clock plays no part: the books may have refused to follow it.
     pub fn time_of_provider(&self) -> Timestamp {
-        let (now, since_boot) = (self.clock.now(), self.clock.since_boot());
-        let date = self.guarded.lock().time.date(since_boot).unwrap_or(now);
-        now.min(date.max(now.minus(REFERENCE_DIFFERENCE_TOLERATED)))
+        let since_boot = self.clock.since_boot();
+        self.with_all(|Guarded { books, time, .. }| {
+            time.date(since_boot).map_or(books.now(), |date| date.min(books.now()))
+        })
     }
 
     /// Whether the books are stored on disk.

@@ -227,7 +227,6 @@ impl Parts<'_> {
             billing_day: self.config.budget.billing_day,
             shown: Mutex::default(),
             account: Arc::clone(&self.account),
-            clock: self.clock(),
             metrics: self.metrics(),
         })
     }

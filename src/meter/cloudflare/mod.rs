@@ -27,7 +27,6 @@ use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use probe::ProbeState;
 use turn_base::backoff::step;
-use turn_base::clock::Clock;
 use turn_ledger::{
     BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, KeyName, Period, Reading,
     ReadingOutcome, Timestamp,
@@ -59,8 +58,6 @@ pub struct CloudflareMeter {
     pub shown: Mutex<Shown>,
     /// Receives the readings.
     pub account: Arc<Account>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
 }

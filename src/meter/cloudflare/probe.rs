@@ -81,7 +81,7 @@ impl CloudflareMeter {
     }
 
     async fn probe_with(&self, owner: CountOwner, key: &MintingApi, state: &mut ProbeState) {
-        let now = self.clock.now();
+        let now = self.account.time_of_provider();
         let is_due = self.account.read(|books| {
             books.ledger().needs_probe(owner, BYTES) || state.has_no_way && books.snapshot().live_grants > 0
         });

@@ -1,6 +1,7 @@
 //! When a count is settled: by Cloudflare's clock and ours, after a lag that is tested and doubled.
 
-use crate::support::{AnalyticsFault, hint_codes, sources};
+use crate::support::manual_clock::timestamp;
+use crate::support::{AnalyticsFault, COTURN, TestBroker, hint_codes, sources};
 use serde_json::{Value, json};
 use turn_ledger::ReadingOutcome;
 
@@ -9,12 +10,12 @@ use super::{GB, meter, read, with_analytics};
 #[tokio::test]
 async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
     // The newest minute that is asked for ends at 11:50. A lag of 600 s and a tolerance of 5 s apply. After a count that has not settled,
-    // the broker asks for earlier minutes, as long as the clocks differ by no more than two minutes.
+    // the broker asks by Cloudflare's clock.
     for (date, as_of) in [
         ("Wed, 15 Jan 2025 11:59:54 GMT", Some("11:49")),
         ("Wed, 15 Jan 2025 11:58:00 GMT", Some("11:48")),
-        ("Wed, 15 Jan 2025 11:57:54 GMT", None),
-        ("Wed, 15 Jan 2025 11:51:00 GMT", None),
+        ("Wed, 15 Jan 2025 11:51:00 GMT", Some("11:41")),
+        ("Wed, 15 Jan 2025 10:51:00 GMT", Some("10:41")),
         ("today", None),
     ] {
         let (cloudflare, broker) = with_analytics(&[]).await;
@@ -33,14 +34,33 @@ async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
 }
 
 #[tokio::test]
-async fn a_failed_reading_still_shows_that_the_clock_is_ahead() {
-    let (_cloudflare, broker) = with_analytics(&[]).await;
-    broker.status().await;
-    broker.set_wall("2199-01-15T12:00:00Z");
-    // The `Date` of the fake is right.
-    assert_eq!(read(&broker).await.unwrap_err().outcome(), "unsettled");
+async fn counts_are_asked_for_by_cloudflares_clock_while_the_wall_clock_is_ahead() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().relay("key-id", "2025-01-15T11:30:00Z", 3 * GB, 0);
+    cloudflare.set_date("Wed, 15 Jan 2025 12:00:00 GMT");
+    for wall in ["2025-01-15T13:00:00Z", "2199-01-15T12:00:00Z"] {
+        broker.set_wall(wall);
+        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken, "{wall}");
+        let status = broker.status().await;
+        assert_eq!(status["bandwidthUsedGB"], "3.00");
+        assert_eq!(status["asOf"], "2025-01-15T11:50:00.000Z");
+        assert!(!hint_codes(&status).contains(&"ANALYTICS_STALE"));
+    }
     broker.advance(301);
     assert_eq!(broker.status().await["periodStart"], "2025-01-01T00:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_provider_is_asked_by_its_own_clock_or_by_the_books_and_never_by_the_wall_clock() {
+    let broker = TestBroker::start(&COTURN).await;
+    let asked_at = || broker.app.account.time_of_provider();
+    broker.status().await;
+    broker.set_wall("2025-01-15T13:00:00Z");
+    assert_eq!(asked_at(), timestamp("2025-01-15T12:00:00Z"), "the books do not follow");
+    for (date, expected) in [("11:30", "11:30"), ("12:01", "12:00")] {
+        broker.app.account.observe_date(timestamp(&format!("2025-01-15T{date}:00Z")));
+        assert_eq!(asked_at(), timestamp(&format!("2025-01-15T{expected}:00Z")), "{date}");
+    }
 }
 
 #[tokio::test]

@@ -182,7 +182,12 @@ impl<D: Disk> Broker<D> {
         let Snapshot { figures, live_grants, .. } = self.books.snapshot();
         // What strict mode holds back for sampling is committed.
         let margin = if self.settings.strict { u64::from(self.settings.sampling) } else { 0 };
-        let most = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
+        let counted = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
+        // What was promised for time whose counts nothing has proven stays.
+        let days = || Day::between(figures.period.start, figures.period.end);
+        let ledger = self.books.ledger();
+        let unproven = METERED.iter().flat_map(|source| days().filter_map(|day| ledger.day(*source, day)));
+        let most = unproven.map(|count| u128::from(count.unseen.get())).sum::<u128>() + counted;
         let is_open = u128::from(figures.committed.get()) > most || live_grants > 0;
         let truth = self.truth(world, figures.period);
         // No bytes have shown that the SFU counts a session to which nothing was sent.
