@@ -33,6 +33,8 @@ pub struct DayCount {
     pub unseen: ByteCount,
     /// The estimate of the time that is not counted, once the period of the day is over. Until then the minutes have it.
     pub estimated: Option<ByteCount>,
+    /// What app servers vouched for on the whole day, once its period is over. Until then the minutes have it.
+    pub vouched: ByteCount,
     /// Whether a credential was live in that time. Until the period is over, the minutes say so.
     pub was_live: bool,
 }
@@ -40,7 +42,7 @@ pub struct DayCount {
 impl DayCount {
     /// Nothing of the day is counted.
     pub fn none(day: Day) -> Self {
-        let (granted, at_most, other, unseen) = Default::default();
+        let (granted, at_most, other, unseen, vouched) = Default::default();
         Self {
             as_of: day.start(),
             granted,
@@ -49,6 +51,7 @@ impl DayCount {
             other,
             unseen,
             estimated: None,
+            vouched,
             was_live: false,
         }
     }
@@ -58,7 +61,12 @@ impl DayCount {
         self.granted.plus(self.other)
     }
 
-    /// The same if a count may be so many percent from the truth. What a raised margin adds is not limited by what was promised,
+    /// What was used of a day whose period is over: no less than app servers vouched for.
+    pub(crate) fn used(&self) -> ByteCount {
+        self.total().plus(self.estimated.unwrap_or_default()).max(self.vouched)
+    }
+
+    /// The same count if it may be so many percent from the truth. What a raised margin adds is not limited by what was promised,
     /// which is not known any more.
     fn with_margin(self, sampling: u32) -> Self {
         if self.sampling >= sampling {
@@ -117,7 +125,8 @@ impl DayCounts {
 
     /// A day whose period was over belongs to the present one again.
     pub(crate) fn reopen(&mut self, day: Day) {
-        let reopened = DayCount { estimated: None, was_live: false, ..self.get(day) };
+        let reopened =
+            DayCount { estimated: None, vouched: ByteCount::ZERO, was_live: false, ..self.get(day) };
         self.set(day, reopened);
     }
 
@@ -142,8 +151,7 @@ impl DayCounts {
 
     /// Bytes of a period that is over; `None` if nothing is known of it.
     pub(crate) fn used(&self, period: Period) -> Option<ByteCount> {
-        let days = self.of(period).map(|(_, count)| count.total().plus(count.estimated.unwrap_or_default()));
-        days.reduce(ByteCount::plus)
+        self.of(period).map(|(_, count)| count.used()).reduce(ByteCount::plus)
     }
 
     /// Removes days that no period shows any more.

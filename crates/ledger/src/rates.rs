@@ -40,14 +40,14 @@ impl Rates {
         self.estimated.over_millis(connection_millis.into())
     }
 
-    /// Bytes of one minute by its reported usage.
+    /// Bytes of one minute by its reported usage, without what app servers vouched for beyond it.
     pub(crate) fn estimate(&self, minute: &MinuteRow) -> u128 {
         let granted = self.bytes_of(minute.granted);
         let cap = if self.promises_cap_claims { self.promised(minute.promised()) } else { u128::MAX };
         granted.min(cap).saturating_add(self.bytes_of(minute.ungranted))
     }
 
-    /// Bytes of one minute that app servers vouched for, and what connections without a grant are charged by time.
+    /// Bytes of one minute that app servers vouched for, and what connections without a grant are charged by time. No promise caps them.
     pub(crate) fn vouched(&self, minute: &MinuteRow) -> u128 {
         self.bytes_of(minute.ungranted).saturating_add(minute.vouched.into())
     }

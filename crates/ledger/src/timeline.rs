@@ -197,7 +197,10 @@ impl Timeline {
             ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
             ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
             ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
-            ChangeKind::Vouch { bytes, from, to } => self.spread(|row| &mut row.vouched, bytes, from, to),
+            ChangeKind::Vouch { bytes, from, to } => {
+                self.vouch_past(bytes, from, to);
+                self.spread(|row| &mut row.vouched, bytes, from, to);
+            }
         }
     }
 
@@ -211,9 +214,11 @@ impl Timeline {
     /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.
     fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
         let rates = self.minutes.rates;
-        self.minutes.change_past(from, to, |from, to, estimated| {
-            let bytes = ByteCount::saturating(rates.bytes_of_time(to.millis_since(from)));
-            ByteCount::new(change(estimated.get(), bytes.get()))
+        self.minutes.change_past(from, to, |day, from, to| {
+            let millis = to.millis_since(from.max(day.as_of));
+            let bytes = ByteCount::saturating(rates.bytes_of_time(millis));
+            day.estimated =
+                Some(ByteCount::new(change(day.estimated.unwrap_or_default().get(), bytes.get())));
         });
         for minute in self.minutes.touched(from, to) {
             let millis = minute.overlap_millis(from, to);
@@ -226,10 +231,22 @@ impl Timeline {
 
     /// Charges bytes evenly over a past span. If `from` and `to` are equal, the bytes count in the current minute.
     fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
-        self.minutes.change_past(from, to, |begin, end, estimated| {
-            estimated.plus(share(bytes, from..to, end).minus(share(bytes, from..to, begin)))
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let uncounted = share(bytes, from..to, end).minus(share(bytes, from..to, begin.max(day.as_of)));
+            day.estimated = Some(day.estimated.unwrap_or_default().plus(uncounted));
         });
+        if basis == Basis::Ungranted {
+            self.vouch_past(bytes, from, to);
+        }
         self.spread(|row| &mut row.usage(basis).claimed, bytes, from, to);
+    }
+
+    /// An app server vouched for bytes: their part before this period counts on the days in which they flowed.
+    fn vouch_past(&mut self, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+        self.minutes.change_past(from, to, |day, begin, end| {
+            let part = share(bytes, from..to, end).minus(share(bytes, from..to, begin));
+            day.vouched = day.vouched.plus(part);
+        });
     }
 
     /// Adds bytes evenly to one figure of the minutes of a past span. The part before this period is left out, and what rounding leaves goes to

@@ -127,14 +127,17 @@ impl Books {
     pub fn limit_share(&mut self, of: &Limited) -> Option<LimitShare> {
         let limit = self.grants.limit_of(of)?;
         let promises = self.grants.promises_of(of, self.now());
-        let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
-        for (source, this_period, next_period) in
-            promises.minutes.into_iter().filter(|_| self.ledger.mode() == BudgetMode::Strict)
-        {
-            committed = committed.saturating_add(self.ledger.promised(source, this_period));
-            next = next.saturating_add(self.ledger.promised(source, next_period));
+        let [mut committed, mut ahead] =
+            [promises.settled, promises.used].map(|bytes| u128::from(bytes.get()));
+        let mut next = 0_u128;
+        for of in promises.promised.iter().filter(|_| self.ledger.mode() == BudgetMode::Strict) {
+            let bytes_of = |minutes| self.ledger.promised(of.source, minutes);
+            committed = committed.saturating_add(bytes_of(of.uncounted));
+            ahead = ahead.saturating_add(bytes_of(of.ahead));
+            next = next.saturating_add(bytes_of(of.next));
         }
-        let committed = ByteCount::saturating(committed).max(promises.used);
+        // What was reported above the promises of the time until now is beside what is still promised.
+        let committed = ByteCount::saturating(committed.max(ahead));
         let kind = match of {
             Limited::User(_) => LimitKind::User,
             Limited::Server(_) => LimitKind::Server,

@@ -20,6 +20,7 @@ mod released;
 mod sfu;
 mod spenders;
 mod strangers;
+mod vouched;
 
 const GB: u64 = 1_000_000_000;
 /// Minutes by which the clock of the provider may differ from ours. They are promised at both ends.

@@ -10,7 +10,7 @@ use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
-use super::spent::ConnectionCharge;
+use super::spent::later_part;
 use super::unanswered::ASK_PAUSE;
 use crate::allowance::RELAY_RATE_MAX;
 use crate::ledger::Ledger;
@@ -71,15 +71,22 @@ impl Grants {
         at: Timestamp,
     ) {
         let Some(row) = self.any(id) else { return };
-        let (owner, known) = (row.owner(), self.spent_of(row).vouched);
-        let most = RELAY_RATE_MAX.over_millis(at.millis_since(row.issued_at.max(self.period.start)).into());
-        let after = bytes.min(ByteCount::saturating(most).minus(known));
-        let [more, _] =
-            ConnectionCharge { before: ByteCount::ZERO, after, from, at }.since(self.period.start);
+        let (owner, start) = (row.owner(), self.period.start);
+        let most = |from: Timestamp, to: Timestamp| {
+            ByteCount::saturating(RELAY_RATE_MAX.over_millis(to.millis_since(from).into()))
+        };
+        // Each part of a report over the reset has its own period, and its own limit.
+        let part = later_part(bytes, from, at, start);
+        let more = part.min(most(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
+        let earlier = bytes.minus(part).min(most(from, start));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
         self.dirty.note(id);
-        let kind = ChangeKind::Vouch { bytes: after, from, to: at };
-        ledger.apply(UsageChange { owner, basis: Basis::Granted, kind });
+        for (bytes, from, to) in [(earlier, from, start), (more, from.max(start), at)] {
+            let kind = ChangeKind::Vouch { bytes, from, to };
+            if bytes > ByteCount::ZERO {
+                ledger.apply(UsageChange { owner, basis: Basis::Granted, kind });
+            }
+        }
         let grants = self.chain_of(id, owner.source);
         // A connection may outlive the credential that opened it: a renewal promises its bytes.
         let alive_until = grants.iter().filter_map(|id| self.any(*id)?.alive_until()).max();

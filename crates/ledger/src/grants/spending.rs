@@ -60,7 +60,7 @@ impl Grants {
     /// What somebody has used and may still use.
     pub(crate) fn promises_of(&mut self, of: &Limited, now: Timestamp) -> LimitedPromises {
         let uncounted = self.uncounted(now);
-        self.limited.of(of, self.period.end, &uncounted)
+        self.limited.of(of, now, self.period.end, &uncounted)
     }
 
     /// Whether somebody with a limit has a sum, or can get one.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CountedPart, MinuteRow, Minutes, replace};
+use super::{CountedPart, MinuteRow, Minutes};
 use crate::day::{DayCount, at_most};
 use crate::promise::GrantMinutes;
 use crate::reading::{Carried, Reading};
@@ -13,18 +13,22 @@ use crate::units::slot::{Day, Minute};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// What one minute adds to the figures.
-#[derive(Clone, Copy)]
-pub(crate) struct MinuteFigures {
-    pub(crate) used: u128,
-    pub(crate) worst: u128,
+#[derive(Clone, Copy, Default)]
+pub(super) struct MinuteFigures {
+    /// The estimate of a minute that is not counted.
+    pub(super) estimated: u128,
+    /// What app servers vouched for in it.
+    pub(super) vouched: u128,
+    /// What app servers vouched for in a minute that is counted, at least in part.
+    pub(super) vouched_counted: u128,
+    /// The worst case of the time that is not counted.
+    pub(super) worst: u128,
 }
 
 /// What the minutes say about one day of an earlier period.
 #[derive(Default)]
 struct PastDay {
-    /// The estimate of the time that is not counted.
-    bytes: u128,
-    /// What app servers vouched for in the time that is counted.
+    /// What app servers vouched for.
     vouched: ByteCount,
     /// Whether a credential was live in the time that is not counted.
     was_live: bool,
@@ -57,9 +61,7 @@ impl Minutes {
 
     /// What is counted, and in the minutes that are not, what app servers vouched for.
     pub(crate) fn proven(&self) -> ByteCount {
-        let minutes = (self.first().number()..).map(Minute::new).zip(&self.begun);
-        let uncounted = minutes.filter(|(minute, _)| minute.start() >= self.counted_until(*minute));
-        let vouched = uncounted.map(|(_, cell)| self.rates.vouched(cell));
+        let vouched = self.by_day.values().map(|day| day.vouched);
         ByteCount::saturating(vouched.fold(self.counted.used(), u128::saturating_add))
     }
 
@@ -168,7 +170,7 @@ impl Minutes {
             if is_unseen && before.as_of < until {
                 let minutes = self.touched(before.as_of, until);
                 let figures = minutes.map(|minute| {
-                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).used
+                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).estimated
                 });
                 bytes = figures.fold(0, u128::saturating_add);
                 unseen = self.promised_between(before.as_of, until);
@@ -209,23 +211,18 @@ impl Minutes {
 
     /// Replaces the count of a day. The only place where one changes, apart from the estimates of past periods.
     fn count(&mut self, day: Day, after: DayCount) {
-        let (before, current) = (self.days.get(day), self.current());
+        let before = self.days.get(day);
         for minute in self.touched(before.as_of, after.as_of) {
             let cell = self.get(minute).unwrap_or_default();
             let was = self.figures_of(before.as_of, minute, cell);
             let is = self.figures_of(after.as_of, minute, cell);
-            self.sums.used = replace(self.sums.used, was.used, is.used);
-            if minute < current {
-                self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
-            }
+            self.replace_figures(minute, &was, &is);
             if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
-                let vouched = self.vouched.entry(day).or_default();
-                *vouched = vouched.plus(cell.vouched());
             }
         }
         self.days.set(day, after);
-        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
+        self.counted = CountedPart::of(&self.days, &self.by_day, self.period);
     }
 
     /// Forgets what was counted of this period. What was promised and reported for it counts again.
@@ -239,43 +236,36 @@ impl Minutes {
         let mut days = BTreeMap::<Day, PastDay>::new();
         for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
             let minute = Minute::new(number);
-            let until = self.counted_until(minute);
             let day = days.entry(Day::of(minute.start())).or_default();
-            day.bytes = day.bytes.saturating_add(self.figures_of(until, minute, *cell).used);
-            if minute.end() <= until {
-                day.vouched = day.vouched.plus(cell.vouched());
-            } else {
-                day.was_live |= cell.live > 0;
-            }
+            day.vouched = day.vouched.plus(cell.vouched());
+            day.was_live |= minute.end() > self.counted_until(minute) && cell.live > 0;
         }
-        for (day, PastDay { bytes, vouched, was_live }) in days {
+        for (day, PastDay { vouched, was_live }) in days {
             let count = self.days.get(day);
-            let bytes = bytes.saturating_add(vouched.minus(count.total()).get().into());
+            let estimated = ByteCount::saturating(self.used_of(day)).minus(count.total());
             // The ledger may have begun later.
-            if bytes > 0 || was_live || count != DayCount::none(day) {
-                let estimated = Some(ByteCount::saturating(bytes));
-                self.days.set(day, DayCount { estimated, was_live, ..count });
+            if estimated > ByteCount::ZERO || was_live || count != DayCount::none(day) {
+                self.days.set(day, DayCount { estimated: Some(estimated), vouched, was_live, ..count });
             }
         }
     }
 
-    /// Changes the estimates of the days of earlier periods that `[from, to)` touches: `change` gets the part of the span that lies in
-    /// a day and is not counted.
+    /// Changes the days of earlier periods that `[from, to)` touches: `change` gets the part of the span that lies in a day.
     pub(crate) fn change_past(
         &mut self,
         from: Timestamp,
         to: Timestamp,
-        change: impl Fn(Timestamp, Timestamp, ByteCount) -> ByteCount,
+        change: impl Fn(&mut DayCount, Timestamp, Timestamp),
     ) {
         if from >= self.period.start {
             return;
         }
         for day in Day::between(Day::of(from).start(), self.period.start) {
-            let count = self.days.get(day);
-            let (from, to) = (from.max(count.as_of), to.min(day.end()));
+            let (from, to) = (from.max(day.start()), to.min(day.end()));
             if from < to {
-                let estimated = Some(change(from, to, count.estimated.unwrap_or_default()));
-                self.days.set(day, DayCount { estimated, ..count });
+                let mut count = self.days.get(day);
+                change(&mut count, from, to);
+                self.days.set(day, count);
             }
         }
     }
@@ -311,11 +301,16 @@ impl Minutes {
         self.figures_of(self.counted_until(minute), minute, cell)
     }
 
-    /// The same if its day is counted until `until`. The time that is counted adds nothing. Nobody knows in which part of a minute its
-    /// claims flowed, so one that is counted in part has none.
+    /// The same if its day is counted until `until`. The time that is counted adds nothing but what was vouched for. Nobody knows in which
+    /// part of a minute its claims flowed, so one that is counted in part has none.
     pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: MinuteRow) -> MinuteFigures {
         let rest = minute.end().millis_since(until).min(Minute::MILLIS);
-        let used = if rest == Minute::MILLIS { self.estimate_of(cell) } else { 0 };
-        MinuteFigures { used, worst: used.max(self.promised_in(cell, rest)) }
+        let promised = self.promised_in(cell, rest);
+        if rest < Minute::MILLIS {
+            let vouched_counted = cell.vouched().get().into();
+            return MinuteFigures { vouched_counted, worst: promised, ..MinuteFigures::default() };
+        }
+        let (estimated, vouched) = (self.rates.estimate(&cell), self.rates.vouched(&cell));
+        MinuteFigures { estimated, vouched, vouched_counted: 0, worst: promised.max(estimated).max(vouched) }
     }
 }

@@ -12,6 +12,8 @@ use std::ops::Range;
 mod counted;
 mod stored;
 
+use counted::MinuteFigures;
+
 use crate::day::{DayCounts, at_most};
 use crate::dirty::Dirty;
 use crate::minute_usage::MinuteRow;
@@ -38,6 +40,30 @@ struct Sums {
     after_reset: GrantMinutes,
 }
 
+/// What the minutes of one day say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DayMinutes {
+    /// The estimate of those that are not counted.
+    estimated: u128,
+    /// What app servers vouched for in these.
+    vouched: u128,
+    /// What app servers vouched for in those that are counted, at least in part.
+    vouched_counted: u128,
+}
+
+impl DayMinutes {
+    /// The best figure of the minutes that are not counted.
+    fn used(&self) -> u128 {
+        self.estimated.max(self.vouched)
+    }
+
+    fn replace(&mut self, was: &MinuteFigures, is: &MinuteFigures) {
+        self.estimated = replace(self.estimated, was.estimated, is.estimated);
+        self.vouched = replace(self.vouched, was.vouched, is.vouched);
+        self.vouched_counted = replace(self.vouched_counted, was.vouched_counted, is.vouched_counted);
+    }
+}
+
 /// The sums over the counted days of a period.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CountedPart {
@@ -61,8 +87,7 @@ pub(crate) struct CountedPart {
 }
 
 impl CountedPart {
-    /// `vouched`: what app servers vouched for in the counted minutes of each day.
-    fn of(days: &DayCounts, vouched: &BTreeMap<Day, ByteCount>, period: Period) -> Self {
+    fn of(days: &DayCounts, minutes: &BTreeMap<Day, DayMinutes>, period: Period) -> Self {
         let mut sums = Self {
             granted: 0,
             at_most: 0,
@@ -76,7 +101,8 @@ impl CountedPart {
         };
         for (day, count) in days.of(period) {
             let other_at_most = at_most(count.other.get().into(), count.sampling);
-            let vouched = vouched.get(&day).copied().unwrap_or_default();
+            let of_day = minutes.get(&day).copied().unwrap_or_default();
+            let vouched = ByteCount::saturating(of_day.vouched_counted);
             let most = ByteCount::saturating(other_at_most).plus(count.at_most);
             add(&mut sums.granted, count.granted.get());
             add(&mut sums.at_most, count.at_most.get());
@@ -113,8 +139,8 @@ pub(crate) struct Minutes {
     period: Period,
     /// The days of this period and of those before it.
     pub(crate) days: DayCounts,
-    /// What app servers vouched for in the counted minutes of this period.
-    vouched: BTreeMap<Day, ByteCount>,
+    /// What the minutes of this period say, day by day.
+    by_day: BTreeMap<Day, DayMinutes>,
     /// The sums over the days of this period.
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
@@ -160,9 +186,9 @@ impl Minutes {
         }
     }
 
-    /// Bytes of one minute, by the estimate.
+    /// Bytes of one minute, as they were reported.
     pub(crate) fn estimate_of(&self, cell: MinuteRow) -> u128 {
-        self.rates.estimate(&cell)
+        self.rates.estimate(&cell).max(self.rates.vouched(&cell))
     }
 
     /// The current minute.
@@ -201,21 +227,34 @@ impl Minutes {
         if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
-            let [was, is] = [before, after].map(|cell| cell.vouched());
-            if was != is {
-                let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
-                *vouched = vouched.plus(is).minus(was);
-                self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
-            }
         }
         if !is_behind {
             self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
         }
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
-        self.sums.used = replace(self.sums.used, was.used, is.used);
-        if is_behind {
+        self.replace_figures(minute, &was, &is);
+        if was.vouched_counted != is.vouched_counted {
+            self.counted = CountedPart::of(&self.days, &self.by_day, self.period);
+        }
+    }
+
+    /// Replaces what a minute adds to the figures of the time that is not counted, and to what is vouched for.
+    fn replace_figures(&mut self, minute: Minute, was: &MinuteFigures, is: &MinuteFigures) {
+        let day = self.by_day.entry(Day::of(minute.start())).or_default();
+        let before = day.used();
+        day.replace(was, is);
+        self.sums.used = replace(self.sums.used, before, day.used());
+        if minute < self.current() {
             self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
         }
+    }
+
+    /// The best figure of a day of this period: of the time that is counted and of the time that is not, the larger of what was counted or
+    /// estimated and what was vouched for.
+    fn used_of(&self, day: Day) -> u128 {
+        let (counted, minutes) =
+            (self.days.get(day).total(), self.by_day.get(&day).copied().unwrap_or_default());
+        u128::from(counted.get()).max(minutes.vouched_counted).saturating_add(minutes.used())
     }
 
     /// Adds bytes to one figure of a minute that has begun.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CountedPart, Minutes, Sums};
-use crate::day::{DayCount, DayCounts};
+use super::counted::MinuteFigures;
+use super::{CountedPart, DayMinutes, Minutes, Sums};
+use crate::day::DayCounts;
 use crate::dirty::Dirty;
 use crate::minute_usage::{MinuteRow, SourceRows};
 use crate::rates::Rates;
@@ -34,7 +35,7 @@ impl Minutes {
             sampling,
             counted: CountedPart::of(&days, &BTreeMap::new(), since),
             days,
-            vouched: BTreeMap::new(),
+            by_day: BTreeMap::new(),
             period: since,
             begun: vec![],
             differences: BTreeMap::new(),
@@ -53,6 +54,7 @@ impl Minutes {
         if let Some(cell) = minutes.begun.last_mut() {
             cell.change_live(level.negated());
         }
+        minutes.recount();
         minutes.fold(period.start);
         let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
         minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));
@@ -64,15 +66,19 @@ impl Minutes {
 
     /// Days of this period whose period was over go back to their minutes. What was claimed for them since is in no minute.
     fn reopen_days(&mut self) {
-        let over = |(day, count): (Day, &DayCount)| Some((day, *count, count.estimated?));
-        let over: Vec<_> = self.days.of(self.period).filter_map(over).collect();
-        for (day, count, estimated) in over {
-            let minutes: Vec<_> = self.touched(count.as_of, day.end()).collect();
-            let used = |minute: &Minute| self.figures_at(*minute, self.get(*minute).unwrap_or_default()).used;
-            let late = minutes.iter().map(used).fold(estimated.get().into(), u128::saturating_sub);
+        let days = self.days.of(self.period).filter(|(_, count)| count.estimated.is_some());
+        let over: Vec<_> = days.map(|(day, count)| (day, *count)).collect();
+        for (day, count) in over {
             self.days.reopen(day);
-            if let Some(last) = minutes.last() {
-                self.claim(|row| &mut row.ungranted.claimed, *last, late);
+            let (used, known) = (u128::from(count.used().get()), self.used_of(day));
+            if let Some(last) = self.touched(day.start(), day.end()).last()
+                && used > known
+            {
+                // Where all is counted, only what is vouched for adds to the count.
+                let is_counted = last.start() < self.counted_until(last);
+                let vouched = self.by_day.get(&day).map_or(0, |minutes| minutes.vouched_counted);
+                let late = used.saturating_sub(if is_counted { vouched } else { known });
+                self.claim(|row| &mut row.ungranted.claimed, last, late);
             }
         }
     }
@@ -84,8 +90,8 @@ impl Minutes {
 
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
-        self.vouched.clear();
-        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
+        let mut by_day = BTreeMap::<Day, DayMinutes>::new();
+        self.counted = CountedPart::of(&self.days, &by_day, self.period);
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
@@ -94,11 +100,9 @@ impl Minutes {
             let until = self.counted_until(minute);
             let figures = self.figures_of(until, minute, *cell);
             sums.begun = sums.begun.plus(live);
-            sums.used = sums.used.saturating_add(figures.used);
+            by_day.entry(Day::of(minute.start())).or_default().replace(&MinuteFigures::default(), &figures);
             if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
-                let vouched = self.vouched.entry(Day::of(minute.start())).or_default();
-                *vouched = vouched.plus(cell.vouched());
             }
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
@@ -116,7 +120,8 @@ impl Minutes {
             level.change_live(*delta);
             from = *until;
         }
-        self.sums = sums;
-        self.counted = CountedPart::of(&self.days, &self.vouched, self.period);
+        sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
+        (self.sums, self.by_day) = (sums, by_day);
+        self.counted = CountedPart::of(&self.days, &self.by_day, self.period);
     }
 }

@@ -44,8 +44,21 @@ pub struct LimitedPromises {
     pub used: ByteCount,
     /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
-    /// For each source, grant-minutes of this period that are not counted yet, and those after it.
-    pub minutes: Vec<(IceSource, GrantMinutes, GrantMinutes)>,
+    /// What each source promises.
+    pub promised: Vec<SourcePromises>,
+}
+
+/// Grant-minutes of one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePromises {
+    /// The source.
+    pub source: IceSource,
+    /// Those of this period that are not counted yet.
+    pub uncounted: GrantMinutes,
+    /// Those of this period that are not over.
+    pub ahead: GrantMinutes,
+    /// Those after this period.
+    pub next: GrantMinutes,
 }
 
 /// See the module's description.
@@ -85,8 +98,14 @@ impl LimitedSums {
     }
 
     /// What one of them has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
-    pub(crate) fn of(&mut self, of: &Limited, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
-        self.sums.get_mut(of).map(|sum| sum.promises(end, uncounted)).unwrap_or_default()
+    pub(crate) fn of(
+        &mut self,
+        of: &Limited,
+        now: Timestamp,
+        end: Timestamp,
+        uncounted: &Uncounted,
+    ) -> LimitedPromises {
+        self.sums.get_mut(of).map(|sum| sum.promises(now, end, uncounted)).unwrap_or_default()
     }
 
     /// Whether one of them has a sum, or can get one.
@@ -105,7 +124,7 @@ impl LimitedSums {
         if self.swept_at < Minute::of(now) {
             self.swept_at = Minute::of(now);
             for (_, of) in self.sums.iter_mut() {
-                let _ = of.promises(end, uncounted);
+                let _ = of.promises(now, end, uncounted);
             }
             self.sums.retain(|of| !of.is_idle());
         }
@@ -136,16 +155,17 @@ impl LimitedSum {
     }
 
     /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
-    fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
-        let (mut minutes, end) = (vec![], Minute::of(end));
+    fn promises(&mut self, now: Timestamp, end: Timestamp, uncounted: &Uncounted) -> LimitedPromises {
+        let (mut promised, now, end) = (vec![], Minute::of(now), Minute::of(end));
         for (source, from) in *uncounted {
             self.promised.forget_before(source, from);
-            let this = self.promised.between(source, from, end);
-            let next = self.promised.between(source, end, Minute::new(i64::from(u32::MAX)));
-            if this.plus(next).count > 0 {
-                minutes.push((source, this, next));
+            let between = |from, to| self.promised.between(source, from, to);
+            let (uncounted, ahead) = (between(from, end), between(from.max(now), end));
+            let next = between(end, Minute::new(i64::from(u32::MAX)));
+            if uncounted.plus(next).count > 0 {
+                promised.push(SourcePromises { source, uncounted, ahead, next });
             }
         }
-        LimitedPromises { used: self.total.bytes(), settled: self.total.settled(), minutes }
+        LimitedPromises { used: self.total.bytes(), settled: self.total.settled(), promised }
     }
 }

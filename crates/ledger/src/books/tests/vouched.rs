@@ -1,0 +1,116 @@
+//! What app servers vouch for counts in full, in both modes, whether a count shows it or not, and in the period in which it flowed.
+
+use super::*;
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const RESET: u64 = 120 * MINUTE;
+const MB: u64 = 1_000_000;
+const MODES: [BudgetMode; 2] = [BudgetMode::Estimate, BudgetMode::Strict];
+
+/// A connection that a page opens with a grant of ten hours, or that the app server opens itself.
+fn open(source: IceSource, mode: BudgetMode, limit: u64, begin: u64, has_grant: bool) -> Broker {
+    let mut broker = Broker::open(setup_of(source, mode, ByteCount::new(limit)), at(begin));
+    let caller = if has_grant { Caller::Grant(broker.mint_any(36_000)) } else { Caller::Reporter };
+    broker.books.open(caller, "c", Some(true)).unwrap();
+    broker
+}
+
+/// The app server reports at this time.
+fn beat(broker: &mut Broker, millis: u64, bytes: u64) {
+    broker.books.advance(at(millis));
+    broker.books.heartbeat(Caller::Reporter, "c", received(bytes)).unwrap();
+}
+
+/// Used bytes of the last period and of this one.
+fn periods(broker: &Broker) -> (u64, u64) {
+    let past = broker.books.ledger().past();
+    (past.first().map_or(0, |(_, used)| used.get()), broker.used())
+}
+
+/// The whole last day of January is counted, and the count shows nothing.
+fn count_nothing(broker: &mut Broker) {
+    broker.books.advance(at(RESET + 20 * MINUTE));
+    let (day, as_of) = (Day::of(at(RESET - 1)), at(RESET));
+    let reading = Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+    let outcome = broker.books.ledger_mut().take_reading(IceSource::Cloudflare, &reading);
+    assert_eq!(outcome, ReadingOutcome::Taken);
+}
+
+/// What is used before and after the count of the last day, and after a restart, which change nothing of it.
+fn assert_kept(mut broker: Broker, expected: [(u64, u64); 2], what: &str) {
+    for is_restarted in [false, true] {
+        if is_restarted {
+            broker.restart();
+        }
+        assert_eq!(periods(&broker), expected[0], "{what}, restarted: {is_restarted}");
+    }
+    count_nothing(&mut broker);
+    for is_restarted in [false, true] {
+        if is_restarted {
+            broker.restart();
+        }
+        assert_eq!(periods(&broker), expected[1], "{what}, counted, restarted: {is_restarted}");
+    }
+}
+
+#[test]
+fn what_is_vouched_above_the_promise_is_used_and_reaches_the_limit_without_a_count() {
+    for mode in MODES {
+        let mut broker = open(IceSource::Http, mode, 20 * GB, 0, true);
+        // 10 Mbps, five times what is promised. The last report reaches the limit.
+        for minute in 1..=50 {
+            beat(&mut broker, minute * MINUTE, minute * 75 * MB);
+            let figures = broker.books.snapshot().figures;
+            assert_eq!(figures.used.get(), minute * 75 * MB, "{mode:?}");
+            assert!(figures.used <= figures.committed);
+        }
+        assert!(!broker.books.is_limit_proven());
+        broker.books.override_limit(Some(ByteCount::new(3_750 * MB)));
+        for _ in 0..2 {
+            assert!(broker.books.snapshot().figures.is_spent() && broker.books.is_limit_proven(), "{mode:?}");
+            assert!(broker.mint(Requester::default(), 600).is_err());
+            broker.restart();
+        }
+    }
+}
+
+#[test]
+fn what_was_vouched_and_closed_before_the_reset_stays_in_its_period_whatever_is_counted_of_it() {
+    for (mode, has_grant) in MODES.into_iter().flat_map(|mode| [true, false].map(|has| (mode, has))) {
+        let mut broker = open(IceSource::Cloudflare, mode, 1_000 * GB, RESET - 100 * SECOND, has_grant);
+        beat(&mut broker, RESET - 25 * SECOND, 300 * MB);
+        broker.books.close(Caller::Reporter, "c", Report::default()).unwrap();
+        broker.books.advance(at(RESET + MINUTE));
+        let what = format!("{mode:?}, with a grant: {has_grant}");
+        assert_kept(broker, [(300 * MB, 0); 2], &what);
+    }
+}
+
+#[test]
+fn a_report_over_the_reset_is_split_there_once() {
+    // Below the highest rate of a grant, and at it.
+    for (mode, has_grant, minute) in MODES.into_iter().flat_map(|mode| {
+        [(true, 60), (false, 60), (true, 750), (false, 750)].map(|(has, minute)| (mode, has, minute * MB))
+    }) {
+        let mut broker = open(IceSource::Cloudflare, mode, 1_000 * GB, RESET - 90 * SECOND, has_grant);
+        beat(&mut broker, RESET - 30 * SECOND, minute);
+        beat(&mut broker, RESET + 10 * SECOND, minute * 5 / 3);
+        broker.books.close(Caller::Reporter, "c", Report::default()).unwrap();
+        let what = format!("{mode:?}, with a grant: {has_grant}, {minute}");
+        assert_kept(broker, [(minute * 3 / 2, minute / 6); 2], &what);
+    }
+}
+
+#[test]
+fn a_connection_that_is_given_up_after_the_reset_keeps_what_was_vouched_before_it() {
+    for (mode, has_grant) in MODES.into_iter().flat_map(|mode| [true, false].map(|has| (mode, has))) {
+        let mut broker = open(IceSource::Cloudflare, mode, 1_000 * GB, RESET - 100 * SECOND, has_grant);
+        beat(&mut broker, RESET - 20 * SECOND, 60 * MB);
+        broker.books.advance(at(RESET + 5 * MINUTE));
+        assert_eq!(broker.books.take_given_up().len(), 1);
+        // It is charged by time for one more interval: 2 Mbps for 20 s before the reset, and for 10 s after it.
+        let what = format!("{mode:?}, with a grant: {has_grant}");
+        assert_kept(broker, [(65 * MB, 2_500_000), (60 * MB, 2_500_000)], &what);
+    }
+}
