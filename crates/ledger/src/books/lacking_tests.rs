@@ -10,6 +10,7 @@ use crate::reports::Caller;
 use crate::source::IceSource;
 use crate::standing::Standing;
 use crate::testing;
+use crate::timeline::terms::SourceTerms;
 use crate::token::{Grant, GrantId};
 use crate::units::clock::{Moment, SteadyTime};
 use crate::verdict::BudgetMode;
@@ -185,4 +186,17 @@ fn a_new_ledger_that_is_restored_has_lost_grants() {
     let mut restored = setup().open(Some(copy), at(60));
     assert_eq!(restored.snapshot().lack_cause, LackCause::Restored);
     holds_from(&mut restored, at(60).plus(longest()));
+}
+
+/// The count of one provider says nothing of what another source relayed.
+#[test]
+fn one_source_that_nobody_counts_again_extends_the_lack_to_the_reset_and_never_shortens_it() {
+    let mut setup = setup();
+    setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Coturn) });
+    let reset = setup.terms.billing_day.period_at(at(0)).end;
+    let late = reset.minus(secs(10 * HOUR));
+    for (opened, until) in [(at(0), reset), (late, late.plus(longest()))] {
+        let mut books = setup.open(Some(stored(true)), opened);
+        holds_from(&mut books, until);
+    }
 }

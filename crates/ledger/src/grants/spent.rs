@@ -176,6 +176,18 @@ mod tests {
         assert_eq!(spent.claimed().get(), 0);
     }
 
+    /// From ten seconds before the reset to ten after it.
+    #[test]
+    fn a_charge_over_a_reset_is_cut_there_and_then_by_what_is_counted_since() {
+        for (counted_until, claimed) in [(-9, 50), (-5, 50), (0, 50), (5, 25), (10, 0)] {
+            let (before, after) = (ByteCount::new(7), ByteCount::new(107));
+            let mut spent = Spent::default();
+            let charge = ConnectionCharge { before, after, from: at(-10), at: at(10) };
+            spent.charge(&charge, at(0), at(counted_until));
+            assert_eq!(spent.claimed().get(), claimed, "{counted_until}");
+        }
+    }
+
     #[test]
     fn what_is_settled_contains_the_margin_of_the_count() {
         let mut spent = spent(&[(95, true), (1_000, false)]);

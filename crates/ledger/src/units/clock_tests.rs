@@ -241,6 +241,17 @@ fn a_follower_keeps_the_doubt_of_the_process_before_it() {
 }
 
 #[test]
+fn a_follower_does_not_confirm_the_time_of_the_process_before_it() {
+    for was_confirmed in [true, false] {
+        let last = at_crash(was_confirmed);
+        let mut steady = SteadyTime::following(last.now, last.mark, NonZeroU128::new(2), secs(7));
+        hear(&mut steady, 9_000, 7);
+        let moment = moment(&mut steady, 9_000, 7);
+        assert_eq!((moment.jumped.as_secs(), moment.may_be_wrong), (8_000, !was_confirmed));
+    }
+}
+
+#[test]
 fn the_time_that_the_machine_was_off_is_known_if_a_reference_clock_agreed_before_and_after() {
     for (before, after, may_be_wrong) in
         [(true, true, false), (true, false, true), (false, true, true), (false, false, true)]

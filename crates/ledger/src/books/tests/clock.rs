@@ -147,3 +147,16 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
     machine.pass(60);
     assert!(!agrees(&mut machine, bytes + 2 * GB));
 }
+
+#[test]
+fn no_bound_holds_while_the_clock_is_in_an_earlier_period() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    let reset = machine.broker.books.ledger().period().end;
+    machine.pass(reset.since(machine.broker.books.now()).as_secs() + 60);
+    assert!(machine.bound_holds());
+    machine.wall -= HOUR;
+    for (seconds, holds) in [(0, false), (HOUR - 61, false), (1, true)] {
+        machine.pass(seconds);
+        assert_eq!(machine.bound_holds(), holds, "the clock shows {}", after_start(machine.wall));
+    }
+}

@@ -304,3 +304,71 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
         assert_eq!(both.minus(of_ann).get(), (1_000 - 8) * MINUTE_BYTES, "{is_renewed}");
     }
 }
+
+/// Time passes between the question about a chain and its answer.
+#[test]
+fn a_renewal_since_a_chain_was_asked_for_is_raised_with_it() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let first = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.advance(first.refresh_after());
+    let until = Minute::of(broker.books.now()).start();
+    assert!(broker.count(until, false, &[(first.id, 600 * MINUTE_BYTES)], 0));
+    let found = suspects(&broker);
+    assert!(broker.books.take_renewal(&first));
+    let second = broker.mint(Requester { renews: Some(first.id), ..requester("ann") }, 3_600).unwrap();
+    assert_eq!((found[0].grants.as_slice(), per_minute(&broker, second)), (&[first.id][..], MINUTE_BYTES));
+    broker.books.judge(SOURCE, &found[0], Traffic::new(0, 600 * MINUTE_BYTES));
+    let raised = per_minute(&broker, first);
+    assert!(raised > 9 * MINUTE_BYTES && per_minute(&broker, second) == raised, "{raised}");
+}
+
+#[test]
+fn what_exceeded_a_lower_rate_is_not_added_to_what_exceeds_the_present_one() {
+    let (mut broker, ann) = among_idle_ones();
+    let other = *broker.books.grants().iter().map(|(id, _)| id).find(|id| **id != ann.id).unwrap();
+    let exceed = |broker: &mut Broker, id, minutes: u64| {
+        assert!(broker.count(at(600), false, &[(id, minutes * MINUTE_BYTES)], 0));
+        let found = suspects(broker);
+        broker.books.judge(SOURCE, &found[0], Traffic::new(0, minutes * MINUTE_BYTES));
+        excess(broker).bytes.get() / MINUTE_BYTES
+    };
+    assert_eq!(exceed(&mut broker, ann.id, 52), 40, "10.4 Mbps of 2");
+    broker.setup.terms.rates.liability = BitRate::new(16_000_000);
+    broker.restart();
+    assert_eq!(exceed(&mut broker, other, 1_000), 1_000 - 12 * 8);
+}
+
+#[test]
+fn what_a_chain_exceeded_that_has_left_the_table_ends_with_the_period() {
+    let exceeded = |left_before: bool| {
+        let terms = SpenderTerms { ended_max: 0, ..SpenderTerms::default() };
+        let mut broker = Broker::new(BudgetMode::Estimate, terms);
+        let exceed = |broker: &mut Broker, name: &str| {
+            let grant = broker.mint(requester(name), 300).unwrap();
+            let until = grant.expires_at.plus_millis(180_000);
+            broker.books.advance(until);
+            assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));
+            for suspect in suspects(broker) {
+                broker.books.judge(SOURCE, &suspect, Traffic::new(0, 1_000 * MINUTE_BYTES));
+            }
+            while !broker.books.tidy() {}
+            assert!(!broker.books.grants().knows(grant.id) && excess(broker).bytes > ByteCount::ZERO);
+        };
+        if left_before {
+            exceed(&mut broker, "ann");
+        }
+        broker.books.advance(at(7_200));
+        assert_eq!(excess(&broker), Excess::default());
+        exceed(&mut broker, "bob");
+        excess(&broker)
+    };
+    assert_eq!(exceeded(true), exceeded(false));
+}
+
+#[test]
+fn a_chain_that_goes_on_over_a_reset_is_asked_for_from_the_reset() {
+    let (mut broker, ann) = among_idle_ones();
+    broker.books.advance(at(7_800));
+    assert!(broker.count(at(7_800), false, &[(ann.id, 1_000 * MINUTE_BYTES)], 0));
+    assert_eq!(suspects(&broker), [Suspect { grants: vec![ann.id], from: at(7_200), until: at(7_800) }]);
+}

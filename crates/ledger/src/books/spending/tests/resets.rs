@@ -99,3 +99,42 @@ fn what_an_open_connection_claimed_before_a_reset_stays_there_over_a_restart() {
         broker.restart();
     }
 }
+
+#[test]
+fn another_billing_day_forgets_bytes_under_unknown_identifiers() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    broker.books.advance(at(300));
+    assert!(broker.count(at(300), true, &[(GrantId::new([9; 16]), 7)], 0));
+    for (billing_day, unknown) in [(1, 7), (15, 0)] {
+        broker.setup.terms.billing_day = BillingDay::new(billing_day).unwrap();
+        broker.restart();
+        assert_eq!(broker.books.grants().unknown_bytes().get(), unknown, "day {billing_day}");
+    }
+}
+
+/// An app server reports once before the reset and once after it. Of the second report, half is of this period.
+#[test]
+fn of_a_report_over_a_reset_the_part_since_the_reset_counts() {
+    for is_granted in [true, false] {
+        let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+        let ann = broker.mint(requester("ann"), 86_400).unwrap();
+        broker.books.advance(at(7_110));
+        let opener = if is_granted { Caller::Grant(ann) } else { Caller::Reporter };
+        broker.books.open(opener, "c", Some(true)).unwrap();
+        let by_reporter = Spender { user: User::new("bob"), ..Spender::default() };
+        broker.books.report_spender(Caller::Reporter, "c", by_reporter);
+        // 44 Mbps, from half a minute before the reset to half a minute after it.
+        for (seconds, minutes) in [(7_170, 0), (7_230, 22)] {
+            broker.books.advance(at(seconds));
+            let bytes_received = Some(minutes * MINUTE_BYTES);
+            let report = Report { bytes_received, relayed: Some(true), ..Report::default() };
+            broker.books.heartbeat(Caller::Reporter, "c", report).unwrap();
+        }
+        let half = 11 * MINUTE_BYTES;
+        let spender = if is_granted { "ann" } else { "bob" };
+        assert_eq!((broker.of(spender), broker.used()), (Some((0, half, half)), half), "{spender}");
+        // A minute and the two edges were promised.
+        let exceeded = if is_granted { half - 3 * MINUTE_BYTES } else { 0 };
+        assert_eq!(broker.books.snapshot().measured.excess.bytes.get(), exceeded, "{spender}");
+    }
+}
