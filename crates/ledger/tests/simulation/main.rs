@@ -86,6 +86,16 @@ fn check_seeds(strict: bool) {
     }
 }
 
+/// Worlds that random operations rarely make, a few of each.
+#[test]
+fn no_rare_world_exceeds_the_bound() {
+    for strict in [false, true] {
+        for scenario in Scenario::of_worlds(setting("SEEDS", 120).div_ceil(20), strict) {
+            check(&scenario);
+        }
+    }
+}
+
 #[test]
 fn no_scenario_exceeds_the_bound_in_estimate_mode() {
     check_seeds(false);

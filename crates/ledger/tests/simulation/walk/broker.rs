@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use turn_ledger::{
-    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, Period, SteadyTime, Stored, Timestamp,
+    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, Period, SteadyTime, Stored, Suspect,
+    Timestamp,
 };
 
 use super::checks::Excuse;
@@ -14,6 +15,7 @@ use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight};
 use super::settings::{DAY, Settings};
+use super::settled::Disturbed;
 use super::sfu::Page;
 use super::world::World;
 
@@ -131,6 +133,12 @@ pub(crate) struct Broker<D> {
     /// Whether some time was never counted by grant.
     pub(super) was_skipped: bool,
     pub(super) signs: Signs,
+    /// What disturbs, and until when.
+    pub(super) disturbed: Disturbed,
+    /// Chains that the provider was asked about, until it answers.
+    pub(super) questions: Vec<Suspect>,
+    /// Those of the operations before the present one.
+    pub(super) due_answers: Vec<Suspect>,
     /// The first thing that an operation found wrong.
     pub(super) wrong: Option<String>,
 }
@@ -210,6 +218,9 @@ impl<D: Disk> Broker<D> {
             was_uncut: false,
             was_skipped: false,
             signs: Signs::default(),
+            disturbed: Disturbed::default(),
+            questions: vec![],
+            due_answers: vec![],
             wrong: None,
         }
     }

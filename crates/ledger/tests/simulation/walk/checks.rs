@@ -123,6 +123,7 @@ impl Checks {
         }
         self.tally.note("steps");
         self.tally.note_if("undisturbed", broker.is_undisturbed());
+        self.tally.note_if("settled", broker.is_settled(world) && !broker.is_undisturbed());
         if let Some(unchecked) = unchecked {
             self.tally.note("unchecked");
             self.tally.note(unchecked.into());

@@ -28,6 +28,7 @@ mod refusals;
 mod reports;
 mod restarts;
 pub(crate) mod settings;
+mod settled;
 mod sfu;
 #[path = "../../../../../src/meter/cloudflare/spans.rs"]
 mod spans;
@@ -36,6 +37,7 @@ mod sums;
 pub(crate) mod tally;
 mod truth;
 pub(crate) mod world;
+pub(crate) mod worlds;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
@@ -218,7 +220,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
-        broker.apply(*op, &mut world);
+        broker.apply_with_answers(*op, &mut world);
         broker.end_credentials(&world);
         broker.give_up_late(&world);
         if broker.settings.unlisted && op.begins() {
@@ -232,6 +234,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
         }
     }
     if winds_down {
+        broker.note_disturbance(&world, 0);
         let uncounted = broker.count_all(&mut world).or_else(|| checks.step(&world, &mut broker));
         broker.wind_down(&mut world);
         if let Some(what) =

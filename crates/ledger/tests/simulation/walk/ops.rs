@@ -131,6 +131,38 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    /// Whether it can make the bound not hold for a while, and for how long at most beyond the end of all credentials of now, in
+    /// milliseconds.
+    pub(crate) fn disturbs(self) -> Option<u64> {
+        match self {
+            // They have ended, and then the jump's length has passed. A jump is accepted later.
+            Self::ClockStep { millis } | Self::Pause { millis, .. } => Some(2 * millis),
+            Self::Reboot { millis, behind, .. } => Some(2 * (millis + behind.unsigned_abs())),
+            Self::TakeOver { behind, .. } => (behind != 0).then_some(2 * behind.unsigned_abs()),
+            Self::ClockGlitch { .. }
+            | Self::Change(_)
+            | Self::Coturn(_)
+            | Self::Down { .. }
+            | Self::KeyReturns
+            | Self::Late { .. }
+            | Self::LoseLedger
+            | Self::ReadAbsurd
+            | Self::ReadAhead { .. }
+            | Self::ReadFallen
+            | Self::ReporterBeats { .. }
+            | Self::ReporterCloses
+            | Self::ReporterOpens { .. }
+            | Self::ReporterVouches { .. }
+            | Self::Restore => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether it brings no evidence: nothing is counted, and no app server says anything.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::Wait { .. } | Self::Change(Change::BillingDay(_)) | Self::Down { .. })
+    }
+
     /// Whether a process starts or goes on at its end.
     pub(crate) fn begins(self) -> bool {
         let is_start = matches!(

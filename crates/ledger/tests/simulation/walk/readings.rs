@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use turn_ledger::{
     ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading, ReadingOutcome,
-    Timestamp, Traffic,
+    Suspect, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
@@ -200,7 +200,7 @@ impl<D: Disk> Broker<D> {
         // What is too old to be counted by grant, or too much, shows in the total alone.
         self.was_skipped |= skips || (counts.is_final && !is_complete);
         if is_complete {
-            if !self.was_skipped {
+            if !self.was_skipped && self.questions.is_empty() {
                 self.expect_excess(world, end);
             }
             self.expect_ended(world, begin, end, missed);
@@ -210,10 +210,20 @@ impl<D: Disk> Broker<D> {
 
     /// Asks for each chain of which more was counted than promised, alone.
     fn judge_suspects(&mut self, world: &World) {
-        for suspect in self.books.grants().suspects(SOURCE, usize::MAX) {
+        let suspects = self.books.grants().suspects(SOURCE, usize::MAX);
+        if self.settings.answers_late {
+            self.questions = suspects;
+        } else {
+            self.answer(suspects, world);
+        }
+    }
+
+    /// The provider has counted these chains alone.
+    pub(super) fn answer(&mut self, suspects: Vec<Suspect>, world: &World) {
+        for suspect in suspects {
             let [from, until] = [suspect.from, suspect.until].map(|at| self.shown(SOURCE, at));
             let bytes: u64 = suspect.grants.iter().map(|id| world.bytes_of_grant(*id, from, until)).sum();
-            self.books.judge(SOURCE, &suspect, Traffic::new(0, bytes));
+            self.judge_whole_chain(&suspect, Traffic::new(0, bytes));
         }
     }
 

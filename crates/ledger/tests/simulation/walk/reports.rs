@@ -79,7 +79,9 @@ impl<D: Disk> Broker<D> {
     pub(super) fn beat(&mut self, caller: Caller, id: &str, report: Report) -> bool {
         self.note_client(caller);
         let was_revoked = self.is_revoked(caller);
+        let begun = self.begun_before_reset(caller, id, report);
         let refused = self.books.heartbeat(caller, id, report).err();
+        self.expect_part_of(begun);
         self.check_refusal(was_revoked, refused);
         refused.is_none()
     }

@@ -57,6 +57,7 @@ impl<D: Disk> Broker<D> {
         }
         self.unwritten = None;
         self.in_flight.clear();
+        (self.questions, self.due_answers) = Default::default();
         // The sockets of its calls are gone.
         self.members.clear();
         // A reading that brought the bound down may be lost.
@@ -213,6 +214,7 @@ impl<D: Disk> Broker<D> {
         let Some(copy) = self.copy.take() else { return };
         self.disk = copy;
         self.begin_with_less(world);
+        self.note_lack(world);
         self.lacks_since = Some((world.now, millis(self.settings.tail(SOURCE))));
     }
 

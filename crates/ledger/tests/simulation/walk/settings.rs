@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) counts_nothing: bool,
     /// Some clients relay faster than is assumed.
     pub(crate) is_fast: bool,
+    /// Whether the provider answers a question about a chain only after the next operation.
+    pub(crate) answers_late: bool,
     /// Whether the provider answers while the books' time is uncertain.
     pub(crate) tells_time: bool,
     /// Clients relay at different rates, and stay for different times, if this is not zero. Else all do the most that is assumed.
@@ -141,6 +143,7 @@ impl Settings {
         probes: false,
         counts_nothing: false,
         is_fast: false,
+        answers_late: false,
         tells_time: false,
         clients: 0,
     };

@@ -69,6 +69,9 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     if is_lacking && snapshot.bound_holds() {
         return Some("credentials relay that the ledger lacks, and the bound is said to hold".into());
     }
+    if let Some(reason) = broker.must_not_hold(world).filter(|_| snapshot.bound_holds()) {
+        return Some(format!("{reason}, and the bound is said to hold"));
+    }
     if broker.counts_grow() && snapshot.bound_holds() {
         return Some("counts grow, and the bound is said to hold".into());
     }
@@ -78,9 +81,9 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     }
     // A probe was made, and perhaps nobody has asked since whether it is counted.
     let is_unasked = snapshot.measured.disbelief == Some(Disbelief::Unproven);
-    if broker.is_undisturbed() && !is_unasked && !snapshot.bound_holds() {
+    if (broker.is_undisturbed() || broker.is_settled(world)) && !is_unasked && !snapshot.bound_holds() {
         return Some(format!(
-            "nothing but pages has said anything, and the bound is said not to hold: {snapshot:?}"
+            "nothing but pages has said anything, or what did is over, and the bound is said not to hold: {snapshot:?}"
         ));
     }
     // What a probe relays, after the last credential has ended and a period has begun, is in no promise.
@@ -155,14 +158,18 @@ impl<D: Disk> Broker<D> {
         let is_time_right = self.step == 0 && self.offset == 0 && self.paused == 0 && self.boot == 1;
         let is_counted = !self.settings.counts_nothing && !self.was_misled && !self.settings.cli;
         let is_broken = self.may_break || self.has_reporter || self.settings.relays_with_both;
+        is_time_right && is_counted && !is_broken && !self.was_restored && !self.lags && self.has_room()
+    }
+
+    /// Whether the tables have room for all, and the limit is not so small that little looks like much.
+    pub(super) fn has_room(&self) -> bool {
         // Grants leave a full table before they are counted.
         let rows = self.minted + u64::try_from(self.pages.len()).unwrap_or(0);
         let is_full = rows >= u64::try_from(self.settings.rows_max).unwrap_or(u64::MAX);
         // Some identifiers of others are counted, with a byte each.
         // Beside a small limit, a recount of what a clock that is ahead has counted later looks absurd.
         let least = if self.settings.provider_ahead != 0 { 10_000_000_000 } else { 1_000_000 };
-        let is_little = self.limit.get() >= least;
-        is_time_right && is_counted && is_little && !is_full && !is_broken && !self.was_restored && !self.lags
+        self.limit.get() >= least && !is_full
     }
 
     /// A period has ended with this step, or not. It keeps what was used of it, and no more than was committed. `past`: what the books
@@ -199,7 +206,11 @@ impl<D: Disk> Broker<D> {
 
 /// What is left when everything has ended, two periods later.
 pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
-    let Snapshot { figures, live_grants, open_connections, .. } = broker.books.snapshot();
+    let snapshot = broker.books.snapshot();
+    let Snapshot { figures, live_grants, open_connections, .. } = snapshot;
+    if !snapshot.bound_holds() {
+        return Some(format!("the bound is said not to hold after everything has ended: {snapshot:?}"));
+    }
     if figures.used.get() > 0 || figures.committed.get() > 0 || figures.committed_next.get() > 0 {
         return Some("bytes are committed after everything has ended".into());
     }

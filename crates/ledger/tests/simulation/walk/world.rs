@@ -21,6 +21,8 @@ pub(crate) struct World {
     /// Cloudflare's TURN service, coturn, relay, SFU.
     flows: [Flow; 4],
     numbers: u64,
+    /// The highest rate at which somebody was to relay with each credential, in bytes per millisecond.
+    pub(crate) rates: BTreeMap<GrantId, u64>,
     /// The sessions of coturn before its last start.
     before_coturn: u64,
     /// When the broker's probes relayed, through Cloudflare.
@@ -66,6 +68,8 @@ impl World {
     ) -> u64 {
         let Relaying { rate, tail } = client;
         let (end, is_unknown) = (expires.saturating_add(tail), false);
+        let fastest = self.rates.entry(grant).or_default();
+        *fastest = rate.max(*fastest);
         let (number, session, carried, since) = (0, 0, 0, 0);
         let holder =
             Holder { number, session, grant, expires, end, rate, is_unknown, assumed, carried, since };

@@ -1,0 +1,159 @@
+//! Worlds that random operations rarely make: evidence of a period that is over, copies and clocks close to a reset, and what happens between a
+//! question and its answer. Each world begins scenarios of its own, and random
+//! operations follow.
+
+use turn_ledger::IceSource::{self, Cloudflare, Relay};
+
+use super::Scenario;
+use super::dice::Dice;
+use super::faults::Fault;
+use super::ops::Op;
+use super::settings::{Change, DAY, ONE};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+/// How many worlds there are.
+const WORLDS: u64 = 7;
+/// So many random operations follow.
+const RANDOM_STEPS: u64 = 20;
+/// A count without loss.
+const READ: Op = Op::Read { back: 0, missed: 1 };
+/// The same, with bytes under identifiers that are not ours.
+const READ_OTHERS: Op = Op::Read { back: 1, missed: 7 };
+/// Sources of which a provider counts one again.
+const COUNTED_IN_PART: &[IceSource] = &[Cloudflare, Relay];
+
+fn wait(millis: u64) -> Op {
+    Op::Wait { millis, share: 256 }
+}
+
+fn mint(life: u64) -> Op {
+    Op::Mint { life, delay: 0 }
+}
+
+impl Scenario {
+    /// The worlds, so many of each, with different seeds.
+    pub(crate) fn of_worlds(count: u64, strict: bool) -> impl Iterator<Item = Self> {
+        let random = move |seed| Self::random(seed, RANDOM_STEPS, strict, &Fault::all());
+        let is_plain =
+            |scenario: &Self| !scenario.settings.cli && !scenario.settings.sfu && !scenario.uses_relay();
+        let each = move |nth: u64| {
+            let scenarios = (0..).map(move |seed| (seed, random(WORLDS * seed + nth)));
+            let plain = scenarios.filter(move |(_, scenario)| is_plain(scenario));
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            plain.take(count).map(move |(seed, scenario)| scenario.with_world(nth, seed))
+        };
+        (0..WORLDS).flat_map(each)
+    }
+
+    fn with_world(mut self, nth: u64, seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let world = match nth {
+            0 => self.copy(&mut dice),
+            1 => self.fast_over_reset(&mut dice),
+            2 => self.raised_rate(),
+            3 => self.late_answer(),
+            4 => self.takeover_from_unconfirmed(),
+            5 => self.clock_behind_reset(&mut dice),
+            _ => self.report_over_reset(&mut dice),
+        };
+        self.ops.splice(0..0, world);
+        self
+    }
+
+    /// A copy is restored, of whose sources nobody counts one again.
+    fn copy(&mut self, dice: &mut Dice) -> Vec<Op> {
+        self.settings.sources = COUNTED_IN_PART;
+        self.before_reset = dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]);
+        let (from, other) = (Op::From { nth: 0 }, Op::From { nth: 1 });
+        let mut ops =
+            vec![from, mint(3_600), Op::Copy, wait(HOUR), other, mint(86_400), wait(HOUR), Op::Restore, READ];
+        ops.extend([wait(12 * HOUR), READ, wait(24 * HOUR), READ, wait(24 * HOUR), READ]);
+        ops
+    }
+
+    /// Counts show who relays more than is assumed.
+    fn counts_fast_clients(&mut self) {
+        let settings = &mut self.settings;
+        (settings.is_fast, settings.sources, settings.counts_nothing) = (true, ONE, false);
+        (settings.user_limit, settings.limit) = (Some(100_000_000_000), 1_000_000_000_000);
+        (settings.grant_limit, settings.at_limit, settings.percent) = (None, false, 100);
+        settings.clients = settings.clients.max(1);
+    }
+
+    /// Some relay too fast on both sides of a reset. Some of them leave the table.
+    fn fast_over_reset(&mut self, dice: &mut Dice) -> Vec<Op> {
+        self.counts_fast_clients();
+        (self.settings.ended_max, self.settings.tail) = (dice.one_of(&[0, 100]), Some(0));
+        (self.before_reset, self.settings.billing_day) = (4 * HOUR, 1);
+        let life = dice.one_of(&[600, 86_400]);
+        let mut ops = vec![mint(life); 6];
+        ops.extend([
+            wait(HOUR),
+            READ_OTHERS,
+            wait(HOUR),
+            READ,
+            Op::Flush,
+            wait(90 * MINUTE),
+            READ_OTHERS,
+            Op::Flush,
+        ]);
+        ops.push(if dice.below(3) == 0 { Op::Change(Change::BillingDay(30)) } else { wait(35 * MINUTE) });
+        ops.extend([mint(600); 6]);
+        ops.extend([wait(30 * MINUTE), READ, wait(HOUR), READ, Op::Flush]);
+        ops
+    }
+
+    /// Some relay too fast. Then the rate is raised, and others are faster than that.
+    fn raised_rate(&mut self) -> Vec<Op> {
+        self.counts_fast_clients();
+        (self.settings.mbps, self.before_reset) = (2, 20 * DAY);
+        let mut ops = vec![mint(86_400); 8];
+        ops.extend([wait(12 * HOUR), READ, Op::Change(Change::Mbps(8))]);
+        ops.extend([mint(3_600); 8]);
+        ops.extend([wait(30 * MINUTE), READ, wait(30 * MINUTE), READ]);
+        ops
+    }
+
+    /// A client renews between the question about its chain and the answer.
+    fn late_answer(&mut self) -> Vec<Op> {
+        self.counts_fast_clients();
+        self.settings.answers_late = true;
+        let renew = Op::RenewWhenDue { nth: 0, life: 3_600, delay: 0 };
+        let each = [mint(3_600), wait(44 * MINUTE), READ, renew, wait(5 * MINUTE)];
+        std::iter::repeat_n(each, 6).flatten().collect()
+    }
+
+    /// The clock is behind after a start of the machine, and nobody says so. Another machine takes over, whose clock is right.
+    fn takeover_from_unconfirmed(&mut self) -> Vec<Op> {
+        self.settings.tells_time = false;
+        let reboot = Op::Reboot { millis: MINUTE, share: 256, behind: 8 * 3_600_000 };
+        let takeover = Op::TakeOver { lost: 0, millis: 1_000, share: 256, behind: 0 };
+        let mut ops = vec![mint(86_400), reboot, mint(86_400), wait(10 * MINUTE), takeover, READ];
+        ops.extend([wait(HOUR), wait(30 * HOUR), READ, wait(8 * HOUR)]);
+        ops
+    }
+
+    /// Just after a reset, the clock is set back to before it. It comes to the reset again.
+    fn clock_behind_reset(&mut self, dice: &mut Dice) -> Vec<Op> {
+        (self.before_reset, self.settings.billing_day) = (5 * MINUTE, 1);
+        let back = Op::ClockBack { millis: dice.one_of(&[600_000, 3_600_000]) };
+        vec![mint(3_600), wait(7 * MINUTE), back, wait(MINUTE), wait(5 * MINUTE), wait(HOUR), READ]
+    }
+
+    /// A page reports for the first time after a reset, for a time from before it.
+    fn report_over_reset(&mut self, dice: &mut Dice) -> Vec<Op> {
+        (self.before_reset, self.settings.billing_day) = (5 * MINUTE, 1);
+        let open = Op::Open { nth: 0, relayed: Some(true) };
+        let beat = Op::Beat { nth: 0, bytes: Some(50_000_000 + dice.below(1_000_000)), relayed: Some(true) };
+        vec![
+            mint(86_400),
+            wait(MINUTE),
+            open,
+            wait(3 * MINUTE + dice.below(MINUTE)),
+            wait(2 * MINUTE),
+            beat,
+            READ,
+        ]
+    }
+}
