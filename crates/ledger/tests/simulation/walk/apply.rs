@@ -188,7 +188,8 @@ impl<D: Disk> Broker<D> {
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
                 // A new ledger knows no time before.
                 self.off_until = Some(world.now).filter(|_| self.disk.read().now().is_some());
-                self.lags |= behind > 0;
+                // What is minted while the books are behind relays for longer than is promised.
+                (self.lags, self.may_break) = (self.lags || behind > 0, self.may_break || behind > 0);
                 let is_of_coturn = |held: &Held| held.grant.source == IceSource::Coturn;
                 if behind > 0 && self.settings.cli && self.grants.iter().any(is_of_coturn) {
                     self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;

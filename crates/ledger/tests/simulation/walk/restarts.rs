@@ -52,7 +52,9 @@ impl<D: Disk> Broker<D> {
         // What the relay carried while the time was in doubt counts in the period before, if it is not written yet.
         let written = self.disk.read().now().map(|then| self.settings.billing_day().period_at(then));
         let has_reset = written.is_some_and(|period| period.end <= self.present(world));
-        if self.paused > 0 && has_reset && self.settings.sources.contains(&IceSource::Relay) {
+        // And what it carried for credentials that the books do not know is promised to nobody.
+        let is_in_doubt = self.paused > 0 && has_reset;
+        if (is_in_doubt || self.was_restored) && self.settings.sources.contains(&IceSource::Relay) {
             self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
         }
         self.unwritten = None;

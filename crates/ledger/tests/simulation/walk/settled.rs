@@ -116,7 +116,8 @@ impl<D: Disk> Broker<D> {
     /// A period has begun, and nothing was counted in it yet.
     fn expect_no_evidence(&mut self) {
         let Snapshot { unknown_bytes, measured, .. } = self.books.snapshot();
-        let is_watched = self.settings.cli || !self.pages.is_empty() || self.has_reporter || self.has_vouched;
+        // What is counted here is counted at once.
+        let is_watched = self.settings.sources != ONE || !self.pages.is_empty() || self.has_vouched;
         let is_none = unknown_bytes.get() == 0 && measured.excess.bytes.get() == 0;
         self.expect(is_none || is_watched, || {
             format!("a period begins with {unknown_bytes:?} unknown and {:?}", measured.excess)

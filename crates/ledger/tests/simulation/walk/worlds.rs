@@ -8,7 +8,7 @@ use super::Scenario;
 use super::dice::Dice;
 use super::faults::Fault;
 use super::ops::Op;
-use super::settings::{Change, DAY, ONE};
+use super::settings::{Change, DAY, ONE, SOURCE, Settings};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -22,6 +22,11 @@ const READ: Op = Op::Read { back: 0, missed: 1 };
 const READ_OTHERS: Op = Op::Read { back: 1, missed: 7 };
 /// Sources of which a provider counts one again.
 const COUNTED_IN_PART: &[IceSource] = &[Cloudflare, Relay];
+
+/// How many times faster than assumed the client of this credential is.
+fn times_assumed(settings: &Settings, nth: u64) -> u64 {
+    settings.client(SOURCE, nth).rate / settings.assumed(SOURCE).rate
+}
 
 fn wait(millis: u64) -> Op {
     Op::Wait { millis, share: 256 }
@@ -63,74 +68,84 @@ impl Scenario {
 
     /// A copy is restored, of whose sources nobody counts one again.
     fn copy(&mut self, dice: &mut Dice) -> Vec<Op> {
+        self.has_room();
         self.settings.sources = COUNTED_IN_PART;
-        self.before_reset = dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]);
-        let (from, other) = (Op::From { nth: 0 }, Op::From { nth: 1 });
-        let mut ops =
-            vec![from, mint(3_600), Op::Copy, wait(HOUR), other, mint(86_400), wait(HOUR), Op::Restore, READ];
-        ops.extend([wait(12 * HOUR), READ, wait(24 * HOUR), READ, wait(24 * HOUR), READ]);
+        (self.before_reset, self.settings.billing_day) = (dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]), 1);
+        let [from, other] = [0, 1].map(|nth| Op::From { nth });
+        let mut ops = vec![from, mint(3_600), Op::Copy, mint(172_800), wait(HOUR), other, mint(86_400)];
+        ops.extend([wait(HOUR), Op::Restore, READ, wait(12 * HOUR), READ]);
+        ops.extend([[wait(19 * HOUR), READ]; 3].into_iter().flatten());
         ops
     }
 
-    /// Counts show who relays more than is assumed.
-    fn counts_fast_clients(&mut self) {
+    /// The limit refuses no mint.
+    fn has_room(&mut self) {
+        (self.settings.limit, self.settings.percent) = (1_000_000_000_000, 100);
+    }
+
+    /// Counts show who relays more than is assumed. `is_fast`: whether the clients of these numbers are to do so.
+    fn counts_clients(&mut self, is_fast: impl Fn(&Settings) -> bool) {
+        self.has_room();
         let settings = &mut self.settings;
         (settings.is_fast, settings.sources, settings.counts_nothing) = (true, ONE, false);
-        (settings.user_limit, settings.limit) = (Some(100_000_000_000), 1_000_000_000_000);
-        (settings.grant_limit, settings.at_limit, settings.percent) = (None, false, 100);
-        settings.clients = settings.clients.max(1);
+        (settings.user_limit, settings.server_limit) = (Some(100_000_000_000), None);
+        (settings.grant_limit, settings.at_limit) = (None, false);
+        (settings.billing_day, settings.mbps) = (1, 2);
+        let with = |clients| Settings { clients, ..*settings };
+        let found = (settings.clients.max(1)..).map(with).find(is_fast);
+        self.settings = found.unwrap_or(self.settings);
     }
 
-    /// Some relay too fast on both sides of a reset. Some of them leave the table.
+    /// Some relay too fast on both sides of a reset. Some of them leave the table before it.
     fn fast_over_reset(&mut self, dice: &mut Dice) -> Vec<Op> {
-        self.counts_fast_clients();
-        (self.settings.ended_max, self.settings.tail) = (dice.one_of(&[0, 100]), Some(0));
-        (self.before_reset, self.settings.billing_day) = (4 * HOUR, 1);
-        let life = dice.one_of(&[600, 86_400]);
-        let mut ops = vec![mint(life); 6];
-        ops.extend([
-            wait(HOUR),
-            READ_OTHERS,
+        self.settings.tail = Some(0);
+        self.counts_clients(|settings| [1, 2].iter().all(|nth| times_assumed(settings, *nth) == 6));
+        let has_left = dice.below(2) == 0;
+        (self.settings.ended_max, self.before_reset) = (if has_left { 0 } else { 100 }, 4 * HOUR);
+        let mut ops = vec![mint(if has_left { 1_800 } else { 86_400 }), wait(HOUR), READ, wait(HOUR)];
+        ops.extend([READ_OTHERS, Op::Flush, wait(90 * MINUTE), READ_OTHERS, Op::Flush]);
+        ops.push(if dice.below(3) == 0 { Op::Change(Change::BillingDay(30)) } else { wait(35 * MINUTE) });
+        ops.extend([mint(600), wait(20 * MINUTE), READ, wait(HOUR), READ, Op::Flush]);
+        ops
+    }
+
+    /// Somebody relays too fast. Then the rate is raised, and another one is faster than that.
+    fn raised_rate(&mut self) -> Vec<Op> {
+        self.counts_clients(|settings| times_assumed(settings, 1) == 2 && times_assumed(settings, 2) == 6);
+        self.before_reset = 20 * DAY;
+        let change = Op::Change(Change::Mbps(8));
+        vec![
+            mint(86_400),
+            wait(12 * HOUR),
+            READ,
+            change,
+            mint(3_600),
+            wait(30 * MINUTE),
+            READ,
             wait(HOUR),
             READ,
-            Op::Flush,
-            wait(90 * MINUTE),
-            READ_OTHERS,
-            Op::Flush,
-        ]);
-        ops.push(if dice.below(3) == 0 { Op::Change(Change::BillingDay(30)) } else { wait(35 * MINUTE) });
-        ops.extend([mint(600); 6]);
-        ops.extend([wait(30 * MINUTE), READ, wait(HOUR), READ, Op::Flush]);
-        ops
-    }
-
-    /// Some relay too fast. Then the rate is raised, and others are faster than that.
-    fn raised_rate(&mut self) -> Vec<Op> {
-        self.counts_fast_clients();
-        (self.settings.mbps, self.before_reset) = (2, 20 * DAY);
-        let mut ops = vec![mint(86_400); 8];
-        ops.extend([wait(12 * HOUR), READ, Op::Change(Change::Mbps(8))]);
-        ops.extend([mint(3_600); 8]);
-        ops.extend([wait(30 * MINUTE), READ, wait(30 * MINUTE), READ]);
-        ops
+        ]
     }
 
     /// A client renews between the question about its chain and the answer.
     fn late_answer(&mut self) -> Vec<Op> {
-        self.counts_fast_clients();
-        self.settings.answers_late = true;
+        self.counts_clients(|settings| times_assumed(settings, 1) == 6);
+        (self.settings.answers_late, self.before_reset) = (true, 20 * DAY);
         let renew = Op::RenewWhenDue { nth: 0, life: 3_600, delay: 0 };
-        let each = [mint(3_600), wait(44 * MINUTE), READ, renew, wait(5 * MINUTE)];
-        std::iter::repeat_n(each, 6).flatten().collect()
+        vec![mint(3_600), wait(44 * MINUTE), READ, renew, wait(5 * MINUTE), READ, renew, READ]
     }
 
-    /// The clock is behind after a start of the machine, and nobody says so. Another machine takes over, whose clock is right.
+    /// The clock is behind after a start of the machine, and nobody says so. Another machine takes over, whose clock is right, and then the
+    /// provider tells the time.
     fn takeover_from_unconfirmed(&mut self) -> Vec<Op> {
-        self.settings.tells_time = false;
-        let reboot = Op::Reboot { millis: MINUTE, share: 256, behind: 8 * 3_600_000 };
+        self.has_room();
+        (self.settings.tells_time, self.settings.sources, self.before_reset) = (false, ONE, 20 * DAY);
+        let reboot = Op::Reboot { millis: 8 * HOUR, share: 256, behind: 28_800_000 };
         let takeover = Op::TakeOver { lost: 0, millis: 1_000, share: 256, behind: 0 };
-        let mut ops = vec![mint(86_400), reboot, mint(86_400), wait(10 * MINUTE), takeover, READ];
-        ops.extend([wait(HOUR), wait(30 * HOUR), READ, wait(8 * HOUR)]);
+        let ten = wait(10 * MINUTE);
+        let mut ops =
+            vec![mint(86_400), ten, reboot, ten, mint(86_400), ten, takeover, READ, wait(HOUR), READ];
+        ops.extend([wait(20 * HOUR), wait(5 * HOUR), READ]);
         ops
     }
 
