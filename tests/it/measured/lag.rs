@@ -86,8 +86,8 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
     assert_eq!(broker.metric(lag).await, Some(1_200));
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
     broker.app.account.evaluate_alerts(sources(None), &broker.app.config, false).await;
-    let alert = broker.app.account.latest_alerts().remove(0).alert;
-    assert_eq!(alert.kind.name(), "counts.late");
+    let alerts = broker.app.account.latest_alerts();
+    assert!(alerts.iter().any(|kept| kept.alert.kind.name() == "counts.late"), "{alerts:?}");
 
     // Until later minutes have settled, the same ones are counted again.
     cloudflare.analytics().relay("another-key", "2025-01-15T12:49:00Z", GB, 0);
