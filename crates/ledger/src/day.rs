@@ -125,9 +125,9 @@ impl DayCounts {
 
     /// A day whose period was over belongs to the present one again.
     pub(crate) fn reopen(&mut self, day: Day) {
-        let reopened =
-            DayCount { estimated: None, vouched: ByteCount::ZERO, was_live: false, ..self.get(day) };
-        self.set(day, reopened);
+        let mut count = self.get(day);
+        (count.estimated, count.vouched, count.was_live) = (None, ByteCount::ZERO, false);
+        self.set(day, count);
     }
 
     /// Forgets what was counted of the days of a period, because it was of another account.

@@ -1,7 +1,8 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster. Each reading tests this: more bytes than all live grants at that rate could
 //! relay contradict it. Then the observed rate replaces the assumed one until no reading of the last hour contradicts it. One that fits
-//! shows little: each new grant makes the test more tolerant.
+//! shows little: each new grant makes the test more tolerant. Bytes that are counted late are held against the promises of the time in
+//! which they can have flowed.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
@@ -109,6 +110,8 @@ pub(crate) struct Point {
     pub(crate) granted: ByteCount,
     /// Grant-minutes since the period's start.
     pub(crate) minutes: GrantMinutes,
+    /// Those up to the first instant whose bytes may be counted after this reading: earlier than `as_of` where counts can be late.
+    pub(crate) settled: GrantMinutes,
     /// Those of the minute of `as_of`.
     pub(crate) live: GrantMinutes,
 }
@@ -276,7 +279,7 @@ impl Trial {
 
     /// The bytes that flowed beyond what the live grants and the sampling margin explain; `None` if there are none.
     fn excess_of(&self, from: &Point, to: &Point, sampling: u32) -> Option<Excess> {
-        let minutes = to.minutes.minus(from.minutes).plus(edges(to));
+        let minutes = to.minutes.minus(from.settled).plus(edges(to));
         let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
         let promised = minutes.bytes.max(assumed);
         let flowed = u128::from(to.granted.minus(from.granted).get());

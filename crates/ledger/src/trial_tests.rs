@@ -12,8 +12,8 @@ fn minute(n: u64) -> Timestamp {
 fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) {
     let granted = ByteCount::new(granted);
     let minutes = |count| GrantMinutes { count, bytes: 15_000_000 * count };
-    let point =
-        Point { as_of: minute(n), granted, minutes: minutes(grant_minutes), live: minutes(live.into()) };
+    let (settled, live) = (minutes(grant_minutes), minutes(live.into()));
+    let point = Point { as_of: minute(n), granted, minutes: settled, settled, live };
     trial.add(point, granted);
 }
 

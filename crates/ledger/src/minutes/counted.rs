@@ -291,6 +291,13 @@ impl Minutes {
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
+    /// Grant-minutes of the whole minutes in `[from, to)`.
+    pub(crate) fn live_between(&self, from: Timestamp, to: Timestamp) -> GrantMinutes {
+        let whole = self.touched(from, to).filter(|minute| minute.start() >= from && minute.end() <= to);
+        let promised = whole.filter_map(|minute| Some(self.get(minute)?.promised()));
+        promised.fold(GrantMinutes::default(), GrantMinutes::plus)
+    }
+
     /// Grant-minutes that are counted, and those of the minute in which the latest count ends.
     pub(crate) fn measured(&self) -> (GrantMinutes, GrantMinutes) {
         (self.sums.measured, self.get(Minute::of(self.counted.as_of)).unwrap_or_default().promised())

@@ -16,8 +16,10 @@ use crate::units::{ByteCount, Timestamp};
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
 /// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
-/// books. At least the longest `ANALYTICS_LAG_SECONDS`.
-const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
+/// books. At least [`LATE_MAX`].
+const GOOD_FOR: Duration = Duration::from_secs(LATE_MAX.as_secs() + STALE_AFTER.as_secs());
+/// A provider may count bytes so much later than its other ones: the longest lag that is tested, and the longest `ANALYTICS_LAG_SECONDS`.
+const LATE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Timeline {
     /// Takes a count of a day. One of a provider that contradicts what is known must be confirmed first. `tests_rate`: it tests the assumed
@@ -105,8 +107,11 @@ impl Timeline {
         let counted_until = self.minutes.counted().as_of;
         self.minutes.measure(reading, as_granted, self.state.proof.unproven_until());
         if self.minutes.period().contains(reading.day.start()) {
-            // A day that is counted for the first time after later ones shows nothing that has flowed since.
-            let is_compared = before.as_of > reading.day.start() || reading.as_of > counted_until;
+            // A day that is counted for the first time after later ones shows nothing that has flowed since, and neither does a day that
+            // was counted to the same end before.
+            let is_later = reading.as_of > before.as_of;
+            let is_compared =
+                is_later && (before.as_of > reading.day.start() || reading.as_of > counted_until);
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
             // Days are counted in turn. The open one comes last, and with it the counts are as of one time.
             self.test(flowed, tests_rate && reading.as_of < reading.day.end());
@@ -144,7 +149,10 @@ impl Timeline {
     /// Gives the counts so far to the trial, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
         let ((minutes, live), counted) = (self.minutes.measured(), self.minutes.counted());
-        let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, live };
+        let is_late = self.terms.source.is_counted_by_provider();
+        let settled_at = counted.as_of.minus(if is_late { LATE_MAX } else { Duration::ZERO });
+        let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
+        let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 

@@ -137,8 +137,8 @@ fn a_longer_tail_does_not_hide_bytes_that_flow_after_a_restart() {
         count(&mut broker.books, now, granted);
         broker.books.snapshot().measured.agrees()
     };
-    assert!(agrees_with(&mut broker, at(HOUR), 0));
+    assert!(agrees_with(&mut broker, at(100 * 60_000), 0));
     restart_with_tail(&mut broker, 7_200);
-    // Three grants relay 225 MB in five minutes.
-    assert!(!agrees_with(&mut broker, at(HOUR + 300_000), 1_500_000_000));
+    // Counts may be an hour late. In 65 minutes three grants relay 2.9 GB.
+    assert!(!agrees_with(&mut broker, at(105 * 60_000), 3_400_000_000));
 }

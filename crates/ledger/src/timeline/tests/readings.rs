@@ -272,5 +272,61 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
     assert!(timeline.trial.verdict().holds, "a day that could not be counted at first");
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 200 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 59 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(!timeline.trial.verdict().holds, "no grant explains what was added to it");
+    assert!(timeline.trial.verdict().holds, "what is added to it was counted late");
+    assert_eq!(count(&mut timeline, START + 59 * MINUTE + 1, 50 * gb, 0), ReadingOutcome::Taken);
+    assert!(!timeline.trial.verdict().holds, "no grant explains what has flowed since");
+}
+
+/// Ten grants relay from this time on for an hour, at so many times the assumed rate. Each minute the provider counts up to ten minutes ago,
+/// and has the bytes until `late` minutes ago. At a late one, the day before is counted to its end once more. Returns what the counts show
+/// above the assumed rate.
+fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> (bool, u64) {
+    let terms = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
+    let mut timeline =
+        Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
+    let ten = LiveDelta { live: 10, per_minute: 10 * ONE.per_minute };
+    timeline.minutes.change_live(minutes(at(begin), at(begin + 60 * MINUTE)), ten);
+    let relayed = |until: i64| {
+        let minutes = ((until - begin) / MINUTE).clamp(0, 60).unsigned_abs();
+        minutes * times * ten.per_minute.unsigned_abs()
+    };
+    for minute in 11..600 {
+        let now = begin + minute * MINUTE;
+        timeline.advance(at(now));
+        let (as_of, visible) = (now - 10 * MINUTE, now - late(minute) * MINUTE);
+        let midnight = Day::until(at(as_of)).start().as_millis();
+        let is_first = midnight > begin && (as_of - midnight) / MINUTE == 1;
+        let of_day = |from: i64, to: i64| relayed(to.min(visible)).saturating_sub(relayed(from));
+        let mut count = |from, to| {
+            let reading = reading(to, of_day(from, to), 0);
+            assert_eq!(
+                timeline.take_reading(&reading, true, ByteCount::new(u64::MAX), 0),
+                ReadingOutcome::Taken
+            );
+        };
+        if is_first || (midnight > begin && minute == 500) {
+            count(begin, midnight);
+        }
+        count(midnight.max(begin), as_of);
+    }
+    (timeline.trial.verdict().holds, timeline.trial.excess().bytes.get())
+}
+
+#[test]
+fn bytes_that_are_counted_late_are_held_against_the_promises_of_their_time() {
+    const BEFORE_MIDNIGHT: i64 = START + 1_380 * MINUTE;
+    for begin in [START, BEFORE_MIDNIGHT] {
+        for late in [0, 30, 60] {
+            assert_eq!(shown_excess(begin, 1, |_| late), (true, 0), "{late} minutes late");
+            assert_eq!(
+                shown_excess(begin, 1, |minute| if minute < 62 { late } else { 0 }),
+                (true, 0),
+                "{late} minutes late for an hour"
+            );
+        }
+    }
+    for late in [0, 30, 60] {
+        let (_, excess) = shown_excess(START, 2, |_| late);
+        assert!(excess > 10_000_000_000, "{late} minutes late, at twice the rate: {excess}");
+    }
 }

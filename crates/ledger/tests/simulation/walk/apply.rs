@@ -163,7 +163,9 @@ impl<D: Disk> Broker<D> {
             Op::ReadLast { missed } => self.read_last(world, missed),
             Op::Late { millis } => {
                 world.lateness = millis;
-                self.may_break = true;
+                self.was_misled |= millis > 0;
+                // Bytes that come later than the longest lag are held against promises of other minutes.
+                self.may_break |= millis > 3_600_000;
             }
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAbsurd => self.read_absurd(now),

@@ -122,7 +122,7 @@ pub(crate) struct Broker<D> {
     pub(super) has_reporter: bool,
     /// What the broker's probes have relayed.
     pub(super) probed: ByteCount,
-    /// Whether the provider has answered a count that no byte explains: a lower, an absurd or a future one.
+    /// Whether the provider has answered a count that no byte explains, a lower, an absurd or a future one, or counts late.
     pub(super) was_misled: bool,
     /// Whether something has happened that may contradict the assumed rate.
     pub(crate) may_break: bool,
