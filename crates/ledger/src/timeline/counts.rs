@@ -149,7 +149,7 @@ impl Timeline {
     /// Gives the counts so far to the trial, with their grant-minutes.
     pub(super) fn add_point(&mut self) {
         let ((minutes, live), counted) = (self.minutes.measured(), self.minutes.counted());
-        let is_late = self.terms.source.is_counted_by_provider();
+        let is_late = self.terms.owner.source.is_counted_by_provider();
         let settled_at = counted.as_of.minus(if is_late { LATE_MAX } else { Duration::ZERO });
         let settled = minutes.minus(self.minutes.live_between(settled_at, counted.as_of));
         let point = Point { as_of: counted.as_of, granted: self.state.flowed, minutes, settled, live };

@@ -300,7 +300,7 @@ fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> (bool, u64
         let mut count = |from, to| {
             let reading = reading(to, of_day(from, to), 0);
             assert_eq!(
-                timeline.take_reading(&reading, true, ByteCount::new(u64::MAX), 0),
+                timeline.take_reading(&reading, true, ByteCount::new(u64::MAX)),
                 ReadingOutcome::Taken
             );
         };

@@ -108,7 +108,7 @@ impl<D: Disk> Broker<D> {
         {
             self.limit = ByteCount::new(limit);
         }
-        for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
+        for source in METERED {
             let is_cut = source == IceSource::Coturn && was_cut;
             world.assume(source, self.settings.assumed(source), !is_cut);
         }
