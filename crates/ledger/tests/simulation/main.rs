@@ -18,6 +18,11 @@
 //! - no more is measured of a user than the user relayed;
 //! - what relays at a source is promised for its minute, also in past minutes that nobody has counted;
 //! - where no assumption is broken and nobody whose word counts has said anything wrong, the bound is said to hold, whatever pages claim;
+//! - once all that disturbed is over, by the rules of docs/BUDGET.md, the bound is said to hold again; it is said not to hold while a restored
+//!   copy lacks what nobody counts again, and while the clock is in an earlier period;
+//! - a period begins without evidence, and what exceeds the assumed rate was relayed in this period by those who relay faster;
+//! - a chain of renewals whose promise is raised is raised as a whole;
+//! - of a report over a reset, the part since the reset is of this period;
 //! - a credential that relays has a live grant, and a promise until it stops working;
 //! - no more may flow to a page of the SFU than is promised for its session;
 //! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
@@ -28,12 +33,13 @@
 //! No check computes what the books say in their way. What a single operation must answer, unit tests say.
 //!
 //! At the end all sessions end and all counts are read: then nothing is committed but what is used and its margin, and no less is used than
-//! was relayed. Two periods later no row is left. Books that are opened again say the same as before ([`restart`]).
+//! was relayed. Two periods later no row is left, and the bound holds. Books that are opened again say the same as before ([`restart`]).
 //!
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
 //! in more than 5 % of the steps. The status of the books is no excuse.
 //!
-//! [`replicas`] simulates two brokers on one database: who leads, and which writes count. What a standby makes of the rows is simulated here.
+//! [`walk::worlds`] has worlds that random operations rarely make. [`replicas`] simulates two brokers on one database: who leads, and which
+//! writes count. What a standby makes of the rows is simulated here.
 //!
 //! Each fault of [`walk::faults::Fault`] happens in a part of the scenarios. For a long run, which draws from the same distribution
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `FROM=5000` leaves out those before, and

@@ -30,6 +30,7 @@ pub(super) struct Disturbed {
 }
 
 /// A report that covers a time before the reset and after it: what was used before, and what it can add.
+#[derive(Clone, Copy)]
 pub(super) struct Begun {
     used: u64,
     most: u64,
