@@ -44,10 +44,7 @@ fn each_source_that_is_charged_has_its_row_at_the_limit_and_its_tail_in_the_docu
             let cells: Vec<_> = row.split('|').map(str::trim).collect();
             cells[1].starts_with("tail, ") && cells[1].contains(title) && cells[2] == value
         };
-        assert!(
-            seconds == 0 || assumptions.iter().any(|row| has_tail(&row)),
-            "BUDGET.md: no tail of {title}, {value}"
-        );
+        assert!(seconds == 0 || assumptions.iter().any(has_tail), "BUDGET.md: no tail of {title}, {value}");
     }
 }
 
@@ -56,12 +53,12 @@ fn each_setting_of_a_source_is_in_the_example_and_needs_the_source() {
     let named: Vec<_> = IceSource::named().map(IceSource::name).collect();
     assert!(EXAMPLE.contains(&format!("comma-separated: {}.", named.join(", "))));
     for source in IceSource::named() {
-        let (names, is_required) = match source.facts().settings {
+        let (own, is_required) = match source.facts().settings {
             SourceSettings::Shared => (&[][..], false),
-            SourceSettings::Optional(names) => (names, false),
-            SourceSettings::Required(names) => (names, true),
+            SourceSettings::Optional(own) => (own, false),
+            SourceSettings::Required(own) => (own, true),
         };
-        for name in names.iter().chain(source.facts().seen_with) {
+        for name in own.iter().chain(source.facts().seen_with) {
             let is_set =
                 |line: &str| line.trim_start_matches("# ").strip_prefix(name)?.strip_prefix('=').map(drop);
             assert!(EXAMPLE.lines().any(|line| is_set(line).is_some()), "{name} of {source}");

@@ -282,7 +282,7 @@ mod tests {
             let SourceFacts { grants, charged, counts_of_grants, ended_by, on_revocation, .. } = facts;
             let SourceFacts { expiry_tail, names, life, seen_with, at_limit, if_refused, .. } = facts;
             match charged {
-                // What it relays is nobody's business.
+                // Nobody counts or ends what it relays.
                 Charged::Nothing => {
                     assert_eq!((seen_with, at_limit), (&[][..], ""), "{source}");
                     assert_eq!(counts_of_grants, CountsOfGrants::Unknown, "{source}");
@@ -299,7 +299,7 @@ mod tests {
                     assert_eq!(counts_of_grants, CountsOfGrants::Unknown, "{source}");
                 }
                 Charged::ByTurnKey => {
-                    assert_eq!(grants, GrantsAre::Credentials, "{source}")
+                    assert_eq!(grants, GrantsAre::Credentials, "{source}");
                 }
                 Charged::BySfuApp => assert_eq!(grants, GrantsAre::Sessions, "{source}"),
                 Charged::Listings => assert_eq!(ended_by, EndedBy::CommandLine, "{source}"),
