@@ -16,7 +16,9 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use turn_base::clock;
 use turn_base::random::NoRandomness;
+use turn_base::throttle::Throttle;
 
 use crate::config::DatabaseConfig;
 use crate::store::rows::FORMAT;
@@ -32,6 +34,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// The name of sessions that do not lead.
 pub(super) const SESSION_NAME: &str = "turn-broker";
+
+/// The function of the server that waits for the synchronous standby. Its warning says that the commit may not be there. Unlike the text, its
+/// name is not translated.
+const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
+/// The function of the server that sends what somebody's own trigger says, which may be the content of a row.
+const RAISE: &str = "exec_stmt_raise";
+/// A warning of the database is logged once in this time.
+const WARNING_WINDOW: Duration = Duration::from_secs(60);
 
 /// `PostgreSQL` 14, as the server states it.
 const VERSION_MIN: i32 = 140_000;
@@ -123,6 +133,8 @@ pub struct Database {
     /// The server's certificate and name are always verified.
     tls: ClientConfig,
     schema: String,
+    /// Of all sessions.
+    warnings: Arc<Throttle>,
 }
 
 impl Database {
@@ -132,7 +144,8 @@ impl Database {
         if options.get_connect_timeout().is_none() {
             options.connect_timeout(CONNECT_TIMEOUT);
         }
-        Self { options, tls: config.trust.client(), schema: config.schema.clone() }
+        let warnings = Arc::new(Throttle::every(WARNING_WINDOW));
+        Self { options, tls: config.trust.client(), schema: config.schema.clone(), warnings }
     }
 
     /// The name of the tables' schema. It needs no quotes.
@@ -165,16 +178,20 @@ impl Database {
         let mut options = self.options.clone();
         options.application_name(name);
         let (client, mut socket) = within(options.connect(MakeRustlsConnect::new(self.tls.clone()))).await?;
-        let has_warned = Arc::new(AtomicBool::default());
-        let warned = Arc::clone(&has_warned);
+        let is_unconfirmed = Arc::new(AtomicBool::default());
+        let (unconfirmed, warnings) = (Arc::clone(&is_unconfirmed), Arc::clone(&self.warnings));
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| socket.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message {
-                    warned.fetch_or(notice.parsed_severity() == Some(Severity::Warning), Ordering::Relaxed);
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    let is_of_commit = notice.routine() == Some(STANDBY_WAIT);
+                    unconfirmed.fetch_or(is_of_commit, Ordering::Relaxed);
+                    log_warning(&notice, &warnings);
                 }
             }
         });
-        let connection = Connection { client, has_warned, driver };
+        let connection = Connection { client, is_unconfirmed, driver };
         let session = format!("{SESSION} SET search_path = {};", self.schema);
         connection.run(&session).await?;
         Ok(connection)
@@ -186,7 +203,7 @@ impl Database {
 pub struct Connection {
     /// For statements.
     pub client: Client,
-    has_warned: Arc<AtomicBool>,
+    is_unconfirmed: Arc<AtomicBool>,
     driver: JoinHandle<()>,
 }
 
@@ -233,9 +250,9 @@ impl Connection {
         }
     }
 
-    /// Whether the server has warned since the last call, as it does if a commit may not be on its synchronous standby.
-    pub(super) fn take_warned(&self) -> bool {
-        self.has_warned.swap(false, Ordering::Relaxed)
+    /// Whether the server has said since the last call that a commit may not be on its synchronous standby.
+    pub(super) fn take_unconfirmed(&self) -> bool {
+        self.is_unconfirmed.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -243,6 +260,13 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+fn log_warning(warning: &DbError, throttle: &Throttle) {
+    let Some(held_back) = throttle.pass(clock::deadline(Duration::ZERO).into_std()) else { return };
+    let (code, routine) = (warning.code().code(), warning.routine());
+    let message = if routine == Some(RAISE) { "" } else { warning.message() };
+    tracing::warn!(code, routine, message, held_back, "the database warns");
 }
 
 fn judge_server(version: i32, is_durable: bool) -> Result<(), DatabaseError> {

@@ -147,9 +147,9 @@ impl Leader {
     /// the session stays, and no standby misses it.
     async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
-        let (changed, has_warned) =
-            sent.as_ref().map_or((None, false), |(rows, warned)| (Some(*rows), *warned));
-        let answer = Answer::of(changed, has_warned);
+        let (changed, is_unconfirmed) =
+            sent.as_ref().map_or((None, false), |(rows, unconfirmed)| (Some(*rows), *unconfirmed));
+        let answer = Answer::of(changed, is_unconfirmed);
         if answer == Answer::Unknown {
             let error = sent.err();
             if !matches!(error, Some(DatabaseError::Refused(_))) {
@@ -167,11 +167,11 @@ impl Leader {
         self.term.after_answer(answer, is_held)
     }
 
-    /// The number of changed rows of `shard`, and whether the server has warned.
+    /// The number of changed rows of `shard`, and whether the commit may not be on the synchronous standby.
     async fn try_send(&mut self, batch: &RowBatch, is_held: bool) -> Result<(i64, bool), DatabaseError> {
         let Term { epoch, seq, session, .. } = self.term.clone();
         let (connection, write) = self.session().await?;
-        connection.take_warned();
+        connection.take_unconfirmed();
         let values: &[&(dyn ToSql + Sync)] = &[
             &epoch,
             &seq,
@@ -184,7 +184,7 @@ impl Leader {
             &batch.gone_keys,
         ];
         let row = within(connection.client.query_one(write, values)).await?;
-        Ok((row.get(0), connection.take_warned()))
+        Ok((row.get(0), connection.take_unconfirmed()))
     }
 
     /// Reads the row of `shard`, for as long as it takes.

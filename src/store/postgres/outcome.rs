@@ -7,7 +7,7 @@ use crate::store::storage::Lost;
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The row of `shard` was changed, and the commit has ended without a warning. Those who wait have their answer.
+    /// The row of `shard` was changed, and the server has not said that the commit may be missing on its synchronous standby. Those who wait have their answer.
     Written,
     /// It was not changed: its epoch or its number is another one. The writer reads the row.
     Refused,
@@ -16,10 +16,10 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// `changed`: how many rows of `shard`; `None` after an error, or without an answer in time. `has_warned`: whether the server said that
-    /// the commit may not be on its synchronous standby.
-    pub(crate) const fn of(changed: Option<i64>, has_warned: bool) -> Self {
-        match (changed, has_warned) {
+    /// `changed`: how many rows of `shard`; `None` after an error, or without an answer in time. `is_unconfirmed`: whether the server said
+    /// that the commit may not be on its synchronous standby.
+    pub(crate) const fn of(changed: Option<i64>, is_unconfirmed: bool) -> Self {
+        match (changed, is_unconfirmed) {
             (Some(1), false) => Self::Written,
             (Some(_), false) => Self::Refused,
             (None, _) | (_, true) => Self::Unknown,

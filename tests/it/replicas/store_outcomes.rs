@@ -3,10 +3,11 @@
 use tokio::task::JoinHandle;
 use turn_broker::store::postgres::standby::Standby;
 use turn_broker::store::postgres::storage::PostgresStorage;
-use turn_broker::store::storage::{Lost, WriteError};
+use turn_broker::store::storage::{Lost, Storage, WriteError};
 
-use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored_batches, written};
+use super::store::{assert_lost, batch, blocking, lead, loaded, replica, seq, stored_batches, written};
 use crate::support::eventually;
+use crate::support::log::Log;
 use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::proxy::{Harm, Proxy};
 
@@ -22,13 +23,16 @@ struct Leader {
 
 impl Leader {
     async fn start() -> Option<Self> {
-        let database = TestDatabase::new()?;
+        Some(Self::start_on(TestDatabase::new()?).await)
+    }
+
+    async fn start_on(database: TestDatabase) -> Self {
         let proxy = Proxy::start(database.address()).await;
         let mut one = replica(&database.config_at(&url_at(proxy.port)), 1);
         let (storage, _) = loaded(lead(&mut one).await).await;
         let other = replica(&database.config(), 2);
         let seq = seq(&database).await;
-        Some(Self { database, proxy, storage: Some(storage), other, seq })
+        Self { database, proxy, storage: Some(storage), other, seq }
     }
 
     /// Runs this when the next transaction that changes the row of `shard` commits, after its result was computed.
@@ -111,9 +115,9 @@ async fn a_commit_that_fails_after_its_result_is_not_answered() {
 }
 
 #[tokio::test]
-async fn a_commit_with_a_warning_is_confirmed_by_a_further_one() {
-    let Some(mut leader) = Leader::start().await else { return };
-    leader.at_next_commit("RAISE WARNING 'committed locally, but perhaps not replicated'").await;
+async fn a_commit_that_may_be_missing_on_the_synchronous_standby_is_confirmed_by_a_further_one() {
+    let Some(database) = TestDatabase::alone() else { return };
+    let mut leader = Leader::start_on(database).await;
     let count = format!(
         "CREATE SEQUENCE minutes;
          CREATE FUNCTION count_minute() RETURNS trigger LANGUAGE plpgsql SET search_path = {} AS
@@ -123,10 +127,46 @@ async fn a_commit_with_a_warning_is_confirmed_by_a_further_one() {
         leader.database.schema
     );
     leader.database.run(&count).await;
-    let (_storage, result) = leader.begin().await.unwrap();
+    let set_standbys = async |names: &str| {
+        leader.database.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await;
+        leader.database.run("SELECT pg_reload_conf()").await;
+    };
+    set_standbys("nobody").await;
+    let in_force = "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''";
+    eventually("it is in force", async || leader.database.number(in_force).await == 1).await;
+    let writing = tokio::spawn(written(leader.storage.take().unwrap(), batch()));
+    let canceled = "SELECT count(*) FROM (SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND application_name = (SELECT sessions[1] FROM shard)) AS canceled";
+    eventually("the wait is canceled", async || leader.database.number(canceled).await == 1).await;
+    set_standbys("").await;
+    let (_storage, result) = writing.await.unwrap();
     leader.assert_once(result, 2).await;
     let minutes = leader.database.number("SELECT last_value FROM minutes").await;
     assert_eq!(minutes, 1, "the further write has no rows");
+}
+
+/// A trigger of the operator, or a database whose transaction ids run out.
+#[tokio::test]
+async fn any_other_warning_is_logged_once_a_minute_without_the_text_of_a_trigger_and_changes_nothing() {
+    let Some(mut leader) = Leader::start().await else { return };
+    let warn = "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE WARNING 'row %', NEW.row; RETURN NULL; END $$;
+         CREATE TRIGGER audit AFTER INSERT OR UPDATE ON item FOR EACH ROW EXECUTE FUNCTION audit()";
+    leader.database.run(warn).await;
+    let mut storage = leader.storage.take().unwrap();
+    // The session runs in the thread that writes.
+    let logged = blocking(move || {
+        let (log, _guard) = Log::of_this_thread();
+        for _ in 0..3 {
+            storage.write(&batch(), false).unwrap();
+        }
+        log.text()
+    });
+    let logged = logged.await;
+    assert_eq!(seq(&leader.database).await, leader.seq + 3, "each batch is one write");
+    assert_eq!(logged.matches("the database warns").count(), 1, "{logged}");
+    assert!(logged.contains("01000") && logged.contains("exec_stmt_raise"), "{logged}");
+    assert!(!logged.contains("row \\x"), "{logged}");
 }
 
 #[tokio::test]
