@@ -1,5 +1,5 @@
-//! `turn-broker ledger show | export | verify | copy`: a summary of the ledger on disk, its content as JSON, its errors, and its move
-//! to a database or back. The first three change nothing. None shows the token key or a TURN user name.
+//! `turn-broker ledger show | export | verify | rotate-key | copy`: a summary of the ledger on disk, its content as JSON, its errors, a new
+//! key of grant tokens, and its move to a database or back. The first three change nothing. None shows the token key or a TURN user name.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,19 +11,25 @@ use crate::app::setup;
 use crate::config::Config;
 use crate::json::plain_number;
 use crate::store::changes::Contents;
+use crate::store::file::FileStorage;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::ledger_file::FILE_NAME;
 use crate::store::postgres::connect::Database;
 use crate::store::postgres::copy::{self, CopyError};
 use crate::store::rows::FORMAT;
-use crate::store::storage::OpenError;
+use crate::store::storage::{OpenError, Storage};
 use crate::telemetry::words;
+use turn_base::random;
 use turn_ledger::{
     ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,
+    TokenKey,
 };
 
 /// The most findings that are printed.
 const FINDINGS_MAX: usize = 100;
+
+/// What `rotate-key` says.
+const KEY_ROTATED: &str = "A new key signs grant tokens from the next start on. Earlier tokens are good until their grants have ended, 48 h at most.";
 
 /// A ledger command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
@@ -34,6 +40,8 @@ pub enum LedgerCommand {
     Export,
     /// Find errors in the ledger; exit status 0 or 1
     Verify,
+    /// Sign new grant tokens with a new key, while no service runs; earlier tokens are good until their grants have ended
+    RotateKey,
     /// Move the ledger from `STATE_DIR` to `DATABASE_URL`, or back, while no service runs on either
     #[command(group = ArgGroup::new("direction").required(true))]
     Copy {
@@ -76,9 +84,18 @@ pub enum LedgerCommandError {
     Copy(#[from] CopyError),
 }
 
-/// Inspects the ledger in `STATE_DIR`. `now`: the time of the summary if the ledger was never written.
+/// Inspects the ledger in `STATE_DIR`. `now`: the time of the summary if the ledger was never written, and of a new key.
 pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Report, LedgerCommandError> {
-    let directory = config.budget.state_dir.as_deref().ok_or(LedgerCommandError::NoDirectory)?;
+    let state_dir = config.budget.state_dir.as_deref();
+    if let (LedgerCommand::RotateKey, None, Some(database)) = (command, state_dir, &config.database) {
+        copy::rotate_key(&Database::new(database), now)?;
+        return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
+    }
+    let directory = state_dir.ok_or(LedgerCommandError::NoDirectory)?;
+    if command == LedgerCommand::RotateKey {
+        rotate_key(directory, now)?;
+        return Ok(Report { text: KEY_ROTATED.into(), is_sound: true });
+    }
     if let LedgerCommand::Copy { to_database, .. } = command {
         let text = move_ledger(config, directory, to_database)?;
         return Ok(Report { text, is_sound: true });
@@ -93,6 +110,15 @@ pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Re
         _ => summary(config, &copy, stored, now),
     };
     Ok(Report { text, is_sound: true })
+}
+
+fn rotate_key(directory: &Path, now: Timestamp) -> Result<(), OpenError> {
+    // Without a ledger, none is made.
+    drop(LedgerCopy::take(directory)?);
+    let mut ledger = FileStorage::open(directory)?;
+    let stored = ledger.read()?.books;
+    let keys = stored.with_key_replaced(TokenKey::new(random::bytes()?), now);
+    ledger.put_keys(&keys, &stored)
 }
 
 fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<String, LedgerCommandError> {

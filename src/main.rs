@@ -24,6 +24,7 @@ use turn_broker::operator_command::{self, OperatorError, Options};
 use turn_broker::router;
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::postgres::standby::Standby;
+use turn_broker::store::storage::OpenError;
 use turn_broker::store::writer::Store;
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -193,8 +194,13 @@ async fn serve_until_signal(
     lost_lines: LostLines,
 ) -> Result<ExitCode, Failure> {
     treat_file_size_limit_as_full_disk()?;
-    let storage = config.budget.state_dir.as_deref().map(FileStorage::open).transpose()?;
-    let store = storage.map(Store::open).transpose()?;
+    let storage = config.budget.state_dir.as_deref().map(FileStorage::open).transpose();
+    let store = storage.and_then(|storage| storage.map(Store::open).transpose());
+    let store = store.map_err(|error| match error {
+        // Another start would find the same.
+        OpenError::Damaged { .. } | OpenError::OtherFormat { .. } => Failure::of_settings(error),
+        _ => error.into(),
+    })?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = Shutdown::default();

@@ -35,7 +35,7 @@ impl App {
         } else if self.auth.as_ref().is_some_and(Auth::has_keys) && is_jwt(token) {
             BearerToken::Jwt
         } else {
-            self.mint.grant_key.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)
+            self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)
         }
     }
 }

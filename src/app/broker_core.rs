@@ -107,7 +107,7 @@ impl ServerBroker for BrokerCore {
 #[async_trait]
 impl SfuBroker for BrokerCore {
     fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)> {
-        let grant = self.mint.grant_key.verify(token)?.id;
+        let grant = self.mint.grant_keys.verify(token)?.id;
         let user = self.account.read(|books| {
             let row = books.grants().valid(grant).filter(|row| row.expires_at > books.now())?;
             Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))

@@ -40,7 +40,7 @@ use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
 use crate::mint::provider::Provider;
-use crate::mint::token::GrantKey;
+use crate::mint::token::GrantKeys;
 use crate::mint::{Mint, Source};
 use crate::store::changes::Contents;
 use crate::store::writer::Store;
@@ -51,7 +51,9 @@ use turn_base::clock::Clock;
 use turn_base::http_client::{ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_ledger::{BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, KeyName, strict_life_min};
+use turn_ledger::{
+    BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, KeyName, TokenKey, TokenKeys, strict_life_min,
+};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -76,15 +78,15 @@ pub fn build_leading(
     let Process { config, clock, metrics, .. } = &**process;
     let (store, stored) = store.unzip();
     let stored = stored.unwrap_or_default();
-    let key = match stored.books.key {
-        Some(key) => key,
-        None => random::bytes()?,
+    let keys = match &stored.books.keys {
+        Some(keys) => keys.clone(),
+        None => TokenKeys::new(TokenKey::new(random::bytes()?)),
     };
     let account =
         Account::new(&setup(config), stored, store, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
     let stun = IceServerList::of_stun(&config.ice.stun);
-    let parts = Parts { config, process, account, client: http_client(&config.network)?, stun, key: &key };
+    let parts = Parts { config, process, account, client: http_client(&config.network)?, stun, keys: &keys };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(relay_server.as_ref(), coturn_meter.as_ref()));
@@ -110,7 +112,7 @@ pub fn build_leading(
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher(),
-        forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
+        forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(keys.signing.expose())),
         lead,
         untrusted_proxies: UntrustedProxies::default(),
         signaling: parts.signaling(Arc::clone(&core))?,
@@ -132,8 +134,8 @@ struct Parts<'a> {
     /// One for all: each would hold the root certificates.
     client: Client,
     stun: IceServerList,
-    /// That of the ledger.
-    key: &'a [u8; 64],
+    /// Those of the ledger.
+    keys: &'a TokenKeys,
 }
 
 impl Parts<'_> {
@@ -186,7 +188,7 @@ impl Parts<'_> {
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;
-        Ok(Arc::new(Signaling::new(protocols, self.key, service)?))
+        Ok(Arc::new(Signaling::new(protocols, self.keys.signing.expose(), service)?))
     }
 
     fn sfu(&self, broker: Arc<BrokerCore>) -> Option<Arc<SfuProxy>> {
@@ -200,7 +202,8 @@ impl Parts<'_> {
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
-        Some(Arc::new(SfuProxy::new(config, video, self.key, self.provider_client(), open, service)))
+        let key = self.keys.signing.expose();
+        Some(Arc::new(SfuProxy::new(config, video, key, self.provider_client(), open, service)))
     }
 
     fn auth(&self) -> Option<Auth> {
@@ -277,7 +280,7 @@ impl Parts<'_> {
             cut_here: IceSource::ALL.into_iter().filter(is_cut_here).collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
-            grant_key: GrantKey::new(self.key),
+            grant_keys: GrantKeys::new(self.keys),
         }
     }
 

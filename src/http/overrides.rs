@@ -137,7 +137,7 @@ pub struct RevocationBody {
 )]
 pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> JsonResult<RevocationBody> {
     let id =
-        grant.parse::<GrantId>().ok().or_else(|| app.mint.grant_key.verify(&grant).map(|grant| grant.id));
+        grant.parse::<GrantId>().ok().or_else(|| app.mint.grant_keys.verify(&grant).map(|grant| grant.id));
     let unknown = || {
         ApiError::not_found(
             "Check the grant: no live credential has it. It has expired, or was not issued here.",

@@ -14,6 +14,7 @@ use crate::store::changes::Contents;
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
 use crate::store::rows::FORMAT;
+use crate::store::storage::OpenError;
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -70,7 +71,10 @@ pub struct Campaign<E> {
     look: Arc<Notify>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    key: Option<(i64, [u8; 64])>,
+    /// The latest key, the epoch in which it was read, and whether the leader had written in it.
+    key: Option<((i64, bool), [u8; 64])>,
+    /// Why the ledger was not opened, if an operator has to do something.
+    refused: Option<String>,
     failures: Throttle,
 }
 
@@ -84,8 +88,8 @@ impl<E: Electorate> Campaign<E> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let election = Election::new(FORMAT, candidate.lease);
-        let failures = Throttle::new();
-        Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
+        let (key, refused, failures) = (None, None, Throttle::new());
+        Self { electorate, election, candidate, look, clock, metrics, key, refused, failures }
     }
 
     /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is
@@ -128,8 +132,8 @@ impl<E: Electorate> Campaign<E> {
             Action::Wait | Action::Stand | Action::StateLoss(_) => (None, None),
         };
         let is_silent = self.election.is_silent();
-        let (epoch, key, fault) =
-            (seen.epoch, self.key.as_ref().map(|(_, key)| key), fault(&self.electorate));
+        let (epoch, key) = (seen.epoch, self.key.as_ref().map(|(_, key)| key));
+        let fault = fault(&self.electorate).or_else(|| self.refused.clone());
         tell(Some(Outlook { leader, epoch, key, is_silent, warning, fault }));
         Ok(match action {
             Action::Stand => self.stand(&seen).await,
@@ -163,6 +167,10 @@ impl<E: Electorate> Campaign<E> {
         });
         // Reading the ledger takes up to a second.
         let opened = tokio::task::spawn_blocking(move || Store::open_noted(storage, clock, note)).await;
+        self.refused = match &opened {
+            Ok(Err(error @ OpenError::DamagedDatabase { .. })) => Some(error.to_string()),
+            _ => None,
+        };
         match opened {
             Ok(Ok((store, contents))) => {
                 tracing::info!(epoch, "this replica leads");
@@ -183,12 +191,13 @@ impl<E: Electorate> Campaign<E> {
         None
     }
 
-    /// Reads the key once in each epoch.
+    /// Reads the key in each epoch, and again once the leader has written: its first write may replace the key.
     async fn update_key(&mut self, seen: &Observation) {
-        if self.key.as_ref().is_none_or(|(epoch, _)| *epoch != seen.epoch)
+        let at = (seen.epoch, seen.takeovers.has_written(seen.seq));
+        if self.key.as_ref().is_none_or(|(read_at, _)| *read_at != at)
             && let Ok(Ok(Some(key))) = timeout(LOOK_MAX, self.electorate.key()).await
         {
-            self.key = Some((seen.epoch, key));
+            self.key = Some((at, key));
         }
     }
 

@@ -32,7 +32,7 @@ use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
-use token::GrantKey;
+use token::GrantKeys;
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ pub struct Mint {
     /// The ledger, for reservations.
     pub account: Arc<Account>,
     /// Signs grant tokens.
-    pub grant_key: GrantKey,
+    pub grant_keys: GrantKeys,
 }
 
 impl Mint {
@@ -321,7 +321,7 @@ impl Mint {
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
         reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await?;
-        let token = self.grant_key.sign(&record);
+        let token = self.grant_keys.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Some(IssuedCredential {
             ice_servers,

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use turn_ledger::{Grant, GrantId, IceSource, Timestamp};
+use turn_ledger::{Grant, GrantId, IceSource, Timestamp, TokenKey, TokenKeys};
 
 const VERSION: u8 = 1;
 const ID_BYTES: usize = 16;
@@ -36,34 +36,42 @@ impl fmt::Debug for GrantToken {
     }
 }
 
-/// The key that signs grant tokens. `Debug` prints nothing of it.
+/// The keys of grant tokens. `Debug` prints nothing of them.
 #[derive(Debug)]
-pub struct GrantKey(Hmac<Sha256>);
+pub struct GrantKeys {
+    signing: Hmac<Sha256>,
+    /// Each with when the last grant whose token it has signed has ended.
+    earlier: Vec<(Hmac<Sha256>, Timestamp)>,
+}
 
-impl GrantKey {
-    /// From 64 random bytes, the block length of SHA-256.
-    pub fn new(random: &[u8; 64]) -> Self {
-        Self(Hmac::new(random.into()))
+impl GrantKeys {
+    /// The keys have the block length of SHA-256.
+    pub fn new(keys: &TokenKeys) -> Self {
+        let of = |key: &TokenKey| Hmac::new(key.expose().into());
+        let earlier = keys.earlier.iter().map(|earlier| (of(&earlier.key), earlier.until)).collect();
+        Self { signing: of(&keys.signing), earlier }
     }
 
     /// Signs a grant.
     pub fn sign(&self, grant: &Grant) -> GrantToken {
         let mut bytes = encode(grant).to_vec();
-        let mac = self.0.clone().chain_update(&bytes).finalize().into_bytes();
+        let mac = self.signing.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac);
         GrantToken(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The grant in a token; `None` for a text that was not signed with this key. The signature is compared in constant
-    /// time.
+    /// The grant in a token; `None` for a text that was not signed with one of these keys, or for a grant that ends later than all that an
+    /// earlier key has signed. The signature is compared in constant time.
     pub fn verify(&self, token: &str) -> Option<Grant> {
         if token.len() > TOKEN_CHARS {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (payload, mac) = bytes.split_at_checked(PAYLOAD_BYTES)?;
-        self.0.clone().chain_update(payload).verify_slice(mac).ok()?;
-        decode(payload)
+        let is_signed = |key: &Hmac<Sha256>| key.clone().chain_update(payload).verify_slice(mac).is_ok();
+        let grant = decode(payload)?;
+        let mut earlier = self.earlier.iter().filter(|(_, until)| grant.expires_at <= *until);
+        (is_signed(&self.signing) || earlier.any(|(key, _)| is_signed(key))).then_some(grant)
     }
 }
 
@@ -106,8 +114,12 @@ mod tests {
         }
     }
 
-    fn key(seed: u8) -> GrantKey {
-        GrantKey::new(&[seed; 64])
+    fn keys(seed: u8) -> TokenKeys {
+        TokenKeys::new(TokenKey::new([seed; 64]))
+    }
+
+    fn key(seed: u8) -> GrantKeys {
+        GrantKeys::new(&keys(seed))
     }
 
     #[test]
@@ -130,6 +142,17 @@ mod tests {
     #[test]
     fn a_token_of_another_key_is_refused() {
         assert_eq!(key(2).verify(&key(1).sign(&grant()).0), None);
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_key_is_good_if_its_grant_ends_before_the_last_of_that_key() {
+        let token = key(1).sign(&grant()).0;
+        let replaced = keys(1).replaced(TokenKey::new([2; 64]), Timestamp::from_millis(0));
+        let both = GrantKeys::new(&replaced);
+        assert_eq!(both.verify(&token), Some(grant()));
+        assert_eq!(key(1).verify(&both.sign(&grant()).0), None, "the new key signs");
+        let later = Grant { expires_at: Timestamp::from_millis(172_800_001), ..grant() };
+        assert_eq!(both.verify(&key(1).sign(&later).0), None);
     }
 
     proptest! {

@@ -21,12 +21,32 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
             period.end
         ));
     }
-    if stored.key.is_none() {
-        found.push(
-            "the key that signs grant tokens is missing: every open page will have to fetch anew".into(),
-        );
-    }
+    found.extend(missing(stored, false).map(str::to_owned));
+    let grants = stored.grants.len();
+    found.extend(
+        stored
+            .head
+            .as_ref()
+            .filter(|head| head.grants != grants)
+            .map(|head| format!("grants are missing: {} were written and {grants} are there", head.grants)),
+    );
     found
+}
+
+/// What is missing that no write removes. Without it a ledger would begin anew. `was_written`: whether anything is known to have been written.
+pub(super) fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
+    let has_rows = !(stored.sources.is_empty()
+        && stored.grants.is_empty()
+        && stored.spenders.is_empty()
+        && stored.connections.is_empty()
+        && stored.sessions.is_empty()
+        && stored.blocked.is_empty());
+    match (&stored.keys, &stored.head) {
+        (None, Some(_)) => Some("the key of grant tokens is missing"),
+        (None, None) if has_rows || was_written => Some("the key of grant tokens is missing"),
+        (Some(_), None) if has_rows => Some("what is written with each batch is missing"),
+        _ => None,
+    }
 }
 
 /// Checks that no count ends outside its day.
@@ -54,7 +74,7 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts};
+    use turn_ledger::{BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts, TokenKey, TokenKeys};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
@@ -70,7 +90,7 @@ mod tests {
         Stored {
             head: Some(Head { now: minute_at(NOON), counts, ..Head::default() }),
             sources: [(IceSource::Cloudflare.into(), rows)].into(),
-            key: Some([0; 64]),
+            keys: Some(TokenKeys::new(TokenKey::new([0; 64]))),
             ..Stored::default()
         }
     }
@@ -104,7 +124,9 @@ mod tests {
             ),
             (broken(|_, rows| outside(rows)), "outside its day"),
             (broken(|all, _| all.head.as_mut().unwrap().counts.0 = ended), "counts"),
-            (broken(|all, _| all.key = None), "key"),
+            (broken(|all, _| all.keys = None), "key"),
+            (broken(|all, _| all.head = None), "each batch"),
+            (broken(|all, _| all.head.as_mut().unwrap().grants = 3), "3 were written and 0 are there"),
         ];
         for (found, expected) in cases {
             assert_eq!(found.len(), 1, "{found:?}");

@@ -6,6 +6,8 @@
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "rows/error.rs"]
 mod error;
+#[path = "rows/keys.rs"]
+pub(super) mod keys;
 #[path = "rows/pruning.rs"]
 mod pruning;
 #[path = "rows/sources.rs"]
@@ -20,6 +22,7 @@ use turn_ledger::{Connection, CountOwner, Day, GrantId, Name, Rows, SessionId, S
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
+use keys::{read_keys, shares_key};
 pub(super) use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
@@ -120,7 +123,13 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
     stored.blocked = meta.json(KEY_BLOCKED, bad)?.unwrap_or_default();
-    stored.key = meta.bytes(KEY_TOKEN_KEY).and_then(|bytes| bytes.try_into().ok());
+    stored.shares_key = shares_key(meta.bytes(KEY_COPIED));
+    if let Some(row) = meta.bytes(KEY_TOKEN_KEY) {
+        stored.keys = read_keys(row);
+        if stored.keys.is_none() {
+            bad(BadRow::new(META, KEY_TOKEN_KEY.as_bytes(), "does not have the length of keys".into()))?;
+        }
+    }
     contents.alerts = meta.json(KEY_ALERTS, bad)?.unwrap_or_default();
     Ok(contents)
 }

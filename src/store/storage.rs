@@ -11,15 +11,33 @@ use tokio::sync::mpsc::Receiver;
 
 use super::changes::{Changes, Contents};
 use super::rows::{FORMAT, StoreError};
-use turn_base::random::NoRandomness;
+use turn_base::random::{self, NoRandomness};
+use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 
 /// Requests that are met with one write.
 pub(super) const GROUP_MAX: usize = 512;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Reads everything that is stored, and the key that signs grant tokens.
-    fn load(&mut self) -> Result<Contents, OpenError>;
+    /// Reads everything that is stored. One that has lost what no write removes is refused.
+    fn read(&mut self) -> Result<Contents, OpenError>;
+    /// Replaces the keys of grant tokens in what was read.
+    fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError>;
+    /// Reads everything, and makes the key of grant tokens that the ledger does not have. One that was copied gets a key of its own, because
+    /// the original may go on: to it, tokens of the copy are forged.
+    fn load(&mut self, now: Timestamp) -> Result<Contents, OpenError> {
+        let mut contents = self.read()?;
+        let stored = &mut contents.books;
+        let keys = match &stored.keys {
+            Some(own) if !stored.shares_key => own.at(now),
+            _ => stored.with_key_replaced(TokenKey::new(random::bytes()?), now),
+        };
+        if stored.keys.as_ref() != Some(&keys) {
+            self.put_keys(&keys, stored)?;
+        }
+        stored.keys = Some(keys);
+        Ok(contents)
+    }
     /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown. After the last batch, releases the
     /// ledger.
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError>;

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::changes::{Changes, Contents};
 use super::rows::StoreError;
+use turn_ledger::{Stored, TokenKeys};
+
 use super::storage::{BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError};
 
 /// A disk in memory that can fail, shared with the test.
@@ -32,8 +34,12 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
+    fn read(&mut self) -> Result<Contents, OpenError> {
         Ok(Contents::default())
+    }
+
+    fn put_keys(&mut self, _: &TokenKeys, _: &Stored) -> Result<(), OpenError> {
+        Ok(())
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {

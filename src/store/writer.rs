@@ -86,7 +86,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         note: NoteWrite,
     ) -> Result<(Self, Contents), OpenError> {
-        let stored = storage.load()?;
+        let stored = storage.load(clock.now())?;
         let (store, mut requests, writer) = Self::new(storage, clock, note);
         std::thread::Builder::new()
             .name("ledger".into())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::Method;
+use serde_json::json;
 use turn_broker::store::file::inspect::LedgerCopy;
 
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, TestBroker, once_free};
@@ -53,7 +54,7 @@ async fn a_backup_under_load_is_sound_and_has_every_grant_that_was_issued_before
     let mut sizes = vec![];
     for nth in 0..5 {
         let before = broker.grant().await;
-        let id = broker.app.mint.grant_key.verify(&before).unwrap().id.to_string();
+        let id = broker.app.mint.grant_keys.verify(&before).unwrap().id.to_string();
         broker.open(REPORTER, &format!("c{nth}")).await;
         let copied = grants_of(&backup(&broker).await);
         assert!(copied.contains(&id), "backup {nth} has the grant from before it");
@@ -108,4 +109,23 @@ async fn only_the_operator_of_a_ledger_on_disk_gets_one() {
     let refused = in_memory.operator("/api/backup").await;
     assert_eq!(refused.error(), (404, "NOT_FOUND".into()));
     assert!(refused.text.contains("Set STATE_DIR"), "{}", refused.text);
+}
+
+/// As in a drill beside production.
+#[tokio::test]
+async fn to_the_original_a_token_of_its_copy_is_forged_and_the_copy_knows_earlier_tokens() {
+    let (state, directory) = (StateDir::new(), StateDir::new());
+    let original = start(&state).await;
+    let earlier = original.grant().await;
+    std::fs::write(directory.file(), backup(&original).await).unwrap();
+    let copy = start(&directory).await;
+    let own = copy.grant().await;
+    assert_eq!(copy.open(&earlier, "c").await.status, 201);
+    assert_eq!(original.open(&own, "c").await.error(), (401, "INVALID_GRANT".into()));
+    assert!(!original.has_hint("LEDGER_LOST_WRITES").await);
+    assert!(copy.has_hint("LEDGER_LOST_WRITES").await);
+    copy.finish().await;
+    let copy = start(&directory).await;
+    assert_eq!(copy.open(&own, "d").await.status, 201, "the key of a copy is replaced once");
+    assert_eq!(copy.heartbeat(&earlier, "c", json!({})).await.status, 200);
 }

@@ -3,14 +3,18 @@
 
 use std::path::Path;
 
-use crate::support::{REPORTER, StateDir, eventually, once_free, sources, with_cloudflare_and};
+use crate::support::process::run;
+use crate::support::{COTURN, REPORTER, StateDir, eventually, once_free, sources, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::file::inspect::LedgerCopy;
 use turn_broker::store::file::ledger_file::FILE_NAME;
 use turn_broker::store::rows::FORMAT;
-use turn_broker::store::storage::OpenError;
+use turn_broker::store::storage::{OpenError, Storage};
 use turn_broker::store::writer::Store;
+use turn_ledger::{
+    Batch, Grant, GrantId, GrantRow, Head, IceSource, Minute, MinuteRow, SourceRows, Timestamp,
+};
 
 const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
 
@@ -74,7 +78,7 @@ fn a_file_that_is_no_ledger_is_named_in_the_error_and_not_changed() {
     }
 }
 
-/// redb does not check a file that was closed properly, and panics at a page of an unknown type.
+/// redb does not check the pages of what it only reads, and panics at a page of an unknown type.
 #[test]
 fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
     for at in [4_096, 4_098] {
@@ -85,10 +89,11 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
         std::fs::write(state.file(), &content).unwrap();
         let inspected =
             once_free(|| LedgerCopy::take(state.path().as_ref())).and_then(|snapshot| snapshot.stored());
-        for error in [inspected.unwrap_err(), open(state.path().as_ref())] {
-            let text = error.to_string();
-            assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
-        }
+        let text = inspected.unwrap_err().to_string();
+        assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
+        let text = open(state.path().as_ref()).to_string();
+        assert!(text.contains(FILE_NAME) && text.contains("Restore it from a backup"), "{at}: {text}");
+        assert_eq!(std::fs::read(state.file()).unwrap(), content, "the file is not changed");
     }
 }
 
@@ -100,9 +105,128 @@ fn a_key_that_damage_has_made_longer_is_not_shown() {
     let mut content = std::fs::read(state.file()).unwrap();
     content[4_100] ^= 0xff;
     std::fs::write(state.file(), &content).unwrap();
-    let text = open(state.path().as_ref()).to_string();
+    let inspected =
+        once_free(|| LedgerCopy::take(state.path().as_ref())).and_then(|snapshot| snapshot.stored());
+    let text = inspected.unwrap_err().to_string();
     let said = r#"cannot be read as a ledger (row "?" of "meta" has a broken key). Restore it"#;
     assert!(text.contains(FILE_NAME) && text.contains(said), "{text}");
+}
+
+/// A ledger of some batches, closed properly.
+fn closed_ledger(state: &StateDir) {
+    const BATCHES: i64 = 12;
+    let mut storage = FileStorage::open(state.path().as_ref()).unwrap();
+    storage.load(Timestamp::default()).unwrap();
+    for minute in 0..BATCHES {
+        let now = Timestamp::from_millis((28_949_040 + minute) * 60_000);
+        let mut rows = SourceRows::default();
+        rows.minutes
+            .insert(Minute::of(now), MinuteRow { live: minute.unsigned_abs(), ..MinuteRow::default() });
+        let id = GrantId::new([minute.to_le_bytes()[0]; 16]);
+        let grant = Grant { id, source: IceSource::Coturn, issued_at: now, expires_at: now };
+        let batch = Batch {
+            head: Head { now, grants: usize::try_from(minute).unwrap() + 1, ..Head::default() },
+            sources: [(IceSource::Coturn, rows)].into(),
+            grants: [(id, Some(Box::new(GrantRow::new(&grant, None, None))))].into(),
+            ..Batch::default()
+        };
+        storage.write(&batch.into(), minute + 1 == BATCHES).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_ledger_that_was_closed_is_refused_or_changes_nothing() {
+    let state = StateDir::new();
+    closed_ledger(&state);
+    let whole = std::fs::read(state.file()).unwrap();
+    let read = || {
+        let opened = once_free(|| FileStorage::open(state.path().as_ref()));
+        opened
+            .and_then(|mut storage| storage.load(Timestamp::default()))
+            .map(|contents| format!("{contents:?}"))
+    };
+    let sound = read().unwrap();
+    // Bits of the file's head, each one of its flags, and of the pages that have anything in them.
+    let head = (10..320).step_by(3).map(|at| (at, at % 8)).chain((0..8).map(|bit| (9, bit)));
+    let used =
+        (1..whole.len() / 4_096).filter(|page| whole[page * 4_096..][..4_096].iter().any(|byte| *byte != 0));
+    let used: Vec<_> = used.flat_map(|page| (0..4_096).map(move |at| page * 4_096 + at)).collect();
+    let pages = used.iter().step_by(used.len() / 150).map(|at| (*at, at % 8));
+    let mut refused = 0;
+    for (at, bit) in head.chain(pages) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << bit;
+        std::fs::write(state.file(), &flipped).unwrap();
+        match read() {
+            Ok(found) => assert_eq!(found, sound, "bit {bit} of byte {at}"),
+            Err(error) => {
+                refused += 1;
+                let text = error.to_string();
+                assert!(
+                    text.contains(FILE_NAME) && text.contains("backup"),
+                    "bit {bit} of byte {at}: {text}"
+                );
+                let unchanged = std::fs::read(state.file()).unwrap() == flipped;
+                assert!(unchanged, "bit {bit} of byte {at}: a second start would find something else");
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[test]
+fn a_ledger_that_is_damaged_or_of_another_format_ends_the_start_for_good() {
+    let state = StateDir::new();
+    closed_ledger(&state);
+    let mut content = std::fs::read(state.file()).unwrap();
+    // The row may have been moved, and the old ones stay in pages that nothing uses.
+    let rows: Vec<_> = (0..content.len()).filter(|at| content[*at..].starts_with(b"token-key")).collect();
+    rows.into_iter().for_each(|at| content[at] ^= 1);
+    std::fs::write(state.file(), &content).unwrap();
+    let output = run(&[], &[&COTURN[..], &[("STATE_DIR", state.path())]].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains(FILE_NAME) && text.contains("Restore it from a backup"), "{text}");
+}
+
+/// Removes these rows of a table.
+fn remove(state: &StateDir, table: &str, keys: &[&[u8]]) {
+    let database = once_free(|| redb::Database::open(state.file())).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut rows = transaction.open_table(redb::TableDefinition::<&[u8], &[u8]>::new(table)).unwrap();
+    for key in keys {
+        rows.remove(*key).unwrap().unwrap();
+    }
+    drop(rows);
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_has_lost_grants_says_so_and_one_without_key_or_head_is_refused() {
+    for (key, missing) in [
+        (&b"token-key"[..], "the key of grant tokens is missing"),
+        (b"head", "what is written with each batch is missing"),
+    ] {
+        let state = StateDir::new();
+        closed_ledger(&state);
+        remove(&state, "meta", &[key]);
+        let error = open(state.path().as_ref()).to_string();
+        assert!(error.contains(missing) && error.contains("Restore it from a backup"), "{error}");
+    }
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let token = broker.grant().await;
+    let grant = broker.app.mint.grant_keys.verify(&token).unwrap().id;
+    broker.mint().await;
+    broker.finish().await;
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    assert!(!broker.has_hint("LEDGER_LOST_WRITES").await);
+    broker.finish().await;
+    remove(&state, "grants", &[grant.as_bytes()]);
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    assert!(broker.has_hint("LEDGER_LOST_WRITES").await);
+    assert_eq!(broker.status().await["boundHolds"], false);
 }
 
 #[test]

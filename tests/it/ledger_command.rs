@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::Value;
 
 use turn_broker::store::rows::FORMAT;
@@ -201,4 +201,30 @@ fn a_missing_ledger_is_an_error_and_is_not_created() {
     assert_eq!(output.status.code(), Some(78));
     let error = text(&output.stderr);
     assert!(error.contains("STATE_DIR is not set") && error.contains("DATABASE_URL"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_new_key_earlier_tokens_are_good_until_their_grants_have_ended() {
+    let state = StateDir::new();
+    let output = run(&["ledger", "rotate-key"], &settings(&state));
+    assert!(output.status.code() == Some(1) && !state.file().exists(), "no ledger is made");
+    let [minted, _] = written(&state).await;
+    let earlier = minted["grant"].as_str().unwrap();
+    let before = key_row(&state);
+    let output = run(&["ledger", "rotate-key"], &settings(&state));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("until their grants have ended"));
+    let after = key_row(&state);
+    assert!(after[..64] != before[..64] && after[64..128] == before[..64]);
+    let process = start(&state);
+    assert_eq!(process.open(earlier, "call-10").await.status, 201);
+    let output = run(&["ledger", "rotate-key"], &settings(&state));
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("in use"));
+}
+
+fn key_row(state: &StateDir) -> Vec<u8> {
+    let database = once_free(|| Database::open(state.file())).unwrap();
+    let meta =
+        database.begin_read().unwrap().open_table(TableDefinition::<&[u8], &[u8]>::new("meta")).unwrap();
+    meta.get(&b"token-key"[..]).unwrap().unwrap().value().to_vec()
 }

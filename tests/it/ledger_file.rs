@@ -9,14 +9,14 @@ use tempfile::TempDir;
 use turn_broker::store::contradictions::contradictions;
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::storage::Storage;
-use turn_ledger::{Batch, Stored};
+use turn_ledger::{Batch, Stored, Timestamp};
 
 use crate::support::once_free;
 use walk::disk::Disk;
 use walk::faults::Fault;
 use walk::{Scenario, restored_equals_written};
 
-struct LedgerFile(TempDir);
+pub(crate) struct LedgerFile(TempDir);
 
 impl Disk for LedgerFile {
     fn new() -> Self {
@@ -28,7 +28,7 @@ impl Disk for LedgerFile {
     }
 
     fn read(&self) -> Stored {
-        once_free(|| FileStorage::open(self.0.path())).unwrap().load().unwrap().books
+        once_free(|| FileStorage::open(self.0.path())).unwrap().load(Timestamp::default()).unwrap().books
     }
 }
 

@@ -26,6 +26,7 @@ use crate::spenders::left::LeftKey;
 use crate::spenders::sums::Sums;
 use crate::standing::Standing;
 use crate::token::GrantId;
+use crate::token_keys::{TokenKey, TokenKeys};
 use crate::units::Timestamp;
 use crate::units::clock::{Boot, SteadyTime};
 use crate::units::period::Period;
@@ -49,6 +50,8 @@ pub struct Head {
     pub counted: CountedSources,
     /// The latest grants that have left the table.
     pub dropped: BTreeMap<IceSource, Dropped>,
+    /// How many grants are stored, so that it is seen if some are lost.
+    pub grants: usize,
 }
 
 /// Changes that are written together. A row replaces the stored one.
@@ -89,8 +92,10 @@ pub struct Stored {
     pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    /// The key that signs grant tokens.
-    pub key: Option<[u8; 64]>,
+    /// The keys of grant tokens.
+    pub keys: Option<TokenKeys>,
+    /// Whether it is a copy that still has the key of the original.
+    pub shares_key: bool,
 }
 
 impl Batch {
@@ -112,6 +117,17 @@ impl Stored {
     /// The latest instant that the books have seen; `None` in a new ledger.
     pub fn now(&self) -> Option<Timestamp> {
         Some(self.head.as_ref()?.now)
+    }
+
+    /// Whether grants are missing that were stored, in it or in the ledger of which it is a copy.
+    pub fn lacks_grants(&self) -> bool {
+        self.is_copy || self.head.as_ref().is_some_and(|head| head.grants > self.grants.len())
+    }
+
+    /// Its keys, of which `signing` signs from `now` on, or from the last write on if that is later.
+    pub fn with_key_replaced(&self, signing: TokenKey, now: Timestamp) -> TokenKeys {
+        let now = self.now().map_or(now, |then| now.max(then));
+        self.keys.as_ref().map_or_else(|| TokenKeys::new(signing), |keys| keys.replaced(signing, now))
     }
 
     /// The books' time with these clocks. A new ledger begins at the wall clock's. `followed`: the latest stored time that this process

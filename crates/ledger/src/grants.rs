@@ -158,7 +158,12 @@ impl Grants {
 
     /// How many live grants have a row.
     pub fn count(&self) -> usize {
-        self.rows.len().saturating_sub(self.ended.len())
+        self.row_count().saturating_sub(self.ended.len())
+    }
+
+    /// How many grants have a row, live or ended.
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows.len()
     }
 
     /// Whether there is no room for another live grant.

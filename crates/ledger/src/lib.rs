@@ -53,6 +53,7 @@ mod spenders;
 mod standing;
 mod timeline;
 mod token;
+mod token_keys;
 mod traffic;
 mod trial;
 mod units;
@@ -94,6 +95,7 @@ pub use {
     standing::*,
     timeline::{measured::*, terms::*, *},
     token::*,
+    token_keys::*,
     traffic::*,
     trial::*,
     units::{clock::*, period::*, slot::*, *},

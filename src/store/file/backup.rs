@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::store::storage::{CopyLedger, Storage};
     use redb::{Database, ReadableDatabase, TableHandle};
+    use turn_ledger::Timestamp;
 
     fn table_names(database: &Database) -> Vec<String> {
         let transaction = database.begin_read().unwrap();
@@ -77,7 +78,7 @@ mod tests {
     fn the_copy_is_a_sound_ledger_with_every_table_and_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = FileStorage::open(directory.path()).unwrap();
-        let stored = store.load().unwrap();
+        let stored = store.load(Timestamp::default()).unwrap();
         let mut copy = store.copy().unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");
         assert_eq!(copy.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -88,9 +89,13 @@ mod tests {
         assert_eq!(written, copy.bytes);
         let mut ledger = LedgerCopy::take(elsewhere.path()).unwrap();
         assert_eq!(ledger.findings(), Vec::<String>::new());
-        assert_eq!(ledger.stored().unwrap().books.key, stored.books.key, "the key of grant tokens is copied");
+        assert_eq!(
+            ledger.stored().unwrap().books.keys,
+            stored.books.keys,
+            "the key of grant tokens is copied"
+        );
         assert!(ledger.stored().unwrap().books.is_copy && !stored.books.is_copy);
-        drop(store);
+        drop((store, ledger));
         let original = Database::open(directory.path().join(FILE_NAME)).unwrap();
         assert_eq!(table_names(&Database::open(path).unwrap()), table_names(&original));
     }

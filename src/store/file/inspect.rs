@@ -1,24 +1,20 @@
-//! A copy of a ledger's file in memory, for reading. The file itself is never changed: it is read under a shared lock, and
-//! repair happens in the copy.
+//! A ledger's file, for reading. The file itself is never changed: it is read under a shared lock, and a repair happens in memory.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, StorageBackend};
+use redb::{Database, ReadableDatabase, StorageBackend, StorageError};
 
 use super::ledger_file::{FILE_NAME, catch_panic, guard, require_format};
-use super::tables;
+use super::unchanged::UnchangedFile;
+use super::{files, tables};
 use crate::store::changes::Contents;
 use crate::store::contradictions::contradictions;
 use crate::store::rows::{self, BadRow, OnBadRow, StoreError};
 use crate::store::storage::OpenError;
 
-/// Bytes of one read.
-const CHUNK: usize = 1 << 20;
-
-/// A copy of a ledger's file.
+/// A ledger's file, with a lock.
 #[derive(Debug)]
 pub struct LedgerCopy {
     /// The file.
@@ -29,11 +25,12 @@ pub struct LedgerCopy {
 }
 
 impl LedgerCopy {
-    /// Copies the ledger in this directory. No other process may have it open.
+    /// Opens the ledger in this directory. No other process may have it open.
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
-        let (memory, bytes) = read_locked(directory, &path)?;
-        let copy = guard(&path, || open(memory, &path))?;
+        let file = open_locked(directory, &path)?;
+        let bytes = file.len().map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
+        let copy = guard(&path, || open(file, &path))?;
         Ok(Self { path, bytes, copy })
     }
 
@@ -56,11 +53,18 @@ impl LedgerCopy {
         catch_panic(|| self.check()).unwrap_or_else(|broken| vec![broken.to_string()])
     }
 
+    /// Refuses a file of which any page is damaged.
+    pub(super) fn check_pages(&mut self) -> Result<(), OpenError> {
+        guard(&self.path, || match self.copy.check_integrity() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(OpenError::damaged(&self.path, &"its pages are inconsistent")),
+            Err(error) => Err(OpenError::damaged(&self.path, &error)),
+        })
+    }
+
     fn check(&mut self) -> Vec<String> {
-        match self.copy.check_integrity() {
-            Ok(true) => {}
-            Ok(false) => return vec!["the file's pages are inconsistent".into()],
-            Err(error) => return vec![format!("the file's pages cannot be read: {error}")],
+        if let Err(error) = self.check_pages() {
+            return vec![error.to_string()];
         }
         let mut findings = vec![];
         let mut bad = |row: BadRow| {
@@ -75,24 +79,39 @@ impl LedgerCopy {
     }
 }
 
-fn open(memory: InMemoryBackend, path: &Path) -> Result<Database, OpenError> {
-    let database = Database::builder().create_with_backend(memory);
-    let copy = database.map_err(|error| OpenError::damaged(path, &error))?;
+/// A file that was closed properly needs no repair: one would go back to an earlier state.
+fn open(file: UnchangedFile, path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
+    let was_closed = was_closed(&file).map_err(|error| damaged(StorageError::Io(error).into()))?;
+    let mut files = files();
+    files.set_repair_callback(move |repair| {
+        if was_closed {
+            repair.abort();
+        }
+    });
+    let copy = files.create_with_backend(file).map_err(|error| OpenError::damaged(path, &error))?;
     let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
     require_format(path, tables::format(&transaction).map_err(damaged)?)?;
     drop(transaction);
     Ok(copy)
 }
 
-/// Reads the whole file under a shared lock, so that no process writes to it meanwhile.
-fn read_locked(directory: &Path, path: &Path) -> Result<(InMemoryBackend, u64), OpenError> {
+/// Whether its last writer has closed it, as redb notes it in the byte after the magic number.
+fn was_closed(file: &UnchangedFile) -> io::Result<bool> {
+    const RECOVERY_REQUIRED: u8 = 2;
+    let mut flags = [0];
+    file.read(9, &mut flags)?;
+    Ok(flags[0] & RECOVERY_REQUIRED == 0)
+}
+
+/// Opens the file with a lock, so that no process writes to it meanwhile.
+fn open_locked(directory: &Path, path: &Path) -> Result<UnchangedFile, OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
     // Opening a pipe would wait for somebody who writes into it.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(unusable(io::Error::other("ledger.redb is not a file")));
     }
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(OpenError::Absent { path: path.to_owned() });
         }
@@ -102,22 +121,9 @@ fn read_locked(directory: &Path, path: &Path) -> Result<(InMemoryBackend, u64), 
         Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
         locked => locked.map_err(io::Error::from).map_err(unusable)?,
     }
-    let memory = InMemoryBackend::new();
-    let bytes = copy_into(&memory, &mut file).map_err(unusable)?;
-    if bytes == 0 {
+    let file = UnchangedFile::new(file).map_err(unusable)?;
+    if file.len().map_err(unusable)? == 0 {
         return Err(OpenError::damaged(path, &"it is empty"));
     }
-    Ok((memory, bytes))
-}
-
-fn copy_into(memory: &InMemoryBackend, file: &mut File) -> io::Result<u64> {
-    memory.set_len(file.metadata()?.len())?;
-    let mut chunk = vec![0; CHUNK];
-    let mut at = 0;
-    loop {
-        let read = file.read(&mut chunk)?;
-        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(at) };
-        memory.write(at, bytes)?;
-        at = at.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-    }
+    Ok(file)
 }

@@ -17,8 +17,7 @@ pub(super) fn make_file(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Runs `read` and turns a panic into an error. redb does not check a file that was closed properly, and it panics at some
-/// broken pages. The operator needs a remedy instead.
+/// Runs `read` and turns a panic into an error. redb panics at some broken pages. The operator needs a remedy instead.
 pub(super) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| Broken)
 }

@@ -15,12 +15,15 @@ pub mod backup;
 pub mod inspect;
 pub mod ledger_file;
 mod tables;
+mod unchanged;
 
 use super::changes::{Changes, Contents};
-use super::rows::{self, KEY_TOKEN_KEY, Pruned, ReadRows, StoreError};
+use super::contradictions::missing;
+use super::rows::{self, Pruned, ReadRows, StoreError};
 use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
-use ledger_file::{FILE_NAME, guard, make_file, require_format};
-use turn_base::random;
+use inspect::LedgerCopy;
+use ledger_file::{FILE_NAME, guard, make_file};
+use turn_ledger::{Stored, TokenKeys};
 
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
@@ -46,10 +49,19 @@ pub struct FileStorage {
 }
 
 impl Storage for FileStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
-        let contents = guard(&self.path, || self.read_or_begin())?;
+    fn read(&mut self) -> Result<Contents, OpenError> {
+        let read = || rows::read(&self.begin_read()?, &mut Err);
+        let contents = guard(&self.path, || read().map_err(|error| self.unusable(error)))?;
+        if let Some(missing) = missing(&contents.books, false) {
+            return Err(OpenError::damaged(&self.path, &missing));
+        }
         self.pruned = Pruned::of(&contents.books);
         Ok(contents)
+    }
+
+    fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError> {
+        let written = self.change(|transaction| rows::keys::write_keys(&mut &*transaction, keys, stored));
+        written.map_err(|error| self.unusable(error))
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {
@@ -116,24 +128,10 @@ impl FileStorage {
         if !path.try_exists().map_err(unusable)? {
             return Self::create(directory, &path);
         }
-        if std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
-            return Err(OpenError::damaged(&path, &"it is empty"));
-        }
+        // redb checks a file only after a crash. What it would repair here is refused, and the file stays as it is.
+        LedgerCopy::take(directory)?.check_pages()?;
         let database = files().open(&path).map_err(|error| cannot_open(error, &path))?;
-        let store = Self::new(database, path).map_err(unusable)?;
-        store.check_format()?;
-        Ok(store)
-    }
-
-    fn read_or_begin(&self) -> Result<Contents, OpenError> {
-        let mut stored = self.read().map_err(|error| self.unusable(error))?;
-        if stored.books.key.is_none() {
-            let key = random::bytes()?;
-            self.change(|transaction| tables::put(transaction, KEY_TOKEN_KEY, &key))
-                .map_err(|error| self.unusable(error))?;
-            stored.books.key = Some(key);
-        }
-        Ok(stored)
+        Self::new(database, path).map_err(unusable)
     }
 
     /// Creates a ledger in this directory. It refuses to replace an existing one.
@@ -169,18 +167,8 @@ impl FileStorage {
         })
     }
 
-    fn check_format(&self) -> Result<(), OpenError> {
-        let read_format = || tables::format(&self.begin_read()?);
-        let found = read_format().map_err(|error| self.unusable(error))?;
-        require_format(&self.path, found)
-    }
-
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         Ok(self.database.lock().as_ref().ok_or_else(closed)?.begin_read()?)
-    }
-
-    fn read(&self) -> Result<Contents, StoreError> {
-        rows::read(&self.begin_read()?, &mut Err)
     }
 
     /// Applies a change in one synced transaction: all of it or nothing.

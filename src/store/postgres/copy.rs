@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
+use turn_base::random;
+use turn_ledger::{Timestamp, TokenKey};
 
 use super::blocking::Blocking;
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, within_time};
@@ -27,7 +29,8 @@ const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, hel
     began = (seq || began)[1:16], sessions = ('turn-broker ledger copy'::text || sessions)[1:16] WHERE id = 1 \
  AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
     AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1])";
-const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[])";
+const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
+    ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row";
 
 /// A replica may lead.
 const IN_USE: &str =
@@ -108,11 +111,9 @@ pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, Co
     Ok(batch.rows.len())
 }
 
-/// Copies the ledger of a database that no replica uses into a new file in this directory.
-pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
-    let session = ReadSession::open(database)?;
-    let runtime = session.runtime.get();
-    runtime.block_on(async {
+/// Begins a transaction that nobody else changes the ledger in: no replica uses it.
+fn begin_alone(session: &ReadSession, database: &Database) -> Result<(), CopyError> {
+    session.runtime.get().block_on(async {
         schema::make(&session.connection, database.schema()).await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         session.connection.run(begin).await?;
@@ -121,7 +122,33 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
             return Err(CopyError::from(DatabaseError::OtherFormat { found }));
         }
         if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(IN_USE.into()) }
-    })?;
+    })
+}
+
+/// Replaces the key of grant tokens in a database that no replica uses.
+pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> {
+    let session = ReadSession::open(database)?;
+    begin_alone(&session, database)?;
+    let runtime = session.runtime.get();
+    let snapshot = Snapshot { runtime, client: &session.connection.client };
+    let stored = rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?.books;
+    let mut batch = RowBatch::default();
+    rows::keys::write_keys(
+        &mut batch,
+        &stored.with_key_replaced(TokenKey::new(random::bytes()?), now),
+        &stored,
+    )?;
+    runtime.block_on(async {
+        session.put(&batch).await?;
+        Ok(session.commit().await?)
+    })
+}
+
+/// Copies the ledger of a database that no replica uses into a new file in this directory.
+pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
+    let session = ReadSession::open(database)?;
+    begin_alone(&session, database)?;
+    let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.
     rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?;

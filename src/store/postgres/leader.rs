@@ -96,6 +96,11 @@ impl Leader {
         Ok(Some(Self { database, session: Some((connection, write)), term, failures: Throttle::new() }))
     }
 
+    /// Whether anything was written before the election. A takeover raises both numbers, a write only the second.
+    pub(super) const fn is_of_written(&self) -> bool {
+        self.term.seq > self.term.epoch
+    }
+
     /// Writes a batch once. Returns when its outcome is known.
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
         self.term.begin()?;

@@ -72,7 +72,7 @@ pub trait Electorate: Send + 'static {
     ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
     /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
     fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// The key of the ledger; `None` before the first leader has made it.
+    /// The key that signs; `None` before the first leader has made it.
     fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
     /// The replicas that were seen lately.
     fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
@@ -229,7 +229,7 @@ impl Electorate for Standby {
         let connection = self.connection().await?;
         let row = connection.row(META_ROW, &[(&KEY_TOKEN_KEY.as_bytes(), Type::BYTEA)]).await?;
         self.connection = Some(connection);
-        Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
+        Ok(row.and_then(|row| row.get::<_, &[u8]>(0).first_chunk().copied()))
     }
 
     /// Those of the last minute.

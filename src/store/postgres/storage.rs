@@ -12,9 +12,10 @@ use super::leader::{Leader, Node};
 use super::observation::Observation;
 use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
-use crate::store::rows::{self as ledger_rows, KEY_TOKEN_KEY, Pruned, StoreError, replace_named};
+use crate::store::contradictions::missing;
+use crate::store::rows::{self as ledger_rows, Pruned, StoreError};
 use crate::store::storage::{CopyLedger, GROUP_MAX, OpenError, Storage, WriteError};
-use turn_base::random;
+use turn_ledger::{Stored, TokenKeys};
 
 /// The pause before an idle leader connects again if that has failed.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,17 +40,6 @@ impl PostgresStorage {
         Ok(leader.map(|leader| Self { runtime, database, leader, pruned: Pruned::default() }))
     }
 
-    /// Everything that was committed before the election, and nothing later can have been: the election is committed.
-    fn read(&mut self) -> Result<Contents, OpenError> {
-        let runtime = self.runtime.get();
-        let (connection, _) = runtime.block_on(self.leader.session())?;
-        let snapshot = Snapshot::begin(runtime, &connection.client)?;
-        let read = ledger_rows::read(&snapshot, &mut Err);
-        let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
-        snapshot.end()?;
-        Ok(contents)
-    }
-
     /// Writes the rows that `fill` makes.
     fn write_rows<T>(
         &mut self,
@@ -64,17 +54,25 @@ impl PostgresStorage {
 }
 
 impl Storage for PostgresStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
-        let mut contents = self.read()?;
-        let stored = &mut contents.books;
-        if stored.key.is_none() {
-            let key: [u8; 64] = random::bytes()?;
-            self.write_rows(true, |rows| replace_named(rows, KEY_TOKEN_KEY, Some(key.into())))
-                .map_err(|error| OpenError::damaged_database(&error))?;
-            stored.key = Some(key);
+    /// Everything that was committed before the election, and nothing later can have been: the election is committed.
+    fn read(&mut self) -> Result<Contents, OpenError> {
+        let was_written = self.leader.is_of_written();
+        let runtime = self.runtime.get();
+        let (connection, _) = runtime.block_on(self.leader.session())?;
+        let snapshot = Snapshot::begin(runtime, &connection.client)?;
+        let read = ledger_rows::read(&snapshot, &mut Err);
+        let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
+        snapshot.end()?;
+        if let Some(missing) = missing(&contents.books, was_written) {
+            return Err(OpenError::damaged_database(&missing));
         }
-        self.pruned = Pruned::of(stored);
+        self.pruned = Pruned::of(&contents.books);
         Ok(contents)
+    }
+
+    fn put_keys(&mut self, keys: &TokenKeys, stored: &Stored) -> Result<(), OpenError> {
+        let written = self.write_rows(true, |rows| ledger_rows::keys::write_keys(rows, keys, stored));
+        written.map_err(|error| OpenError::damaged_database(&error))
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {

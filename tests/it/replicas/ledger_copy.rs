@@ -6,12 +6,12 @@ use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::rows::FORMAT;
 use turn_broker::store::storage::Storage;
-use turn_ledger::IceSource;
+use turn_ledger::{IceSource, Timestamp, TokenKeys};
 
-use super::store::{NOON, batch_at, blocking, lead, loaded, replica};
+use super::store::{NOON, batch_at, blocking, lead, loaded, replica, stored, with_leader};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::run;
-use crate::support::{StateDir, once_free};
+use crate::support::{StateDir, eventually, once_free};
 
 fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
     let url = database.url();
@@ -27,12 +27,15 @@ fn assert_says(output: &Output, code: i32, words: &[&str]) {
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
 }
 
-/// A ledger on disk, and its key.
-async fn ledger_on_disk(state: &StateDir) -> Option<[u8; 64]> {
+/// How many sessions of the leader there are.
+const SESSION: &str = "SELECT count(*) FROM shard JOIN pg_stat_activity ON application_name = sessions[1]";
+
+/// A ledger on disk, and its keys.
+async fn ledger_on_disk(state: &StateDir) -> Option<TokenKeys> {
     let path = state.file();
     blocking(move || {
         let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
-        let key = store.load().unwrap().books.key;
+        let key = store.load(Timestamp::default()).unwrap().books.keys;
         store.write(&batch_at(NOON), true).unwrap();
         key
     })
@@ -59,16 +62,12 @@ async fn a_ledger_moves_to_a_database_and_back() {
 
     let mut one = replica(&database.config(), 1);
     let (storage, found) = loaded(lead(&mut one).await).await;
-    assert_eq!(found.books.key, key);
+    assert_eq!(found.books.keys, key);
     assert_eq!(found.books.sources[&IceSource::Coturn.into()].minutes.len(), 1);
     assert!(!found.books.is_copy, "nothing was lost on the way");
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     drop(storage);
-    let session = "SELECT count(*) FROM shard JOIN pg_stat_activity ON application_name = sessions[1]";
-    crate::support::eventually("the leader's session has ended", async || {
-        database.number(session).await == 0
-    })
-    .await;
+    eventually("the leader's session has ended", async || database.number(SESSION).await == 0).await;
     database.run("UPDATE node SET seen_at = clock_timestamp() + interval '1 minute'").await;
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     database.run("UPDATE node SET seen_at = clock_timestamp() - interval '6 s'").await;
@@ -83,10 +82,14 @@ async fn a_ledger_moves_to_a_database_and_back() {
     );
     let path = back.file();
     let found = blocking(move || {
-        once_free(|| FileStorage::open(path.parent().unwrap())).unwrap().load().unwrap().books
+        once_free(|| FileStorage::open(path.parent().unwrap()))
+            .unwrap()
+            .load(Timestamp::default())
+            .unwrap()
+            .books
     })
     .await;
-    assert_eq!((found.key, found.sources.len(), found.is_copy), (key, 1, false));
+    assert_eq!((found.keys, found.sources.len(), found.is_copy), (key, 1, false));
     assert_eq!(found.head.unwrap().now, batch_at(NOON).books.head.now);
 }
 
@@ -105,6 +108,24 @@ async fn a_backup_that_moves_to_a_database_still_says_that_it_is_one() {
     assert_says(&copy("--to-database", &backup, &database), 0, &["rows of"]);
     let mut one = replica(&database.config(), 1);
     assert!(loaded(lead(&mut one).await).await.1.books.is_copy);
+}
+
+#[tokio::test]
+async fn the_key_in_a_database_is_replaced_while_no_replica_uses_it() {
+    let Some((database, mut one, storage)) = with_leader().await else { return };
+    let (storage, before) = loaded(stored(storage, [batch_at(NOON)]).await).await;
+    let settings = [("DATABASE_URL", database.url()), ("DATABASE_SCHEMA", database.schema.clone())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_says(&run(&["ledger", "rotate-key"], &settings), 1, &["Stop every replica"]);
+    drop(storage);
+    eventually("the leader's session has ended", async || database.number(SESSION).await == 0).await;
+    database.run("UPDATE node SET seen_at = clock_timestamp() - interval '6 s'").await;
+    assert_says(&run(&["ledger", "rotate-key"], &settings), 0, &["A new key signs"]);
+    let (_storage, found) = loaded(lead(&mut one).await).await;
+    let (before, after) = (before.books.keys.unwrap(), found.books.keys.unwrap());
+    assert_ne!(after.signing, before.signing);
+    assert_eq!(after.earlier.first().map(|earlier| earlier.key), Some(before.signing));
+    assert!(!found.books.is_copy && found.books.head.is_some());
 }
 
 #[tokio::test]

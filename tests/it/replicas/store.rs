@@ -44,7 +44,7 @@ pub(super) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send +
 /// Reads everything.
 pub(super) async fn loaded(mut storage: PostgresStorage) -> (PostgresStorage, Contents) {
     blocking(move || {
-        let contents = storage.load().unwrap();
+        let contents = storage.load(Timestamp::default()).unwrap();
         (storage, contents)
     })
     .await
@@ -156,8 +156,9 @@ async fn the_next_leader_has_everything_that_was_written() {
     assert_eq!((seen.seq, seen.is_held), (4, false), "nothing follows a release");
     let mut two = replica(&database.config(), 2);
     let (_storage, found) = loaded(lead(&mut two).await).await;
-    assert_eq!(found.books.key, new.books.key);
-    assert!(new.books.key.is_some() && two.key().await.unwrap() == new.books.key);
+    assert!(found.books.keys.is_some() && found.books.keys == new.books.keys);
+    let signing = *new.books.keys.unwrap().signing.expose();
+    assert_eq!(two.key().await.unwrap(), Some(signing));
     let rows = &found.books.sources[&IceSource::Coturn.into()];
     let minutes: Vec<_> = rows.minutes.iter().map(|(minute, row)| (minute.number(), row.live)).collect();
     assert_eq!(minutes, [(NOON, 1), (NOON + 1, 1)]);

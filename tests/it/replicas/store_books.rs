@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use tokio::runtime::Runtime;
 use turn_broker::store::postgres::storage::PostgresStorage;
 use turn_broker::store::storage::Storage;
-use turn_ledger::{Batch, Stored};
+use turn_ledger::{Batch, Stored, Timestamp};
 
 use super::store::{lead, replica};
 use crate::ledger_file::restores;
@@ -24,7 +24,7 @@ impl Disk for InDatabase {
         let database = TestDatabase::new().expect("the test has asked");
         let runtime = Runtime::new().unwrap();
         let mut storage = runtime.block_on(async { lead(&mut replica(&database.config(), 1)).await });
-        storage.load().unwrap();
+        storage.load(Timestamp::default()).unwrap();
         Self { storage: RefCell::new(storage), _database: database, _runtime: runtime }
     }
 
@@ -33,7 +33,7 @@ impl Disk for InDatabase {
     }
 
     fn read(&self) -> Stored {
-        self.storage.borrow_mut().load().unwrap().books
+        self.storage.borrow_mut().load(Timestamp::default()).unwrap().books
     }
 }
 

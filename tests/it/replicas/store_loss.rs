@@ -1,11 +1,13 @@
 //! A database that has lost what was written: a leader, or a replica that has seen more, notices and says so, and the next leader knows.
 
 use super::store::{
-    NOON, assert_lost, batch, batch_at, lead, loaded, replica, seq, stored, with_leader, written,
+    NOON, assert_lost, batch, batch_at, blocking, lead, loaded, replica, seq, stored, with_leader, written,
 };
 use crate::support::postgres::TestDatabase;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::store::storage::Lost;
+use turn_broker::store::changes::Contents;
+use turn_broker::store::storage::{Lost, Storage};
+use turn_ledger::{Grant, GrantId, GrantRow, IceSource, Timestamp};
 
 #[tokio::test]
 async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {
@@ -80,4 +82,64 @@ async fn a_restored_database_that_was_marked_lacks_grants() {
     }
     let mut two = replica(&database.config(), 2);
     assert!(loaded(lead(&mut two).await).await.1.books.is_copy);
+}
+
+/// What an operator or a restore has removed while no replica ran. `None`: the ledger is refused.
+async fn after_loss(loss: &str) -> Option<Result<Contents, String>> {
+    let (database, mut one, storage) = with_leader().await?;
+    let mut batch = batch_at(NOON);
+    let grant = |seed| Grant {
+        id: GrantId::new([seed; 16]),
+        source: IceSource::Coturn,
+        issued_at: batch.books.head.now,
+        expires_at: batch.books.head.now,
+    };
+    let rows = [1, 2].map(grant).map(|grant| (grant.id, Some(Box::new(GrantRow::new(&grant, None, None)))));
+    (batch.books.grants, batch.books.head.grants) = (rows.into(), 2);
+    drop(stored(storage, [batch]).await);
+    database.run(loss).await;
+    let mut storage = lead(&mut one).await;
+    Some(blocking(move || storage.load(Timestamp::default()).map_err(|error| error.to_string())).await)
+}
+
+#[tokio::test]
+async fn a_database_that_has_lost_rows_lacks_grants() {
+    for (loss, lacks) in [
+        ("DELETE FROM item WHERE kind = 4 AND key = (SELECT key FROM item WHERE kind = 4 LIMIT 1)", true),
+        ("DELETE FROM item WHERE kind = 4", true),
+        ("SELECT 1", false),
+    ] {
+        let Some(found) = after_loss(loss).await else { return };
+        let stored = found.unwrap().books;
+        assert!(stored.lacks_grants() == lacks && !stored.is_copy, "{loss}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_key_or_head_is_refused_and_gets_no_new_key() {
+    for (loss, missing) in [
+        ("TRUNCATE item", "the key of grant tokens is missing"),
+        ("DELETE FROM item WHERE kind <> 0 OR key <> 'head'", "the key of grant tokens is missing"),
+        ("DELETE FROM item WHERE key = 'token-key'", "the key of grant tokens is missing"),
+        ("DELETE FROM item WHERE key = 'head'", "what is written with each batch is missing"),
+    ] {
+        let Some(found) = after_loss(loss).await else { return };
+        let error = found.unwrap_err();
+        assert!(error.contains(missing) && error.contains("Restore the database from a backup"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_marked_gets_a_key_of_its_own_once() {
+    let Some((database, mut one, storage)) = with_leader().await else { return };
+    let (storage, original) = loaded(stored(storage, [batch()]).await).await;
+    drop(storage);
+    database.run("INSERT INTO item VALUES (0, 'copy', '')").await;
+    let (storage, copy) = loaded(lead(&mut one).await).await;
+    drop(storage);
+    let (_storage, again) = loaded(lead(&mut one).await).await;
+    let [original, copy, again] = [original, copy, again].map(|contents| contents.books.keys.unwrap());
+    assert_ne!(copy.signing, original.signing);
+    assert_eq!(copy.earlier.iter().map(|earlier| earlier.key).collect::<Vec<_>>(), [original.signing]);
+    assert_eq!(again, copy, "a crash before the first batch changes nothing");
 }

@@ -132,7 +132,8 @@ async fn a_commit_that_may_be_missing_on_the_synchronous_standby_is_confirmed_by
         leader.database.run("SELECT pg_reload_conf()").await;
     };
     set_standbys("nobody").await;
-    let in_force = "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''";
+    let in_force =
+        "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''";
     eventually("it is in force", async || leader.database.number(in_force).await == 1).await;
     let writing = tokio::spawn(written(leader.storage.take().unwrap(), batch()));
     let canceled = "SELECT count(*) FROM (SELECT pg_cancel_backend(pid) FROM pg_stat_activity

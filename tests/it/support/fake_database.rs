@@ -14,7 +14,7 @@ use turn_broker::store::rows::{FORMAT, StoreError};
 use turn_broker::store::storage::{
     BackupError, CopyLedger, LedgerFile, Lost, OpenError, Storage, WriteError,
 };
-use turn_ledger::Timestamp;
+use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
 
 use super::manual_clock::ManualClock;
 
@@ -47,7 +47,7 @@ impl FakeDatabase {
     /// A database with a new ledger.
     pub(crate) fn new() -> Self {
         let mut contents = Contents::default();
-        contents.books.key = Some([7; 64]);
+        contents.books.keys = Some(TokenKeys::new(TokenKey::new([7; 64])));
         let row = Observation { format: FORMAT, ..Observation::default() };
         let (takeovers, history, replicas, cut_off, looks, slow) = Default::default();
         let state = State { row, takeovers, contents, history, replicas, cut_off, looks, slow };
@@ -188,7 +188,8 @@ impl Electorate for FakeElectorate {
     }
 
     async fn key(&mut self) -> Result<Option<[u8; 64]>, CutOff> {
-        Ok(self.database.reach(&self.url)?.contents.books.key)
+        let keys = self.database.reach(&self.url)?.contents.books.keys.clone();
+        Ok(keys.map(|keys| *keys.signing.expose()))
     }
 
     async fn replicas(&mut self) -> Result<Vec<Replica>, CutOff> {
@@ -206,8 +207,13 @@ pub(crate) struct FakeStorage {
 }
 
 impl Storage for FakeStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
+    fn read(&mut self) -> Result<Contents, OpenError> {
         Ok(self.database.lock().contents.clone())
+    }
+
+    fn put_keys(&mut self, keys: &TokenKeys, _: &Stored) -> Result<(), OpenError> {
+        self.database.lock().contents.books.keys = Some(keys.clone());
+        Ok(())
     }
 
     fn write(&mut self, batch: &Changes, is_last: bool) -> Result<(), WriteError> {

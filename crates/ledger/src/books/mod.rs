@@ -37,7 +37,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::verdict::Figures;
 
 /// No credential lives longer.
-const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
+pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -75,6 +75,7 @@ impl Books {
         moment: Moment,
     ) -> Self {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
+        let lacks_grants = stored.lacks_grants();
         let lacking = match &stored.head {
             Some(head) => head.lacking,
             None => Lacking::of_new(moment.now),
@@ -118,7 +119,7 @@ impl Books {
         books.extend_tails();
         // A tail that has become longer changes what was promised for the time that is counted.
         books.ledger.begin_readings();
-        if stored.is_copy {
+        if lacks_grants {
             books.lack_grants();
         }
         books
@@ -153,6 +154,7 @@ impl Books {
                 coturn_at: self.coturn.complete_at,
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
+                grants: self.grants.row_count(),
             },
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),

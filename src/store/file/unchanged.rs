@@ -1,0 +1,140 @@
+//! A ledger's file that is only read. What redb writes, as in a repair, stays in memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use parking_lot::Mutex;
+use redb::StorageBackend;
+
+/// Bytes of a part that is kept in memory once it is written.
+const PART: usize = 4_096;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct UnchangedFile {
+    file: File,
+    written: Mutex<Written>,
+}
+
+/// How it differs from the file.
+#[derive(Debug)]
+struct Written {
+    length: u64,
+    /// Up to where the file's own bytes are there. Zeros follow.
+    from_file: u64,
+    /// Written parts by their number.
+    parts: BTreeMap<u64, Vec<u8>>,
+}
+
+impl UnchangedFile {
+    /// The file as it is now.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, written: Mutex::new(Written { length, from_file: length, parts: BTreeMap::new() }) })
+    }
+}
+
+impl Written {
+    fn read(&self, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let in_file = to_usize(self.from_file.saturating_sub(offset)).min(out.len());
+        let (own, zeros) = out.split_at_mut(in_file);
+        file.read_exact_at(own, offset)?;
+        zeros.fill(0);
+        for (number, at, within) in parts_of(offset, out.len()) {
+            let Some(part) = self.parts.get(&number) else { continue };
+            let bytes = out.iter_mut().skip(at).zip(part.iter().skip(within));
+            bytes.for_each(|(to, from)| *to = *from);
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a range: the number of each, where it begins in the range, and where the range begins in it.
+fn parts_of(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    let part = PART as u64;
+    let end = offset.saturating_add(length as u64);
+    (offset / part..end.div_ceil(part)).map(move |number| {
+        let start = number * part;
+        (number, to_usize(start.saturating_sub(offset)), to_usize(offset.saturating_sub(start)))
+    })
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+impl StorageBackend for UnchangedFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.written.lock().length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let written = self.written.lock();
+        if offset.saturating_add(out.len() as u64) > written.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        written.read(&self.file, offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut written = self.written.lock();
+        (written.length, written.from_file) = (length, written.from_file.min(length));
+        written.parts.retain(|number, _| number * (PART as u64) < length);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut written = self.written.lock();
+        for (number, at, within) in parts_of(offset, data.len()) {
+            let mut part = vec![0; PART];
+            written.read(&self.file, number * (PART as u64), &mut part)?;
+            let bytes = part.iter_mut().skip(within).zip(data.iter().skip(at));
+            bytes.for_each(|(to, from)| *to = *from);
+            written.parts.insert(number, part);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_and_the_file_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let whole: Vec<u8> = (0..20_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        std::fs::write(&path, &whole).unwrap();
+        let file = UnchangedFile::new(File::open(&path).unwrap()).unwrap();
+        let mut expected = whole.clone();
+        // Within a part, over the end of one, a whole one, and beyond the file's end.
+        for (offset, length) in [(10, 5), (4_090, 20), (8_192, 4_096), (19_000, 9_000), (5, 12_000)] {
+            file.set_len(file.len().unwrap().max(offset as u64 + length as u64)).unwrap();
+            file.write(offset as u64, &vec![7; length]).unwrap();
+            expected.resize(expected.len().max(offset + length), 0);
+            expected[offset..offset + length].fill(7);
+        }
+        let all = |file: &UnchangedFile| {
+            let mut read = vec![1; to_usize(file.len().unwrap())];
+            file.read(0, &mut read).unwrap();
+            read
+        };
+        assert_eq!(all(&file), expected);
+        let mut some = [0; 100];
+        file.read(4_050, &mut some).unwrap();
+        assert_eq!(some, expected[4_050..4_150]);
+        file.set_len(15_000).unwrap();
+        assert_eq!(all(&file), expected[..15_000]);
+        assert_eq!(file.read(14_999, &mut [0; 2]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        file.set_len(16_384).unwrap();
+        assert_eq!(all(&file)[15_000..], [0; 1_384], "new bytes are zeros");
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+}
