@@ -26,7 +26,7 @@ pub(crate) fn write(directory: &Path) -> f64 {
     let past = i64::try_from(CALLS * CALL_MILLIS).unwrap();
     let begin = Timestamp::from_millis(SystemClock.now().as_millis() - past);
     let mut store = FileStorage::open(directory).unwrap();
-    let mut books = setup(&config).open(Some(store.load().unwrap().books), begin);
+    let mut books = setup(&config).open(Some(store.load(begin).unwrap().books), begin);
     for number in 1..=CALLS {
         let caller = Caller::Grant(mint(&mut books, number));
         let _ = books.open(caller, "call", Some(true));

@@ -181,7 +181,9 @@ fn a_ledger_that_is_damaged_or_of_another_format_ends_the_start_for_good() {
     let mut content = std::fs::read(state.file()).unwrap();
     // The row may have been moved, and the old ones stay in pages that nothing uses.
     let rows: Vec<_> = (0..content.len()).filter(|at| content[*at..].starts_with(b"token-key")).collect();
-    rows.into_iter().for_each(|at| content[at] ^= 1);
+    for at in rows {
+        content[at] ^= 1;
+    }
     std::fs::write(state.file(), &content).unwrap();
     let output = run(&[], &[&COTURN[..], &[("STATE_DIR", state.path())]].concat());
     let text = String::from_utf8_lossy(&output.stderr);

@@ -7,11 +7,12 @@ use std::fmt::{Debug, Write};
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde_json::json;
 use turn_broker::store::changes::{Changes, Contents};
 use turn_broker::store::file::FileStorage;
 use turn_broker::store::rows::FORMAT;
 use turn_broker::store::storage::Storage;
-use turn_ledger::{Batch, Head, Stored, Timestamp, TokenKey};
+use turn_ledger::{Batch, GrantId, GrantRow, Head, Stored, Timestamp, TokenKey};
 
 use crate::ledger_file::LedgerFile;
 use crate::ledger_file::walk::faults::Fault;
@@ -29,7 +30,10 @@ const ROWS_MAX: usize = 8;
 type Rows = BTreeMap<String, Vec<(String, String)>>;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -131,6 +135,25 @@ fn telling<K: Ord + Clone, V: Debug + Clone>(rows: impl IntoIterator<Item = (K, 
     new.take(ROWS_MAX).collect()
 }
 
+/// The same grant with what no scenario sets.
+fn with_all(row: &GrantRow) -> GrantRow {
+    let mut row = serde_json::to_value(row).unwrap();
+    for (field, value) in [
+        ("/key", json!("default")),
+        ("/spender/label", json!("room-1")),
+        ("/spender/origin", json!("https://app.example.com")),
+        ("/spender/call", json!("call-1")),
+        ("/extra/address", json!("2001:db8::1")),
+        ("/extra/known_to_source", json!(true)),
+        ("/extra/pulls/opened_by", json!(GrantId::new([9; 16]))),
+    ] {
+        if let Some(found) = row.pointer_mut(field) {
+            *found = value;
+        }
+    }
+    serde_json::from_value(row).unwrap()
+}
+
 /// Rows of many scenarios.
 fn made() -> Rows {
     let mut all = Stored::default();
@@ -161,7 +184,8 @@ fn made() -> Rows {
         rows.minutes = telling(std::mem::take(&mut rows.minutes));
         rows.days = telling(std::mem::take(&mut rows.days));
     }
-    (all.grants, all.spenders) = (telling(all.grants), telling(all.spenders));
+    let grants = all.grants.into_iter().map(|(id, row)| (id, Box::new(with_all(&row))));
+    (all.grants, all.spenders) = (telling(grants), telling(all.spenders));
     (all.connections, all.sessions) = (telling(all.connections), telling(all.sessions));
     let keys = all.with_key_replaced(TokenKey::new([1; 64]), Timestamp::default());
     all.keys = Some(keys.replaced(TokenKey::new([2; 64]), Timestamp::default()));

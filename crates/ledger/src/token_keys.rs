@@ -1,4 +1,5 @@
-//! The keys of grant tokens. One signs. Tokens that an earlier one has signed are good until the last of their grants has ended.
+//! The keys of grant tokens. Tests: below.
+//! One signs. Tokens that an earlier one has signed are good until the last of their grants has ended.
 
 use std::fmt;
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redb::StorageBackend;
 
 /// Bytes of a part that is kept in memory once it is written.
-const PART: usize = 4_096;
+const PART: u64 = 4_096;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -53,12 +53,15 @@ impl Written {
 
 /// The parts of a range: the number of each, where it begins in the range, and where the range begins in it.
 fn parts_of(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
-    let part = PART as u64;
-    let end = offset.saturating_add(length as u64);
-    (offset / part..end.div_ceil(part)).map(move |number| {
-        let start = number * part;
+    let end = offset.saturating_add(to_u64(length));
+    (offset / PART..end.div_ceil(PART)).map(move |number| {
+        let start = number * PART;
         (number, to_usize(start.saturating_sub(offset)), to_usize(offset.saturating_sub(start)))
     })
+}
+
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn to_usize(bytes: u64) -> usize {
@@ -72,7 +75,7 @@ impl StorageBackend for UnchangedFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let written = self.written.lock();
-        if offset.saturating_add(out.len() as u64) > written.length {
+        if offset.saturating_add(to_u64(out.len())) > written.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         written.read(&self.file, offset, out)
@@ -81,7 +84,7 @@ impl StorageBackend for UnchangedFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut written = self.written.lock();
         (written.length, written.from_file) = (length, written.from_file.min(length));
-        written.parts.retain(|number, _| number * (PART as u64) < length);
+        written.parts.retain(|number, _| number * PART < length);
         Ok(())
     }
 
@@ -92,8 +95,8 @@ impl StorageBackend for UnchangedFile {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut written = self.written.lock();
         for (number, at, within) in parts_of(offset, data.len()) {
-            let mut part = vec![0; PART];
-            written.read(&self.file, number * (PART as u64), &mut part)?;
+            let mut part = vec![0; to_usize(PART)];
+            written.read(&self.file, number * PART, &mut part)?;
             let bytes = part.iter_mut().skip(within).zip(data.iter().skip(at));
             bytes.for_each(|(to, from)| *to = *from);
             written.parts.insert(number, part);
@@ -116,8 +119,8 @@ mod tests {
         let mut expected = whole.clone();
         // Within a part, over the end of one, a whole one, and beyond the file's end.
         for (offset, length) in [(10, 5), (4_090, 20), (8_192, 4_096), (19_000, 9_000), (5, 12_000)] {
-            file.set_len(file.len().unwrap().max(offset as u64 + length as u64)).unwrap();
-            file.write(offset as u64, &vec![7; length]).unwrap();
+            file.set_len(file.len().unwrap().max(to_u64(offset + length))).unwrap();
+            file.write(to_u64(offset), &vec![7; length]).unwrap();
             expected.resize(expected.len().max(offset + length), 0);
             expected[offset..offset + length].fill(7);
         }

@@ -5,6 +5,7 @@ use std::num::NonZeroU128;
 use super::*;
 use crate::books::snapshot::Snapshot;
 use crate::changes::{Head, Stored};
+use crate::grants::row::GrantRow;
 use crate::open::Setup;
 use crate::reports::Caller;
 use crate::source::IceSource;
@@ -46,6 +47,19 @@ fn stored(is_copy: bool) -> Stored {
     let Moment { mark, .. } = time.read(at(0), secs(0));
     let head = Head { now: at(0), standing: Standing { mark, ..Standing::default() }, ..Head::default() };
     Stored { is_copy, head: Some(head), ..Stored::default() }
+}
+
+#[test]
+fn a_ledger_with_fewer_grants_than_its_head_counts_lacks_grants() {
+    let mut stored = stored(false);
+    let open = |stored: &Stored| setup().open(Some(stored.clone()), at(60)).snapshot().bound_holds();
+    assert!(open(&stored));
+    stored.head.as_mut().unwrap().grants = 1;
+    assert!(!open(&stored));
+    let grant =
+        Grant { id: GrantId::new([1; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(0) };
+    stored.grants.insert(grant.id, Box::new(GrantRow::new(&grant, None, None)));
+    assert!(open(&stored));
 }
 
 /// The machine on its second boot, with a wall clock that is right.
