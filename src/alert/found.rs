@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Fault, FoundFault};
 use turn_ledger::{
-    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, Disbelief, Excess, LackCause,
-    REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
+    BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess, IceSource,
+    LackCause, REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
 };
 
 /// All of them, in a fixed order.
@@ -53,7 +53,7 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
         found.push(Fault::CountsUnknown.found(format!("They are {bytes} GB.")));
     }
     if let Some(disbelief) = measured.disbelief {
-        found.push(Fault::CountsMissing.found(about_count(disbelief)));
+        found.push(Fault::CountsMissing.found(about_count(disbelief, measured.disbelieved)));
     }
     if measured.disbelief.is_none() && !snapshot.counts_reach_vouched() {
         let bytes = measured.vouched_above.gb_up();
@@ -66,13 +66,16 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
     found
 }
 
-fn about_count(disbelief: Disbelief) -> &'static str {
+fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
     match disbelief {
+        Disbelief::Unproven if of.is_some_and(|of| of.source == IceSource::Sfu) => {
+            "For 58 minutes, Cloudflare has counted no bytes of the SFU while sessions pulled tracks, so what is reserved for them stays: check that CLOUDFLARE_ACCOUNT_ID is the account of CALLS_APP_ID."
+        }
         Disbelief::Absurd => {
             "Beyond the margin, it grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it."
         }
         Disbelief::Fallen => {
-            "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays, until the day is counted in full again."
+            "It is lower than an earlier one of the same day by more than ANALYTICS_MARGIN_PERCENT: the higher one stays until a count an hour later and a probe confirm the lower one."
         }
         Disbelief::Unproven => {
             "For 58 minutes, counts have shown neither bytes of live credentials nor what the broker itself relayed, so they release nothing: check that CLOUDFLARE_ACCOUNT_ID is the account of the TURN key."

@@ -7,7 +7,7 @@ use super::schema::severity_schema;
 use crate::alert::{Fault, FoundFault, found_in};
 use crate::app::App;
 use crate::limit::proxies::Unread;
-use turn_ledger::{ByteCount, IceSource, Snapshot};
+use turn_ledger::{ByteCount, IceSource, IdDigest, Snapshot};
 
 /// Something that makes the figures unreliable, or has stopped minting.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +51,14 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     }
     if measured.unprobed && app.cloudflare_meter.as_ref().is_some_and(|meter| meter.api.knows_keys()) {
         found.push(Fault::NoProbe.found(""));
+    }
+    if let Some(id) = measured.disbelieved.and_then(|owner| owner.turn_key)
+        && let Some(key) = app.config.ice.turn_keys().find(|key| IdDigest::of(&key.id) == id)
+    {
+        let missing = found.iter_mut().filter(|found| found.fault == Fault::CountsMissing);
+        missing.for_each(|found| {
+            found.detail = format!("{} It is that of the TURN key {}.", found.detail, key.name)
+        });
     }
     let has_keys = app.config.ice.cloudflare.is_some();
     let is_read = app.config.meter.analytics.is_some();

@@ -74,7 +74,9 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::{BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts, TokenKey, TokenKeys};
+    use turn_ledger::{
+        BillingDay, Day, DayCount, IceSource, Minute, MinuteRow, PeriodCounts, TokenKey, TokenKeys,
+    };
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;

@@ -126,7 +126,7 @@ fn closed_ledger(state: &StateDir) {
         let grant = Grant { id, source: IceSource::Coturn, issued_at: now, expires_at: now };
         let batch = Batch {
             head: Head { now, grants: usize::try_from(minute).unwrap() + 1, ..Head::default() },
-            sources: [(IceSource::Coturn, rows)].into(),
+            sources: [(IceSource::Coturn.into(), rows)].into(),
             grants: [(id, Some(Box::new(GrantRow::new(&grant, None, None))))].into(),
             ..Batch::default()
         };

@@ -171,7 +171,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
     assert!(hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert!(
-        status["hints"].to_string().contains("2.67 GB more than live credentials could relay at 2 Mbps each: they relayed up to 33.34 Mbps each."),
+        status["hints"].to_string().contains("2.64 GB more than live credentials could relay at 2 Mbps each: they relayed up to 33.34 Mbps each."),
         "{}",
         status["hints"]
     );

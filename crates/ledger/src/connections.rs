@@ -110,7 +110,7 @@ impl Connections {
         }
         let source = caller.grant().map_or(self.default_source, |grant| grant.source);
         let row = caller.grant().and_then(|grant| grants.get(grant.id));
-        let owner = row.map_or_else(|| ledger.first_owner(source), GrantRow::owner);
+        let owner = row.map_or(source.into(), GrantRow::owner);
         if let Some(grant) = caller.grant() {
             grants.open_connection(ledger, &grant, now, &self.rules)?;
         }

@@ -81,7 +81,7 @@ impl Ledger {
             let rows = stored.get(&source.owner).unwrap_or(&nothing);
             Timeline::open(source, terms.billing_day, terms.rates.of(source.owner.source), now, rows)
         };
-        Self {
+        let mut ledger = Self {
             terms,
             sources: sources.iter().copied().chain(removed).map(open).collect(),
             now,
@@ -89,7 +89,11 @@ impl Ledger {
             counts,
             is_doubtful: false,
             latest: now,
+        };
+        for owner in stored.keys().filter(|owner| owner.turn_key.is_some()) {
+            ledger.share_counts(*owner);
         }
+        ledger
     }
 
     /// Takes the changes of each source that must be stored.

@@ -37,10 +37,9 @@ pub(super) struct ProbeState {
     has_no_way: bool,
 }
 
-/// The identifier of the probe of a minute with the key of this owner.
-fn identifier(owner: CountOwner, minute: Minute) -> String {
-    let key = owner.turn_key.map(|key| format!("-{key}")).unwrap_or_default();
-    format!("{OWN_IDENTIFIERS}probe-{}{key}", minute.number())
+/// The identifier of the probe of a minute. Probes of several keys have the same, and are asked for by key.
+fn identifier(minute: Minute) -> String {
+    format!("{OWN_IDENTIFIERS}probe-{}", minute.number())
 }
 
 impl CloudflareMeter {
@@ -50,26 +49,22 @@ impl CloudflareMeter {
         as_of: Timestamp,
         age: Duration,
     ) -> Result<(), AnalyticsError> {
-        let mut probes: Vec<_> = self.account.read(|books| {
-            let owners = self.probers.iter().map(|(owner, _)| *owner);
-            let of_owner =
-                |owner| books.ledger().unshown_probes(owner).into_iter().map(move |minute| (owner, minute));
-            owners.flat_map(of_owner).collect()
-        });
-        // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
-        let end = |minute: Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
-        probes.retain(|(_, minute)| end(*minute) <= as_of);
-        let minutes = || probes.iter().map(|(_, minute)| *minute);
-        let (Some(first), Some(last)) = (minutes().min(), minutes().max()) else { return Ok(()) };
-        let span = Span { from: first.start().minus(SOURCE.clocks_differ_by()), until: end(last), age };
-        let identifiers = probes.iter().map(|(owner, minute)| identifier(*owner, *minute)).collect();
-        let counted = self.api.identifiers_with_bytes(identifiers, span).await?;
-        probes.retain(|(owner, minute)| counted.contains(&identifier(*owner, *minute)));
-        self.account.change(|books| {
-            for (owner, minute) in probes {
-                books.ledger_mut().show_probe(owner, minute);
-            }
-        });
+        for (owner, _) in &self.probers {
+            let mut minutes = self.account.read(|books| books.ledger().unshown_probes(*owner));
+            // A probe of the end of a minute goes on in the next one, and Cloudflare's clock may differ.
+            let end = |minute: &Minute| minute.next().end().plus(SOURCE.clocks_differ_by());
+            minutes.retain(|minute| end(minute) <= as_of);
+            let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { continue };
+            let span = Span { from: first.start().minus(SOURCE.clocks_differ_by()), until: end(last), age };
+            let identifiers = minutes.iter().map(|minute| identifier(*minute)).collect();
+            let counted = self.api.identifiers_with_bytes(owner.turn_key, identifiers, span).await?;
+            minutes.retain(|minute| counted.contains(&identifier(*minute)));
+            self.account.change(|books| {
+                for minute in minutes {
+                    books.ledger_mut().show_probe(*owner, minute);
+                }
+            });
+        }
         Ok(())
     }
 
@@ -96,7 +91,7 @@ impl CloudflareMeter {
         }
         // Without a credential nothing is known about the way.
         let minute = Minute::of(now);
-        let Some(relayed) = relay(key, &identifier(owner, minute)).await else { return };
+        let Some(relayed) = relay(key, &identifier(minute)).await else { return };
         if state.has_no_way && relayed.is_ok() && charge().await.is_err() {
             return;
         }

@@ -33,8 +33,25 @@ impl Ledger {
         // What a session of the SFU takes is promised by its tracks, not at an assumed rate.
         let tests_rate = !self.is_doubtful && owner.source.issues_credentials();
         let limit = self.terms.limit;
-        self.with(owner, |timeline| timeline.take_reading(reading, tests_rate, limit))
-            .unwrap_or(ReadingOutcome::Older)
+        let taken = self.with(owner, |timeline| timeline.take_reading(reading, tests_rate, limit));
+        self.share_counts(owner);
+        taken.unwrap_or(ReadingOutcome::Older)
+    }
+
+    /// An app server's report without a grant does not say under which key its bytes are. So they are compared with all that is counted at
+    /// their source.
+    pub(super) fn share_counts(&mut self, owner: CountOwner) {
+        if owner.turn_key.is_none() {
+            return;
+        }
+        let mut elsewhere = BTreeMap::<_, ByteCount>::new();
+        for timeline in self.all_of(owner.source).filter(|timeline| timeline.terms.owner.turn_key.is_some()) {
+            for (day, count) in timeline.minutes.days.of(self.period) {
+                let sum = elsewhere.entry(day).or_default();
+                *sum = sum.plus(count.total());
+            }
+        }
+        self.with(owner.source.into(), |rest| rest.minutes.set_counted_elsewhere(elsewhere));
     }
 
     /// Whether a probe with the key of this owner would help its counts to be believed. `bytes`: what it would relay. In strict mode it must

@@ -87,7 +87,13 @@ pub(crate) struct CountedPart {
 }
 
 impl CountedPart {
-    fn of(days: &DayCounts, minutes: &BTreeMap<Day, DayMinutes>, period: Period) -> Self {
+    /// `elsewhere`: see [`Minutes::set_counted_elsewhere`].
+    fn of(
+        days: &DayCounts,
+        minutes: &BTreeMap<Day, DayMinutes>,
+        elsewhere: &BTreeMap<Day, ByteCount>,
+        period: Period,
+    ) -> Self {
         let mut sums = Self {
             granted: 0,
             at_most: 0,
@@ -102,7 +108,8 @@ impl CountedPart {
         for (day, count) in days.of(period) {
             let other_at_most = at_most(count.other.get().into(), count.sampling);
             let of_day = minutes.get(&day).copied().unwrap_or_default();
-            let vouched = ByteCount::saturating(of_day.vouched_counted);
+            let elsewhere = elsewhere.get(&day).copied().unwrap_or_default();
+            let vouched = ByteCount::saturating(of_day.vouched_counted).minus(elsewhere);
             let most = ByteCount::saturating(other_at_most).plus(count.at_most);
             add(&mut sums.granted, count.granted.get());
             add(&mut sums.at_most, count.at_most.get());
@@ -139,6 +146,8 @@ pub(crate) struct Minutes {
     period: Period,
     /// The days of this period and of those before it.
     pub(crate) days: DayCounts,
+    /// What is counted under the TURN keys, if these are the minutes of what the account has beside them.
+    elsewhere: BTreeMap<Day, ByteCount>,
     /// What the minutes of this period say, day by day.
     by_day: BTreeMap<Day, DayMinutes>,
     /// The sums over the days of this period.
@@ -176,6 +185,12 @@ impl Minutes {
     /// The worst case in the next period, from the grants that are alive in it.
     pub(crate) fn committed_next(&self) -> ByteCount {
         ByteCount::saturating(self.rates.promised(self.sums.after_reset))
+    }
+
+    /// Sets what is counted under the TURN keys, day by day. What is vouched for without a grant may be any of it.
+    pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
+        self.elsewhere = elsewhere;
+        self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
     }
 
     /// Sets the highest rate that a grant is assumed to relay at.
@@ -234,7 +249,7 @@ impl Minutes {
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.replace_figures(minute, &was, &is);
         if was.vouched_counted != is.vouched_counted {
-            self.counted = CountedPart::of(&self.days, &self.by_day, self.period);
+            self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
         }
     }
 

@@ -33,8 +33,9 @@ impl Minutes {
         let mut minutes = Self {
             rates,
             sampling,
-            counted: CountedPart::of(&days, &BTreeMap::new(), since),
+            counted: CountedPart::of(&days, &BTreeMap::new(), &BTreeMap::new(), since),
             days,
+            elsewhere: BTreeMap::new(),
             by_day: BTreeMap::new(),
             period: since,
             begun: vec![],
@@ -91,7 +92,7 @@ impl Minutes {
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
         let mut by_day = BTreeMap::<Day, DayMinutes>::new();
-        self.counted = CountedPart::of(&self.days, &by_day, self.period);
+        self.counted = CountedPart::of(&self.days, &by_day, &self.elsewhere, self.period);
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
@@ -122,6 +123,6 @@ impl Minutes {
         }
         sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
         (self.sums, self.by_day) = (sums, by_day);
-        self.counted = CountedPart::of(&self.days, &self.by_day, self.period);
+        self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
     }
 }

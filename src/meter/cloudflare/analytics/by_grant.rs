@@ -12,8 +12,9 @@ use super::answer::{self, Sum};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
 use crate::ice::call::unusable;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
+use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
-use turn_ledger::{GrantCounts, GrantId, Minute, Traffic};
+use turn_ledger::{GrantCounts, GrantId, IdDigest, Minute, Traffic};
 
 /// The most rows of one page. Cloudflare returns at most as many.
 pub const ROWS_MAX: usize = 10_000;
@@ -72,7 +73,7 @@ impl CloudflareAnalytics {
         span: Span,
     ) -> Result<BTreeMap<GrantId, BTreeMap<Minute, Traffic>>, AnalyticsError> {
         let identifiers = grants.iter().map(ToString::to_string).collect();
-        let question = self.alone_question(identifiers, span, "customIdentifier datetimeMinute");
+        let question = self.alone_question(&self.keys, identifiers, span, "customIdentifier datetimeMinute");
         let mut minutes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
@@ -85,14 +86,17 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    /// Those of these identifiers under which bytes were counted in a span.
+    /// Those of these identifiers under which bytes of one of our TURN keys were counted in a span.
     pub async fn identifiers_with_bytes(
         &self,
+        turn_key: Option<IdDigest>,
         identifiers: Vec<String>,
         span: Span,
     ) -> Result<BTreeSet<String>, AnalyticsError> {
         let mut with_bytes = BTreeSet::new();
-        for row in self.rows(span, &self.alone_question(identifiers, span, "customIdentifier")).await? {
+        let keys: Vec<_> = self.keys.iter().filter(|key| Some(key.digest) == turn_key).cloned().collect();
+        for row in self.rows(span, &self.alone_question(&keys, identifiers, span, "customIdentifier")).await?
+        {
             if row.sum.traffic()? != Traffic::ZERO {
                 with_bytes.insert(row.identifier().to_owned());
             }
@@ -104,7 +108,9 @@ impl CloudflareAnalytics {
     pub async fn bytes_of(&self, grants: &[GrantId], span: Span) -> Result<Traffic, AnalyticsError> {
         let identifiers = grants.iter().map(ToString::to_string).collect();
         let mut bytes = Traffic::ZERO;
-        for row in self.rows(span, &self.alone_question(identifiers, span, "customIdentifier")).await? {
+        for row in
+            self.rows(span, &self.alone_question(&self.keys, identifiers, span, "customIdentifier")).await?
+        {
             bytes = bytes.plus(row.sum.traffic()?);
         }
         Ok(bytes)
@@ -124,25 +130,33 @@ impl CloudflareAnalytics {
             None => ("", ""),
             Some(_) => (", $cursor: string!", ", customIdentifier_gt: $cursor"),
         };
-        let mut question = self.grouped_question(span, &arguments, declared, filter, "customIdentifier");
+        let mut question =
+            self.grouped_question(&self.keys, span, &arguments, declared, filter, "customIdentifier");
         if let Some(cursor) = cursor {
             question["variables"]["cursor"] = cursor.into();
         }
         question
     }
 
-    /// A question about these identifiers alone.
-    fn alone_question(&self, identifiers: Vec<String>, span: Span, dimensions: &str) -> Value {
+    /// A question about these identifiers of these keys alone.
+    fn alone_question(
+        &self,
+        keys: &[OwnKey],
+        identifiers: Vec<String>,
+        span: Span,
+        dimensions: &str,
+    ) -> Value {
         let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
-        let mut question =
-            self.grouped_question(span, &format!("limit: {ROWS_MAX}"), declared, filter, dimensions);
+        let limit = format!("limit: {ROWS_MAX}");
+        let mut question = self.grouped_question(keys, span, &limit, declared, filter, dimensions);
         question["variables"]["grants"] = identifiers.into();
         question
     }
 
-    /// One selection of our keys, or of all keys if ours are not known. Without a filter, also their sum.
+    /// One selection of these keys, or of all keys if there are none. Without a filter, also their sum.
     fn grouped_question(
         &self,
+        keys: &[OwnKey],
         span: Span,
         arguments: &str,
         declared: &str,
@@ -150,7 +164,7 @@ impl CloudflareAnalytics {
         dimensions: &str,
     ) -> Value {
         let mut variables = variables(&self.account_id, span.from, span.until);
-        let (declared_key, key) = match KeyFilter::of(&self.keys) {
+        let (declared_key, key) = match KeyFilter::of(keys) {
             None => ("", String::new()),
             Some(KeyFilter { declared, filter, variable: (name, value), .. }) => {
                 variables[name] = value;
