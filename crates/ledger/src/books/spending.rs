@@ -46,7 +46,7 @@ impl Books {
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let limit = self.ledger.figures().limit;
-        let uncounted = self.ledger.uncounted(source, counts.until);
+        let uncounted = self.ledger.uncounted(source, counts.from, counts.until);
         self.grants.take_counts(source, counts, self.connections.rules().billed, limit, &uncounted)
     }
 

@@ -106,11 +106,17 @@ impl Ledger {
         asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
     }
 
-    /// The owners of a source whose counts are missing for most of the hour before `until`, of those of which something is promised.
-    pub(crate) fn uncounted(&self, source: IceSource, until: Timestamp) -> Vec<CountOwner> {
+    /// The owners of a source whose own counts are missing for some of the time from one instant to an hour before another.
+    pub(crate) fn uncounted(&self, source: IceSource, from: Timestamp, until: Timestamp) -> Vec<CountOwner> {
         let is_missing = |timeline: &&Timeline| {
-            let count = timeline.minutes.days.get(Day::until(until));
-            timeline.terms.proof.is_strict() && until.since(count.as_of) > COUNTED_TOGETHER
+            let start = timeline.minutes.period().start;
+            let due = until.minus(COUNTED_TOGETHER).max(start);
+            let is_uncounted = |day: Day| {
+                let as_of = timeline.minutes.days.get(day).as_of;
+                as_of < day.end() && as_of <= due
+            };
+            timeline.terms.proof.is_strict()
+                && Day::between(Day::of(from.max(start)).start(), until).any(is_uncounted)
         };
         self.all_of(source).filter(is_missing).map(|timeline| timeline.terms.owner).collect()
     }

@@ -11,7 +11,7 @@ use crate::walk::ops::Op::{
     OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Sources};
-use crate::walk::settings::{COTURN, Settings};
+use crate::walk::settings::{COTURN, Keys, Settings};
 
 /// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
 #[test]
@@ -348,4 +348,29 @@ fn a_crash_between_two_parts_of_a_count_forgets_whom_it_suspects() {
         ..ESTIMATE
     };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// A user's bytes of a key that nobody counts, in the hour after a reset that nobody watched.
+#[test]
+fn counts_by_grant_release_nothing_of_a_key_whose_counts_of_the_new_period_are_missing() {
+    let settings = Settings {
+        limit: 100_000_000_000,
+        user_limit: Some(4_720_000_000),
+        grant_limit: Some(300_000_000),
+        percent: 100,
+        lag: 600_000,
+        provider_ahead: -118_000,
+        probes: true,
+        keys: Keys::TwoAccounts,
+        tells_time: true,
+        clients: 1,
+        ..STRICT
+    };
+    let ops = vec![
+        MintUnwritten { life: 86_400, written: Written::No },
+        Mint { life: 3_600, delay: 3_438 },
+        Pause { millis: 149_701_825, share: 160 },
+        Read { back: 1_578_718, missed: 42 },
+    ];
+    check(&Scenario { settings, before_reset: 300_000, ops });
 }

@@ -7,7 +7,7 @@ use super::checks::Excuse;
 use super::disk::Disk;
 use super::minting::{Held, user_named};
 use super::ops::Op;
-use super::settings::millis;
+use super::settings::{Keys, millis};
 use super::world::World;
 
 /// A client waits no longer for its renewal, in milliseconds.
@@ -150,6 +150,11 @@ impl<D: Disk> Broker<D> {
                 self.books.override_limit(Some(self.limit));
                 self.flush();
             }
+            Op::LoseCounts { millis } => {
+                world.lose(millis);
+                self.may_break = true;
+            }
+            Op::ReplaceKey | Op::KeyReturns if self.settings.keys != Keys::One => {}
             Op::ReplaceKey => self.key_since = world.now,
             Op::KeyReturns => {
                 self.key_since = 0;

@@ -193,7 +193,8 @@ impl<D: Disk> Broker<D> {
         let whole = |id: &GrantId| world.bytes_of_grant(*id, begin, end);
         let bytes = |id: &GrantId| whole(id) / 1_000 * (1_000 - missed);
         let valid = self.books.grants().iter().filter(|(id, row)| {
-            row.source == SOURCE && row.expires_at > now && self.books.grants().valid(**id).is_some()
+            let is_counted = row.source == SOURCE && self.is_counted(world.key_of(**id));
+            is_counted && row.expires_at > now && self.books.grants().valid(**id).is_some()
         });
         let goes_on = valid.map(|(id, _)| *id).find(|id| {
             let relayed: u64 = self.chain_of(*id).iter().filter(|id| is_live(id)).map(bytes).sum();

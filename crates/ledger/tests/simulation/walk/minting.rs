@@ -11,8 +11,9 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::flow::Relaying;
 use super::limits::{number_of_server, server_named};
+use super::settings::{Keys, owner_of};
 use super::visible;
-use super::world::World;
+use super::world::{TurnKey, World};
 
 /// The provider's deadline, in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -51,6 +52,14 @@ pub(super) fn id_of(number: u64) -> GrantId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     GrantId::new(id)
+}
+
+/// The number of a grant with such an id.
+fn number_of(id: &GrantId) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&id.as_bytes()[..8]);
+    // The first one of a chain was minted with this number less one.
+    u64::from_be_bytes(number) - 1
 }
 
 /// The user of this number.
@@ -188,7 +197,15 @@ impl<D: Disk> Broker<D> {
         let server = self.server_of(renews);
         let client = (has_address && server.is_none()).then(|| client_of(self.minted));
         let spender = Spender { user, server: server.map(server_named), ..Spender::default() }.known();
-        Requester { client, renews, spender, ..Requester::default() }
+        let is_of_keys = self.settings.keys != Keys::One && self.source() == IceSource::Cloudflare;
+        let turn_key = is_of_keys.then(|| owner_of(self.key_of(renews))).and_then(|owner| owner.turn_key);
+        Requester { client, renews, spender, turn_key, ..Requester::default() }
+    }
+
+    /// The key of the next credential: that of the grant that is renewed, or one of the two.
+    fn key_of(&self, renews: Option<GrantId>) -> TurnKey {
+        let first = renews.and_then(|renews| self.chains.get(&renews)).map_or(self.minted, number_of);
+        if first.is_multiple_of(2) { TurnKey::First } else { TurnKey::Second }
     }
 
     /// Commits a credential whose lifetime is `left`.
@@ -288,6 +305,10 @@ impl<D: Disk> Broker<D> {
         let delay = if grant.source == IceSource::Coturn { 0 } else { delay };
         let life = grant.expires_at.millis_since(grant.issued_at);
         let expires = world.now + delay + life;
+        let row = self.books.grants().get(grant.id);
+        if row.is_some_and(|row| row.owner() == owner_of(TurnKey::Second)) {
+            world.mint_with_second(grant.id);
+        }
         let client = self.settings.client(grant.source, self.minted);
         let assumed = self.settings.assumed(grant.source);
         let number = world.hand_out(grant.source, grant.id, expires, client, assumed);

@@ -123,6 +123,7 @@ impl Scenario {
         settings.probes = dice.has(Fault::Probes);
         // The SFU's bytes are counted by the same provider, and no probe shows that.
         settings.counts_nothing = settings.probes && !settings.sfu && dice.below(4) == 0;
+        settings.draw_keys(seed);
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
         settings.clients += u64::from(settings.is_fast);
         settings.draw_limits(seed);

@@ -70,6 +70,8 @@ pub(crate) enum Op {
     LoseLedger,
     /// The operator overrides the limit, in percent of the configured one.
     Limit { percent: u64 },
+    /// The provider never counts what is relayed from now on for so long.
+    LoseCounts { millis: u64 },
     /// The operator replaces the TURN key. Running calls continue.
     ReplaceKey,
     /// The keys that were replaced are ours again, and what was relayed under them.

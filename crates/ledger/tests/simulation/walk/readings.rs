@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    ByteCount, Carried, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading, ReadingOutcome,
-    Suspect, Timestamp, Traffic,
+    ByteCount, Carried, CountOwner, Day, Disbelief, GrantCounts, GrantId, IceSource, Minute, Reading,
+    ReadingOutcome, Suspect, Timestamp, Traffic,
 };
 
 use super::broker::Broker;
 use super::checks::Excuse;
 use super::disk::Disk;
 use super::minting::Held;
-use super::settings::{ONE, SOURCE, millis};
+use super::settings::{Keys, ONE, SOURCE, millis, owner_of};
 use super::spans::{Spans, spans};
-use super::world::{PROBE_BYTES, World};
+use super::world::{PROBE_BYTES, TurnKey, World};
 
 /// The highest margin that is drawn, in percent.
 const SAMPLING_MAX: u64 = 20;
@@ -71,7 +71,10 @@ impl<D: Disk> Broker<D> {
         let Some((from, until)) = self.books.time_before() else { return };
         let [begin, end] = [from, until].map(|at| self.shown(SOURCE, at));
         let is_counted = u64::from(!self.settings.counts_nothing);
-        let bytes = is_counted * world.bytes_of(SOURCE, begin.max(self.key_since), end.min(world.visible()));
+        let begin = begin.max(self.key_since);
+        let of_key = |key| world.bytes_of_key(key, begin, end.min(world.visible()));
+        let counted = self.keys().into_iter().filter(|key| self.is_counted(*key));
+        let bytes = is_counted * counted.map(of_key).sum::<u64>();
         let is_final = world.now >= end + lag + 3_600_000;
         self.books.take_count_before(ByteCount::new(bytes), is_final);
         if bytes > 0 {
@@ -116,23 +119,47 @@ impl<D: Disk> Broker<D> {
     /// Makes a probe like the service does, if that helps.
     fn probe(&mut self, world: &mut World) {
         let bytes = ByteCount::new(PROBE_BYTES);
-        if self.books.ledger().needs_probe(SOURCE, bytes) {
-            let ledger = self.books.ledger_mut();
-            ledger.charge_probe(SOURCE, bytes);
-            ledger.note_probe(SOURCE, Minute::of(ledger.now()));
-            self.probed = self.probed.plus(bytes);
-            self.flush();
-            world.probe();
+        for key in self.keys() {
+            let owner = self.owner_of(key);
+            if self.books.ledger().needs_probe(owner, bytes) {
+                let ledger = self.books.ledger_mut();
+                ledger.charge_probe(owner, bytes);
+                ledger.note_probe(owner, Minute::of(ledger.now()));
+                self.probed = self.probed.plus(bytes);
+                self.flush();
+                world.probe(key);
+            }
         }
+    }
+
+    /// The keys at Cloudflare. One that is not named is the first.
+    fn keys(&self) -> Vec<TurnKey> {
+        let second = (self.settings.keys != Keys::One).then_some(TurnKey::Second);
+        [TurnKey::First].into_iter().chain(second).collect()
+    }
+
+    /// Whose count has the bytes of a key.
+    fn owner_of(&self, key: TurnKey) -> CountOwner {
+        if self.settings.keys == Keys::One { SOURCE.into() } else { owner_of(key) }
+    }
+
+    pub(super) fn is_counted(&self, key: TurnKey) -> bool {
+        key == TurnKey::First || self.settings.keys != Keys::TwoAccounts
     }
 
     /// Asks for the probes whose minutes the next count contains.
     fn look_for_probes(&mut self, world: &World) {
-        for minute in self.books.ledger().unshown_probes(SOURCE) {
-            let end = Timestamp::from_millis(minute.end().as_millis() + self.settings.provider_ahead);
-            let is_counted = end.millis_since(self.begin) <= world.visible();
-            if is_counted && end <= self.asked_until && !self.settings.counts_nothing {
-                self.books.ledger_mut().show_probe(SOURCE, minute);
+        for key in self.keys() {
+            let owner = self.owner_of(key);
+            for minute in self.books.ledger().unshown_probes(owner) {
+                let end = Timestamp::from_millis(minute.end().as_millis() + self.settings.provider_ahead);
+                let [from, to] = [minute.start(), minute.end()].map(|at| at.millis_since(self.begin));
+                let is_kept = world.counted_parts(from, to) == [(from, to)];
+                let is_counted = end.millis_since(self.begin) <= world.visible() && is_kept;
+                let is_here = self.is_counted(key) && !self.settings.counts_nothing;
+                if is_counted && is_here && end <= self.asked_until {
+                    self.books.ledger_mut().show_probe(owner, minute);
+                }
             }
         }
     }
@@ -166,7 +193,7 @@ impl<D: Disk> Broker<D> {
         };
         let mut by_grant: BTreeMap<_, _> = world
             .grants(SOURCE)
-            .filter(|id| self.chains.contains_key(id))
+            .filter(|id| self.chains.contains_key(id) && self.is_counted(world.key_of(*id)))
             .filter_map(|id| seen(&id))
             .collect();
         by_grant.extend(others(missed));
@@ -259,7 +286,7 @@ impl<D: Disk> Broker<D> {
             return;
         }
         let is_all = self.settings.sources == ONE
-            && !self.settings.counts_nothing
+            && !self.settings.leaves_out()
             && world.bytes_of_cloudflare(start, end) == world.bytes_between(start, end);
         let is_whole = is_all && world.bytes_of_cloudflare(start.max(world.visible()), end) == 0;
         let mut is_taken = true;
@@ -299,7 +326,16 @@ impl<D: Disk> Broker<D> {
 
     /// Takes the count of a day, with that of the SFU, which one query says. Returns what happened to the first that was not taken.
     fn take_readings(&mut self, world: &World, reading: &Reading, missed: u64) -> ReadingOutcome {
-        let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
+        let mut outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
+        if self.settings.keys != Keys::One {
+            for key in self.keys() {
+                let of_key = |from, to| world.bytes_of_key(key, from, to) * u64::from(self.is_counted(key));
+                let granted = self.seen_of(world, of_key, reading.day.start(), reading.as_of, missed);
+                let of_key = Reading { granted, other: ByteCount::ZERO, ..*reading };
+                let of_key = self.books.ledger_mut().take_reading(owner_of(key), &of_key);
+                outcome = if outcome == ReadingOutcome::Taken { of_key } else { outcome };
+            }
+        }
         if !self.settings.sfu {
             return outcome;
         }
@@ -318,22 +354,38 @@ impl<D: Disk> Broker<D> {
         to: Timestamp,
         missed: u64,
     ) -> ByteCount {
+        self.seen_of(world, |from, to| world.bytes_of(source, from, to), from, to, missed)
+    }
+
+    /// The same for what `bytes` says of two instants of the world.
+    fn seen_of(
+        &self,
+        world: &World,
+        bytes: impl Fn(u64, u64) -> u64,
+        from: Timestamp,
+        to: Timestamp,
+        missed: u64,
+    ) -> ByteCount {
         let [from, to] = [from, to].map(|at| self.shown(SOURCE, at));
         let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
-        let to = to.min(world.visible());
-        ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000))
+        let parts = world.counted_parts(from, to.min(world.visible()));
+        let relayed: u64 = parts.into_iter().map(|(from, to)| bytes(from, to)).sum();
+        ByteCount::new((relayed * counted).div_ceil(1_000))
     }
 
     /// The provider's count of a day, which misses `missed` thousandths.
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
-        let (begin, end) = (self.shown(SOURCE, day.start()), self.shown(SOURCE, as_of));
-        let counted = if self.settings.counts_nothing { 0 } else { 1_000 - missed };
-        let end = end.min(world.visible());
-        let seen =
-            |source, from, to| ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000));
-        let granted = seen(SOURCE, begin.max(self.key_since), end);
+        if self.settings.keys != Keys::One {
+            return Reading { day, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+        }
+        let of_source = |from, to| world.bytes_of(SOURCE, from, to);
+        let granted = |from, to| of_source(self.key_since.max(from), to);
         // One query says what the other keys relayed.
-        let other = seen(SOURCE, begin, end.min(self.key_since));
+        let other = |from, to| of_source(from, self.key_since.min(to).max(from));
+        let [granted, other] = [
+            self.seen_of(world, granted, day.start(), as_of, missed),
+            self.seen_of(world, other, day.start(), as_of, missed),
+        ];
         Reading { day, as_of, granted, other }
     }
 
@@ -341,11 +393,12 @@ impl<D: Disk> Broker<D> {
     pub(super) fn read_fallen(&mut self, now: Timestamp) {
         self.was_misled = true;
         let day = Day::until(now);
-        let granted = self.books.ledger().day(SOURCE, day).map_or(0, |count| count.total().get() / 2);
+        let owner = self.owner_of(TurnKey::First);
+        let granted = self.books.ledger().day(owner, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
-            let _ = self.books.ledger_mut().take_reading(SOURCE, &reading);
+            let _ = self.books.ledger_mut().take_reading(owner, &reading);
         }
     }
 
@@ -355,7 +408,8 @@ impl<D: Disk> Broker<D> {
         let day = Day::until(now);
         // A second one would confirm the first.
         let is_doubted = self.books.snapshot().measured.disbelief == Some(Disbelief::Absurd);
-        let count = self.books.ledger().day(SOURCE, day).filter(|_| !is_doubted);
+        let owner = self.owner_of(TurnKey::First);
+        let count = self.books.ledger().day(owner, day).filter(|_| !is_doubted);
         let Some(count) = count else { return };
         let figures = self.books.snapshot().figures;
         let promised = figures.committed.get().saturating_sub(count.granted.get());
@@ -366,7 +420,7 @@ impl<D: Disk> Broker<D> {
         let outcome = self
             .books
             .ledger_mut()
-            .take_reading(SOURCE, &Reading { day, as_of: now, granted, other: count.other });
+            .take_reading(owner, &Reading { day, as_of: now, granted, other: count.other });
         self.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
     }
 

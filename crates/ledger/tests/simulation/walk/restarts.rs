@@ -162,7 +162,7 @@ impl<D: Disk> Broker<D> {
         self.set_ahead(0, world);
         (self.offset, self.cli, world.lateness) = (0, Cli::Works, 0);
         let is_read = self.settings.cli || !self.settings.sources.contains(&IceSource::Coturn);
-        let may_be_doubted = self.settings.counts_nothing
+        let may_be_doubted = self.settings.leaves_out()
             || self.may_break
             || self.was_uncut
             || self.present(world) < self.lost_until

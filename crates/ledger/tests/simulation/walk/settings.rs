@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, ClientTerms, IceSource,
-    Moment, ProofRule, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms, UsageRules,
+    BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, ClientTerms, CountOwner,
+    IceSource, IdDigest, Moment, ProofRule, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms,
+    UsageRules,
 };
 
 use super::dice::Dice;
 use super::flow::Relaying;
 use super::lateness::Lateness;
 use super::limits::{SERVERS, server_named};
+use super::world::TurnKey;
 
 /// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) probes: bool,
     /// Whether the analytics are those of another account: they answer zero for ever.
     pub(crate) counts_nothing: bool,
+    /// The TURN keys at Cloudflare.
+    pub(crate) keys: Keys,
     /// Some clients relay faster than is assumed.
     pub(crate) is_fast: bool,
     /// Whether the provider answers a question about a chain only after the next operation.
@@ -78,6 +82,22 @@ pub(crate) struct Settings {
     pub(crate) tells_time: bool,
     /// Clients relay at different rates, and stay for different times, if this is not zero. Else all do the most that is assumed.
     pub(crate) clients: u64,
+}
+
+/// The TURN keys of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// One, whose counts are those of the account.
+    One,
+    /// Two, which are counted apart.
+    Two,
+    /// Two, of which the second one is in another account: the analytics count nothing of it.
+    TwoAccounts,
+}
+
+/// Whose count has the bytes of a TURN key.
+pub(crate) fn owner_of(key: TurnKey) -> CountOwner {
+    CountOwner { source: SOURCE, turn_key: Some(IdDigest::of(if key == TurnKey::First { "a" } else { "b" })) }
 }
 
 /// 1 Mbps.
@@ -142,6 +162,7 @@ impl Settings {
         provider_ahead: 0,
         probes: false,
         counts_nothing: false,
+        keys: Keys::One,
         is_fast: false,
         answers_late: false,
         tells_time: false,
@@ -225,7 +246,7 @@ impl Settings {
         let is_only_read = !self.sources.contains(&SOURCE);
         let sources = self.sources.iter().chain(is_only_read.then_some(&SOURCE));
         let sources = sources.chain(self.sfu.then_some(&IceSource::Sfu));
-        let sources = sources.map(|source| self.terms_of(*source)).collect();
+        let sources = sources.flat_map(|source| self.owners_at(*source)).collect();
         let user_limit = self.user_limit.map(ByteCount::new);
         let (users_max, ended_max) = (self.users_max, self.ended_max);
         let grant_limit = self.grant_limit.map(ByteCount::new);
@@ -246,6 +267,31 @@ impl Settings {
             turn_keys: vec![],
         };
         setup.open(Some(stored), moment)
+    }
+
+    /// The keys of some scenarios. They come from dice of their own, so that the operations stay the same.
+    pub(super) fn draw_keys(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed ^ 0x006b_6579);
+        if dice.below(4) == 0 && !self.counts_nothing {
+            self.keys = dice.one_of(&[Keys::Two, Keys::TwoAccounts]);
+            self.probes |= self.keys == Keys::TwoAccounts;
+        }
+    }
+
+    /// Whether the provider counts nothing of some credentials, for ever.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.counts_nothing || self.keys == Keys::TwoAccounts
+    }
+
+    /// The terms of each owner of counts at a source.
+    fn owners_at(&self, source: IceSource) -> Vec<SourceTerms> {
+        let terms = self.terms_of(source);
+        if source != SOURCE || self.keys == Keys::One {
+            return vec![terms];
+        }
+        let of_keys =
+            [TurnKey::First, TurnKey::Second].map(|key| SourceTerms { owner: owner_of(key), ..terms });
+        of_keys.into_iter().chain([SourceTerms { proof: ProofRule::Unneeded, ..terms }]).collect()
     }
 
     fn terms_of(&self, source: IceSource) -> SourceTerms {

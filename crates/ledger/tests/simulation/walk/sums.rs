@@ -1,16 +1,16 @@
 //! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
 
 use turn_ledger::{
-    ByteCount, ClockDoubt, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey, SpenderKind,
-    SpenderWalk, Sums,
+    ByteCount, ClockDoubt, CountOwner, Day, Disbelief, IceSource, PeriodBytes, Snapshot, SpenderKey,
+    SpenderKind, SpenderWalk, Sums,
 };
 
 use super::broker::Broker;
 use super::coturn::CUT_FOR;
 use super::disk::Disk;
 use super::minting::user_named;
-use super::settings::{DAY, ONE, SOURCE, millis};
-use super::world::World;
+use super::settings::{DAY, ONE, SOURCE, millis, owner_of};
+use super::world::{TurnKey, World};
 
 /// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
 const NEW_FOR: u64 = 300_000;
@@ -99,7 +99,7 @@ pub(super) fn rows(world: &World, broker: &Broker<impl Disk>) -> Option<String> 
         return None;
     }
     let is_held = |grant| broker.books.grants().valid(grant).and_then(|row| row.promised);
-    world.sessions(SOURCE).iter().filter(|holder| holder.end > world.now).find_map(|holder| {
+    world.holders(SOURCE).filter(|holder| holder.end > world.now).find_map(|holder| {
         let end = broker.begin.plus_millis(holder.end);
         let promised = is_held(holder.grant);
         let is_right = promised.is_some_and(|time| time.until.start() >= end)
@@ -115,8 +115,10 @@ pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: 
     let period = figures.period;
     let metered = || ledger.sources().filter(|source| source.is_metered());
     let used: u64 = metered().map(|source| ledger.used_of(source).get()).sum();
-    let days = metered().flat_map(|source| {
-        Day::between(period.start, period.end).filter_map(move |day| ledger.day(source, day))
+    let of_keys = [TurnKey::First, TurnKey::Second].map(owner_of);
+    let owners = metered().map(CountOwner::from).chain(of_keys);
+    let days = owners.flat_map(|owner| {
+        Day::between(period.start, period.end).filter_map(move |day| ledger.day(owner, day))
     });
     let measured: u64 = days.map(|count| count.total().get()).sum();
     if (used, measured) != (figures.used.get(), snapshot.measured.bytes.get()) {
@@ -156,7 +158,7 @@ impl<D: Disk> Broker<D> {
     /// Whether no assumption was broken, no clock was wrong, and nobody whose word counts has said anything wrong. Pages may have.
     pub(super) fn is_undisturbed(&self) -> bool {
         let is_time_right = self.step == 0 && self.offset == 0 && self.paused == 0 && self.boot == 1;
-        let is_counted = !self.settings.counts_nothing && !self.was_misled && !self.settings.cli;
+        let is_counted = !self.settings.leaves_out() && !self.was_misled && !self.settings.cli;
         let is_broken = self.may_break || self.has_reporter || self.settings.relays_with_both;
         is_time_right && is_counted && !is_broken && !self.was_restored && !self.lags && self.has_room()
     }

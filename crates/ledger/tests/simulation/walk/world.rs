@@ -2,7 +2,8 @@
 //! lets it, whatever the broker assumes. Each source sees those of its own credentials, and can report the count up to any time. The
 //! world notes until when somebody relayed faster or longer than was assumed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use turn_ledger::{Charged, GrantId, IceSource};
 
@@ -18,15 +19,19 @@ pub(crate) const PROBE_BYTES: u64 = 300_000;
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// Cloudflare's TURN service, coturn, relay, SFU.
-    flows: [Flow; 4],
+    /// Cloudflare's TURN service, coturn, relay, SFU, and Cloudflare's TURN service under the second key.
+    flows: [Flow; 5],
     numbers: u64,
     /// The highest rate at which somebody was to relay with each credential, in bytes per millisecond.
     pub(crate) rates: BTreeMap<GrantId, u64>,
     /// The sessions of coturn before its last start.
     before_coturn: u64,
-    /// When the broker's probes relayed, through Cloudflare.
-    probes: Vec<u64>,
+    /// When the broker's probes relayed, through Cloudflare, and with which key.
+    probes: Vec<(u64, TurnKey)>,
+    /// The grants of the second key.
+    of_second: BTreeSet<GrantId>,
+    /// The times that the provider never counts.
+    lost: Vec<Range<u64>>,
     /// Those that were minted since the wall clock was set ahead, which the books have not accepted.
     in_doubt: Option<Vec<u64>>,
     /// How late the provider counts a byte, in milliseconds.
@@ -43,8 +48,23 @@ pub(crate) struct World {
 pub(crate) const METERED: [IceSource; 4] =
     [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay, IceSource::Sfu];
 
+/// One of the TURN keys at Cloudflare. Scenarios with one key do not name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnKey {
+    First,
+    Second,
+}
+
+/// Cloudflare's TURN service under the second key.
+const SECOND: usize = METERED.len();
+
 fn index(source: IceSource) -> usize {
     METERED.iter().position(|metered| *metered == source).expect("a source that relays")
+}
+
+/// The flows of a source.
+fn indices(source: IceSource) -> impl Iterator<Item = usize> {
+    [index(source)].into_iter().chain((source == IceSource::Cloudflare).then_some(SECOND))
 }
 
 /// Nobody counts what another provider relays, so no figure of it can be compared with the truth.
@@ -78,7 +98,9 @@ impl World {
 
     fn begin(&mut self, source: IceSource, holder: Holder) -> u64 {
         self.numbers += 1;
-        let (number, flow) = (self.numbers, &mut self.flows[index(source)]);
+        let of_second = self.of_second.contains(&holder.grant);
+        let nth = if of_second { SECOND } else { index(source) };
+        let (number, flow) = (self.numbers, &mut self.flows[nth]);
         flow.sessions += 1;
         flow.grants.insert(holder.grant);
         let session = flow.sessions;
@@ -89,9 +111,19 @@ impl World {
         number
     }
 
-    /// The broker's probe relays at once.
-    pub(crate) fn probe(&mut self) {
-        self.probes.push(self.now);
+    /// The broker's probe with this key relays at once.
+    pub(crate) fn probe(&mut self, key: TurnKey) {
+        self.probes.push((self.now, key));
+    }
+
+    /// A grant is minted with the second key.
+    pub(crate) fn mint_with_second(&mut self, grant: GrantId) {
+        self.of_second.insert(grant);
+    }
+
+    /// What is relayed from now on for so long is never counted.
+    pub(crate) fn lose(&mut self, millis: u64) {
+        self.lost.push(self.now..self.now + millis);
     }
 
     /// How many credentials and sessions have begun.
@@ -119,7 +151,9 @@ impl World {
 
     /// The holder of one credential also holds another, and relays with the one that ends later.
     pub(crate) fn join(&mut self, source: IceSource, one: u64, other: u64) -> u64 {
-        let holders = &mut self.flows[index(source)].holders;
+        let nth =
+            indices(source).find(|nth| self.flows[*nth].holders.iter().any(|holder| holder.number == one));
+        let holders = &mut self.flows[nth.unwrap_or(index(source))].holders;
         let end =
             |number| holders.iter().find(|holder| holder.number == number).map_or(0, |holder| holder.end);
         let (stays, goes) = if end(one) > end(other) { (one, other) } else { (other, one) };
@@ -133,28 +167,31 @@ impl World {
         let Some(holder) = self.holder(source, number) else { return false };
         match other.filter(|(_, end)| *end > now) {
             Some(other) => (holder.expires, holder.end) = other,
-            None => self.flows[index(source)].holders.retain(|holder| holder.number != number),
+            None => indices(source)
+                .for_each(|nth| self.flows[nth].holders.retain(|holder| holder.number != number)),
         }
         true
     }
 
     /// Whether a holder has not been ended.
     pub(crate) fn relays(&self, source: IceSource, number: u64) -> bool {
-        self.flows[index(source)].holders.iter().any(|holder| holder.number == number)
+        self.holders(source).any(|holder| holder.number == number)
     }
 
     /// Whether somebody relays with one of these credentials.
     pub(crate) fn relays_with(&self, source: IceSource, grants: &[GrantId]) -> bool {
-        self.sessions(source).iter().any(|holder| grants.contains(&holder.grant))
+        self.holders(source).any(|holder| grants.contains(&holder.grant))
     }
 
     /// A source ends all that it relays.
     pub(crate) fn end_all(&mut self, source: IceSource) {
-        self.flows[index(source)].holders.clear();
+        indices(source).for_each(|nth| self.flows[nth].holders.clear());
     }
 
     fn holder(&mut self, source: IceSource, number: u64) -> Option<&mut Holder> {
-        self.flows[index(source)].holders.iter_mut().find(|holder| holder.number == number)
+        let nth = indices(source)
+            .find(|nth| self.flows[*nth].holders.iter().any(|holder| holder.number == number))?;
+        self.flows[nth].holders.iter_mut().find(|holder| holder.number == number)
     }
 
     /// A holder relays at another rate from now on.
@@ -167,16 +204,23 @@ impl World {
     /// The settings assume this from now on, for all credentials that are still held. `is_promised`: the tail that was assumed before is
     /// promised, so it stays if it is longer.
     pub(crate) fn assume(&mut self, source: IceSource, assumed: Relaying, is_promised: bool) {
-        for holder in self.flows[index(source)].holders.iter_mut().filter(|holder| !holder.is_unknown) {
-            let Relaying { rate, tail } = holder.assumed;
-            let tail = if is_promised { tail.max(assumed.tail) } else { assumed.tail };
-            holder.assumed = Relaying { rate: rate.max(assumed.rate), tail };
+        for nth in indices(source) {
+            for holder in self.flows[nth].holders.iter_mut().filter(|holder| !holder.is_unknown) {
+                let Relaying { rate, tail } = holder.assumed;
+                let tail = if is_promised { tail.max(assumed.tail) } else { assumed.tail };
+                holder.assumed = Relaying { rate: rate.max(assumed.rate), tail };
+            }
         }
     }
 
     /// Until when somebody has relayed faster or longer with a credential of this source than was assumed.
     pub(crate) fn exceeded(&self, source: IceSource) -> Option<u64> {
-        self.flows[index(source)].exceeded
+        indices(source).filter_map(|nth| self.flows[nth].exceeded).max()
+    }
+
+    /// All that relay at a source.
+    pub(crate) fn holders(&self, source: IceSource) -> impl Iterator<Item = &Holder> {
+        indices(source).flat_map(|nth| &self.flows[nth].holders)
     }
 
     /// The sessions of a source. One that ends now is still listed.
@@ -198,7 +242,7 @@ impl World {
 
     /// What those relay at most who keep to what was assumed of them, in bytes per millisecond. `tail`: what is assumed for now.
     pub(crate) fn rate_within(&self, source: IceSource, tail: u64) -> u64 {
-        let relay = self.flows[index(source)].holders.iter().filter(|holder| {
+        let relay = self.holders(source).filter(|holder| {
             let Relaying { rate, tail: assumed } = holder.assumed;
             let is_in_time = self.now < holder.end.min(holder.expires.saturating_add(tail.min(assumed)));
             is_in_time && holder.rate <= rate && !holder.is_unknown
@@ -226,14 +270,19 @@ impl World {
 
     /// The grants that have relayed at a source.
     pub(crate) fn grants(&self, source: IceSource) -> impl Iterator<Item = GrantId> {
-        self.flows[index(source)].grants.iter().copied()
+        indices(source).flat_map(|nth| &self.flows[nth].grants).copied()
+    }
+
+    /// The key of a grant.
+    pub(crate) fn key_of(&self, grant: GrantId) -> TurnKey {
+        if self.of_second.contains(&grant) { TurnKey::Second } else { TurnKey::First }
     }
 
     /// The source of a grant.
     pub(crate) fn source_of(&self, grant: GrantId) -> IceSource {
         METERED
             .into_iter()
-            .find(|source| self.flows[index(*source)].grants.contains(&grant))
+            .find(|source| indices(*source).any(|nth| self.flows[nth].grants.contains(&grant)))
             .unwrap_or(IceSource::Cloudflare)
     }
 
@@ -282,15 +331,15 @@ impl World {
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share; 4]);
+        self.pass_each(millis, [share; 5]);
     }
 
     /// The same while the broker's process does not run. The relay in that process relays nothing.
     pub(crate) fn pass_without_broker(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share, share, 0, share]);
+        self.pass_each(millis, [share, share, 0, share, share]);
     }
 
-    fn pass_each(&mut self, millis: u64, shares: [u64; 4]) {
+    fn pass_each(&mut self, millis: u64, shares: [u64; 5]) {
         self.counted = self.visible();
         let now = self.now;
         for (flow, share) in self.flows.iter_mut().zip(shares) {
@@ -337,12 +386,35 @@ impl World {
 
     /// True bytes of one source in `[from, to)`, rounded up.
     pub(crate) fn bytes_of(&self, source: IceSource, from: u64, to: u64) -> u64 {
-        let flow = &self.flows[index(source)];
-        let to = to.min(self.now);
+        let keys = [TurnKey::First, TurnKey::Second];
+        if source == IceSource::Cloudflare {
+            return keys.map(|key| self.bytes_of_key(key, from, to)).iter().sum();
+        }
+        self.bytes_of_flow(index(source), from, to)
+    }
+
+    /// True bytes of one TURN key at Cloudflare in `[from, to)`, rounded up.
+    pub(crate) fn bytes_of_key(&self, key: TurnKey, from: u64, to: u64) -> u64 {
         let probes =
-            self.probes.iter().filter(|at| source == IceSource::Cloudflare && (from..to).contains(*at));
+            self.probes.iter().filter(|(at, of)| *of == key && (from..to.min(self.now)).contains(at));
         let relayed: u64 = probes.map(|_| PROBE_BYTES).sum();
-        relayed + bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
+        let nth = if key == TurnKey::First { index(IceSource::Cloudflare) } else { SECOND };
+        relayed + self.bytes_of_flow(nth, from, to)
+    }
+
+    fn bytes_of_flow(&self, nth: usize, from: u64, to: u64) -> u64 {
+        let (flow, to) = (&self.flows[nth], to.min(self.now));
+        bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
+    }
+
+    /// The part of `[from, to)` that the provider counts.
+    pub(crate) fn counted_parts(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut parts = vec![(from, to)];
+        for lost in &self.lost {
+            let around = |(from, to): (u64, u64)| [(from, to.min(lost.start)), (from.max(lost.end), to)];
+            parts = parts.into_iter().flat_map(around).filter(|(from, to)| from < to).collect();
+        }
+        parts
     }
 
     /// True bytes that Cloudflare counts together in `[from, to)`: those of its TURN service and of its SFU.

@@ -13,7 +13,7 @@ use super::settings::{Change, DAY, ONE, SOURCE, Settings};
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 /// How many worlds there are.
-const WORLDS: u64 = 7;
+const WORLDS: u64 = 8;
 /// How many sets of clients are looked at.
 const CLIENTS_MAX: u64 = 10_000;
 /// So many random operations follow.
@@ -62,7 +62,8 @@ impl Scenario {
             3 => self.late_answer(),
             4 => self.takeover_from_unconfirmed(),
             5 => self.clock_behind_reset(&mut dice),
-            _ => self.report_over_reset(&mut dice),
+            6 => self.report_over_reset(&mut dice),
+            _ => self.lost_counts(&mut dice),
         };
         self.ops.splice(0..0, world);
         self
@@ -77,6 +78,21 @@ impl Scenario {
         let mut ops = vec![from, mint(3_600), Op::Copy, mint(172_800), wait(HOUR), other, mint(86_400)];
         ops.extend([wait(HOUR), Op::Restore, READ, wait(12 * HOUR), READ]);
         ops.extend([[wait(19 * HOUR), READ]; 3].into_iter().flatten());
+        ops
+    }
+
+    /// The provider loses its counts of some hours. What was promised then stays, and later counts release what they prove.
+    fn lost_counts(&mut self, dice: &mut Dice) -> Vec<Op> {
+        self.has_room();
+        self.settings.sources = ONE;
+        (self.settings.probes, self.settings.counts_nothing) = (true, false);
+        (self.before_reset, self.settings.billing_day) = (dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]), 1);
+        let lost = Op::LoseCounts { millis: dice.one_of(&[40 * MINUTE, 2 * HOUR + 30 * MINUTE, 9 * HOUR]) };
+        let mut ops = vec![mint(86_400), wait(HOUR), READ, lost];
+        let share = [0, 256].map(|share| Op::Wait { millis: 25 * MINUTE, share });
+        let [silent, relayed] = share;
+        ops.extend([[silent, READ, relayed, READ]; 4].into_iter().flatten());
+        ops.extend([mint(3_600), Op::Flush, wait(10 * HOUR), READ, wait(HOUR), READ]);
         ops
     }
 
