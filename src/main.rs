@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use governor::clock::DefaultClock;
+use reqwest::Method;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
-use turn_base::http_client::{http_client, send};
+use turn_base::http_client::http_client;
 use turn_broker::app;
 use turn_broker::cli::{self, Command};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
@@ -99,9 +100,9 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
     let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
     let is_good = match command {
         Command::Healthcheck => {
-            let request =
-                http_client(&config.network)?.get(format!("http://{}/health", config.server.reachable()));
-            block_on(send(request))??;
+            let client = http_client(&config.network)?;
+            let url = format!("http://{}/health", config.server.reachable());
+            block_on(client.send(client.request(Method::GET, url)))??;
             true
         }
         Command::Ledger(command) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::Client;
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use sha2::Sha256;
@@ -15,7 +15,7 @@ use sha2::Sha256;
 use super::body;
 use crate::alert::Alert;
 use crate::config::{AlertConfig, PublicUrl};
-use turn_base::http_client::{CallError, send};
+use turn_base::http_client::{CallError, HttpClient};
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::Timestamp;
 
@@ -24,7 +24,7 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// A receiver of alerts.
 #[derive(Debug)]
 pub struct Webhook {
-    client: Client,
+    client: HttpClient,
     url: WebhookUrl,
     key: Option<Hmac<Sha256>>,
     /// Where the dashboard is.
@@ -50,8 +50,8 @@ pub fn remedy(error: &CallError) -> &'static str {
 }
 
 impl Webhook {
-    /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
-    pub fn new(client: Client, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
+    /// A receiver that gets its alerts by this client.
+    pub fn new(client: HttpClient, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
         Self { client, url: config.url.clone(), key, public_url }
     }
@@ -66,7 +66,7 @@ impl Webhook {
         let body = body::of(alert, self.public_url.as_ref()).to_string();
         let mut request = self
             .client
-            .post(self.url.expose().clone())
+            .request(Method::POST, self.url.expose().clone())
             .timeout(DEADLINE)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", &*alert.id)
@@ -74,7 +74,7 @@ impl Webhook {
         if let Some(key) = &self.key {
             request = request.header("webhook-signature", signature(key, &alert.id, at, &body));
         }
-        send(request.body(body)).await.map(drop)
+        self.client.send(request.body(body)).await.map(drop)
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::Client;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
@@ -48,7 +47,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::http_client::{ProviderClient, http_client};
+use turn_base::http_client::{HttpClient, ProviderClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{
@@ -131,8 +130,8 @@ struct Parts<'a> {
     config: &'a Config,
     process: &'a Process,
     account: Arc<Account>,
-    /// One for all: each would hold the root certificates.
-    client: Client,
+    /// One for all.
+    client: HttpClient,
     stun: IceServerList,
     /// Those of the ledger.
     keys: &'a TokenKeys,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use parking_lot::Mutex;
-use reqwest::Client;
+use reqwest::Method;
 use tokio::sync::OwnedMutexGuard;
 use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota};
@@ -16,7 +16,7 @@ use super::Fault;
 use super::key_set::KeySet;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
-use turn_base::http_client::{CallError, body, send};
+use turn_base::http_client::{CallError, HttpClient, body};
 
 /// The longest document that is read.
 const DOCUMENT_MAX: usize = 64 * 1_024;
@@ -33,7 +33,7 @@ const REQUEST_BYTES: usize = 1_024;
 /// The keys, and how to fetch them.
 #[derive(Debug)]
 pub(super) struct IssuerKeys {
-    client: Client,
+    client: HttpClient,
     url: Url,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -72,7 +72,7 @@ pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
 }
 
 impl IssuerKeys {
-    pub(super) fn new(client: Client, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(client: HttpClient, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (known, call) = Default::default();
         Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(0, WAITING) }
     }
@@ -162,14 +162,14 @@ impl IssuerKeys {
     }
 }
 
-async fn download(client: &Client, url: &Url) -> Result<KeySet, CallError> {
-    let document = body(DOCUMENT_MAX, send(client.get(url.clone())).await?).await?;
+async fn download(client: &HttpClient, url: &Url) -> Result<KeySet, CallError> {
+    let document = body(DOCUMENT_MAX, client.send(client.request(Method::GET, url.clone())).await?).await?;
     let none = || CallError::Unusable("it has no key for RS256, ES256 or EdDSA".to_owned());
     KeySet::parse(&document).ok_or_else(none)
 }
 
 /// Fetches the keys once. Returns how many can verify a token.
-pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, CallError> {
+pub(crate) async fn count_keys(client: &HttpClient, url: &Url) -> Result<usize, CallError> {
     download(client, url).await.map(|keys| keys.count())
 }
 

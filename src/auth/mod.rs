@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
-use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use turn_ledger::{ClientKey, SIGN_IN_MAX};
@@ -13,6 +12,7 @@ use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
 use turn_base::broker::{Unverified, Verified};
 use turn_base::clock::Clock;
+use turn_base::http_client::HttpClient;
 
 mod issuer_keys;
 mod jwt;
@@ -37,7 +37,12 @@ pub struct Auth {
 
 impl Auth {
     /// Fetches nothing yet. `client` is for the issuer's keys.
-    pub fn new(config: &AuthConfig, client: Client, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: &AuthConfig,
+        client: HttpClient,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let secret = config.secret.as_ref().map(ExposeSecret::expose_secret);
         let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
         let keys = config.jwks_url.clone();

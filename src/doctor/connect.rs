@@ -4,14 +4,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::Method;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, warn};
 use turn_base::clock::Clock;
-use turn_base::http_client::{CallError, date};
+use turn_base::http_client::{HttpClient, date};
 use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.
@@ -33,7 +33,7 @@ pub(super) async fn address(host: &str, port: u16) -> Option<SocketAddr> {
 pub(super) async fn api(
     url: &Url,
     variable: &str,
-    client: &Client,
+    client: &HttpClient,
     clock: &dyn Clock,
 ) -> (Verdict, Option<Verdict>) {
     let (host, before) = (url.host_str().unwrap_or_default(), clock.now());
@@ -41,7 +41,8 @@ pub(super) async fn api(
     // A path may do something, and the path of a webhook is a secret.
     root.set_path("/");
     root.set_query(None);
-    match client.head(root).send().await {
+    let asked = async { client.execute(client.request(Method::HEAD, root).build()?).await };
+    match asked.await {
         Ok(answer) => {
             let ours = before.plus_millis(clock.now().millis_since(before) / 2);
             let theirs = date(answer.headers());
@@ -55,7 +56,7 @@ pub(super) async fn api(
                 "check {variable}, DNS, and what is between here and {host}: a firewall, HTTPS_PROXY, or a proxy that \
                  intercepts TLS, whose authority belongs in CA_FILE"
             );
-            (fail(CallError::from(error).to_string(), remedy), None)
+            (fail(error.to_string(), remedy), None)
         }
     }
 }

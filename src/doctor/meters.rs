@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
@@ -13,14 +12,14 @@ use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use turn_base::http_client::ProviderClient;
+use turn_base::http_client::{HttpClient, ProviderClient};
 use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
 
 /// Queries Cloudflare's analytics for the last hour.
-pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) -> Verdict {
+pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timestamp) -> Verdict {
     let Some(settings) = &config.meter.analytics else {
         return skipped(
             "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are not set: usage is an estimate",
@@ -70,7 +69,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
 }
 
 /// Fetches the keys of `AUTH_JWKS_URL` once, as the service does.
-pub(super) async fn user_keys(url: &Url, client: &Client) -> Verdict {
+pub(super) async fn user_keys(url: &Url, client: &HttpClient) -> Verdict {
     match count_keys(client, url).await {
         Ok(count) => ok(format!("keys that can verify a token: {count}")),
         Err(error) => fail(error.to_string(), keys_remedy(&error)),
@@ -81,7 +80,7 @@ pub(super) async fn user_keys(url: &Url, client: &Client) -> Verdict {
 pub(super) async fn test_alert(
     config: &Config,
     alert: &AlertConfig,
-    client: &Client,
+    client: &HttpClient,
     now: Timestamp,
 ) -> Verdict {
     let webhook = Webhook::new(client.clone(), alert, config.dashboard_url());

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::Client;
 use url::Url;
 
 pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
@@ -26,7 +25,7 @@ use crate::store::postgres::connect::Database;
 use provider::KeyClient;
 use report::skipped;
 use turn_base::clock::Clock;
-use turn_base::http_client::{ClientError, http_client};
+use turn_base::http_client::{ClientError, HttpClient, http_client};
 use turn_ledger::IceSource;
 
 /// The options of the command.
@@ -59,6 +58,7 @@ pub async fn run(
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
+    examination.service().await;
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
     Ok(examination.progress.finish())
@@ -67,7 +67,7 @@ pub async fn run(
 /// The shared state of the checks.
 struct Examination<'a, 'o> {
     config: &'a Config,
-    client: &'a Client,
+    client: &'a HttpClient,
     keys: &'a [KeyClient],
     clock: &'a Arc<dyn Clock>,
     progress: Progress<'o>,
@@ -114,7 +114,7 @@ impl<'a> Examination<'a, '_> {
     }
 
     async fn state(&mut self, directory: Option<&Path>) {
-        let is_served = settings::is_durable_service(self.config, self.client).await;
+        let is_served = settings::service_status(self.config, self.client).await["durable"] == true;
         let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
         for verdict in state::check(directory, is_served) {
             self.found(Check::State, &shown, verdict);
@@ -173,6 +173,14 @@ impl<'a> Examination<'a, '_> {
                     self.check(Check::Revoke, &key.subject, provider::revoke(key, username)).await;
                 }
             }
+        }
+    }
+
+    /// What the running service says of its provider: this process has connections of its own, so it can see something else.
+    async fn service(&mut self) {
+        let status = settings::service_status(self.config, self.client).await;
+        if let Some(verdict) = settings::judge_provider(&status) {
+            self.found(Check::Provider, "the running service", verdict);
         }
     }
 

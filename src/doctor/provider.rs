@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
-
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::config::Config;
 use crate::ice::api::MintingApi;
@@ -13,7 +11,7 @@ use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
-use turn_base::http_client::ProviderClient;
+use turn_base::http_client::{HttpClient, ProviderClient};
 use turn_ledger::{ByteCount, IceSource};
 
 /// The lifetime of the credential: the shortest that a client can request.
@@ -32,7 +30,7 @@ pub(super) struct KeyClient {
 }
 
 /// The clients of all providers.
-pub(super) fn providers(config: &Config, client: &Client) -> Vec<KeyClient> {
+pub(super) fn providers(config: &Config, client: &HttpClient) -> Vec<KeyClient> {
     let client = ProviderClient::without_clock(client.clone());
     let mut providers = Vec::new();
     if let Some(cloudflare) = &config.ice.cloudflare {

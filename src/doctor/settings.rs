@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 
-use reqwest::Client;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::report::{Verdict, fail, ok, warn};
+use crate::alert::Fault;
 use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
-use turn_base::http_client::{body, send};
+use turn_base::http_client::{HttpClient, body};
 use turn_ledger::BudgetMode;
 
 /// Longest response that is read. Real ones have 3 KiB.
@@ -43,18 +44,29 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
     errors.to_string().lines().map(|problem| fail(problem, remedy)).collect()
 }
 
-/// Whether a service answers at the configured address whose ledger is on disk.
-pub(super) async fn is_durable_service(config: &Config, client: &Client) -> bool {
+/// The status of the service at the configured address. `Null` if none answers.
+pub(super) async fn service_status(config: &Config, client: &HttpClient) -> Value {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
-    let request = config.access.hosts.named_in(client.get(url));
-    let answer = async { body(BODY_MAX, send(request).await?).await };
-    let status = answer.await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-    status.is_some_and(|status| status["durable"] == true)
+    let request = config.access.hosts.named_in(client.request(Method::GET, url));
+    let answer = async { body(BODY_MAX, client.send(request).await?).await };
+    let status = answer.await.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    status.unwrap_or_default()
+}
+
+/// The hint of a running service that its provider does not mint, if its status has that hint.
+pub(super) fn judge_provider(status: &Value) -> Option<Verdict> {
+    let is_down = |hint: &&Value| hint["code"] == Fault::ProviderDown.facts().code;
+    let hint = status["hints"].as_array()?.iter().find(is_down)?;
+    let remedy =
+        "wait for its next attempt, within a minute; if it still fails, restart the service and keep its log";
+    Some(fail(hint["message"].as_str()?, remedy))
 }
 
 /// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
-pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client) -> Verdict {
-    let answer = async { body(BODY_MAX, send(client.get(format!("{url}health"))).await?).await };
+pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &HttpClient) -> Verdict {
+    let answer = async {
+        body(BODY_MAX, client.send(client.request(Method::GET, format!("{url}health"))).await?).await
+    };
     let seen = match answer.await {
         Ok(body) if is_health(&body) => return ok("a broker responds"),
         Ok(_) => "the response is not a broker's".to_owned(),

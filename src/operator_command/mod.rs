@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
-use turn_base::http_client::{CallError, ClientError, body, http_client, joined};
+use turn_base::http_client::{CallError, ClientError, body, chunk, http_client, joined};
 
 mod arguments;
 mod text;
@@ -116,7 +116,8 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     let call = command.call();
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
-    let mut request = http_client(&config.network)?.request(call.method, target);
+    let client = http_client(&config.network)?;
+    let mut request = client.request(call.method, target);
     if *url == local(config) {
         request = config.access.hosts.named_in(request);
     }
@@ -134,9 +135,8 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
         }
         request = request.timeout(BACKUP_TIMEOUT);
     }
-    let unreachable =
-        |error: reqwest::Error| OperatorError::Unreachable { url: url.to_string(), error: error.into() };
-    let response = request.send().await.map_err(unreachable)?;
+    let sent = async { client.execute(request.build()?).await };
+    let response = sent.await.map_err(|error| OperatorError::Unreachable { url: url.to_string(), error })?;
     let status = response.status();
     if status == StatusCode::OK {
         return Ok(response);
@@ -157,13 +157,14 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     let mut file = NamedTempFile::new_in(directory).map_err(unwritten)?;
     let mut bytes = 0_u64;
     loop {
-        let chunk = response.chunk().await.map_err(|error| incomplete(error.into()))?;
+        let chunk = chunk(&mut response).await.map_err(incomplete)?;
         let Some(chunk) = chunk else { break };
+        let chunk = chunk.as_ref();
         bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if bytes > max {
             return Err(incomplete(CallError::TooLong(usize::try_from(max).unwrap_or(usize::MAX))));
         }
-        file.write_all(&chunk).map_err(unwritten)?;
+        file.write_all(chunk).map_err(unwritten)?;
     }
     file.as_file().sync_all().map_err(unwritten)?;
     file.persist_noclobber(path).map_err(|error| unwritten(error.error))?;

@@ -44,6 +44,7 @@ mod openapi;
 mod operator;
 mod operator_command;
 mod origin;
+mod outgoing;
 mod overrides;
 mod overview;
 mod pool;

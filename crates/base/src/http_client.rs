@@ -2,6 +2,7 @@
 //! only to the configured addresses, through the configured proxy. Every request has a time limit, and every body that is read has a
 //! bound.
 
+mod connections;
 mod error;
 
 use std::fmt;
@@ -9,20 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Client, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
+use reqwest::{Method, Request, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
 use url::{Position, Url};
 
+pub use connections::{HttpClient, chunk};
 pub use error::CallError;
 
 use crate::trust::Trust;
 
-/// Time limit for a whole request, unless the request sets another.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// Time limit for a whole request, unless the request sets another. Shorter than a mint with its retry, so that the client sees which
+/// connection does not answer.
+const TIMEOUT: Duration = Duration::from_millis(2_800);
 /// Time limit for connecting. Shorter than any of the whole, so that an error says which of the two has passed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 
 /// Hosts of this machine. Requests to them never go through a proxy.
 const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
@@ -76,24 +78,9 @@ impl fmt::Debug for HttpsProxy {
 #[error("the HTTP client could not be built")]
 pub struct ClientError(#[source] reqwest::Error);
 
-/// A new client.
-pub fn http_client(network: &Network) -> Result<Client, ClientError> {
-    let mut tls = network.trust.client();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = Client::builder().no_proxy();
-    if let Some(proxy) = &network.proxy {
-        let no_proxy = NoProxy::from_string(&proxy.except);
-        client = client.proxy(Proxy::https(proxy.url.clone()).map_err(ClientError)?.no_proxy(no_proxy));
-    }
-    client
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .pool_idle_timeout(Duration::from_secs(60))
-        .tls_backend_preconfigured(tls)
-        .build()
-        .map_err(ClientError)
+/// A new client. No other function makes one.
+pub fn http_client(network: &Network) -> Result<HttpClient, ClientError> {
+    HttpClient::new(network)
 }
 
 /// Called with the time of a server's clock, when a response has just arrived.
@@ -103,18 +90,18 @@ type OnDate = Arc<dyn Fn(Timestamp) + Send + Sync>;
 /// for every call, so no caller can forget it.
 #[derive(Clone)]
 pub struct ProviderClient {
-    client: Client,
+    client: HttpClient,
     on_date: OnDate,
 }
 
 impl ProviderClient {
     /// A client whose responses tell `on_date` the time of the provider's clock.
-    pub fn new(client: Client, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
+    pub fn new(client: HttpClient, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
         Self { client, on_date: Arc::new(on_date) }
     }
 
     /// A client of which nobody needs the time.
-    pub fn without_clock(client: Client) -> Self {
+    pub fn without_clock(client: HttpClient) -> Self {
         Self::new(client, |_| ())
     }
 
@@ -123,7 +110,7 @@ impl ProviderClient {
         let mut root = url.clone();
         // A path may do something.
         root.set_path("/");
-        if let Ok(request) = self.client.head(root).build() {
+        if let Ok(request) = self.client.request(Method::HEAD, root).build() {
             let _ = self.execute(request).await;
         }
     }
@@ -200,11 +187,6 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 
-/// Sends a request. A response is one with a status of success.
-pub async fn send(request: RequestBuilder) -> Result<Response, CallError> {
-    successful(request.send().await?)
-}
-
 fn successful(response: Response) -> Result<Response, CallError> {
     if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
 }
@@ -212,11 +194,12 @@ fn successful(response: Response) -> Result<Response, CallError> {
 /// The response's body, of at most `max` bytes.
 pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = chunk(&mut response).await? {
+        let chunk = chunk.as_ref();
         if body.len() + chunk.len() > max {
             return Err(CallError::TooLong(max));
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(chunk);
     }
     Ok(body)
 }

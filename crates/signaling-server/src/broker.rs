@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
-use reqwest::Client;
 use serde_json::value::RawValue;
 use turn_base::broker::Broker;
 use turn_base::clock::Clock;
+use turn_base::http_client::HttpClient;
 use turn_base::request::client_addr::TrustedProxies;
 use turn_limits::MemoryQuota;
 use turn_signaling::call::{CallEvent, ProtocolName};
@@ -19,7 +19,7 @@ pub struct Service {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// For webhooks. It must not follow redirects.
-    pub client: Client,
+    pub client: HttpClient,
     /// What the long bodies in memory have.
     pub long_bodies: MemoryQuota,
     /// The ICE servers of a reply without a credential, as JSON.

@@ -4,11 +4,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
-use turn_base::http_client::{CallError, body, send};
+use turn_base::http_client::{CallError, body};
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
@@ -110,10 +110,11 @@ impl Sockets {
         webhook: &Webhook,
         is_answer: fn(StatusCode) -> bool,
     ) -> Option<Text> {
-        let request = self.service.client.post(url.expose().clone()).timeout(WEBHOOK_TIMEOUT);
+        let client = &self.service.client;
+        let request = client.request(Method::POST, url.expose().clone()).timeout(WEBHOOK_TIMEOUT);
         let request = request.headers(headers(webhook)).body(webhook.body.clone());
         let answer = async {
-            let response = send(request).await?;
+            let response = client.send(request).await?;
             if !is_answer(response.status()) {
                 return Err(CallError::from(&response));
             }

@@ -14,6 +14,7 @@ pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;
 pub(crate) mod fake_webhook;
 pub(crate) mod held_port;
+pub(crate) mod http2_front;
 pub(crate) mod http_server;
 pub(crate) mod log;
 pub(crate) mod manual_clock;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
-use turn_base::http_client::send;
 use turn_base::random;
 use turn_base::throttle::Throttle;
 use turn_base::web_url::WebhookUrl;
@@ -125,10 +125,11 @@ impl Reports {
     /// Posts a line. The URL is a secret: only its host is logged.
     async fn post(&self, line: String) {
         let Some(url) = &self.receiver else { return };
-        let request = self.service.client.post(url.expose().clone()).timeout(DEADLINE);
+        let client = &self.service.client;
+        let request = client.request(Method::POST, url.expose().clone()).timeout(DEADLINE);
         let request = request.header(CONTENT_TYPE, "application/json; charset=UTF-8").body(line);
         let mut outcome = "posted";
-        if let Err(error) = send(request).await {
+        if let Err(error) = client.send(request).await {
             outcome = "failed";
             if let Some(held_back) = self.log.pass(self.service.clock.instant()) {
                 let (host, remedy) = (url.host(), "check FEEDBACK_URL and its receiver");

@@ -27,7 +27,7 @@ impl TlsServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connects = Arc::<Mutex<Vec<String>>>::default();
-        let (seen, acceptor) = (Arc::clone(&connects), acceptor());
+        let (seen, acceptor) = (Arc::clone(&connects), acceptor(&[]));
         let plain = plain.trim_start_matches("http://").to_owned();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -43,13 +43,15 @@ impl TlsServer {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
+/// Accepts connections for one of these protocols; any, if there are none.
+pub(crate) fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let config = ServerConfig::builder()
+    let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], PrivatePkcs8KeyDer::from(KEY).into())
         .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
 }
 

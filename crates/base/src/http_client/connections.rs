@@ -1,0 +1,126 @@
+//! The connections of the HTTP client. After a time-out, and after a connection broke, later requests use new ones: the other end may
+//! accept bytes on the old ones for hours and answer nothing. Requests in progress on the old ones may still end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use reqwest::{Client, IntoUrl, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
+
+use super::{CONNECT_TIMEOUT, CallError, ClientError, Network, TIMEOUT, successful};
+
+const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
+/// How often an HTTP/2 connection is asked whether it still answers, and how long that may take.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// An idle connection is closed after this time.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The HTTP client of this process. Clones share its connections.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Shared>);
+
+struct Shared {
+    /// One for all connections: the root certificates take a megabyte.
+    tls: rustls::ClientConfig,
+    network: Network,
+    current: RwLock<Connections>,
+}
+
+/// The connections that new requests use.
+#[derive(Clone)]
+struct Connections {
+    client: Client,
+    /// How often older ones were left.
+    number: u64,
+}
+
+/// The connections that brought a response, which its body may find broken.
+#[derive(Clone)]
+struct Origin(HttpClient, u64);
+
+impl HttpClient {
+    pub(super) fn new(network: &Network) -> Result<Self, ClientError> {
+        let mut tls = network.trust.client();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = client(&tls, network)?;
+        let current = RwLock::new(Connections { client, number: 0 });
+        Ok(Self(Arc::new(Shared { tls, network: network.clone(), current })))
+    }
+
+    /// A request to build and then to send with this client.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        self.0.current.read().client.request(method, url)
+    }
+
+    /// Sends a request. A response is one with a status of success.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
+        successful(self.execute(request.build()?).await?)
+    }
+
+    /// Executes a request. A response may have any status.
+    pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
+        let Connections { client, number } = self.0.current.read().clone();
+        let origin = Origin(self.clone(), number);
+        let mut response = client.execute(request).await.map_err(|error| origin.failed(error))?;
+        response.extensions_mut().insert(origin);
+        Ok(response)
+    }
+
+    /// Leaves these connections, unless that was done before.
+    fn leave(&self, number: u64) {
+        let mut current = self.0.current.write();
+        if current.number == number {
+            // It was built from the same settings before, so it can be built again.
+            if let Ok(client) = client(&self.0.tls, &self.0.network) {
+                *current = Connections { client, number: number.wrapping_add(1) };
+            }
+        }
+    }
+}
+
+impl Origin {
+    fn failed(&self, error: reqwest::Error) -> CallError {
+        let error = CallError::from(error);
+        if matches!(error, CallError::Timeout | CallError::Broken(_)) {
+            self.0.leave(self.1);
+        }
+        error
+    }
+}
+
+/// The next part of a response's body; `None` at its end.
+pub async fn chunk(response: &mut Response) -> Result<Option<impl AsRef<[u8]> + use<>>, CallError> {
+    let chunk = response.chunk().await;
+    chunk.map_err(|error| match response.extensions().get::<Origin>() {
+        Some(origin) => origin.failed(error),
+        None => error.into(),
+    })
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpClient")
+    }
+}
+
+/// A client without any connection.
+fn client(tls: &rustls::ClientConfig, network: &Network) -> Result<Client, ClientError> {
+    let mut client = Client::builder().no_proxy();
+    if let Some(proxy) = &network.proxy {
+        let no_proxy = NoProxy::from_string(&proxy.except);
+        client = client.proxy(Proxy::https(proxy.url.clone()).map_err(ClientError)?.no_proxy(no_proxy));
+    }
+    client
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_INTERVAL)
+        .http2_keep_alive_while_idle(true)
+        .pool_idle_timeout(IDLE_MAX)
+        .tls_backend_preconfigured(tls.clone())
+        .build()
+        .map_err(ClientError)
+}
