@@ -12,6 +12,10 @@ use turn_base::http_client::{CallError, body};
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
+/// The time limit of one attempt. It ends before [`DEADLINE`], so that the client sees which connection does not answer, and says so if
+/// the name look-up takes long.
+pub const ATTEMPT: Duration = Duration::from_millis(2_800);
+
 /// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest response that is read. Real ones have 0.7 KiB.

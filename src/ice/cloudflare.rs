@@ -69,7 +69,8 @@ impl Cloudflare {
     /// Mints one credential with this lifetime, in one attempt. The provider stores `identifier` with it.
     pub(super) async fn mint(&self, ttl: Duration, identifier: &str) -> Result<Listed, CallError> {
         let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
-        let request = self.0.call(Method::POST, &["generate-ice-servers"]).json(&asked);
+        let request =
+            self.0.call(Method::POST, &["generate-ice-servers"]).timeout(call::ATTEMPT).json(&asked);
         let servers = parse(&call::read(self.0.send(request).await?).await?)?;
         Ok(Listed { servers, life: None })
     }

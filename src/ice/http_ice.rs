@@ -54,6 +54,7 @@ impl HttpIce {
 impl ListRequest {
     fn build(&self) -> Request {
         let mut request = Request::new(self.method.clone(), self.url.expose().clone());
+        *request.timeout_mut() = Some(call::ATTEMPT);
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if self.method != Method::GET {

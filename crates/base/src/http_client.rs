@@ -4,11 +4,13 @@
 
 mod connections;
 mod error;
+mod names;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, Request, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,9 +22,8 @@ pub use error::CallError;
 
 use crate::trust::Trust;
 
-/// Time limit for a whole request, unless the request sets another. Shorter than a mint with its retry, so that the client sees which
-/// connection does not answer.
-const TIMEOUT: Duration = Duration::from_millis(2_800);
+/// Time limit for a whole request, unless the request sets another.
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Time limit for connecting. Shorter than any of the whole, so that an error says which of the two has passed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -41,6 +42,12 @@ pub struct Network {
 impl Network {
     /// No proxy, and no other authorities.
     pub const DIRECT: Self = Self { trust: Trust::COMMON, proxy: None };
+
+    /// The name that a request to this URL looks up: that of its host, or of the proxy. `None` for an address.
+    fn name_for<'a>(&'a self, url: &'a Url) -> Option<&'a str> {
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.takes(url));
+        proxy.map_or(url, |proxy| &proxy.url).domain()
+    }
 }
 
 /// A proxy for requests to `https:` URLs. Its `Debug` form shows no password.
@@ -57,6 +64,12 @@ impl HttpsProxy {
         let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
         let is_proxy = |url: &Url| matches!(url.scheme(), "http" | "https") && url.path() == "/";
         Some(Self { url: url.ok().filter(is_proxy)?, except: THIS_MACHINE.to_owned() })
+    }
+
+    /// Whether requests to this URL go through it. The client's own matcher decides the same for each connection.
+    fn takes(&self, url: &Url) -> bool {
+        let matcher = Matcher::builder().https(self.url.as_str()).no(self.except.as_str()).build();
+        url.as_str().parse().is_ok_and(|url| matcher.intercept(&url).is_some())
     }
 
     /// The same, but not for these hosts: names, each with those below it, addresses and CIDRs, comma-separated; or `*`.

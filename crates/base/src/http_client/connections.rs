@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use reqwest::{Client, IntoUrl, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
 
+use super::names::{LOOKUP_MAX, Names};
 use super::{CONNECT_TIMEOUT, CallError, ClientError, Network, TIMEOUT, successful};
 
 const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
@@ -24,6 +25,7 @@ struct Shared {
     /// One for all connections: the root certificates take a megabyte.
     tls: rustls::ClientConfig,
     network: Network,
+    names: Names,
     current: RwLock<Connections>,
 }
 
@@ -43,9 +45,10 @@ impl HttpClient {
     pub(super) fn new(network: &Network) -> Result<Self, ClientError> {
         let mut tls = network.trust.client();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = client(&tls, network)?;
+        let names = Names::default();
+        let client = client(&tls, network, &names)?;
         let current = RwLock::new(Connections { client, number: 0 });
-        Ok(Self(Arc::new(Shared { tls, network: network.clone(), current })))
+        Ok(Self(Arc::new(Shared { tls, network: network.clone(), names, current })))
     }
 
     /// A request to build and then to send with this client.
@@ -58,8 +61,12 @@ impl HttpClient {
         successful(self.execute(request.build()?).await?)
     }
 
-    /// Executes a request. A response may have any status.
+    /// Executes a request. A response may have any status. The time limit begins when the name of the host is known.
     pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
+        if let Some(name) = self.0.network.name_for(request.url()) {
+            let most = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
+            self.0.names.prepare(name, most).await.map_err(CallError::Connect)?;
+        }
         let Connections { client, number } = self.0.current.read().clone();
         let origin = Origin(self.clone(), number);
         let mut response = client.execute(request).await.map_err(|error| origin.failed(error))?;
@@ -72,7 +79,7 @@ impl HttpClient {
         let mut current = self.0.current.write();
         if current.number == number {
             // It was built from the same settings before, so it can be built again.
-            if let Ok(client) = client(&self.0.tls, &self.0.network) {
+            if let Ok(client) = client(&self.0.tls, &self.0.network, &self.0.names) {
                 *current = Connections { client, number: number.wrapping_add(1) };
             }
         }
@@ -105,7 +112,7 @@ impl fmt::Debug for HttpClient {
 }
 
 /// A client without any connection.
-fn client(tls: &rustls::ClientConfig, network: &Network) -> Result<Client, ClientError> {
+fn client(tls: &rustls::ClientConfig, network: &Network, names: &Names) -> Result<Client, ClientError> {
     let mut client = Client::builder().no_proxy();
     if let Some(proxy) = &network.proxy {
         let no_proxy = NoProxy::from_string(&proxy.except);
@@ -114,6 +121,7 @@ fn client(tls: &rustls::ClientConfig, network: &Network) -> Result<Client, Clien
     client
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
+        .dns_resolver(Arc::new(names.clone()))
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
