@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use reqwest::Method;
 
 use crate::doctor::doctor;
@@ -54,6 +55,20 @@ async fn a_connection_that_only_acknowledges_is_left_after_the_time_out() {
     assert_eq!(source(&broker).await, "cloudflare");
     proxy.harm_open(Harm::Pause);
     assert_eq!(mints_until_credential(&broker).await, 2);
+}
+
+#[tokio::test]
+async fn no_mint_fails_at_a_front_that_closes_connections_in_use() {
+    let cloudflare = FakeCloudflare::start().await;
+    let front = Http2Front::closing_after(50, &cloudflare.base_url()).await;
+    let settings = [("CLOUDFLARE_API_BASE", front.url()), ("CA_FILE", AUTHORITY.to_owned())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let broker = broker_at(&cloudflare, &settings).await;
+    for _ in 0..30 {
+        let minted = join_all((0..10).map(|_| source(&broker))).await;
+        assert!(minted.iter().all(|source| source == "cloudflare"), "{minted:?}");
+    }
+    assert!(front.accepted() > 5, "it closed some");
 }
 
 #[tokio::test]

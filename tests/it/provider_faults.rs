@@ -69,10 +69,12 @@ async fn a_slow_response_a_200_and_a_wrong_content_type_are_accepted() {
 }
 
 #[tokio::test]
-async fn only_a_server_error_is_retried_and_once_because_anything_else_could_mint_twice() {
+async fn a_server_error_and_a_broken_connection_are_repeated_once_and_nothing_else() {
     for (faults, source, calls) in [
         (vec![Fault::ServerErrorHtml(502)], "cloudflare", 2),
         (vec![Fault::ServerErrorHtml(502); 2], "stun", 2),
+        (vec![Fault::ResetBeforeAnswer], "cloudflare", 2),
+        (vec![Fault::ResetBeforeAnswer; 2], "stun", 2),
         (vec![Fault::TooManyRequests], "stun", 1),
         (vec![Fault::ResetMidBody], "stun", 1),
         (vec![Fault::MalformedJson], "stun", 1),

@@ -1,5 +1,5 @@
-//! A front with TLS and HTTP/2 before a plain server, which stops answering on connections that are open, as a balancer does whose worker
-//! hangs. It still acknowledges what it receives.
+//! A front with TLS and HTTP/2 before a plain server. It stops answering on connections that are open, as a balancer does whose worker
+//! hangs: it still acknowledges what it receives. Or it closes each connection after some requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::http_client;
 use super::tls::acceptor;
@@ -33,6 +34,11 @@ struct Counts {
 impl Http2Front {
     /// Starts before the server at this `http:` URL.
     pub(crate) async fn start(plain: &str) -> Self {
+        Self::closing_after(usize::MAX, plain).await
+    }
+
+    /// The same, but each connection is closed after so many answers, whatever is on its way.
+    pub(crate) async fn closing_after(requests: usize, plain: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::<Counts>::default();
@@ -44,7 +50,12 @@ impl Http2Front {
                 let (acceptor, shared, plain) = (acceptor.clone(), Arc::clone(&shared), plain.clone());
                 tokio::spawn(async move {
                     let Ok(secure) = acceptor.accept(socket).await else { return };
+                    let (answered, enough) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+                    let closes = Arc::clone(&enough);
                     let answer = service_fn(move |request| {
+                        if answered.fetch_add(1, Ordering::SeqCst) == requests {
+                            closes.notify_one();
+                        }
                         let (is_silent, plain) =
                             (number <= shared.silent.load(Ordering::SeqCst), plain.clone());
                         async move {
@@ -55,7 +66,10 @@ impl Http2Front {
                         }
                     });
                     let serve = http2::Builder::new(TokioExecutor::new());
-                    let _ = serve.serve_connection(TokioIo::new(secure), answer).await;
+                    tokio::select! {
+                        _ = serve.serve_connection(TokioIo::new(secure), answer) => {}
+                        () = enough.notified() => {}
+                    }
                 });
             }
         });

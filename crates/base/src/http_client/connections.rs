@@ -1,5 +1,8 @@
 //! The connections of the HTTP client. After a time-out, and after a connection broke, later requests use new ones: the other end may
 //! accept bytes on the old ones for hours and answer nothing. Requests in progress on the old ones may still end.
+//! A request whose connection broke before an answer began is repeated once on a new one: servers close kept connections at any time, also
+//! while a request is on its way. So a request may arrive twice. A second mint, session or count costs nothing, because nobody
+//! gets the first one; a revocation and an alert name what they are about.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,6 +70,15 @@ impl HttpClient {
             let most = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
             self.0.names.prepare(name, most).await.map_err(CallError::Connect)?;
         }
+        let again = request.try_clone();
+        let first = self.attempt(request).await;
+        match (first, again) {
+            (Err(CallError::Broken(_)), Some(again)) => self.attempt(again).await,
+            (first, _) => first,
+        }
+    }
+
+    async fn attempt(&self, request: Request) -> Result<Response, CallError> {
         let Connections { client, number } = self.0.current.read().clone();
         let origin = Origin(self.clone(), number);
         let mut response = client.execute(request).await.map_err(|error| origin.failed(error))?;
