@@ -283,6 +283,20 @@ test('without onError, errors are warnings in the console', async (context) => {
   assert.deepEqual(warn.mock.calls.map((call) => call.arguments), [['turn-client: RATE_LIMITED: RATE_LIMITED, in words']]);
 });
 
+test('an old answer of a service worker is no credential', async () => {
+  const codes = [];
+  const client = world.client({ onError: ({ code }) => codes.push(code) });
+  const first = await client.iceServers();
+  const { answer } = JSON.parse([...world.store.items.values()][0]);
+  await world.time.pass(450, 10);
+  world.broker.next('mint', { body: JSON.stringify(answer) });
+  assert.equal(username(await client.iceServers()), username(first), 'the first one lives on');
+  const other = world.client({ storage: null, onError: ({ code }) => codes.push(code) });
+  world.broker.next('mint', { body: JSON.stringify({ ...answer, grant: 'other', expiresAt: new Date(Date.now()).toISOString() }) });
+  assert.deepEqual(urls(await other.iceServers()), STUN);
+  assert.deepEqual(codes, ['STALE_ANSWER', 'STALE_ANSWER']);
+});
+
 test('an error names the URL that was asked, and what to do about a wrong baseUrl', async (context) => {
   Object.assign(globalThis, { location: { href: 'http://localhost:5173/app/' } });
   context.after(() => delete globalThis.location);

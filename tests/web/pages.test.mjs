@@ -1,7 +1,7 @@
 // The pages' logic without a browser: curves and verdicts of the dashboard, and the findings of the relay check.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { Fault, ask } from '../../src/web/dashboard/broker.js';
+import { Fault, ask, token } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
@@ -270,6 +270,17 @@ test('a response of a proxy in front of the broker is a fault', async () => {
   mock.restoreAll();
   delete globalThis.document;
   delete globalThis.sessionStorage;
+});
+
+test('where the browser blocks site data, the sign-in is kept in the page', async () => {
+  const blocked = { configurable: true, get: () => { throw new DOMException('blocked', 'SecurityError'); } };
+  for (const name of ['sessionStorage', 'localStorage']) Object.defineProperty(globalThis, name, blocked);
+  assert.deepEqual([token.isInPageOnly, token.get()], [true, null]);
+  token.set('secret', true);
+  assert.equal(token.get(), 'secret');
+  token.forget();
+  assert.equal(token.get(), null);
+  for (const name of ['sessionStorage', 'localStorage']) delete globalThis[name];
 });
 
 test('responses to callers are summed by reason', () => {

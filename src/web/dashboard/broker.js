@@ -14,12 +14,37 @@ export class Fault extends Error {
   }
 }
 
+/** @type {string | null} */
+let inPage = null;
+
+/**
+ * Null if the browser blocks site data: then each use of its storage throws.
+ * @param {'sessionStorage' | 'localStorage'} name
+ */
+const storage = (name) => {
+  try {
+    return globalThis[name];
+  } catch {
+    return null;
+  }
+};
+
 export const token = {
-  inTab: () => sessionStorage.getItem(KEY),
-  get: () => token.inTab() ?? localStorage.getItem(KEY),
-  /** @param {string} value @param {Storage} [where] */
-  set: (value, where = sessionStorage) => where.setItem(KEY, value),
-  forget: () => [sessionStorage, localStorage].forEach((where) => where.removeItem(KEY)),
+  /** Whether the token is in this page only, because the browser blocks site data. */
+  get isInPageOnly() {
+    return storage('sessionStorage') === null;
+  },
+  get: () => inPage ?? storage('sessionStorage')?.getItem(KEY) ?? storage('localStorage')?.getItem(KEY) ?? null,
+  /** @param {string} value @param {boolean} isLasting */
+  set: (value, isLasting) => {
+    const where = storage(isLasting ? 'localStorage' : 'sessionStorage');
+    if (where) where.setItem(KEY, value);
+    else inPage = value;
+  },
+  forget: () => {
+    inPage = null;
+    for (const where of [storage('sessionStorage'), storage('localStorage')]) where?.removeItem(KEY);
+  },
 };
 
 /**

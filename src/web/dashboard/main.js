@@ -189,10 +189,11 @@ function signOut(why = '') {
 // The link of an alert names a section that is hidden before the sign-in. The browser looks for it and drops the focus.
 addEventListener('load', () => {
   if (!token.get()) tokenField.focus();
+  if (token.isInPageOnly) $('sign-in-fault').textContent = 'This browser blocks site data: the sign-in lasts until you leave or reload this page.';
 });
 
 onSubmit('sign-in-form', () => {
-  token.set(tokenField.value.trim(), $('stay', HTMLInputElement).checked ? localStorage : sessionStorage);
+  token.set(tokenField.value.trim(), $('stay', HTMLInputElement).checked);
   tokenField.value = '';
   signIn();
 });

@@ -44,8 +44,8 @@ export class TurnClientError extends Error {
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
-   * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER` (not a broker's), `HTTP_<status>`,
-   * `PEER_CONNECTION` (the browser), `TOKEN` (`getToken` gave none), `TURN_REFUSED` (a relay rejected the credentials).
+   * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER` (not a broker's), `STALE_ANSWER` (an
+   * old one, kept by a service worker or cache), `HTTP_<status>`, `PEER_CONNECTION` (the browser), `TOKEN` (`getToken` gave none), `TURN_REFUSED` (a relay rejected the credentials).
    */
   readonly code: string;
   /** HTTP status of the response, if there was one. */

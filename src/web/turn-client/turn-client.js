@@ -422,6 +422,9 @@ class Credentials {
     if (!isAnswer(answer)) {
       throw new TurnClientError('BAD_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} has no ICE servers: ${this.#broker.remedy}`);
     }
+    if (Date.parse(answer.expiresAt) <= Date.now() || (answer.grant !== undefined && answer.grant === this.current?.grant)) {
+      throw new TurnClientError('STALE_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} is an old one: let service workers and caches pass it by, and check the clock`);
+    }
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
       throw new TurnClientError(answer.reason ?? 'BAD_ANSWER', 'the broker offers no relay', { status: 200 });
