@@ -304,8 +304,8 @@ impl Parts<'_> {
     fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
         let turn_key = |key: &TurnKeyConfig| {
-            let id = Some(IdDigest::of(&key.id));
-            Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key)))
+            let (id, now) = (Some(IdDigest::of(&key.id)), self.process.clock.instant());
+            Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key), now))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
         Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
@@ -316,7 +316,7 @@ impl Parts<'_> {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
         let client = ProviderClient::without_clock(self.client.clone());
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
-        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api);
+        let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;

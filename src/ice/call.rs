@@ -26,7 +26,7 @@ pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
     limit: Duration,
     attempt: impl Fn() -> F,
 ) -> Result<T, CallError> {
-    // If the deadline ends the retry, the first failure says more.
+    // If the retry gets no answer in time, the first failure says more.
     let mut first = CallError::Timeout;
     let attempts = async {
         match attempt().await {
@@ -36,14 +36,17 @@ pub async fn within<T, F: Future<Output = Result<T, CallError>>>(
         tokio::time::sleep(RETRY_PAUSE).await;
         attempt().await
     };
-    let answer = tokio::time::timeout(limit, attempts).await;
-    answer.unwrap_or(Err(first))
+    match tokio::time::timeout(limit, attempts).await {
+        Ok(Err(CallError::Timeout)) | Err(_) => Err(first),
+        Ok(answer) => answer,
+    }
 }
 
-/// Whether a second mint is safe and may help: after a failed connect or a 5xx. A gateway can return 5xx although a credential was minted.
+/// Whether a second mint is safe and may help: after a failed connect or a 5xx that asks for no pause. A gateway can return 5xx although a credential was minted.
 /// Nobody has received that credential, so it is not charged.
 fn is_worth_a_retry(error: &CallError) -> bool {
-    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..=599))
+    matches!(error, CallError::Connect(_))
+        || matches!(error.status(), Some(500..=599)) && error.retry_after().is_none()
 }
 
 /// The body of a response.

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use reqwest::StatusCode;
 
 use super::api::MintingApi;
 use super::breaker::{Breaker, BreakerState};
+use super::pace::Pace;
 use turn_base::http_client::CallError;
 use turn_ledger::{IdDigest, KeyName};
 
@@ -24,6 +27,8 @@ pub struct TurnKey {
     pub api: MintingApi,
     /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
     pub breaker: Breaker,
+    /// The pace of its requests.
+    pace: Mutex<Pace>,
     has_minted: AtomicBool,
     /// Why the latest call failed; `None` after one that minted.
     failure: RwLock<Option<CallError>>,
@@ -31,9 +36,35 @@ pub struct TurnKey {
 
 impl TurnKey {
     /// A key that has not been used yet.
-    pub fn new(name: KeyName, id: Option<IdDigest>, weight: u32, api: MintingApi) -> Self {
+    pub fn new(name: KeyName, id: Option<IdDigest>, weight: u32, api: MintingApi, now: Instant) -> Self {
         let (has_minted, failure) = (AtomicBool::new(false), RwLock::new(None));
-        Self { name, id, weight, api, breaker: Breaker::default(), has_minted, failure }
+        let pace = Mutex::new(Pace::new(now));
+        Self { name, id, weight, api, breaker: Breaker::default(), pace, has_minted, failure }
+    }
+
+    /// Waits for the turn of a request, and returns for how long. The error is that of a provider that has refused requests as too fast.
+    pub async fn turn(&self, now: Instant) -> Result<Duration, CallError> {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let refused = |wait| CallError::Status { status, retry_after: Some(wait) };
+        let wait = self.pace.lock().take(now).map_err(refused)?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(wait)
+    }
+
+    /// Notes the pace of a request that was made.
+    pub fn note_pace<T>(&self, result: &Result<T, CallError>, now: Instant) {
+        self.pace.lock().note(result.as_ref().err(), now);
+    }
+
+    /// Reports the result of a mint to the breaker. A refusal as too fast is no failure while a lower pace may help.
+    pub fn report<T>(&self, result: &Result<T, CallError>, now: Instant) {
+        let is_too_fast = result.as_ref().is_err_and(|error| error.status() == Some(429));
+        let is_tried = self.breaker.state() == BreakerState::HalfOpen;
+        if !is_too_fast || is_tried || !self.pace.lock().can_slow_down() {
+            self.breaker.report(result.is_ok(), now);
+        }
     }
 
     /// Notes that the key has minted.

@@ -118,7 +118,7 @@ impl Provider {
             tried += 1;
             let left = DEADLINE.saturating_sub(self.clock.instant().saturating_duration_since(started));
             let minted = self.ask(key, life, identifier, left).await;
-            key.breaker.report(minted.is_ok(), self.clock.instant());
+            key.report(&minted, self.clock.instant());
             match minted {
                 Ok(listed) => {
                     self.pool.lock().minted();
@@ -142,7 +142,12 @@ impl Provider {
             None => self.keys.iter().find(|of| of.name == KeyName::DEFAULT).or_else(|| self.keys.first()),
         };
         match found {
-            Some(key) => key.api.revoke(username).await,
+            Some(key) => {
+                key.turn(self.clock.instant()).await?;
+                let revoked = key.api.revoke(username).await;
+                key.note_pace(&revoked, self.clock.instant());
+                revoked
+            }
             None => Ok(false),
         }
     }
@@ -239,8 +244,12 @@ impl Provider {
         identifier: &impl Display,
         within: Duration,
     ) -> Result<Listed, CallError> {
+        let turn = key.turn(self.clock.instant()).await;
+        let waited = turn.inspect_err(|_| self.metrics.provider_calls.count(["paused"]))?;
         let started = self.clock.instant();
+        let within = within.saturating_sub(waited);
         let result = key.api.mint(life, &identifier.to_string(), within).await;
+        key.note_pace(&result, self.clock.instant());
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);

@@ -127,7 +127,7 @@ metrics! {
     /// Responses with ICE servers; `reason` is `none` if the first source served.
     pub credentials: Counts<2> = counts("credentials", ["source", "reason"]),
     /// Mints that a provider was asked for: `minted`, `connect`, `timeout`, `broken`, `status_4xx`, `status_5xx`, `status_other`,
-    /// `bad_body`, `breaker_open`.
+    /// `bad_body`, `breaker_open`, `paused`.
     pub provider_calls: Counts<1> = counts("provider_requests", ["outcome"]),
     /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),

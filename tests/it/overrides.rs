@@ -109,11 +109,12 @@ async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached_or_refu
         (Fault::ResetBeforeAnswer, "the source could not be reached"),
         (Fault::Forbidden1010, "the source did not accept the revocation (status 403)"),
     ] {
-        cloudflare.next(fault);
+        cloudflare.always(fault);
         let revoked = broker.revoke(&token).await.json();
         assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
         assert!(revoked["message"].as_str().unwrap().contains(said), "{revoked}");
     }
+    cloudflare.heal();
     broker.advance(80_000);
     let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&token);
     broker.mint().await;

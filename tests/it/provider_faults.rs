@@ -90,6 +90,23 @@ async fn a_server_error_and_a_broken_connection_are_repeated_once_and_nothing_el
 }
 
 #[tokio::test]
+async fn the_pause_that_the_provider_asks_for_is_kept_and_is_no_failure_of_the_provider() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let grant = broker.grant().await;
+    cloudflare.next(Fault::TooManyRequests);
+    for _ in 0..7 {
+        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    }
+    assert_eq!(cloudflare.history().mints(), 2, "one credential, and one refusal with `Retry-After: 5`");
+    assert_eq!(broker.revoke(&grant).await.json()["provider"], "failed", "revocations wait, too");
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
+    let outcome = "turn_broker_provider_requests_total{outcome=\"paused\"}";
+    assert_eq!(broker.metric(outcome).await, Some(6));
+    broker.advance(5);
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
 async fn a_retry_that_the_deadline_ends_does_not_hide_the_first_failure() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.next(Fault::ServerErrorHtml(503));

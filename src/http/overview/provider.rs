@@ -77,7 +77,7 @@ pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
 }
 
 fn outcomes(metrics: &Metrics) -> BTreeMap<&'static str, u64> {
-    let names = ["minted", "breaker_open"].into_iter().chain(CallError::OUTCOMES);
+    let names = ["minted", "breaker_open", "paused"].into_iter().chain(CallError::OUTCOMES);
     names.map(|name| (name, metrics.provider_calls.get([name]))).filter(|(_, count)| *count > 0).collect()
 }
 

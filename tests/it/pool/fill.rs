@@ -52,7 +52,7 @@ async fn abandoned_calls_do_not_prevent_later_ones() {
 async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
     let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
     let call = async || provider.mint(Duration::from_secs(600), &"a caller", None).await;
-    cloudflare.always(Fault::TooManyRequests);
+    cloudflare.always(Fault::Forbidden1010);
     for _ in 0..FAILURES_TO_OPEN {
         assert!(call().await.is_err());
     }
@@ -68,7 +68,7 @@ async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
 #[tokio::test]
 async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
-    cloudflare.next(Fault::TooManyRequests);
+    cloudflare.next(Fault::Forbidden1010);
     assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
     assert_eq!(provider.pool_counts().ready, AHEAD - 1);
     assert_eq!(provider.fill().await, minted(1));

@@ -123,7 +123,7 @@ async fn the_id_of_a_grant_begins_with_the_time_of_its_mint_also_of_one_minted_a
 async fn a_refill_failure_does_not_count_against_the_breaker() {
     let (cloudflare, broker) = with_cloudflare().await;
     steady_callers(&broker).await;
-    cloudflare.always(Fault::TooManyRequests);
+    cloudflare.always(Fault::Forbidden1010);
     broker.advance(60);
     let failed = "turn_broker_provider_requests_total{outcome=\"status_4xx\"}";
     eventually("every mint for the pool failed", async || broker.metric(failed).await >= Some(AHEAD)).await;

@@ -1,0 +1,154 @@
+//! The pace of the requests to a provider, learned from its answers: a token bucket whose rate grows with each success and halves when the
+//! provider refuses as too fast, and that is empty for as long as the provider asks to wait. Pure: `now` is an argument.
+
+use std::time::{Duration, Instant};
+
+use turn_base::http_client::CallError;
+
+/// Requests a second at the start. Cloudflare asks its users to start with at most 500 mints a second.
+const RATE_FIRST: f64 = 500.0;
+const RATE_MIN: f64 = 1.0;
+const RATE_MAX: f64 = 10_000.0;
+/// What a success adds to the rate: a provider that takes 500 a second is tried with 525 a second later.
+const GAIN: f64 = 0.05;
+/// How much may be saved up, as a time at the rate. So the people of a full room do not wait for each other.
+const BURST: Duration = Duration::from_millis(500);
+/// The longest wait for one's turn. Whoever would wait longer is refused at once, so that the next source is tried.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// The pause after a refusal that names none.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The pace of the requests to one provider.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Requests a second.
+    rate: f64,
+    /// When the bucket is full.
+    full_at: Instant,
+    /// Until when a refusal lasts. Others that arrive meanwhile belong to it.
+    refused_until: Instant,
+}
+
+impl Pace {
+    /// A full bucket.
+    pub fn new(now: Instant) -> Self {
+        Self { rate: RATE_FIRST, full_at: now, refused_until: now }
+    }
+
+    /// How long the next request waits for its turn. An error is the time after which to come again.
+    pub fn take(&mut self, now: Instant) -> Result<Duration, Duration> {
+        let full_at = self.full_at.max(now);
+        let wait = full_at.saturating_duration_since(now + BURST);
+        if wait > WAIT_MAX {
+            return Err(wait);
+        }
+        self.full_at = full_at + Duration::from_secs_f64(1.0 / self.rate);
+        Ok(wait)
+    }
+
+    /// Whether a lower pace remains to be tried.
+    pub fn can_slow_down(&self) -> bool {
+        self.rate > RATE_MIN
+    }
+
+    /// Notes the result of a request: its error, or that it succeeded.
+    pub fn note(&mut self, error: Option<&CallError>, now: Instant) {
+        let Some(error) = error else {
+            self.rate = (self.rate + GAIN).min(RATE_MAX);
+            return;
+        };
+        let is_too_fast = error.status() == Some(429);
+        if !is_too_fast && error.retry_after().is_none() {
+            return;
+        }
+        let pause = error.retry_after().unwrap_or(PAUSE);
+        if is_too_fast && now >= self.refused_until {
+            self.rate = (self.rate / 2.0).max(RATE_MIN);
+        }
+        self.refused_until = self.refused_until.max(now + pause);
+        self.full_at = self.full_at.max(self.refused_until + BURST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn refusal(wait: u64) -> CallError {
+        let retry_after = (wait > 0).then(|| Duration::from_secs(wait));
+        CallError::Status { status: reqwest::StatusCode::TOO_MANY_REQUESTS, retry_after }
+    }
+
+    #[test]
+    fn nothing_is_asked_while_the_provider_wants_a_pause() {
+        let now = start();
+        let mut pace = Pace::new(now);
+        assert_eq!(pace.take(now), Ok(Duration::ZERO));
+        pace.note(Some(&refusal(5)), now);
+        assert_eq!(pace.take(now), Err(Duration::from_secs(5)));
+        let after = now + Duration::from_secs(5);
+        assert_eq!(pace.take(after), Ok(Duration::ZERO));
+        // A pause of a service that is down leaves the rate.
+        let rate = pace.rate;
+        let retry_after = Some(Duration::from_secs(3));
+        let down = CallError::Status { status: reqwest::StatusCode::SERVICE_UNAVAILABLE, retry_after };
+        pace.note(Some(&down), after);
+        assert_eq!((pace.rate, pace.take(after).is_err()), (rate, true));
+        let before = pace;
+        pace.note(Some(&CallError::Timeout), after);
+        assert_eq!(pace, before);
+    }
+
+    #[test]
+    fn a_provider_that_refuses_everything_is_asked_once_a_second_and_is_then_a_failure() {
+        let mut now = start();
+        let mut pace = Pace::new(now);
+        while pace.can_slow_down() {
+            pace.note(Some(&refusal(0)), now);
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(pace.rate, RATE_MIN);
+    }
+
+    /// A herd of 5,000 a second for 20 s at a provider that takes 500 in each second and answers after 150 ms.
+    #[test]
+    fn a_herd_is_paced_to_what_the_provider_takes() {
+        let (start, answer) = (start(), Duration::from_millis(150));
+        let mut pace = Pace::new(start);
+        let (mut turns, mut answers) = (VecDeque::new(), VecDeque::new());
+        let (mut taken, mut minted, mut refused) = (0, 0, 0);
+        for millis in 0..20_000_u64 {
+            let now = start + Duration::from_millis(millis);
+            if millis % 1_000 == 0 {
+                taken = 0;
+            }
+            for _ in 0..5 {
+                turns.extend(pace.take(now).ok().map(|wait| now + wait));
+            }
+            while turns.front().is_some_and(|at| *at <= now) {
+                turns.pop_front();
+                let is_minted = taken < 500;
+                taken += 1;
+                answers.push_back((now + answer, is_minted));
+            }
+            while answers.front().is_some_and(|(at, _)| *at <= now) {
+                if answers.pop_front().is_some_and(|(_, is_minted)| is_minted) {
+                    minted += 1;
+                    pace.note(None, now);
+                } else {
+                    refused += 1;
+                    pace.note(Some(&refusal(1)), now);
+                }
+            }
+        }
+        assert!(refused < 20 * 500 / 10, "{refused} calls over the limit");
+        assert!(minted > 20 * 500 / 2, "{minted} of 10,000 that it would take");
+    }
+}
