@@ -1,6 +1,10 @@
 //! How this process reaches other services: one set of authorities for every connection, and a proxy for requests.
 
-use super::form::{form, parsed, path};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::form::{form, path};
 use super::settings::Settings;
 use turn_base::http_client::{HttpsProxy, Network};
 use turn_base::trust::Trust;
@@ -9,11 +13,20 @@ pub(super) fn read(settings: &mut Settings<'_>) -> Network {
     settings.renamed("DATABASE_CA_FILE", "CA_FILE");
     let expected = "the URL of a proxy such as http://proxy.example:3128";
     let proxy = settings.optional("HTTPS_PROXY", form(expected, HttpsProxy::parse));
-    let except: Option<String> = settings.optional("NO_PROXY", parsed("hosts"));
+    let expected = "a name such as example.com, which includes the names below it, an address, a CIDR, or * for all; without port";
+    let except = settings.list("NO_PROXY", None, form(expected, direct_host)).unwrap_or_default();
+    let is_all = except.iter().any(|host| host == "*");
     Network {
         trust: read_authorities(settings),
-        proxy: proxy.map(|proxy| proxy.except(except.as_deref().unwrap_or_default())),
+        proxy: proxy.filter(|_| !is_all).map(|proxy| proxy.except(&except.join(","))),
     }
+}
+
+/// An entry of `NO_PROXY` that means here what it means to curl. It ignores `*.example.com` and `example.com:443`.
+fn direct_host(text: &str) -> Option<String> {
+    let is_network = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    (is_network || is_name || text == "*").then(|| text.to_owned())
 }
 
 fn read_authorities(settings: &mut Settings<'_>) -> Trust {
