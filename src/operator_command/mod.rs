@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -24,8 +24,10 @@ use text::failure;
 const BODY_MAX: usize = 64 * 1024;
 /// The longest backup. Ten years of a busy service have less than 256 MiB.
 const BACKUP_MAX: u64 = 4 << 30;
-/// The time limit of a whole backup. Other calls have that of the HTTP client.
+/// The time limit of a whole backup. Other calls that only read have that of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
+/// The time limit of a change. A revocation waits until the provider answers, or does not: 7 s with its look-ups and the write of the ledger.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a command failed. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +119,11 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
     let client = http_client(&config.network)?;
+    let changes = call.method != Method::GET;
     let mut request = client.request(call.method, target);
+    if changes {
+        request = request.timeout(CHANGE_TIMEOUT);
+    }
     if *url == local(config) {
         request = config.access.hosts.named_in(request);
     }

@@ -1,7 +1,7 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{COTURN, OPERATOR, StateDir};
+use crate::support::{COTURN, Fault, OPERATOR, StateDir, with_cloudflare};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
@@ -54,6 +54,22 @@ fn a_service_that_allows_other_hosts_is_reached_at_its_own_address() {
     assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
     let output = run(&["status", "--url", &format!("http://localhost:{port}")], &settings);
     assert!(error_of(&output).contains("421"), "{}", error_of(&output));
+}
+
+/// The service asks the provider for as long as its own calls may take, and again every 10 s.
+#[tokio::test]
+async fn a_revocation_that_the_provider_does_not_answer_is_a_success_that_says_what_follows() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let grant = broker.grant().await;
+    cloudflare.always(Fault::Hang);
+    let port = broker.address.port().to_string();
+    let revoked = tokio::task::spawn_blocking(move || {
+        run(&["revoke", &grant], &[("HOST", "127.0.0.1"), ("PORT", &port), ("OPERATOR_TOKEN", OPERATOR)])
+    });
+    let output = revoked.await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(" is revoked. ") && text.contains("The source is asked again"), "{text}");
 }
 
 #[test]
