@@ -3,13 +3,16 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use futures_util::future::select_all;
 use governor::clock::DefaultClock;
 use reqwest::Method;
+use rustix::net::sockopt::set_ipv6_v6only;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
 use turn_base::http_client::http_client;
@@ -43,6 +46,9 @@ const EXIT_CONFIG: u8 = 78;
 
 /// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
+
+/// Connections that may wait to be accepted. The same as the default of [`TcpListener::bind`].
+const BACKLOG: u32 = 1_024;
 
 /// Why a command failed, and its exit status.
 struct Failure {
@@ -203,7 +209,10 @@ async fn serve_until_signal(
         _ => error.into(),
     })?;
     // Install the handlers before anything listens, so that no early signal has its default action.
-    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = vec![signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    if !ignores_hangup() {
+        signals.push(signal(SignalKind::hangup())?);
+    }
     let shutdown = Shutdown::default();
     let watch = tokio::spawn(watch(signals, shutdown.clone()));
     if let Some(database) = &config.database {
@@ -255,27 +264,45 @@ fn exit_code(ended: Ended) -> ExitCode {
     }
 }
 
+/// Binds the address. `::` takes IPv4 too, whatever is the system's default, and means `0.0.0.0` where IPv6 is off.
+async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    if address.ip() != Ipv6Addr::UNSPECIFIED {
+        return TcpListener::bind(address).await;
+    }
+    let Ok(socket) = TcpSocket::new_v6() else {
+        return TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    };
+    set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 async fn listen(config: &Config) -> Result<TcpListener, String> {
-    let address = (config.server.host, config.server.port);
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| {
+    let address = SocketAddr::new(config.server.host, config.server.port);
+    bind(address).await.map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => ". Set PORT to another port, or stop the process that uses it",
             ErrorKind::PermissionDenied => ". Set PORT to a port above 1023",
             ErrorKind::AddrNotAvailable => ". Set HOST to an address of this machine",
             _ => "",
         };
-        format!("cannot listen on {}:{} (HOST, PORT): {error}{remedy}", address.0, address.1)
+        format!("cannot listen on {}:{} (HOST, PORT): {error}{remedy}", address.ip(), address.port())
     })
 }
 
 /// The first signal starts the shutdown, the second ends it at once.
-async fn watch((mut terminate, mut interrupt): (Signal, Signal), shutdown: Shutdown) {
+async fn watch(mut signals: Vec<Signal>, shutdown: Shutdown) {
     for stage in [shutdown.soft, shutdown.hard] {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
         stage.cancel();
     }
+}
+
+/// Whether the process was started by `nohup`: then the end of its terminal must not end it.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is that of the first signal, SIGHUP.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

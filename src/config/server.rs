@@ -1,6 +1,6 @@
 //! Settings of the listener, the log and the wire formats.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -81,7 +81,8 @@ impl ServerConfig {
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
     match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listener.port()).into(),
+        // It takes IPv4 too, and where IPv6 is off, nothing else.
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
         _ => listener,
     }
 }
@@ -157,9 +158,12 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (host, reached) in
-            [("0.0.0.0", "127.0.0.1:3001"), ("::", "[::1]:3001"), ("192.0.2.1", "192.0.2.1:3001")]
-        {
+        for (host, reached) in [
+            ("0.0.0.0", "127.0.0.1:3001"),
+            ("::", "127.0.0.1:3001"),
+            ("::1", "[::1]:3001"),
+            ("192.0.2.1", "192.0.2.1:3001"),
+        ] {
             assert_eq!(load([("HOST", host)]).server.reachable().to_string(), reached);
         }
     }

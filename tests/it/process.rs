@@ -42,6 +42,26 @@ fn the_lines_at_start_are_json_without_a_terminal() {
 }
 
 #[test]
+fn a_hangup_drains_as_sigterm_does() {
+    let process = Process::start(&[]);
+    process.signal("-HUP");
+    let (log, code) = process.finish();
+    assert!(log.contains("shutting down: no new connections"), "{log}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_listener_on_all_ipv6_addresses_serves_ipv4_and_the_commands_find_it() {
+    let process = Process::start(&[("HOST", "::")]);
+    let port = process.port.to_string();
+    let settings = [("HOST", "::"), ("PORT", port.as_str())];
+    for command in ["healthcheck", "status"] {
+        let output = run(&[command], &settings);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+}
+
+#[test]
 fn text_logs_contain_the_same_messages_with_the_public_addresses() {
     let mut process = Process::start(&[
         ("HOST", "0.0.0.0"),
