@@ -167,11 +167,10 @@ fn refused(why: NotAdmitted) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
         // The mint answers the last two with another source, or with STUN servers.
-        NotAdmitted::NotRecorded
-        | NotAdmitted::ClockInDoubt
-        | NotAdmitted::TooManyGrants
-        | NotAdmitted::Stopped
-        | NotAdmitted::Uncut => ApiError::not_recorded(),
+        NotAdmitted::ClockInDoubt => ApiError::clock_in_doubt(),
+        NotAdmitted::NotRecorded | NotAdmitted::TooManyGrants | NotAdmitted::Stopped | NotAdmitted::Uncut => {
+            ApiError::not_recorded()
+        }
         NotAdmitted::UserBlocked => ApiError::user_blocked(),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",

@@ -161,8 +161,12 @@ impl Connection {
 
     /// Whether unread bytes of a request may be on their way.
     pub(super) fn may_have_unread(&self) -> bool {
-        let state = self.state.lock();
-        state.has_body && !matches!(state.phase, Phase::Upgraded { .. })
+        !self.is_upgraded() && self.state.lock().has_body
+    }
+
+    /// Whether it is a WebSocket.
+    pub(super) fn is_upgraded(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Upgraded { .. })
     }
 
     /// The first bytes of a connection on which there was no request.

@@ -9,16 +9,18 @@
 //! bytes of a response it keeps for a client that does not read.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout};
 use turn_base::clock;
 
 use super::connection::{SEND_BUFFER, WRITE_MAX};
@@ -32,6 +34,9 @@ pub const LINGER_MAX: Duration = Duration::from_secs(3);
 
 /// The most bytes that a socket that closes reads of what is left of a request.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// The same of a WebSocket: the longest frame that a client would send by mistake.
+const WEB_SOCKET_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The most bytes of one read: fewer than hyper's first buffer has room for. A read that fills the buffer doubles the next one, and a
 /// request that never ends would keep that.
@@ -125,8 +130,24 @@ impl Drop for TimedSocket {
     fn drop(&mut self) {
         if self.slot.connection.discards_unread() {
             let _ = self.socket.set_zero_linger();
+        } else if self.slot.connection.is_upgraded()
+            && let (Ok(socket), Ok(runtime)) =
+                (self.socket.as_fd().try_clone_to_owned(), Handle::try_current())
+        {
+            runtime.spawn(end_web_socket(socket, Arc::clone(&self.slot)));
         }
     }
+}
+
+/// Reads what a client still sends on a WebSocket that has ended, within bounds. A socket that is closed with unread bytes is reset, and
+/// then the client loses the close frame. The socket counts until then.
+async fn end_web_socket(socket: OwnedFd, _slot: Arc<Slot>) {
+    let Ok(mut socket) = TcpStream::from_std(socket.into()) else { return };
+    let rest = async {
+        socket.shutdown().await?;
+        copy(&mut socket.take(WEB_SOCKET_BYTES_MAX), &mut sink()).await
+    };
+    let _ = timeout(LINGER_MAX, rest).await;
 }
 
 impl AsyncRead for TimedSocket {

@@ -148,10 +148,18 @@ impl ApiError {
         Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
-    /// The ledger cannot be written, or its time is in doubt.
+    /// The ledger cannot be written.
     pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
-            "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written. If the status has the hint CLOCK_WRONG, correct the clock.",
+            "Check the log, and the disk that holds STATE_DIR or the database: the ledger cannot be written.",
+        )
+        .retry_in(SECOND)
+    }
+
+    /// The ledger's time is in doubt.
+    pub fn clock_in_doubt() -> Self {
+        Self::ledger_unavailable(
+            "Correct the clock of the broker's machine: it is too far ahead of the ledger's time (hint CLOCK_WRONG).",
         )
         .retry_in(SECOND)
     }

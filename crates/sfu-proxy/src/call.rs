@@ -95,8 +95,8 @@ fn fault_of(why: NotAdmitted) -> Fault {
         NotAdmitted::Refused(refusal) => Fault::SPENT.retry_in(refusal.retry_in()),
         NotAdmitted::UserBlocked => Fault::BLOCKED,
         NotAdmitted::NotRecorded => Fault::NOT_RECORDED,
-        NotAdmitted::ClockInDoubt
-        | NotAdmitted::TooManyUsers
+        NotAdmitted::ClockInDoubt => Fault::CLOCK_IN_DOUBT,
+        NotAdmitted::TooManyUsers
         | NotAdmitted::TooManyGrants
         | NotAdmitted::Uncut
         | NotAdmitted::Stopped => Fault::FULL,

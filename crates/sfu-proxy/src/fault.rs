@@ -97,6 +97,9 @@ impl Fault {
         Self::new(429, "user_limit_reached", "The bandwidth of this user is spent or reserved.");
     /// The ledger cannot be written.
     pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
+    /// The ledger's time is in doubt.
+    pub const CLOCK_IN_DOUBT: Self =
+        Self::new(503, "ledger_unavailable", "The clock of the broker's machine is too far ahead.");
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
     pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
     /// A user's token cannot be verified now.
@@ -169,6 +172,7 @@ mod tests {
             (Fault::UNREACHABLE, 502, "sfu_unreachable"),
             (Fault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
             (Fault::NOT_RECORDED, 503, "ledger_unavailable"),
+            (Fault::CLOCK_IN_DOUBT, 503, "ledger_unavailable"),
             (Fault::FULL, 503, "overloaded"),
             (Fault::TIMED_OUT, 504, "sfu_timeout"),
         ] {

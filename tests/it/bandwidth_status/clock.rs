@@ -110,7 +110,10 @@ async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
     let (cloudflare, broker) = with_cloudflare_and(&[]).await;
     cloudflare.stop().await;
     broker.set_wall(LATER[1]);
-    assert_eq!(broker.mint().await.error(), (503, "LEDGER_UNAVAILABLE".to_owned()));
+    let refused = broker.mint().await;
+    assert_eq!(refused.error(), (503, "LEDGER_UNAVAILABLE".to_owned()));
+    let message = refused.json()["message"].to_string();
+    assert!(message.contains("Correct the clock") && !message.contains("disk"), "{message}");
     let hint = broker.hint("CLOCK_WRONG").await.unwrap();
     assert!(hint.contains("nothing metered is minted"), "{hint}");
     broker.advance(30);

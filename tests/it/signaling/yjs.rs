@@ -36,6 +36,17 @@ fn published(topic: &str, data: &str, clients: usize) -> String {
     format!(r#"{{"type":"publish","topic":"{topic}","data":{data},"clients":{clients}}}"#)
 }
 
+/// The client is still sending when the broker has seen the length.
+#[tokio::test]
+async fn a_frame_that_is_far_too_long_is_answered_with_its_code() {
+    let broker = TestBroker::start(&[("SIGNALING", "yjs")]).await;
+    for _ in 0..8 {
+        let mut socket = open(&broker, r#"["r"]"#).await;
+        socket.try_send(&"x".repeat(1 << 20)).await;
+        assert_eq!(socket.closed().await.0, 1009);
+    }
+}
+
 #[tokio::test]
 async fn a_message_reaches_all_subscribers_in_order() {
     let broker = TestBroker::start(&[("SIGNALING", "yjs")]).await;

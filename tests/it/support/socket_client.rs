@@ -58,6 +58,11 @@ impl SocketClient {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
+    /// Sends a frame, of which the broker may read only a part.
+    pub(crate) async fn try_send(&mut self, text: &str) {
+        let _ = self.0.send(Message::text(text)).await;
+    }
+
     pub(crate) async fn send_json(&mut self, value: &Value) {
         self.send(&value.to_string()).await;
     }
