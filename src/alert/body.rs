@@ -9,10 +9,41 @@ use crate::json::plain_number;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKind};
 
-/// The body, the same for every attempt. Slack shows `text`, Discord shows `content`; both ignore unknown fields.
-pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> Value {
+/// What the receiver shows of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Slack shows `text`, Discord shows `content`; both ignore unknown fields. Programs read the others.
+    Common,
+    /// Google Chat shows `text`, and refuses unknown fields.
+    GoogleChat,
+    /// A workflow of Teams shows the cards among `attachments`, and ignores the rest.
+    Teams,
+}
+
+impl Form {
+    /// That of the receiver at a path: `/v1/spaces/AAA/messages` or `/workflows/AAA/triggers/manual/paths/invoke`.
+    pub(super) fn of(path: &str) -> Self {
+        match path.split('/').collect::<Vec<_>>()[..] {
+            ["", "v1", "spaces", _, "messages"] => Self::GoogleChat,
+            [.., "workflows", _, "triggers", _, "paths", "invoke"] => Self::Teams,
+            _ => Self::Common,
+        }
+    }
+}
+
+/// The body, the same for every attempt.
+pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>, form: Form) -> Value {
     let link = public_url.map(|url| url.dashboard(alert.section()));
     let (text, budget) = (alert.text(link.as_deref()), &alert.budget);
+    match form {
+        Form::Common => {}
+        Form::GoogleChat => return json!({ "text": text }),
+        Form::Teams => {
+            let card = json!({ "type": "AdaptiveCard", "version": "1.4", "body": [{ "type": "TextBlock", "text": text, "wrap": true }] });
+            let content_type = "application/vnd.microsoft.card.adaptive";
+            return json!({ "type": "message", "attachments": [{ "contentType": content_type, "content": card }] });
+        }
+    }
     // `rate` and `cost` are as in `GET /api/overview`, as far as they have the same fields.
     let rate = alert.rate.map(|PresentRate { rate, limit_at, .. }| {
         json!({ "mbps": plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0), "limitAt": limit_at })

@@ -1,4 +1,4 @@
-//! The webhook client: it posts an alert once, as a JSON body for Slack, Discord and programs, signed as in the Standard
+//! The webhook client: it posts an alert once, as a JSON body for Slack, Discord, Google Chat, Teams and programs, signed as in the Standard
 //! Webhooks specification. The URL is a secret: errors and `Debug` forms contain only its host. Of a response it reads
 //! only the status and `Retry-After`.
 
@@ -12,7 +12,7 @@ use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-use super::body;
+use super::body::{self, Form};
 use crate::alert::Alert;
 use crate::config::{AlertConfig, PublicUrl};
 use turn_base::http_client::{CallError, HttpClient};
@@ -63,7 +63,8 @@ impl Webhook {
 
     /// Makes one attempt, within [`DEADLINE`]. `at`: the current time, because receivers refuse old signatures.
     pub async fn send(&self, alert: &Alert, at: Timestamp) -> Result<(), CallError> {
-        let body = body::of(alert, self.public_url.as_ref()).to_string();
+        let form = Form::of(self.url.expose().path());
+        let body = body::of(alert, self.public_url.as_ref(), form).to_string();
         let mut request = self
             .client
             .request(Method::POST, self.url.expose().clone())

@@ -57,7 +57,23 @@ fn alert() -> Alert {
 
 fn body(alert: &Alert, public_url: Option<&str>) -> Value {
     let public_url = public_url.map(|text| PublicUrl::parse(text).unwrap());
-    body::of(alert, public_url.as_ref())
+    body::of(alert, public_url.as_ref(), Form::Common)
+}
+
+#[test]
+fn each_chat_gets_the_form_that_it_reads() {
+    let (alert, text) = (alert(), alert().text(None));
+    let of = |path| body::of(&alert, None, Form::of(path));
+    assert_eq!(of("/v1/spaces/AAAA/messages"), json!({ "text": text }));
+    for path in [
+        "/workflows/0f/triggers/manual/paths/invoke",
+        "/powerautomate/automations/direct/workflows/0f/triggers/manual/paths/invoke",
+    ] {
+        let card = &of(path)["attachments"][0];
+        assert_eq!(card["contentType"], "application/vnd.microsoft.card.adaptive", "{path}");
+        assert_eq!(card["content"]["body"][0]["text"], text, "{path}");
+    }
+    assert_eq!(of("/services/T0/B0/x")["event"], "budget.used_95");
 }
 
 fn key(secret: &str) -> Hmac<Sha256> {

@@ -86,6 +86,14 @@ async fn an_alert_arrives_complete_with_a_valid_signature() {
     assert!(!verifies(&forged));
 }
 
+/// A workflow of Teams answers so.
+#[tokio::test]
+async fn an_alert_that_is_accepted_with_202_is_delivered() {
+    let receiver = FakeWebhook::start(&[Reply::Status(202)]).await;
+    webhook(&receiver.url()).send(&alert(), timestamp(START)).await.unwrap();
+    assert_eq!(receiver.history().len(), 1);
+}
+
 #[tokio::test]
 async fn errors_and_debug_forms_contain_neither_url_nor_key() {
     let port = HeldPort::new();
