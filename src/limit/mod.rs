@@ -1,6 +1,6 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
 //! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance,
-//! and then those of its address are [`USERS_FACTOR`] times as much. Every response has `RateLimit-*` headers. Body and headers
+//! and then its address has one for each of its users, [`USERS_MAX`] at most: many people can be behind one address of a carrier. Every response has `RateLimit-*` headers. Body and headers
 //! of a 429 contain the same wait, rounded up. The library uses its own clock, and its maps grow with their keys. So the tables
 //! give it the keys: one for each client that has a row. Our clock only decides when a row is removed.
 
@@ -20,7 +20,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
-use turn_ledger::{USERS_FACTOR, User, wait_seconds};
+use turn_ledger::{User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 
 pub mod proxies;
@@ -29,6 +29,9 @@ pub mod wrong_tokens;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// How many allowances the users of one address have together. Each user has one, so what an address may do grows with its users.
+const USERS_MAX: u32 = 1_000;
 
 /// What is asked for. Each kind has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,8 +231,8 @@ impl Limits {
         Ok(Self {
             client: limit(1)?,
             group: limit(GROUP_FACTOR)?,
-            client_of_users: limit(USERS_FACTOR)?,
-            group_of_users: limit(USERS_FACTOR * GROUP_FACTOR)?,
+            client_of_users: limit(USERS_MAX)?,
+            group_of_users: limit(USERS_MAX * GROUP_FACTOR)?,
         })
     }
 
