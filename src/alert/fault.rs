@@ -97,8 +97,8 @@ faults! {
         "The ledger cannot be written, so nothing metered is minted.",
         "Run turn-broker doctor, then free disk space or check the database; the broker then recovers by itself.";
     NotDurable: Warning, "NOT_DURABLE";
-        "The ledger is in memory only: a restart loses this period's usage.",
-        "Set STATE_DIR.";
+        "A restart of the machine or container loses the ledger.",
+        "Set STATE_DIR to a directory on a disk.";
     ClockWrong: Warning, "CLOCK_WRONG";
         "The machine's clock contradicts the ledger, which keeps its own time.",
         "Correct the machine's clock if it is wrong.";

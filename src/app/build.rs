@@ -45,6 +45,7 @@ use crate::store::changes::Contents;
 use crate::store::writer::Store;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use turn_base::access::volatile_kind;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
 use turn_base::http_client::{HttpClient, ProviderClient, http_client};
@@ -120,6 +121,7 @@ pub fn build_leading(
         stun: parts.stun,
         server_keys: ServerKeys::new(&config.server_keys.keys),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
+        volatile: config.budget.state_dir.as_deref().and_then(volatile_kind),
         backup_slot: Arc::new(Semaphore::new(1)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
     }))

@@ -81,10 +81,19 @@ pub struct App {
     pub stun: IceServerList,
     /// Authorizes an app server to report any connection.
     pub reporter_token: Option<TokenDigest>,
+    /// The kind of file system of `STATE_DIR`, if that does not outlive the machine or the container.
+    pub volatile: Option<&'static str>,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
+}
+
+impl App {
+    /// Whether the ledger outlives a restart.
+    pub fn is_durable(&self) -> bool {
+        self.account.is_durable() && self.volatile.is_none()
+    }
 }
 
 impl Deref for App {

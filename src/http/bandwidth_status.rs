@@ -159,7 +159,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody { issued, live: snapshot.live_grants, reported },
         used_bytes: figures.used.get(),
-        durable: app.account.is_durable(),
+        durable: app.is_durable(),
         frozen: snapshot.frozen,
         hints: hints::of(app, snapshot),
     }

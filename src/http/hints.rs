@@ -101,7 +101,8 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     if app.account.ledger_fails() {
         found.push(Fault::LedgerFailing.found(""));
     }
-    if !app.account.is_durable() {
-        found.push(Fault::NotDurable.found(""));
+    if !app.is_durable() {
+        let kind = app.volatile.map(|kind| format!("The file system of STATE_DIR is {kind}."));
+        found.push(Fault::NotDurable.found(kind.unwrap_or_default()));
     }
 }

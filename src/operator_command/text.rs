@@ -65,7 +65,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         .map(|likely| format!(" ({likely} GB at the rate that was counted)"))
         .unwrap_or_default();
     let holds = if is("boundHolds")? { "" } else { ", which is not certain now: see the hints" };
-    let ledger = if is("durable")? { "on disk" } else { "in memory only" };
+    let ledger = if is("durable")? { "on disk" } else { "lost at a restart" };
     let mut text = format!(
         "Minting      {minting}\n\
          Used         {used} of {limit} GB ({percent} %), {source}{as_of}\n\
@@ -226,7 +226,7 @@ mod tests {
         for expected in [
             "Minting      stopped by the operator",
             "by 4.00 GB at most (0.00 GB at the rate that was counted), which is not certain now: see the hints",
-            "Ledger       in memory only",
+            "Ledger       lost at a restart",
             "Hint         NO_REPORTS: no client\\u{1b}[2J\\u{a}reports",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");

@@ -6,6 +6,7 @@ use crate::bounds::{is_short, version};
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
 use crate::telemetry::words;
+use turn_base::access::volatile_kind;
 use turn_ledger::{BudgetMode, IceSource, Snapshot};
 
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was
@@ -89,7 +90,10 @@ fn report_budget(config: &Config) {
     if config.database.is_some() {
         tracing::info!("Ledger: durable, in PostgreSQL; this replica is a standby until it leads");
     } else if let Some(directory) = &config.budget.state_dir {
-        tracing::info!("Ledger: durable, in {}", directory.display());
+        match volatile_kind(directory) {
+            None => tracing::info!("Ledger: durable, in {}", directory.display()),
+            Some(kind) => tracing::warn!("Ledger: lost at a restart, in {} on {kind}", directory.display()),
+        }
     } else {
         tracing::warn!("Ledger: in memory only, a restart loses this period's usage");
     }

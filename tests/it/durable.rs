@@ -27,6 +27,15 @@ fn lasting(status: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_ledger_in_memory_of_the_machine_is_not_durable_and_the_hint_names_its_file_system() {
+    let state = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (_cloudflare, broker) = with_cloudflare_and(&[("STATE_DIR", state.path().to_str().unwrap())]).await;
+    assert_eq!(broker.status().await["durable"], false);
+    let hint = broker.hint("NOT_DURABLE").await.unwrap();
+    assert!(hint.contains("tmpfs"), "{hint}");
+}
+
+#[tokio::test]
 async fn a_restart_keeps_grants_usage_and_connections() {
     let state = StateDir::new();
     let settings =

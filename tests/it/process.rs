@@ -50,6 +50,28 @@ fn a_hangup_drains_as_sigterm_does() {
     assert_eq!(code, Some(0));
 }
 
+/// Kubernetes gives the group of a volume access at each start.
+#[test]
+fn the_access_of_an_fs_group_is_removed_without_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let state = StateDir::new();
+    let path = std::path::Path::new(state.path());
+    let run_once = || {
+        let process = Process::start(&[("STATE_DIR", state.path())]);
+        process.signal("-TERM");
+        process.finish().0
+    };
+    run_once();
+    let set_mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (of_directory, warns) in [(0o2770, false), (0o770, true)] {
+        set_mode(path, of_directory);
+        set_mode(&path.join(FILE_NAME), 0o660);
+        assert_eq!(run_once().contains("others had access"), warns, "{of_directory:o}");
+    }
+}
+
 #[test]
 fn a_listener_on_all_ipv6_addresses_serves_ipv4_and_the_commands_find_it() {
     let process = Process::start(&[("HOST", "::")]);

@@ -1,4 +1,4 @@
-//! The permissions of the directories of the service, `STATE_DIR` and `REPORTS_DIR`: only their owner may read them. The ledger holds the
+//! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: only their owner may read them, and whether they outlive a restart. The ledger holds the
 //! key that signs grant tokens, and anybody with that key can forge a grant. A report is what its sender saw.
 
 use std::fs::{DirBuilder, Permissions};
@@ -14,6 +14,10 @@ const FILE_MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 /// The bit of a directory in which only the owner of a file may remove it. Such a directory is shared on purpose, like `/tmp`.
 const STICKY: u32 = 0o1000;
+
+/// The bit of a directory whose files belong to its group. Kubernetes sets it on a volume with `fsGroup`, together with access of the group,
+/// at each start.
+const SET_GROUP: u32 = 0o2000;
 
 /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
 pub fn make_directory(directory: &Path) -> io::Result<()> {
@@ -36,8 +40,16 @@ pub fn tighten(path: &Path, setting: &str) -> io::Result<()> {
         return Ok(());
     }
     // The owner gets no further permissions: a read-only file stays read-only.
-    let tightened = mode & most;
+    let tightened = mode & (most | SET_GROUP);
+    let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
+    let of_parent = parent.map_or(0, |parent| parent.permissions().mode());
     match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
+        // A warning at each start could not be followed.
+        _ if (mode | of_parent) & SET_GROUP != 0 => {
+            tracing::debug!(
+                "the group of {shown} has access (mode {was}), because the volume has an fsGroup"
+            );
+        }
         Ok(()) => tracing::warn!(
             "others had access to {shown} (mode {was}): it is now {tightened:04o}, because only the service may read what is in {setting}"
         ),
@@ -47,6 +59,17 @@ pub fn tighten(path: &Path, setting: &str) -> io::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// The kind of file system, if what it keeps ends with the machine's memory or with the container.
+pub fn volatile_kind(directory: &Path) -> Option<&'static str> {
+    // The numbers are those of linux/magic.h.
+    match u64::try_from(rustix::fs::statfs(directory).ok()?.f_type).ok()? {
+        0x0102_1994 => Some("tmpfs"),
+        0x8584_58f6 => Some("ramfs"),
+        0x794c_7630 => Some("overlayfs"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +94,13 @@ mod tests {
         assert_eq!([0o600, 0o644, 0o444].map(|mode| tightened(&file, mode)), [0o600, 0o600, 0o400]);
         let modes = [0o700, 0o775, 0o1777].map(|mode| tightened(&directory, mode));
         assert_eq!(modes, [0o700, 0o700, 0o1777], "a directory like /tmp is shared on purpose");
+    }
+
+    #[test]
+    fn a_file_system_in_memory_is_named() {
+        assert_eq!(volatile_kind(Path::new("/dev/shm")), Some("tmpfs"));
+        assert_eq!(volatile_kind(Path::new("/proc")), None);
+        assert_eq!(volatile_kind(Path::new("/no/such/directory")), None);
     }
 
     #[test]
