@@ -1,7 +1,7 @@
 //! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
 //! read is refused with an error that names it. Every write is one transaction.
 
-use std::fs::{File, metadata};
+use std::fs::{File, TryLockError, metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,19 @@ fn files() -> Builder {
     let mut files = Builder::new();
     files.set_cache_size(PAGES_MAX);
     files
+}
+
+/// Fails if the file can be locked although it is open: where locks do nothing, a second broker could write the same ledger.
+fn require_lock(path: &Path) -> io::Result<()> {
+    let refused = || {
+        let why = "its file system has no locks, so a second broker could write the same ledger";
+        io::Error::new(io::ErrorKind::Unsupported, why)
+    };
+    match File::options().read(true).write(true).open(path)?.try_lock() {
+        Ok(()) => Err(refused()),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Err(refused()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// An open ledger file. Clones share it.
@@ -102,6 +115,7 @@ impl FileStorage {
     }
 
     fn new(database: Database, path: PathBuf) -> io::Result<Self> {
+        require_lock(&path)?;
         let (database, file) = (Arc::new(Mutex::new(Some(database))), Arc::new(File::open(&path)?));
         Ok(Self { database, path, file, was_gone: false, pruned: Pruned::default() })
     }
@@ -201,6 +215,22 @@ fn cannot_open(error: DatabaseError, path: &Path) -> OpenError {
             OpenError::Directory { path: path.to_owned(), error }
         }
         other => OpenError::damaged(path, &other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_be_locked_twice_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let store = FileStorage::open(directory.path()).unwrap();
+        assert!(require_lock(&path).is_ok());
+        drop(store);
+        // As it looks where locks do nothing: the file is open and has no lock.
+        assert_eq!(require_lock(&path).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }
 
