@@ -104,7 +104,8 @@ impl Resolve for Names {
         let names = self.clone();
         Box::pin(async move {
             let addresses = names.find(name.as_str(), LOOKUP_MAX).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let found: Addrs = Box::new(addresses.into_iter());
+            Ok(found)
         })
     }
 }
