@@ -48,7 +48,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::access::volatile_kind;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::http_client::{HttpClient, ProviderClient, http_client};
+use turn_base::http_client::{HttpClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{
@@ -156,9 +156,9 @@ impl Parts<'_> {
     }
 
     /// The client of Cloudflare's APIs.
-    fn provider_client(&self) -> ProviderClient {
+    fn provider_client(&self) -> HttpClient {
         let account = Arc::clone(&self.account);
-        ProviderClient::new(self.client.clone(), move |date| account.observe_date(date))
+        self.client.telling_clock(move |date| account.observe_date(date))
     }
 
     /// Asks the first of the configured APIs of Cloudflare for its clock.
@@ -316,7 +316,7 @@ impl Parts<'_> {
     /// Another provider. Its clock is no reference for ours.
     fn http_source(&self, http: &HttpIceConfig) -> HttpSource {
         let life = http.life.unwrap_or(self.config.ice.ttl_max);
-        let client = ProviderClient::without_clock(self.client.clone());
+        let client = self.client.clone();
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
         let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());

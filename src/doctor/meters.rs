@@ -12,7 +12,7 @@ use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use turn_base::http_client::{HttpClient, ProviderClient};
+use turn_base::http_client::HttpClient;
 use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
@@ -26,7 +26,7 @@ pub(super) async fn analytics(config: &Config, client: &HttpClient, now: Timesta
         );
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
-    let client = ProviderClient::without_clock(client.clone());
+    let client = client.clone();
     let api = CloudflareAnalytics::new(client, settings, keys, Counted::of(config));
     let until = Minute::of(now).start();
     match api.count(until.minus(SPAN), until, Duration::ZERO).await {

@@ -11,7 +11,7 @@ use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
-use turn_base::http_client::{HttpClient, ProviderClient};
+use turn_base::http_client::HttpClient;
 use turn_ledger::{ByteCount, IceSource};
 
 /// The lifetime of the credential: the shortest that a client can request.
@@ -31,7 +31,7 @@ pub(super) struct KeyClient {
 
 /// The clients of all providers.
 pub(super) fn providers(config: &Config, client: &HttpClient) -> Vec<KeyClient> {
-    let client = ProviderClient::without_clock(client.clone());
+    let client = client.clone();
     let mut providers = Vec::new();
     if let Some(cloudflare) = &config.ice.cloudflare {
         for key in &cloudflare.keys {

@@ -11,7 +11,7 @@ use url::Url;
 use super::call;
 use super::http_ice::Listed;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
-use turn_base::http_client::{Api, CallError, ProviderClient};
+use turn_base::http_client::{Api, CallError, HttpClient};
 
 /// How the identifiers begin of credentials that the program mints for itself. Nobody else has them.
 pub const OWN_IDENTIFIERS: &str = "turn-broker-";
@@ -62,7 +62,7 @@ pub fn remedy(error: &CallError) -> &'static str {
 
 impl Cloudflare {
     /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
-    pub fn new(client: ProviderClient, base: &Url, key_id: &str, api_token: &SecretString) -> Self {
+    pub fn new(client: HttpClient, base: &Url, key_id: &str, api_token: &SecretString) -> Self {
         Self(Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token))
     }
 

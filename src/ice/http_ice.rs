@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::call;
 use super::server::{IceServerList, OneOrMany, RawIceServer};
-use turn_base::http_client::{CallError, ProviderClient};
+use turn_base::http_client::{CallError, HttpClient, successful};
 use turn_base::web_url::WebhookUrl;
 
 /// The longest life that a provider may state. The books assume that no credential lives longer, not even one that they have lost.
@@ -30,7 +30,7 @@ pub struct ListRequest {
 #[derive(Debug)]
 pub struct HttpIce {
     /// Sends the request.
-    pub client: ProviderClient,
+    pub client: HttpClient,
     /// What the provider is asked.
     pub request: ListRequest,
 }
@@ -47,7 +47,7 @@ pub struct Listed {
 impl HttpIce {
     /// Asks for a list, in one attempt.
     pub(super) async fn mint(&self) -> Result<Listed, CallError> {
-        parse(&call::read(self.client.send(self.request.build()).await?).await?)
+        parse(&call::read(successful(self.client.execute(self.request.build()).await?)?).await?)
     }
 }
 
@@ -266,7 +266,7 @@ mod tests {
         let url = WebhookUrl::parse("https://a.example/hush?apiKey=hush").unwrap();
         let mut authorization = HeaderValue::from_static("Basic hush");
         authorization.set_sensitive(true);
-        let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
+        let client = http_client(&Network::DIRECT).unwrap();
         let request = ListRequest { url, method: Method::POST, authorization: Some(authorization) };
         let api = HttpIce { client, request };
         let shown = format!("{api:?}");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_base::http_client::ProviderClient;
+use turn_base::http_client::HttpClient;
 use url::Url;
 
 use crate::account::Account;
@@ -18,7 +18,7 @@ const ASK_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ReferenceClock {
     /// Passes the time in each response to the account.
-    pub client: ProviderClient,
+    pub client: HttpClient,
     /// An API of Cloudflare.
     pub url: Url,
     /// The books.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use turn_base::http_client::{Network, ProviderClient, http_client};
+use turn_base::http_client::{Network, http_client};
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::turn_keys::OwnKey;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
@@ -45,7 +45,7 @@ fn reader(cloudflare: &FakeCloudflare) -> CloudflareAnalytics {
     };
     let keys = vec![OwnKey::of("ours")];
     let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
-    let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
+    let client = http_client(&Network::DIRECT).unwrap();
     CloudflareAnalytics::new(client, &config, keys, counted)
 }
 

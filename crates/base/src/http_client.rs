@@ -7,7 +7,6 @@ mod error;
 mod names;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
@@ -96,81 +95,28 @@ pub fn http_client(network: &Network) -> Result<HttpClient, ClientError> {
     HttpClient::new(network)
 }
 
-/// Called with the time of a server's clock, when a response has just arrived.
-type OnDate = Arc<dyn Fn(Timestamp) + Send + Sync>;
-
-/// The client of a provider's APIs. Each response states the time of the provider's clock, an error too. The client passes that time on
-/// for every call, so no caller can forget it.
-#[derive(Clone)]
-pub struct ProviderClient {
-    client: HttpClient,
-    on_date: OnDate,
-}
-
-impl ProviderClient {
-    /// A client whose responses tell `on_date` the time of the provider's clock.
-    pub fn new(client: HttpClient, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
-        Self { client, on_date: Arc::new(on_date) }
-    }
-
-    /// A client of which nobody needs the time.
-    pub fn without_clock(client: HttpClient) -> Self {
-        Self::new(client, |_| ())
-    }
-
-    /// Asks a server for its clock and nothing else. Whatever it answers has a date; without an answer there is none.
-    pub async fn ask_date(&self, url: &Url) {
-        let mut root = url.clone();
-        // A path may do something.
-        root.set_path("/");
-        if let Ok(request) = self.client.request(Method::HEAD, root).build() {
-            let _ = self.execute(request).await;
-        }
-    }
-
-    /// Sends a request. A response is one with a status of success.
-    pub async fn send(&self, request: Request) -> Result<Response, CallError> {
-        successful(self.execute(request).await?)
-    }
-
-    /// Executes a request. A response may have any status.
-    pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
-        let response = self.client.execute(request).await?;
-        if let Some(date) = date(response.headers()) {
-            (self.on_date)(date);
-        }
-        Ok(response)
-    }
-}
-
-impl fmt::Debug for ProviderClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ProviderClient")
-    }
-}
-
 /// An API of a provider whose calls carry one token. `Debug` shows only its address.
 pub struct Api {
-    client: ProviderClient,
+    client: HttpClient,
     address: Url,
     token: SecretString,
 }
 
 impl Api {
     /// The API at `base`, whose path is kept, and then `path`.
-    pub fn new(client: ProviderClient, base: &Url, path: &[&str], token: &SecretString) -> Self {
+    pub fn new(client: HttpClient, base: &Url, path: &[&str], token: &SecretString) -> Self {
         Self { client, address: joined(base, path), token: token.clone() }
     }
 
     /// A call. `path` follows the address of the API. With a token that no header can hold, it is [`CallError::Unsendable`].
     pub fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let call = self.client.client.request(method, joined(&self.address, path));
+        let call = self.client.request(method, joined(&self.address, path));
         call.bearer_auth(self.token.expose_secret())
     }
 
     /// Sends a call. A response is one with a status of success.
     pub async fn send(&self, call: RequestBuilder) -> Result<Response, CallError> {
-        self.client.send(call.build()?).await
+        self.client.send(call).await
     }
 
     /// Executes a call of this API. A response may have any status.
@@ -200,7 +146,8 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 
-fn successful(response: Response) -> Result<Response, CallError> {
+/// The response, if its status is one of success.
+pub fn successful(response: Response) -> Result<Response, CallError> {
     if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
 }
 
@@ -219,6 +166,8 @@ pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallErr
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use parking_lot::Mutex;
     use reqwest::header::{AUTHORIZATION, HeaderValue};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -226,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn client() -> ProviderClient {
-        ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap())
+    fn client() -> HttpClient {
+        http_client(&Network::DIRECT).unwrap()
     }
 
     #[test]
@@ -261,7 +210,7 @@ mod tests {
         let url = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
         let dates = Arc::new(Mutex::new(vec![]));
         let seen = Arc::clone(&dates);
-        let client = ProviderClient::new(http_client(&Network::DIRECT).unwrap(), move |date: Timestamp| {
+        let client = client().telling_clock(move |date: Timestamp| {
             seen.lock().push(date.as_secs());
         });
         let api = Api::new(client.clone(), &url, &[], &SecretString::from("token"));

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use parking_lot::Mutex;
 use serde_json::Value;
 use turn_base::clock::Clock;
-use turn_base::http_client::ProviderClient;
+use turn_base::http_client::HttpClient;
 use turn_ledger::{GrantId, Label, SfuSession, Spender, Timestamp, User};
 use turn_limits::{Holder, MemoryQuota};
 use turn_signaling::call::{CallName, ProtocolName};
@@ -78,7 +78,7 @@ impl SfuProxy {
         config: &SfuConfig,
         video: VideoRates,
         secret: &[u8],
-        client: ProviderClient,
+        client: HttpClient,
         (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
     ) -> Self {

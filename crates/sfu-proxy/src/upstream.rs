@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
-use turn_base::http_client::{self, Api, CallError, ProviderClient};
+use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, answered};
@@ -75,7 +75,7 @@ pub(crate) fn is_gone(status: StatusCode) -> bool {
 
 impl Upstream {
     /// The SFU of the settings.
-    pub(crate) fn new(config: &SfuConfig, client: ProviderClient) -> Self {
+    pub(crate) fn new(config: &SfuConfig, client: HttpClient) -> Self {
         let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret);
         Self { api, deadline: DEADLINE }
     }
@@ -146,8 +146,7 @@ mod tests {
             look_interval: Duration::from_secs(30),
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream =
-            Upstream::new(&config, ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap()));
+        let mut upstream = Upstream::new(&config, http_client(&Network::DIRECT).unwrap());
         upstream.deadline = deadline;
         upstream
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::OwnKey;
-use turn_base::http_client::{Api, CallError, ProviderClient, body, date};
+use turn_base::http_client::{Api, CallError, HttpClient, body, date};
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Minute, Timestamp};
 
 pub use error::AnalyticsError;
@@ -90,12 +90,7 @@ impl UsageCount {
 impl CloudflareAnalytics {
     /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `keys`: our TURN keys.
-    pub fn new(
-        client: ProviderClient,
-        config: &AnalyticsConfig,
-        keys: Vec<OwnKey>,
-        counted: Counted,
-    ) -> Self {
+    pub fn new(client: HttpClient, config: &AnalyticsConfig, keys: Vec<OwnKey>, counted: Counted) -> Self {
         let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
         Self { api, account_id, keys, counted, apps_refused_at: AtomicI64::new(i64::MIN) }
@@ -275,7 +270,7 @@ mod tests {
             lag: Duration::ZERO,
             interval: Duration::from_secs(60),
         };
-        let client = ProviderClient::without_clock(http_client(&Network::DIRECT).unwrap());
+        let client = http_client(&Network::DIRECT).unwrap();
         let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
         CloudflareAnalytics::new(client, &config, keys(&["key"]), counted)
     }

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use reqwest::{Client, IntoUrl, Method, NoProxy, Proxy, Request, RequestBuilder, Response, redirect};
+use turn_ledger::Timestamp;
+use url::Url;
 
 use super::names::{LOOKUP_MAX, Names};
-use super::{CONNECT_TIMEOUT, CallError, ClientError, Network, TIMEOUT, successful};
+use super::{CONNECT_TIMEOUT, CallError, ClientError, Network, TIMEOUT, date, successful};
 
 const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 /// How often an HTTP/2 connection is asked whether it still answers, and how long that may take.
@@ -20,9 +22,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// An idle connection is closed after this time.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// Called with the time of a server's clock, when a response has just arrived.
+type OnDate = Arc<dyn Fn(Timestamp) + Send + Sync>;
+
 /// The HTTP client of this process. Clones share its connections.
 #[derive(Clone)]
-pub struct HttpClient(Arc<Shared>);
+pub struct HttpClient {
+    shared: Arc<Shared>,
+    on_date: OnDate,
+}
 
 struct Shared {
     /// One for all connections: the root certificates take a megabyte.
@@ -51,12 +59,29 @@ impl HttpClient {
         let names = Names::default();
         let client = client(&tls, network, &names)?;
         let current = RwLock::new(Connections { client, number: 0 });
-        Ok(Self(Arc::new(Shared { tls, network: network.clone(), names, current })))
+        let shared = Shared { tls, network: network.clone(), names, current };
+        Ok(Self { shared: Arc::new(shared), on_date: Arc::new(|_| ()) })
+    }
+
+    /// The same for a provider's APIs: every response, an error too, tells `on_date` the time of the provider's clock.
+    #[must_use]
+    pub fn telling_clock(&self, on_date: impl Fn(Timestamp) + Send + Sync + 'static) -> Self {
+        Self { shared: Arc::clone(&self.shared), on_date: Arc::new(on_date) }
+    }
+
+    /// Asks a server for its clock and nothing else. Whatever it answers has a date; without an answer there is none.
+    pub async fn ask_date(&self, url: &Url) {
+        let mut root = url.clone();
+        // A path may do something.
+        root.set_path("/");
+        if let Ok(request) = self.request(Method::HEAD, root).build() {
+            let _ = self.execute(request).await;
+        }
     }
 
     /// A request to build and then to send with this client.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        self.0.current.read().client.request(method, url)
+        self.shared.current.read().client.request(method, url)
     }
 
     /// Sends a request. A response is one with a status of success.
@@ -66,9 +91,9 @@ impl HttpClient {
 
     /// Executes a request. A response may have any status. The time limit begins when the name of the host is known.
     pub async fn execute(&self, request: Request) -> Result<Response, CallError> {
-        if let Some(name) = self.0.network.name_for(request.url()) {
+        if let Some(name) = self.shared.network.name_for(request.url()) {
             let most = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
-            self.0.names.prepare(name, most).await.map_err(CallError::Connect)?;
+            self.shared.names.prepare(name, most).await.map_err(CallError::Connect)?;
         }
         let again = request.try_clone();
         let first = self.attempt(request).await;
@@ -79,19 +104,22 @@ impl HttpClient {
     }
 
     async fn attempt(&self, request: Request) -> Result<Response, CallError> {
-        let Connections { client, number } = self.0.current.read().clone();
+        let Connections { client, number } = self.shared.current.read().clone();
         let origin = Origin(self.clone(), number);
         let mut response = client.execute(request).await.map_err(|error| origin.failed(error))?;
         response.extensions_mut().insert(origin);
+        if let Some(date) = date(response.headers()) {
+            (self.on_date)(date);
+        }
         Ok(response)
     }
 
     /// Leaves these connections, unless that was done before.
     fn leave(&self, number: u64) {
-        let mut current = self.0.current.write();
+        let mut current = self.shared.current.write();
         if current.number == number {
             // It was built from the same settings before, so it can be built again.
-            if let Ok(client) = client(&self.0.tls, &self.0.network, &self.0.names) {
+            if let Ok(client) = client(&self.shared.tls, &self.shared.network, &self.shared.names) {
                 *current = Connections { client, number: number.wrapping_add(1) };
             }
         }
