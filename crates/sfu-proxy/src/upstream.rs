@@ -156,9 +156,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener, deadline);
         let silent = async {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let _ = socket.read(&mut [0; 1_024]).await.unwrap();
-            socket.write_all(head).await.unwrap();
+            let mut open = vec![];
+            // A broken connection is followed by another one.
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _ = socket.read(&mut [0; 1_024]).await.unwrap();
+                socket.write_all(head).await.unwrap();
+                open.push(socket);
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -95,12 +95,18 @@ impl HttpClient {
             let most = request.timeout().map_or(LOOKUP_MAX, |limit| LOOKUP_MAX.min(*limit));
             self.shared.names.prepare(name, most).await.map_err(CallError::Connect)?;
         }
-        let again = request.try_clone();
-        let first = self.attempt(request).await;
-        match (first, again) {
-            (Err(CallError::Broken(_)), Some(again)) => self.attempt(again).await,
-            (first, _) => first,
-        }
+        let limit = request.timeout().map_or(TIMEOUT, |limit| *limit);
+        let (number, again) = (self.shared.current.read().number, request.try_clone());
+        let attempts = async {
+            match (self.attempt(request).await, again) {
+                (Err(CallError::Broken(_)), Some(again)) => self.attempt(again).await,
+                (first, _) => first,
+            }
+        };
+        tokio::time::timeout(limit, attempts).await.unwrap_or_else(|_| {
+            self.leave(number);
+            Err(CallError::Timeout)
+        })
     }
 
     async fn attempt(&self, request: Request) -> Result<Response, CallError> {
