@@ -97,12 +97,13 @@ impl HttpClient {
         }
         let limit = request.timeout().map_or(TIMEOUT, |limit| *limit);
         let (number, again) = (self.shared.current.read().number, request.try_clone());
-        let attempts = async {
+        // Boxed: it is large, and so would be every future that waits for it.
+        let attempts = Box::pin(async {
             match (self.attempt(request).await, again) {
                 (Err(CallError::Broken(_)), Some(again)) => self.attempt(again).await,
                 (first, _) => first,
             }
-        };
+        });
         tokio::time::timeout(limit, attempts).await.unwrap_or_else(|_| {
             self.leave(number);
             Err(CallError::Timeout)
