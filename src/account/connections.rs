@@ -2,16 +2,16 @@
 
 use super::Account;
 use turn_ledger::{
-    Books, Caller, ClientKey, Closed, GrantId, Label, OpenError, Opened, Report, ReportError, Snapshot,
-    Spender,
+    Books, Caller, ClientKey, Closed, GrantId, Label, Limited, OpenError, Opened, Refusal, Report,
+    ReportError, Snapshot, Spender,
 };
 
 impl Account {
     /// Opens a connection. For one that is already open, this counts as a report. `client`: where the call comes from.
-    /// `by_reporter`: who spends, if the caller is the reporter.
+    /// `by_reporter`: who spends, if the caller is an app server.
     pub fn open(
         &self,
-        caller: Caller,
+        caller: Caller<'_>,
         client: Option<ClientKey>,
         id: &str,
         relayed: Option<bool>,
@@ -38,6 +38,7 @@ impl Account {
                 OpenError::GrantExpired
                 | OpenError::GrantRenewed
                 | OpenError::GrantRevoked
+                | OpenError::KeyLimitReached
                 | OpenError::UserBlocked => return,
             };
             self.metrics.connections_refused.count([full_table]);
@@ -54,15 +55,14 @@ impl Account {
         self.read(|books| {
             let named = || username.rsplit_once(':')?.1.parse().ok();
             let id = books.grants().with_username(username).or_else(named)?;
-            let spender = books.grants().get(id)?.spender.as_ref()?;
-            (spender.server.as_ref() == Some(server)).then_some(id)
+            Caller::Server(server).acts_for(books.grants(), id).then_some(id)
         })
     }
 
     /// Applies a connection's report. `client`: where the call comes from.
     pub fn heartbeat(
         &self,
-        caller: Caller,
+        caller: Caller<'_>,
         client: Option<ClientKey>,
         id: &str,
         report: Report,
@@ -75,6 +75,16 @@ impl Account {
         Ok(())
     }
 
+    /// Why a server key may spend no more.
+    pub fn refusal_of_key(&self, server: &Label) -> Refusal {
+        self.metrics.key_refusals.inc();
+        self.change(|books| {
+            let limited = books.limit_share(&Limited::Server(server.clone())).map(|share| share.usage);
+            let figures = books.ledger().figures();
+            Refusal { figures, awaits_reading: false, client_frees_at: None, limited }
+        })
+    }
+
     fn count_clamped(&self, clamped: bool) {
         if clamped {
             self.metrics.claims_clamped.inc();
@@ -82,7 +92,7 @@ impl Account {
     }
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
-    pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
+    pub fn close(&self, caller: Caller<'_>, id: &str, last: Report) -> Result<(), ReportError> {
         let (outcome, snapshot) = self.change(|books| {
             let outcome = books.close(caller, id, last);
             (outcome, books.snapshot())
@@ -115,7 +125,7 @@ impl Account {
     }
 }
 
-fn note_client(books: &mut Books, caller: Caller, client: Option<ClientKey>) {
+fn note_client(books: &mut Books, caller: Caller<'_>, client: Option<ClientKey>) {
     if let Some(client) = client {
         books.note_client(caller, client);
     }

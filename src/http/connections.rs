@@ -1,5 +1,6 @@
 //! `/api/connections`: reports of connections, the input of the usage estimate. Tests: `tests/it/connections.rs`.
-//! A grant token authorizes reports about the grant's own connections, the reporter token and server keys about any. Every call is idempotent.
+//! A grant token authorizes reports about the grant's own connections, a server key about those that it opened and those of the grants that
+//! it minted, the reporter token about any. Every call is idempotent.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::mint_request::LABEL_FORM;
 use super::operator::{client_of, wrong_token};
+use super::refusals::budget_exhausted;
 use super::server_mint::{USER_FORM, refuse_tokens};
 use super::{AppState, JsonResult};
 use crate::app::{App, BearerToken};
@@ -25,7 +27,9 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::random;
 use turn_base::request::bearer::bearer;
-use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots};
+use turn_ledger::{
+    Caller, ClientKey, Grant, Label, OpenError, Opened, Report, ReportError, Spender, User, is_dots,
+};
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, a server key or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
@@ -114,22 +118,19 @@ pub struct ConnectionBody {
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters, or is a token, `.` or `..`.", body = ErrorBody),
         (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed.", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, or 256 on the grants of this client address.", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, 256 on the grants of this client address, or 50,000 of this server key. `KEY_LIMIT_REACHED`: the limit of this server key has no room for another one.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
 )]
 pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Response, ApiError> {
-    let AuthorizedReport { caller, client, named, request } = call;
-    let by_reporter = match caller {
-        Caller::Reporter => named,
-        // A client names nobody: its user comes from its token, its label from its mint.
-        Caller::Grant(_) | Caller::Member(_) => Spender::default(),
-    };
-    let id = match request.connection_id {
+    let caller = call.caller();
+    // A client names nobody: its user comes from its token, its label from its mint.
+    let by_reporter = if caller.is_vouched() { call.named.clone() } else { Spender::default() };
+    let id = match call.request.connection_id.clone() {
         Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
-    let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
+    let opened = app.account.open(caller, call.client, &id, call.request.relayed, by_reporter);
     let too_many =
         |message| ApiError::too_many("Too many open connections", message, app.config.usage.heartbeat * 3);
     let opened = opened.map_err(|error| match error {
@@ -137,7 +138,10 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::GrantRevoked => ApiError::grant_revoked(),
         OpenError::UserBlocked => ApiError::user_blocked(),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
-        OpenError::TooManyOnClient => too_many("Close connections of this address or user that have ended."),
+        OpenError::TooManyOnClient => {
+            too_many("Close connections of this address, user or server key that have ended.")
+        }
+        OpenError::KeyLimitReached => key_limit_reached(&app, &call),
         OpenError::TableFull => ApiError::overloaded(),
     })?;
     let status = match opened {
@@ -157,7 +161,8 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
     responses(
         (status = 200, description = "The connection stays open.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant opened it. Open it again.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant or server opened it. Open it again.", body = ErrorBody),
+        (status = 429, description = "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`.", body = ErrorBody),
     )
 )]
 pub async fn heartbeat_connection(
@@ -165,7 +170,8 @@ pub async fn heartbeat_connection(
     ConnectionPath { id }: ConnectionPath,
     call: AuthorizedReport,
 ) -> JsonResult<ConnectionBody> {
-    app.account.heartbeat(call.caller, call.client, &id, call.request.report()).map_err(not_taken)?;
+    let taken = app.account.heartbeat(call.caller(), call.client, &id, call.request.report());
+    taken.map_err(|why| not_taken(&app, &call, why))?;
     Ok(Json(connection_body(&app, id)))
 }
 
@@ -180,7 +186,7 @@ pub async fn heartbeat_connection(
     responses(
         (status = 204, description = "The connection is closed."),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
@@ -188,7 +194,8 @@ pub async fn close_connection(
     ConnectionPath { id }: ConnectionPath,
     call: AuthorizedReport,
 ) -> Result<StatusCode, ApiError> {
-    app.account.close(call.caller, &id, call.request.report()).map_err(not_taken)?;
+    let closed = app.account.close(call.caller(), &id, call.request.report());
+    closed.map_err(|why| not_taken(&app, &call, why))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -202,7 +209,7 @@ pub async fn close_connection(
     responses(
         (status = 204, description = "The connection is closed."),
         (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant or server opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(
@@ -223,22 +230,40 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     Ok(Spender { user, label, ..Spender::default() })
 }
 
-fn not_taken(why: ReportError) -> ApiError {
+fn not_taken(app: &App, call: &AuthorizedReport, why: ReportError) -> ApiError {
     match why {
         ReportError::Unknown => ApiError::not_found(
-            "Open the connection again with POST /api/connections: it is not open, or another grant opened it.",
+            "Open the connection again with POST /api/connections: it is not open, or another grant or server opened it.",
         ),
+        ReportError::KeyLimitReached => key_limit_reached(app, call),
         ReportError::GrantRevoked => ApiError::grant_revoked(),
     }
 }
 
+/// A server key that may not spend more. Others have no such limit.
+fn key_limit_reached(app: &App, call: &AuthorizedReport) -> ApiError {
+    let refusal = call.named.server.as_ref().map(|key| app.account.refusal_of_key(key));
+    refusal.as_ref().map_or_else(ApiError::internal, budget_exhausted)
+}
+
 /// An authorized report.
 pub struct AuthorizedReport {
-    caller: Caller,
+    /// The grant of a client; `None` for an app server.
+    grant: Option<Grant>,
     client: Option<ClientKey>,
-    /// Who spends, as the body says.
+    /// Who spends, as the body says, and the server key that says so.
     named: Spender,
     request: ConnectionRequest,
+}
+
+impl AuthorizedReport {
+    fn caller(&self) -> Caller<'_> {
+        match (self.grant, &self.named.server) {
+            (Some(grant), _) => Caller::Grant(grant),
+            (None, Some(key)) => Caller::Server(key),
+            (None, None) => Caller::Reporter,
+        }
+    }
 }
 
 impl FromRequest<Arc<App>> for AuthorizedReport {
@@ -255,28 +280,27 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             .as_deref()
             .or(request.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
-        let caller = match app.recognize(token) {
+        let grant = match app.recognize(token) {
             BearerToken::Server(key) => {
                 named.label.get_or_insert_with(|| key.name.clone());
                 named.server = Some(key.name.clone());
-                Some(Caller::Reporter)
+                None
             }
-            BearerToken::Reporter => Some(Caller::Reporter),
-            BearerToken::Grant(grant) => Some(Caller::Grant(grant)),
-            BearerToken::Operator | BearerToken::Jwt | BearerToken::Unknown => None,
-        };
-        if caller == Some(Caller::Reporter) {
-            refuse_tokens(
-                app,
-                [&request.connection_id, &request.user, &request.label].map(Option::as_deref),
-            )?;
-        }
-        match caller {
-            Some(caller) => Ok(Self { caller, client: key, named, request }),
+            BearerToken::Reporter => None,
+            BearerToken::Grant(grant) => Some(grant),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
-            None if GrantToken::has_form(token) => Err(ApiError::invalid_grant()),
-            None => Err(wrong_token(&app.wrong_tokens, Role::Reporter, client, ApiError::invalid_grant())),
+            _ if GrantToken::has_form(token) => return Err(ApiError::invalid_grant()),
+            BearerToken::Operator | BearerToken::Jwt | BearerToken::Unknown => {
+                let refusal = ApiError::invalid_grant();
+                return Err(wrong_token(&app.wrong_tokens, Role::Reporter, client, refusal));
+            }
+        };
+        let call = Self { grant, client: key, named, request };
+        if call.caller().is_vouched() {
+            let ConnectionRequest { connection_id, user, label, .. } = &call.request;
+            refuse_tokens(app, [connection_id, user, label].map(Option::as_deref))?;
         }
+        Ok(call)
     }
 }
 

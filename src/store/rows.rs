@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{Connection, CountOwner, Day, GrantId, Name, Rows, SessionId, SpenderKey, SpenderKind};
+use turn_ledger::{
+    Connection, CountOwner, Day, GrantId, Name, Owner, Rows, SessionId, SpenderKey, SpenderKind,
+};
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
@@ -44,7 +46,7 @@ pub(super) const META: Table = Table { name: "meta", kind: 0 };
 pub(super) const MINUTES: Table = Table { name: "minutes", kind: 1 };
 /// (owner of counts, day since 1970) → its count.
 pub(super) const DAYS: Table = Table { name: "days", kind: 2 };
-/// (id, grant if it is not the reporter's) → connection.
+/// (id, owner) → connection.
 pub(super) const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
 /// Id → grant.
 pub(super) const GRANTS: Table = Table { name: "grants", kind: 4 };
@@ -97,8 +99,8 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     let stored = &mut contents.books;
     read_sources(from, &meta, stored, bad)?;
     stored.connections = values(from, OPEN_CONNECTIONS, bad, |key, row| {
-        let (id, grant) = from_key::<(&str, Option<[u8; 16]>)>(key)?;
-        let name = Name::new(id, grant.map(GrantId::new));
+        let (id, owner) = from_key::<(&str, Owner)>(key)?;
+        let name = Name::new(id, owner);
         let mut connection: Box<Connection> = from_row(row)?;
         connection.name = name.clone();
         Ok((name, connection))
@@ -145,9 +147,7 @@ pub(super) fn write(
     for (owner, rows) in &batch.sources {
         write_source(to, *owner, rows)?;
     }
-    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| {
-        to_row(&(name.id(), name.grant().map(|grant| *grant.as_bytes())))
-    })?;
+    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| to_row(&(name.id(), name.owner())))?;
     write_rows(to, GRANTS, &batch.grants, |id| to_row(id.as_bytes()))?;
     write_rows(to, SESSIONS, &batch.sessions, |id| to_row(&id.get()))?;
     write_rows(to, SPENDERS, &batch.spenders, |(day, kind, key)| {

@@ -137,7 +137,7 @@ metrics! {
     pub address_refusals: Counter = add("address_refusals"),
     /// Mints that `USER_LIMIT_GB` refused.
     pub user_refusals: Counter = add("user_refusals"),
-    /// Mints that `SERVER_KEY_LIMITS` refused.
+    /// Mints and reports that `SERVER_KEY_LIMITS` refused.
     pub key_refusals: Counter = add("key_refusals"),
     /// Mints, and requests to P2PCF, over the rate of their client. A jump: `TRUSTED_PROXIES` is missing, or the rate is too low.
     pub rate_limited: Counter = add("rate_limited"),

@@ -100,6 +100,8 @@ pub struct Allowances<'a> {
     scopes: [Option<AppliedAllowance<'a>>; 6],
     /// Whether somebody vouches for the report. Then only the first scope limits it.
     is_vouched: bool,
+    /// Bytes that the limit of the one who vouches leaves; `None` without a limit.
+    limit_left: Option<ByteCount>,
     /// Whether less was charged than claimed.
     clamped: bool,
 }
@@ -114,13 +116,13 @@ impl<'a> Allowances<'a> {
                 AppliedAllowance { allowance, terms }
             })
         });
-        Self { scopes, is_vouched: false, clamped: false }
+        Self { scopes, ..Self::default() }
     }
 
-    /// The same for a report that somebody vouches for, or not.
+    /// The same for a report that somebody vouches for, or not. `limit_left`: the bytes that this one's limit leaves.
     #[must_use]
-    pub fn vouched(self, is_vouched: bool) -> Self {
-        Self { is_vouched, ..self }
+    pub fn vouched(self, is_vouched: bool, limit_left: Option<ByteCount>) -> Self {
+        Self { is_vouched, limit_left, ..self }
     }
 
     /// Whether less was charged than claimed.
@@ -181,6 +183,7 @@ impl<'a> Allowances<'a> {
 
     /// Charges bytes, at most `most`. Returns those that fit.
     pub fn take(&mut self, wanted: ByteCount, most: ByteCount) -> ByteCount {
+        let most = self.limit_left.map_or(most, |left| left.min(most));
         ByteCount::new(self.charge(wanted.get(), most.get(), |_| UNITS_PER_BYTE))
     }
 

@@ -28,7 +28,8 @@ impl Group {
     /// A vouched report of a grant's connection.
     fn vouched_at(&mut self, now: Timestamp) -> Allowances<'_> {
         let terms = AllowanceTerms::of_relay(&rules(2_000_000));
-        Allowances::new([Some((&mut self.allowance, terms)), None, None, None, None, None], now).vouched(true)
+        Allowances::new([Some((&mut self.allowance, terms)), None, None, None, None, None], now)
+            .vouched(true, None)
     }
 }
 
@@ -99,7 +100,7 @@ fn one_connection_is_always_charged_by_time() {
 fn what_is_vouched_for_uses_up_no_allowance_for_claims() {
     let mut group = Group::default();
     group.at(at(0)).open();
-    let mut vouched = group.at(at(8)).vouched(true);
+    let mut vouched = group.at(at(8)).vouched(true, None);
     assert_eq!((vouched.take(HUGE, HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
     assert!(!vouched.was_clamped());
     assert_eq!(group.at(at(8)).take(HUGE, HUGE), ByteCount::new(100_000_000));

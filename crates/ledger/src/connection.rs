@@ -14,32 +14,51 @@ use serde::{Deserialize, Serialize};
 use crate::allowance::{Allowances, RELAY_RATE_MAX};
 use crate::minute_usage::Basis;
 use crate::owner::CountOwner;
-use crate::spender::Spender;
+use crate::spender::{Label, Spender};
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::{BilledDirections, UsageRules};
 
-/// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the
-/// connection of the app server that holds the reporter token. The row, its key and the queue share one name.
+/// Who has opened a connection, in the order of [`Name`]s with the same id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Owner {
+    /// The app server that holds the reporter token.
+    #[default]
+    Reporter,
+    /// The app server with the server key of this name.
+    Server(Label),
+    /// The client with this grant.
+    Grant(GrantId),
+}
+
+/// A connection's name: its id and its owner. The row, its key and the queue share one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(Arc<(Box<str>, Option<GrantId>)>);
+pub struct Name(Arc<(Box<str>, Owner)>);
 
 impl Name {
-    /// The connection that this grant, or the reporter, opens under this id.
-    pub fn new(id: &str, grant: Option<GrantId>) -> Self {
-        Self(Arc::new((id.into(), grant)))
+    /// The connection that this owner opens under this id.
+    pub fn new(id: &str, owner: Owner) -> Self {
+        Self(Arc::new((id.into(), owner)))
     }
 
-    /// Its id, unique for its grant.
+    /// Its id, unique for its owner.
     pub fn id(&self) -> &str {
         &self.0.0
     }
 
-    /// The grant that it was opened with; `None` if the reporter opened it.
+    /// Who has opened it.
+    pub fn owner(&self) -> &Owner {
+        &self.0.1
+    }
+
+    /// The grant that it was opened with; `None` if an app server opened it.
     pub fn grant(&self) -> Option<GrantId> {
-        self.0.1
+        match self.0.1 {
+            Owner::Grant(id) => Some(id),
+            Owner::Reporter | Owner::Server(_) => None,
+        }
     }
 }
 
@@ -57,13 +76,13 @@ pub struct Report {
 /// See the module's invariant. Its stored form has the fields in this order, without the name, which is its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its id and grant.
+    /// Its id and owner.
     #[serde(skip)]
     pub name: Name,
-    /// Whether the reporter had one of the same id meanwhile, which has ended.
-    pub(crate) outlived_reporters: bool,
+    /// Whether an app server had one of the same id meanwhile, which has ended.
+    pub(crate) outlived_servers: bool,
     /// Whose count replaces what it is charged.
-    pub owner: CountOwner,
+    pub counted_by: CountOwner,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When its last report came.
@@ -98,6 +117,12 @@ struct Vouched {
     relayed: Option<bool>,
 }
 
+impl Vouched {
+    fn bytes_plus(&self, more: ByteCount) -> ByteCount {
+        ByteCount::new(self.bytes).plus(more)
+    }
+}
+
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Span {
@@ -128,7 +153,7 @@ impl Connection {
     #[must_use]
     pub fn open(
         name: Name,
-        owner: CountOwner,
+        counted_by: CountOwner,
         relayed: Option<bool>,
         now: Timestamp,
         rules: &UsageRules,
@@ -136,8 +161,8 @@ impl Connection {
     ) -> (Self, Changes) {
         let mut connection = Self {
             name,
-            outlived_reporters: false,
-            owner,
+            outlived_servers: false,
+            counted_by,
             opened_at: now,
             last_seen: now,
             relayed,
@@ -192,7 +217,7 @@ impl Connection {
     /// A change of what it is charged.
     pub(crate) fn charge(&self, kind: ChangeKind) -> UsageChange {
         let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
-        UsageChange { owner: self.owner, basis, kind }
+        UsageChange { owner: self.counted_by, basis, kind }
     }
 
     /// Stops the clock at `now`. It can start again with the next report.
@@ -226,10 +251,11 @@ impl Connection {
     }
 
     /// By how much this report raises the reporter's own count, at most to what a relay carries for one client, and since when. `None` if it
-    /// does not, or if the time is free. What a page says plays no part.
+    /// does not, or if the time is free. What a page says plays no part. `most`: what the app server may still vouch for.
     pub(crate) fn vouched_growth(
         &mut self,
         report: Report,
+        most: Option<ByteCount>,
         now: Timestamp,
         billed: BilledDirections,
     ) -> Option<(ByteCount, Timestamp)> {
@@ -238,8 +264,10 @@ impl Connection {
         self.vouched.relayed = report.relayed.or(before.relayed);
         self.claim_in(report, billed)?;
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
-        let most = RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into());
-        let said = traffic.billed(billed).get().min(u64::try_from(most).unwrap_or(u64::MAX));
+        let carried =
+            ByteCount::saturating(RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into()));
+        let most = most.map_or(carried, |most| carried.min(before.bytes_plus(most)));
+        let said = traffic.billed(billed).min(most).get();
         (self.vouched.bytes, self.vouched.until) = (said.max(before.bytes), now);
         let growth = ByteCount::new(said.saturating_sub(before.bytes));
         (growth > ByteCount::ZERO && !free).then_some((growth, before.until))

@@ -31,7 +31,7 @@ fn open(relayed: Option<bool>) -> (Connection, Limit) {
     allowances.open();
     let owner = IceSource::Cloudflare.into();
     let (connection, _) =
-        Connection::open(Name::new("c", None), owner, relayed, at(0), &rules(), &mut allowances);
+        Connection::open(Name::new("c", Owner::Reporter), owner, relayed, at(0), &rules(), &mut allowances);
     (connection, limit)
 }
 
@@ -227,7 +227,7 @@ fn a_row_is_small_and_read_back_without_its_name() {
     connection.spender = Spender { label: Label::new("room-1"), ..Spender::default() }.known();
     let read: Connection = postcard::from_bytes(&postcard::to_allocvec(&connection).unwrap()).unwrap();
     assert_eq!(read.name, Name::default());
-    assert_eq!(Connection { name: Name::new("c", None), ..read }, connection);
+    assert_eq!(Connection { name: Name::new("c", Owner::Reporter), ..read }, connection);
 }
 
 /// The heartbeat was longer when it last reported.

@@ -1,7 +1,7 @@
 //! The table of open connections. Tests: `src/connections/tests`.
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
-//! of the table is bounded, and so are the connections of one grant and of one client. A part of the table is kept for the reporter, so
-//! clients cannot fill it for an app server. Calls apply their changes to the ledger, in order.
+//! of the table is bounded, and so are the connections of one grant, of one client and of one server key. A part of the table is kept for
+//! app servers and another one for clients, so neither can fill it for the other. Calls apply their changes to the ledger, in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod stored;
@@ -9,7 +9,7 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use crate::connection::{Changes, Connection, Name, Report};
+use crate::connection::{Changes, Connection, Name, Owner, Report};
 use crate::dirty::Dirty;
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
@@ -17,13 +17,18 @@ use crate::grants::spent::ConnectionCharge;
 use crate::ledger::Ledger;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::IceSource;
-use crate::spender::Spender;
+use crate::spender::{Label, Spender};
+use crate::spenders::limited::Limited;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
-/// One part in this many of the table is kept for connections that the reporter opens.
-const REPORTER_SHARE: usize = 10;
+/// One part in this many of the table is kept for connections that app servers open.
+const SERVERS_SHARE: usize = 10;
+/// One part in this many of the table is kept for clients, and is the most that one server key holds.
+const QUARTER: usize = 4;
+/// Heartbeats after which a silent connection is closed: at most this much time is charged for it before its owner is asked again.
+const MISSED_MAX: u32 = 3;
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -35,9 +40,19 @@ pub struct Connections {
     rows: BTreeMap<Name, Box<Connection>>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
+    /// Rows of each server key that has some.
+    of_servers: BTreeMap<Label, ServerRows>,
     /// [`Connection::due_at`] of every row.
     queue: BTreeSet<(Timestamp, Name)>,
     dirty: Dirty<Name>,
+}
+
+/// The open connections of one server key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ServerRows {
+    open: usize,
+    /// Those that are charged: they do not say that they use no relay.
+    charged: usize,
 }
 
 impl Connections {
@@ -49,6 +64,7 @@ impl Connections {
             default_source,
             rows: BTreeMap::new(),
             of_clients: 0,
+            of_servers: BTreeMap::new(),
             queue: BTreeSet::new(),
             dirty: Dirty::default(),
         }
@@ -85,12 +101,15 @@ impl Connections {
         &mut self,
         grants: &mut Grants,
         ledger: &mut Ledger,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         relayed: Option<bool>,
         now: Timestamp,
     ) -> Result<Outcome<Opened>, OpenError> {
         let name = caller.names(id);
+        if !self.has_limit_for(grants, caller, &name, relayed, now) {
+            return Err(OpenError::KeyLimitReached);
+        }
         if self.rows.contains_key(&name) {
             let report = Report { relayed, ..Report::default() };
             let clamped = self.report(grants, ledger, caller, &name, report, now);
@@ -105,17 +124,16 @@ impl Connections {
         {
             return Err(OpenError::GrantRenewed);
         }
-        if !self.has_room_for(caller) {
-            return Err(OpenError::TableFull);
-        }
+        self.check_room_for(caller)?;
         let source = caller.grant().map_or(self.default_source, |grant| grant.source);
         let row = caller.grant().and_then(|grant| grants.get(grant.id));
-        let owner = row.map_or(source.into(), GrantRow::owner);
+        let counted_by = row.map_or(source.into(), GrantRow::owner);
         if let Some(grant) = caller.grant() {
             grants.open_connection(ledger, &grant, now, &self.rules)?;
         }
-        let mut allowances = grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched());
-        let (connection, opening) = Connection::open(name, owner, relayed, now, &self.rules, &mut allowances);
+        let mut allowances =
+            grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched(), None);
+        let (connection, opening) = Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(ledger, clamped);
         apply(ledger, &connection, opening);
@@ -128,29 +146,34 @@ impl Connections {
         &mut self,
         grants: &mut Grants,
         ledger: &mut Ledger,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         report: Report,
         now: Timestamp,
     ) -> Result<Outcome<()>, ReportError> {
-        let name = self.find(caller, id).ok_or(ReportError::Unknown)?;
+        let name = self.find(grants, caller, id).ok_or(ReportError::Unknown)?;
+        if !self.has_limit_for(grants, caller, &name, report.relayed, now) {
+            return Err(ReportError::KeyLimitReached);
+        }
         let clamped = self.report(grants, ledger, caller, &name, report, now);
         Ok(Outcome { value: (), clamped })
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another grant's connection is unknown.
-    /// What others hold under the same name changes nothing for the reporter, and what the reporter holds nothing for a grant.
+    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another grant's connection is unknown, and to
+    /// a server key every one that it may not report on. What others hold under the same name changes nothing for the reporter, and
+    /// what app servers hold nothing for a grant.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
         ledger: &mut Ledger,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         now: Timestamp,
     ) -> Result<Option<Outcome<Closed>>, ReportError> {
-        let Some(name) = self.find(caller, id) else {
-            let mut named = self.rows.range(named(id));
-            let is_anothers = caller != Caller::Reporter && named.any(|(name, _)| name.grant().is_some());
+        let Some(name) = self.find(grants, caller, id) else {
+            let is_shown = |name: &Name| caller.is_vouched() || name.grant().is_some();
+            let mut named = self.rows.range(named(id)).filter(|(name, _)| is_shown(name));
+            let is_anothers = named.any(|(name, _)| !caller.reports_on(grants, name));
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, ledger, &name, now))
@@ -198,28 +221,55 @@ impl Connections {
     }
 
     /// Whether the caller has a connection of that name open.
-    pub fn has(&self, caller: Caller, id: &str) -> bool {
+    pub fn has(&self, caller: Caller<'_>, id: &str) -> bool {
         self.rows.contains_key(&caller.names(id))
     }
 
-    /// Notes who spends what a connection of the reporter relays.
-    pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
-        let name = Name::new(id, None);
+    /// Notes who spends what a connection of an app server relays.
+    pub(crate) fn report_spender(&mut self, caller: Caller<'_>, id: &str, by_reporter: Spender) {
+        let name = caller.names(id);
         let Some(connection) = self.rows.get_mut(&name) else { return };
         connection.spender = by_reporter.known();
         self.dirty.note(name);
     }
 
-    /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
-    /// the name, on that grant's. What the reporter says of its own connection after its end is never said of a
-    /// grant's that was open then.
-    fn find(&self, caller: Caller, id: &str) -> Option<Name> {
+    /// The row that the caller may report on: a client on its own, an app server on its own or, if only one row that it may report on
+    /// has the name, on that one. What an app server says of its own connection after its end is never said of another one that was
+    /// open then.
+    fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
         let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
         own.or_else(|| {
-            let mut named = self.rows.range(named(id)).filter(|_| caller == Caller::Reporter);
+            let mut named = self.rows.range(named(id)).filter(|(name, _)| caller.reports_on(grants, name));
             let (name, row) = named.next().filter(|_| named.next().is_none())?;
-            if row.outlived_reporters { None } else { Some(name.clone()) }
+            if row.outlived_servers { None } else { Some(name.clone()) }
         })
+    }
+
+    /// Whether the limit of a server key has room for what it says of a connection. One that begins to be charged fits only if
+    /// every other one of the key could be silent now, and be charged until it is closed. The first one always fits into what is left.
+    fn has_limit_for(
+        &self,
+        grants: &mut Grants,
+        caller: Caller<'_>,
+        name: &Name,
+        relayed: Option<bool>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(left) = limit_left(grants, caller, now) else { return true };
+        let is_charged = self.rows.get(name).is_some_and(|connection| !connection.is_direct());
+        let others = self.of_server(caller).charged;
+        if left == ByteCount::ZERO || is_charged || relayed == Some(false) || others == 0 {
+            return left > ByteCount::ZERO;
+        }
+        let silent = self.rules.heartbeat.saturating_mul(MISSED_MAX).as_millis();
+        let each = self.rules.estimated_rate.over_millis(silent);
+        let all = u128::try_from(others).unwrap_or(u128::MAX).saturating_add(1);
+        each.saturating_mul(all) <= u128::from(left.get())
+    }
+
+    fn of_server(&self, caller: Caller<'_>) -> ServerRows {
+        let Caller::Server(key) = caller else { return ServerRows::default() };
+        self.of_servers.get(key).copied().unwrap_or_default()
     }
 
     /// Takes a report. Returns whether it was clamped.
@@ -227,21 +277,26 @@ impl Connections {
         &mut self,
         grants: &mut Grants,
         ledger: &mut Ledger,
-        caller: Caller,
+        caller: Caller<'_>,
         name: &Name,
         report: Report,
         now: Timestamp,
     ) -> bool {
+        let limit_left = limit_left(grants, caller, now);
         let Some(connection) = self.rows.get_mut(name) else { return false };
         let due = connection.due_at(&self.rules);
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.name.grant();
-        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
+        let is_vouched = caller.is_vouched();
+        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched, limit_left);
         let billed = self.rules.billed;
-        let vouched = caller.is_vouched().then(|| connection.vouched_growth(report, now, billed)).flatten();
+        let vouched =
+            is_vouched.then(|| connection.vouched_growth(report, limit_left, now, billed)).flatten();
+        let was_direct = connection.is_direct();
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
+        let is_direct = connection.is_direct();
         count_clamped(ledger, clamped);
         apply(ledger, connection, changes);
         // A count replaces all that was charged by time since the last one.
@@ -252,6 +307,7 @@ impl Connections {
         if let (Some(id), Some((growth, from))) = (grant, vouched) {
             grants.vouch(ledger, id, growth, from, now);
         }
+        self.count_of_server(name, [!was_direct, !is_direct].map(|charged| [true, charged]));
         self.schedule(name, due);
         clamped
     }
@@ -275,15 +331,39 @@ impl Connections {
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
-    /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
-    fn has_room_for(&self, caller: Caller) -> bool {
-        let kept = self.rows_max.checked_div(REPORTER_SHARE).unwrap_or(0);
-        let is_for_it = caller == Caller::Reporter || self.of_clients < self.rows_max.saturating_sub(kept);
-        is_for_it && self.rows.len() < self.rows_max
+    /// Whether the table has a row for this caller. Each kind may use all rows but those that are kept for the other one, and one server key
+    /// a quarter.
+    fn check_room_for(&self, caller: Caller<'_>) -> Result<(), OpenError> {
+        let of_servers = self.rows.len().saturating_sub(self.of_clients);
+        let (used, kept) =
+            if caller.is_vouched() { (of_servers, QUARTER) } else { (self.of_clients, SERVERS_SHARE) };
+        let kept = self.rows_max.checked_div(kept).unwrap_or(0);
+        if used >= self.rows_max.saturating_sub(kept) || self.rows.len() >= self.rows_max {
+            return Err(OpenError::TableFull);
+        }
+        if self.of_server(caller).open >= self.rows_max.div_ceil(QUARTER) {
+            return Err(OpenError::TooManyOnClient);
+        }
+        Ok(())
+    }
+
+    /// Counts a change of a row for its server key. `[before, after]`: whether it is open, and whether it is charged.
+    fn count_of_server(&mut self, name: &Name, [before, after]: [[bool; 2]; 2]) {
+        let Owner::Server(key) = name.owner() else { return };
+        let rows = self.of_servers.entry(key.clone()).or_default();
+        let changed = |count: usize, at: usize| {
+            let [less, more] = [before, after].map(|row| usize::from(row.get(at).is_some_and(|is| *is)));
+            count.saturating_add(more).saturating_sub(less)
+        };
+        *rows = ServerRows { open: changed(rows.open, 0), charged: changed(rows.charged, 1) };
+        if rows.open == 0 {
+            self.of_servers.remove(key);
+        }
     }
 
     fn insert(&mut self, connection: Connection) {
         let name = connection.name.clone();
+        self.count_of_server(&name, [[false, false], [true, !connection.is_direct()]]);
         self.of_clients = self.of_clients.saturating_add(usize::from(connection.name.grant().is_some()));
         self.dirty.note_added(name.clone());
         self.queue.insert((connection.due_at(&self.rules), name.clone()));
@@ -309,9 +389,10 @@ impl Connections {
     ) -> Option<Closed> {
         let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
+        self.count_of_server(name, [[true, !connection.is_direct()], [false, false]]);
         if name.grant().is_none() {
             for (other, row) in self.rows.range_mut(named(name.id())) {
-                row.outlived_reporters = true;
+                row.outlived_servers = true;
                 self.dirty.note(other.clone());
             }
         }
@@ -332,7 +413,14 @@ impl Connections {
 
 /// The names with that id, of any owner.
 fn named(id: &str) -> RangeInclusive<Name> {
-    Name::new(id, None)..=Name::new(id, Some(GrantId::new([u8::MAX; 16])))
+    Name::new(id, Owner::Reporter)..=Name::new(id, Owner::Grant(GrantId::new([u8::MAX; 16])))
+}
+
+/// The bytes that the limit of a server key leaves. `None` for a caller without a limit.
+fn limit_left(grants: &mut Grants, caller: Caller<'_>, now: Timestamp) -> Option<ByteCount> {
+    let Caller::Server(key) = caller else { return None };
+    let of = Limited::Server(key.clone());
+    Some(grants.limit_of(&of)?.minus(grants.promises_of(&of, now).used))
 }
 
 /// Applies the changes of a connection, in order.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::connection::Name;
-use crate::token::Grant;
+use crate::connection::{Name, Owner};
+use crate::grants::Grants;
+use crate::spender::Label;
+use crate::token::{Grant, GrantId};
 use crate::units::ByteCount;
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
@@ -11,33 +13,62 @@ pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 
 /// Who makes the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum Caller<'a> {
     /// A client with this grant.
     Grant(Grant),
     /// The broker's own signaling, for a member of a call that has this grant. The connection belongs to the grant. That it is in a
     /// call is only what the member says, so its reports are claims.
     Member(Grant),
-    /// The app server.
+    /// The app server with the reporter token.
     Reporter,
+    /// An app server with the server key of this name.
+    Server(&'a Label),
 }
 
-impl Caller {
+impl Caller<'_> {
     /// The grant that the connections of this caller belong to.
     pub fn grant(self) -> Option<Grant> {
         match self {
             Self::Grant(grant) | Self::Member(grant) => Some(grant),
-            Self::Reporter => None,
+            Self::Reporter | Self::Server(_) => None,
+        }
+    }
+
+    /// Whether it may report and close what this grant opens, and end the grant's credential: the one rule for every door.
+    pub fn acts_for(self, grants: &Grants, id: GrantId) -> bool {
+        match self {
+            Self::Grant(grant) | Self::Member(grant) => grant.id == id,
+            Self::Reporter => true,
+            Self::Server(key) => {
+                let spender = grants.get(id).and_then(|row| row.spender.as_ref());
+                spender.is_some_and(|spender| spender.server.as_ref() == Some(key))
+            }
+        }
+    }
+
+    /// Whether it may report on a connection of this name, which somebody else may have opened.
+    pub(crate) fn reports_on(self, grants: &Grants, name: &Name) -> bool {
+        match (self, name.owner()) {
+            (_, Owner::Grant(id)) => self.acts_for(grants, *id),
+            (Self::Reporter, _) => true,
+            (Self::Server(key), Owner::Server(owner)) => key == owner,
+            (Self::Server(_), Owner::Reporter) | (Self::Grant(_) | Self::Member(_), _) => false,
         }
     }
 
     /// The name of a connection that it opens under this id.
     pub(crate) fn names(self, id: &str) -> Name {
-        Name::new(id, self.grant().map(|grant| grant.id))
+        let owner = match self {
+            Self::Grant(grant) | Self::Member(grant) => Owner::Grant(grant.id),
+            Self::Reporter => Owner::Reporter,
+            Self::Server(key) => Owner::Server(key.clone()),
+        };
+        Name::new(id, owner)
     }
 
     /// Whether its reports are not clamped to the allowances.
     pub fn is_vouched(self) -> bool {
-        self == Self::Reporter
+        matches!(self, Self::Reporter | Self::Server(_))
     }
 }
 
@@ -62,9 +93,12 @@ pub enum OpenError {
     /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,
-    /// The client has as many open connections as one client may have.
-    #[error("too many connections of this address or user are open")]
+    /// The client, or the server key, has as many open connections as it may have.
+    #[error("too many connections of this address, user or server key are open")]
     TooManyOnClient,
+    /// The limit of the server key has no room for another connection.
+    #[error("the limit of the server key is used up")]
+    KeyLimitReached,
     /// The grant was revoked.
     #[error("the grant was revoked")]
     GrantRevoked,
@@ -82,6 +116,9 @@ pub enum ReportError {
     /// The caller has no open connection of that name.
     #[error("no such connection")]
     Unknown,
+    /// The limit of the server key is used up.
+    #[error("the limit of the server key is used up")]
+    KeyLimitReached,
     /// The caller's grant was revoked.
     #[error("the grant was revoked")]
     GrantRevoked,

@@ -1,7 +1,7 @@
 //! Reports of servers with a key, and of pages that have a grant from one. 10 Mbps for 8 s are 10 MB.
 
-use super::{KEY, grants, with_keys};
-use crate::support::{Answer, TestBroker};
+use super::{KEY, OTHER_KEY, grants, with_keys};
+use crate::support::{Answer, REPORTER, TestBroker};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -56,9 +56,67 @@ async fn the_reports_of_a_key_are_vouched_and_name_its_label() {
         let in_log = broker.post(KEY, "/api/connections", json!({field: KEY})).await;
         assert_eq!(in_log.error(), (400, "INVALID_REQUEST".into()), "{field}");
     }
+    // A key speaks for what it opened, and for what it minted: nobody else's connection is known to it.
     let wrong = broker.post(&KEY.replace('0', "1"), "/api/connections", json!({})).await;
     assert_eq!(wrong.error(), (401, "INVALID_GRANT".into()));
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"reporter\"}").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_key_reports_and_closes_what_it_opened_and_minted_and_others_are_404() {
+    let (_cloudflare, broker) = with_keys(&[]).await;
+    let (page, own_page) = (broker.grant().await, broker.mint_with(KEY).await.grant());
+    for (token, id) in [(OTHER_KEY, "of-key"), (REPORTER, "of-reporter"), (&page, "of-page")] {
+        assert_eq!(broker.open(token, id).await.status, 201);
+        assert_eq!(broker.heartbeat(KEY, id, json!({})).await.error(), (404, "NOT_FOUND".into()), "{id}");
+        let close = broker.post(KEY, &format!("/api/connections/{id}/close"), json!({})).await;
+        assert_eq!(close.error(), (404, "NOT_FOUND".into()), "{id}");
+        let delete = broker.request(Method::DELETE, &format!("/api/connections/{id}"));
+        assert_eq!(Answer::of(delete.bearer_auth(KEY)).await.error().0, 404, "{id}");
+        assert_eq!(broker.heartbeat(token, id, json!({})).await.status, 200, "{id} is still open");
+        assert_eq!(
+            broker.heartbeat(REPORTER, id, json!({})).await.status,
+            200,
+            "the reporter reports for all"
+        );
+    }
+    // Each key has names of its own.
+    assert_eq!(broker.open(KEY, "of-key").await.status, 201);
+    assert_eq!(broker.open(&own_page, "own").await.status, 201);
+    for id in ["of-key", "own"] {
+        assert_eq!(broker.heartbeat(KEY, id, json!({})).await.status, 200, "{id}");
+        assert_eq!(broker.post(KEY, &format!("/api/connections/{id}/close"), json!({})).await.status, 204);
+    }
+    assert_eq!(broker.heartbeat(OTHER_KEY, "of-key", json!({})).await.status, 200);
+}
+
+/// 2 Mbps for the 90 s until a silent connection is closed are 22.5 MB.
+#[tokio::test]
+async fn what_a_key_opens_and_vouches_is_at_most_its_share() {
+    let (_cloudflare, broker) = with_keys(&[("SERVER_KEY_LIMITS", "app=0.5")]).await;
+    let open = async |id: usize| broker.open(KEY, &format!("c{id}")).await;
+    for id in 0..22 {
+        assert_eq!(open(id).await.status, 201, "{id}");
+    }
+    let refused = open(22).await;
+    assert_eq!(refused.error(), (429, "KEY_LIMIT_REACHED".into()));
+    assert_eq!(refused.json()["bandwidthLimit"], json!(0.5));
+    let direct = json!({"connectionId": "direct", "relayed": false});
+    assert_eq!(broker.post(KEY, "/api/connections", direct).await.status, 201, "it costs nothing");
+    let begins = broker.heartbeat(KEY, "direct", json!({"relayed": true})).await;
+    assert_eq!(begins.error(), (429, "KEY_LIMIT_REACHED".into()), "and may not begin to");
+    broker.advance(20);
+    let mut answers = vec![];
+    for id in 0..22 {
+        let report = broker.heartbeat(KEY, &format!("c{id}"), json!({"bytesReceived": HUGE})).await;
+        answers.push(report.status.as_u16());
+    }
+    assert_eq!((answers[0], answers[21]), (200, 429), "{answers:?}");
+    assert!(broker.used().await <= 500_000_000 + 22 * 5_000_000, "{}", broker.used().await);
+    assert_eq!(broker.heartbeat(KEY, "c21", json!({})).await.error(), (429, "KEY_LIMIT_REACHED".into()));
+    assert_eq!(broker.open(OTHER_KEY, "c").await.status, 201, "another key has no such limit");
+    let close = broker.post(KEY, "/api/connections/c0/close", json!({"bytesReceived": HUGE})).await;
+    assert_eq!(close.status, 204, "a connection can always end");
 }
 
 /// Each call sends one every `HEARTBEAT_SECONDS`, so a rate for mints would end the reports of a server with a hundred calls.

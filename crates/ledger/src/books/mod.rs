@@ -212,7 +212,7 @@ impl Books {
     /// Opens a connection.
     pub fn open(
         &mut self,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         relayed: Option<bool>,
     ) -> Result<Outcome<Opened>, OpenError> {
@@ -230,7 +230,7 @@ impl Books {
     }
 
     /// Notes the address of a caller whose grant's row has none, before its call: the call counts for that address.
-    pub fn note_client(&mut self, caller: Caller, client: ClientKey) {
+    pub fn note_client(&mut self, caller: Caller<'_>, client: ClientKey) {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
             let now = self.now();
@@ -238,20 +238,20 @@ impl Books {
         }
     }
 
-    /// Notes who spends what a connection of the reporter relays, as the reporter says. A client cannot say this, and a client's
+    /// Notes who spends what a connection of an app server relays, as that says. A client cannot say this, and a client's
     /// connection of the same name stays as it is: anybody can open one. A user for whom the sums have no row is not noted: there
     /// would be no limit.
-    pub fn report_spender(&mut self, caller: Caller, id: &str, mut by_reporter: Spender) {
-        if caller != Caller::Reporter || by_reporter == Spender::default() {
+    pub fn report_spender(&mut self, caller: Caller<'_>, id: &str, mut by_reporter: Spender) {
+        if !caller.is_vouched() || by_reporter == Spender::default() {
             return;
         }
         let now = self.now();
         by_reporter.user.take_if(|user| !self.grants.has_room_for(&Limited::User(user.clone()), now));
-        self.connections.report_spender(id, by_reporter);
+        self.connections.report_spender(caller, id, by_reporter);
     }
 
     /// The caller for the member of a call that has this grant. `None` if the grant is not in the table.
-    pub fn member_with(&self, id: GrantId) -> Option<Caller> {
+    pub fn member_with(&self, id: GrantId) -> Option<Caller<'static>> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
     }
@@ -274,14 +274,14 @@ impl Books {
         self.grants.take_up(&mut self.ledger, grant, time);
     }
 
-    fn is_revoked(&self, caller: Caller) -> bool {
+    fn is_revoked(&self, caller: Caller<'_>) -> bool {
         caller.grant().is_some_and(|grant| self.grants.is_revoked(grant.id))
     }
 
     /// Applies a connection's report.
     pub fn heartbeat(
         &mut self,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         report: Report,
     ) -> Result<Outcome<()>, ReportError> {
@@ -295,7 +295,7 @@ impl Books {
     /// Applies a connection's last report and closes it. `None` if it was not open.
     pub fn close(
         &mut self,
-        caller: Caller,
+        caller: Caller<'_>,
         id: &str,
         last: Report,
     ) -> Result<Outcome<Option<Closed>>, ReportError> {

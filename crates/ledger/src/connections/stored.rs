@@ -33,6 +33,9 @@ impl Connections {
         // Built at once: a search for each row would take most of a start.
         self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
+        for connection in connections.values() {
+            self.count_of_server(&connection.name, [[false, false], [true, !connection.is_direct()]]);
+        }
         self.rows = connections;
     }
 

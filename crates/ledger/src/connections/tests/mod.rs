@@ -25,24 +25,30 @@ struct Table {
 }
 
 impl Table {
-    fn open(&mut self, by: Caller, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
+    fn open(&mut self, by: Caller<'_>, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
         self.ledger.advance(now);
         self.connections.open(&mut self.grants, &mut self.ledger, by, id, relayed, now)
     }
 
-    fn heartbeat(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> Reported<Outcome<()>> {
+    fn heartbeat(
+        &mut self,
+        by: Caller<'_>,
+        id: &str,
+        report: Report,
+        now: Timestamp,
+    ) -> Reported<Outcome<()>> {
         self.ledger.advance(now);
         self.connections.heartbeat(&mut self.grants, &mut self.ledger, by, id, report, now)
     }
 
     /// All bytes that the source of a report was charged after it, and whether the report was clamped.
-    fn report(&mut self, by: Caller, id: &str, report: Report, now: Timestamp) -> (u64, bool) {
+    fn report(&mut self, by: Caller<'_>, id: &str, report: Report, now: Timestamp) -> (u64, bool) {
         let outcome = self.heartbeat(by, id, report, now).unwrap();
         let source = by.grant().map_or(IceSource::Cloudflare, |grant| grant.source);
         (self.used(source), outcome.clamped)
     }
 
-    fn close(&mut self, by: Caller, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
+    fn close(&mut self, by: Caller<'_>, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
         self.ledger.advance(now);
         self.connections.close(&mut self.grants, &mut self.ledger, by, id, now)
     }
@@ -78,7 +84,7 @@ fn opened(connections: &[(u8, &str)]) -> Table {
     table
 }
 
-fn client(id: u8) -> Caller {
+fn client(id: u8) -> Caller<'static> {
     Caller::Grant(Grant {
         id: GrantId::new([id; 16]),
         source: IceSource::Coturn,
@@ -180,6 +186,25 @@ fn a_full_table_refuses_new_connections() {
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     assert_eq!(table.open(client(2), "b", None, at(0)), Err(OpenError::TableFull));
     assert!(table.open(client(1), "b", None, at(0)).is_ok(), "a grant that is known may open more");
+}
+
+#[test]
+fn a_server_key_holds_a_quarter_and_a_quarter_stays_free_for_clients() {
+    let mut table = bounded(Bounds { connections: 8, grants: 10, ..Bounds::default() });
+    let keys = ["a", "b", "c", "d"].map(|name| Label::new(name).unwrap());
+    let mut open = |by, id: &str| table.open(by, id, Some(false), at(0)).map(|_| ());
+    for key in keys.iter().take(3) {
+        let by = Caller::Server(key);
+        assert_eq!((open(by, "1"), open(by, "2")), (Ok(()), Ok(())));
+        let full = if *key == keys[2] { OpenError::TableFull } else { OpenError::TooManyOnClient };
+        assert_eq!(open(by, "3"), Err(full), "{key:?}");
+    }
+    for by in [Caller::Server(&keys[3]), Caller::Reporter] {
+        assert_eq!(open(by, "1"), Err(OpenError::TableFull));
+    }
+    assert_eq!((open(client(1), "1"), open(client(1), "2")), (Ok(()), Ok(())));
+    let _ = table.close(Caller::Server(&keys[0]), "1", at(1)).unwrap().unwrap();
+    assert!(table.open(Caller::Server(&keys[0]), "3", None, at(1)).is_ok(), "a place is free again");
 }
 
 #[test]

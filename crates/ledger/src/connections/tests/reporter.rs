@@ -30,7 +30,7 @@ fn what_a_reporter_has_used_up_is_not_left_for_claims() {
 }
 
 /// Makes a report in a minute. Returns the minutes for which something was vouched since the last call, and the bytes in each of them.
-fn vouched(table: &mut Table, by: Caller, minute: u64, report: Report) -> Vec<(i64, u64)> {
+fn vouched(table: &mut Table, by: Caller<'_>, minute: u64, report: Report) -> Vec<(i64, u64)> {
     table.heartbeat(by, "c", report, at(60 * minute)).unwrap();
     let changes = table.ledger.take_changes();
     let minutes = changes.get(&IceSource::Coturn.into()).into_iter().flat_map(|rows| &rows.minutes);

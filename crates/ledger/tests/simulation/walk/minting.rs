@@ -346,7 +346,7 @@ impl<D: Disk> Broker<D> {
         self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied()
     }
 
-    pub(super) fn caller(&self, nth: u64) -> Option<Caller> {
+    pub(super) fn caller(&self, nth: u64) -> Option<Caller<'static>> {
         self.held(nth).map(|held| Caller::Grant(held.grant))
     }
 }
