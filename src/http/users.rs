@@ -1,4 +1,5 @@
-//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Tests: `tests/it/spenders.rs`.
+//! What an operator does about a user or a server key: revoke all credentials, block and unblock a user. Tests: `tests/it/spenders.rs`,
+//! `tests/it/server_keys/limits.rs`.
 //! Each is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;
@@ -12,7 +13,7 @@ use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_ledger::{Timestamp, User};
+use turn_ledger::{Label, Limited, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
@@ -79,15 +80,11 @@ pub struct UserBlockBody {
 )]
 pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserRevocationBody> {
     let user = checked(&user)?;
-    let grants = app.account.revoke_user(&user);
-    end_sessions_of(&app, &user);
-    let recorded = app.account.recorded().await;
-    let ends = app.mint.revoke_all(&grants).await;
-    let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
+    let of = Limited::User(user.clone());
+    let (revoked, ends) = revoke_all(&app, &of, || end_sessions_of(&app, &user)).await?;
+    let RevokedAll { ended, left, cut, calls_until } = ends;
     let is_blocked = app.account.read(|books| books.is_blocked(&user));
     let user = user.as_str().to_owned();
-    tracing::warn!(user, revoked, ended, left, cut, "the operator has revoked a user's credentials");
-    recorded?;
     let revoked_ones = revocation_message(&user, revoked, &ends);
     let message = if is_blocked {
         blocked_message(&user, &revoked_ones, app.auth.as_ref())
@@ -95,6 +92,68 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
         format!("{revoked_ones} {user} can get new ones: block {user} to refuse them.")
     };
     Ok(Json(UserRevocationBody { user, revoked, ended, left, cut, calls_until, message }))
+}
+
+/// The result of revoking what a server key has minted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyRevocationBody {
+    /// The name of the key.
+    #[schema(example = "app")]
+    key: String,
+    /// The live grants that were minted with it. All of them are revoked, now or by an earlier call.
+    #[schema(example = 300)]
+    revoked: usize,
+    /// For how many of them the source is asked again by itself.
+    #[schema(example = 20)]
+    left: usize,
+    /// What the result means, for people.
+    #[schema(example = "Live credentials of app: 300, all revoked.")]
+    message: String,
+}
+
+/// Revokes all credentials that a server key has minted.
+///
+/// Also those that pages have renewed since, as with `POST /api/users/{user}/revoke`. The key may be gone from `SERVER_KEYS` already. A key
+/// that is still there mints again.
+#[utoipa::path(
+    post, path = "/api/keys/{name}/revoke",
+    params(("name" = String, Path, description = "The name of the key in `SERVER_KEYS`.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._:@/-]+$")),
+    responses(
+        (status = 200, description = "What was revoked.", body = KeyRevocationBody),
+        (status = 400, description = "`INVALID_REQUEST`: this cannot be the name of a key.", body = ErrorBody),
+    )
+)]
+pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<KeyRevocationBody> {
+    let key = Label::new(&name).ok_or_else(|| ApiError::invalid("Name a key as SERVER_KEYS does."))?;
+    let (revoked, ends) = revoke_all(&app, &Limited::Server(key), || ()).await?;
+    let revoked_ones = revocation_message(&name, revoked, &ends);
+    let mints_on = app.server_keys.iter().any(|key| key.name.as_str() == name);
+    let next = if mints_on {
+        " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
+    } else {
+        ""
+    };
+    Ok(Json(KeyRevocationBody { message: revoked_ones + next, key: name, revoked, left: ends.left }))
+}
+
+/// Revokes all that a user or a server key has. Returns how many grants that are. `end_sessions`: ends what is no credential.
+async fn revoke_all(
+    app: &App,
+    of: &Limited,
+    end_sessions: impl FnOnce(),
+) -> Result<(usize, RevokedAll), ApiError> {
+    let grants = app.account.revoke_all_of(of);
+    end_sessions();
+    let recorded = app.account.recorded().await;
+    let ends = app.mint.revoke_all(&grants).await;
+    let (revoked, RevokedAll { ended, left, cut, .. }) = (grants.len(), ends);
+    let (kind, name) = match of {
+        Limited::User(user) => ("user", user.as_str()),
+        Limited::Server(key) => ("server key", key.as_str()),
+    };
+    tracing::warn!(name, revoked, ended, left, cut, "the operator has revoked all credentials of a {kind}");
+    recorded?;
+    Ok((revoked, ends))
 }
 
 fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {

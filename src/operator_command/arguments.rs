@@ -25,8 +25,8 @@ pub enum OperatorCommand {
     Status,
     /// List who spends most, in this period or in the last 1 to 15 minutes
     Spenders {
-        /// What to list: users, labels, origins, addresses, calls or single credentials
-        #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "grant"])]
+        /// What to list: users, labels, origins, addresses, calls, server keys or single credentials
+        #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "key", "grant"])]
         by: String,
         /// Only the last minutes, 1m to 15m: who spends now
         #[arg(long, value_name = "5m", value_parser = MINUTES, hide_possible_values = true)]
@@ -60,15 +60,21 @@ pub enum OperatorCommand {
         #[arg(value_name = "USER", value_parser = path_segment)]
         user: String,
     },
-    /// Revoke a credential by its id or token, or all credentials of a user
-    #[command(override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER>")]
+    /// Revoke a credential by its id or token, or all credentials of a user or of a server key
+    #[command(
+        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER>\n       turn-broker revoke --key <NAME>",
+        group(clap::ArgGroup::new("what").required(true).args(["grant", "user", "key"]))
+    )]
     Revoke {
         /// The id of the credential's grant, or its token
-        #[arg(value_name = "GRANT", value_parser = path_segment, required_unless_present = "user", conflicts_with = "user")]
+        #[arg(value_name = "GRANT", value_parser = path_segment)]
         grant: Option<String>,
         /// Revoke all credentials of this user instead
         #[arg(long, value_parser = path_segment)]
         user: Option<String>,
+        /// Revoke all credentials that this key of `SERVER_KEYS` has minted instead
+        #[arg(long, value_name = "NAME", value_parser = path_segment)]
+        key: Option<String>,
     },
     /// Copy the ledger into a new file, which only its owner can read
     Backup {
@@ -116,8 +122,9 @@ impl OperatorCommand {
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
         let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
-        let act =
-            |method, user, action| call(method, vec!["api", "users", user, action], None, text::user_action);
+        let revoke_all =
+            |kind, name| call(Method::POST, vec!["api", kind, name, "revoke"], None, text::user_action);
+        let block = |method, user| call(method, vec!["api", "users", user, "block"], None, text::user_action);
         match self {
             Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![], text::summary) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
@@ -134,9 +141,10 @@ impl OperatorCommand {
                 let query = [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect();
                 get("grants", query, text::grants)
             }
-            Self::Block { user } => act(Method::POST, user, "block"),
-            Self::Allow { user } => act(Method::DELETE, user, "block"),
-            Self::Revoke { user: Some(user), .. } => act(Method::POST, user, "revoke"),
+            Self::Block { user } => block(Method::POST, user),
+            Self::Allow { user } => block(Method::DELETE, user),
+            Self::Revoke { user: Some(user), .. } => revoke_all("users", user),
+            Self::Revoke { key: Some(key), .. } => revoke_all("keys", key),
             Self::Revoke { grant, .. } => {
                 let path = vec!["api", "credentials", grant.as_deref().unwrap_or_default(), "revoke"];
                 call(Method::POST, path, None, text::revocation)
@@ -181,7 +189,8 @@ mod tests {
     #[test]
     fn a_user_is_one_segment_of_the_path() {
         assert_eq!(command("block a/b").call().path, ["api", "users", "a/b", "block"]);
-        for command in [&["block"][..], &["allow"], &["revoke"], &["revoke", "--user"]] {
+        for command in [&["block"][..], &["allow"], &["revoke"], &["revoke", "--user"], &["revoke", "--key"]]
+        {
             for name in ["", ".", ".."] {
                 let line = ["turn-broker"].iter().chain(command).chain([&name]);
                 let error = <Line as clap::Parser>::try_parse_from(line).unwrap_err().to_string();

@@ -159,7 +159,7 @@ pub(super) fn revocation(body: &Value) -> Option<String> {
 
 /// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
 pub(super) fn user_action(body: &Value) -> Option<String> {
-    shown(body, "/user")?;
+    shown(body, "/user").or_else(|| shown(body, "/key"))?;
     shown(body, "/message")
 }
 

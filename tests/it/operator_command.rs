@@ -115,6 +115,16 @@ async fn a_user_is_blocked_allowed_and_revoked() {
 }
 
 #[test]
+fn what_a_server_key_minted_is_revoked() {
+    let broker = start(&[("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789")]);
+    let revoked = output_of(&broker, &["revoke", "--key", "app"]);
+    assert!(revoked.starts_with("app has no live credential. It can mint new ones"), "{revoked}");
+    for arguments in [&["revoke"][..], &["revoke", "--key", "app", "--user", "ann"]] {
+        assert_eq!(run(arguments, &[]).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_address_can_be_given() {
     let broker = start(&[]);
     let url = broker.url("/");

@@ -71,6 +71,32 @@ async fn what_a_server_reports_counts_for_its_key() {
     assert_eq!(mint(&broker, "ann").await.error(), (429, "KEY_LIMIT_REACHED".into()));
 }
 
+#[tokio::test]
+async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothing_else() {
+    let (cloudflare, broker) = with_keys(&[]).await;
+    let first = mint(&broker, "ann").await.grant();
+    broker.advance(80_000);
+    let renewed = broker.mint_with(&first).await.grant();
+    let others = [broker.mint_with(OTHER_KEY).await.grant(), broker.grant().await];
+    for grant in others.iter().chain([&renewed]) {
+        assert_eq!(broker.open(grant, "c").await.status, 201);
+    }
+    let revoked = broker.order(Method::POST, "/api/keys/app/revoke").await.json();
+    assert_eq!((&revoked["key"], &revoked["revoked"]), (&json!("app"), &json!(2)), "{revoked}");
+    let message = revoked["message"].as_str().unwrap();
+    assert!(message.starts_with("Live credentials of app: 2, all revoked."), "{message}");
+    assert!(message.ends_with("It can mint new ones: remove it from SERVER_KEYS and restart to end that."));
+    assert_eq!(cloudflare.history().revoked(), 2);
+    assert_eq!(broker.heartbeat(&renewed, "c", json!({})).await.error(), (401, "INVALID_GRANT".into()));
+    for other in &others {
+        assert_eq!(broker.heartbeat(other, "c", json!({})).await.status, 200);
+    }
+    // A key that is not configured any more may have live grants.
+    let gone = broker.order(Method::POST, "/api/keys/gone/revoke").await.json();
+    assert_eq!(gone["message"], "gone has no live credential.");
+    assert_eq!(broker.order(Method::POST, "/api/keys/a%20b/revoke").await.error().0, 400);
+}
+
 /// Strict mode: lives of 1,800 s, each promised 151 minutes of 15 MB, 2.265 GB.
 const STRICT: [(&str, &str); 3] =
     [("BUDGET_MODE", "strict"), ("TURN_TTL_SECONDS", "1800"), ("SERVER_KEY_REQUESTS", "100000")];

@@ -30,10 +30,10 @@ pub const BLOCKED_USERS_MAX: usize = 10_000;
 #[error("{BLOCKED_USERS_MAX} users are blocked")]
 pub struct TooManyBlocked;
 
-/// What [`Books::revoke_user`] has done.
+/// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
-pub struct UserRevoked {
-    /// The user's live grants, all of them revoked.
+pub struct AllRevoked {
+    /// The live grants of the user or the server key, all of them revoked.
     pub grants: Vec<(GrantId, GrantRow)>,
     /// The connections that were closed.
     pub closed: Vec<Closed>,
@@ -182,11 +182,12 @@ impl Books {
         &self.blocked
     }
 
-    /// Revokes all live grants of a user, and closes their connections. The caller asks their sources to end them. Reads every row.
-    pub fn revoke_user(&mut self, user: &User) -> UserRevoked {
+    /// Revokes all live grants of a user or of a server key, and closes their connections. The caller asks their sources to end them. Reads
+    /// every row.
+    pub fn revoke_all_of(&mut self, of: &Limited) -> AllRevoked {
         let now = self.now();
         let mut grants = vec![];
-        for id in self.grants.live_of(user) {
+        for id in self.grants.live_of(of) {
             if let Some(row) = self.grants.revoke(id, now, now.plus(ASK_PAUSE)).cloned() {
                 grants.push((id, row));
             }
@@ -194,7 +195,7 @@ impl Books {
         let ids: BTreeSet<_> = grants.iter().map(|(id, _)| *id).collect();
         let is_theirs = |_: &Grants, id| ids.contains(&id);
         let closed = self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_theirs, now);
-        UserRevoked { grants, closed }
+        AllRevoked { grants, closed }
     }
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.

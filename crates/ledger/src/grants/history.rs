@@ -18,7 +18,6 @@ use crate::ledger::Ledger;
 use crate::promise::PromisedTime;
 use crate::shards::Walk;
 use crate::source::IceSource;
-use crate::spender::User;
 use crate::spenders::key::{SpenderKey, SpenderKind};
 use crate::spenders::limited::Limited;
 use crate::spenders::sums::Sums;
@@ -32,9 +31,10 @@ impl Grants {
         self.rows.iter().map(|(id, row)| (id, &**row)).filter(|(_, row)| !self.is_past(row))
     }
 
-    /// The live grants of a user.
-    pub(crate) fn live_of(&self, user: &User) -> Vec<GrantId> {
-        let is_theirs = |row: &GrantRow| !row.has_ended() && row.user() == Some(user);
+    /// The live grants of a user or of a server key.
+    pub(crate) fn live_of(&self, of: &Limited) -> Vec<GrantId> {
+        let is_theirs =
+            |row: &GrantRow| !row.has_ended() && Limited::of(row.spender.as_deref()).any(|its| its == *of);
         self.iter().filter(|(_, row)| is_theirs(row)).map(|(id, _)| *id).collect()
     }
 

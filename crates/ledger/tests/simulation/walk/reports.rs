@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::{Caller, Connection, Grant, GrantId, GrantRow, IceSource, Report, ReportError, User};
+use turn_ledger::{
+    Caller, Connection, Grant, GrantId, GrantRow, IceSource, Limited, Report, ReportError, User,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -28,7 +30,7 @@ impl<D: Disk> Broker<D> {
 
     /// The operator revokes all that a user has.
     pub(super) fn revoke_user(&mut self, user: &User) {
-        let _ = self.books.revoke_user(user);
+        let _ = self.books.revoke_all_of(&Limited::User(user.clone()));
         let now = self.books.now();
         let is_theirs =
             |row: &&GrantRow| row.user() == Some(user) && row.expires_at > now && !row.has_ended();
@@ -58,7 +60,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Notes the address of a client, as each of its calls does.
-    fn note_client(&mut self, caller: Caller) {
+    fn note_client(&mut self, caller: Caller<'_>) {
         let Caller::Grant(grant) = caller else { return };
         if self.settings.has_addresses {
             let nth = u64::from(grant.id.as_bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
@@ -67,7 +69,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// A client, a member or the reporter opens a connection.
-    pub(super) fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) {
+    pub(super) fn open(&mut self, caller: Caller<'_>, id: &str, relayed: Option<bool>) {
         self.note_client(caller);
         let was_revoked = self.is_revoked(caller);
         let opened = self.books.open(caller, id, relayed).map(|opened| opened.value);
@@ -76,7 +78,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// They report on it. Returns whether it is open.
-    pub(super) fn beat(&mut self, caller: Caller, id: &str, report: Report) -> bool {
+    pub(super) fn beat(&mut self, caller: Caller<'_>, id: &str, report: Report) -> bool {
         self.note_client(caller);
         let was_revoked = self.is_revoked(caller);
         let begun = self.begun_before_reset(caller, id, report);
@@ -87,7 +89,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// They close it. It was charged what the listing said, or more: a report at the end also counts for a time of silence.
-    pub(super) fn close(&mut self, caller: Caller, id: &str) {
+    pub(super) fn close(&mut self, caller: Caller<'_>, id: &str) {
         let was_revoked = self.is_revoked(caller);
         let (now, rules) = (self.books.now(), *self.books.connections().rules());
         let is_it =
@@ -101,7 +103,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    fn is_revoked(&self, caller: Caller) -> bool {
+    fn is_revoked(&self, caller: Caller<'_>) -> bool {
         caller.grant().is_some_and(|grant| self.books.grants().is_revoked(grant.id))
     }
 

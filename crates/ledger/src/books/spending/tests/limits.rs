@@ -67,7 +67,7 @@ fn all_grants_of_a_user_are_revoked_and_no_others() {
     for grant in [first, other] {
         broker.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
     }
-    let UserRevoked { mut grants, closed } = broker.books.revoke_user(&user("ann"));
+    let AllRevoked { mut grants, closed } = broker.books.revoke_all_of(&Limited::User(user("ann")));
     grants.sort_by_key(|(id, _)| *id);
     assert_eq!(grants.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [first.id, second.id]);
     assert!(grants.iter().all(|(_, row)| row.extra().revoked_at == Some(at(0))));
