@@ -1,8 +1,8 @@
 //! What a bearer token is. This is the one place that says so: each token is of one kind, whatever the route.
 
 use super::App;
-use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
+use turn_base::broker::Broker;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::Grant;
 
@@ -32,7 +32,7 @@ impl App {
             BearerToken::Reporter
         } else if self.operator_token.as_ref().is_some_and(|operator| operator.matches(token)) {
             BearerToken::Operator
-        } else if self.auth.as_ref().is_some_and(Auth::has_keys) && is_jwt(token) {
+        } else if self.has_sign_in() && is_jwt(token) {
             BearerToken::Jwt
         } else {
             self.mint.grant_keys.verify(token).map_or(BearerToken::Unknown, BearerToken::Grant)

@@ -60,6 +60,10 @@ impl Broker for BrokerCore {
         Ok(Some(verified))
     }
 
+    fn has_sign_in(&self) -> bool {
+        self.auth.as_ref().is_some_and(Auth::has_keys)
+    }
+
     fn needs_sign_in(&self) -> bool {
         self.auth.as_ref().is_some_and(|auth| auth.config.required)
     }

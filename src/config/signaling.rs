@@ -49,7 +49,7 @@ impl SignalingConfig {
                 sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
                 ayame: is_on(ProtocolName::Ayame).then_some(ayame(settings)),
                 p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf(settings)),
-                rooms: is_on(ProtocolName::Rooms).then_some(rooms(settings)),
+                rooms: is_on(ProtocolName::Rooms).then_some(rooms(settings, is_on(ProtocolName::Rooms))),
                 peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
                 is_yjs_on: is_on(ProtocolName::Yjs),
                 reports: modules.contains(&Module::Reports).then_some(reports(settings)),
@@ -151,9 +151,18 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     Some(SfuConfig { prefixes, app_id, app_secret, api, look_interval, is_locked, client_rate })
 }
 
-fn rooms(settings: &mut Settings<'_>) -> RoomsConfig {
+fn rooms(settings: &mut Settings<'_>, is_on: bool) -> RoomsConfig {
+    let user_header = settings.optional("USER_HEADER", header);
+    if is_on
+        && settings.is_set("TRUSTED_PROXIES")
+        && let Some(name) = &user_header
+    {
+        settings.warn(format!(
+            "USER_HEADER is believed: each of TRUSTED_PROXIES must remove {name} from what clients send, and set it only for users whom it has signed in"
+        ));
+    }
     RoomsConfig {
-        user_header: settings.get("USER_HEADER", "Cf-Access-Authenticated-User-Email", header),
+        user_header,
         settings: rooms::Settings {
             members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
             sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),

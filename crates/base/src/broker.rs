@@ -58,6 +58,9 @@ pub trait Broker: Send + Sync {
     /// Verifies a token that this client sent. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
     async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified>;
 
+    /// Whether users have tokens.
+    fn has_sign_in(&self) -> bool;
+
     /// Whether a user is needed. `AUTH_REQUIRED`.
     fn needs_sign_in(&self) -> bool;
 

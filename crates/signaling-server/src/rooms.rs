@@ -1,6 +1,7 @@
 //! The routes of rooms. Tests: `tests/it/signaling/rooms.rs`. The user of a socket is that of its token, else the one that a trusted proxy
 //! names, else the one that the visitor has chosen with `/set-username`. The name is known before the socket opens, and the client cannot
-//! change it afterwards.
+//! change it afterwards. Each of the three is a visitor of its own, also with the same name. Where users can sign in in a better way, a name
+//! is marked.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
-use turn_ledger::{User, is_dots};
+use turn_ledger::{USER_MAX, User, is_dots};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
@@ -28,12 +29,17 @@ use crate::socket_request::SocketRequest;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
+/// Numbers of visitors that are proven. Those of chosen names are random.
+const BY_TOKEN: u128 = 0;
+const BY_PROXY: u128 = 1;
+/// Marks a name whose visitor has not signed in.
+const GUEST: &str = " (guest)";
 const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
 
 /// What the routes of rooms need.
 pub struct RoomRoutes {
-    /// The header in which a trusted proxy names the user.
-    header: HeaderName,
+    /// The header in which a trusted proxy names the user; `None`: no proxy does.
+    header: Option<HeaderName>,
     /// The key that signs the cookie with a chosen name.
     key: UserKey,
     sockets: Arc<Sockets>,
@@ -53,7 +59,7 @@ impl RoomRoutes {
 
     fn visitor(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
         let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let proven = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: 0 });
+        let proven = self.named_by_proxy(peer, headers).map(|user| Visitor { user, number: BY_PROXY });
         proven.or_else(|| self.key.visitor(cookies(), self.service().clock.since_1970()))
     }
 
@@ -61,9 +67,26 @@ impl RoomRoutes {
         if !self.service().trusted_proxies.contain(peer.ip()) {
             return None;
         }
-        let line = only_line(headers, &self.header)?;
+        let line = only_line(headers, self.header.as_ref()?)?;
         User::new(str::from_utf8(line.as_bytes()).ok()?)
     }
+
+    /// The name that others see: marked if users can prove theirs in a better way than this visitor.
+    fn shown(&self, Visitor { user, number }: Visitor) -> User {
+        let has_better = match number {
+            BY_TOKEN => false,
+            BY_PROXY => self.service().broker.has_sign_in(),
+            _ => self.header.is_some() || self.service().broker.has_sign_in(),
+        };
+        if has_better { marked(&user) } else { user }
+    }
+}
+
+/// The name of a guest, cut if it would be too long.
+fn marked(user: &User) -> User {
+    let kept = USER_MAX.saturating_sub(GUEST.len());
+    let name: String = user.as_str().chars().take(kept).chain(GUEST.chars()).collect();
+    User::new(&name).unwrap_or_else(|| user.clone())
 }
 
 /// The route with which a visitor chooses a name, without the rule about origins. Its body must have arrived.
@@ -96,13 +119,13 @@ async fn open(
         Err(refused) => return Ok(refused),
     };
     require(&*rooms.service().broker, socket.known.user.as_ref())?;
-    let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
-    let Visitor { user, number } =
-        signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
-    if rooms.service().broker.is_blocked(&user) {
+    let signed_in = socket.known.user.take().map(|user| Visitor { user, number: BY_TOKEN });
+    let visitor = signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
+    if rooms.service().broker.is_blocked(&visitor.user) {
         return Err(ApiError::user_blocked());
     }
-    (socket.known.user, socket.known.visitor) = (Some(user), number);
+    socket.known.visitor = visitor.number;
+    socket.known.user = Some(rooms.shown(visitor));
     socket.known.room = Some(room.into());
     socket.open(&rooms.sockets, ProtocolName::Rooms)
 }
@@ -142,7 +165,16 @@ fn return_path(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::return_path;
+    use super::*;
+
+    #[test]
+    fn a_guest_is_marked_and_a_long_name_is_cut() {
+        for (name, expected) in
+            [("ann", "ann (guest)".to_owned()), (&"é".repeat(128), "é".repeat(120) + GUEST)]
+        {
+            assert_eq!(marked(&User::new(name).unwrap()).as_str(), expected);
+        }
+    }
 
     #[test]
     fn only_a_path_of_this_host_is_returned_to() {

@@ -51,8 +51,8 @@ pub struct P2pcfConfig {
 /// Orange rooms.
 #[derive(Clone, Debug)]
 pub struct RoomsConfig {
-    /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`.
-    pub user_header: HeaderName,
+    /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`; none when unset.
+    pub user_header: Option<HeaderName>,
     /// What the protocol reads.
     pub settings: rooms::Settings,
 }

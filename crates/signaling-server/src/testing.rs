@@ -25,6 +25,10 @@ impl Broker for FakeBroker {
         Ok(None)
     }
 
+    fn has_sign_in(&self) -> bool {
+        false
+    }
+
     fn needs_sign_in(&self) -> bool {
         false
     }

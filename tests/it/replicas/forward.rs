@@ -214,10 +214,9 @@ async fn who_has_the_address_of_a_dead_leader_gets_no_request() {
 /// A client cannot remove what a proxy has added.
 #[tokio::test]
 async fn a_header_that_the_client_names_in_connection_reaches_the_leader() {
-    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms")]).await;
+    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms"), ("USER_HEADER", "X-User")]).await;
     for replica in [&leader, &standby] {
-        let header = "cf-access-authenticated-user-email";
-        let headers = [("connection", "close, Cf-Access-Authenticated-User-Email"), (header, "bob")];
+        let headers = [("connection", "close, X-User"), ("x-user", "bob")];
         let answer = choose_name(replica, "127.0.0.1", &headers).await;
         let named_by_proxy = (302, None);
         assert_eq!((answer.status.as_u16(), answer.header("set-cookie")), named_by_proxy);

@@ -44,14 +44,16 @@ const SOCKETS: [(&str, &str); 4] = [
     ("yjs", "/yjs"),
 ];
 /// Rooms need one.
-const USER: (&str, &str) = ("cf-access-authenticated-user-email", "ann");
+const USER: (&str, &str) = ("x-user", "ann");
+const USER_HEADER: (&str, &str) = ("USER_HEADER", "X-User");
 
 #[tokio::test]
 async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
     for (protocol, path) in SOCKETS {
         let app = "https://app.example";
         let public = ("PUBLIC_URL", "https://turn.example/path");
-        let broker = TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app), public]).await;
+        let broker =
+            TestBroker::start(&[("SIGNALING", protocol), ("CLIENT_URL", app), public, USER_HEADER]).await;
         let plain = broker.get(path).await;
         assert_eq!(plain.error(), (426, "UPGRADE_REQUIRED".into()), "{path}");
         assert_eq!(plain.header("upgrade"), Some("websocket"), "{path}");
@@ -73,7 +75,7 @@ async fn a_socket_needs_its_protocol_an_upgrade_and_an_allowed_page() {
 #[tokio::test]
 async fn the_sockets_of_one_address_are_a_setting() {
     for (protocol, path) in SOCKETS {
-        let settings = [("SIGNALING", protocol), ("SIGNALING_SOCKETS_PER_CLIENT", "2")];
+        let settings = [("SIGNALING", protocol), ("SIGNALING_SOCKETS_PER_CLIENT", "2"), USER_HEADER];
         let broker = TestBroker::start(&settings).await;
         let open = async |n: &str| SocketClient::open(broker.address, &path.replace('#', n), &[USER]).await;
         let (_first, second) = (open("1").await.unwrap(), open("2").await.unwrap());

@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::Answer;
+use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::socket_client::SocketClient;
 use crate::support::{StateDir, TestBroker, client_builder};
 
@@ -12,7 +13,7 @@ const ROOMS: (&str, &str) = ("SIGNALING", "rooms");
 const USER: &str = "cf-access-authenticated-user-email";
 
 async fn start(settings: &[(&str, &str)]) -> TestBroker {
-    TestBroker::start(&[&[ROOMS], settings].concat()).await
+    TestBroker::start(&[&[ROOMS, ("USER_HEADER", USER)], settings].concat()).await
 }
 
 /// A socket of a user whom a trusted proxy names.
@@ -125,6 +126,30 @@ async fn a_chosen_name_is_kept_in_a_cookie_through_a_restart() {
     assert_eq!(refused, (401, "UNAUTHORIZED".to_owned()));
 }
 
+/// What others see of each visitor, and whether a visitor is another one with the same name.
+#[tokio::test]
+async fn token_header_and_chosen_name_are_different_visitors_and_the_weaker_ones_are_marked() {
+    for (settings, of_header, of_cookie) in
+        [(&[USERS][..], "ann (guest)", "ann (guest)"), (&[], "ann", "ann (guest)")]
+    {
+        let broker = start(settings).await;
+        let cookie = cookie(&set_username(&broker, "", "username=ann", ("x-a", "b")).await);
+        let token = format!("Bearer {}", user_token("ann"));
+        let mut proofs = vec![((USER, "ann"), of_header), (("cookie", &*cookie), of_cookie)];
+        proofs.extend((!settings.is_empty()).then_some((("authorization", &*token), "ann")));
+        for (at, (header, name)) in proofs.iter().enumerate() {
+            let path = format!("/parties/rooms/room-{at}?_pk=one");
+            let mut own = SocketClient::open(broker.address, &path, &[*header]).await.unwrap();
+            let shown = state(&mut own, has_users(&["one"])).await["users"][0]["name"].clone();
+            assert_eq!(shown, *name, "{}", header.0);
+            for (other, _) in proofs.iter().filter(|(other, _)| other != header) {
+                let mut taken = SocketClient::open(broker.address, &path, &[*other]).await.unwrap();
+                assert_eq!(taken.next_json().await["error"], "USER_ID_TAKEN", "{} and {}", header.0, other.0);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn over_https_the_cookie_is_secure_and_behind_a_sign_in_there_is_none() {
     let broker = start(&[]).await;
@@ -154,7 +179,13 @@ async fn a_request_without_a_user_or_a_party_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_trusted_proxy_names_the_user() {
+async fn only_a_trusted_proxy_names_the_user_and_only_in_the_header_of_the_setting() {
+    let broker = TestBroker::start(&[ROOMS]).await;
+    assert_eq!(
+        refusal(&broker, "/parties/rooms/r", &[(USER, "ann")]).await.0,
+        401,
+        "no header is the default"
+    );
     let broker = start(&[("TRUSTED_PROXIES", "10.0.0.1")]).await;
     let refused = refusal(&broker, "/parties/rooms/r", &[(USER, "ann")]).await;
     assert_eq!(refused, (401, "UNAUTHORIZED".to_owned()));

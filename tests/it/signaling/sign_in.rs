@@ -28,6 +28,7 @@ const USER: &str = "cf-access-authenticated-user-email";
 async fn start(settings: &[(&str, &str)]) -> TestBroker {
     let base = [
         ("SIGNALING", "ayame,peerjs,yjs,rooms,p2pcf"),
+        ("USER_HEADER", USER),
         ("ICE_SOURCES", "relay"),
         ("RELAY_LISTEN", "127.0.0.1:0"),
     ];
