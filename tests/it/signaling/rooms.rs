@@ -120,7 +120,7 @@ async fn a_chosen_name_is_kept_in_a_cookie_through_a_restart() {
     let cookie = cookie(&answer);
     let socket = SocketClient::open(broker.address, "/parties/rooms/r", &[("cookie", &cookie)]).await;
     let state = state(&mut socket.unwrap(), |_| true).await;
-    assert_eq!(state["users"][0]["name"], "Zoë");
+    assert_eq!(state["users"][0]["name"], "Zoë (guest)");
     let forged = format!("{cookie}x");
     let refused = refusal(&broker, "/parties/rooms/r", &[("cookie", &forged)]).await;
     assert_eq!(refused, (401, "UNAUTHORIZED".to_owned()));
