@@ -84,8 +84,12 @@ pub(super) fn claims(
     insecure_decode_claims(token).map_err(|_| Fault::Malformed)
 }
 
-/// The user that verified claims name, if they say what the settings expect.
-pub(super) fn user(rules: &AuthConfig, claims: &Map<String, Value>, now: Timestamp) -> Result<User, Fault> {
+/// The user that verified claims name, if they say what the settings expect, and when they expire.
+pub(super) fn user(
+    rules: &AuthConfig,
+    claims: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<(User, Timestamp), Fault> {
     let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
     let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
     if now >= expiry {
@@ -104,7 +108,8 @@ pub(super) fn user(rules: &AuthConfig, claims: &Map<String, Value>, now: Timesta
     if rules.audience.as_deref().is_some_and(|audience| !names(claims.get("aud"), audience)) {
         return Err(Fault::Audience);
     }
-    text(&rules.user_claim).and_then(User::new).ok_or(Fault::User)
+    let user = text(&rules.user_claim).and_then(User::new).ok_or(Fault::User)?;
+    Ok((user, Timestamp::default().plus(expiry)))
 }
 
 /// Seconds since 1970, perhaps with a fraction.

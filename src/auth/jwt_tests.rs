@@ -16,7 +16,7 @@ const SECRET: &str = "a-secret-of-at-least-32-characters";
 
 fn user(claims: &serde_json::Value, now: Timestamp) -> Result<User, Fault> {
     let config = load([("AUTH_JWT_SECRET", SECRET)]).auth.unwrap();
-    jwt::user(&config, claims.as_object().unwrap(), now)
+    jwt::user(&config, claims.as_object().unwrap(), now).map(|(user, _)| user)
 }
 
 fn at(seconds: i64) -> Timestamp {

@@ -63,14 +63,14 @@ impl Auth {
         let header = jwt::header(token)?;
         let key = self.key(&header, token.len(), client).await?;
         let claims = jwt::claims(token, header.alg, &key)?;
-        let user = jwt::user(&self.config, &claims, self.clock.now())?;
+        let (user, until) = jwt::user(&self.config, &claims, self.clock.now())?;
         let room = match claims.get("room") {
             None | Some(Value::Null) => None,
             Some(Value::String(room)) => Some(room.clone()),
             // A number is its text. Anything else names no room, and no room has such a name.
             Some(other) => Some(other.as_i64().map_or_else(String::new, |number| number.to_string())),
         };
-        Ok(Verified { user, room })
+        Ok(Verified { user, until, room })
     }
 
     /// Keeps the issuer's keys up to date.

@@ -298,7 +298,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
         let call = Self { grant, client: key, named, request };
         if call.caller().is_vouched() {
             let ConnectionRequest { connection_id, user, label, .. } = &call.request;
-            refuse_tokens(app, [connection_id, user, label].map(Option::as_deref))?;
+            refuse_tokens(app, client, [connection_id, user, label].map(Option::as_deref))?;
         }
         Ok(call)
     }

@@ -1,6 +1,7 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
 //! A bearer token is a server's key, a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts
-//! against the allowance for renewals, and keeps the grant's user. The right to renew is taken before the mint; if the mint fails or is
+//! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that is not over: of the
+//! token that the grant was minted with, or of a token beside it. The right to renew is taken before the mint; if the mint fails or is
 //! refused, dropping it gives it back.
 //!
 //! A caller without a valid token counts against its address before it is refused, and so does one whose query is not valid.
@@ -12,26 +13,28 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::parameter_forms::LabelOrNone;
 use super::refusals::{grant_limit_reached, too_many_mints};
 use super::server_mint::{
-    IdentifiedRequest, ServerMint, ShownKey, for_server, named_user, shown_key, wrong_key,
+    IdentifiedRequest, ServerMint, ShownKey, for_server, named_user, refuse_mistyped_key, shown_key,
+    wrong_key,
 };
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
 use crate::limit::Allowance;
 use crate::mint::{MintRequest, client_at};
-use turn_base::broker::Broker;
+use turn_base::broker::{Broker, Verified};
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{form_or_none, parse_query};
-use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender, User};
+use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender};
 
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
@@ -70,8 +73,15 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
     form_or_none(text, KeyName::new, "the name of a TURN key of this service")
 }
 
-/// What a token proves: a user, or the right to renew a grant.
-type Proven = (Option<User>, Option<Arc<RenewalRight>>);
+/// The user's token beside a grant that is renewed.
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// What the tokens of a request prove: a user, the right to renew a grant, or both.
+#[derive(Clone, Default)]
+struct Proven {
+    signed_in: Option<Verified>,
+    renewal: Option<Arc<RenewalRight>>,
+}
 
 /// Finds out who asks for what, and charges the allowance.
 pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedRequest, ApiError> {
@@ -90,10 +100,15 @@ pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedReq
         }
         ShownKey::Wrong => return Err(wrong_key(app, request.extensions.get().copied())),
     }
-    let proven = proven(app, bearer(&request.headers), address).await;
-    let (user, renewal) = proven.clone().unwrap_or_default();
+    let proven = match refuse_mistyped_key(app, request) {
+        Ok(()) => proven(app, &request.headers, address).await,
+        Err(refused) => Err(refused),
+    };
+    let Proven { signed_in, renewal } = proven.clone().unwrap_or_default();
     let label = query.as_ref().ok().and_then(|query| query.label.clone());
-    let spender = Spender { user, label, origin: page_origin(&request.headers), ..Spender::default() };
+    let (user, signed_in_until) = signed_in.map(|of| (of.user, of.until)).unzip();
+    let origin = page_origin(&request.headers);
+    let spender = Spender { user, label, origin, signed_in_until, ..Spender::default() };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
@@ -112,12 +127,18 @@ pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedReq
     Ok(IdentifiedRequest { asked, spender, left: taken.unwrap_or_else(|over| over) })
 }
 
-async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {
-    let grant = match (&app.auth, token.map(|token| (token, app.recognize(token)))) {
+async fn proven(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Proven, ApiError> {
+    let client = ClientKey::of(address);
+    let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
         (Some(auth), Some((token, BearerToken::Jwt))) => {
-            return Ok((Some(auth.verified(token, ClientKey::of(address)).await?.user), None));
+            return Ok(Proven { signed_in: Some(auth.verified(token, client).await?), renewal: None });
         }
         (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
+        _ => None,
+    };
+    let beside = headers.get(AUTH_TOKEN).filter(|_| grant.is_some()).and_then(|token| token.to_str().ok());
+    let signed_in = match (&app.auth, beside) {
+        (Some(auth), Some(token)) if auth.has_keys() => Some(auth.verified(token, client).await?),
         _ => None,
     };
     if let Some(grant) = &grant
@@ -126,17 +147,24 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
         return Err(grant_limit_reached());
     }
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
-    let is_signed_in = |row: &GrantRow| {
-        row.spender.as_ref().is_some_and(|spender| spender.user.is_some() || spender.server.is_some())
+    let (is_required, now) = (app.needs_sign_in(), app.clock.now());
+    let user = signed_in.as_ref().map(|of| &of.user);
+    let is_signed_in = |spender: &Spender| {
+        let is_current = user.is_some() || spender.signed_in_until.is_some_and(|until| until > now);
+        spender.server.is_some() || (spender.user.is_some() && is_current)
     };
-    let is_required = app.needs_sign_in();
     let is_allowed = |row: Option<&GrantRow>| {
-        app.auth.is_none() || row.is_some_and(|row| !is_required || is_signed_in(row))
+        let spender = row.and_then(|row| row.spender.as_deref());
+        let is_theirs =
+            user.is_none_or(|user| spender.and_then(|spender| spender.user.as_ref()) == Some(user));
+        let may_renew = row.is_some() && (!is_required || spender.is_some_and(is_signed_in));
+        is_theirs && (app.auth.is_none() || may_renew)
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
-        Some(right) => Ok((None, Some(Arc::new(right)))),
-        None if is_required => Err(ApiError::no_token("a token of your sign-in")),
-        None => Ok((None, None)),
+        Some(right) => Ok(Proven { signed_in, renewal: Some(Arc::new(right)) }),
+        // With a token beside its grant, a user gets a new credential also if the grant does not renew.
+        None if is_required && signed_in.is_none() => Err(ApiError::no_token("a token of your sign-in")),
+        None => Ok(Proven { signed_in, renewal: None }),
     }
 }
 

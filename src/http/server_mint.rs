@@ -15,7 +15,8 @@ use crate::auth::server_keys::ServerKey;
 use crate::limit::RateLeft;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::MintRequest;
-use turn_base::error::ApiError;
+use crate::mint::token::GrantToken;
+use turn_base::error::{ApiError, Code};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
@@ -27,7 +28,9 @@ const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
 /// Its names there.
 const KEY_PARAMETERS: [&str; 2] = ["key", "api"];
 /// The parameters that name a user, the first that is set.
-const USER_PARAMETERS: [&str; 3] = ["user", "username", "customIdentifier"];
+const USER_PARAMETERS: [&str; 3] = [USER, "username", "customIdentifier"];
+/// The one that has no other meaning.
+const USER: &str = "user";
 
 /// The server key of a request.
 pub(super) enum ShownKey<'a> {
@@ -68,6 +71,30 @@ pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
     wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
 }
 
+/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, or a named user without a
+/// key. It must not become an anonymous credential.
+pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiError> {
+    if app.server_keys.is_empty() {
+        return Ok(());
+    }
+    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token)));
+    let client = request.extensions.get().copied();
+    let invalid = |message| ApiError::new(Code::InvalidToken, "Invalid token").message(message);
+    match shown {
+        Some((token, BearerToken::Unknown | BearerToken::Operator | BearerToken::Reporter))
+            if !GrantToken::has_form(token) =>
+        {
+            let refusal =
+                invalid("Check the bearer token: it is no server key, no grant and no token of a sign-in.");
+            Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
+        }
+        _ if parameters(request.uri.query(), USER).iter().any(|user| !user.is_empty()) => {
+            Err(invalid("Send a server key with `user`: only a server may name one."))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A request for a credential, once it is known who asks.
 pub(super) struct IdentifiedRequest {
     /// What the mint is asked for, or why it is not asked.
@@ -93,15 +120,23 @@ pub(super) const USER_FORM: &str =
 
 /// The user that a query names.
 pub(super) fn named_user(query: Option<&str>) -> Result<Option<User>, ApiError> {
-    let mut first = None;
+    let mut named = vec![];
     for name in USER_PARAMETERS {
-        let named = parameters(query, name);
-        if named.len() > 1 {
+        let values = parameters(query, name);
+        if values.len() > 1 {
             return Err(ApiError::invalid(format!("Send `{name}` once.")));
         }
-        first = first.or_else(|| named.into_iter().find(|user| !user.is_empty()));
+        named.extend(values.into_iter().filter(|user| !user.is_empty()));
     }
-    first.map(|user| checked_user(&user)).transpose()
+    named.dedup();
+    match &named[..] {
+        [] => Ok(None),
+        [user] => checked_user(user).map(Some),
+        _ => Err(ApiError::invalid(format!(
+            "Name one user, not different ones in {}.",
+            USER_PARAMETERS.join(", ")
+        ))),
+    }
 }
 
 /// A user by the name that a server gives.
@@ -109,14 +144,17 @@ pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
     User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
 }
 
-/// Refuses tokens as names, which are in the log. Only a caller with a token may find out here whether a text is another one.
+/// Refuses tokens as names, which are in the log. Only a caller with a token may find out here whether a text is another one, and such a
+/// guess counts as a wrong token.
 pub(super) fn refuse_tokens<'a>(
     app: &App,
+    client: Option<ClientAddr>,
     names: impl IntoIterator<Item = Option<&'a str>>,
 ) -> Result<(), ApiError> {
     let is_token = |name| !matches!(app.recognize(name), BearerToken::Unknown);
     if names.into_iter().flatten().any(is_token) {
-        return Err(ApiError::invalid("Send no token as an id, a user or a label: they are in the log."));
+        let refusal = ApiError::invalid("Send no token as an id, a user or a label: they are in the log.");
+        return Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal));
     }
     Ok(())
 }
@@ -130,7 +168,7 @@ pub(super) fn for_server(
 ) -> IdentifiedRequest {
     let asked = asked.and_then(|asked| {
         let names = [asked.user.as_ref().map(User::as_str), asked.label.as_ref().map(Label::as_str)];
-        refuse_tokens(app, names).map(|()| asked)
+        refuse_tokens(app, request.extensions.get().copied(), names).map(|()| asked)
     });
     let taken = app.rate_limit.take_of_server(key.index);
     let named = asked.as_ref().ok();

@@ -39,7 +39,7 @@ async fn stored(directory: &Path) -> Stored {
 fn shown(spender: Option<&Spender>) -> Value {
     let mut shown = serde_json::to_value(spender).unwrap();
     if let Some(fields) = shown.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
+        fields.retain(|name, value| !value.is_null() && name != "signed_in_until");
     }
     shown
 }
@@ -119,6 +119,44 @@ async fn a_grant_proves_its_renewal_which_keeps_the_user_and_the_label_over_a_re
     let spenders: Vec<Value> = rows.iter().map(|row| shown(row.spender.as_deref())).collect();
     let ann = |label| json!({"user": "ann", "label": label, "origin": "http://localhost:5173"});
     assert_eq!(spenders[spenders.len() - 2..], [ann("room-1"), ann("room-2")]);
+}
+
+/// A sign-in of 1,000 s, and credentials of 600 s, which renew from 450 s on.
+#[tokio::test]
+async fn a_grant_renews_until_the_sign_in_is_over_and_later_only_with_a_token_of_its_user_beside_it() {
+    let settings = [REQUIRED[0], REQUIRED[1], ("TURN_TTL_SECONDS", "600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let until = |seconds: i64| sign(&json!({"sub": "ann", "exp": NOW + seconds}));
+    let beside = async |grant: &str, token: &str| {
+        let request = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(grant);
+        Answer::of(request.header("x-auth-token", token)).await
+    };
+    let users = async || {
+        let all = broker.operator("/api/grants?live=true").await.json();
+        let users = all["grants"].as_array().unwrap().iter().map(|grant| grant["user"].clone());
+        users.collect::<Vec<_>>()
+    };
+    let first = broker.mint_with(&until(1_000)).await.grant();
+    broker.advance(500);
+    let second = broker.mint_with(&first).await.grant();
+    broker.advance(499);
+    assert_eq!(broker.mint_with(&second).await.error().0, 200, "the last second");
+    let third = {
+        let minted = broker.mint_with(&until(1_000)).await;
+        assert_eq!(minted.status, 200);
+        minted.grant()
+    };
+    broker.advance(500);
+    assert_eq!(broker.mint_with(&third).await.error(), (401, "UNAUTHORIZED".into()), "the sign-in is over");
+    assert_eq!(beside(&third, &until(1_000)).await.error(), (401, "INVALID_TOKEN".into()));
+    assert_eq!(beside(&third, "no-token").await.error(), (401, "INVALID_TOKEN".into()));
+    // The token of another user proves that one alone.
+    assert_eq!(beside(&third, &user_token("bob")).await.status, 200);
+    assert_eq!(users().await.iter().filter(|user| **user == "bob").count(), 1);
+    let renewed = beside(&third, &until(3_000)).await;
+    assert_eq!(renewed.status, 200);
+    broker.advance(500);
+    assert_eq!(broker.mint_with(&renewed.grant()).await.status, 200, "until the end of the later sign-in");
 }
 
 #[tokio::test]

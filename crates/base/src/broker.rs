@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, Spender, User};
+use turn_ledger::{ClientKey, GrantId, Spender, Timestamp, User};
 
 use crate::error::ApiError;
 
@@ -14,6 +14,8 @@ use crate::error::ApiError;
 pub struct Verified {
     /// The user.
     pub user: User,
+    /// When it expires: the claim `exp`.
+    pub until: Timestamp,
     /// The only room that it is for: the claim `room`.
     pub room: Option<String>,
 }

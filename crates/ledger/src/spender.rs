@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::Timestamp;
+
 /// The longest user, in characters.
 pub const USER_MAX: usize = 128;
 /// The longest token that says who the user is, in bytes, on every route and in every protocol. In the query of a request it fits into the
@@ -106,6 +108,8 @@ pub struct Spender {
     pub call: Option<Call>,
     /// The name of the server key that asked for it.
     pub server: Option<Label>,
+    /// When the sign-in of the user expires. With a later token beside a renewal, that of the token.
+    pub signed_in_until: Option<Timestamp>,
 }
 
 impl Spender {
@@ -119,6 +123,7 @@ impl Spender {
             origin: self.origin.or(renewed.origin),
             call: self.call.or(renewed.call),
             server: renewed.server,
+            signed_in_until: self.signed_in_until.max(renewed.signed_in_until),
         }
     }
 

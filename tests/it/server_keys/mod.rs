@@ -153,9 +153,8 @@ async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be(
     assert_eq!(both.error(), (401, "UNAUTHORIZED".into()));
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(5));
     assert_eq!(cloudflare.history().mints(), 0);
-    // An empty one is none, and a wrong bearer token is none, as ever.
+    // An empty one is none.
     assert_eq!(broker.get("/turn?service=turn&key=&api=").await.status, 200);
-    assert_eq!(broker.mint_with(&wrong).await.status, 200);
     for _ in 0..20 {
         broker.get(&format!("/ice?service=turn&key={wrong}")).await;
     }
@@ -166,6 +165,54 @@ async fn a_wrong_key_is_401_and_counts_as_a_wrong_token_where_only_a_key_can_be(
         200,
         "the right one is served"
     );
+}
+
+/// A typing error must not become an anonymous credential.
+#[tokio::test]
+async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
+    let (cloudflare, broker) = with_keys(&[USERS]).await;
+    for path in [
+        "/api/turn-credentials",
+        "/turn?service=turn",
+        "/ice?service=turn",
+        "/_matrix/client/v3/voip/turnServer",
+    ] {
+        let mistyped = broker.get_as(&KEY.replace('0', "1"), path).await;
+        assert_eq!(mistyped.error(), (401, "INVALID_TOKEN".into()), "{path}");
+    }
+    assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(4));
+    for token in [None, Some(user_token("ann")), Some(broker.grant().await)] {
+        let request = broker.request(Method::GET, "/api/turn-credentials?user=ann");
+        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        assert_eq!(Answer::of(request).await.error(), (401, "INVALID_TOKEN".into()));
+    }
+    assert_eq!(cloudflare.history().mints(), 1);
+    // A page may hold a grant of an earlier ledger.
+    let of_others = with_keys(&[]).await.1.grant().await;
+    assert_eq!(broker.mint_with(&of_others).await.status, 200);
+    assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_guess_at_another_secret_counts_as_a_wrong_token() {
+    let (_cloudflare, broker) = with_keys(&[]).await;
+    for secret in [OTHER_KEY, OPERATOR, REPORTER] {
+        for name in ["user", "label"] {
+            let guess = broker.get_as(KEY, &format!("/api/turn-credentials?{name}={secret}")).await;
+            assert_eq!(guess.error(), (400, "INVALID_REQUEST".into()), "{name}");
+        }
+        for field in ["connectionId", "user", "label"] {
+            let guess = broker.post(REPORTER, "/api/connections", json!({field: secret})).await;
+            assert_eq!(guess.error(), (400, "INVALID_REQUEST".into()), "{field}");
+        }
+    }
+    assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(15));
+    let path = format!("/api/turn-credentials?user={OTHER_KEY}");
+    for _ in 0..5 {
+        broker.get_as(KEY, &path).await;
+    }
+    assert_eq!(broker.get_as(KEY, &path).await.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(broker.mint_with(KEY).await.status, 200, "the right one is served");
 }
 
 #[tokio::test]
@@ -193,7 +240,11 @@ async fn a_key_names_user_and_label_and_a_blocked_user_gets_nothing() {
     let long = "u".repeat(129);
     let tokens = ["user", "label"].map(|name| format!("{name}={KEY}"));
     let queries = ["user=.", &format!("user={long}"), "user=a%00b", "label=a%20b", "ttl=5", "region=nowhere"];
-    for query in queries.into_iter().chain(["user=ann&user=ann"]).chain(tokens.iter().map(String::as_str)) {
+    for query in queries
+        .into_iter()
+        .chain(["user=ann&user=ann", "user=ann&username=bob", "username=a&customIdentifier=b"])
+        .chain(tokens.iter().map(String::as_str))
+    {
         let request = broker.request(Method::GET, &format!("/api/turn-credentials?{query}")).bearer_auth(KEY);
         assert_eq!(Answer::of(request).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
     }
@@ -230,6 +281,8 @@ async fn each_token_is_of_one_kind() {
     for token in [REPORTER, OPERATOR] {
         let answer = broker.get(&format!("/turn?service=turn&key={token}")).await;
         assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "no server key");
-        assert_eq!(broker.mint_with(token).await.header("ratelimit-limit"), Some("10"), "an anonymous mint");
+        let answer = broker.mint_with(token).await;
+        assert_eq!(answer.error(), (401, "INVALID_TOKEN".into()), "no bearer of a mint");
+        assert_eq!(answer.header("ratelimit-limit"), Some("10"), "it counts against its address");
     }
 }

@@ -122,7 +122,7 @@ impl GrantTerms {
 }
 
 pub(super) fn keys_of(
-    Spender { user, label, origin, call, server }: Spender,
+    Spender { user, label, origin, call, server, .. }: Spender,
     address: Option<SpenderKey>,
 ) -> Keys {
     let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
