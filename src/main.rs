@@ -86,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
+    keep_secrets_in_memory();
     match command {
         Command::Doctor(options) => return examine(options, shared),
         Command::Demo { port } => {
@@ -170,6 +171,15 @@ fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
     block_on(serve_until_signal(config, opened, lost_lines))?
 }
 
+/// Forbids core dumps, and that other processes of this user read the memory of this one. It has every secret.
+fn keep_secrets_in_memory() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "a core dump would have every secret: set `ulimit -c 0`");
+    }
+}
+
 /// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
 fn raise_file_limit() {
     let limits = getrlimit(Resource::Nofile);
@@ -205,7 +215,9 @@ async fn serve_until_signal(
     let store = storage.and_then(|storage| storage.map(Store::open).transpose());
     let store = store.map_err(|error| match error {
         // Another start would find the same.
-        OpenError::Damaged { .. } | OpenError::OtherFormat { .. } => Failure::of_settings(error),
+        OpenError::Untrusted { .. } | OpenError::Damaged { .. } | OpenError::OtherFormat { .. } => {
+            Failure::of_settings(error)
+        }
         _ => error.into(),
     })?;
     // Install the handlers before anything listens, so that no early signal has its default action.

@@ -103,6 +103,16 @@ pub enum OpenError {
         /// The system's error.
         error: io::Error,
     },
+    /// Somebody else could have written the file.
+    #[error(
+        "STATE_DIR: {path} is not trusted: {why}. Move it away if you do not know it; else make the service's user its owner, with mode 0600."
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Who could.
+        why: String,
+    },
     /// The file does not exist, and the caller does not create one.
     #[error(
         "{path} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."

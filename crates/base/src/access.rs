@@ -1,10 +1,12 @@
 //! The directories of the service, `STATE_DIR` and `REPORTS_DIR`: only their owner may read them, and whether they outlive a restart. The ledger holds the
 //! key that signs grant tokens, and anybody with that key can forge a grant. A report is what its sender saw.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Permissions of the directory.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -24,9 +26,21 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Removes the permissions of others from the directory that `setting` names, or from a file in it, with a warning.
-pub fn tighten(path: &Path, setting: &str) -> io::Result<()> {
-    let metadata = std::fs::metadata(path)?;
+/// Removes the permissions of others from the directory that `setting` names, with a warning.
+pub fn tighten(directory: &Path, setting: &str) -> io::Result<()> {
+    tighten_open(&File::open(directory)?, directory, setting)
+}
+
+/// The same for a file in it. Where a link leads to is no file of ours. Returns what the file is now.
+pub fn tighten_file(path: &Path, setting: &str) -> io::Result<Metadata> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    tighten_open(&file, path, setting)?;
+    file.metadata()
+}
+
+fn tighten_open(file: &File, path: &Path, setting: &str) -> io::Result<()> {
+    let metadata = file.metadata()?;
     let mode = metadata.permissions().mode();
     let most = if metadata.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
     let (shown, was) = (path.display(), format!("{:04o}", mode & 0o7777));
@@ -43,7 +57,7 @@ pub fn tighten(path: &Path, setting: &str) -> io::Result<()> {
     let tightened = mode & (most | SET_GROUP);
     let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
     let of_parent = parent.map_or(0, |parent| parent.permissions().mode());
-    match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
+    match file.set_permissions(Permissions::from_mode(tightened)) {
         // A warning at each start could not be followed.
         _ if (mode | of_parent) & SET_GROUP != 0 => {
             tracing::debug!(
@@ -88,7 +102,11 @@ mod tests {
         make_directory(&directory).unwrap();
         let tightened = |path: &Path, mode| {
             std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-            tighten(path, "STATE_DIR").unwrap();
+            if path.is_dir() {
+                tighten(path, "STATE_DIR").unwrap()
+            } else {
+                tighten_file(path, "STATE_DIR").map(drop).unwrap()
+            }
             mode_of(path)
         };
         assert_eq!([0o600, 0o644, 0o444].map(|mode| tightened(&file, mode)), [0o600, 0o600, 0o400]);

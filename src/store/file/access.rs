@@ -1,26 +1,76 @@
-//! The permissions of `STATE_DIR`: only its owner may read the ledger.
+//! The permissions of `STATE_DIR`: only its owner may read the ledger, and nobody else may have written it.
 
-use std::io;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::process::geteuid;
 use turn_base::access;
 
 use super::ledger_file::FILE_NAME;
+use crate::store::storage::OpenError;
 
-/// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A
-/// permission that cannot be changed is only a warning too, because a file system without permissions must not stop the
-/// service.
-pub(super) fn tighten(directory: &Path) -> io::Result<()> {
+/// The user `root`, which can write every file anyway.
+const ROOT: u32 = 0;
+/// The permissions of everybody except the owner to write.
+const WRITE_OF_OTHERS: u32 = 0o022;
+
+/// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. That a permission cannot
+/// be changed is only a warning too, unless others may write the ledger. Refuses a ledger that is a link, or of another user.
+pub(super) fn tighten(directory: &Path) -> Result<(), OpenError> {
+    let ledger = directory.join(FILE_NAME);
+    let untrusted = |why| OpenError::Untrusted { path: ledger.clone(), why };
+    match std::fs::symlink_metadata(&ledger) {
+        Ok(found) if found.is_symlink() => return Err(untrusted("it is a link".to_owned())),
+        _ => {}
+    }
+    match tighten_files(directory)
+        .map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?
+    {
+        Some(found) => {
+            distrust(found.uid(), geteuid().as_raw(), found.permissions().mode()).map_err(untrusted)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why a ledger with this owner and these permissions is not trusted by this user.
+fn distrust(owner: u32, user: u32, mode: u32) -> Result<(), String> {
+    if owner != user && owner != ROOT {
+        return Err(format!("it belongs to user {owner}, and the service runs as user {user}"));
+    }
+    if mode & WRITE_OF_OTHERS != 0 {
+        return Err(format!(
+            "others may write it (mode {:04o}), and this user cannot change that",
+            mode & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// What the ledger is now; `None` if there is none.
+fn tighten_files(directory: &Path) -> io::Result<Option<Metadata>> {
     access::tighten(directory, "STATE_DIR")?;
+    let mut ledger = None;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         // The ledger and its copies.
-        let is_ours = entry.file_name().to_string_lossy().starts_with(FILE_NAME);
-        if is_ours && entry.path().is_file() {
-            access::tighten(&entry.path(), "STATE_DIR")?;
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with(FILE_NAME) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        match access::tighten_file(&entry.path(), "STATE_DIR") {
+            Ok(found) if name == FILE_NAME => ledger = Some(found),
+            // Of a file that this user may not read, only the owner can be known.
+            Err(error) if name == FILE_NAME && error.kind() == ErrorKind::PermissionDenied => {
+                ledger = Some(entry.metadata()?);
+            }
+            Err(error) if name == FILE_NAME => return Err(error),
+            Ok(_) | Err(_) => {}
         }
     }
-    Ok(())
+    Ok(ledger)
 }
 
 #[cfg(test)]
@@ -46,5 +96,31 @@ mod tests {
         tighten(directory.path()).unwrap();
         let modes = ["", "ledger.redb", "ledger.redb.copy", "notes.txt"].map(|name| mode_of(&path(name)));
         assert_eq!(modes, [0o700, 0o600, 0o600, 0o644]);
+    }
+
+    #[test]
+    fn a_ledger_that_is_a_link_is_refused_and_nothing_is_changed_where_a_link_leads() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        std::fs::set_permissions(elsewhere.path(), Permissions::from_mode(0o644)).unwrap();
+        for name in ["ledger.redb.copy", "ledger.redb"] {
+            std::os::unix::fs::symlink(elsewhere.path(), directory.path().join(name)).unwrap();
+            let tightened = tighten(directory.path()).map_err(|error| error.to_string());
+            let is_refused =
+                tightened.is_err_and(|error| error.contains("ledger.redb is not trusted: it is a link"));
+            assert_eq!(is_refused, name == FILE_NAME);
+        }
+        assert_eq!(mode_of(elsewhere.path()), 0o644);
+    }
+
+    #[test]
+    fn a_ledger_is_of_its_service_or_of_root_and_nobody_else_may_write_it() {
+        assert_eq!([distrust(7, 7, 0o600), distrust(0, 7, 0o100_644)], [Ok(()), Ok(())]);
+        let refused = |owner, user, mode| distrust(owner, user, mode).unwrap_err();
+        assert_eq!(refused(8, 7, 0o600), "it belongs to user 8, and the service runs as user 7");
+        assert_eq!(refused(8, 0, 0o600), "it belongs to user 8, and the service runs as user 0");
+        for mode in [0o100_666, 0o620, 0o602] {
+            assert!(refused(7, 7, mode).starts_with("others may write it (mode 06"), "{mode:o}");
+        }
     }
 }

@@ -137,7 +137,7 @@ impl FileStorage {
     fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
-        access::tighten(directory).map_err(unusable)?;
+        access::tighten(directory)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
             return Self::create(directory, &path);
