@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use secrecy::SecretString;
 use url::Url;
 
-use super::form::{form, switch, visible};
+use super::form::{form, own_secret, switch, visible};
 use super::settings::Settings;
 use turn_base::web_url::parse_web_url;
 
@@ -36,7 +36,7 @@ impl AuthConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
-            secret: settings.secret("AUTH_JWT_SECRET", visible(SECRET_CHARS)),
+            secret: settings.secret("AUTH_JWT_SECRET", own_secret(SECRET_CHARS)),
             jwks_url: settings.money().optional("AUTH_JWKS_URL", url),
             issuer: settings.money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),
             audience: settings.money().optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::env_file::{EnvFile, Fault};
@@ -18,6 +19,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The env file in the working directory, which may be missing.
 const DOTENV: &str = ".env";
+/// The permissions of everybody except the owner to write.
+const WRITE_OF_OTHERS: u32 = 0o022;
 const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
 /// The raw variables. The `Debug` form shows names only.
@@ -28,6 +31,8 @@ pub struct Environment {
     lines: BTreeMap<String, String>,
     /// Problems with the env file, reported together with those of the values.
     pub(super) problems: Vec<ConfigProblem>,
+    /// Warnings about the env file.
+    pub(super) warnings: Vec<String>,
     /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
 }
@@ -40,7 +45,10 @@ impl Environment {
         let path = file.unwrap_or(Path::new(DOTENV));
         match read_from_disk(path) {
             Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {}
-            text => environment.add_file(text, path),
+            text => {
+                environment.add_file(text, path);
+                environment.warnings.extend(writable_by_others(path));
+            }
         }
         environment.add_process(std::env::vars_os());
         environment
@@ -57,7 +65,8 @@ impl Environment {
     /// Only these variables; standard output is not a terminal. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
-        Self { variables, lines: BTreeMap::new(), problems: Vec::new(), is_terminal: false }
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        Self { variables, lines: BTreeMap::new(), problems, warnings, is_terminal: false }
     }
 
     /// Only what a `.env` with this text sets. For tests.
@@ -150,6 +159,14 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     }
 }
 
+/// The warning about a file with settings that others may write: they would choose the settings.
+pub(super) fn writable_by_others(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    let warning =
+        || format!("{} can be written by others (mode {mode:04o}): run chmod go-w on it", path.display());
+    (mode & WRITE_OF_OTHERS != 0).then(warning)
+}
+
 /// Reads at most one byte more than allowed, so that a file that has grown meanwhile is detected. Opens only regular files,
 /// because opening a named pipe would block the start until somebody writes to it. A byte order mark is no part of the text.
 fn read_from_disk(path: &Path) -> io::Result<String> {
@@ -193,6 +210,31 @@ mod tests {
         let values = ["A", "B", "C"].map(|name| text(&environment, name));
         assert_eq!(values, [Some("x"), None, None]);
         assert_eq!(environment.names().collect::<Vec<_>>(), ["A"]);
+    }
+
+    #[test]
+    fn a_file_of_settings_that_others_may_write_is_a_warning() {
+        use std::fs::Permissions;
+        let directory = tempfile::tempdir().unwrap();
+        let (settings, token) = (directory.path().join("settings"), directory.path().join("token"));
+        std::fs::write(&token, "0123456789abcdef").unwrap();
+        std::fs::write(&settings, format!("OPERATOR_TOKEN_FILE={}\n", token.display())).unwrap();
+        for (modes, expected) in
+            [([0o600, 0o644], 0), ([0o660, 0o644], 1), ([0o600, 0o646], 1), ([0o666, 0o666], 2)]
+        {
+            for (path, mode) in [&settings, &token].into_iter().zip(modes) {
+                std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            }
+            let mut environment = Environment::from_pairs::<String, String>([]);
+            environment.add_file(read_from_disk(&settings), &settings);
+            environment.warnings.extend(writable_by_others(&settings));
+            let warnings = load_in(&environment).unwrap().warnings;
+            assert_eq!(warnings.len(), expected, "{warnings:?}");
+            assert!(
+                warnings.iter().all(|text| text.contains("can be written by others (mode 06")),
+                "{warnings:?}"
+            );
+        }
     }
 
     #[cfg(unix)]

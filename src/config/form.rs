@@ -1,5 +1,6 @@
 //! The forms of values. Each one reads a text, or says what was expected. No sentence repeats the text, which may be a secret.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use url::{Host, Url};
 
 /// The longest identifier at the provider. Real ones have 32 characters.
 pub(super) const IDENTIFIER_MAX: usize = 128;
+
+/// The fewest different characters of a secret of the operator's own. 16 hexadecimal digits of chance have fewer once in 100,000 times.
+const CHARS_MIN: usize = 8;
 
 /// A value, or the sentence of what was expected in its place.
 pub(super) type Formed<T> = Result<T, String>;
@@ -68,6 +72,22 @@ pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -
     form(expected, move |text| {
         (length.contains(&text.len()) && is_visible_ascii(text)).then(|| T::from(text))
     })
+}
+
+/// A secret of the operator's own. It may not be one that a person has typed to get on, such as `changemechangeme`.
+pub(super) fn own_secret(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<SecretString> {
+    let text = visible::<SecretString>(length);
+    move |secret| match text(secret) {
+        Ok(_) if !is_varied(secret) => Err(format!(
+            "expected at least {CHARS_MIN} different characters, such as those of openssl rand -hex 32"
+        )),
+        formed => formed,
+    }
+}
+
+/// Whether a secret has enough different characters.
+pub(super) fn is_varied(secret: &str) -> bool {
+    secret.chars().collect::<BTreeSet<_>>().len() >= CHARS_MIN
 }
 
 /// A token of a provider.

@@ -189,7 +189,7 @@ impl Config {
         let database = DatabaseConfig::read(settings, &network.trust);
         let public_url = PublicUrl::read(settings);
         let access = AccessConfig::read(settings, public_url.as_ref());
-        let server_keys = ServerKeysConfig::read(settings, &access);
+        let server_keys = ServerKeysConfig::read(settings);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),

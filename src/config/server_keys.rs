@@ -7,9 +7,8 @@ use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::access::AccessConfig;
 use super::budget::gb_above_zero;
-use super::form::{Formed, entries, form, is_quoted, number};
+use super::form::{Formed, entries, form, is_quoted, is_varied, number};
 use super::settings::Settings;
 use turn_base::web_url::is_visible_ascii;
 use turn_ledger::{ByteCount, Label};
@@ -40,11 +39,11 @@ pub struct ServerKeyConfig {
 }
 
 impl ServerKeysConfig {
-    /// `access`: the other tokens, which no key may repeat.
-    pub(super) fn read(settings: &mut Settings<'_>, access: &AccessConfig) -> Self {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let keys = settings.secret("SERVER_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
+        keys.iter().for_each(|key| settings.note_secret("SERVER_KEYS", key.key.expose_secret()));
         let requests = settings.get("SERVER_KEY_REQUESTS", "1000", number(1..=1_000_000));
-        if let Some(expected) = contradiction(&keys, access) {
+        if let Some(expected) = contradiction(&keys) {
             settings.refuse("SERVER_KEYS", expected);
         }
         let listed = settings.money().list("SERVER_KEY_LIMITS", None, parse_limit).unwrap_or_default();
@@ -60,22 +59,18 @@ impl ServerKeysConfig {
 }
 
 /// What is wrong with the keys together.
-fn contradiction(keys: &[ServerKeyConfig], access: &AccessConfig) -> Option<String> {
+fn contradiction(keys: &[ServerKeyConfig]) -> Option<String> {
     let count = keys.len();
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     let texts: BTreeSet<&str> = keys.iter().map(|key| key.key.expose_secret()).collect();
-    let others = [&access.operator_token, &access.reporter_token];
-    let is_other = |token: &&Option<SecretString>| {
-        token.as_ref().is_some_and(|token| texts.contains(token.expose_secret()))
-    };
     let expected = if count > KEYS_MAX {
         return Some(format!("expected at most {KEYS_MAX} keys, found {count}"));
     } else if names.len() < count {
         "expected each name once, found a repeated name"
     } else if texts.len() < count {
         "expected another key for each name, found a repeated key"
-    } else if others.iter().any(is_other) {
-        "expected keys other than OPERATOR_TOKEN and REPORTER_TOKEN"
+    } else if !texts.iter().all(|key| is_varied(key)) {
+        "expected at least 8 different characters in each key, such as those of openssl rand -hex 32"
     } else {
         return None;
     };

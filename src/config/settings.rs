@@ -6,10 +6,11 @@
 use url::Url;
 
 use super::env_file::Fault;
-use super::environment::{Environment, read_file};
+use super::environment::{Environment, read_file, writable_by_others};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{GONE, Misspelled, Names, Setting};
 use super::problem::{ConfigErrors, ConfigProblem};
+use turn_base::request::bearer::TokenDigest;
 use turn_base::web_url::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
@@ -18,6 +19,9 @@ const LIST_ENTRIES_MAX: usize = 256;
 const SHOWN_CHARS_MAX: usize = 100;
 /// A part of every secret in `.env.example` and in the documents.
 const EXAMPLE_MARK: &str = "example-only";
+
+/// How the names of secrets begin that Cloudflare issues.
+const ISSUED: [&str; 2] = ["CALLS_", "CLOUDFLARE_"];
 
 /// Reads settings, and collects problems and warnings.
 pub(super) struct Settings<'a> {
@@ -28,13 +32,15 @@ pub(super) struct Settings<'a> {
     is_money: bool,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
+    /// Each secret that was read, by its setting.
+    secrets: Vec<(&'static str, TokenDigest)>,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
         let problems = environment.problems.clone();
-        let (names, warnings) = (Names::default(), Vec::new());
-        Self { environment, names, is_money: false, problems, warnings }
+        let (names, warnings) = (Names::default(), environment.warnings.clone());
+        Self { environment, names, is_money: false, problems, warnings, secrets: Vec::new() }
     }
 
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
@@ -43,6 +49,7 @@ impl<'a> Settings<'a> {
         for (name, instead) in GONE.into_iter().filter(|(name, _)| self.environment.is_set(name)) {
             self.refuse(name, format!("expected no value, because this setting is gone: {instead}"));
         }
+        self.refuse_shared_secrets();
         // Many environments have `https_proxy` beside `HTTPS_PROXY`.
         let is_alone = |name: &&str| {
             let upper = name.to_ascii_uppercase();
@@ -133,7 +140,27 @@ impl<'a> Settings<'a> {
         } else {
             form(&text)
         };
+        self.note_secret(name, &text);
         value.map_err(|expected| self.refuse(&variable, expected)).ok()
+    }
+
+    /// Notes one of the secrets of a setting.
+    pub(super) fn note_secret(&mut self, name: &'static str, secret: &str) {
+        self.secrets.push((name, TokenDigest::of_text(secret)));
+    }
+
+    /// Two settings must not have one secret: who knows it for one purpose could use it for the other. Webhooks may have one receiver, and
+    /// what Cloudflare issues is its affair.
+    fn refuse_shared_secrets(&mut self) {
+        let is_issued = |name: &str| ISSUED.iter().any(|start| name.starts_with(start));
+        let secrets = std::mem::take(&mut self.secrets);
+        for (at, (name, secret)) in secrets.iter().enumerate() {
+            let may_share = |other: &str| other == *name || (is_issued(other) && is_issued(name));
+            let same = |(other, of): &&(&str, TokenDigest)| !may_share(other) && of.is(secret);
+            if let Some((other, _)) = secrets[..at].iter().find(same).filter(|_| !name.ends_with("_URL")) {
+                self.refuse(name, format!("expected another secret than {other} has"));
+            }
+        }
     }
 
     /// The base of a provider's API, with a warning if others on the network path can read the token.
@@ -251,6 +278,7 @@ impl<'a> Settings<'a> {
             (false, true) => {
                 let path = self.value(&file, &path("a file"))?;
                 let text = read_file(&path).map_err(|why| self.refuse(&file, why)).ok()?;
+                self.warnings.extend(writable_by_others(&path));
                 Some((file, text))
             }
             _ => Some((name.to_owned(), self.text(name)?.to_owned())),

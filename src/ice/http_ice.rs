@@ -153,7 +153,7 @@ impl Life {
 impl Entry {
     fn raw(self) -> Option<RawIceServer> {
         let Self { urls, url, username, credential } = self;
-        Some(RawIceServer { urls: urls.or(url)?, username, credential })
+        Some(RawIceServer { urls: urls.or(url)?, username, credential, credential_type: None })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::url::{IceUrl, IceUrlError, Reach};
@@ -78,6 +79,9 @@ pub enum IceServersError {
     /// More URLs than a response may have.
     #[error("expected at most {URLS_MAX} URLs")]
     TooMany,
+    /// An entry has credentials of another type, in a list that the operator wrote. No browser takes them.
+    #[error("expected no credentialType but `password`")]
+    CredentialType,
     /// A text is not an ICE URL, in a list that the operator wrote.
     #[error(transparent)]
     BadUrl(#[from] IceUrlError),
@@ -89,6 +93,8 @@ pub struct RawIceServer {
     pub(super) urls: OneOrMany<String>,
     pub(super) username: Option<String>,
     pub(super) credential: Option<String>,
+    #[serde(rename = "credentialType")]
+    pub(super) credential_type: Option<Value>,
 }
 
 impl RawIceServer {
@@ -117,6 +123,11 @@ impl IceServerList {
         let mut servers = Vec::with_capacity(raw.len().min(URLS_MAX));
         for entry in raw {
             let mut urls = parse_urls(entry.urls(), on_bad_url)?;
+            let is_password =
+                entry.credential_type.as_ref().is_none_or(|of| of.is_null() || of == "password");
+            if on_bad_url == OnBadUrl::Refuse && !is_password {
+                return Err(IceServersError::CredentialType);
+            }
             let has_credential = is_given(entry.username.as_deref()) && is_given(entry.credential.as_deref());
             if !has_credential && urls.iter().any(IceUrl::relays) {
                 return Err(IceServersError::MissingCredential);
