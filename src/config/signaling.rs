@@ -10,7 +10,7 @@ use turn_signaling::rooms;
 use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
-use super::form::{IDENTIFIER_MAX, form, header, identifier, number, path, seconds, switch, visible};
+use super::form::{IDENTIFIER_MAX, form, header, identifier, number, one_of, path, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
 use crate::bounds::{SFU_LOOK_INTERVAL, TTL_MIN};
@@ -135,6 +135,7 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
     let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
     let api = settings.base_url("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1");
+    let rooms_by_token = settings.get("SFU_ROOMS", "any", one_of(&[("any", false), ("token", true)]));
     let is_locked = settings.get("SFU_LOCK", "true", switch);
     let client_rate = settings.money().get("SFU_MBPS_PER_CLIENT", "100", rate);
     settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
@@ -146,9 +147,22 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
             "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
         settings.refuse("CALLS_APP_ID", expected);
     }
+    if rooms_by_token && !settings.is_set("AUTH_JWT_SECRET") && !settings.is_set("AUTH_JWKS_URL") {
+        let expected = "expected any because neither AUTH_JWT_SECRET nor AUTH_JWKS_URL is set: no token could name a room";
+        settings.refuse("SFU_ROOMS", expected);
+    }
     let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
     let look_interval = SFU_LOOK_INTERVAL.get();
-    Some(SfuConfig { prefixes, app_id, app_secret, api, look_interval, is_locked, client_rate })
+    Some(SfuConfig {
+        prefixes,
+        app_id,
+        app_secret,
+        api,
+        look_interval,
+        rooms_by_token,
+        is_locked,
+        client_rate,
+    })
 }
 
 fn rooms(settings: &mut Settings<'_>, is_on: bool) -> RoomsConfig {

@@ -10,7 +10,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -72,11 +71,7 @@ pub async fn get_turn_client_package(headers: HeaderMap) -> Response {
 }
 
 fn file(content_type: &'static str, bytes: &'static [u8], request: &HeaderMap) -> Response {
-    let headers = [
-        (CACHE_CONTROL, MODULE_CACHE),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let headers = [(CACHE_CONTROL, MODULE_CACHE), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (headers, unless_cached(bytes, request, ([(CONTENT_TYPE, content_type)], bytes))).into_response()
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -136,12 +134,8 @@ fn same_origin(name: &str, text: &str, request: &HeaderMap) -> Response {
         Some("css") => "text/css; charset=utf-8",
         _ => "text/plain; charset=utf-8",
     };
-    let headers = [
-        (CACHE_CONTROL, PAGE_CACHE),
-        (RESOURCE_POLICY, "same-origin"),
-        (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let headers =
+        [(CACHE_CONTROL, PAGE_CACHE), (RESOURCE_POLICY, "same-origin"), (REFERRER_POLICY, "no-referrer")];
     (headers, unless_cached(text.as_bytes(), request, ([(CONTENT_TYPE, content_type)], text.to_owned())))
         .into_response()
 }

@@ -49,6 +49,12 @@ impl Fault {
         "unauthorized",
         "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
     );
+    /// Only a token may name a room, and this one names none.
+    pub const NOT_IN_TOKEN: Self = Self::new(
+        403,
+        "room_not_in_token",
+        "Send a token whose claim `room` names the room: SFU_ROOMS is token.",
+    );
     /// The session belongs to another browser, or the browser sends no cookies.
     pub const NO_COOKIE: Self = Self::new(
         401,
@@ -111,6 +117,8 @@ impl Fault {
     .retry_in(Duration::from_secs(10));
     /// The SFU cannot be reached, or its answer cannot be used.
     pub const UNREACHABLE: Self = Self::new(502, "sfu_unreachable", "The SFU cannot be reached.");
+    /// The SFU, or what stands before it, has answered with something else than JSON. It is not shown: it would run on our origin.
+    pub const NOT_JSON: Self = Self::new(502, "sfu_bad_answer", "The SFU's answer is not JSON.");
     /// The SFU has not answered in time.
     pub const TIMED_OUT: Self = Self::new(504, "sfu_timeout", "The SFU did not answer in time.");
 
@@ -160,6 +168,8 @@ mod tests {
             (Fault::NO_COOKIE, 401, "session_locked"),
             (Fault::LOCKED, 401, "session_locked"),
             (Fault::BLOCKED, 403, "user_blocked"),
+            (Fault::NOT_IN_TOKEN, 403, "room_not_in_token"),
+            (Fault::NOT_JSON, 502, "sfu_bad_answer"),
             (Fault::OTHER_ROOM, 403, "other_room"),
             (Fault::NO_CHANNEL, 404, "no_such_channel"),
             (Fault::METHOD, 405, "method_not_allowed"),

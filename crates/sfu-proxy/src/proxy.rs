@@ -45,6 +45,8 @@ pub struct Service {
 pub struct SfuProxy {
     /// The paths that are proxied.
     pub(crate) prefixes: Vec<Arc<str>>,
+    /// Whether only a token names a room.
+    pub(crate) rooms_by_token: bool,
     /// Whether sessions are locked.
     is_locked: bool,
     pub(crate) lock_key: LockKey,
@@ -86,6 +88,7 @@ impl SfuProxy {
             SfuTerms { video, client_kbps: kbps(config.client_rate), look_interval: config.look_interval };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
+            rooms_by_token: config.rooms_by_token,
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client),

@@ -21,7 +21,7 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_base::response::Verbatim;
-use turn_base::sign_in::{TOKEN, is_known_enough, signed_in};
+use turn_base::sign_in::{is_known_enough, signed_in};
 use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
@@ -42,6 +42,8 @@ pub const BODY_MAX: usize = 1024 * 1024;
 const FIRST_PART: u32 = 4;
 /// The room of a session, for a page that has no `correlationId`. It is not sent upstream.
 const ROOM: HeaderName = HeaderName::from_static("x-realtime-room");
+/// The parameters that go upstream.
+const QUERY_SENT: [&str; 3] = ["CreatingSession", "correlationId", "thirdparty"];
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
@@ -77,7 +79,11 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
 async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
     let (owner, by_token) = caller(proxy, &parts, Expiry::Counts).await?;
+    let is_of_token = by_token.is_some();
     let room = if by_token.is_some() { by_token } else { named_room(&parts)? };
+    if proxy.rooms_by_token && room.is_some() && !is_of_token {
+        return Err(Fault::NOT_IN_TOKEN);
+    }
     let has_token = owner.user.is_some() || owner.grant.is_some();
     if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
         return Err(Fault::UNAUTHORIZED);
@@ -187,10 +193,13 @@ async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fa
     Ok(ForwardedRequest { query, headers, body, kept })
 }
 
-/// The query that goes upstream: as it came, without the user's token. `None` if nothing else is in it.
+/// The query that goes upstream: what the SFU or partytracks documents, as it came. `None` if nothing of that is in it.
 fn query_sent(query: &str) -> Option<String> {
-    let is_token = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == TOKEN);
-    let sent: Vec<_> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    let is_known = |pair: &&str| {
+        let mut named = form_urlencoded::parse(pair.as_bytes());
+        named.next().is_none_or(|(name, _)| QUERY_SENT.contains(&name.as_ref()))
+    };
+    let sent: Vec<_> = query.split('&').filter(is_known).collect();
     (!sent.is_empty()).then(|| sent.join("&"))
 }
 
@@ -272,13 +281,16 @@ mod tests {
     use super::query_sent;
 
     #[test]
-    fn the_query_goes_upstream_as_it_came_without_the_token() {
+    fn only_known_parameters_go_upstream_as_they_came() {
         for (query, sent) in [
             ("", Some("")),
             ("CreatingSession&correlationId=a%20b&", Some("CreatingSession&correlationId=a%20b&")),
-            ("token=a.b.c", None),
-            ("a=1&token=a.b.c&b=%3D&%74oken=x&token", Some("a=1&b=%3D")),
-            ("Token=1&tokens=2&a=token", Some("Token=1&tokens=2&a=token")),
+            ("token=a.b.c&label=x", None),
+            (
+                "a=1&token=a.b.c&thirdparty=true&%74oken=x&correlationId=%3D",
+                Some("thirdparty=true&correlationId=%3D"),
+            ),
+            ("correlationid=1&correlationId2=2&x=correlationId", None),
         ] {
             assert_eq!(query_sent(query).as_deref(), sent, "{query}");
         }

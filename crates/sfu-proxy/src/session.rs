@@ -41,16 +41,16 @@ impl Caller {
     }
 
     /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address, and so is a grant with those
-    /// that it renews.
+    /// that it renews. The address counts only for a session that was opened without a token.
     pub(super) fn is_same_as(
         &self,
         other: &Self,
         are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
     ) -> bool {
-        match (&self.user, self.grant.zip(other.grant)) {
+        match (&self.user, self.grant) {
             (Some(user), _) => other.user.as_ref() == Some(user),
-            (None, Some((grant, others))) if are_of_one_chain(grant, others) => true,
-            (None, _) => self.address == other.address,
+            (None, Some(grant)) => other.grant.is_some_and(|others| are_of_one_chain(grant, others)),
+            (None, None) => self.address == other.address,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct SfuConfig {
     pub api: Url,
     /// The time between two looks at a session.
     pub look_interval: Duration,
+    /// Whether only a token names a room, in its claim `room`. `SFU_ROOMS`; false (`any`) when unset: a page names it.
+    pub rooms_by_token: bool,
     /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
     /// and need `false`.
     pub is_locked: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
@@ -113,8 +114,12 @@ impl Upstream {
             // A page that gets a redirect reloads itself.
             return Err(Fault::UNREACHABLE);
         }
-        let headers = header::passing(response.headers(), &header::RETURNED);
+        let mut headers = header::passing(response.headers(), &header::RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
+        if !body.is_empty() {
+            serde_json::from_slice::<IgnoredAny>(&body).map_err(|_| Fault::NOT_JSON)?;
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         Ok(SfuResponse { status, headers, body: body.into() })
     }
 }
@@ -142,6 +147,7 @@ mod tests {
             app_id: "app".to_owned(),
             app_secret: "s3cret".into(),
             api: api.parse().unwrap(),
+            rooms_by_token: false,
             is_locked: true,
             look_interval: Duration::from_secs(30),
             client_rate: BitRate::new(100_000_000),

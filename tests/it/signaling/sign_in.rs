@@ -200,6 +200,33 @@ async fn a_name_in_a_room_is_that_of_the_token() {
 }
 
 #[tokio::test]
+async fn with_rooms_of_tokens_a_page_names_no_room_of_the_sfu() {
+    let sfu = FakeSfu::start().await;
+    let url = sfu.url();
+    let base = [
+        ("SIGNALING", "sfu"),
+        ("CALLS_APP_ID", SFU_APP),
+        ("CALLS_APP_SECRET", SFU_SECRET),
+        ("CALLS_API_URL", &url),
+    ];
+    for (rooms, without_claim) in [("any", 201), ("token", 403)] {
+        let broker = TestBroker::start(&[&base[..], &[USERS, ("SFU_ROOMS", rooms)]].concat()).await;
+        let open = async |token: Option<&str>, query: &str| {
+            let request = broker.request(Method::POST, &format!("/partytracks/sessions/new{query}"));
+            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            Answer::of(request).await
+        };
+        let (ann, of_room) = (user_token("ann"), sign(&json!({"sub": "ann", "exp": NOW + 60, "room": "r"})));
+        for token in [Some(&*ann), None] {
+            let opened = open(token, "?correlationId=r").await;
+            assert_eq!(opened.status.as_u16(), without_claim, "{rooms}: {}", opened.text);
+        }
+        assert_eq!(open(Some(&of_room), "?correlationId=other").await.status, 201, "the token's room");
+        assert_eq!(open(Some(&ann), "").await.status, 201, "without a room it only sends");
+    }
+}
+
+#[tokio::test]
 async fn a_call_of_ayame_is_minted_for_the_users_who_register() {
     let broker = start(&REQUIRED).await;
     let (ann, bob) = (user_token("ann"), user_token("bob"));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{LOCATION, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -26,7 +26,6 @@ use crate::form::Form;
 pub const FORM_MAX: usize = 1024 * 1024;
 /// The longest JSON, in bytes.
 pub const JSON_MAX: usize = 64 * 1024;
-const NO_SNIFF: (HeaderName, &str) = (HeaderName::from_static("x-content-type-options"), "nosniff");
 
 type Sink = State<Arc<Reports>>;
 
@@ -186,5 +185,5 @@ async fn debug_info(
     let line = reports.on_disk(move |file| file.line(&start)).await?.flatten().ok_or_else(gone)?;
     let mut line: Value = serde_json::from_str(&line).map_err(|_| ApiError::internal())?;
     let history = line["report"]["info"]["roomHistory"].take();
-    if history.is_null() { Err(gone()) } else { Ok(([NO_SNIFF], Json(history))) }
+    if history.is_null() { Err(gone()) } else { Ok(Json(history)) }
 }

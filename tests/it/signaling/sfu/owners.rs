@@ -220,6 +220,29 @@ async fn a_browser_that_opens_many_sessions_keeps_the_newest_locks() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_grant_opened_is_not_used_from_its_address_without_the_grant() {
+    let (_sfu, broker) = start(&[&COTURN[..], &[("SFU_LOCK", "off")]].concat()).await;
+    let (grant, other) = (broker.grant().await, broker.grant().await);
+    let call = async |session: &str, token: Option<&String>| {
+        let request = sent(&broker, Method::GET, &format!("/partytracks/sessions/{session}"), "203.0.113.1");
+        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        Answer::of(request).await.status.as_u16()
+    };
+    let open = async |token: Option<&String>| {
+        let path = "/partytracks/sessions/new?correlationId=r";
+        let request = sent(&broker, Method::POST, path, "203.0.113.1");
+        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        Answer::of(request).await.json()["sessionId"].as_str().unwrap().to_owned()
+    };
+    let of_grant = open(Some(&grant)).await;
+    for (token, status) in [(Some(&grant), 200), (None, 401), (Some(&other), 401)] {
+        assert_eq!(call(&of_grant, token).await, status);
+    }
+    let of_address = open(None).await;
+    assert_eq!(call(&of_address, None).await, 200, "it was opened without a token");
+}
+
+#[tokio::test]
 async fn a_session_without_a_lock_belongs_to_the_renewals_of_its_grant_on_any_address() {
     let (_sfu, broker) = start(&[&COTURN[..], &[("SFU_LOCK", "off")]].concat()).await;
     let push = async |session: &str, token: &str| {
