@@ -57,7 +57,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let mut response = match head::refuse(&request, route, &app.config.access.hosts) {
+    let mut response = match head::refuse(&request, route, &app.config.access.hosts, is_by_replica) {
         Some(refused) => refused,
         // The next leader answers it. What this process would change now, it might not write.
         None if is_by_replica && app.draining.load(Ordering::Relaxed) => {

@@ -2,12 +2,12 @@
 //! `Upgrade` with the key of a WebSocket. If a proxy in front could interpret the head differently, the request is refused and the
 //! connection closed, so no second request can be hidden in a body.
 //!
-//! hyper decides three cases. A head that is too large gets a 431 without a body (`src/listen/door.rs`), and an encoding that does not
+//! hyper decides three cases. A head that is much too large gets a 431 without a body (`src/listen/door.rs`), and an encoding that does not
 //! end in `chunked` a 400 without one. After a request with both a length and an encoding, the connection is closed.
 
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::AllowedHosts;
@@ -17,12 +17,32 @@ use turn_base::error::ApiError;
 /// contain no data.
 const ANY_HOST: [&str; 3] = ["/health", "/ready", "/leader"];
 
-/// The response to a request whose head breaks a rule.
-pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts) -> Option<Response> {
-    let error = judge(request, route, hosts).err()?;
+/// The most headers of a request.
+const HEADERS_MAX: usize = 100;
+/// The most bytes of the request line and the headers.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// The response to a request whose head breaks a rule. `is_by_replica`: another replica has judged its size, and added to it.
+pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts, is_by_replica: bool) -> Option<Response> {
+    let judged = if is_by_replica { Ok(()) } else { judge_size(request) };
+    let error = judged.and_then(|()| judge(request, route, hosts)).err()?;
     let mut response = error.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     Some(response)
+}
+
+fn judge_size(request: &Request) -> Result<(), ApiError> {
+    // The line ends with ` HTTP/1.1`, each header has `: ` in it, and each line ends with two bytes.
+    let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
+    let of_header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let bytes = line + request.headers().iter().map(of_header).sum::<usize>() + 2;
+    if request.headers().len() <= HEADERS_MAX && bytes <= HEAD_MAX {
+        return Ok(());
+    }
+    let mut error =
+        ApiError::invalid("Send at most 100 headers, and 16 KiB in the request line and all headers.");
+    error.status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Err(error)
 }
 
 fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {

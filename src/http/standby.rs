@@ -51,7 +51,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     let method = known_method(request.method());
     let is_text = is_text_at_sfu(&standby, &request);
     let route = own_route(request.uri().path());
-    let response = match head::refuse(&request, route, &standby.config.access.hosts) {
+    let response = match head::refuse(&request, route, &standby.config.access.hosts, false) {
         Some(refused) => refused,
         None => next.run(request).await,
     };

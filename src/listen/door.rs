@@ -31,14 +31,10 @@ use turn_base::throttle::Throttle;
 
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The longest request line with headers, in bytes.
-const HEAD_MAX: usize = 16 * 1024;
-/// The most headers: the default of hyper.
-const HEADERS_MAX: usize = 100;
-/// The most headers that a replica adds to a request that it forwards: id, signature, length and host.
-const ADDED_HEADERS_MAX: usize = 4;
-/// The most bytes of them.
-const ADDED_BYTES_MAX: usize = 1024;
+/// The longest head that is read, in bytes, and the most headers. [`head`](crate::http) refuses less in our own form, and replicas need room
+/// for what they add to each other's requests: id, signature, length and host.
+const HEAD_READ_MAX: usize = 20 * 1024;
+const HEADERS_READ_MAX: usize = 128;
 /// How often connections that wait for too long are ended.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -50,8 +46,6 @@ struct DoorShared {
     peers: Arc<Peers>,
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
-    /// Whether other replicas forward requests to this one.
-    is_replica: bool,
     /// How long a connection may be idle after a response.
     keep_alive: Duration,
     not_http: NotHttp,
@@ -67,12 +61,11 @@ struct DoorShared {
 }
 
 impl Door {
-    /// Accepts connections until `drain`. `is_replica`: other replicas forward requests to this one.
+    /// Accepts connections until `drain`.
     pub(super) fn open(
         listener: TcpListener,
         routes: watch::Receiver<Router>,
         process: &Process,
-        is_replica: bool,
         drain: &CancellationToken,
     ) -> Self {
         let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
@@ -80,7 +73,6 @@ impl Door {
         let inside = Arc::new(DoorShared {
             peers: Peers::new(trusted, Arc::clone(&clock), Arc::clone(&metrics)),
             routes,
-            is_replica,
             keep_alive: process.config.server.keep_alive,
             not_http: NotHttp::new(clock, metrics),
             connections: TaskTracker::new(),
@@ -176,7 +168,7 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
             inside.handed_over.cancelled().await;
         }
     };
-    let http = http(inside.is_replica).serve_connection(TokioIo::new(socket), service);
+    let http = http().serve_connection(TokioIo::new(socket), service);
     let mut http = pin!(http.with_upgrades());
     let served = async {
         tokio::select! {
@@ -203,14 +195,11 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
     }
 }
 
-/// A head that never ends occupies no more than the longest one. Replicas leave room for what they add to each other's requests.
-fn http(is_replica: bool) -> http1::Builder {
+/// A head that never ends occupies no more than the longest one.
+fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);
-    if is_replica {
-        let bytes_max = HEAD_MAX + ADDED_BYTES_MAX;
-        http.max_headers(HEADERS_MAX + ADDED_HEADERS_MAX).max_header_size(bytes_max).max_buf_size(bytes_max);
-    }
+    http.header_read_timeout(None).max_headers(HEADERS_READ_MAX);
+    http.max_header_size(HEAD_READ_MAX).max_buf_size(HEAD_READ_MAX);
     http
 }
 

@@ -74,7 +74,7 @@ pub enum Ended {
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let (_, role) = watch::channel(router);
-    let door = Door::open(listener, role, &app, false, &shutdown.soft);
+    let door = Door::open(listener, role, &app, &shutdown.soft);
     serve(door, app, &shutdown).await
 }
 

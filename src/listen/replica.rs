@@ -61,7 +61,7 @@ impl<E: Electorate> Replica<E> {
             fault: Mutex::default(),
         });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
-        let door = Door::open(listener, routes, &process, true, &shutdown.soft);
+        let door = Door::open(listener, routes, &process, &shutdown.soft);
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let won = tokio::select! {
             won = campaign.run(|outlook| follow(&standby, outlook)) => won.map_err(|error| error.to_string())?,
