@@ -1,6 +1,6 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
 //! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at
-//! `debug`, and so are refusals between two summaries.
+//! `debug`, and so are refusals between two summaries. Who a client is stands only in lines at `info` and below.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,16 +111,14 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     // Only a summary has a count.
     let held_back = passed.filter(|held_back| *held_back > 0 && !is_polled);
     macro_rules! line {
-        ($level:ident) => {
+        ($level:ident $(, $who:ident)*) => {
             tracing::$level!(
                 request_id,
-                client,
+                $($who,)*
                 method,
                 route,
                 status,
                 code,
-                user,
-                label,
                 origin,
                 remedy,
                 duration_us,
@@ -130,9 +128,12 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         };
     }
     match status {
-        _ if is_polled || passed.is_none() => line!(debug),
-        500.. => line!(warn),
-        _ => line!(info),
+        _ if is_polled || passed.is_none() => line!(debug, client, user, label),
+        500.. => {
+            line!(warn);
+            tracing::info!(request_id, client, user, label, "whose request has failed");
+        }
+        _ => line!(info, client, user, label),
     }
 }
 

@@ -151,7 +151,8 @@ async fn revoke_all(
         Limited::User(user) => ("user", user.as_str()),
         Limited::Server(key) => ("server key", key.as_str()),
     };
-    tracing::warn!(name, revoked, ended, left, cut, "the operator has revoked all credentials of a {kind}");
+    tracing::warn!(revoked, ended, left, cut, "the operator has revoked all credentials of a {kind}");
+    tracing::info!(name, "the operator has revoked all credentials of this {kind}");
     recorded?;
     Ok((revoked, ends))
 }
@@ -211,7 +212,8 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     app.account.change(|books| books.block_user(&user))?;
     app.signaling.close_blocked(&user);
     end_sessions_of(&app, &user);
-    tracing::warn!(user = user.as_str(), "the operator has blocked a user");
+    tracing::warn!("the operator has blocked a user");
+    tracing::info!(user = user.as_str(), "the operator has blocked this user");
     app.account.recorded().await?;
     let usable = app.account.usable_grants_of(&user).await;
     let blocked = blocked_message(user.as_str(), &issued_message(user.as_str(), usable), app.auth.as_ref());
@@ -245,7 +247,8 @@ fn issued_message(user: &str, usable: Option<u64>) -> String {
 pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;
-    tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
+    tracing::warn!(was_blocked, "the operator has unblocked a user");
+    tracing::info!(user = user.as_str(), "the operator has unblocked this user");
     let user = user.as_str().to_owned();
     let message = user.clone() + " is not blocked. What was revoked stays revoked.";
     Ok(Json(UserBlockBody { user, blocked: false, message }))

@@ -42,7 +42,8 @@ impl NotHttp {
         self.metrics.not_http.count([kind]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             let first_bytes = first.escape_ascii();
-            tracing::warn!(%peer, kind, %first_bytes, held_back, "what a client sends is not HTTP: {remedy}");
+            tracing::warn!(kind, %first_bytes, held_back, "what a client sends is not HTTP: {remedy}");
+            tracing::info!(%peer, kind, "a client does not speak HTTP");
         }
     }
 }

@@ -128,9 +128,11 @@ impl Peers {
         self.metrics.sockets_limited.count([outcome]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(
-                %peer, outcome, held_back,
+                outcome,
+                held_back,
                 "one address opens too many sockets; if it is a proxy, add it to TRUSTED_PROXIES"
             );
+            tracing::info!(%peer, outcome, "an address has opened too many sockets");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Log output: text on a terminal, otherwise one JSON object a line. A separate thread writes it. Each request logs one line.
 //! Every other line that a client can trigger goes through a [`Throttle`](turn_base::throttle::Throttle).
 
+use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ const BUFFER_BYTES: usize = 32 * 1_024;
 struct Gathered(BufWriter<Stdout>);
 
 impl Write for Gathered {
-    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
-        self.0.write(bytes)
+    /// A line: the thread that writes gets whole ones.
+    fn write(&mut self, line: &[u8]) -> IoResult<usize> {
+        self.0.write_all(&escaped(line)).map(|()| line.len())
     }
 
     /// Called when no line waits any more.
@@ -34,6 +36,20 @@ impl Write for Gathered {
         std::thread::sleep(WRITE_PAUSE);
         Ok(())
     }
+}
+
+/// The same line with characters that change the direction of a text as escapes of JSON: a name could show a line as another one.
+fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
+    let text = String::from_utf8_lossy(line);
+    if !text.contains(is_directional) {
+        return Cow::Borrowed(line);
+    }
+    let escape = |c: char| if is_directional(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect::<String>().into_bytes())
+}
+
+fn is_directional(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Number of log lines that were dropped because the reader was too slow.
@@ -72,4 +88,21 @@ pub fn install(
         }
     }
     Ok((guard, lost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_turn_a_line_around() {
+        let line = |name: &str| format!("{{\"user\":\"{name}\"}}\n").into_bytes();
+        for (name, shown) in
+            [("ann", "ann"), ("Zoë 😀", "Zoë 😀"), ("a\u{202e}b\u{2066}\u{61c}", r"a\u202eb\u2066\u061c")]
+        {
+            assert_eq!(escaped(&line(name)), line(shown), "{name:?}");
+        }
+        let read: serde_json::Value = serde_json::from_slice(&escaped(&line("a\u{202e}b"))).unwrap();
+        assert_eq!(read["user"], "a\u{202e}b", "the value is the same");
+    }
 }

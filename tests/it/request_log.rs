@@ -2,10 +2,13 @@
 
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::process::Process;
+use crate::support::repository::sources;
 use crate::support::{COTURN, OPERATOR};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// The texts that name a client.
+const PERSONAL: [&str; 3] = ["203.0.113.77", "ann-smith", "127.0.0.1"];
 const MINT: &str = "/api/turn-credentials";
 
 /// A broker with a source that needs no network, and its lines until it ends.
@@ -126,4 +129,49 @@ async fn of_many_refusals_the_log_has_ten_lines_for_each_code_with_the_setting()
         assert_eq!(line["origin"], origin, "{line}");
         assert!(line["remedy"].as_str().unwrap().starts_with(remedy), "{line}");
     }
+}
+
+/// `RUST_LOG=warn` keeps addresses and users out of the log.
+#[tokio::test]
+async fn a_log_of_warnings_names_no_client() {
+    let process = start(&[("RUST_LOG", "warn"), USERS, ("TRUSTED_PROXIES", "127.0.0.1"), ("STATE_DIR", "")]);
+    let from = [("x-forwarded-for", PERSONAL[0])];
+    let token = user_token(PERSONAL[1]);
+    for header in [("authorization", "Bearer wrong"), ("authorization", &*format!("Bearer {token}"))] {
+        for path in ["/metrics", MINT] {
+            process.get_with(path, &[from[0], header]).await;
+        }
+    }
+    for action in ["block", "revoke"] {
+        process.order(Method::POST, &format!("/api/users/{}/{action}", PERSONAL[1])).await;
+    }
+    process.order(Method::DELETE, &format!("/api/users/{}/block", PERSONAL[1])).await;
+    assert_eq!(process.get_with("/ready", &from).await.status, 200);
+    let lines = lines(process);
+    assert!(of(&lines, "a request had a wrong operator token").len() == 1, "{lines:#?}");
+    assert!(of(&lines, "the operator has blocked a user").len() == 1, "{lines:#?}");
+    let text = format!("{lines:?}");
+    assert!(PERSONAL.iter().take(2).all(|personal| !text.contains(personal)), "{lines:#?}");
+}
+
+/// The other lines, which no test can bring about at once.
+#[test]
+fn no_warning_has_a_field_that_names_a_client() {
+    let all: Vec<_> = ["src", "crates"].into_iter().flat_map(sources).collect();
+    let warnings = all.iter().flat_map(|(path, source)| {
+        let calls =
+            ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| source.split(call).skip(1));
+        calls.map(move |call| (path, call.split(");").next().unwrap()))
+    });
+    let mut count = 0;
+    for (path, fields) in warnings {
+        count += 1;
+        let fields = fields.split('"').next().unwrap();
+        let names = ["client", "peer", "user", "label", "name"];
+        let found =
+            fields.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').find(|word| names.contains(word));
+        let of_key = fields.contains("key = %key.name");
+        assert!(found.is_none() || of_key, "{}: {fields}", path.display());
+    }
+    assert!(count > 50, "{count}");
 }

@@ -222,9 +222,10 @@ impl P2pcfShell {
             && let Some(held_back) = self.skew_log.pass(self.service.clock.instant())
         {
             tracing::warn!(
-                %client, held_back,
+                held_back,
                 "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time"
             );
+            tracing::info!(%client, "a page of P2PCF has a wrong clock");
         }
         answer
     }
