@@ -42,6 +42,9 @@ type StandbyState = State<Arc<Standby>>;
 pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -> Response {
     let started = standby.clock.instant();
     let id = standby.request_ids.of(request.headers());
+    let route = own_route(request.uri().path());
+    // Before anything is added to the head.
+    let refused = head::refuse(&request, route, &standby.config.access.hosts, false);
     if let Ok(id) = HeaderValue::from_str(&id) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
@@ -50,8 +53,7 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     }
     let method = known_method(request.method());
     let is_text = is_text_at_sfu(&standby, &request);
-    let route = own_route(request.uri().path());
-    let response = match head::refuse(&request, route, &standby.config.access.hosts, false) {
+    let response = match refused {
         Some(refused) => refused,
         None => next.run(request).await,
     };
