@@ -57,8 +57,8 @@ impl WrongTokens {
         let role: &'static str = role.into();
         self.metrics.wrong_tokens.count([role]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
-            tracing::warn!(role, held_back, "a request had a wrong {role} token");
             tracing::info!(%client, role, "a client has sent a wrong {role} token");
+            tracing::warn!(role, held_back, "a request had a wrong {role} token");
         }
         let spent = self.rate.lock().take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
         Some(spent.next)

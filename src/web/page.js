@@ -16,6 +16,16 @@ export const $ = (/** @type {string} */ id, kind = HTMLElement) => {
 };
 
 /**
+ * A text with what changes its direction as escapes: a name could show a line as another one. Anything else as it is.
+ * @template T
+ * @param {T} value
+ * @returns {T}
+ */
+export const visible = (value) => (typeof value === 'string'
+  ? /** @type {T} */ (value.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`))
+  : value);
+
+/**
  * Names with a dash, and `role`, are attributes; all others are properties. Children that are null are left out.
  * @template {keyof HTMLElementTagNameMap} N
  * @param {N} name
@@ -26,16 +36,16 @@ export function element(name, properties, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties ?? {})) {
     if (key.includes('-') || key === 'role') made.setAttribute(key, String(value));
-    else Object.assign(made, { [key]: value });
+    else Object.assign(made, { [key]: visible(value) });
   }
-  made.append(...children.flat().filter((child) => child !== null));
+  made.append(...children.flat().filter((child) => child !== null).map(visible));
   return made;
 }
 
 /** Sets the text of an element. The same text again changes nothing, so that a selection stays. @param {string} id @param {string} text */
 export const put = (id, text) => {
-  const shown = $(id);
-  if (shown.textContent !== text) shown.textContent = text;
+  const [shown, made] = [$(id), visible(text)];
+  if (shown.textContent !== made) shown.textContent = made;
 };
 
 /** Replaces the children, unless they show the same, so that the focus and a selection stay. @param {string} id @param {HTMLElement[]} children */

@@ -221,11 +221,10 @@ impl P2pcfShell {
         if answer == P2pcfResponse::Refused(Refusal::Timestamp)
             && let Some(held_back) = self.skew_log.pass(self.service.clock.instant())
         {
-            tracing::warn!(
-                held_back,
+            tracing::info!(
+                %client, held_back,
                 "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time"
             );
-            tracing::info!(%client, "a page of P2PCF has a wrong clock");
         }
         answer
     }

@@ -1,7 +1,7 @@
 // The second click that every change needs, and the line that shows the result.
 import { Fault } from './broker.js';
 import { withTimes } from './format.js';
-import { $ } from './page.js';
+import { $, visible } from './page.js';
 
 const dialog = $('confirm', HTMLDialogElement);
 const also = $('confirm-also', HTMLInputElement);
@@ -13,8 +13,8 @@ const also = $('confirm-also', HTMLInputElement);
  * @returns {Promise<{more: boolean} | null>} Null if cancelled.
  */
 export function confirmed({ title, text, verb, isDangerous = false, more }) {
-  $('confirm-title').textContent = title;
-  $('confirm-text').textContent = text;
+  $('confirm-title').textContent = visible(title);
+  $('confirm-text').textContent = visible(text);
   $('confirm-yes').textContent = verb;
   $('confirm-yes').classList.toggle('danger', isDangerous);
   $('confirm-more').hidden = more === undefined;
@@ -47,6 +47,6 @@ export async function act(action) {
 export function showResult(mark, text) {
   const result = $('action-result');
   result.className = `note ${mark}`;
-  result.textContent = text;
+  result.textContent = visible(text);
   result.hidden = false;
 }

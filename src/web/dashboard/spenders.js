@@ -3,7 +3,7 @@ import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
 import { ask } from './broker.js';
 import { time } from './format.js';
-import { $, element, put } from './page.js';
+import { $, element, put, visible } from './page.js';
 import * as words from './spending.js';
 import { Table, buttonIn } from './table.js';
 
@@ -67,7 +67,7 @@ function fillName(cell, spender) {
   if (key === null) return cell.replaceChildren(words.nameOf(spender, by));
   const button = buttonIn(cell, () => toggle(key));
   button.className = 'row-toggle code';
-  button.textContent = button.title = key;
+  button.textContent = button.title = visible(key);
   button.setAttribute('aria-expanded', String(opened.has(key)));
   cell.querySelector('.mark')?.remove();
   if (blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));

@@ -1,7 +1,7 @@
 // A table that sorts, searches and shows a page of its rows. A row that stays keeps its elements, so that its buttons keep the
 // focus and a selection stays.
 import { size } from './format.js';
-import { element } from './page.js';
+import { element, visible } from './page.js';
 import { pageOf } from './rows.js';
 
 /**
@@ -171,7 +171,7 @@ export class Table {
 function write(cell, { text, bytes, isId, button, fill }, row, largest) {
   if (button) return writeButton(cell, button(row));
   const count = bytes?.(row) ?? null;
-  const shown = count === null ? text?.(row) ?? (bytes ? '–' : '') : size(count, largest);
+  const shown = visible(count === null ? text?.(row) ?? (bytes ? '–' : '') : size(count, largest));
   if (fill) return fill(cell, row, shown);
   // The same text again changes nothing.
   if (cell.textContent !== shown) cell.textContent = shown;
