@@ -304,3 +304,25 @@ fn others_lose_their_access_to_the_ledger_at_start_with_a_warning() {
     }
     assert_eq!((start(), start()), (2, 0), "once for each");
 }
+
+#[test]
+fn a_ledger_that_somebody_else_could_have_written_ends_the_start_with_78() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    let state = StateDir::new();
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    let start = |why: &str| {
+        let output = run(&["serve"], &[("STATE_DIR", state.path()), ("PORT", "0")]);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("STATE_DIR: ") && text.contains(why), "{text}");
+    };
+    symlink(elsewhere.path(), state.file()).unwrap();
+    start("it is a link");
+    std::fs::remove_file(state.file()).unwrap();
+    std::fs::write(state.file(), "x").unwrap();
+    // Only root can give a file away.
+    if std::fs::metadata(state.file()).unwrap().uid() == 0 {
+        chown(state.file(), Some(12_345), None).unwrap();
+        start("it belongs to user 12345, and the service runs as user 0");
+    }
+}
