@@ -1,6 +1,7 @@
 //! What a bearer token is. This is the one place that says so: each token is of one kind, whatever the route.
 
 use super::App;
+use super::rights::CallerKind;
 use crate::auth::server_keys::ServerKey;
 use turn_base::broker::Broker;
 use turn_base::sign_in::is_jwt;
@@ -21,6 +22,20 @@ pub enum BearerToken<'a> {
     Grant(Grant),
     /// Nothing.
     Unknown,
+}
+
+impl BearerToken<'_> {
+    /// Who has such a token.
+    pub const fn kind(&self) -> CallerKind {
+        match self {
+            Self::Server(_) => CallerKind::ServerKey,
+            Self::Reporter => CallerKind::Reporter,
+            Self::Operator => CallerKind::Operator,
+            Self::Jwt => CallerKind::User,
+            Self::Grant(_) => CallerKind::Grant,
+            Self::Unknown => CallerKind::Anonymous,
+        }
+    }
 }
 
 impl App {

@@ -29,6 +29,7 @@ mod build;
 mod opening;
 pub mod process;
 mod relay;
+pub mod rights;
 
 pub use bearer::BearerToken;
 pub use broker_core::BrokerCore;

@@ -19,6 +19,7 @@ use super::operator::{client_of, wrong_token};
 use super::refusals::budget_exhausted;
 use super::server_mint::{USER_FORM, refuse_tokens};
 use super::{AppState, JsonResult};
+use crate::app::rights::{Action, may_any};
 use crate::app::{App, BearerToken};
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
@@ -124,13 +125,11 @@ pub struct ConnectionBody {
 )]
 pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Response, ApiError> {
     let caller = call.caller();
-    // A client names nobody: its user comes from its token, its label from its mint.
-    let by_reporter = if caller.is_vouched() { call.named.clone() } else { Spender::default() };
     let id = match call.request.connection_id.clone() {
         Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
-    let opened = app.account.open(caller, call.client, &id, call.request.relayed, by_reporter);
+    let opened = app.account.open(caller, call.client, &id, call.request.relayed, call.named.clone());
     let too_many =
         |message| ApiError::too_many("Too many open connections", message, app.config.usage.heartbeat * 3);
     let opened = opened.map_err(|error| match error {
@@ -139,7 +138,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::UserBlocked => ApiError::user_blocked(),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
         OpenError::TooManyOnClient => {
-            too_many("Close connections of this address, user or server key that have ended.")
+            too_many("Close connections of this address or user, or of this server key, that have ended.")
         }
         OpenError::KeyLimitReached => key_limit_reached(&app, &call),
         OpenError::TableFull => ApiError::overloaded(),
@@ -280,21 +279,24 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             .as_deref()
             .or(request.token.as_deref())
             .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
-        let grant = match app.recognize(token) {
-            BearerToken::Server(key) => {
-                named.label.get_or_insert_with(|| key.name.clone());
-                named.server = Some(key.name.clone());
-                None
-            }
-            BearerToken::Reporter => None,
-            BearerToken::Grant(grant) => Some(grant),
+        let shown = app.recognize(token);
+        let kind = shown.kind();
+        if !may_any(kind, Action::Report) {
+            let refusal = ApiError::invalid_grant();
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
-            _ if GrantToken::has_form(token) => return Err(ApiError::invalid_grant()),
-            BearerToken::Operator | BearerToken::Jwt | BearerToken::Unknown => {
-                let refusal = ApiError::invalid_grant();
-                return Err(wrong_token(&app.wrong_tokens, Role::Reporter, client, refusal));
-            }
-        };
+            return Err(if GrantToken::has_form(token) {
+                refusal
+            } else {
+                wrong_token(&app.wrong_tokens, Role::Reporter, client, refusal)
+            });
+        }
+        if let BearerToken::Server(key) = shown {
+            named.label.get_or_insert_with(|| key.name.clone());
+            named.server = Some(key.name.clone());
+        }
+        let grant = if let BearerToken::Grant(grant) = shown { Some(grant) } else { None };
+        // A client names nobody: its user comes from its token, its label from its mint.
+        let named = if may_any(kind, Action::NameUser) { named } else { Spender::default() };
         let call = Self { grant, client: key, named, request };
         if call.caller().is_vouched() {
             let ConnectionRequest { connection_id, user, label, .. } = &call.request;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Uri};
 
 use super::operator::wrong_token;
 use super::refusals::too_many_of_server;
+use crate::app::rights::{Action, CallerKind, may_any};
 use crate::app::{App, BearerToken};
 use crate::auth::server_keys::ServerKey;
 use crate::limit::RateLeft;
@@ -77,13 +78,12 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     if app.server_keys.is_empty() {
         return Ok(());
     }
-    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token)));
+    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
     let client = request.extensions.get().copied();
     let invalid = |message| ApiError::new(Code::InvalidToken, "Invalid token").message(message);
+    let mints_for_itself = |kind| kind != CallerKind::Anonymous && may_any(kind, Action::Mint);
     match shown {
-        Some((token, BearerToken::Unknown | BearerToken::Operator | BearerToken::Reporter))
-            if !GrantToken::has_form(token) =>
-        {
+        Some((token, kind)) if !mints_for_itself(kind) && !GrantToken::has_form(token) => {
             let refusal =
                 invalid("Check the bearer token: it is no server key, no grant and no token of a sign-in.");
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
