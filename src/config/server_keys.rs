@@ -41,7 +41,9 @@ pub struct ServerKeyConfig {
 impl ServerKeysConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let keys = settings.secret("SERVER_KEYS", entries(ENTRY, parse_key)).unwrap_or_default();
-        keys.iter().for_each(|key| settings.note_secret("SERVER_KEYS", key.key.expose_secret()));
+        for key in &keys {
+            settings.note_secret("SERVER_KEYS", key.key.expose_secret());
+        }
         let requests = settings.get("SERVER_KEY_REQUESTS", "1000", number(1..=1_000_000));
         if let Some(expected) = contradiction(&keys) {
             settings.refuse("SERVER_KEYS", expected);

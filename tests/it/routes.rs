@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use strum::VariantArray;
 use turn_broker::app::rights::{Action, CallerKind, Extent, may, may_any};
@@ -165,7 +165,7 @@ async fn each_caller_may_do_at_each_route_what_the_table_of_rights_says() {
                     let from = format!("10.{}.{}.{calls}", requests / 256, requests % 256);
                     let request =
                         broker.request(method.clone(), &example(path)).header("x-forwarded-for", from);
-                    let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+                    let request = token.iter().fold(request, RequestBuilder::bearer_auth);
                     let answer = Answer::of(request).await;
                     let is_refused = matches!(answer.status.as_u16(), 401 | 403);
                     if is_refused == is_allowed {
@@ -186,7 +186,7 @@ async fn only_who_may_name_a_user_does_so() {
     let tokens = [None, Some(&*grant), Some(&*user), Some(KEY), Some(REPORTER), Some(OPERATOR)];
     for (kind, token) in CallerKind::VARIANTS.iter().zip(tokens) {
         let request = broker.request(Method::GET, "/api/turn-credentials?user=bob");
-        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = token.iter().fold(request, RequestBuilder::bearer_auth);
         let mints = may_any(*kind, Action::NameUser) && may_any(*kind, Action::Mint);
         assert_eq!(Answer::of(request).await.status == 200, mints, "{kind:?}");
         let Some(token) = token.filter(|_| may_any(*kind, Action::Report)) else { continue };

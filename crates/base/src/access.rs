@@ -103,9 +103,9 @@ mod tests {
         let tightened = |path: &Path, mode| {
             std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
             if path.is_dir() {
-                tighten(path, "STATE_DIR").unwrap()
+                tighten(path, "STATE_DIR").unwrap();
             } else {
-                tighten_file(path, "STATE_DIR").map(drop).unwrap()
+                tighten_file(path, "STATE_DIR").map(drop).unwrap();
             }
             mode_of(path)
         };

@@ -183,7 +183,7 @@ async fn a_mistyped_key_and_a_user_without_a_key_get_401() {
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"server\"}").await, Some(4));
     for token in [None, Some(user_token("ann")), Some(broker.grant().await)] {
         let request = broker.request(Method::GET, "/api/turn-credentials?user=ann");
-        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = token.iter().fold(request, RequestBuilder::bearer_auth);
         assert_eq!(Answer::of(request).await.error(), (401, "INVALID_TOKEN".into()));
     }
     assert_eq!(cloudflare.history().mints(), 1);

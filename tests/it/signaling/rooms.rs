@@ -143,8 +143,14 @@ async fn token_header_and_chosen_name_are_different_visitors_and_the_weaker_ones
             let shown = state(&mut own, has_users(&["one"])).await["users"][0]["name"].clone();
             assert_eq!(shown, *name, "{}", header.0);
             for (other, _) in proofs.iter().filter(|(other, _)| other != header) {
-                let mut taken = SocketClient::open(broker.address, &path, &[*other]).await.unwrap();
-                assert_eq!(taken.next_json().await["error"], "USER_ID_TAKEN", "{} and {}", header.0, other.0);
+                let mut refused = SocketClient::open(broker.address, &path, &[*other]).await.unwrap();
+                assert_eq!(
+                    refused.next_json().await["error"],
+                    "USER_ID_TAKEN",
+                    "{} and {}",
+                    header.0,
+                    other.0
+                );
             }
         }
     }

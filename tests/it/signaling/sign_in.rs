@@ -1,7 +1,7 @@
 //! Sign-in: the user's token at each protocol. What Ayame does with the token of a `register` is tested in `turn_signaling::ayame`.
 
 use futures_util::future::join_all;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::assert_next;
@@ -213,7 +213,7 @@ async fn with_rooms_of_tokens_a_page_names_no_room_of_the_sfu() {
         let broker = TestBroker::start(&[&base[..], &[USERS, ("SFU_ROOMS", rooms)]].concat()).await;
         let open = async |token: Option<&str>, query: &str| {
             let request = broker.request(Method::POST, &format!("/partytracks/sessions/new{query}"));
-            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            let request = token.iter().fold(request, RequestBuilder::bearer_auth);
             Answer::of(request).await
         };
         let (ann, of_room) = (user_token("ann"), sign(&json!({"sub": "ann", "exp": NOW + 60, "room": "r"})));

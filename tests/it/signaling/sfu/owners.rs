@@ -1,7 +1,7 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
 use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
@@ -225,13 +225,13 @@ async fn a_session_that_a_grant_opened_is_not_used_from_its_address_without_the_
     let (grant, other) = (broker.grant().await, broker.grant().await);
     let call = async |session: &str, token: Option<&String>| {
         let request = sent(&broker, Method::GET, &format!("/partytracks/sessions/{session}"), "203.0.113.1");
-        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = token.iter().fold(request, RequestBuilder::bearer_auth);
         Answer::of(request).await.status.as_u16()
     };
     let open = async |token: Option<&String>| {
         let path = "/partytracks/sessions/new?correlationId=r";
         let request = sent(&broker, Method::POST, path, "203.0.113.1");
-        let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = token.iter().fold(request, RequestBuilder::bearer_auth);
         Answer::of(request).await.json()["sessionId"].as_str().unwrap().to_owned()
     };
     let of_grant = open(Some(&grant)).await;
