@@ -198,7 +198,7 @@ mod tests {
     fn what_is_unknown_is_not_stored() {
         assert_eq!(Spender::default().known(), None);
         let stored = postcard::to_allocvec(&spender(Some("ann"), None, None)).unwrap();
-        assert_eq!(stored, *b"\x01\x03ann\0\0\0\0");
+        assert_eq!(stored, *b"\x01\x03ann\0\0\0\0\0");
         assert_eq!(postcard::from_bytes::<Spender>(&stored).unwrap(), spender(Some("ann"), None, None));
     }
 }
