@@ -208,7 +208,7 @@ fn document(contents: &Contents) -> Value {
         json!({
             "id": open.name.id(),
             "grant": open.name.grant(),
-            "source": open.owner.source,
+            "source": open.counted_by.source,
             "opened_at": open.opened_at,
             "last_seen": open.last_seen,
             "relayed": open.relayed,

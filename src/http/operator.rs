@@ -148,7 +148,7 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
         grant: connection.name.grant().map(|id| id.to_string()),
         user: user.map(|user| user.as_str().to_owned()),
         label: label.map(|label| label.as_str().to_owned()),
-        source: connection.owner.source.name(),
+        source: connection.counted_by.source.name(),
         relayed: connection.relayed,
         opened_at: connection.opened_at,
         last_seen_at: connection.last_seen,

@@ -133,7 +133,8 @@ impl Connections {
         }
         let mut allowances =
             grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched(), None);
-        let (connection, opening) = Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
+        let (connection, opening) =
+            Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(ledger, clamped);
         apply(ledger, &connection, opening);

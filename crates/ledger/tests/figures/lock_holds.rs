@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use turn_ledger::{
     BillingDay, Books, BudgetMode, ByteCount, ClientKey, Grant, GrantCounts, GrantFilter, GrantId, GrantPage,
-    IceSource, Limited, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender, SpenderKind, SpenderWalk,
-    Stored, Timestamp, Traffic, User, Written,
+    IceSource, Limited, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender, SpenderKind,
+    SpenderWalk, Stored, Timestamp, Traffic, User, Written,
 };
 
 use setup::setup;
