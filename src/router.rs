@@ -100,7 +100,13 @@ fn as_cloudflare(app: &App) -> Vec<Route> {
 
 /// Without an `OPERATOR_TOKEN` these routes do not exist.
 fn operator_routes(app: &Arc<App>) -> Vec<Route> {
-    let routes = vec![
+    let with_query = vec![
+        route!(users::revoke_spender),
+        route!(spenders::list_spenders),
+        route!(spenders::list_grants),
+        route!(operator::get_usage),
+    ];
+    let without_query = vec![
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::revoke_credential),
@@ -110,19 +116,18 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(users::unblock_user),
         route!(live_rooms::end_room),
         route!(live_rooms::list_live_calls),
-        route!(spenders::list_spenders),
-        route!(spenders::list_grants),
-        route!(operator::get_usage),
         route!(overview::get_overview),
         route!(alerts::get_alerts),
         route!(backup::get_backup).map(get_only),
         route!(metrics::get_metrics),
     ];
-    let operator_only = || check(app, operator::require_operator);
-    let routes = routes.into_iter().map(|route| route.map(|handlers| handlers.layer(operator_only())));
+    let asks = || check(app, operator::require_operator);
+    let plain = || check(app, operator::require_operator_without_query);
+    let with_query = with_query.into_iter().map(|route| route.map(|handlers| handlers.layer(asks())));
+    let without_query = without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(plain())));
     // The path also has methods for other callers.
-    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(operator_only()));
-    routes.chain([list]).collect()
+    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(plain()));
+    with_query.chain(without_query).chain([list]).collect()
 }
 
 fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {

@@ -15,8 +15,8 @@ use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, Limited, NotAdmitted,
-    NotRecorded, OverLimit, Requester, Setup, Snapshot, SteadyTime, Timestamp, Written,
+    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded,
+    OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, Written,
 };
 
 mod alerts;
@@ -179,10 +179,10 @@ impl Account {
         self.revoke_each(&[id]).pop().map(|(_, row)| row)
     }
 
-    /// Revokes all live grants of a user or of a server key, and closes their connections. Takes effect at once, as above.
-    pub fn revoke_all_of(&self, of: &Limited) -> Vec<(GrantId, GrantRow)> {
+    /// Revokes all live grants of a spender, and closes their connections. Takes effect at once, as above.
+    pub fn revoke_all_of(&self, spender: &SpenderKey) -> Vec<(GrantId, GrantRow)> {
         let (AllRevoked { grants, closed }, snapshot) =
-            self.change(|books| (books.revoke_all_of(of), books.snapshot()));
+            self.change(|books| (books.revoke_all_of(spender), books.snapshot()));
         self.forget_lists();
         self.report_ends(closed, &snapshot);
         grants

@@ -36,6 +36,15 @@ pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
     if request.method().is_safe() || app.account.holds_lease() { Ok(()) } else { Err(ApiError::no_leader()) }
 }
 
+/// The same for calls without parameters: a misspelled or misplaced one must not be taken for none.
+pub fn require_operator_without_query(app: &App, request: &Request) -> Result<(), ApiError> {
+    require_operator(app, request)?;
+    match request.uri().query() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(ApiError::invalid("Remove the query: this call has no parameters.")),
+    }
+}
+
 /// Checks that a request has the operator token.
 pub(super) fn check_operator(process: &Process, request: &Request) -> Result<(), ApiError> {
     let expected = process.operator_token.as_ref().ok_or_else(ApiError::no_operator)?;
@@ -161,6 +170,7 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
 /// The query of the time series.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct UsageQuery {
     /// Start of the series. The default, and the earliest, is the start of the period.
     #[param(value_type = Option<String>, format = DateTime, example = "2025-01-01T00:00:00Z")]

@@ -22,6 +22,7 @@ pub(super) const BY: [&str; 7] = ["user", "label", "origin", "address", "call", 
 /// The query of the sums by who spends.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct SpendersQuery {
     /// What to group by; `user` by default.
     #[param(inline, value_type = ByOrNone, required = false, example = "label")]
@@ -52,6 +53,7 @@ impl Default for By {
 /// The query of the grants.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct GrantsQuery {
     /// Only grants of this user.
     #[param(inline, value_type = UserOrNone, required = false)]
@@ -85,6 +87,37 @@ pub struct GrantsQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// The query of a revocation: exactly one of these.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SpenderQuery {
+    /// All credentials of this user.
+    #[param(inline, value_type = UserOrNone, required = false)]
+    #[serde(default, deserialize_with = "user")]
+    pub(super) user: Option<SpenderKey>,
+    /// All credentials with this label.
+    #[param(inline, value_type = LabelOrNone, required = false)]
+    #[serde(default, deserialize_with = "label")]
+    pub(super) label: Option<SpenderKey>,
+    /// All credentials of this client address, or of this IPv6 /64.
+    #[param(inline, value_type = AddressOrNone, required = false)]
+    #[serde(default, deserialize_with = "address")]
+    pub(super) address: Option<SpenderKey>,
+    /// All credentials of pages of this origin.
+    #[param(value_type = Option<String>, max_length = 270, example = "https://app.example.com")]
+    #[serde(default, deserialize_with = "origin")]
+    pub(super) origin: Option<SpenderKey>,
+    /// All credentials of this call.
+    #[param(value_type = Option<String>, max_length = 270, example = "ayame/room-1")]
+    #[serde(default, deserialize_with = "call")]
+    pub(super) call: Option<SpenderKey>,
+    /// All credentials that this server key has minted.
+    #[param(inline, value_type = LabelOrNone, required = false)]
+    #[serde(default, deserialize_with = "key")]
+    pub(super) key: Option<SpenderKey>,
+}
+
 const SHOWN: &str = "one that `GET /api/spenders` shows";
 
 fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
@@ -115,16 +148,22 @@ fn live<'de, D: Deserializer<'de>>(text: D) -> Result<Option<bool>, D::Error> {
     form_or_none(text, |text| text.parse().ok(), "true or false")
 }
 
-fn user<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
-    form_or_none(text, |text| SpenderKey::parse(SpenderKind::User, text), SHOWN)
+/// Makes the reader of a parameter for each kind of spender.
+macro_rules! spenders {
+    ($($name:ident $kind:ident;)*) => {$(
+        fn $name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
+            form_or_none(text, |text| SpenderKey::parse(SpenderKind::$kind, text), SHOWN)
+        }
+    )*};
 }
 
-fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
-    form_or_none(text, |text| SpenderKey::parse(SpenderKind::Label, text), SHOWN)
-}
-
-fn address<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SpenderKey>, D::Error> {
-    form_or_none(text, |text| SpenderKey::parse(SpenderKind::Address, text), SHOWN)
+spenders! {
+    user User;
+    label Label;
+    address Address;
+    origin Origin;
+    call Call;
+    key Key;
 }
 
 /// A text without control characters that is not a dot segment of a path. Written without a lookahead, which not every reader

@@ -1,5 +1,5 @@
-//! What an operator does about a user or a server key: revoke all credentials, block and unblock a user. Tests: `tests/it/spenders.rs`,
-//! `tests/it/server_keys/limits.rs`.
+//! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, block and unblock a user.
+//! Tests: `tests/it/spenders.rs`, `tests/it/server_keys/limits.rs`.
 //! Each is in effect when its response is sent, and survives a restart if the ledger does.
 
 use axum::Json;
@@ -7,13 +7,14 @@ use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::parameter_forms::UserInPath;
+use super::parameter_forms::{SpenderQuery, UserInPath};
 use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
-use turn_ledger::{Label, Limited, Timestamp, User};
+use turn_base::request::query::Query;
+use turn_ledger::{Label, SpenderKey, Timestamp, User};
 
 const EXPECTED: &str = "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.";
 
@@ -24,14 +25,21 @@ fn end_sessions_of(app: &App, user: &User) {
     }
 }
 
-/// The result of revoking a user's credentials.
+/// The result of revoking the credentials of a user.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub struct UserRevocationBody {
     /// The user.
     #[schema(example = "ann")]
     user: String,
-    /// The user's live grants. All of them are revoked, now or by an earlier call.
+    #[serde(flatten)]
+    done: SpenderRevocationBody,
+}
+
+/// The result of revoking all credentials of a user, a label, an address and so on.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpenderRevocationBody {
+    /// The live grants. All of them are revoked, now or by an earlier call.
     #[schema(example = 300)]
     revoked: usize,
     /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
@@ -80,18 +88,62 @@ pub struct UserBlockBody {
 )]
 pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserRevocationBody> {
     let user = checked(&user)?;
-    let of = Limited::User(user.clone());
-    let (revoked, ends) = revoke_all(&app, &of, || end_sessions_of(&app, &user)).await?;
-    let RevokedAll { ended, left, cut, calls_until } = ends;
-    let is_blocked = app.account.read(|books| books.is_blocked(&user));
-    let user = user.as_str().to_owned();
-    let revoked_ones = revocation_message(&user, revoked, &ends);
-    let message = if is_blocked {
-        blocked_message(&user, &revoked_ones, app.auth.as_ref())
-    } else {
-        format!("{revoked_ones} {user} can get new ones: block {user} to refuse them.")
+    let done = revoke_all_of(&app, &SpenderKey::User(user.clone())).await?;
+    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), done }))
+}
+
+/// Revokes all credentials of a user, a label, an address, an origin, a call or a server key.
+///
+/// As with `POST /api/users/{user}/revoke`. New credentials are issued as before: block a user or an address first if that is not wanted.
+#[utoipa::path(
+    post, path = "/api/revoke",
+    params(SpenderQuery),
+    responses(
+        (status = 200, description = "What was revoked.", body = SpenderRevocationBody),
+        (status = 400, description = "`INVALID_REQUEST`: the query has not exactly one of the parameters, or a value of another form.", body = ErrorBody),
+    )
+)]
+pub async fn revoke_spender(
+    app: AppState,
+    Query(query): Query<SpenderQuery>,
+) -> JsonResult<SpenderRevocationBody> {
+    let SpenderQuery { user, label, address, origin, call, key } = query;
+    let mut named = [user, label, address, origin, call, key].into_iter().flatten();
+    let (Some(spender), None) = (named.next(), named.next()) else {
+        return Err(ApiError::invalid(
+            "Send exactly one of `user`, `label`, `address`, `origin`, `call` and `key`.",
+        ));
     };
-    Ok(Json(UserRevocationBody { user, revoked, ended, left, cut, calls_until, message }))
+    revoke_all_of(&app, &spender).await.map(Json)
+}
+
+async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocationBody, ApiError> {
+    let grants = app.account.revoke_all_of(spender);
+    if let SpenderKey::User(user) = spender {
+        end_sessions_of(app, user);
+    }
+    let recorded = app.account.recorded().await;
+    let ends = app.mint.revoke_all(&grants).await;
+    let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
+    let (by, name) = (spender.kind().name(), spender.to_string());
+    tracing::warn!(by, revoked, ended, left, cut, "the operator has revoked all credentials of a spender");
+    tracing::info!(by, name, "the operator has revoked all credentials of this spender");
+    recorded?;
+    let revoked_ones = revocation_message(&name, revoked, &ends);
+    let message = match spender {
+        SpenderKey::User(user) if app.account.read(|books| books.is_blocked(user)) => {
+            blocked_message(&name, &revoked_ones, app.auth.as_ref())
+        }
+        SpenderKey::User(_) => {
+            format!("{revoked_ones} {name} can get new ones: block {name} to refuse them.")
+        }
+        SpenderKey::Server(_) if app.server_keys.iter().all(|key| key.name.as_str() != name) => revoked_ones,
+        SpenderKey::Server(_) => {
+            revoked_ones + " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
+        }
+        _ => revoked_ones + " New ones are issued as before.",
+    };
+    Ok(SpenderRevocationBody { revoked, ended, left, cut, calls_until, message })
 }
 
 /// The result of revoking what a server key has minted.
@@ -125,45 +177,18 @@ pub struct KeyRevocationBody {
 )]
 pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<KeyRevocationBody> {
     let key = Label::new(&name).ok_or_else(|| ApiError::invalid("Name a key as SERVER_KEYS does."))?;
-    let (revoked, ends) = revoke_all(&app, &Limited::Server(key), || ()).await?;
-    let revoked_ones = revocation_message(&name, revoked, &ends);
-    let mints_on = app.server_keys.iter().any(|key| key.name.as_str() == name);
-    let next = if mints_on {
-        " It can mint new ones: remove it from SERVER_KEYS and restart to end that."
-    } else {
-        ""
-    };
-    Ok(Json(KeyRevocationBody { message: revoked_ones + next, key: name, revoked, left: ends.left }))
+    let SpenderRevocationBody { revoked, left, message, .. } =
+        revoke_all_of(&app, &SpenderKey::Server(key)).await?;
+    Ok(Json(KeyRevocationBody { key: name, revoked, left, message }))
 }
 
-/// Revokes all that a user or a server key has. Returns how many grants that are. `end_sessions`: ends what is no credential.
-async fn revoke_all(
-    app: &App,
-    of: &Limited,
-    end_sessions: impl FnOnce(),
-) -> Result<(usize, RevokedAll), ApiError> {
-    let grants = app.account.revoke_all_of(of);
-    end_sessions();
-    let recorded = app.account.recorded().await;
-    let ends = app.mint.revoke_all(&grants).await;
-    let (revoked, RevokedAll { ended, left, cut, .. }) = (grants.len(), ends);
-    let (kind, name) = match of {
-        Limited::User(user) => ("user", user.as_str()),
-        Limited::Server(key) => ("server key", key.as_str()),
-    };
-    tracing::warn!(revoked, ended, left, cut, "the operator has revoked all credentials of a {kind}");
-    tracing::info!(name, "the operator has revoked all credentials of this {kind}");
-    recorded?;
-    Ok((revoked, ends))
-}
-
-fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
+fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {
     let RevokedAll { cut, ended, left, calls_until } = *ends;
     let others = revoked.saturating_sub(cut);
     let usable = revoked.saturating_sub(ended).saturating_sub(left);
     let all = match revoked {
-        0 => format!("{user} has no live credential."),
-        _ => format!("Live credentials of {user}: {revoked}, all revoked."),
+        0 => format!("{name} has no live credential."),
+        _ => format!("Live credentials of {name}: {revoked}, all revoked."),
     };
     let sentences = [
         Some(all),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -60,21 +60,30 @@ pub enum OperatorCommand {
         #[arg(value_name = "USER", value_parser = path_segment)]
         user: String,
     },
-    /// Revoke a credential by its id or token, or all credentials of a user or of a server key
+    /// Revoke a credential by its id or token, or all credentials of a user, a server key, a label, an address or an origin
     #[command(
-        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER>\n       turn-broker revoke --key <NAME>",
-        group(clap::ArgGroup::new("what").required(true).args(["grant", "user", "key"]))
+        override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN>",
+        group(ArgGroup::new("what").required(true))
     )]
     Revoke {
         /// The id of the credential's grant, or its token
-        #[arg(value_name = "GRANT", value_parser = path_segment)]
+        #[arg(value_name = "GRANT", value_parser = path_segment, group = "what")]
         grant: Option<String>,
         /// Revoke all credentials of this user instead
-        #[arg(long, value_parser = path_segment)]
+        #[arg(long, value_parser = path_segment, group = "what")]
         user: Option<String>,
         /// Revoke all credentials that this key of `SERVER_KEYS` has minted instead
-        #[arg(long, value_name = "NAME", value_parser = path_segment)]
+        #[arg(long, value_name = "NAME", group = "what")]
         key: Option<String>,
+        /// Revoke all credentials with this label instead
+        #[arg(long, group = "what")]
+        label: Option<String>,
+        /// Revoke all credentials of this client address instead, as spenders lists it
+        #[arg(long, group = "what")]
+        address: Option<String>,
+        /// Revoke all credentials of pages of this origin instead
+        #[arg(long, group = "what")]
+        origin: Option<String>,
     },
     /// Copy the ledger into a new file, which only its owner can read
     Backup {
@@ -141,13 +150,22 @@ impl OperatorCommand {
                 let query = [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect();
                 get("grants", query, text::grants)
             }
-            Self::Block { user } => block(Method::POST, user),
-            Self::Allow { user } => block(Method::DELETE, user),
-            Self::Revoke { user: Some(user), .. } => revoke_all("users", user),
-            Self::Revoke { key: Some(key), .. } => revoke_all("keys", key),
-            Self::Revoke { grant, .. } => {
-                let path = vec!["api", "credentials", grant.as_deref().unwrap_or_default(), "revoke"];
-                call(Method::POST, path, None, text::revocation)
+            Self::Block { user } => act(Method::POST, user, "block"),
+            Self::Allow { user } => act(Method::DELETE, user, "block"),
+            Self::Revoke { grant: Some(grant), .. } => {
+                call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
+            }
+            Self::Revoke { user, key, label, address, origin, .. } => {
+                let all = [
+                    ("user", user),
+                    ("key", key),
+                    ("label", label),
+                    ("address", address),
+                    ("origin", origin),
+                ];
+                let query =
+                    all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+                ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, text::revocations) }
             }
             // Its response is a file.
             Self::Backup { .. } => get("backup", vec![], |_| None),

@@ -163,6 +163,12 @@ pub(super) fn user_action(body: &Value) -> Option<String> {
     shown(body, "/message")
 }
 
+/// What a revocation of many credentials has done.
+pub(super) fn revocations(body: &Value) -> Option<String> {
+    body["revoked"].as_u64()?;
+    shown(body, "/message")
+}
+
 /// What an error response says, and what to do. `None` if the body is not a broker's.
 pub(super) fn failure(status: u16, body: &Value) -> Option<String> {
     let (code, error, id) = (shown(body, "/code")?, shown(body, "/error")?, shown(body, "/requestId")?);

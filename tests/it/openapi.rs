@@ -45,6 +45,24 @@ const SIGNALING: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
+async fn a_parameter_that_an_operator_call_does_not_have_is_refused() {
+    let broker = TestBroker::start(&[]).await;
+    let mut refused = 0;
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        let example = path.replace(['{', '}'], "");
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["tags"][0] == "operator" {
+                let method = method.to_uppercase().parse().unwrap();
+                let answer = broker.order(method, &format!("{example}?usr=ann")).await;
+                assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 15, "{refused}");
+}
+
+#[tokio::test]
 async fn every_route_of_signaling_is_described_where_it_is_served() {
     let reports = StateDir::new();
     let broker = TestBroker::start(&[&SIGNALING[..], &[("REPORTS_DIR", reports.path())]].concat()).await;

@@ -107,6 +107,12 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
     let goes_on = "team/ann is blocked and gets no credentials. Live credentials of team/ann: 2, all revoked. The calls of 2 may go on until 20";
     assert!(revoked.starts_with(goes_on), "{revoked}");
+    for (option, value) in
+        [("--label", "room-1"), ("--address", "192.0.2.1"), ("--origin", "https://a.example")]
+    {
+        let revoked = output_of(&broker, &["revoke", option, value]);
+        assert!(revoked.starts_with(&format!("{value} has no live credential.")), "{revoked}");
+    }
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);
     let expected = "Nobody of this name is known in this period: nosuch is blocked and gets no credentials. Compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";

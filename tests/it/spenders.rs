@@ -257,6 +257,47 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
 }
 
 #[tokio::test]
+async fn all_credentials_of_one_value_are_revoked_and_no_others() {
+    let broker = broker(&[]).await;
+    let usable = async || {
+        let rows = broker.operator("/api/grants").await.json()["grants"].as_array().unwrap().clone();
+        rows.iter().filter(|row| row["revokedAt"].is_null()).count()
+    };
+    let revoke = async |query: &str| broker.order(Method::POST, &format!("/api/revoke?{query}")).await;
+    for (user, label) in [("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "b"), ("eve", "c")] {
+        mint_as(&broker, user, &format!("?label={label}")).await.grant();
+    }
+    for (query, revoked, left) in
+        [("label=nosuch", 0, 5), ("label=b", 2, 3), ("user=ann", 2, 2), ("origin=https://a.example", 0, 2)]
+    {
+        let body = revoke(query).await.json();
+        assert_eq!((body["revoked"].as_u64(), usable().await), (Some(revoked), left), "{query}: {body}");
+    }
+    let address =
+        broker.operator("/api/grants").await.json()["grants"][0]["address"].as_str().unwrap().to_owned();
+    let body = revoke(&format!("address={address}")).await.json();
+    assert_eq!(
+        (body["revoked"].as_u64(), usable().await),
+        (Some(5), 0),
+        "also what was revoked before: {body}"
+    );
+    let message = body["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("Live credentials of {address}: 5, all revoked.")), "{message}");
+    assert!(message.ends_with("New ones are issued as before."), "{message}");
+    for query in [
+        "",
+        "user=",
+        "user=ann&label=a",
+        "user=ann&user=bob",
+        "who=ann",
+        "user=ann&live=true",
+        "address=here",
+    ] {
+        assert_eq!(revoke(query).await.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_for_once() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), USERS, ("RATE_LIMIT_REQUESTS", "500")];

@@ -214,6 +214,7 @@ pub(crate) fn remedy(field: &str, said: &str) -> String {
         return format!("Send `{twice}` once");
     }
     match said.rsplit_once(", expected ") {
+        Some((_, known)) if said.starts_with("unknown field ") => format!("Use no other name than {known}"),
         Some((_, expected)) => format!("Set `{field}` to {}", in_json(expected)),
         None => format!("Correct `{field}`: it has the wrong type"),
     }

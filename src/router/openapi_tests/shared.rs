@@ -50,7 +50,8 @@ const REPORT_ERRORS: [&str; 3] = [
 ];
 
 /// The errors of all routes of the operator.
-const OPERATOR_ERRORS: [&str; 3] = [
+const OPERATOR_ERRORS: [&str; 4] = [
+    "`INVALID_REQUEST`: the query has a parameter that this call does not have.",
     "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.",
     "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.",
     WRONG_TOKENS,

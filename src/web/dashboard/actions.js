@@ -89,13 +89,13 @@ export const block = (user) => ask({
 /** @param {string} user */
 export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => (await send('DELETE', path(user, 'block'))).message);
 
-/** @param {string} user */
-export const revokeAll = (user) => ask({
-  title: `Revoke all credentials of ${user}?`,
-  text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. The user can get new credentials.',
+/** @param {import('./spending.js').By} by @param {string} key */
+export const revokeAll = (by, key) => ask({
+  title: `Revoke all credentials of ${key}?`,
+  text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. New ones can be fetched.',
   verb: 'Revoke all',
   isDangerous: true,
-}, async () => (await post(path(user, 'revoke'), {})).message);
+}, async () => (await post(`api/revoke?${by}=${encodeURIComponent(key)}`, {})).message);
 
 /** @param {string} room */
 export const endRoom = (room) => ask({

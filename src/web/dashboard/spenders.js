@@ -118,8 +118,8 @@ class Opened {
     this.key = key;
     this.note = element('p', { className: 'small muted', textContent: 'Loading…' });
     const root = element('div', { hidden: true });
-    const all = by === 'user' ? element('button', { type: 'button', className: 'danger', textContent: 'Revoke all credentials' }) : null;
-    all?.addEventListener('click', () => actions.revokeAll(key));
+    const all = element('button', { type: 'button', className: 'danger', textContent: 'Revoke all credentials' });
+    all.addEventListener('click', () => actions.revokeAll(by, key));
     const label = `Credentials of ${key}`;
     this.element = element('div', { className: 'opened', role: 'region', 'aria-label': label }, element('div', { className: 'head' }, this.note, all), root);
     /** @type {Table<Grant>} */

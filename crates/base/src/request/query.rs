@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::body::remedy;
 use crate::error::ApiError;
 
-/// The query of a request, as `T` describes it. Other parameters are ignored; one of `T` that stands there twice is refused.
+/// The query of a request, as `T` describes it. Other parameters are ignored, unless `T` denies them; one of `T` that stands there twice is refused.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -60,6 +60,22 @@ pub fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OnlyPage {
+        #[expect(dead_code, reason = "only errors are read")]
+        limit: Option<u8>,
+        #[expect(dead_code, reason = "only errors are read")]
+        cursor: Option<u8>,
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_refused_and_not_repeated() {
+        let refused = parse_query::<OnlyPage>(Some("a-secret%2C+expected+x=1")).unwrap_err();
+        let said = refused.body.message.as_deref();
+        assert_eq!(said, Some("Use no other name than `limit` or `cursor`."));
+    }
 
     #[derive(Debug, Deserialize, PartialEq)]
     struct Page {

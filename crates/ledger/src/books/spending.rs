@@ -14,6 +14,7 @@ use crate::grants::unanswered::ASK_PAUSE;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::{Label, User};
+use crate::spenders::key::SpenderKey;
 use crate::spenders::limited::Limited;
 use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
@@ -33,7 +34,7 @@ pub struct TooManyBlocked;
 /// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
 pub struct AllRevoked {
-    /// The live grants of the user or the server key, all of them revoked.
+    /// The spender's live grants, all of them revoked.
     pub grants: Vec<(GrantId, GrantRow)>,
     /// The connections that were closed.
     pub closed: Vec<Closed>,
@@ -182,12 +183,11 @@ impl Books {
         &self.blocked
     }
 
-    /// Revokes all live grants of a user or of a server key, and closes their connections. The caller asks their sources to end them. Reads
-    /// every row.
-    pub fn revoke_all_of(&mut self, of: &Limited) -> AllRevoked {
+    /// Revokes all live grants of a spender, and closes their connections. The caller asks their sources to end them. Reads every row.
+    pub fn revoke_all_of(&mut self, spender: &SpenderKey) -> AllRevoked {
         let now = self.now();
         let mut grants = vec![];
-        for id in self.grants.live_of(of) {
+        for id in self.grants.live_of(spender) {
             if let Some(row) = self.grants.revoke(id, now, now.plus(ASK_PAUSE)).cloned() {
                 grants.push((id, row));
             }

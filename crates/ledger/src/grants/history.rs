@@ -31,10 +31,9 @@ impl Grants {
         self.rows.iter().map(|(id, row)| (id, &**row)).filter(|(_, row)| !self.is_past(row))
     }
 
-    /// The live grants of a user or of a server key.
-    pub(crate) fn live_of(&self, of: &Limited) -> Vec<GrantId> {
-        let is_theirs =
-            |row: &GrantRow| !row.has_ended() && Limited::of(row.spender.as_deref()).any(|its| its == *of);
+    /// The live grants of a spender.
+    pub(crate) fn live_of(&self, spender: &SpenderKey) -> Vec<GrantId> {
+        let is_theirs = |row: &GrantRow| !row.has_ended() && self.terms.is_of(row, spender);
         self.iter().filter(|(_, row)| is_theirs(row)).map(|(id, _)| *id).collect()
     }
 

@@ -121,11 +121,7 @@ impl Grants {
     }
 
     fn is_listed(&self, row: &GrantRow, GrantFilter { keys, live }: &GrantFilter, now: Timestamp) -> bool {
-        let has_keys = || {
-            let of_row = self.terms.keys(row);
-            keys.iter().all(|key| of_row.iter().flatten().any(|of_row| of_row == key))
-        };
-        live.is_none_or(|live| row.is_live(now) == live) && (keys.is_empty() || has_keys())
+        live.is_none_or(|live| row.is_live(now) == live) && keys.iter().all(|key| self.terms.is_of(row, key))
     }
 
     pub(super) fn spent_since(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::row::GrantRow;
 use super::spent::Spent;
+use crate::client::ClientKey;
 use crate::clients::ClientTerms;
 use crate::source::IceSource;
 use crate::spender::{Label, Spender};
@@ -92,6 +93,22 @@ impl GrantTerms {
 
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
+    }
+
+    /// Whether a grant is one of this spender. A client is also found by its whole address, and an address by its client.
+    pub(super) fn is_of(&self, row: &GrantRow, key: &SpenderKey) -> bool {
+        let spender = row.spender.as_deref();
+        match key {
+            SpenderKey::User(user) => row.user() == Some(user),
+            SpenderKey::Label(label) => spender.and_then(|of| of.label.as_ref()) == Some(label),
+            SpenderKey::Origin(origin) => spender.and_then(|of| of.origin.as_ref()) == Some(origin),
+            SpenderKey::Call(call) => spender.and_then(|of| of.call.as_ref()) == Some(call),
+            SpenderKey::Server(name) => spender.and_then(|of| of.server.as_ref()) == Some(name),
+            SpenderKey::Client(client) => self.address(row).is_some() && row.client == Some(*client),
+            SpenderKey::Address(address) => self
+                .address(row)
+                .is_some_and(|of| of == *key || of == SpenderKey::Client(ClientKey::of(*address))),
+        }
     }
 
     /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for those who have

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use turn_ledger::{
     BillingDay, Books, BudgetMode, ByteCount, ClientKey, Grant, GrantCounts, GrantFilter, GrantId, GrantPage,
-    IceSource, Limited, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender, SpenderKind,
+    IceSource, Listing, MINT_SLACK, ProofRule, Requester, SourceTerms, Spender, SpenderKey, SpenderKind,
     SpenderWalk, Stored, Timestamp, Traffic, User, Written,
 };
 
@@ -88,7 +88,7 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     while !looks.time(|| sums.look(books.grants(), books.now())) {}
     looks.print("look for the sums of users");
     let user = User::new("user-7").ok_or("a user")?;
-    once("revocation of a user", || books.revoke_all_of(&Limited::User(user.clone())));
+    once("revocation of a user", || books.revoke_all_of(&SpenderKey::User(user.clone())));
     once("stop of minting", || books.override_freeze(true));
     books.override_freeze(false);
     let next = books.now().plus_millis(MINUTE);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use turn_ledger::{
-    Caller, Connection, Grant, GrantId, GrantRow, IceSource, Limited, Report, ReportError, User,
+    Caller, Connection, Grant, GrantId, GrantRow, IceSource, Report, ReportError, SpenderKey, User,
 };
 
 use super::broker::Broker;
@@ -30,7 +30,7 @@ impl<D: Disk> Broker<D> {
 
     /// The operator revokes all that a user has.
     pub(super) fn revoke_user(&mut self, user: &User) {
-        let _ = self.books.revoke_all_of(&Limited::User(user.clone()));
+        let _ = self.books.revoke_all_of(&SpenderKey::User(user.clone()));
         let now = self.books.now();
         let is_theirs =
             |row: &&GrantRow| row.user() == Some(user) && row.expires_at > now && !row.has_ended();

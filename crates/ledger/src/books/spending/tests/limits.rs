@@ -67,12 +67,56 @@ fn all_grants_of_a_user_are_revoked_and_no_others() {
     for grant in [first, other] {
         broker.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
     }
-    let AllRevoked { mut grants, closed } = broker.books.revoke_all_of(&Limited::User(user("ann")));
+    let AllRevoked { mut grants, closed } = broker.books.revoke_all_of(&SpenderKey::User(user("ann")));
     grants.sort_by_key(|(id, _)| *id);
     assert_eq!(grants.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [first.id, second.id]);
     assert!(grants.iter().all(|(_, row)| row.extra().revoked_at == Some(at(0))));
     assert_eq!((closed.len(), broker.books.connections().iter().count()), (1, 1));
     assert!(!broker.books.grants().is_revoked(other.id));
+}
+
+#[test]
+fn all_grants_of_one_value_of_any_kind_are_revoked_and_no_others() {
+    for kept in [KeptAddresses::Full, KeptAddresses::Prefix, KeptAddresses::None] {
+        let spender = |name: &str| Spender {
+            user: User::new(name),
+            label: Label::new(name),
+            origin: Some(name.into()),
+            call: Some(Call::of("ayame", name)),
+            server: Label::new(name),
+            signed_in_until: None,
+        };
+        let requester = |name: &str, host: u16| {
+            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, host, 0, 0, 0, 1);
+            let client = Some(ClientKey::of(address.into()));
+            Requester {
+                client,
+                address: Some(address),
+                spender: spender(name).known(),
+                ..Requester::default()
+            }
+        };
+        let keys = [
+            (SpenderKind::User, "ann", 1),
+            (SpenderKind::Label, "ann", 1),
+            (SpenderKind::Origin, "ann", 1),
+            (SpenderKind::Call, "ayame/ann", 1),
+            (SpenderKind::Key, "ann", 1),
+            (SpenderKind::Address, "2001:db8:0:1::/64", usize::from(kept != KeptAddresses::None)),
+            (SpenderKind::Address, "2001:db8:0:1::1", usize::from(kept != KeptAddresses::None)),
+            (SpenderKind::Address, "2001:db8:0:1::2", usize::from(kept == KeptAddresses::Prefix)),
+        ];
+        for (kind, text, revoked) in keys {
+            let terms = SpenderTerms { addresses: kept, ..SpenderTerms::default() };
+            let mut broker = Broker::new(BudgetMode::Estimate, terms);
+            let [ann, bob] =
+                [("ann", 1), ("bob", 2)].map(|(name, host)| broker.mint(requester(name, host), 600).unwrap());
+            let found = broker.books.revoke_all_of(&SpenderKey::parse(kind, text).unwrap()).grants;
+            assert_eq!(found.len(), revoked, "{kept:?} {kind:?} {text}");
+            let grants = broker.books.grants();
+            assert_eq!([ann, bob].map(|grant| grants.is_revoked(grant.id)), [revoked == 1, false], "{text}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::books::commit::NotAdmitted;
-use crate::spenders::limited::Limited;
+use crate::spenders::key::SpenderKey;
 
 #[test]
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
@@ -104,6 +104,6 @@ fn a_revoked_or_blocked_session_is_closed_and_pulls_nothing() {
     assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
     books.unblock_user(&user);
     assert_eq!(to_close(&books), [""; 0].map(Arc::from));
-    assert_eq!(books.revoke_all_of(&Limited::User(user)).grants.len(), 1);
+    assert_eq!(books.revoke_all_of(&SpenderKey::User(user.clone())).grants.len(), 1);
     assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
 }
