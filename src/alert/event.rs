@@ -9,11 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fault::{Fault, Severity};
 use super::spending::Spending;
+use crate::config::PERCENT_MAX;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, GrantId, OverLimit, SpenderKey, Timestamp};
 
 /// The names of the alerts about a part of the limit, by percent.
-static USED_NAMES: LazyLock<[String; 101]> =
+static USED_NAMES: LazyLock<[String; PERCENT_MAX as usize + 1]> =
     LazyLock::new(|| std::array::from_fn(|percent| format!("budget.used_{percent}")));
 
 /// One message to the operator.
@@ -90,8 +91,8 @@ impl SpentGrant {
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertKind {
-    /// This many percent of the limit are used, 1 to 100.
-    Used(u8),
+    /// This many percent of the limit are used, 1 to [`PERCENT_MAX`].
+    Used(u16),
     /// A fault has begun.
     Began(Fault),
     /// It is over.
@@ -121,7 +122,7 @@ impl AlertKind {
     /// The name on the wire, in metrics and in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
+            Self::Used(percent) => &USED_NAMES[usize::from(percent.min(PERCENT_MAX))],
             Self::Began(fault) => fault.facts().events.map_or(fault.facts().code, |(begins, _)| begins),
             Self::Ended(fault) => fault.facts().events.map_or(fault.facts().code, |(_, ends)| ends),
             Self::GrantLimit => "grant.limit",
@@ -131,7 +132,7 @@ impl AlertKind {
 
     /// The kind of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        (1..=100).map(Self::Used).chain(Self::all()).find(|kind| kind.name() == name)
+        (1..=PERCENT_MAX).map(Self::Used).chain(Self::all()).find(|kind| kind.name() == name)
     }
 
     /// How urgent this kind is.

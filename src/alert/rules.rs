@@ -1,22 +1,24 @@
 //! The alert rules. A threshold alert is sent at most once for each period, until another limit is set. A failure alert is sent once, and
-//! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The kept alerts are part of the stored value, so a restart changes
+//! once more when it has been gone for [`GONE_FOR`]. The kept alerts are part of the stored value, so a restart changes
 //! nothing. Pure: the time is part of the input.
 
 pub(super) mod texts;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, SpentGrant, found_in};
-use crate::config::AlertPercents;
+use crate::config::{AlertPercents, PERCENT_MAX};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
 
-/// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
-pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
+/// For so long a failure must be gone before its recovery is sent. A failure that comes back earlier is still the same one.
+pub const GONE_FOR: Duration = Duration::from_secs(60);
+/// Beyond the limit there is an alert at each further part of it, in percent.
+const STEP_BEYOND: u16 = 25;
 /// Most alerts that are kept, delivered or not. The oldest is dropped first, because the newest shows the current state.
 pub const KEPT_MAX: usize = 64;
 
@@ -81,9 +83,17 @@ impl AlertInput {
         self.faults.iter().find(|found| found.fault == fault)
     }
 
+    /// The parts of the limit that raise an alert, rising: those of the settings, and each further step beyond the limit.
+    fn thresholds(&self) -> BTreeSet<u16> {
+        let beyond = (100..=PERCENT_MAX).step_by(STEP_BEYOND.into()).skip(1);
+        self.percents.iter().chain(beyond).collect()
+    }
+
     fn has_reached(&self, percent: u64) -> bool {
         let hundredfold = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
-        hundredfold(self.budget.used, 100) >= hundredfold(self.budget.limit, percent)
+        // A limit of zero is reached, but nothing is a multiple of it.
+        let is_possible = percent <= 100 || self.budget.limit > ByteCount::ZERO;
+        is_possible && hundredfold(self.budget.used, 100) >= hundredfold(self.budget.limit, percent)
     }
 
     fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
@@ -128,7 +138,7 @@ pub struct Evaluation {
 struct SentThresholds {
     period: Option<Period>,
     limit: ByteCount,
-    percents: Vec<u8>,
+    percents: Vec<u16>,
 }
 
 impl AlertRules {
@@ -191,7 +201,7 @@ impl AlertRules {
             self.sent.percents.retain(|percent| input.has_reached((*percent).into()));
         }
         let mut highest = None;
-        for percent in input.percents.iter() {
+        for percent in input.thresholds() {
             if input.has_reached(percent.into()) && !self.sent.percents.contains(&percent) {
                 self.sent.percents.push(percent);
                 highest = Some(percent);
@@ -220,20 +230,28 @@ struct Edge {
     is_bad: bool,
     /// When the last failure alert was made.
     since: Option<Timestamp>,
+    /// Since when the fault is gone whose recovery is not sent yet.
+    gone_since: Option<Timestamp>,
 }
 
 impl Edge {
-    /// Returns when the fault began, if it has just begun or ended and an alert is due.
+    /// Returns when the fault began, if it has just begun, or has been gone for [`GONE_FOR`], and an alert is due.
     fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
-        if is_bad == self.is_bad {
-            return None;
-        }
         if is_bad {
-            // An instant in the future comes from a wrong clock. It must not delay alerts.
-            if self.since.is_some_and(|since| since <= now && now.since(since) < FLAP_PAUSE) {
-                return None;
+            self.gone_since = None;
+        }
+        match (self.is_bad, is_bad) {
+            (false, true) => self.since = Some(now),
+            (true, false) => {
+                // An instant in the future comes from a wrong clock. It must not delay alerts.
+                let gone_since = self.gone_since.filter(|since| *since <= now).unwrap_or(now);
+                self.gone_since = Some(gone_since);
+                if now.since(gone_since) < GONE_FOR {
+                    return None;
+                }
+                self.gone_since = None;
             }
-            self.since = Some(now);
+            (true, true) | (false, false) => return None,
         }
         self.is_bad = is_bad;
         Some(self.since.unwrap_or(now))

@@ -27,24 +27,28 @@ pub struct AlertConfig {
     pub signing_key: Option<SecretSlice<u8>>,
 }
 
-/// Parts of the limit, in percent from 1 to 100. `ALERT_PERCENTS`.
+/// The largest of the parts of the limit that raise an alert, in percent.
+pub(crate) const PERCENT_MAX: u16 = 1_000;
+
+/// Parts of the limit, in percent from 1 to [`PERCENT_MAX`]. `ALERT_PERCENTS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertPercents(BTreeSet<u8>);
+pub struct AlertPercents(BTreeSet<u16>);
 
 impl AlertPercents {
     /// Percents, comma-separated, in any order. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let percent = |text: &str| text.trim().parse().ok().filter(|percent| (1..=100).contains(percent));
+        let percent =
+            |text: &str| text.trim().parse().ok().filter(|percent| (1..=PERCENT_MAX).contains(percent));
         text.split(',').map(percent).collect::<Option<_>>().map(Self)
     }
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let percents = form("percents from 1 to 100, comma-separated", Self::parse);
+        let percents = form("percents from 1 to 1000, comma-separated", Self::parse);
         settings.get("ALERT_PERCENTS", "50,80,95,100", percents)
     }
 
     /// In rising order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.iter().copied()
     }
 }

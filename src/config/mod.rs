@@ -28,6 +28,7 @@ mod signaling_modules;
 mod turn_keys;
 
 pub use access::{AccessConfig, RateLimitConfig};
+pub(crate) use alert::PERCENT_MAX;
 pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
 pub use budget::{AMOUNT_MAX, AtLimit, BudgetConfig, LimitAction, PriceConfig, UsageConfig};

@@ -54,7 +54,7 @@ pub struct OverviewBody {
     usable: u64,
     /// `ALERT_PERCENTS`: the parts of the limit that raise an alert.
     #[schema(example = json!([50, 80, 95, 100]))]
-    alert_percents: Vec<u8>,
+    alert_percents: Vec<u16>,
     /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
     sign_in: bool,
     /// Whether the last write of the ledger failed.

@@ -35,7 +35,7 @@ fn webhook(url: &str) -> Webhook {
 }
 
 /// The alerts of a budget of 1,000 GB whose usage rises to so many percent.
-fn alerts(percent: u8) -> Vec<Alert> {
+fn alerts(percent: u16) -> Vec<Alert> {
     let (at, gb) = (timestamp(START), |gb| ByteCount::new(gb * 1_000_000_000));
     let [limit, overshoot_bound] = [1_000, 0].map(gb);
     let budget = |used| BudgetFigures {
@@ -46,7 +46,7 @@ fn alerts(percent: u8) -> Vec<Alert> {
         likely_overshoot: None,
         reset: at,
     };
-    let alert = |percent: u8| Alert {
+    let alert = |percent: u16| Alert {
         id: format!("2025-01-01/budget-used-{percent}/1000000000000"),
         kind: AlertKind::Used(percent),
         ..Alert::test(at, budget(gb(u64::from(percent) * 10)))

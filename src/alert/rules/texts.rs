@@ -26,7 +26,7 @@ impl Alert {
 /// What happened. `since`: when a failure began that has ended.
 pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
     match kind {
-        AlertKind::Used(100..) => format!("The bandwidth limit is reached: {}.", usage(input)),
+        AlertKind::Used(100) => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
         AlertKind::Began(fault) => input.found(fault).map(FoundFault::what).unwrap_or_default(),
         AlertKind::Ended(fault) => {
@@ -161,7 +161,7 @@ impl Alert {
 
     /// Whom to act on when the limit is reached: a large spender of the last minutes, or else one of the period that is not blocked.
     fn large_spender(&self) -> Option<(SpenderKind, &'static str)> {
-        if self.kind != AlertKind::Used(100) {
+        if !matches!(self.kind, AlertKind::Used(100..)) {
             return None;
         }
         let is_large =

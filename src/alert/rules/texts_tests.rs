@@ -176,7 +176,7 @@ fn every_message_is_as_in_the_file() {
 
 #[test]
 fn a_limit_that_is_reached_within_a_day_is_at_least_a_warning_and_asks_who_spends() {
-    let of = |percent: u8, seconds: Option<u64>| {
+    let of = |percent: u16, seconds: Option<u64>| {
         let input = input();
         let limit_at = seconds.map(|seconds| input.now.plus(Duration::from_secs(seconds)));
         let input = AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input };

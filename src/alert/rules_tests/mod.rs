@@ -100,6 +100,25 @@ fn of_several_thresholds_at_once_only_the_highest_is_sent() {
 }
 
 #[test]
+fn beyond_the_limit_an_alert_follows_at_each_further_quarter_of_it() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, used(0, 1_249)), [Used(100)]);
+    for (millis, gb, made) in
+        [(1, 1_250, Some(125)), (2, 1_499, None), (3, 1_500, Some(150)), (4, 2_100, Some(200))]
+    {
+        assert_eq!(
+            kinds(&mut rules, used(millis, gb)),
+            made.map(Used).into_iter().collect::<Vec<_>>(),
+            "{gb}"
+        );
+    }
+    let at_once = evaluate(&mut rules, &used(5, 99_000)).pop().unwrap();
+    assert_eq!((at_once.kind, at_once.kind.name()), (Used(1_000), "budget.used_1000"), "the highest");
+    assert!(at_once.what.starts_with("1000 % of the bandwidth limit is used: "), "{}", at_once.what);
+    assert_eq!(AlertKind::from_name("budget.used_1000"), Some(Used(1_000)));
+}
+
+#[test]
 fn the_operator_chooses_the_parts_of_the_limit() {
     let mut rules = AlertRules::default();
     let percents = AlertPercents::parse("90,30").unwrap();
@@ -120,7 +139,9 @@ fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     let latest: Vec<_> = rules.latest().map(|kept| (kept.alert.kind, kept.waits)).collect();
     assert_eq!(latest, [(Used(80), true), (Used(50), false)]);
     for n in 1..=u64::try_from(KEPT_MAX).unwrap() {
-        evaluate(&mut rules, &provider(n * DAY / 24, n % 2 == 0));
+        for millis in [n * DAY / 24, n * DAY / 24 + MINUTE] {
+            evaluate(&mut rules, &provider(millis, n % 2 == 0));
+        }
     }
     assert_eq!(rules.latest().count(), KEPT_MAX);
     assert!(
@@ -205,8 +226,10 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     let mut rules = AlertRules::default();
     let mut dropped = vec![];
     for step in 0..65 {
-        let input = provider(step * 10 * MINUTE, step % 2 == 1);
-        dropped.extend(rules.evaluate(&input, &Spending::default(), true).dropped);
+        for millis in [step * 10 * MINUTE, step * 10 * MINUTE + MINUTE] {
+            let input = provider(millis, step % 2 == 1);
+            dropped.extend(rules.evaluate(&input, &Spending::default(), true).dropped);
+        }
     }
     assert_eq!(rules.waiting_count(), KEPT_MAX);
     assert_eq!(
@@ -232,5 +255,6 @@ fn only_an_alert_that_says_so_shows_the_spenders() {
     assert_eq!(kinds(&used(0, 400)), []);
     let both = AlertInput { budget: used(1, 500).budget, ..provider(1, false) };
     assert_eq!(kinds(&both), [(Used(50), true), (Began(ProviderDown), true)]);
-    assert_eq!(kinds(&used(2, 500)), [(Ended(ProviderDown), false)]);
+    assert_eq!(kinds(&used(2, 500)), []);
+    assert_eq!(kinds(&used(2 + MINUTE, 500)), [(Ended(ProviderDown), false)]);
 }

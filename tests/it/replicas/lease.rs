@@ -113,6 +113,10 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     clock.advance(LEASE);
     assert_eq!(raise(true).await, (1, false));
     lead.lease.renew(LEASE);
+    assert_eq!(raise(true).await, (1, true), "it must be over for a minute");
+    let minute = Duration::from_secs(60);
+    clock.advance(minute);
+    lead.lease.renew(LEASE + minute);
     assert_eq!(raise(true).await, (2, true));
 }
 
