@@ -19,7 +19,7 @@ use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::route::{Handlers, Route, route};
 use crate::http::{
-    alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, envelope, health,
+    addresses, alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, envelope, health,
     live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
@@ -102,6 +102,7 @@ fn as_cloudflare(app: &App) -> Vec<Route> {
 fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let with_query = vec![
         route!(users::revoke_spender),
+        route!(addresses::block_address),
         route!(spenders::list_spenders),
         route!(spenders::list_grants),
         route!(operator::get_usage),
@@ -110,6 +111,7 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::revoke_credential),
+        route!(addresses::unblock_address),
         route!(users::revoke_user),
         route!(users::revoke_key),
         route!(users::block_user),

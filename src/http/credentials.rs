@@ -172,6 +172,7 @@ fn refused(why: NotAdmitted) -> ApiError {
             ApiError::not_recorded()
         }
         NotAdmitted::UserBlocked => ApiError::user_blocked(),
+        NotAdmitted::AddressBlocked => ApiError::address_blocked(),
         NotAdmitted::TooManyUsers => ApiError::full(
             "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
         ),

@@ -5,13 +5,15 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
-use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::schema::{AnyOf, AnyOfBuilder};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use turn_base::request::query::form_or_none;
 use turn_ledger::{LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX};
 
+/// The longest block with an end.
+const BLOCK_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;
 /// The value of `by` that is no kind of spender.
@@ -87,6 +89,17 @@ pub struct GrantsQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// The query of a block.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct BlockQuery {
+    /// For how long, in minutes, hours or days: `1m` to `365d`. Without it, the block has no end.
+    #[param(inline, value_type = TimeOrNone, required = false, example = "1h")]
+    #[serde(rename = "for", default, deserialize_with = "lasting")]
+    pub(super) lasting: Option<Duration>,
+}
+
 /// The query of a revocation: exactly one of these.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -132,6 +145,21 @@ fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Erro
         Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= RECENT_MAX)
     };
     form_or_none(text, span, "1m to 15m")
+}
+
+fn lasting<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
+    let span = |text: &str| {
+        let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let minutes = match unit {
+            "m" => 1,
+            "h" => 60,
+            "d" => 24 * 60,
+            _ => return None,
+        };
+        let count: u64 = Some(count).filter(|count| !count.starts_with(['0', '+']))?.parse().ok()?;
+        Some(Duration::from_secs(count.checked_mul(60 * minutes)?)).filter(|span| *span <= BLOCK_MAX)
+    };
+    form_or_none(text, span, "minutes, hours or days from 1m to 365d")
 }
 
 fn rows<'de, D: Deserializer<'de>>(text: D) -> Result<usize, D::Error> {
@@ -192,6 +220,10 @@ macro_rules! forms {
 forms! {
     /// A user in a path.
     UserInPath = text().min_length(Some(1)).max_length(Some(USER_MAX)).pattern(Some(format!("^{}$", user_pattern())));
+    /// An address, or a prefix, in a path.
+    AddressInPath = address_forms(r"^(:|([0-9a-f]{1,4}:){1,4}):/(48|64)$");
+    /// For how long.
+    TimeOrNone = text().pattern(Some("^([1-9][0-9]{0,2}[mh]|([1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])d)?$"));
     /// A user in a query.
     UserOrNone = text().max_length(Some(USER_MAX)).pattern(Some(format!("^({})?$", user_pattern())));
     /// A label.
@@ -201,13 +233,17 @@ forms! {
     /// What to group by.
     ByOrNone = text().enum_values(Some(BY.into_iter().chain([""])));
     /// An address, or a prefix in the form in which prefixes are shown.
-    AddressOrNone = AnyOfBuilder::new()
-        .item(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Ipv4))))
-        .item(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Ipv6))))
-        .item(text().pattern(Some(r"^((:|([0-9a-f]{1,4}:){1,4}):/(48|64))?$")))
-        .build();
+    AddressOrNone = address_forms(r"^((:|([0-9a-f]{1,4}:){1,4}):/(48|64))?$");
     /// The place after which a page begins.
     CursorOrNone = text().pattern(Some("^[A-Za-z0-9_-]*$"));
+}
+
+fn address_forms(prefix: &str) -> AnyOf {
+    AnyOfBuilder::new()
+        .item(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Ipv4))))
+        .item(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Ipv6))))
+        .item(text().pattern(Some(prefix)))
+        .build()
 }
 
 fn text() -> ObjectBuilder {

@@ -122,11 +122,10 @@ impl Mint {
     /// Mints for one client: a credential from the first source that can issue one. A block and a freeze are checked here too, because they
     /// hold for all sources, and the books see only those that they count.
     pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NotAdmitted> {
-        let user = request.requester.user();
-        let (is_blocked, is_frozen) =
-            self.account.read(|books| (user.is_some_and(|user| books.is_blocked(user)), books.is_frozen()));
-        if is_blocked {
-            return Err(NotAdmitted::UserBlocked);
+        let (blocked, is_frozen) =
+            self.account.read(|books| (books.block_of(&request.requester), books.is_frozen()));
+        if let Some(blocked) = blocked {
+            return Err(blocked);
         }
         if is_frozen || !self.enabled {
             return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
@@ -159,7 +158,7 @@ impl Mint {
                 Err(why) => {
                     // A user or a server key over its own limit gets no fallback.
                     let is_of_caller = match &why {
-                        NotAdmitted::UserBlocked => true,
+                        NotAdmitted::UserBlocked | NotAdmitted::AddressBlocked => true,
                         NotAdmitted::Refused(refusal) => refusal.limited.is_some(),
                         _ => false,
                     };

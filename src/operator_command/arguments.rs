@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -48,17 +48,24 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Give a user no more credentials, and close the user's signaling sockets and SFU sessions; `allow USER` ends it
+    /// Give a user or an address no more credentials, and close a user's signaling sockets and SFU sessions; `allow` ends it
+    #[command(
+        override_usage = "turn-broker block <USER>\n       turn-broker block --address <ADDRESS> [--for <1h>]"
+    )]
     Block {
-        /// The user, as in the application's tokens
-        #[arg(value_name = "USER", value_parser = path_segment)]
-        user: String,
+        /// The user or the address
+        #[command(flatten)]
+        whom: Whom,
+        /// For how long, in minutes, hours or days, 1m to 365d; without it, until `allow`
+        #[arg(long = "for", value_name = "1h", requires = "address")]
+        lasting: Option<String>,
     },
-    /// Give a blocked user credentials again
+    /// Give a blocked user or address credentials again
+    #[command(override_usage = "turn-broker allow <USER>\n       turn-broker allow --address <ADDRESS>")]
     Allow {
-        /// A blocked user
-        #[arg(value_name = "USER", value_parser = path_segment)]
-        user: String,
+        /// The user or the address
+        #[command(flatten)]
+        whom: Whom,
     },
     /// Revoke a credential by its id or token, or all credentials of a user, a server key, a label, an address or an origin
     #[command(
@@ -93,6 +100,18 @@ pub enum OperatorCommand {
     },
 }
 
+/// Who is blocked or allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(required = true, multiple = false)]
+pub struct Whom {
+    /// The user, as in the application's tokens
+    #[arg(value_name = "USER", value_parser = path_segment)]
+    user: Option<String>,
+    /// A client address instead, or an IPv6 prefix as spenders lists it
+    #[arg(long, value_parser = path_segment)]
+    address: Option<String>,
+}
+
 /// The argument of `limit`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NewLimit {
@@ -125,15 +144,24 @@ pub(super) struct ApiCall<'a> {
     pub(super) text: fn(&Value) -> Option<String>,
 }
 
+impl Whom {
+    /// The path of the block.
+    fn path(&self) -> Vec<&str> {
+        let [kind, name] = match self {
+            Self { user: Some(user), .. } => ["users", user],
+            Self { address, .. } => ["addresses", address.as_deref().unwrap_or_default()],
+        };
+        vec!["api", kind, name, "block"]
+    }
+}
+
 impl OperatorCommand {
     pub(super) fn call(&self) -> ApiCall<'_> {
         let call =
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
         let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
-        let revoke_all =
-            |kind, name| call(Method::POST, vec!["api", kind, name, "revoke"], None, text::user_action);
-        let block = |method, user| call(method, vec!["api", "users", user, "block"], None, text::user_action);
+        let block = |method, path| call(method, path, None, text::block);
         match self {
             Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![], text::summary) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
@@ -150,8 +178,11 @@ impl OperatorCommand {
                 let query = [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect();
                 get("grants", query, text::grants)
             }
-            Self::Block { user } => act(Method::POST, user, "block"),
-            Self::Allow { user } => act(Method::DELETE, user, "block"),
+            Self::Block { whom, lasting } => {
+                let query = lasting.iter().map(|lasting| ("for", lasting.as_str())).collect();
+                ApiCall { query, ..block(Method::POST, whom.path()) }
+            }
+            Self::Allow { whom } => block(Method::DELETE, whom.path()),
             Self::Revoke { grant: Some(grant), .. } => {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }

@@ -158,8 +158,8 @@ pub(super) fn revocation(body: &Value) -> Option<String> {
 }
 
 /// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
-pub(super) fn user_action(body: &Value) -> Option<String> {
-    shown(body, "/user").or_else(|| shown(body, "/key"))?;
+pub(super) fn block(body: &Value) -> Option<String> {
+    body["blocked"].as_bool()?;
     shown(body, "/message")
 }
 

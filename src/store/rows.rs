@@ -65,6 +65,7 @@ const KEY_ALERTS: &str = "alerts";
 /// Only a copy of a ledger that no process has opened has it, and a database that has lost writes.
 pub(super) const KEY_COPIED: &str = "copy";
 const KEY_BLOCKED: &str = "blocked";
+const KEY_BLOCKED_ADDRESSES: &str = "blocked-addresses";
 pub(super) const KEY_TOKEN_KEY: &str = "token-key";
 
 /// Rows that a copy holds at a time.
@@ -125,6 +126,7 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
     stored.blocked = meta.json(KEY_BLOCKED, bad)?.unwrap_or_default();
+    stored.blocked_addresses = meta.json(KEY_BLOCKED_ADDRESSES, bad)?.unwrap_or_default();
     stored.shares_key = shares_key(meta.bytes(KEY_COPIED));
     if let Some(row) = meta.bytes(KEY_TOKEN_KEY) {
         stored.keys = read_keys(row);
@@ -155,6 +157,7 @@ pub(super) fn write(
         to_row(&(ordered(day.number()), kind.name(), key))
     })?;
     put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
+    put(to, KEY_BLOCKED_ADDRESSES, batch.blocked_addresses.as_ref())?;
     replace_named(to, KEY_COPIED, None)?;
     put(to, KEY_HEAD, Some(&batch.head))?;
     pruned.remove(to, batch.sources.keys(), batch.head.now)

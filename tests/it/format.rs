@@ -57,6 +57,7 @@ fn written(contents: Contents) -> Rows {
         grants: stored.grants.into_iter().map(|(id, row)| (id, Some(row))).collect(),
         spenders: stored.spenders.into_iter().map(|(key, row)| (key, Some(row))).collect(),
         blocked: Some(stored.blocked),
+        blocked_addresses: Some(stored.blocked_addresses),
         connections: stored.connections.into_iter().map(|(name, row)| (name, Some(row))).collect(),
         sessions: stored.sessions.into_iter().map(|(id, row)| (id, Some(row))).collect(),
     };
@@ -177,6 +178,7 @@ fn made() -> Rows {
         all.grants.extend(stored.grants);
         all.spenders.extend(stored.spenders);
         all.blocked.extend(stored.blocked);
+        all.blocked_addresses.extend(stored.blocked_addresses);
         all.connections.extend(stored.connections);
         all.sessions.extend(stored.sessions);
     }

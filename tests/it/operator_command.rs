@@ -114,6 +114,10 @@ async fn a_user_is_blocked_allowed_and_revoked() {
         assert!(revoked.starts_with(&format!("{value} has no live credential.")), "{revoked}");
     }
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
+    let blocked = output_of(&broker, &["block", "--address", "127.0.0.1", "--for", "1h"]);
+    assert!(blocked.starts_with("127.0.0.1 is blocked until 20"), "{blocked}");
+    assert_eq!(mint().await.error(), (403, "ADDRESS_BLOCKED".into()));
+    assert!(output_of(&broker, &["allow", "--address", "127.0.0.1"]).starts_with("127.0.0.1 is not blocked"));
     let nobody = output_of(&broker, &["block", "nosuch"]);
     let expected = "Nobody of this name is known in this period: nosuch is blocked and gets no credentials. Compare the name with turn-broker spenders. Callers without a token are not stopped: set AUTH_REQUIRED=true";
     assert!(nobody.starts_with(expected), "{nobody}");

@@ -181,6 +181,42 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also_after_a_restart() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("DOORS", "turn,matrix,ice")];
+    let first = broker(&settings).await;
+    let grant = mint_as(&first, "ann", "?ttl=600").await.grant();
+    let blocked = first.order(Method::POST, "/api/addresses/127.0.0.1/block?for=1h").await.json();
+    let message = "127.0.0.1 is blocked until 2025-01-15T13:00:00.000Z and gets no credentials. Those that it has work until they are revoked (turn-broker revoke --address).";
+    let expected = json!({"address": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "message": message});
+    assert_eq!(blocked, expected);
+    for path in ["/api/turn-credentials", "/turn?service=turn", "/ice?service=turn"] {
+        assert_eq!(
+            first.get_as(&user_token("ann"), path).await.error(),
+            (403, "ADDRESS_BLOCKED".into()),
+            "{path}"
+        );
+    }
+    first.advance(460);
+    assert_eq!(first.mint_with(&grant).await.error(), (403, "ADDRESS_BLOCKED".into()), "a renewal");
+    first.finish().await;
+    let second = broker(&settings).await;
+    assert_eq!(second.mint().await.error(), (403, "ADDRESS_BLOCKED".into()));
+    let allowed = second.order(Method::DELETE, "/api/addresses/127.0.0.1/block").await.json();
+    assert_eq!((&allowed["blocked"], &allowed["until"]), (&false.into(), &Value::Null));
+    assert_eq!(second.mint().await.status, 200);
+    let prefix = second.order(Method::POST, "/api/addresses/2001:db8::7/block").await.json();
+    assert_eq!((&prefix["address"], &prefix["until"]), (&"2001:db8::/64".into(), &Value::Null));
+    let group = second.order(Method::POST, "/api/addresses/2001:db8::%2F48/block?for=365d").await.json();
+    assert_eq!(group["address"], "2001:db8::/48");
+    for path in ["here/block", "127.0.0.1/block?for=1", "127.0.0.1/block?for=0h", "127.0.0.1/block?for=366d"]
+    {
+        let refused = second.order(Method::POST, &format!("/api/addresses/{path}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
     let broker = broker(&[]).await;
     let listed = async |path: &str| broker.operator(path).await.json()["blockedUsers"].clone();

@@ -103,6 +103,12 @@ impl ApiError {
             .message("Ask the operator of this service to unblock you.")
     }
 
+    /// The operator has blocked the client's address.
+    pub fn address_blocked() -> Self {
+        Self::new(Code::AddressBlocked, "Address blocked")
+            .message("Ask the operator of this service to unblock your address.")
+    }
+
     /// There is no such thing: `message` says what to do.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::NotFound, "Not found").message(message)
@@ -214,7 +220,7 @@ impl From<NotRecorded> for ApiError {
 
 impl From<TooManyBlocked> for ApiError {
     fn from(_: TooManyBlocked) -> Self {
-        Self::full("Unblock a user first: as many as possible are blocked.")
+        Self::full("Unblock a user or an address first: as many as possible are blocked.")
     }
 }
 

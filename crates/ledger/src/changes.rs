@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::ClientKey;
 use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::row::SessionRow;
@@ -67,6 +68,8 @@ pub struct Batch {
     pub spenders: Rows<LeftKey, Sums>,
     /// Blocked users, if they have changed.
     pub blocked: Option<BTreeSet<User>>,
+    /// Blocked addresses with their ends, if they have changed.
+    pub blocked_addresses: Option<BTreeMap<ClientKey, Option<Timestamp>>>,
     /// Open connections.
     pub connections: Rows<Name, Box<Connection>>,
     /// The sessions of coturn.
@@ -88,6 +91,8 @@ pub struct Stored {
     pub is_copy: bool,
     /// Blocked users.
     pub blocked: BTreeSet<User>,
+    /// Blocked addresses with their ends.
+    pub blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
     /// Open connections.
     pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.
@@ -108,6 +113,7 @@ impl Batch {
         self.grants.extend(later.grants);
         self.spenders.extend(later.spenders);
         self.blocked = later.blocked.or(self.blocked.take());
+        self.blocked_addresses = later.blocked_addresses.or(self.blocked_addresses.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
     }
@@ -159,6 +165,8 @@ impl Stored {
         replace(&mut self.grants, batch.grants);
         replace(&mut self.spenders, batch.spenders);
         self.blocked = batch.blocked.unwrap_or(std::mem::take(&mut self.blocked));
+        let addresses = std::mem::take(&mut self.blocked_addresses);
+        self.blocked_addresses = batch.blocked_addresses.unwrap_or(addresses);
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
     }

@@ -94,6 +94,7 @@ fn fault_of(why: NotAdmitted) -> Fault {
         }
         NotAdmitted::Refused(refusal) => Fault::SPENT.retry_in(refusal.retry_in()),
         NotAdmitted::UserBlocked => Fault::BLOCKED,
+        NotAdmitted::AddressBlocked => Fault::ADDRESS_BLOCKED,
         NotAdmitted::NotRecorded => Fault::NOT_RECORDED,
         NotAdmitted::ClockInDoubt => Fault::CLOCK_IN_DOUBT,
         NotAdmitted::TooManyUsers

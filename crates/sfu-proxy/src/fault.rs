@@ -70,6 +70,9 @@ impl Fault {
     /// The operator has blocked the user.
     pub const BLOCKED: Self =
         Self::new(403, "user_blocked", "The operator has blocked this user or revoked this session.");
+    /// The operator has blocked the client's address.
+    pub const ADDRESS_BLOCKED: Self =
+        Self::new(403, "address_blocked", "The operator has blocked this client's address.");
     /// A track of another room, or of a session that is not known.
     pub const OTHER_ROOM: Self =
         Self::new(403, "other_room", "Tracks can be pulled only from sessions of the same room.");
@@ -168,6 +171,7 @@ mod tests {
             (Fault::NO_COOKIE, 401, "session_locked"),
             (Fault::LOCKED, 401, "session_locked"),
             (Fault::BLOCKED, 403, "user_blocked"),
+            (Fault::ADDRESS_BLOCKED, 403, "address_blocked"),
             (Fault::NOT_IN_TOKEN, 403, "room_not_in_token"),
             (Fault::NOT_JSON, 502, "sfu_bad_answer"),
             (Fault::OTHER_ROOM, 403, "other_room"),

@@ -11,12 +11,13 @@ use utoipa::openapi::{Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Typ
 use turn_base::error::Code;
 
 /// The errors of all routes that mint.
-const MINT_ERRORS: [&str; 11] = [
+const MINT_ERRORS: [&str; 12] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
     "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or `key` or `api` of a format that reads them is none of `SERVER_KEYS`.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
     "`USER_BLOCKED`: the operator has blocked the user.",
+    "`ADDRESS_BLOCKED`: the operator has blocked the client's address.",
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",

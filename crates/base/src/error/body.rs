@@ -21,6 +21,7 @@ pub enum Code {
     InvalidToken,
     OriginNotAllowed,
     UserBlocked,
+    AddressBlocked,
     UserLimitReached,
     GrantLimitReached,
     KeyLimitReached,
@@ -44,7 +45,7 @@ impl Code {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::InvalidGrant | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed | Self::UserBlocked => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed | Self::UserBlocked | Self::AddressBlocked => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -60,6 +60,8 @@ pub enum NotAdmitted {
     Uncut,
     /// The user is blocked.
     UserBlocked,
+    /// The client's address is blocked.
+    AddressBlocked,
     /// There is a limit for each user, and the table of users has no room for another one.
     TooManyUsers,
     /// The table of grants is full of live ones.
@@ -144,8 +146,8 @@ impl Books {
         session: Option<(u64, Minute)>,
     ) -> Result<Admission, NotAdmitted> {
         let Requester { client, renews, .. } = *requester;
-        if requester.user().is_some_and(|user| self.is_blocked(user)) {
-            return Err(NotAdmitted::UserBlocked);
+        if let Some(blocked) = self.block_of(requester) {
+            return Err(blocked);
         }
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
@@ -208,12 +210,13 @@ impl Books {
         username: Option<&str>,
         requester: Requester,
     ) -> Result<Commit, NotAdmitted> {
-        let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
+        let blocked = self.block_of(&requester);
+        let is_blocked = blocked.is_some();
         let Requester { client, renews, spender, address, turn_key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
-            return Err(if is_blocked { NotAdmitted::UserBlocked } else { NotAdmitted::Stopped });
+            return Err(blocked.unwrap_or(NotAdmitted::Stopped));
         }
         let is_metered = grant.source.is_metered();
         // The machine may have slept: the provider made the credential now at the latest, and it expires later than the hold covers.

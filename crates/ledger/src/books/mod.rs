@@ -10,7 +10,7 @@ mod sfu;
 pub(crate) mod snapshot;
 pub(crate) mod spending;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::changes::{Batch, Head, Stored};
@@ -50,7 +50,9 @@ pub struct Books {
     lacking: Lacking,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
-    /// Whether the blocked users must be stored.
+    /// Addresses that get no credentials, and until when.
+    blocked_addresses: BTreeMap<ClientKey, Option<Timestamp>>,
+    /// Whether what is blocked must be stored.
     has_blocked: bool,
     /// Sources whose sessions may outlive every promise, and nobody sees it.
     unseen: Vec<IceSource>,
@@ -101,6 +103,7 @@ impl Books {
             coturn: CoturnUsage::restore(head.coturn_at, stored.sessions),
             lacking,
             blocked: stored.blocked,
+            blocked_addresses: stored.blocked_addresses,
             has_blocked: false,
             unseen: Vec::new(),
             configured_limit,
@@ -159,6 +162,7 @@ impl Books {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
             spenders: self.grants.left.take_changes(),
+            blocked_addresses: self.has_blocked.then(|| self.blocked_addresses.clone()),
             blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.sessions.take_changes(),

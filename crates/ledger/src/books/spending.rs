@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Books;
+use super::commit::NotAdmitted;
+use crate::client::ClientKey;
 use crate::grant_counts::GrantCounts;
 use crate::grants::Grants;
 use crate::grants::chains::Suspect;
 use crate::grants::ending::OverLimit;
+use crate::grants::requester::Requester;
 use crate::grants::row::GrantRow;
 use crate::grants::tails::EndedPlace;
 use crate::grants::unanswered::ASK_PAUSE;
@@ -20,15 +23,18 @@ use crate::spenders::sums::PeriodBytes;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::trial::{Excess, Excesses};
-use crate::units::ByteCount;
+use crate::units::{ByteCount, Timestamp};
 use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;
 
-/// [`BLOCKED_USERS_MAX`] users are blocked.
+/// Most addresses that can be blocked.
+pub const BLOCKED_ADDRESSES_MAX: usize = 10_000;
+
+/// As many users or addresses are blocked as can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{BLOCKED_USERS_MAX} users are blocked")]
+#[error("as many are blocked as can be")]
 pub struct TooManyBlocked;
 
 /// What [`Books::revoke_all_of`] has done.
@@ -178,6 +184,40 @@ impl Books {
         self.blocked.contains(user)
     }
 
+    /// Refuses credentials to a client, or to a group of clients, until an instant. `None`: until [`Self::unblock_address`].
+    pub fn block_address(
+        &mut self,
+        client: ClientKey,
+        until: Option<Timestamp>,
+    ) -> Result<(), TooManyBlocked> {
+        let now = self.now();
+        self.blocked_addresses.retain(|_, until| is_ahead(*until, now));
+        if !self.blocked_addresses.contains_key(&client)
+            && self.blocked_addresses.len() >= BLOCKED_ADDRESSES_MAX
+        {
+            return Err(TooManyBlocked);
+        }
+        self.blocked_addresses.insert(client, until);
+        self.has_blocked = true;
+        Ok(())
+    }
+
+    /// Ends [`Self::block_address`]. `false` if this client was not blocked.
+    pub fn unblock_address(&mut self, client: ClientKey) -> bool {
+        let until = self.blocked_addresses.remove(&client);
+        self.has_blocked = true;
+        until.is_some_and(|until| is_ahead(until, self.now()))
+    }
+
+    /// Why a requester gets no credential, if the operator has blocked its user or its address.
+    pub fn block_of(&self, requester: &Requester) -> Option<NotAdmitted> {
+        if requester.user().is_some_and(|user| self.is_blocked(user)) {
+            return Some(NotAdmitted::UserBlocked);
+        }
+        let ends = requester.client?.with_wider().filter_map(|client| self.blocked_addresses.get(&client));
+        ends.copied().any(|until| is_ahead(until, self.now())).then_some(NotAdmitted::AddressBlocked)
+    }
+
     /// The blocked users.
     pub fn blocked(&self) -> &BTreeSet<User> {
         &self.blocked
@@ -208,6 +248,11 @@ impl Books {
     pub fn take_unanswered(&mut self, most: usize) -> Vec<GrantId> {
         self.grants.take_unanswered(self.now(), most)
     }
+}
+
+/// Whether a block until this instant is in effect.
+fn is_ahead(until: Option<Timestamp>, now: Timestamp) -> bool {
+    until.is_none_or(|until| now < until)
 }
 
 #[cfg(test)]

@@ -126,6 +126,8 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::UserBlocked => {
                 requester.user().is_some_and(|user| self.books.blocked().contains(user))
             }
+            // No operator of a walk blocks an address.
+            NotAdmitted::AddressBlocked => false,
             NotAdmitted::ClockInDoubt => {
                 // While the provider can be asked, only a clock that is wrong is not believed.
                 let may_be_wrong = self.step > 0 || !self.settings.tells_time;

@@ -285,6 +285,46 @@ fn a_blocked_user_gets_nothing_until_unblocked_and_a_number_of_users_is_blocked_
 }
 
 #[test]
+fn a_blocked_address_gets_nothing_until_the_block_ends_and_a_number_of_addresses_is_blocked_at_most() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let of = |text: &str| Requester { client: text.parse().ok(), ..Requester::default() };
+    let block =
+        |broker: &mut Broker, text: &str, until| broker.books.block_address(text.parse().unwrap(), until);
+    let hold = broker.hold(&of("192.0.2.1")).unwrap();
+    for (text, until) in [("192.0.2.1", Some(at(60))), ("2001:db8:1::/48", None), ("192.0.2.3", Some(at(61)))]
+    {
+        assert_eq!(block(&mut broker, text, until), Ok(()));
+    }
+    assert_eq!(
+        broker.commit(hold, of("192.0.2.1")).err(),
+        Some(NotAdmitted::AddressBlocked),
+        "during the mint"
+    );
+    broker.restart();
+    let refused = |broker: &mut Broker, text: &str| broker.hold(&of(text)).err();
+    for text in ["192.0.2.1", "2001:db8:1:7::/64"] {
+        assert_eq!(refused(&mut broker, text), Some(NotAdmitted::AddressBlocked), "{text}");
+    }
+    assert_eq!((refused(&mut broker, "192.0.2.2"), refused(&mut broker, "2001:db8:2::/64")), (None, None));
+    assert_eq!(broker.hold(&Requester::default()).err(), None, "a server with a key");
+    broker.books.advance(at(60));
+    assert_eq!(refused(&mut broker, "192.0.2.1"), None, "its time is over");
+    assert_eq!(refused(&mut broker, "192.0.2.3"), Some(NotAdmitted::AddressBlocked));
+    let group: ClientKey = "2001:db8:1::/48".parse().unwrap();
+    assert!(broker.books.unblock_address(group) && !broker.books.unblock_address(group));
+    assert!(!broker.books.unblock_address("192.0.2.1".parse().unwrap()));
+    broker.restart();
+    assert_eq!(refused(&mut broker, "2001:db8:1:7::/64"), None);
+    for n in 1..BLOCKED_ADDRESSES_MAX {
+        assert_eq!(block(&mut broker, &format!("10.0.{}.{}", n / 256, n % 256), Some(at(120))), Ok(()));
+    }
+    assert_eq!(block(&mut broker, "192.0.2.3", None), Ok(()), "it is blocked already");
+    assert_eq!(block(&mut broker, "192.0.2.9", None), Err(TooManyBlocked));
+    broker.books.advance(at(120));
+    assert_eq!(block(&mut broker, "192.0.2.9", None), Ok(()), "those whose time is over make room");
+}
+
+#[test]
 fn what_nobody_saw_between_two_listings_stays_reserved() {
     let mut broker = Broker::at_source(IceSource::Coturn, BudgetMode::Strict, 100 * MINUTE_BYTES);
     let list = |broker: &mut Broker, seconds| {
