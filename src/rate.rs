@@ -1,10 +1,10 @@
-//! The present rate: what was used in the last five minutes, and when the limit is reached if it goes on like this.
+//! The present rate: what was used in the last minutes, and when the limit is reached if it goes on like this.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::{BitRate, Books, ByteCount, Minute, RECENT_MAX, Snapshot, Timestamp};
+use turn_ledger::{BitRate, Books, ByteCount, Figures, Minute, RECENT_MAX, Snapshot, Timestamp};
 
 /// How much of the past a rate is the average of.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -91,9 +91,17 @@ pub struct PresentRate {
 impl PresentRate {
     /// The rate at the books' time.
     pub fn of(books: &Books) -> Self {
-        let (figures, lately) = (books.ledger().figures(), Lately::of(books));
-        let until = lately.until;
-        let per_second = lately.rate();
+        Self::from(&books.ledger().figures(), &Lately::of(books))
+    }
+
+    /// The average of the last 15 minutes. Without use in them it is zero, whatever was counted before.
+    pub fn of_quarter_hour(snapshot: &Snapshot) -> Self {
+        let (bytes, now) = (snapshot.used_lately, snapshot.figures.now);
+        Self::from(&snapshot.figures, &Lately { bytes, span: RECENT_MAX, until: now, now })
+    }
+
+    fn from(figures: &Figures, lately: &Lately) -> Self {
+        let (until, per_second) = (lately.until, lately.rate());
         let rate = BitRate::new(u64::try_from(per_second).unwrap_or(u64::MAX));
         let left = u128::from(figures.limit.minus(figures.used).get()) * 8_000;
         let millis = left.checked_div(per_second).and_then(|millis| u64::try_from(millis).ok());

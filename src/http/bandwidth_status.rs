@@ -11,8 +11,11 @@ use super::AppState;
 use super::hints::{self, HintBody};
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
+use crate::rate::PresentRate;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
+
+const HOUR_MILLIS: u128 = 3_600_000;
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -84,6 +87,13 @@ pub struct StatusBody {
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
+    /// GB an hour of the last 15 minutes, as counted or, later, as reported; two decimals.
+    #[serde(rename = "rateGBPerHour")]
+    #[schema(example = "0.40")]
+    rate_gb_per_hour: String,
+    /// When the limit is reached at this rate; null if not before the period ends, or if it is reached.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-29T18:00:00Z")]
+    limit_reached_at: Option<Timestamp>,
     /// Billed bytes of this period.
     #[schema(example = 45_230_000_000_u64)]
     used_bytes: u64,
@@ -106,6 +116,9 @@ pub struct GrantsBody {
     /// Live grants. A grant stays live while relaying can outlive its credential.
     #[schema(example = 6)]
     live: u64,
+    /// Grants with bytes in the last 15 minutes, as counted or, later, as reported.
+    #[schema(example = 2)]
+    relaying: usize,
     /// Grants whose first connection was reported in this period.
     #[schema(example = 388)]
     reported: u64,
@@ -137,6 +150,7 @@ pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
+    let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
     let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
@@ -157,7 +171,9 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         bound_assumes: bound_assumes(&app.config, measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
-        grants: GrantsBody { issued, live: snapshot.live_grants, reported },
+        grants: GrantsBody { issued, live: snapshot.live_grants, relaying: snapshot.relaying, reported },
+        rate_gb_per_hour: ByteCount::saturating(rate.over_millis(HOUR_MILLIS)).gb_nearest(),
+        limit_reached_at: limit_at,
         used_bytes: figures.used.get(),
         durable: app.is_durable(),
         frozen: snapshot.frozen,

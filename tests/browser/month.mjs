@@ -63,7 +63,7 @@ export function month(mood) {
     periodStart: instant(START), source: 'measured+estimate', asOf: instant(AS_OF), stale: trouble, reservedGB: gb(committed - used),
     samplingMarginGB: gb(measured / 19), overshootBoundGB: gb(bound), likelyOvershootGB: gb(bound / 4), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712,
-    grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
+    grants: { issued: 5120, live: 48, relaying: 11, reported: 2231 }, rateGBPerHour: '3.50', limitReachedAt: null, usedBytes: used,
     durable: true, frozen: false,
     hints: trouble ? [
       { code: 'ANALYTICS_STALE', severity: 'warning', message: 'The provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },

@@ -46,7 +46,9 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "boundAssumes": "2 Mbps per grant until 7200 s after expiry",
         "boundHolds": true,
         "observedMbpsPerGrant": null,
-        "grants": {"issued": 0, "live": 0, "reported": 0},
+        "grants": {"issued": 0, "live": 0, "relaying": 0, "reported": 0},
+        "rateGBPerHour": "0.00",
+        "limitReachedAt": null,
         "usedBytes": 0,
         "durable": false,
         "frozen": false,
@@ -83,6 +85,29 @@ async fn usage_rises_while_a_connection_is_open_and_the_remainder_ends_at_zero()
         assert_eq!((&status["status"], &status["percentage"]), (&json!(state), &json!(percent)));
         assert_eq!((&status["bandwidthUsedGB"], &status["remainingGB"]), (&json!(used), &json!(remaining)));
     }
+}
+
+#[tokio::test]
+async fn the_rate_is_that_of_the_last_quarter_hour_and_an_idle_service_has_none() {
+    let broker =
+        TestBroker::start(&[("BANDWIDTH_LIMIT_GB", "3"), ("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
+    let rate = async || {
+        let status = broker.status().await;
+        let pick = |name: &str| status[name].as_str().map(str::to_owned);
+        (pick("rateGBPerHour").unwrap(), pick("limitReachedAt"))
+    };
+    broker.open(REPORTER, "c").await;
+    // 1 GB at 8 Mbps, in 1,000 s.
+    for _ in 0..100 {
+        broker.advance(10);
+        broker.heartbeat(REPORTER, "c", json!({})).await;
+    }
+    assert_eq!(rate().await, ("3.60".into(), Some("2025-01-15T12:50:00.000Z".into())));
+    broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+    broker.advance(450);
+    assert_eq!(rate().await.0, "1.80", "half of the quarter hour");
+    broker.advance(470);
+    assert_eq!(rate().await, ("0.00".into(), None));
 }
 
 #[tokio::test]

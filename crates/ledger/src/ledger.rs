@@ -7,6 +7,8 @@ mod readings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::grants::recent::RECENT_MAX;
+use crate::grants::spent::later_part;
 use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
 use crate::owner::CountOwner;
@@ -286,6 +288,14 @@ impl Ledger {
             total.live = total.live.saturating_add(slice.live);
         }
         total
+    }
+
+    /// What was used within [`RECENT_MAX`], as counted or, later, as reported; of a minute that began before, its part.
+    pub(crate) fn used_lately(&self) -> ByteCount {
+        let since = self.now.minus(RECENT_MAX);
+        let first = Minute::of(since);
+        let of_first = self.slice(first.start(), first.end()).used;
+        later_part(of_first, first.start(), first.end(), since).plus(self.slice(first.end(), self.now).used)
     }
 
     /// What was counted in this period, and what app servers vouched for, without what pages claimed.

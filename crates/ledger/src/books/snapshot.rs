@@ -49,6 +49,10 @@ pub struct Snapshot {
     pub promised_in_full: bool,
     /// Grants alive now, tail included.
     pub live_grants: u64,
+    /// Grants that relayed something within [`crate::RECENT_MAX`].
+    pub relaying: usize,
+    /// What was used within it, as counted or, later, as reported.
+    pub used_lately: ByteCount,
     /// Open connections.
     pub open_connections: usize,
     /// Bytes of this period that sources counted under identifiers that the ledger does not know.
@@ -168,6 +172,8 @@ impl Books {
             frozen: self.overrides.frozen,
             promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK.saturating_add(self.clock_ahead())),
             live_grants: self.ledger.live_grants(),
+            relaying: self.grants.relaying(),
+            used_lately: self.ledger.used_lately(),
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),
             assumed_rate: self.ledger.assumed_rate(),

@@ -82,7 +82,7 @@ impl RecentMinutes {
     }
 
     fn forget_before(&mut self, first: Minute) {
-        self.0.retain(|(minute, _)| *minute >= first);
+        self.0.retain(|(minute, of)| *minute >= first && *of != MinuteBytes::default());
     }
 
     /// What was relayed in `[since, now)`.
@@ -105,7 +105,16 @@ impl MinuteBytes {
 impl RecentBytes {
     /// A connection of a grant was charged. Its source has counted everything before `counted_until`.
     pub(super) fn claim(&mut self, id: GrantId, charge: &ConnectionCharge, counted_until: Timestamp) {
-        self.grants.get_or_default(id).claim(charge, counted_until);
+        self.change(id, |minutes| minutes.claim(charge, counted_until));
+    }
+
+    /// Changes the minutes of a grant, which has some only while it has bytes.
+    fn change(&mut self, id: GrantId, change: impl FnOnce(&mut RecentMinutes)) {
+        let minutes = self.grants.get_or_default(id);
+        change(minutes);
+        if minutes.0.is_empty() {
+            self.grants.remove(&id);
+        }
     }
 
     /// A connection without a grant was charged.
@@ -118,7 +127,7 @@ impl RecentBytes {
     /// The source of a grant has counted bytes from one instant to another.
     pub(super) fn count(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) {
         if bytes > ByteCount::ZERO {
-            self.grants.get_or_default(id).count(bytes, from, until);
+            self.change(id, |minutes| minutes.count(bytes, from, until));
         }
     }
 
@@ -129,9 +138,7 @@ impl RecentBytes {
 
     /// See [`RecentMinutes::drop_claims`].
     pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, claimed_at: Timestamp) {
-        if let Some(minutes) = self.grants.get_mut(&id) {
-            minutes.drop_claims(until, claimed_at);
-        }
+        self.change(id, |minutes| minutes.drop_claims(until, claimed_at));
     }
 
     pub(super) fn remove(&mut self, id: GrantId) {
@@ -140,10 +147,8 @@ impl RecentBytes {
 
     /// Forgets what a grant relayed too long ago.
     pub(super) fn forget_old(&mut self, id: GrantId, now: Timestamp) {
-        let Some(minutes) = self.grants.get_mut(&id) else { return };
-        minutes.forget_before(first_minute(now));
-        if minutes.0.is_empty() {
-            self.grants.remove(&id);
+        if self.grants.contains_key(&id) {
+            self.change(id, |minutes| minutes.forget_before(first_minute(now)));
         }
     }
 
@@ -164,6 +169,11 @@ impl Grants {
         let minutes = self.recent.grants.get(&id);
         let seen_at = self.any(id).map(|row| row.spent().seen_at()).unwrap_or_default();
         minutes.map(|minutes| minutes.between(since, now).as_spent(seen_at)).unwrap_or_default()
+    }
+
+    /// How many grants have relayed something within [`RECENT_MAX`], to the minute.
+    pub fn relaying(&self) -> usize {
+        self.recent.grants.len()
     }
 
     /// The next grants that have relayed something lately.

@@ -109,7 +109,7 @@ impl Spent {
 }
 
 /// The part of bytes relayed in `[from, to)` that was relayed after an instant.
-pub(super) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
+pub(crate) fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
     if after <= from {
         return bytes;
     }

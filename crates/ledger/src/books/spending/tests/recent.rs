@@ -107,6 +107,27 @@ fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
 }
 
 #[test]
+fn a_grant_relays_while_it_has_bytes_of_the_last_quarter_hour() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
+    let relaying = |broker: &Broker| broker.books.snapshot().relaying;
+    broker.books.advance(at(20));
+    assert_eq!(relaying(&broker), 0, "both are idle");
+    let silent = Report { relayed: Some(true), ..Report::default() };
+    broker.books.heartbeat(Caller::Grant(bob), "c", silent).unwrap();
+    broker.beat(ann, MB);
+    assert_eq!(relaying(&broker), 2);
+    broker.beat(bob, 0);
+    assert_eq!(relaying(&broker), 1, "a report of no bytes replaces what was charged by time");
+    broker.books.advance(at(15 * 60));
+    while !broker.books.tidy() {}
+    assert_eq!(relaying(&broker), 2, "a connection is charged by time until it is given up");
+    broker.books.advance(at(18 * 60));
+    while !broker.books.tidy() {}
+    assert_eq!(relaying(&broker), 0);
+}
+
+#[test]
 fn connections_without_a_grant_count_for_those_whom_the_reporter_names() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let report = |broker: &mut Broker, name: String, bytes| {
