@@ -17,6 +17,10 @@ pub fn found_in(snapshot: &Snapshot) -> Vec<FoundFault> {
     if snapshot.promised_in_full {
         found.push(Fault::PromisedInFull.found(""));
     }
+    if snapshot.grants_are_many() {
+        let Snapshot { grant_rows, grant_rows_max, .. } = snapshot;
+        found.push(Fault::GrantsFull.found(format!("They are {grant_rows} of {grant_rows_max}.")));
+    }
     found.extend(in_time(snapshot));
     if snapshot.lacks_grants() {
         let fault = match snapshot.lack_cause {

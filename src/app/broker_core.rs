@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_base::error::ApiError;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, SfuSession, Snapshot, Spender, Timestamp, User};
 use turn_signaling::call::CallEvent;
 
 use super::process::Process;
@@ -19,7 +19,7 @@ use crate::account::Account;
 use crate::auth::Auth;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
-use crate::mint::{IceResponse, Mint, MintRequest, client_at};
+use crate::mint::{IceResponse, Mint, MintFacts, MintRequest, MintStop, client_at, minting};
 use turn_sfu_proxy::SfuBroker;
 use turn_signaling_server::{Counted, ServerBroker};
 
@@ -46,6 +46,18 @@ impl Deref for BrokerCore {
 
     fn deref(&self) -> &Process {
         &self.process
+    }
+}
+
+impl BrokerCore {
+    /// Whether a metered credential would be issued at this instant, and why not.
+    pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
+        let facts = MintFacts {
+            is_enabled: self.mint.enabled,
+            is_writable: self.account.is_writable(),
+            sources: self.mint.metered_sources(snapshot),
+        };
+        minting(snapshot, &facts)
     }
 }
 

@@ -35,7 +35,7 @@ pub fn setup(config: &Config) -> Setup {
         unseen: config.unseen.clone(),
         server_limits: config.server_keys.limits.clone(),
         rules: UsageRules { heartbeat, billed, estimated_rate },
-        bounds: Bounds { client, spenders, ..Bounds::default() },
+        bounds: Bounds { client, spenders, grants: config.budget.grants_max, ..Bounds::default() },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
 }

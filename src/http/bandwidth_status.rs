@@ -11,6 +11,7 @@ use super::AppState;
 use super::hints::{self, HintBody};
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
+use crate::mint::MintingBody;
 use crate::rate::PresentRate;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};
@@ -102,6 +103,8 @@ pub struct StatusBody {
     /// Whether the operator has stopped all minting.
     #[schema(example = false)]
     frozen: bool,
+    /// Whether a metered credential would be issued now, and why not.
+    minting: MintingBody,
     /// What makes the figures unreliable, and what to do about it. An empty list is normal.
     #[schema(example = json!([]))]
     hints: Vec<HintBody>,
@@ -177,6 +180,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         used_bytes: figures.used.get(),
         durable: app.is_durable(),
         frozen: snapshot.frozen,
+        minting: app.minting(snapshot).into(),
         hints: hints::of(app, snapshot),
     }
 }

@@ -12,14 +12,14 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::mint_request::{MintQuery, identify};
-use super::refusals::budget_exhausted;
+use super::refusals::{budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
 use super::server_mint::IdentifiedRequest;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse};
+use crate::mint::{DegradedReason, IceResponse, MintStop};
 use turn_base::error::ApiError;
 use turn_base::request::query::parse_query;
 use turn_base::schema::one_of;
@@ -167,10 +167,11 @@ fn refused(why: NotAdmitted) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
         // The mint answers the last two with another source, or with STUN servers.
-        NotAdmitted::ClockInDoubt => ApiError::clock_in_doubt(),
-        NotAdmitted::NotRecorded | NotAdmitted::TooManyGrants | NotAdmitted::Stopped | NotAdmitted::Uncut => {
-            ApiError::not_recorded()
+        NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Uncut => {
+            not_minted(MintStop::unwritable())
         }
+        NotAdmitted::ClockInDoubt => not_minted(MintStop::clock_ahead()),
+        NotAdmitted::TooManyGrants => not_minted(MintStop::grants_full()),
         NotAdmitted::UserBlocked => ApiError::user_blocked(),
         NotAdmitted::AddressBlocked => ApiError::address_blocked(),
         NotAdmitted::TooManyUsers => ApiError::full(

@@ -11,9 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::refusals::not_minted;
 use super::{AppState, JsonResult};
 use crate::app::process::Process;
 use crate::forward::PROOF;
+use crate::mint::{MintStop, MintingBody};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
 
@@ -66,6 +68,10 @@ pub struct ReadyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = provider_schema, required = false)]
     pub(super) provider: Option<&'static str>,
+    /// Whether a metered credential would be issued now, and why not. Absent at a standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = MintingBody, required = false)]
+    pub(super) minting: Option<MintingBody>,
     /// Why this replica could not lead, or what to change about the settings of the replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "the leader has other settings: give all replicas the same")]
@@ -102,11 +108,12 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::shutting_down());
     }
     if !app.account.is_writable() {
-        return Err(ApiError::not_recorded());
+        return Err(not_minted(MintStop::unwritable()));
     }
+    let minting = Some(app.minting(&app.account.snapshot()).into());
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
     let warning = app.lead.as_ref().and_then(|lead| lead.fault());
-    Ok(Json(ReadyBody { status: "ready", provider, warning }))
+    Ok(Json(ReadyBody { status: "ready", provider, minting, warning }))
 }
 
 /// Checks that this replica leads.

@@ -90,10 +90,7 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
         )));
     }
     if app.mint.provider_is_up() == Some(false) {
-        let why = app.mint.provider_failure();
-        let why = why
-            .map(|failure| format!("{}: {}. To fix it, {}.", failure.provider, failure.what, failure.remedy));
-        found.push(Fault::ProviderDown.found(why.unwrap_or_default()));
+        found.push(Fault::ProviderDown.found(app.mint.provider_cause()));
     }
     if !app.account.holds_lease() {
         found.push(Fault::NotLeading.found(""));

@@ -6,6 +6,7 @@ use serde_json::Number;
 
 use crate::auth::Fault;
 use crate::json::plain_number;
+use crate::mint::{MintStop, StopCode};
 use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};
@@ -69,6 +70,16 @@ pub(super) fn too_many_of_server(retry_in: Duration) -> ApiError {
         wait_seconds(retry_in)
     );
     ApiError::too_many("Too many requests of this server key", message, retry_in)
+}
+
+/// No metered credential is issued, for the reason that the status states.
+pub(super) fn not_minted(stop: MintStop) -> ApiError {
+    let (code, error) = match stop.code {
+        StopCode::GrantsFull => (Code::GrantsFull, "Too many live credentials"),
+        StopCode::ClockDisagrees => (Code::ClockDisagrees, "Clock disagrees"),
+        _ => (Code::LedgerUnavailable, "Ledger unavailable"),
+    };
+    ApiError::new(code, error).message(stop.message).retry_in(Duration::from_secs(1))
 }
 
 /// The budget, or the limit of the user or of the server key, has no room.

@@ -128,7 +128,7 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     }
     standby.forwarder.probe().await?;
     let warning = standby.warning.lock().clone();
-    Ok(Json(ReadyBody { status: "ready", provider: None, warning }))
+    Ok(Json(ReadyBody { status: "ready", provider: None, minting: None, warning }))
 }
 
 /// This replica does not lead.

@@ -15,8 +15,8 @@ use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, ClientKey, EndedBy, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, Requester,
-    Spender, Timestamp,
+    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted,
+    Requester, Snapshot, Spender, Timestamp,
 };
 
 mod answer;
@@ -25,6 +25,7 @@ pub mod ending;
 pub mod pool;
 pub mod provider;
 mod revocation;
+mod stop;
 pub mod token;
 
 pub use answer::{DegradedReason, IceResponse, IssuedCredential};
@@ -32,6 +33,7 @@ use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
+pub use stop::{MeteredSources, MintFacts, MintStop, MintingBody, StopCode, minting};
 use token::GrantKeys;
 
 /// How often the pool is checked for missing credentials.
@@ -236,6 +238,29 @@ impl Mint {
                 | CredentialSource::Manual(_) => {}
             }
         }
+    }
+
+    /// Whether one of the metered sources mints, as far as is known.
+    pub fn metered_sources(&self, snapshot: &Snapshot) -> MeteredSources {
+        let listed = self.sources.iter().take_while(|source| !matches!(source, Source::Stun));
+        let mut metered = listed.filter_map(Source::ready).filter(|it| it.source().is_metered()).peekable();
+        if metered.peek().is_none() {
+            return MeteredSources::Absent;
+        }
+        // Strict mode mints nothing whose sessions are not ended.
+        let is_uncut = snapshot.mode == BudgetMode::Strict && snapshot.measured.uncut;
+        let mints = |it: &CredentialSource| {
+            let waits_for_cut = is_uncut && it.source().facts().ended_by == EndedBy::CommandLine;
+            !waits_for_cut && it.provider().is_none_or(|provider| provider.is_up())
+        };
+        if metered.any(mints) { MeteredSources::Up } else { MeteredSources::Down(self.provider_cause()) }
+    }
+
+    /// What is known of why a provider does not mint, in sentences; empty if nothing.
+    pub fn provider_cause(&self) -> String {
+        let why =
+            |ProviderFailure { provider, what, remedy }| format!("{provider}: {what}. To fix it, {remedy}.");
+        self.provider_failure().map(why).unwrap_or_default()
     }
 
     /// Whether the providers mint, as far as is known. `None` if no provider is configured.

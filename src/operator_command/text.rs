@@ -39,28 +39,18 @@ fn gb(body: &Value, path: &str) -> Option<String> {
     Some(ByteCount::new(body.pointer(path)?.as_u64()?).gb_four_decimals())
 }
 
-/// The critical hints and the status that say that nobody gets a metered credential, and why.
-const STOPPED: [(&str, &str); 7] = [
-    ("DISABLED", "off (TURN_ENABLED)"),
-    ("LEDGER_FAILING", "no metered credentials, because the ledger cannot be written"),
-    ("NOT_LEADING", "no metered credentials, because this replica may not lead"),
-    ("CLOCK_WRONG", "no metered credentials, because the clock is too far ahead"),
-    ("LIMIT_EXCEEDED", "no metered credentials, because the limit is reached"),
-    ("PROMISED_IN_FULL", "no metered credentials, because the limit is reserved in full"),
-    ("PROVIDER_DOWN", "on, but a provider is down"),
-];
-
 /// The state of the budget, a line each. `None` if the body is not a status.
 pub(super) fn summary(status: &Value) -> Option<String> {
     let is = |name: &str| status[name].as_bool();
     let hints = status["hints"].as_array()?;
-    let is_critical = |hint: &Value, code: &str| hint["code"] == code && hint["severity"] == "critical";
-    let reached = status["status"].as_str()?;
-    let is_so = |code: &str| reached == code || hints.iter().any(|hint| is_critical(hint, code));
-    let stopped = STOPPED.into_iter().find(|(code, _)| is_so(code));
-    let minting =
-        if is("frozen")? { "stopped by the operator" } else { stopped.map_or("on", |(_, why)| why) };
+    let minting = if status["minting"]["on"].as_bool()? {
+        "on".to_owned()
+    } else {
+        format!("off, {}: {}", shown(status, "/minting/code")?, shown(status, "/minting/message")?)
+    };
     let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
+    let limit_at =
+        shown(status, "/limitReachedAt").map(|at| format!(": the limit at {at}")).unwrap_or_default();
     let likely = shown(status, "/likelyOvershootGB")
         .map(|likely| format!(" ({likely} GB at the rate that was counted)"))
         .unwrap_or_default();
@@ -71,7 +61,8 @@ pub(super) fn summary(status: &Value) -> Option<String> {
          Used         {used} of {limit} GB ({percent} %), {source}{as_of}\n\
          Remaining    {remaining} GB until {reset}\n\
          Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{likely}{holds}\n\
-         Grants       {issued} issued, {reported} reported, {live} live\n\
+         Rate         {rate} GB an hour{limit_at}\n\
+         Grants       {issued} issued, {reported} reported, {live} live, {relaying} relaying\n\
          Connections  {open} open\n\
          Ledger       {ledger}",
         used = shown(status, "/bandwidthUsedGB")?,
@@ -85,6 +76,8 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         issued = shown(status, "/grants/issued")?,
         reported = shown(status, "/grants/reported")?,
         live = shown(status, "/grants/live")?,
+        relaying = shown(status, "/grants/relaying")?,
+        rate = shown(status, "/rateGBPerHour")?,
         open = shown(status, "/activeConnections")?,
     );
     for hint in hints {
@@ -201,8 +194,9 @@ mod tests {
             "bandwidthUsedGB": "45.23", "bandwidthLimitGB": 1000, "percentage": 4.52, "remainingGB": "954.77",
             "resetDate": "2025-02-01T00:00:00.000Z", "activeConnections": 3, "status": "OK",
             "source": "measured+estimate", "asOf": "2025-01-15T11:50:00.000Z", "reservedGB": "12.00",
-            "overshootBoundGB": "4.00", "likelyOvershootGB": "0.00", "boundHolds": true, "durable": true, "frozen": false,
-            "grants": {"issued": 120, "live": 7, "reported": 80}, "hints": [], "more": 1
+            "overshootBoundGB": "4.00", "likelyOvershootGB": "0.00", "boundHolds": true, "durable": true,
+            "grants": {"issued": 120, "live": 7, "relaying": 2, "reported": 80}, "hints": [], "more": 1,
+            "rateGBPerHour": "0.40", "limitReachedAt": "2025-01-29T18:00:00.000Z", "minting": {"on": true}
         })
     }
 
@@ -214,7 +208,8 @@ mod tests {
              Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
              Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
              Reserved     12.00 GB; usage can pass the limit by 4.00 GB at most (0.00 GB at the rate that was counted)\n\
-             Grants       120 issued, 80 reported, 7 live\n\
+             Rate         0.40 GB an hour: the limit at 2025-01-29T18:00:00.000Z\n\
+             Grants       120 issued, 80 reported, 7 live, 2 relaying\n\
              Connections  3 open\n\
              Ledger       on disk"
         );
@@ -223,14 +218,14 @@ mod tests {
     #[test]
     fn what_is_not_normal_is_said() {
         let mut body = status();
-        body["frozen"] = true.into();
+        body["minting"] = json!({"on": false, "code": "FROZEN", "message": "Minting is stopped."});
         body["durable"] = false.into();
         body["boundHolds"] = false.into();
         body["asOf"] = serde_json::Value::Null;
         body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client\u{1b}[2J\nreports"}]);
         let text = summary(&body).unwrap();
         for expected in [
-            "Minting      stopped by the operator",
+            "Minting      off, FROZEN: Minting is stopped.\n",
             "by 4.00 GB at most (0.00 GB at the rate that was counted), which is not certain now: see the hints",
             "Ledger       lost at a restart",
             "Hint         NO_REPORTS: no client\\u{1b}[2J\\u{a}reports",
@@ -250,26 +245,6 @@ mod tests {
             let expected = format!("a{}b", hidden.escape_unicode());
             assert_eq!(visible(&format!("a{hidden}b")), expected);
         }
-    }
-
-    #[test]
-    fn the_first_line_says_why_nobody_gets_metered_credentials() {
-        let first = |status_is: &str, hint: &str| {
-            let mut body = status();
-            body["status"] = status_is.into();
-            body["hints"] = json!([{"code": hint, "severity": "critical", "message": ""}]);
-            summary(&body).unwrap().lines().next().unwrap().to_owned()
-        };
-        assert_eq!(first("OK", "NO_REPORTS"), "Minting      on");
-        assert!(first("LIMIT_EXCEEDED", "NO_REPORTS").ends_with("because the limit is reached"));
-        assert!(first("OK", "PROMISED_IN_FULL").ends_with("because the limit is reserved in full"));
-        assert!(first("OK", "DISABLED").ends_with("off (TURN_ENABLED)"));
-        assert!(first("OK", "LEDGER_FAILING").ends_with("because the ledger cannot be written"));
-        assert!(first("OK", "CLOCK_WRONG").ends_with("because the clock is too far ahead"));
-        assert!(first("OK", "PROVIDER_DOWN").ends_with("on, but a provider is down"));
-        let mut behind = status();
-        behind["hints"] = json!([{"code": "CLOCK_WRONG", "severity": "warning", "message": ""}]);
-        assert!(summary(&behind).unwrap().starts_with("Minting      on\n"));
     }
 
     #[test]

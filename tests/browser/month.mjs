@@ -65,6 +65,7 @@ export function month(mood) {
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712,
     grants: { issued: 5120, live: 48, relaying: 11, reported: 2231 }, rateGBPerHour: '3.50', limitReachedAt: null, usedBytes: used,
     durable: true, frozen: false,
+    minting: trouble ? { on: false, code: 'BUDGET_EXHAUSTED', message: 'The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.', until: instant(RESET) } : { on: true, code: null, message: null, until: null },
     hints: trouble ? [
       { code: 'ANALYTICS_STALE', severity: 'warning', message: 'The provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
       { code: 'ASSUMPTION_BROKEN', severity: 'critical', message: 'The bound is unreliable: live credentials of cloudflare relay 3.4 Mbps each on average, more than the assumed 2 Mbps. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret.' },

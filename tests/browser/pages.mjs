@@ -150,7 +150,7 @@ async function anActionNeedsASecondClick(page) {
   await until('the limit', async () => (await text(page, 'limit')) === '750.5');
   assert.equal(await text(page, 'action-result'), 'The limit is now 750.5 GB.');
   await act('#freeze', '#confirm-yes');
-  await until('the freeze', async () => (await text(page, 'minting')) === 'Minting is stopped by an override');
+  await until('the freeze', async () => (await text(page, 'minting')) === 'Not minting: FROZEN');
   assert.equal((await status()).frozen, true);
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
   await act('#freeze', '#confirm-yes');

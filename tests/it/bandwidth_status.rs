@@ -4,7 +4,7 @@ mod clock;
 mod likely;
 mod strict;
 
-use crate::support::{REPORTER, TestBroker, hint_codes, with_cloudflare};
+use crate::support::{REPORTER, TestBroker, eventually, hint_codes, with_cloudflare, with_cloudflare_and};
 use serde_json::json;
 
 #[tokio::test]
@@ -52,6 +52,12 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "usedBytes": 0,
         "durable": false,
         "frozen": false,
+        "minting": {
+            "on": false,
+            "code": "NOT_CONFIGURED",
+            "message": "No metered source is configured. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or another of ICE_SOURCES.",
+            "until": null,
+        },
         "hints": null,
     });
     assert_eq!(status, expected);
@@ -108,6 +114,29 @@ async fn the_rate_is_that_of_the_last_quarter_hour_and_an_idle_service_has_none(
     assert_eq!(rate().await.0, "1.80", "half of the quarter hour");
     broker.advance(470);
     assert_eq!(rate().await, ("0.00".into(), None));
+}
+
+#[tokio::test]
+async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
+    let settings = [("GRANTS_MAX", "5"), ("RATE_LIMIT_REQUESTS", "100")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    for _ in 0..3 {
+        broker.grant().await;
+    }
+    assert!(!broker.has_hint("GRANTS_FULL").await);
+    broker.grant().await;
+    assert!(broker.hint("GRANTS_FULL").await.unwrap().contains("They are 4 of 5."));
+    eventually("an alert says so", async || {
+        let alerts = broker.operator("/api/alerts").await.json();
+        alerts["alerts"].as_array().unwrap().iter().any(|alert| alert["event"] == "grants.full")
+    })
+    .await;
+    assert_eq!(broker.status().await["minting"]["on"], true);
+    broker.grant().await;
+    let refused = broker.mint().await;
+    assert_eq!(refused.error(), (503, "GRANTS_FULL".to_owned()));
+    let stated = broker.status().await["minting"].clone();
+    assert_eq!((&stated["code"], &stated["message"]), (&json!("GRANTS_FULL"), &refused.json()["message"]));
 }
 
 #[tokio::test]

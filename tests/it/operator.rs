@@ -13,7 +13,8 @@ async fn health_reports_uptime_and_ready_is_503_with_the_reason_while_the_proces
     broker.advance(61);
     let healthy = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
     assert_eq!(broker.get("/health").await.json(), healthy);
-    assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready"}));
+    let minting = broker.status().await["minting"].clone();
+    assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready", "minting": minting}));
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(broker.get("/ready").await.error(), (503, "SHUTTING_DOWN".into()));
     assert_eq!(broker.get("/health").await.json(), healthy, "the process is alive");

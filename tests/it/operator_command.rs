@@ -32,10 +32,15 @@ fn error_of(output: &Output) -> String {
 
 #[test]
 fn status_freeze_and_limit_act_on_the_running_broker() {
-    let broker = start(&[("BANDWIDTH_LIMIT_GB", "500")]);
+    let coturn = [
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:turn.example.com"),
+        ("COTURN_SECRET", "a-secret-of-coturn-0123456789"),
+    ];
+    let broker = start(&[&coturn[..], &[("BANDWIDTH_LIMIT_GB", "500")]].concat());
     let status = output_of(&broker, &["status"]);
     assert!(status.contains("Minting      on\n") && status.contains("0.00 of 500 GB"), "{status}");
-    assert!(output_of(&broker, &["freeze"]).contains("Minting      stopped by the operator"));
+    assert!(output_of(&broker, &["freeze"]).contains("Minting      off, FROZEN: Minting is stopped"));
     assert!(output_of(&broker, &["unfreeze"]).contains("Minting      on"));
     assert!(output_of(&broker, &["limit", "250.5"]).contains("of 250.5 GB"));
     assert!(output_of(&broker, &["limit", "default"]).contains("of 500 GB"));

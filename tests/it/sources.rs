@@ -147,8 +147,7 @@ async fn a_spent_budget_is_the_reason_even_when_the_first_source_is_not_configur
 
 #[tokio::test]
 async fn while_a_clock_more_than_two_days_ahead_is_not_accepted_mints_are_refused_or_fall_back() {
-    for (action, status, code) in
-        [("refuse", 503, json!("LEDGER_UNAVAILABLE")), ("fallback", 200, json!(null))]
+    for (action, status, code) in [("refuse", 503, json!("CLOCK_DISAGREES")), ("fallback", 200, json!(null))]
     {
         let extra = [MANUAL, ("ICE_SOURCES", "coturn,manual"), ("LIMIT_ACTION", action)];
         let broker = TestBroker::start(&settings(&[&COTURN, &extra])).await;

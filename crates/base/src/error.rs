@@ -162,14 +162,6 @@ impl ApiError {
         .retry_in(SECOND)
     }
 
-    /// The ledger's time is in doubt.
-    pub fn clock_in_doubt() -> Self {
-        Self::ledger_unavailable(
-            "Correct the clock of the broker's machine: it is too far ahead of the ledger's time (hint CLOCK_WRONG).",
-        )
-        .retry_in(SECOND)
-    }
-
     /// Several replicas share the ledger, and this one cannot reach one that leads.
     pub fn no_leader() -> Self {
         Self::new(Code::NoLeader, "No leader")

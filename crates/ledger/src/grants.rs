@@ -166,9 +166,14 @@ impl Grants {
         self.rows.len()
     }
 
+    /// How many live grants may have a row.
+    pub(crate) fn most(&self) -> usize {
+        self.terms.bounds.grants
+    }
+
     /// Whether there is no room for another live grant.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.terms.bounds.grants
+        self.count() >= self.most()
     }
 
     /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.

@@ -21,7 +21,7 @@ const MINT_ERRORS: [&str; 12] = [
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
-    "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
+    "`LEDGER_UNAVAILABLE`, `CLOCK_DISAGREES`, `GRANTS_FULL`: the grant cannot be written to disk, the clock is in doubt, or there is no room for the grant. Only with `LIMIT_ACTION=refuse`.",
     "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it.",
     "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it; or of this server key.",
 ];
@@ -33,7 +33,7 @@ const SERVER_MINT_ERRORS: [&str; 7] = [
     "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it.",
     "`KEY_LIMIT_REACHED`: the server key has used its limit in `SERVER_KEY_LIMITS`, or in strict mode reserved it.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
-    "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
+    "`LEDGER_UNAVAILABLE`, `CLOCK_DISAGREES`, `GRANTS_FULL`: the grant cannot be written to disk, the clock is in doubt, or there is no room for the grant. Only with `LIMIT_ACTION=refuse`.",
     "`RATE_LIMITED`: more than `SERVER_KEY_REQUESTS` requests of this key, or more than 20 wrong tokens from this client address in a minute.",
 ];
 

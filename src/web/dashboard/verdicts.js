@@ -12,16 +12,9 @@ const verdict = (mark, word, why = '') => ({ mark, word, why });
 /** @param {Overview} overview @param {string} code */
 const hasHint = ({ status }, code) => status.hints.some((hint) => hint.code === code);
 
-/** Whether credentials are minted. @param {Overview} overview @returns {Verdict} */
-export function minting(overview) {
-  const { status, provider, ledgerFailing } = overview;
-  if (status.frozen) return verdict('bad', 'Minting is stopped by an override');
-  if (hasHint(overview, 'DISABLED')) return verdict('bad', 'Minting is off (TURN_ENABLED)');
-  if (ledgerFailing) return verdict('bad', 'The ledger cannot be written: minting has stopped');
-  if (status.status === 'LIMIT_EXCEEDED') return verdict('bad', 'Limit reached: no metered credentials');
-  if (hasHint(overview, 'PROMISED_IN_FULL')) return verdict('bad', 'The limit is reserved in full: no metered credentials');
-  const { mark, word } = providerState(provider);
-  return mark === 'bad' ? verdict(mark, `${word}: responses are degraded`) : verdict('good', 'Minting');
+/** Whether metered credentials are minted, as the broker states it. @param {Overview} overview @returns {Verdict} */
+export function minting({ status: { minting: { on, code, message } } }) {
+  return on ? verdict('good', 'Minting') : verdict('bad', `Not minting: ${code}`, message ?? '');
 }
 
 /** What the broker ends by itself now; empty if nothing. @param {Pick<Overview, 'ending'>} overview */

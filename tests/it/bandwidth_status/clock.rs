@@ -4,6 +4,7 @@ use crate::support::manual_clock::timestamp;
 use crate::support::{
     COTURN, FakeCloudflare, StateDir, TestBroker, broker_at, broker_with, eventually, with_cloudflare_and,
 };
+use serde_json::json;
 use std::time::Duration;
 
 use super::hint_codes;
@@ -111,9 +112,11 @@ async fn the_status_says_that_minting_waits_for_a_clock_that_nobody_confirms() {
     cloudflare.stop().await;
     broker.set_wall(LATER[1]);
     let refused = broker.mint().await;
-    assert_eq!(refused.error(), (503, "LEDGER_UNAVAILABLE".to_owned()));
-    let message = refused.json()["message"].to_string();
-    assert!(message.contains("Correct the clock") && !message.contains("disk"), "{message}");
+    assert_eq!(refused.error(), (503, "CLOCK_DISAGREES".to_owned()));
+    let stated = broker.status().await["minting"].clone();
+    assert_eq!((&stated["on"], &stated["code"]), (&json!(false), &refused.json()["code"]));
+    assert_eq!(stated["message"], refused.json()["message"]);
+    assert_eq!(broker.get("/ready").await.json()["minting"], stated);
     let hint = broker.hint("CLOCK_WRONG").await.unwrap();
     assert!(hint.contains("nothing metered is minted"), "{hint}");
     broker.advance(30);

@@ -33,6 +33,8 @@ pub enum Code {
     RateLimited,
     BudgetExhausted,
     LedgerUnavailable,
+    GrantsFull,
+    ClockDisagrees,
     NoLeader,
     Overloaded,
     ShuttingDown,
@@ -56,9 +58,12 @@ impl Code {
             | Self::UserLimitReached
             | Self::GrantLimitReached
             | Self::KeyLimitReached => StatusCode::TOO_MANY_REQUESTS,
-            Self::LedgerUnavailable | Self::NoLeader | Self::Overloaded | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::LedgerUnavailable
+            | Self::GrantsFull
+            | Self::ClockDisagrees
+            | Self::NoLeader
+            | Self::Overloaded
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -223,7 +223,7 @@ impl Books {
         let is_late = self.now().plus(hold.life) > hold.expires_by;
         if is_metered && (is_late || self.grants.is_full()) {
             self.release(&hold);
-            return Err(NotAdmitted::NotRecorded);
+            return Err(if is_late { NotAdmitted::NotRecorded } else { NotAdmitted::TooManyGrants });
         }
         // The tail of its source may have changed since the credential was reserved.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));

@@ -49,6 +49,10 @@ pub struct Snapshot {
     pub promised_in_full: bool,
     /// Grants alive now, tail included.
     pub live_grants: u64,
+    /// Live grants that have a row.
+    pub grant_rows: usize,
+    /// Most of them.
+    pub grant_rows_max: usize,
     /// Grants that relayed something within [`crate::RECENT_MAX`].
     pub relaying: usize,
     /// What was used within it, as counted or, later, as reported.
@@ -105,6 +109,16 @@ impl Snapshot {
     /// Whether that lasts, so somebody must look at it.
     pub fn is_stopped_by_clock(&self) -> bool {
         self.waits_for_clock() && self.clock_ahead_for >= CLOCK_WAIT_MAX
+    }
+
+    /// Whether no metered credential is minted, because there is no room for its grant.
+    pub fn grants_are_full(&self) -> bool {
+        self.grant_rows >= self.grant_rows_max
+    }
+
+    /// Whether grants have four fifths of their room.
+    pub fn grants_are_many(&self) -> bool {
+        self.grant_rows.saturating_mul(5) >= self.grant_rows_max.saturating_mul(4)
     }
 
     /// Whether grants may relay that the ledger does not know.
@@ -172,6 +186,8 @@ impl Books {
             frozen: self.overrides.frozen,
             promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK.saturating_add(self.clock_ahead())),
             live_grants: self.ledger.live_grants(),
+            grant_rows: self.grants.count(),
+            grant_rows_max: self.grants.most(),
             relaying: self.grants.relaying(),
             used_lately: self.ledger.used_lately(),
             open_connections: self.connections.open_count(),

@@ -1,0 +1,81 @@
+//! Tests of the statement whether a metered credential would be issued now.
+
+use super::*;
+use crate::account::testing::account;
+use std::sync::Arc;
+use std::time::Duration;
+use turn_base::clock::SystemClock;
+use turn_ledger::ByteCount;
+
+fn up() -> MintFacts {
+    MintFacts { is_enabled: true, is_writable: true, sources: MeteredSources::Up }
+}
+
+fn idle() -> Snapshot {
+    account(Arc::new(SystemClock)).snapshot()
+}
+
+fn spent() -> Snapshot {
+    let mut snapshot = idle();
+    snapshot.figures.limit = ByteCount::ZERO;
+    snapshot
+}
+
+fn stated(snapshot: &Snapshot, facts: &MintFacts) -> MintStop {
+    minting(snapshot, facts).unwrap_err()
+}
+
+#[test]
+fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
+    assert_eq!(minting(&idle(), &up()), Ok(()));
+    let disabled = MintFacts { is_enabled: false, ..up() };
+    let unwritable = MintFacts { is_writable: false, ..up() };
+    let of = |sources| MintFacts { sources, ..up() };
+    let down = of(MeteredSources::Down("Cloudflare: answered 401.".into()));
+    let cases = [
+        (
+            Snapshot { frozen: true, ..spent() },
+            disabled.clone(),
+            StopCode::Frozen,
+            "The operator has stopped it.",
+        ),
+        (spent(), disabled, StopCode::Disabled, "TURN_ENABLED is false."),
+        (spent(), of(MeteredSources::Absent), StopCode::NotConfigured, "Set CLOUDFLARE_TURN_KEY_ID"),
+        (spent(), unwritable, StopCode::LedgerUnavailable, "cannot be written"),
+        (
+            Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..spent() },
+            down.clone(),
+            StopCode::ClockDisagrees,
+            "Correct the machine's clock",
+        ),
+        (spent(), down.clone(), StopCode::BudgetExhausted, "Raise the limit"),
+        (
+            Snapshot { promised_in_full: true, grant_rows_max: 0, ..idle() },
+            down.clone(),
+            StopCode::BudgetExhausted,
+            "cannot reserve another credential",
+        ),
+        (Snapshot { grant_rows_max: 0, ..idle() }, down.clone(), StopCode::GrantsFull, "Raise GRANTS_MAX"),
+        (idle(), down, StopCode::ProviderUnavailable, "Cloudflare: answered 401."),
+    ];
+    for (snapshot, facts, code, says) in cases {
+        let stop = stated(&snapshot, &facts);
+        assert_eq!(stop.code, code);
+        assert!(stop.message.contains(says), "{code:?}: {}", stop.message);
+    }
+}
+
+#[test]
+fn only_the_end_of_a_spent_budget_is_known() {
+    let snapshot = spent();
+    assert_eq!(stated(&snapshot, &up()).until, Some(snapshot.figures.period.end));
+    assert_eq!(stated(&Snapshot { promised_in_full: true, ..idle() }, &up()).until, None);
+}
+
+#[test]
+fn refused_mints_have_the_same_text_as_the_statement() {
+    let ahead = Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..idle() };
+    assert_eq!(stated(&ahead, &up()), MintStop::clock_ahead());
+    assert_eq!(stated(&Snapshot { grant_rows_max: 0, ..idle() }, &up()), MintStop::grants_full());
+    assert_eq!(stated(&idle(), &MintFacts { is_writable: false, ..up() }), MintStop::unwritable());
+}
