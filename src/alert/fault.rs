@@ -93,6 +93,9 @@ faults! {
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
         "The TURN provider issues no credentials.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
+    NotRevoked: Critical, "NOT_REVOKED";
+        "The provider refuses to revoke credentials that must end.",
+        "Run turn-broker doctor; if it goes on, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     NotLeading: Critical, "NOT_LEADING";
         "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
         "Check the database with turn-broker doctor.";

@@ -38,7 +38,7 @@ pub struct BudgetConfig {
     pub grant_limit: Option<ByteCount>,
     /// The most live credentials, about 330 bytes each, 1 to 20,000,000. `GRANTS_MAX`; 2,000,000 when unset.
     pub grants_max: usize,
-    /// Whether all credentials are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; none when unset.
+    /// Whether all credentials are revoked when counted and vouched bytes reach the limit. `AT_LIMIT`; revoke when unset.
     pub at_limit: AtLimit,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
@@ -125,7 +125,7 @@ impl BudgetConfig {
             user_limit: settings.money().optional("USER_LIMIT_GB", gb_above_zero),
             grant_limit: settings.money().optional("GRANT_LIMIT_GB", gb_above_zero),
             grants_max: settings.get("GRANTS_MAX", "2000000", number(1..=20_000_000)),
-            at_limit: settings.money().get("AT_LIMIT", "none", one_of(AT_LIMIT)),
+            at_limit: settings.money().get("AT_LIMIT", "revoke", one_of(AT_LIMIT)),
             expiry_tail: settings.money().optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
         }
     }

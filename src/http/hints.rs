@@ -92,6 +92,10 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     if app.mint.provider_is_up() == Some(false) {
         found.push(Fault::ProviderDown.found(app.mint.provider_cause()));
     }
+    let ending = app.ending.progress();
+    if ending.is_refused && ending.left > 0 {
+        found.push(Fault::NotRevoked.found(format!("{} still run.", ending.left)));
+    }
     if !app.account.holds_lease() {
         found.push(Fault::NotLeading.found(""));
     }

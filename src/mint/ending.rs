@@ -43,6 +43,10 @@ pub struct EndingProgress {
     /// its call, or again after a failure.
     #[schema(example = 0)]
     pub revoked: u64,
+    /// Whether the source has refused all of the last ones for which it was asked.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub is_refused: bool,
 }
 
 /// See the module's description.
@@ -61,7 +65,7 @@ pub struct Ending {
 /// What is remembered from step to step.
 #[derive(Debug, Default)]
 pub struct EndingState {
-    /// Credentials to revoke because the limit is reached. Those that may relay most come first.
+    /// Credentials to revoke because the limit is reached. Those with the most counted bytes come first.
     waiting: Vec<GrantId>,
     /// When they were last searched for.
     searched: Option<Instant>,
@@ -121,6 +125,7 @@ impl Ending {
         let RevokedAll { ended, left, .. } = self.mint.revoke_all(&rows).await;
         let mut progress = self.progress.lock();
         progress.left = progress.left.saturating_add(left);
+        progress.is_refused = left > 0 && ended == 0;
         progress.revoked = progress.revoked.saturating_add(u64::try_from(ended).unwrap_or(u64::MAX));
         rows.len()
     }

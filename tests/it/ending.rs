@@ -18,7 +18,7 @@ async fn ending(broker: &TestBroker) -> serde_json::Value {
 #[tokio::test]
 async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answered_and_a_raised_limit_ends_it()
 {
-    let settings = [("AT_LIMIT", "revoke"), ("BANDWIDTH_LIMIT_GB", "0.1"), ("RATE_LIMIT_REQUESTS", "100")];
+    let settings = [("BANDWIDTH_LIMIT_GB", "0.1"), ("RATE_LIMIT_REQUESTS", "100")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
     let page = broker.mint().await.grant();
     for _ in 0..24 {
@@ -42,6 +42,8 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     assert_eq!(count(&broker, 100 * MB), ReadingOutcome::Taken);
     let is_at_limit = async || ending(&broker).await["isAtLimit"] == true;
     eventually("the limit is reached by a count", is_at_limit).await;
+    let hint = async || broker.hint("NOT_REVOKED").await.unwrap_or_default();
+    eventually("a hint says how many still run", async || hint().await.contains("25 still run.")).await;
     eventually("all are left while none can be revoked", async || ending(&broker).await["left"] == 25).await;
     cloudflare.heal();
     eventually("all are revoked", async || {
@@ -54,14 +56,16 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     assert!(reserved > 0.0, "it releases nothing");
 
     broker.set_limit(1).await;
+    assert_eq!(hint().await, "");
     eventually("a raised limit ends it", async || ending(&broker).await["isAtLimit"] == false).await;
     assert_eq!(broker.mint().await.status, 200);
     assert_eq!(cloudflare.history().revoked(), 25);
 }
 
 #[tokio::test]
-async fn without_the_setting_the_limit_revokes_nothing() {
-    let (cloudflare, broker) = with_cloudflare_and(&[("BANDWIDTH_LIMIT_GB", "0.1")]).await;
+async fn with_none_the_limit_revokes_nothing() {
+    let (cloudflare, broker) =
+        with_cloudflare_and(&[("AT_LIMIT", "none"), ("BANDWIDTH_LIMIT_GB", "0.1")]).await;
     broker.mint().await;
     assert_eq!(count(&broker, 100 * MB), ReadingOutcome::Taken);
     broker.advance(60);

@@ -148,7 +148,7 @@ impl Grants {
 #[derive(Debug, Default)]
 pub struct RevocableWalk {
     grants: Walk<GrantId>,
-    found: Vec<(ByteCount, GrantId)>,
+    found: Vec<([ByteCount; 2], GrantId)>,
 }
 
 impl RevocableWalk {
@@ -157,15 +157,15 @@ impl RevocableWalk {
         let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         for id in &ids {
             if let Some(row) = grants.valid(*id).filter(|row| must_be_asked(row, now)) {
-                self.found.push((left_of(row, now), *id));
+                self.found.push(([grants.spent_of(row).measured(), left_of(row, now)], *id));
             }
         }
         ids.len() < LOOKED_AT_ONCE
     }
 
-    /// Those that may still relay most come first.
+    /// Those of which most was counted in this period come first, then those that may still relay most.
     pub fn in_order(mut self) -> impl Iterator<Item = GrantId> {
-        self.found.sort_unstable_by_key(|(left, id)| (Reverse(*left), *id));
+        self.found.sort_unstable_by_key(|(bytes, id)| (Reverse(*bytes), *id));
         self.found.into_iter().map(|(_, id)| id)
     }
 }

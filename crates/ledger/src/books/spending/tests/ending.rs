@@ -124,7 +124,7 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
 }
 
 #[test]
-fn those_that_may_relay_most_are_asked_for_first_until_their_source_has_answered() {
+fn those_that_relayed_or_may_relay_most_are_asked_for_first_until_their_source_has_answered() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let grants = [600, 3_600, 1_200].map(|life| broker.mint(requester("ann"), life).unwrap());
     let found = |broker: &Broker| {
@@ -133,9 +133,12 @@ fn those_that_may_relay_most_are_asked_for_first_until_their_source_has_answered
         walk.in_order().collect::<Vec<_>>()
     };
     assert_eq!(found(&broker), [grants[1].id, grants[2].id, grants[0].id]);
+    assert!(broker.count(at(0), true, &[], 0));
+    assert!(broker.count(at(120), true, &[(grants[0].id, MB)], 0));
+    assert_eq!(found(&broker), [grants[0].id, grants[1].id, grants[2].id], "of one, bytes are counted");
     assert!(broker.books.take_unanswered(9).is_empty(), "nobody has revoked one");
     broker.books.revoke(grants[2].id).unwrap();
-    assert_eq!(found(&broker), [grants[1].id, grants[0].id], "one is revoked");
+    assert_eq!(found(&broker), [grants[0].id, grants[1].id], "one is revoked");
     broker.restart();
     assert_eq!(broker.books.take_unanswered(9), [grants[2].id]);
     broker.books.note_known_to_source(grants[2].id, true);
