@@ -154,6 +154,8 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let PeriodCounts { issued, reported, .. } = snapshot.counts;
     let PresentRate { rate, limit_at, .. } = PresentRate::of_quarter_hour(snapshot);
+    // It is kept in memory alone, so no snapshot has it.
+    let relaying = app.account.read(|books| books.grants().relaying());
     let pulling = app.sfu.as_ref().map_or(0, |proxy| proxy.pulling());
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
@@ -174,7 +176,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         bound_assumes: bound_assumes(&app.config, measured),
         bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
-        grants: GrantsBody { issued, live: snapshot.live_grants, relaying: snapshot.relaying, reported },
+        grants: GrantsBody { issued, live: snapshot.live_grants, relaying, reported },
         rate_gb_per_hour: ByteCount::saturating(rate.over_millis(HOUR_MILLIS)).gb_nearest(),
         limit_reached_at: limit_at,
         used_bytes: figures.used.get(),

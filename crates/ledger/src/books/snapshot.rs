@@ -53,9 +53,7 @@ pub struct Snapshot {
     pub grant_rows: usize,
     /// Most of them.
     pub grant_rows_max: usize,
-    /// Grants that relayed something within [`crate::RECENT_MAX`].
-    pub relaying: usize,
-    /// What was used within it, as counted or, later, as reported.
+    /// What was used within [`crate::RECENT_MAX`], as counted or, later, as reported.
     pub used_lately: ByteCount,
     /// Open connections.
     pub open_connections: usize,
@@ -188,7 +186,6 @@ impl Books {
             live_grants: self.ledger.live_grants(),
             grant_rows: self.grants.count(),
             grant_rows_max: self.grants.most(),
-            relaying: self.grants.relaying(),
             used_lately: self.ledger.used_lately(),
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),

@@ -110,7 +110,7 @@ fn a_count_of_the_client_takes_back_what_was_charged_by_time() {
 fn a_grant_relays_while_it_has_bytes_of_the_last_quarter_hour() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let (ann, bob) = (broker.caller("ann"), broker.caller("bob"));
-    let relaying = |broker: &Broker| broker.books.snapshot().relaying;
+    let relaying = |broker: &Broker| broker.books.grants().relaying();
     broker.books.advance(at(20));
     assert_eq!(relaying(&broker), 0, "both are idle");
     let silent = Report { relayed: Some(true), ..Report::default() };
