@@ -14,8 +14,8 @@ use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, GrantId, OverLimit, SpenderKey, Timestamp};
 
 /// The names of the alerts about a part of the limit, by percent.
-static USED_NAMES: LazyLock<[String; PERCENT_MAX as usize + 1]> =
-    LazyLock::new(|| std::array::from_fn(|percent| format!("budget.used_{percent}")));
+static USED_NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..=PERCENT_MAX).map(|percent| format!("budget.used_{percent}")).collect());
 
 /// One message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,7 +57,7 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     {
         let missing = found.iter_mut().filter(|found| found.fault == Fault::CountsMissing);
         missing.for_each(|found| {
-            found.detail = format!("{} It is that of the TURN key {}.", found.detail, key.name)
+            found.detail = format!("{} It is that of the TURN key {}.", found.detail, key.name);
         });
     }
     let has_keys = app.config.ice.cloudflare.is_some();

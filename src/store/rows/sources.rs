@@ -78,7 +78,7 @@ pub(super) fn slot_key(owner: &CountOwner, slot: i64) -> Result<Vec<u8>, postcar
 /// The minute or the day of such a key.
 fn slot_of(key: &[u8]) -> Result<(CountOwner, i64), String> {
     let (owner, slot) = from_key::<(&str, [u8; 8])>(key)?;
-    let owner = owner.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
+    let owner = owner.parse().map_err(|()| "belongs to an ICE source that this version does not know")?;
     Ok((owner, number(slot)))
 }
 

@@ -34,7 +34,9 @@ export const token = {
   get isInPageOnly() {
     return storage('sessionStorage') === null;
   },
-  get: () => inPage ?? storage('sessionStorage')?.getItem(KEY) ?? storage('localStorage')?.getItem(KEY) ?? null,
+  /** The token of this tab alone. */
+  inTab: () => inPage ?? storage('sessionStorage')?.getItem(KEY) ?? null,
+  get: () => token.inTab() ?? storage('localStorage')?.getItem(KEY) ?? null,
   /** @param {string} value @param {boolean} isLasting */
   set: (value, isLasting) => {
     const where = storage(isLasting ? 'localStorage' : 'sessionStorage');

@@ -12,7 +12,7 @@ const newRoom = () => [...crypto.getRandomValues(new Uint8Array(ROOM_BYTES))].ma
 function begin() {
   const given = new URLSearchParams(location.hash.slice(1));
   const found = given.get('token');
-  if (found) token.set(found);
+  if (found) token.set(found, false);
   const room = given.get('room');
   if (room && !token.inTab()) return beGuest(room);
   const own = room ?? newRoom();

@@ -127,7 +127,6 @@ impl<D: Disk> Broker<D> {
                 requester.user().is_some_and(|user| self.books.blocked().contains(user))
             }
             // No operator of a walk blocks an address.
-            NotAdmitted::AddressBlocked => false,
             NotAdmitted::ClockInDoubt => {
                 // While the provider can be asked, only a clock that is wrong is not believed.
                 let may_be_wrong = self.step > 0 || !self.settings.tells_time;
@@ -137,7 +136,7 @@ impl<D: Disk> Broker<D> {
             NotAdmitted::TooManyGrants => self.books.grants().count() >= self.settings.rows_max,
             NotAdmitted::TooManyUsers => self.settings.users_max < 3,
             // Only a commit ends so.
-            NotAdmitted::NotRecorded | NotAdmitted::Stopped => false,
+            NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::AddressBlocked => false,
             NotAdmitted::Refused(refusal) => {
                 let Refusal { limited, client_frees_at, .. } = refusal;
                 let is_spent = limited.map_or(figures.used >= figures.limit, |of| of.used >= of.limit);
