@@ -84,7 +84,7 @@ faults! {
     PromisedInFull: Critical, "PROMISED_IN_FULL";
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
-    GrantsFull: Warning, "GRANTS_FULL", alerts "grants.full" "grants.free";
+    GrantsFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
         "Live credentials take 80 % or more of GRANTS_MAX; when they take all, nothing metered is minted.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";

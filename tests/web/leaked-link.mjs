@@ -31,7 +31,7 @@ const constants = {
   liability: setting('src/config/budget.rs', 'ESTIMATED_MBPS_PER_CONNECTION'),
   machine: number('crates/ledger/src/allowance.rs', `RELAY_RATE_MAX: BitRate = BitRate::new\\(${DIGITS}\\)`) / 8e9,
   excess: number('crates/ledger/src/books/snapshot.rs', `EXCESS_PERCENT: u32 = ${DIGITS};`),
-  tail: number('crates/ledger/src/source.rs', `Self::Cloudflare \\| Self::Coturn \\| Self::Http => Duration::from_secs\\(${DIGITS}\\)`),
+  tail: number('crates/ledger/src/source/facts.rs', `Self::Cloudflare => [\\s\\S]*?expiry_tail: Duration::from_secs\\(${DIGITS}\\)`),
   tailParts: number('crates/ledger/src/verdict.rs', `TAIL_PARTS: u64 = ${DIGITS};`),
   cutTail: number('src/meter/coturn/mod.rs', `CUT_TAIL: Duration = Duration::from_secs\\(${DIGITS}\\)`),
   coturnLook: number('src/bounds.rs', `COTURN_LOOK_INTERVAL: Bound = Bound::millis\\(${DIGITS},`) / 1_000,
