@@ -9,17 +9,17 @@ import { documents, text } from './pages.mjs';
 const WORDS_MAX = [
   [['README.md'], 900],
   [['docs/CLIENTS.md', 'src/web/turn-client/README.md'], 3_550],
-  [['docs/SIGNALING.md'], 3_000],
-  [['docs/OPERATE.md'], 4_500],
+  [['docs/SIGNALING.md'], 3_100],
+  [['docs/OPERATE.md'], 5_250],
   [['docs/COTURN.md'], 1_500],
   [['docs/PROVIDER.md'], 1_500],
-  [['docs/BUDGET.md'], 2_500],
-  [['docs/RUNBOOK.md'], 2_500],
-  [['docs/REFERENCE.md'], 3_500],
+  [['docs/BUDGET.md'], 2_600],
+  [['docs/RUNBOOK.md'], 2_650],
+  [['docs/REFERENCE.md'], 3_550],
   [['docs/ARCHITECTURE.md'], 2_200],
   [['docs/PERFORMANCE.md'], 1_200],
-  [['CONTRIBUTING.md', 'SECURITY.md'], 1_300],
-  [['CHANGELOG.md'], 800],
+  [['CONTRIBUTING.md', 'SECURITY.md'], 1_350],
+  [['CHANGELOG.md'], 1_050],
 ];
 const DECISION_WORDS_MAX = 350;
 
@@ -77,7 +77,9 @@ for (const [kind, names, least, place] of [
 ]) {
   test(`each ${kind} is described in ${place} alone`, () => {
     assert.ok(names.length >= least, `${names.length}`);
-    for (const name of names) assert.deepEqual(describing(name), [place], name);
+    // A cause that stops minting is a hint and the error of a mint.
+    const places = (name) => (hints.includes(name) && errors.includes(name) ? ['docs/REFERENCE.md', 'docs/RUNBOOK.md'] : [place]);
+    for (const name of names) assert.deepEqual(describing(name), places(name), name);
   });
 }
 
