@@ -80,7 +80,7 @@ pub enum OperatorCommand {
         #[arg(long, value_parser = path_segment, group = "what")]
         user: Option<String>,
         /// Revoke all credentials that this key of `SERVER_KEYS` has minted instead
-        #[arg(long, value_name = "NAME", group = "what")]
+        #[arg(long, value_name = "NAME", value_parser = path_segment, group = "what")]
         key: Option<String>,
         /// Revoke all credentials with this label instead
         #[arg(long, group = "what")]

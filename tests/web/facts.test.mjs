@@ -21,7 +21,7 @@ const WORDS_MAX = [
   [['CONTRIBUTING.md', 'SECURITY.md'], 1_350],
   [['CHANGELOG.md'], 1_050],
 ];
-const DECISION_WORDS_MAX = 350;
+const DECISION_WORDS_MAX = 400;
 
 const words = (path) => text(path).split(/\s+/).filter(Boolean).length;
 const isDecision = (path) => path.startsWith('docs/adr/');
