@@ -1,9 +1,11 @@
 //! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
-use crate::support::process::{Process, run};
+use crate::support::process::{Process, program, run};
 use crate::support::{
     API_TOKEN, Answer, FakeCloudflare, Fault, HeldPort, OPERATOR, REPORTER, StateDir, eventually,
 };
+use std::process::Command;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::store::file::ledger_file::FILE_NAME;
@@ -43,7 +45,10 @@ fn the_lines_at_start_are_json_without_a_terminal() {
 
 #[test]
 fn a_hangup_drains_as_sigterm_does() {
-    let process = Process::start(&[]);
+    // These tests may run under nohup, which their programs inherit.
+    let mut command = Command::new("env");
+    command.env_clear().args(["--default-signal=HUP", "HOST=127.0.0.1", "PORT=0"]).arg(program());
+    let process = Process::spawn(&mut command);
     process.signal("-HUP");
     let (log, code) = process.finish();
     assert!(log.contains("shutting down: no new connections"), "{log}");

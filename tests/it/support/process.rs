@@ -37,7 +37,7 @@ pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
 }
 
 /// The program. Cargo names it for integration tests only; an example of the same build is one directory below it.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let beside_the_examples =
         || std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("turn-broker");
     option_env!("CARGO_BIN_EXE_turn-broker").map_or_else(beside_the_examples, PathBuf::from)

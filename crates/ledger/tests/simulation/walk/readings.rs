@@ -267,7 +267,8 @@ impl<D: Disk> Broker<D> {
         };
         let is_counted = |held: &&Held| {
             let row = self.books.grants().get(held.grant.id);
-            held.grant.source == SOURCE && row.is_none_or(|row| !row.extra().renewed)
+            let has_count = held.grant.source == SOURCE && self.is_counted(world.key_of(held.grant.id));
+            has_count && row.is_none_or(|row| !row.extra().renewed)
         };
         let exceeded: u64 = self.grants.iter().filter(is_counted).map(exceeded).sum();
         let is_said = !self.books.snapshot().rate_holds();

@@ -272,7 +272,7 @@ impl Settings {
     /// The keys of some scenarios. They come from dice of their own, so that the operations stay the same.
     pub(super) fn draw_keys(&mut self, seed: u64) {
         let mut dice = Dice::new(seed ^ 0x006b_6579);
-        if dice.below(4) == 0 && !self.counts_nothing {
+        if dice.below(8) == 0 && !self.counts_nothing {
             self.keys = dice.one_of(&[Keys::Two, Keys::TwoAccounts]);
             self.probes |= self.keys == Keys::TwoAccounts;
         }

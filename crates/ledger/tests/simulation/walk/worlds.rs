@@ -8,7 +8,7 @@ use super::Scenario;
 use super::dice::Dice;
 use super::faults::Fault;
 use super::ops::Op;
-use super::settings::{Change, DAY, ONE, SOURCE, Settings};
+use super::settings::{Change, DAY, Keys, ONE, SOURCE, Settings};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -73,6 +73,8 @@ impl Scenario {
     fn copy(&mut self, dice: &mut Dice) -> Vec<Op> {
         self.has_room();
         self.settings.sources = COUNTED_IN_PART;
+        // What a lost grant relays with a key that nobody counts is in no figure.
+        self.settings.keys = Keys::One;
         (self.before_reset, self.settings.billing_day) = (dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]), 1);
         let [from, other] = [0, 1].map(|nth| Op::From { nth });
         let mut ops = vec![from, mint(3_600), Op::Copy, mint(172_800), wait(HOUR), other, mint(86_400)];
@@ -81,13 +83,14 @@ impl Scenario {
         ops
     }
 
-    /// The provider loses its counts of some hours. What was promised then stays, and later counts release what they prove.
+    /// The provider loses its counts of some hours, not shortly before a reset. What was promised then stays, and later counts release what
+    /// they prove.
     fn lost_counts(&mut self, dice: &mut Dice) -> Vec<Op> {
         self.has_room();
         self.settings.sources = ONE;
         (self.settings.probes, self.settings.counts_nothing) = (true, false);
-        (self.before_reset, self.settings.billing_day) = (dice.one_of(&[4 * HOUR, 40 * HOUR, 20 * DAY]), 1);
-        let lost = Op::LoseCounts { millis: dice.one_of(&[40 * MINUTE, 2 * HOUR + 30 * MINUTE, 9 * HOUR]) };
+        (self.before_reset, self.settings.billing_day) = (dice.one_of(&[40 * HOUR, 20 * DAY]), 1);
+        let lost = Op::LoseCounts { millis: dice.one_of(&[2 * HOUR + 30 * MINUTE, 9 * HOUR]) };
         let mut ops = vec![mint(86_400), wait(HOUR), READ, lost];
         let share = [0, 256].map(|share| Op::Wait { millis: 25 * MINUTE, share });
         let [silent, relayed] = share;
@@ -106,6 +109,7 @@ impl Scenario {
         self.has_room();
         let settings = &mut self.settings;
         (settings.is_fast, settings.sources, settings.counts_nothing) = (true, ONE, false);
+        settings.keys = Keys::One;
         (settings.user_limit, settings.server_limit) = (Some(100_000_000_000), None);
         (settings.grant_limit, settings.at_limit) = (None, false);
         (settings.billing_day, settings.mbps) = (1, 2);
