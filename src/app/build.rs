@@ -24,6 +24,7 @@ use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::HttpIce;
+use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{OwnKey, TurnKey};
@@ -52,7 +53,7 @@ use turn_base::http_client::{HttpClient, http_client};
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::{
-    BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, KeyName, TokenKey, TokenKeys, strict_life_min,
+    BudgetMode, CountOwner, EndedBy, IceSource, IdDigest, TokenKey, TokenKeys, strict_life_min,
 };
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;

@@ -7,8 +7,8 @@ use secrecy::SecretString;
 
 use super::form::{IDENTIFIER_MAX, entries, identifier, is_quoted, parse_identifier, parse_number, token};
 use super::settings::Settings;
+use crate::ice::key_name::KeyName;
 use turn_base::web_url::is_visible_ascii;
-use turn_ledger::KeyName;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;

@@ -26,6 +26,7 @@ use super::server_mint::{
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
 use crate::bounds::TTL_MIN;
+use crate::ice::key_name::KeyName;
 use crate::limit::Allowance;
 use crate::mint::{MintRequest, client_at};
 use turn_base::broker::{Broker, Verified};
@@ -34,7 +35,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{form_or_none, parse_query};
-use turn_ledger::{ClientKey, GrantRow, KeyName, Label, Spender};
+use turn_ledger::{ClientKey, GrantRow, Label, Spender};
 
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";

@@ -13,6 +13,7 @@ use super::refusals::too_many_of_server;
 use crate::app::rights::{Action, CallerKind, may_any};
 use crate::app::{App, BearerToken};
 use crate::auth::server_keys::ServerKey;
+use crate::ice::key_name::KeyName;
 use crate::limit::RateLeft;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::MintRequest;
@@ -22,7 +23,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
-use turn_ledger::{KeyName, Label, Requester, Spender, User};
+use turn_ledger::{Label, Requester, Spender, User};
 
 /// The paths of the formats with a key in the query, or in a form that is read as one.
 const WITH_KEY: [&str; 2] = ["/turn", "/ice"];

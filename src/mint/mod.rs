@@ -11,12 +11,13 @@ use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
+use crate::ice::key_name::KeyName;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted,
-    Requester, Snapshot, Spender, Timestamp,
+    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, IceSource, MINT_SLACK, NotAdmitted, Requester,
+    Snapshot, Spender, Timestamp,
 };
 
 mod answer;

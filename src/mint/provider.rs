@@ -15,13 +15,14 @@ use crate::ice::breaker::BreakerState;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::{self, is_of_the_key, says_unknown_key};
 use crate::ice::http_ice::Listed;
+use crate::ice::key_name::KeyName;
 use crate::ice::turn_keys::{TurnKey, order};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::http_client::CallError;
 use turn_base::random;
 use turn_base::throttle::Throttle;
-use turn_ledger::{IdDigest, KeyName};
+use turn_ledger::IdDigest;
 
 /// The most credentials that are minted ahead of callers.
 const POOL_MAX: u64 = 256;

@@ -11,7 +11,7 @@
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
-//! | `grants`, `token`, `spender`, `key_name` | one row per grant; its id; who spends; the names of TURN keys |
+//! | `grants`, `token`, `spender` | one row per grant; its id; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
 //! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
 //! | `coturn`, `traffic` | what coturn's sessions carried |
@@ -32,7 +32,6 @@ mod dirty;
 mod doubt;
 mod grant_counts;
 mod grants;
-mod key_name;
 mod lacking;
 mod ledger;
 mod minute_usage;
@@ -78,7 +77,6 @@ pub use {
         chains::*, counted::*, dropped::*, ending::*, listing::*, recent::*, requester::*, row::*, sfu::*,
         spent::*, summing::*, tails::*, terms::*, unanswered::*, *,
     },
-    key_name::*,
     lacking::*,
     ledger::{admission::*, *},
     minute_usage::*,

@@ -7,11 +7,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::ice::key_name::KeyName;
 use crate::ice::turn_keys::TurnKey;
 use crate::mint::pool::PoolCounts;
 use crate::telemetry::metrics::Metrics;
 use turn_base::http_client::CallError;
-use turn_ledger::{KeyName, Period};
+use turn_ledger::Period;
 
 /// The provider that mints over the network.
 #[derive(Debug, Serialize, ToSchema)]

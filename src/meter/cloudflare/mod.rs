@@ -21,6 +21,7 @@ mod tail;
 
 use crate::account::Account;
 use crate::ice::api::MintingApi;
+use crate::ice::key_name::KeyName;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
@@ -28,8 +29,8 @@ use lateness::{Lateness, settled_minute};
 use probe::ProbeState;
 use turn_base::backoff::step;
 use turn_ledger::{
-    BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, KeyName, Period, Reading,
-    ReadingOutcome, Timestamp,
+    BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
+    Timestamp,
 };
 
 /// The longest pause after failures.

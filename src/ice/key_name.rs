@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tinystr::{TinyAsciiStr, tinystr};
 
 /// The longest name, in bytes.
-pub const KEY_NAME_MAX: usize = 15;
+const KEY_NAME_MAX: usize = 15;
 
 /// 1 to [`KEY_NAME_MAX`] characters of `a-z 0-9 -`; the first is a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
