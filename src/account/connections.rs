@@ -55,7 +55,7 @@ impl Account {
         self.read(|books| {
             let named = || username.rsplit_once(':')?.1.parse().ok();
             let id = books.grants().with_username(username).or_else(named)?;
-            Caller::Server(server).acts_for(books.grants(), id).then_some(id)
+            Caller::Server(server).acts_for(id, books.grants().minted_by(id)).then_some(id)
         })
     }
 

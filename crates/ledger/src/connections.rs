@@ -174,7 +174,7 @@ impl Connections {
         let Some(name) = self.find(grants, caller, id) else {
             let is_shown = |name: &Name| caller.is_vouched() || name.grant().is_some();
             let mut named = self.rows.range(named(id)).filter(|(name, _)| is_shown(name));
-            let is_anothers = named.any(|(name, _)| !caller.reports_on(grants, name));
+            let is_anothers = named.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, ledger, &name, now))
@@ -240,7 +240,10 @@ impl Connections {
     fn find(&self, grants: &Grants, caller: Caller<'_>, id: &str) -> Option<Name> {
         let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
         own.or_else(|| {
-            let mut named = self.rows.range(named(id)).filter(|(name, _)| caller.reports_on(grants, name));
+            let mut named = self
+                .rows
+                .range(named(id))
+                .filter(|(name, _)| caller.reports_on(name, |id| grants.minted_by(id)));
             let (name, row) = named.next().filter(|_| named.next().is_none())?;
             if row.outlived_servers { None } else { Some(name.clone()) }
         })

@@ -40,6 +40,7 @@ use crate::promise::PromisedTime;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
 use crate::source::IceSource;
+use crate::spender::Label;
 use crate::spenders::left::{LeftKey, LeftSums};
 use crate::spenders::limited::LimitedSums;
 use crate::spenders::sums::Sums;
@@ -140,6 +141,11 @@ impl Grants {
     /// The row of a live grant.
     pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
         self.any(id).filter(|row| !row.has_ended())
+    }
+
+    /// The server key that minted a live grant.
+    pub fn minted_by(&self, id: GrantId) -> Option<&Label> {
+        self.get(id)?.spender.as_ref()?.server.as_ref()
     }
 
     /// The row of a grant, live or ended.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::connection::{Name, Owner};
-use crate::grants::Grants;
 use crate::spender::Label;
 use crate::token::{Grant, GrantId};
 use crate::units::ByteCount;
@@ -34,22 +33,25 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether it may report and close what this grant opens, and end the grant's credential: the one rule for every door.
-    pub fn acts_for(self, grants: &Grants, id: GrantId) -> bool {
+    /// Whether it may report and close what this grant opens, and end the grant's credential: the one rule for every door. `minted_by`: the
+    /// server key that minted the grant.
+    pub fn acts_for(self, id: GrantId, minted_by: Option<&Label>) -> bool {
         match self {
             Self::Grant(grant) | Self::Member(grant) => grant.id == id,
             Self::Reporter => true,
-            Self::Server(key) => {
-                let spender = grants.get(id).and_then(|row| row.spender.as_ref());
-                spender.is_some_and(|spender| spender.server.as_ref() == Some(key))
-            }
+            Self::Server(key) => minted_by == Some(key),
         }
     }
 
-    /// Whether it may report on a connection of this name, which somebody else may have opened.
-    pub(crate) fn reports_on(self, grants: &Grants, name: &Name) -> bool {
+    /// Whether it may report on a connection of this name, which somebody else may have opened. `minted_by`: the server key that minted a
+    /// grant.
+    pub(crate) fn reports_on<'g>(
+        self,
+        name: &Name,
+        minted_by: impl FnOnce(GrantId) -> Option<&'g Label>,
+    ) -> bool {
         match (self, name.owner()) {
-            (_, Owner::Grant(id)) => self.acts_for(grants, *id),
+            (_, Owner::Grant(id)) => self.acts_for(*id, minted_by(*id)),
             (Self::Reporter, _) => true,
             (Self::Server(key), Owner::Server(owner)) => key == owner,
             (Self::Server(_), Owner::Reporter) | (Self::Grant(_) | Self::Member(_), _) => false,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::source::IceSource;
 use crate::units::Timestamp;
 
+/// No credential lives longer.
+pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 const ID_BYTES: usize = 16;
 /// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.
 const TIME_BITS: u32 = 40;

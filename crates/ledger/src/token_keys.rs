@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::books::LIFE_MAX;
+use crate::token::LIFE_MAX;
 use crate::units::Timestamp;
 
 /// Earlier keys that are kept at most.

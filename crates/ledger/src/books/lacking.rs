@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Books, LIFE_MAX};
+use super::Books;
 use crate::lacking::LackCause;
 use crate::source::MINT_SLACK;
+use crate::token::LIFE_MAX;
 use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};

@@ -11,7 +11,6 @@ pub(crate) mod snapshot;
 pub(crate) mod spending;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use crate::changes::{Batch, Head, Stored};
 use crate::client::ClientKey;
@@ -30,14 +29,11 @@ use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
 use crate::spenders::limited::Limited;
 use crate::standing::Standing;
-use crate::token::{Grant, GrantId};
+use crate::token::{Grant, GrantId, LIFE_MAX};
 use crate::units::clock::Moment;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
 use crate::verdict::Figures;
-
-/// No credential lives longer.
-pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 
 /// See the module's invariant.
 #[derive(Debug)]

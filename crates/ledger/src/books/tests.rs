@@ -1,5 +1,7 @@
 //! Tests of the books. Random histories are the simulation's.
 
+use std::time::Duration;
+
 use super::*;
 use crate::grants::requester::Requester;
 use crate::open::Setup;

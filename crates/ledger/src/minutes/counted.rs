@@ -222,7 +222,7 @@ impl Minutes {
             }
         }
         self.days.set(day, after);
-        self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
+        self.sum_days();
     }
 
     /// Forgets what was counted of this period. What was promised and reported for it counts again.

@@ -190,6 +190,11 @@ impl Minutes {
     /// Sets what is counted under the TURN keys, day by day. What is vouched for without a grant may be any of it.
     pub(crate) fn set_counted_elsewhere(&mut self, elsewhere: BTreeMap<Day, ByteCount>) {
         self.elsewhere = elsewhere;
+        self.sum_days();
+    }
+
+    /// Computes the sums over the counted days again. They are at most 31.
+    fn sum_days(&mut self) {
         self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
     }
 
@@ -249,7 +254,7 @@ impl Minutes {
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.replace_figures(minute, &was, &is);
         if was.vouched_counted != is.vouched_counted {
-            self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
+            self.sum_days();
         }
     }
 

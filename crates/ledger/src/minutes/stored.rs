@@ -92,7 +92,8 @@ impl Minutes {
     /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
         let mut by_day = BTreeMap::<Day, DayMinutes>::new();
-        self.counted = CountedPart::of(&self.days, &by_day, &self.elsewhere, self.period);
+        // What the minutes add depends on the time that is counted.
+        self.sum_days();
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
@@ -123,6 +124,6 @@ impl Minutes {
         }
         sums.used = by_day.values().map(DayMinutes::used).fold(0, u128::saturating_add);
         (self.sums, self.by_day) = (sums, by_day);
-        self.counted = CountedPart::of(&self.days, &self.by_day, &self.elsewhere, self.period);
+        self.sum_days();
     }
 }
