@@ -9,9 +9,9 @@ schemathesis=$1
 config=$2
 python=$3
 cd "$WORK_DIR" # without .env; schemathesis stores what it finds there
-operator='operator-operator-operator'
-reporter='reporter-reporter-reporter'
-server='server-server-server-server-server-server'
+operator='operator-0123456789-operator'
+reporter='reporter-0123456789-reporter'
+server='server-0123456789-server-0123456789-server'
 env -i HOST=127.0.0.1 PORT=3001 CLIENT_URL=http://app.test NO_COLOR=1 LOG_FORMAT=text STATE_DIR="$WORK_DIR/state" \
     ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 COTURN_SECRET=0123456789abcdef0123456789abcdef \
     SIGNALING=ayame,p2pcf,peerjs,reports,rooms,sfu,yjs CALLS_APP_ID=app CALLS_APP_SECRET=secret CALLS_API_URL=http://127.0.0.1:9/v1 \
