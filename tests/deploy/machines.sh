@@ -55,7 +55,7 @@ CLIENT_URL=https://app.example.com
 ICE_SOURCES=coturn
 COTURN_URLS=turn:turn.example.com
 COTURN_SECRET=$token
-OPERATOR_TOKEN=$token
+OPERATOR_TOKEN=operator-$token
 RATE_LIMIT_REQUESTS=10000
 DATABASE_URL=postgres://turn@10.0.0.1/postgres?sslmode=disable
 STATE_DIR=
