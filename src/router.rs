@@ -111,7 +111,6 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(overrides::set_limit),
         route!(overrides::set_frozen),
         route!(overrides::revoke_credential),
-        route!(addresses::unblock_address),
         route!(users::revoke_user),
         route!(users::revoke_key),
         route!(users::block_user),
@@ -127,9 +126,10 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
     let plain = || check(app, operator::require_operator_without_query);
     let with_query = with_query.into_iter().map(|route| route.map(|handlers| handlers.layer(asks())));
     let without_query = without_query.into_iter().map(|route| route.map(|handlers| handlers.layer(plain())));
-    // The path also has methods for other callers.
-    let list = route!(operator::list_connections).map(|handlers| handlers.route_layer(plain()));
-    with_query.chain(without_query).chain([list]).collect()
+    // Their paths also have other methods, with rules of their own.
+    let beside_others = [route!(addresses::unblock_address), route!(operator::list_connections)];
+    let beside_others = beside_others.map(|route| route.map(|handlers| handlers.route_layer(plain())));
+    with_query.chain(without_query).chain(beside_others).collect()
 }
 
 fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {

@@ -97,10 +97,10 @@ together() {
     local each chosen=()
     for each; do [[ " ${wanted[*]} " != *" $each "* ]] || chosen+=("$each"); done
     [ ${#chosen[@]} != 0 ] || return 0
-    # After a failure no step begins, and those that run are waited for, because the next run would compile beside them.
+    # After a failure no step begins, and those that run are waited for, because the next run would compile beside them. A step has 20 minutes.
     printf '%s\n' "${chosen[@]}" | xargs -P 3 -I STEP bash -c '
         [ ! -e "$TABLE-failed" ] || exit 0
-        tests/run.sh STEP >"$TABLE-STEP" 2>&1 || touch "$TABLE-failed"
+        timeout --kill-after=10 1200 tests/run.sh STEP >"$TABLE-STEP" 2>&1 || touch "$TABLE-failed"
         cat "$TABLE-STEP"'
     [ ! -e "$TABLE-failed" ] || { printf '\n%s\n\nFAILED\n' "$(cat "$TABLE")" >&2 && exit 1; }
 }

@@ -86,8 +86,9 @@ all_answered() {
     wait $asking
     statuses=$(grep -hx '[0-9][0-9]*' "$work"/codes-* | sort | uniq -c | sed 's/^ *//' | tr '\n' ' ')
     other=$(grep -hx '[0-9][0-9]*' "$work"/codes-* | grep -vc 200 || :)
-    refused=$(grep -h "\"code\":\"${2:-none}\"" "$work"/codes-* | grep -c . || :)
-    check "$1: $statuses" [ "$other" = "$refused" ] || grep -h '"code"' "$work"/codes-*
+    refused=$(grep -h '^{"error"' "$work"/codes-* | grep -c "\"code\":\"${2:-none}\"" || :)
+    check "$1: $statuses" [ "$other" = "$refused" ]
+    [ "$other" = "$refused" ] || grep -h '^{"error"' "$work"/codes-*
 }
 
 try() {
