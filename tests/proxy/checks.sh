@@ -194,7 +194,7 @@ check_app_server() {
     KEY=$(openssl rand -hex 32)
     broker_with AUTH_REQUIRED=true
     mint() { curl -s --max-time 20 -D headers -o body -w '%{http_code}' "$@" 'http://127.0.0.1:3001/api/turn-credentials?user=ann&label=room-1'; }
-    is 'without the key nobody mints' '401 UNAUTHORIZED' "$(mint) $(code)"
+    is 'without the key nobody mints' '401 INVALID_TOKEN' "$(mint) $(code)"
     is 'with the key it mints' 200 "$(mint -H "Authorization: Bearer $KEY")"
     is 'what it passes on has the address of the page' '200 203.0.113.9' \
         "$(mint -H "Authorization: Bearer $KEY" -H 'X-Forwarded-For: 203.0.113.9') $(seen)"
