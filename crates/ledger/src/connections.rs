@@ -11,10 +11,10 @@ use std::ops::RangeInclusive;
 
 use crate::connection::{Changes, Connection, Name, Owner, Report};
 use crate::dirty::Dirty;
+use crate::effects::Effect;
 use crate::grants::Grants;
 use crate::grants::row::GrantRow;
 use crate::grants::spent::ConnectionCharge;
-use crate::ledger::Ledger;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::IceSource;
 use crate::spender::{Label, Spender};
@@ -81,13 +81,13 @@ impl Connections {
     }
 
     /// Handles the first connection in the queue. Returns it if it was given up.
-    pub(crate) fn elapse(&mut self, grants: &mut Grants, ledger: &mut Ledger) -> Option<Closed> {
+    pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Closed> {
         let (due, name) = self.queue.pop_first()?;
         let connection = self.rows.get_mut(&name)?;
         let before = noted(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), due, &self.rules);
         let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
-        apply(ledger, connection, changes);
+        apply(grants, connection, changes);
         if is_given_up {
             return self.remove(grants, &name, before, due, true);
         }
@@ -100,7 +100,6 @@ impl Connections {
     pub(crate) fn open(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         caller: Caller<'_>,
         id: &str,
         relayed: Option<bool>,
@@ -112,7 +111,7 @@ impl Connections {
         }
         if self.rows.contains_key(&name) {
             let report = Report { relayed, ..Report::default() };
-            let clamped = self.report(grants, ledger, caller, &name, report, now);
+            let clamped = self.report(grants, caller, &name, report, now);
             return Ok(Outcome { value: Opened::Already, clamped });
         }
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
@@ -129,15 +128,15 @@ impl Connections {
         let row = caller.grant().and_then(|grant| grants.get(grant.id));
         let counted_by = row.map_or(source.into(), GrantRow::owner);
         if let Some(grant) = caller.grant() {
-            grants.open_connection(ledger, &grant, now, &self.rules)?;
+            grants.open_connection(&grant, now, &self.rules)?;
         }
         let mut allowances =
             grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched(), None);
         let (connection, opening) =
             Connection::open(name, counted_by, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        count_clamped(ledger, clamped);
-        apply(ledger, &connection, opening);
+        count_clamped(grants, clamped);
+        apply(grants, &connection, opening);
         self.insert(connection);
         Ok(Outcome { value: Opened::New, clamped })
     }
@@ -146,7 +145,6 @@ impl Connections {
     pub(crate) fn heartbeat(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         caller: Caller<'_>,
         id: &str,
         report: Report,
@@ -156,7 +154,7 @@ impl Connections {
         if !self.has_limit_for(grants, caller, &name, report.relayed, now) {
             return Err(ReportError::KeyLimitReached);
         }
-        let clamped = self.report(grants, ledger, caller, &name, report, now);
+        let clamped = self.report(grants, caller, &name, report, now);
         Ok(Outcome { value: (), clamped })
     }
 
@@ -166,7 +164,6 @@ impl Connections {
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         caller: Caller<'_>,
         id: &str,
         now: Timestamp,
@@ -177,26 +174,25 @@ impl Connections {
             let is_anothers = named.any(|(name, _)| !caller.reports_on(name, |id| grants.minted_by(id)));
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
-        Ok(self.end(grants, ledger, &name, now))
+        Ok(self.end(grants, &name, now))
     }
 
     /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
     pub(crate) fn close_all_of(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         is_over: impl Fn(&Grants, GrantId) -> bool,
         now: Timestamp,
     ) -> Vec<Closed> {
         let is_one = |name: &&Name| name.grant().is_some_and(|grant| is_over(grants, grant));
         let names: Vec<_> = self.rows.keys().filter(is_one).cloned().collect();
-        let ended = names.iter().filter_map(|name| self.end(grants, ledger, name, now));
+        let ended = names.iter().filter_map(|name| self.end(grants, name, now));
         ended.map(|outcome| outcome.value).collect()
     }
 
     /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
     /// smaller. What was saved is dropped.
-    pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, ledger: &mut Ledger, now: Timestamp) {
+    pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) {
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
             let Some(connection) = self.rows.get_mut(&name) else { continue };
             let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
@@ -204,8 +200,8 @@ impl Connections {
             if !allowances.fits_clocks(0) {
                 let due = connection.due_at(&self.rules);
                 let changes = connection.pause(now, &mut allowances);
-                apply(ledger, connection, changes);
-                count_clamped(ledger, true);
+                apply(grants, connection, changes);
+                count_clamped(grants, true);
                 self.schedule(&name, due);
             }
         }
@@ -280,7 +276,6 @@ impl Connections {
     fn report(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         caller: Caller<'_>,
         name: &Name,
         report: Report,
@@ -301,15 +296,15 @@ impl Connections {
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         let is_direct = connection.is_direct();
-        count_clamped(ledger, clamped);
-        apply(ledger, connection, changes);
+        count_clamped(grants, clamped);
+        apply(grants, connection, changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, from, at: now };
         note_charge(grants, connection, &charge);
         if let (Some(id), Some((growth, from))) = (grant, vouched) {
-            grants.vouch(ledger, id, growth, from, now);
+            grants.vouch(id, growth, from, now);
         }
         self.count_of_server(name, [!was_direct, !is_direct].map(|charged| [true, charged]));
         self.schedule(name, due);
@@ -317,21 +312,15 @@ impl Connections {
     }
 
     /// Closes a connection at `now`.
-    fn end(
-        &mut self,
-        grants: &mut Grants,
-        ledger: &mut Ledger,
-        name: &Name,
-        now: Timestamp,
-    ) -> Option<Outcome<Closed>> {
+    fn end(&mut self, grants: &mut Grants, name: &Name, now: Timestamp) -> Option<Outcome<Closed>> {
         let connection = self.rows.get_mut(name)?;
         self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
         let before = noted(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         let changes = connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
-        count_clamped(ledger, clamped);
-        apply(ledger, connection, changes);
+        count_clamped(grants, clamped);
+        apply(grants, connection, changes);
         self.remove(grants, name, before, now, false).map(|value| Outcome { value, clamped })
     }
 
@@ -428,16 +417,17 @@ fn limit_left(grants: &mut Grants, caller: Caller<'_>, now: Timestamp) -> Option
 }
 
 /// Applies the changes of a connection, in order.
-fn apply(ledger: &mut Ledger, connection: &Connection, changes: Changes) {
+fn apply(grants: &mut Grants, connection: &Connection, changes: Changes) {
     for kind in changes {
-        ledger.apply(connection.charge(kind));
+        grants.effects.note(Effect::Usage(connection.charge(kind)));
     }
 }
 
 /// Counts a call that an allowance has clamped.
-fn count_clamped(ledger: &mut Ledger, clamped: bool) {
-    let counts = ledger.counts_mut();
-    counts.clamped = counts.clamped.saturating_add(u64::from(clamped));
+fn count_clamped(grants: &mut Grants, clamped: bool) {
+    if clamped {
+        grants.effects.note(Effect::Clamped);
+    }
 }
 
 /// What a connection was charged as of its last report. What was charged for the time before this period stays with its spender.

@@ -35,7 +35,8 @@ use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
 use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
-use crate::ledger::Ledger;
+use crate::effects::{Effect, Effects, OwnedTime};
+use crate::owner::IdDigest;
 use crate::promise::PromisedTime;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
@@ -99,6 +100,8 @@ pub struct Grants {
     /// Sessions of the SFU with a promise, by the minute in which it is over.
     pulling: BTreeSet<(Minute, GrantId)>,
     dirty: Dirty<GrantId>,
+    /// What the ledger does not know yet.
+    pub(crate) effects: Effects,
 }
 
 impl Grants {
@@ -115,12 +118,12 @@ impl Grants {
         }
     }
 
-    /// Restores the stored rows and sums. From here on, changes are recorded.
+    /// Restores the stored rows and sums. From here on, changes are recorded. `restored` takes what is promised for each row.
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
         left: BTreeMap<LeftKey, Sums>,
-        ledger: &mut Ledger,
+        restored: impl FnMut(OwnedTime),
     ) {
         self.rows = rows.into_iter().collect();
         for (id, row) in self.rows.iter() {
@@ -129,7 +132,7 @@ impl Grants {
         }
         self.dirty = Dirty::default();
         self.left.restore(left);
-        self.restore_rows(ledger);
+        self.restore_rows(restored);
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -200,7 +203,7 @@ impl Grants {
     }
 
     /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
-    pub(crate) fn remove(&mut self, ledger: &mut Ledger, id: GrantId) -> bool {
+    pub(crate) fn remove(&mut self, id: GrantId) -> bool {
         self.dirty.note_removed(id);
         let Some(row) = self.rows.remove(&id) else { return false };
         self.by_username.remove(id, &row);
@@ -211,7 +214,7 @@ impl Grants {
         self.forget_revocation(id, row.extra().revoked_at);
         let share = self.share_of(&row);
         self.change_limited(row.limited_spender().map(|spender| &**spender), &share, &Sums::default());
-        self.replace_promise(ledger, row.promise().as_ref(), None);
+        self.replace_promise(row.promise().as_ref(), None);
         true
     }
 
@@ -253,7 +256,6 @@ impl Grants {
     /// Opens a connection on a grant.
     pub(crate) fn open_connection(
         &mut self,
-        ledger: &mut Ledger,
         grant: &Grant,
         now: Timestamp,
         rules: &UsageRules,
@@ -270,8 +272,7 @@ impl Grants {
         self.allowances(Some(grant.id), now, rules).open();
         if is_first {
             self.change(grant.id, |row| row.extra_mut().reported = true);
-            let counts = ledger.counts_mut();
-            counts.reported = counts.reported.saturating_add(1);
+            self.effects.note(Effect::Reported);
         }
         Ok(())
     }
@@ -302,20 +303,13 @@ impl Grants {
     }
 
     /// Notes the client of a grant whose row does not name one, or that has no row.
-    pub(crate) fn adopt(
-        &mut self,
-        ledger: &mut Ledger,
-        grant: &Grant,
-        client: ClientKey,
-        now: Timestamp,
-        rules: &UsageRules,
-    ) {
+    pub(crate) fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
         let Some(row) = self.get(grant.id).filter(|row| row.client.is_none()) else { return };
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
-        self.change_promise(ledger, grant.id, |row| row.client = Some(client));
+        self.change_promise(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
         // The allowances of the user and of the server key have counted its connections before.
         let [client, group, ..] = self.clients.scopes(holder, rules);
@@ -346,12 +340,11 @@ impl Grants {
     }
 
     /// Adds a grant that should be in the table, with its promise. The table has room.
-    pub(crate) fn take_up(&mut self, ledger: &mut Ledger, grant: &Grant, time: PromisedTime) {
-        let turn_key = ledger.first_owner(grant.source).turn_key;
+    pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime, turn_key: Option<IdDigest>) {
         let row = GrantRow::new(grant, None, Some(time));
         self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, ..row });
         let promise = self.any(grant.id).and_then(GrantRow::promise);
-        self.replace_promise(ledger, None, promise.as_ref());
+        self.replace_promise(None, promise.as_ref());
     }
 
     /// The row of a grant, added if the table has room: for a grant that costs nothing.

@@ -40,7 +40,7 @@ fn grants() -> Grants {
 fn bounded(bounds: Bounds) -> Grants {
     let terms = GrantTerms { bounds, ..GrantTerms::default() };
     let mut grants = Grants::new(terms, Period::default());
-    grants.restore([], [].into(), &mut testing::ledger());
+    grants.restore([], [].into(), |_| {});
     grants
 }
 
@@ -53,7 +53,9 @@ fn promised(until: i64) -> PromisedTime {
 /// Promises at least this tail, and the rate of all promises. Returns how many minutes more are promised.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> u64 {
     let mut ledger = testing::ledger();
-    grants.raise_tails(&mut ledger, source, Duration::from_secs(seconds), MINUTE_BYTES, since);
+    grants.effects.take();
+    grants.raise_tails(source, Duration::from_secs(seconds), MINUTE_BYTES, since);
+    grants.effects.take().into_iter().for_each(|effect| ledger.apply(effect));
     ledger.figures().committed.get() / MINUTE_BYTES
 }
 
@@ -85,7 +87,7 @@ fn a_second_revocation_keeps_the_time_of_the_first() {
     assert_eq!(grants.revoke(grant.id, at(9), at(9)).unwrap().extra().revoked_at, Some(at(5)));
     assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
-    grants.open_connection(&mut testing::ledger(), &free, at(1), &rules()).unwrap();
+    grants.open_connection(&free, at(1), &rules()).unwrap();
     assert_eq!(grants.revoke(free.id, at(9), at(9)), None, "an unmetered grant");
 }
 
@@ -93,7 +95,7 @@ fn a_second_revocation_keeps_the_time_of_the_first() {
 fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    grants.open_connection(&mut testing::ledger(), &grant, at(10), &rules()).unwrap();
+    grants.open_connection(&grant, at(10), &rules()).unwrap();
     grants.forget_expired(at(5_000));
     assert_eq!(grants.count(), 1);
     grants.allowances(Some(grant.id), at(5_001), &rules()).close(at(5_001));
@@ -166,7 +168,7 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
     let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
     let mut restored = self::grants();
-    restored.restore(rows, [].into(), &mut testing::ledger());
+    restored.restore(rows, [].into(), |_| {});
     restored.dropped = grants.dropped.clone();
     let until = Minute::from_end(at(8_200));
     assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), until.since(Minute::new(20)));

@@ -7,6 +7,7 @@ mod readings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::effects::{Effect, OwnedTime};
 use crate::grants::recent::RECENT_MAX;
 use crate::grants::spent::later_part;
 use crate::minute_usage::SourceRows;
@@ -129,11 +130,7 @@ impl Ledger {
     }
 
     /// Replaces a promise by another one.
-    pub(crate) fn replace_promise(
-        &mut self,
-        before: Option<(CountOwner, PromisedTime)>,
-        after: Option<(CountOwner, PromisedTime)>,
-    ) {
+    pub(crate) fn replace_promise(&mut self, before: Option<OwnedTime>, after: Option<OwnedTime>) {
         match (before, after) {
             (Some((owner, before)), Some((same, after))) if owner == same => {
                 self.promising(owner).replace_promise(Some(before), Some(after));
@@ -161,8 +158,20 @@ impl Ledger {
         &mut self.sources[index]
     }
 
+    /// Applies what grants or connections have changed.
+    pub(crate) fn apply(&mut self, effect: Effect) {
+        let counts = &mut self.counts;
+        match effect {
+            Effect::Promise { before, after } => self.replace_promise(before, after),
+            Effect::Usage(change) => self.charge(change),
+            Effect::Excess(source, excesses) => self.note_excess(source, excesses),
+            Effect::Reported => counts.reported = counts.reported.saturating_add(1),
+            Effect::Clamped => counts.clamped = counts.clamped.saturating_add(1),
+        }
+    }
+
     /// Applies one change of the reported usage.
-    pub(crate) fn apply(&mut self, change: UsageChange) {
+    pub(crate) fn charge(&mut self, change: UsageChange) {
         self.with(change.owner, |timeline| timeline.apply(change));
     }
 

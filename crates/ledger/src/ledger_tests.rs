@@ -101,7 +101,7 @@ fn calls_that_are_ended_at_the_limit_take_usage_no_further() {
     reserve(&mut ledger, IceSource::Cloudflare, 10 * A_MINUTE).unwrap();
     // Two minutes more at each end.
     assert_eq!(worst(&ledger), (290, 225), "Cloudflare does not");
-    ledger.apply(bytes(IceSource::Relay, 120 * MB));
+    ledger.charge(bytes(IceSource::Relay, 120 * MB));
     assert_eq!(worst(&ledger), (395, 245), "20 MB have passed it already");
 }
 
@@ -111,7 +111,7 @@ fn a_period_is_used_since_its_first_byte_or_grant() {
     let mut ledger = ledger(1_000_000_000);
     ledger.advance(at(5 * DAY));
     assert_eq!(ledger.used_since(), ledger.period().start, "nothing is used");
-    ledger.apply(bytes(IceSource::Manual, 500));
+    ledger.charge(bytes(IceSource::Manual, 500));
     assert_eq!(ledger.used_since(), ledger.period().start, "that costs nothing");
     reserve(&mut ledger, IceSource::Coturn, A_MINUTE).unwrap();
     assert_eq!(ledger.used_since(), Minute::of(at(5 * DAY)).start());
@@ -129,7 +129,7 @@ fn a_period_is_used_since_its_first_byte_or_grant() {
 #[test]
 fn an_unmetered_source_is_neither_charged_nor_refused() {
     let mut ledger = ledger(0);
-    ledger.apply(bytes(IceSource::Manual, 500));
+    ledger.charge(bytes(IceSource::Manual, 500));
     assert!(reserve(&mut ledger, IceSource::Manual, A_MINUTE).is_ok());
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.figures().committed, ByteCount::ZERO);
@@ -139,7 +139,7 @@ fn an_unmetered_source_is_neither_charged_nor_refused() {
 #[test]
 fn each_source_has_its_own_reading_and_the_status_shows_their_sum() {
     let mut ledger = ledger(10_000);
-    ledger.apply(bytes(IceSource::Coturn, 7));
+    ledger.charge(bytes(IceSource::Coturn, 7));
     ledger.advance(at(60 * MINUTE));
     assert_eq!(ledger.measured().as_of, None);
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(50, 1_000, 0)), ReadingOutcome::Taken);

@@ -30,6 +30,7 @@ mod coturn;
 mod day;
 mod dirty;
 mod doubt;
+mod effects;
 mod grant_counts;
 mod grants;
 mod lacking;

@@ -130,7 +130,8 @@ impl Books {
         let client = metered.and_then(|requester| requester.client);
         let Admission { life, expires_by, promise: time } = admission;
         let promise = Promise { owner: self.ledger.first_owner(source), time, user, server, client };
-        self.replace_promise(None, Some(&promise));
+        self.grants.replace_promise(None, Some(&promise));
+        self.settle();
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
 
@@ -145,6 +146,7 @@ impl Books {
         requester: &Requester,
         session: Option<(u64, Minute)>,
     ) -> Result<Admission, NotAdmitted> {
+        self.settle();
         let Requester { client, renews, .. } = *requester;
         if let Some(blocked) = self.block_of(requester) {
             return Err(blocked);
@@ -193,11 +195,8 @@ impl Books {
 
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
-        self.replace_promise(Some(&hold.promise), None);
-    }
-
-    fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
-        self.grants.replace_promise(&mut self.ledger, before, after);
+        self.grants.replace_promise(Some(&hold.promise), None);
+        self.settle();
     }
 
     /// Puts a grant into the books, or releases the hold if the operator forbids it or it comes later than reserved.
@@ -255,7 +254,8 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         let Hold { promise: before, .. } = hold;
-        self.replace_promise(Some(&before), Some(&promise));
+        self.grants.replace_promise(Some(&before), Some(&promise));
+        self.settle();
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
         Ok(Commit { grant: grant.id, promise })
@@ -275,9 +275,10 @@ impl Books {
             }
             Written::No => {
                 // What is promised for a grant with a row is what its row says: it may be more than at the commit.
-                if !self.grants.remove(&mut self.ledger, commit.grant) {
-                    self.replace_promise(Some(&commit.promise), None);
+                if !self.grants.remove(commit.grant) {
+                    self.grants.replace_promise(Some(&commit.promise), None);
                 }
+                self.settle();
                 let counts = self.ledger.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);
                 Err(NotRecorded)

@@ -27,9 +27,10 @@ impl Books {
         if listing.is_complete && self.coturn.has_gap(asked_at) {
             // coturn lets a session go on as long as its client refreshes it. One that ended meanwhile is not shown any more.
             for grant in self.coturn.sessions.grants() {
-                self.grants.extend_promise(&mut self.ledger, grant, Minute::from_end(asked_at));
+                self.grants.extend_promise(grant, Minute::from_end(asked_at));
             }
         }
+        self.settle();
         let reset = self.ledger.period().start;
         let rules = self.connections.rules();
         if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, rules, reset) {
@@ -91,7 +92,8 @@ impl Books {
     pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
         let (after_expiry, per_minute) =
             (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
-        self.grants.raise_tails(&mut self.ledger, source, after_expiry, per_minute, since);
+        self.grants.raise_tails(source, after_expiry, per_minute, since);
+        self.settle();
         self.lack_dropped(source, tail, since);
     }
 

@@ -80,15 +80,15 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.restore(stored.grants, stored.spenders, &mut ledger);
+        grants.restore(stored.grants, stored.spenders, |(owner, time)| ledger.restore_promise(owner, time));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
         if head.counts.0.start != ledger.period().start {
             grants.forget_unknown();
         }
-        connections.restore(&mut grants, &mut ledger, stored.connections, then);
-        grants.start_sfu_clocks(&mut ledger);
+        connections.restore(&mut grants, stored.connections, then);
+        grants.start_sfu_clocks();
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);
         let mut books = Self {
@@ -108,6 +108,7 @@ impl Books {
             is_uncut: false,
             given_up: Vec::new(),
         };
+        books.settle();
         books.set_claim_rate();
         books.advance(moment);
         if let Some(until) = relayed_until {
@@ -181,11 +182,19 @@ impl Books {
                 self.go_on_with_sessions();
                 continue;
             }
-            self.given_up.extend(self.connections.elapse(&mut self.grants, &mut self.ledger));
+            self.given_up.extend(self.connections.elapse(&mut self.grants));
+            self.settle();
         }
         self.step_to(now);
         self.date_lack();
         now
+    }
+
+    /// Applies to the ledger what grants and connections have changed.
+    fn settle(&mut self) {
+        for effect in self.grants.effects.take() {
+            self.ledger.apply(effect);
+        }
     }
 
     fn step_to(&mut self, now: Timestamp) {
@@ -221,7 +230,9 @@ impl Books {
             return Err(OpenError::GrantRevoked);
         }
         let now = self.now();
-        let opened = self.connections.open(&mut self.grants, &mut self.ledger, caller, id, relayed, now)?;
+        let opened = self.connections.open(&mut self.grants, caller, id, relayed, now);
+        self.settle();
+        let opened = opened?;
         if opened.value == Opened::New {
             let counts = self.ledger.counts_mut();
             counts.connections = counts.connections.saturating_add(1);
@@ -234,7 +245,8 @@ impl Books {
         self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            self.grants.adopt(&mut self.ledger, &grant, client, now, self.connections.rules());
+            self.grants.adopt(&grant, client, now, self.connections.rules());
+            self.settle();
         }
     }
 
@@ -271,7 +283,8 @@ impl Books {
         let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
         let per_minute = self.ledger.bytes_per_minute(grant.source);
         let time = PromisedTime::new(self.ledger.counted_from(grant.source), until, per_minute);
-        self.grants.take_up(&mut self.ledger, grant, time);
+        self.grants.take_up(grant, time, self.ledger.first_owner(grant.source).turn_key);
+        self.settle();
     }
 
     fn is_revoked(&self, caller: Caller<'_>) -> bool {
@@ -289,7 +302,9 @@ impl Books {
             return Err(ReportError::GrantRevoked);
         }
         let now = self.now();
-        self.connections.heartbeat(&mut self.grants, &mut self.ledger, caller, id, report, now)
+        let reported = self.connections.heartbeat(&mut self.grants, caller, id, report, now);
+        self.settle();
+        reported
     }
 
     /// Applies a connection's last report and closes it. `None` if it was not open.
@@ -306,7 +321,9 @@ impl Books {
         // The last counts of a connection that is not open any more are ignored.
         let clamped = last != Report::default()
             && self.heartbeat(caller, id, last).is_ok_and(|outcome| outcome.clamped);
-        let closed = self.connections.close(&mut self.grants, &mut self.ledger, caller, id, now)?;
+        let closed = self.connections.close(&mut self.grants, caller, id, now);
+        self.settle();
+        let closed = closed?;
         let clamped = clamped || closed.as_ref().is_some_and(|outcome| outcome.clamped);
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
@@ -329,6 +346,7 @@ impl Books {
 
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
+        debug_assert!(self.grants.effects.is_empty(), "a method of the books has not settled");
         &self.ledger
     }
 

@@ -29,7 +29,8 @@ impl Books {
         let (promised, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
         if self.is_frozen() {
-            self.connections.shrink_claims(&mut self.grants, &mut self.ledger, now);
+            self.connections.shrink_claims(&mut self.grants, now);
+            self.settle();
         }
     }
 
@@ -59,7 +60,9 @@ impl Books {
         let now = self.now();
         let row = self.grants.revoke(grant, now, ask_from)?.clone();
         let is_it = |_: &Grants, id| id == grant;
-        Some((row, self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_it, now)))
+        let closed = self.connections.close_all_of(&mut self.grants, is_it, now);
+        self.settle();
+        Some((row, closed))
     }
 
     /// Releases what is promised for the revoked grants of a source that it has no session of. The source must refuse revoked
@@ -67,6 +70,8 @@ impl Books {
     pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
         // While the wall clock is ahead and not accepted yet, it may be right, and then what was relayed so far counts at its time.
         let now = self.now().plus(self.clock_ahead());
-        self.grants.release_gone(&mut self.ledger, source, has_session, now)
+        let released = self.grants.release_gone(source, has_session, now);
+        self.settle();
+        released
     }
 }

@@ -24,7 +24,8 @@ impl Books {
             return false;
         }
         let now = self.now();
-        self.grants.note_session(&mut self.ledger, name, session, now);
+        self.grants.note_session(name, session, self.ledger.counted_from(IceSource::Sfu), now);
+        self.settle();
         true
     }
 
@@ -72,7 +73,8 @@ impl Books {
             if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
                 self.set_sfu_session(&name, None);
             } else {
-                self.grants.go_on(&mut self.ledger, id, now);
+                self.grants.go_on(id, now);
+                self.settle();
             }
         }
     }
@@ -98,7 +100,8 @@ impl Books {
             Ordering::Greater => begin,
         });
         let from = from.max(begin);
-        self.grants.release_session(&mut self.ledger, id, from);
+        self.grants.release_session(id, from, self.ledger.counted_from(IceSource::Sfu));
+        self.settle();
         if per_minute == 0 {
             return Ok(());
         }
@@ -109,7 +112,8 @@ impl Books {
             Err(_) => before.map(|time| PromisedTime::new(time.from.max(from), time.until, time.per_minute)),
         };
         if let Some(time) = time {
-            self.grants.promise_session(&mut self.ledger, id, time);
+            self.grants.promise_session(id, time);
+            self.settle();
         }
         admitted.map(drop)
     }

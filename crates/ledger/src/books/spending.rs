@@ -60,7 +60,8 @@ impl Books {
     /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
     pub fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: Traffic) {
         let counted = counted.billed(self.connections.rules().billed);
-        self.grants.judge(&mut self.ledger, source, suspect, counted);
+        self.grants.judge(source, suspect, counted);
+        self.settle();
     }
 
     /// Records that the tails of the grants up to `last` were looked at. Adds what was counted after them. `tail`: the longest time from
@@ -86,8 +87,9 @@ impl Books {
     pub(super) fn judge_all(&mut self, source: IceSource) {
         for suspect in self.grants.suspects(source, usize::MAX) {
             let counted = self.grants.counted_of(&suspect.grants);
-            self.grants.judge(&mut self.ledger, source, &suspect, counted);
+            self.grants.judge(source, &suspect, counted);
         }
+        self.settle();
     }
 
     /// Revokes the chains that were judged to have relayed more than one may.
@@ -234,7 +236,8 @@ impl Books {
         }
         let ids: BTreeSet<_> = grants.iter().map(|(id, _)| *id).collect();
         let is_theirs = |_: &Grants, id| ids.contains(&id);
-        let closed = self.connections.close_all_of(&mut self.grants, &mut self.ledger, is_theirs, now);
+        let closed = self.connections.close_all_of(&mut self.grants, is_theirs, now);
+        self.settle();
         AllRevoked { grants, closed }
     }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::Connections;
 use crate::connection::{Connection, Name};
+use crate::effects::Effect;
 use crate::grants::Grants;
-use crate::ledger::Ledger;
 use crate::units::Timestamp;
 use crate::usage_change::ChangeKind;
 
@@ -17,7 +17,6 @@ impl Connections {
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
-        ledger: &mut Ledger,
         connections: BTreeMap<Name, Box<Connection>>,
         now: Timestamp,
     ) {
@@ -26,7 +25,7 @@ impl Connections {
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
-                ledger.apply(connection.charge(ChangeKind::START_CLOCK));
+                grants.effects.note(Effect::Usage(connection.charge(ChangeKind::START_CLOCK)));
             }
         }
         let rules = &self.rules;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Grants;
 use super::row::GrantRow;
 use crate::allowance::RELAY_RATE_MAX;
-use crate::ledger::Ledger;
+use crate::effects::Effect;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::source::facts::{CountsOfGrants, GrantsAre};
@@ -175,13 +175,7 @@ impl Grants {
     }
 
     /// So many bytes of a chain were counted when it was asked for alone: what exceeds the assumed rate raises its promises.
-    pub(crate) fn judge(
-        &mut self,
-        ledger: &mut Ledger,
-        source: IceSource,
-        suspect: &Suspect,
-        counted: ByteCount,
-    ) {
+    pub(crate) fn judge(&mut self, source: IceSource, suspect: &Suspect, counted: ByteCount) {
         let Some(first) = suspect.grants.first().copied() else { return };
         if self.chains.suspects.remove(&(source, first)).is_none() {
             return;
@@ -189,7 +183,7 @@ impl Grants {
         self.note_over_limit(&suspect.grants, counted);
         if let Some(shown) = self.counted_excess(&suspect.grants, source, counted, suspect.until) {
             // It may have been renewed since it was asked for.
-            self.raise(ledger, source, &self.chain_from(first, source), &shown);
+            self.raise(source, &self.chain_from(first, source), &shown);
         }
     }
 
@@ -197,7 +191,6 @@ impl Grants {
     /// that came after the tail. A session of the SFU is promised by its tracks, not at the assumed rate.
     pub(super) fn judge_vouched(
         &mut self,
-        ledger: &mut Ledger,
         source: IceSource,
         grants: &[GrantId],
         after_tail: ByteCount,
@@ -207,19 +200,19 @@ impl Grants {
             return;
         }
         if let Some(shown) = self.excess(grants, self.vouched_of(grants), 0, now) {
-            self.raise(ledger, source, grants, &shown);
+            self.raise(source, grants, &shown);
         }
         // Where tails are read, the provider's count shows these bytes.
         if after_tail > ByteCount::ZERO && !self.are_tails_read(source) {
             let expiries = grants.iter().filter_map(|id| Some(self.any(*id)?.expires_at));
             let tail = now.since(expiries.max().unwrap_or(now));
             let after_tails = Excess { bytes: after_tail, tail, ..Excess::default() };
-            ledger.note_excess(source, Excesses { after_tails, ..Excesses::default() });
+            self.effects.note(Effect::Excess(source, Excesses { after_tails, ..Excesses::default() }));
         }
     }
 
     /// Raises the promises of a chain to the rate that was seen, and records by how much all chains of the source exceed the assumed rate.
-    fn raise(&mut self, ledger: &mut Ledger, source: IceSource, grants: &[GrantId], shown: &Shown) {
+    fn raise(&mut self, source: IceSource, grants: &[GrantId], shown: &Shown) {
         if let Some(first) = grants.first().copied() {
             // Of a long chain, another grant was the first one that was looked at before.
             let of_chain = self.before(first, source).chain(grants.iter().copied());
@@ -238,7 +231,7 @@ impl Grants {
         for id in grants {
             let promised = self.any(*id).and_then(|row| row.promised);
             if promised.is_some_and(|time| time.per_minute < per_minute) {
-                self.change_promise(ledger, *id, raise);
+                self.change_promise(*id, raise);
             }
         }
         let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
@@ -247,7 +240,7 @@ impl Grants {
         // One that was seen when less was assumed may be within the present rate.
         let is_above = |excess: &Excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute;
         let of_chains = excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus);
-        ledger.note_excess(source, Excesses { of_chains, ..Excesses::default() });
+        self.effects.note(Effect::Excess(source, Excesses { of_chains, ..Excesses::default() }));
     }
 
     /// The first grant of a chain keeps by how much the chain exceeds the assumed rate.

@@ -13,7 +13,7 @@ use super::row::GrantRow;
 use super::spent::later_part;
 use super::unanswered::ASK_PAUSE;
 use crate::allowance::RELAY_RATE_MAX;
-use crate::ledger::Ledger;
+use crate::effects::Effect;
 use crate::minute_usage::Basis;
 use crate::reports::Closed;
 use crate::shards::Walk;
@@ -62,14 +62,7 @@ impl Grants {
     /// An app server has said what a connection of a grant relayed. Of it counts what all connections of a grant together can relay: no
     /// more than one client can. Its chain is over the limit if app servers have said so much of it, and [`Self::judge_vouched`] compares
     /// it with the promise.
-    pub(crate) fn vouch(
-        &mut self,
-        ledger: &mut Ledger,
-        id: GrantId,
-        bytes: ByteCount,
-        from: Timestamp,
-        at: Timestamp,
-    ) {
+    pub(crate) fn vouch(&mut self, id: GrantId, bytes: ByteCount, from: Timestamp, at: Timestamp) {
         let Some(row) = self.any(id) else { return };
         let (owner, start) = (row.owner(), self.period.start);
         let most = |from: Timestamp, to: Timestamp| {
@@ -84,7 +77,8 @@ impl Grants {
         for (bytes, from, to) in [(earlier, from, start), (more, from.max(start), at)] {
             let kind = ChangeKind::Vouch { bytes, from, to };
             if bytes > ByteCount::ZERO {
-                ledger.apply(UsageChange { owner, basis: Basis::Granted, kind });
+                let change = UsageChange { owner, basis: Basis::Granted, kind };
+                self.effects.note(Effect::Usage(change));
             }
         }
         let grants = self.chain_of(id, owner.source);
@@ -93,7 +87,7 @@ impl Grants {
         let is_after_tail = alive_until.is_some_and(|end| end.start() <= from);
         let after_tail = if is_after_tail { more } else { ByteCount::ZERO };
         self.note_over_limit(&grants, self.vouched_of(&grants));
-        self.judge_vouched(ledger, owner.source, &grants, after_tail, at);
+        self.judge_vouched(owner.source, &grants, after_tail, at);
     }
 
     /// What app servers have said of these grants in this period.

@@ -11,10 +11,10 @@ use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::tails::EndedPlace;
 use super::unanswered::NEXT;
+use crate::effects::OwnedTime;
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
-use crate::ledger::Ledger;
 use crate::promise::PromisedTime;
 use crate::shards::Walk;
 use crate::source::IceSource;
@@ -43,7 +43,7 @@ impl Grants {
     }
 
     /// Computes from the stored rows and sums what is not stored, with what is promised at the sources.
-    pub(super) fn restore_rows(&mut self, ledger: &mut Ledger) {
+    pub(super) fn restore_rows(&mut self, mut restored: impl FnMut(OwnedTime)) {
         let (mut ids, mut ended) = (vec![], vec![]);
         for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
@@ -81,7 +81,7 @@ impl Grants {
             self.change_limited(spender.as_deref(), &Sums::default(), &share);
             for promise in promise.iter().chain(&behind) {
                 self.change_promised(None, Some(promise));
-                ledger.restore_promise(promise.owner, promise.time);
+                restored((promise.owner, promise.time));
             }
         }
         let day = Day::of(self.period.start);

@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::Grants;
 use super::row::{GrantRow, GrantState};
 use crate::clients::{Clients, Holder};
-use crate::ledger::Ledger;
 use crate::promise::{Promise, PromisedTime};
 use crate::source::IceSource;
 use crate::spenders::limited::Limited;
@@ -41,18 +40,9 @@ impl GrantRow {
 
 impl Grants {
     /// Replaces a promise by another one: the only place where what is promised changes.
-    pub(crate) fn replace_promise(
-        &mut self,
-        ledger: &mut Ledger,
-        before: Option<&Promise>,
-        after: Option<&Promise>,
-    ) {
+    pub(crate) fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
         self.change_promised(before, after);
-        let [before, after] =
-            [before, after].map(|promise| promise.map(|promise| (promise.owner, promise.time)));
-        if before != after {
-            ledger.replace_promise(before, after);
-        }
+        self.effects.note_promise(before, after);
     }
 
     /// The same without the minutes of its source.
@@ -75,25 +65,19 @@ impl Grants {
     }
 
     /// Changes the row of a grant, and what is promised for it.
-    pub(super) fn change_promise(
-        &mut self,
-        ledger: &mut Ledger,
-        id: GrantId,
-        change: impl FnOnce(&mut GrantRow),
-    ) {
+    pub(super) fn change_promise(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let before = row.promise();
         change(row);
         let after = row.promise();
         self.dirty.note(id);
-        self.replace_promise(ledger, before.as_ref(), after.as_ref());
+        self.replace_promise(before.as_ref(), after.as_ref());
     }
 
     /// Raises the promises of a source to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
     /// a grant that has ended can be live again.
     pub(crate) fn raise_tails(
         &mut self,
-        ledger: &mut Ledger,
         source: IceSource,
         tail: Duration,
         per_minute: u64,
@@ -105,28 +89,28 @@ impl Grants {
             let Some(row) = self.rows.get(&id) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
             let until = Minute::from_end(row.latest_expiry().plus(tail)).max(before.until);
-            self.raise_promise(ledger, id, until, before.per_minute.max(per_minute));
+            self.raise_promise(id, until, before.per_minute.max(per_minute));
         }
     }
 
     /// Sets the end and the rate of a promise, neither of them lower than before.
-    fn raise_promise(&mut self, ledger: &mut Ledger, id: GrantId, until: Minute, per_minute: u64) {
+    fn raise_promise(&mut self, id: GrantId, until: Minute, per_minute: u64) {
         let promised = self.rows.get(&id).and_then(|row| row.promised);
         if promised.is_none_or(|before| (until, per_minute) == (before.until, before.per_minute)) {
             return;
         }
         self.revive(id);
         // Where it begins to count may have changed with the grant that it renews.
-        self.change_promise(ledger, id, |row| {
+        self.change_promise(id, |row| {
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
         });
     }
 
     /// Extends the promise of a grant until then, because its session may have gone on. One that was released stays so.
-    pub(crate) fn extend_promise(&mut self, ledger: &mut Ledger, id: GrantId, until: Minute) {
+    pub(crate) fn extend_promise(&mut self, id: GrantId, until: Minute) {
         let promised = self.rows.get(&id).filter(|row| !row.is_released()).and_then(|row| row.promised);
         if let Some(before) = promised.filter(|time| time.until < until) {
-            self.raise_promise(ledger, id, until, before.per_minute);
+            self.raise_promise(id, until, before.per_minute);
         }
     }
 
@@ -139,7 +123,6 @@ impl Grants {
     /// sessions of each since before it looked. Returns how many minutes of grants it has released.
     pub(crate) fn release_gone(
         &mut self,
-        ledger: &mut Ledger,
         source: IceSource,
         has_session: impl Fn(GrantId) -> bool,
         now: Timestamp,
@@ -149,7 +132,7 @@ impl Grants {
             row.is_some_and(|row| self.no_renewal_relies_on(row)) && !has_session(*id)
         };
         let gone: Vec<_> = self.releasable.iter().copied().filter(is_gone).collect();
-        gone.into_iter().map(|id| self.release_promise(ledger, id, now)).fold(0, u64::saturating_add)
+        gone.into_iter().map(|id| self.release_promise(id, now)).fold(0, u64::saturating_add)
     }
 
     /// The commit of a grant will not be undone.
@@ -160,11 +143,11 @@ impl Grants {
     }
 
     /// Returns how many minutes it has released.
-    fn release_promise(&mut self, ledger: &mut Ledger, id: GrantId, now: Timestamp) -> u64 {
+    fn release_promise(&mut self, id: GrantId, now: Timestamp) -> u64 {
         self.releasable.remove(&id);
         let end = Minute::of(now).next();
         let promised = self.rows.get(&id).and_then(|row| row.promised);
-        self.change_promise(ledger, id, |row| {
+        self.change_promise(id, |row| {
             row.state = GrantState::Released;
             row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(end), ..time });
         });

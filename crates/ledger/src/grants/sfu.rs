@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
 use crate::client::ClientKey;
-use crate::ledger::Ledger;
+use crate::effects::Effect;
 use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
@@ -76,10 +76,10 @@ impl Grants {
     }
 
     /// Starts the clocks of all sessions.
-    pub(crate) fn start_sfu_clocks(&self, ledger: &mut Ledger) {
+    pub(crate) fn start_sfu_clocks(&mut self) {
         let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         let charged = open.filter_map(|row| Some(u64::from(row.pulls()?.charged_kbps)));
-        ledger.apply(clocks(0, charged.fold(0, u64::saturating_add)));
+        self.effects.note(Effect::Usage(clocks(0, charged.fold(0, u64::saturating_add))));
     }
 
     /// The start of this minute, if what some session takes in it is not promised for as long as it may be counted.
@@ -102,16 +102,16 @@ impl Grants {
     /// Notes what a session takes; `None`: it has ended. What is promised for it stays, except for one that has ended.
     pub(crate) fn note_session(
         &mut self,
-        ledger: &mut Ledger,
         name: &Arc<str>,
         session: Option<&SfuSession>,
+        counted_from: Minute,
         now: Timestamp,
     ) {
         let id = GrantId::of_session(name);
         if let Some(session) = session.filter(|_| self.any(id).is_none()) {
             // A row of an earlier period may still be in the table.
             if self.knows(id) {
-                self.remove(ledger, id);
+                self.remove(id);
             }
             let row = self.row_of(name, session, now);
             self.issue(id, row);
@@ -121,11 +121,11 @@ impl Grants {
         row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return };
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
-        ledger.apply(clocks(pulls.charged_kbps.into(), charged.into()));
+        self.effects.note(Effect::Usage(clocks(pulls.charged_kbps.into(), charged.into())));
         (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
         self.dirty.note(id);
         if session.is_none() {
-            self.release_session(ledger, id, counted_after(now));
+            self.release_session(id, counted_after(now), counted_from);
         }
     }
 
@@ -174,8 +174,8 @@ impl Grants {
         }
     }
 
-    /// Takes back what is promised for a session from this minute on. What lies behind stays.
-    pub(crate) fn release_session(&mut self, ledger: &mut Ledger, id: GrantId, from: Minute) {
+    /// Takes back what is promised for a session from this minute on. What lies behind stays until its source has counted it.
+    pub(crate) fn release_session(&mut self, id: GrantId, from: Minute, counted_from: Minute) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let Some(before) = row.promise() else { return };
         row.promised = None;
@@ -187,8 +187,8 @@ impl Grants {
         self.pulling.remove(&(before.time.until, id));
         self.dirty.note(id);
         let behind = behind.map(|time| Promise { time, ..before.clone() });
-        self.replace_promise(ledger, Some(&before), behind.as_ref());
-        self.forget_behind(id, ledger.counted_from(IceSource::Sfu));
+        self.replace_promise(Some(&before), behind.as_ref());
+        self.forget_behind(id, counted_from);
     }
 
     /// Forgets what was promised of before for a session, as far as it ends by then. Nobody counts it by session, so the user is charged all of it.
@@ -209,9 +209,9 @@ impl Grants {
     }
 
     /// Promises what a session may take.
-    pub(crate) fn promise_session(&mut self, ledger: &mut Ledger, id: GrantId, time: PromisedTime) {
+    pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) {
         self.pulling.insert((time.until, id));
-        self.change_promise(ledger, id, |row| row.promised = Some(time));
+        self.change_promise(id, |row| row.promised = Some(time));
     }
 
     /// Changes what a session may take, or whether the budget has no room to promise that for longer.
@@ -224,12 +224,12 @@ impl Grants {
     }
 
     /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute.
-    pub(crate) fn go_on(&mut self, ledger: &mut Ledger, id: GrantId, now: Timestamp) {
+    pub(crate) fn go_on(&mut self, id: GrantId, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);
         let promised = self.get(id).filter(|row| row.sfu_kbps() > 0).and_then(|row| row.promised);
         if let Some(time) = promised.filter(|time| time.until < next) {
-            self.promise_session(ledger, id, PromisedTime { until: next, ..time });
+            self.promise_session(id, PromisedTime { until: next, ..time });
         }
     }
 

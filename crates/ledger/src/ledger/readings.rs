@@ -72,7 +72,7 @@ impl Ledger {
     /// Counts what a probe is about to relay, until a count replaces it.
     pub fn charge_probe(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
         let kind = ChangeKind::AddBytes { bytes, from: self.now, to: self.now };
-        self.apply(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
+        self.charge(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
     }
 
     /// A probe has relayed in this minute.

@@ -4,6 +4,7 @@ mod reporter;
 
 use super::*;
 use crate::grants::terms::{Bounds, GrantTerms};
+use crate::ledger::Ledger;
 use crate::testing;
 use crate::token::Grant;
 use crate::units::period::Period;
@@ -27,7 +28,14 @@ struct Table {
 impl Table {
     fn open(&mut self, by: Caller<'_>, id: &str, relayed: Option<bool>, now: Timestamp) -> Opening {
         self.ledger.advance(now);
-        self.connections.open(&mut self.grants, &mut self.ledger, by, id, relayed, now)
+        let opened = self.connections.open(&mut self.grants, by, id, relayed, now);
+        self.settle();
+        opened
+    }
+
+    /// As the books do it.
+    fn settle(&mut self) {
+        self.grants.effects.take().into_iter().for_each(|effect| self.ledger.apply(effect));
     }
 
     fn heartbeat(
@@ -38,7 +46,9 @@ impl Table {
         now: Timestamp,
     ) -> Reported<Outcome<()>> {
         self.ledger.advance(now);
-        self.connections.heartbeat(&mut self.grants, &mut self.ledger, by, id, report, now)
+        let reported = self.connections.heartbeat(&mut self.grants, by, id, report, now);
+        self.settle();
+        reported
     }
 
     /// All bytes that the source of a report was charged after it, and whether the report was clamped.
@@ -50,13 +60,17 @@ impl Table {
 
     fn close(&mut self, by: Caller<'_>, id: &str, now: Timestamp) -> Reported<Option<Outcome<Closed>>> {
         self.ledger.advance(now);
-        self.connections.close(&mut self.grants, &mut self.ledger, by, id, now)
+        let closed = self.connections.close(&mut self.grants, by, id, now);
+        self.settle();
+        closed
     }
 
     fn elapse(&mut self) -> Option<Closed> {
         let due = self.connections.next_due(at(1_000)).unwrap();
         self.ledger.advance(due);
-        self.connections.elapse(&mut self.grants, &mut self.ledger)
+        let closed = self.connections.elapse(&mut self.grants);
+        self.settle();
+        closed
     }
 
     /// Bytes that a source was charged.

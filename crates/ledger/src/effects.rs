@@ -1,0 +1,70 @@
+//! What grants and connections change in the ledger, in the order in which it happened. They cannot reach the ledger themselves: each
+//! method of the books ends with [`Books::settle`](crate::books::Books), which applies it. Tests: `tests/simulation`.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use crate::owner::CountOwner;
+use crate::promise::{Promise, PromisedTime};
+use crate::source::IceSource;
+use crate::trial::Excesses;
+use crate::usage_change::UsageChange;
+
+/// The minutes of a promise, and whose count releases them.
+pub(crate) type OwnedTime = (CountOwner, PromisedTime);
+
+/// One change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effect {
+    /// A promise takes the place of another one.
+    Promise {
+        /// The minutes that are not promised any more.
+        before: Option<OwnedTime>,
+        /// The minutes that are promised.
+        after: Option<OwnedTime>,
+    },
+    /// Usage was reported.
+    Usage(UsageChange),
+    /// A source's grants have shown more than was assumed.
+    Excess(IceSource, Excesses),
+    /// A grant has reported its first connection.
+    Reported,
+    /// An allowance has clamped a report.
+    Clamped,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(crate) struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// Notes a change.
+    pub(crate) fn note(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Notes that a promise takes the place of another one. Of one that moves from a credential that is being made to its row, only the
+    /// difference is left.
+    pub(crate) fn note_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
+        let [before, after] =
+            [before, after].map(|promise| promise.map(|promise| (promise.owner, promise.time)));
+        if before == after {
+            return;
+        }
+        if let Some(Effect::Promise { before: last @ None, after: Some(_) }) = self.0.last_mut()
+            && after.is_none()
+        {
+            *last = before;
+        } else {
+            self.note(Effect::Promise { before, after });
+        }
+    }
+
+    /// Takes all changes.
+    pub(crate) fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Whether all were taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
