@@ -6,13 +6,14 @@
 //! state: it stays for what it spent, and for a tail that turns out to be longer.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod by_username;
 pub(crate) mod chains;
 pub(crate) mod counted;
 mod counts;
 pub(crate) mod dropped;
+mod edit;
 pub(crate) mod ending;
 mod history;
+mod indexes;
 pub(crate) mod listing;
 pub(crate) mod promises;
 pub(crate) mod recent;
@@ -29,36 +30,34 @@ pub(crate) mod tails;
 pub(crate) mod terms;
 pub(crate) mod unanswered;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
 use crate::clients::{Clients, Holder};
 use crate::dirty::{Dirty, Rows};
-use crate::effects::{Effect, Effects, OwnedTime};
+use crate::effects::{Effect, Effects};
 use crate::owner::IdDigest;
 use crate::promise::PromisedTime;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::shards::{Shards, Walk};
 use crate::source::IceSource;
 use crate::spender::Label;
-use crate::spenders::left::{LeftKey, LeftSums};
+use crate::spenders::left::LeftSums;
 use crate::spenders::limited::LimitedSums;
-use crate::spenders::sums::Sums;
 use crate::token::{Grant, GrantId};
 use crate::units::period::Period;
 use crate::units::slot::Minute;
 use crate::units::{BitRate, Timestamp};
 use crate::usage_rules::UsageRules;
 
-use by_username::ByUsername;
 use chains::Chains;
 use counted::CountedSources;
 use dropped::Dropped;
+use indexes::Indexes;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
-use unanswered::Unanswered;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
@@ -70,10 +69,7 @@ pub struct Grants {
     walk: Option<Walk<GrantId>>,
     /// The minute in which the last walk began.
     walked_in: Minute,
-    /// Those that have ended, by that minute.
-    ended: BTreeSet<(Minute, GrantId)>,
-    /// The latest expiry of each source's grants that have a row.
-    latest_expiry: BTreeMap<IceSource, Timestamp>,
+    indexes: Indexes,
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     /// What left the table in this period, and connections without a grant.
@@ -84,21 +80,10 @@ pub struct Grants {
     chains: Chains,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,
-    /// The grants that claim something for the time after their source's count.
-    claiming: BTreeSet<(IceSource, GrantId)>,
     pub(crate) period: Period,
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
-    /// The grants of server keys by the user name of their credential.
-    by_username: ByUsername,
-    /// Revoked grants by the time of the revocation.
-    revoked: BTreeSet<(Timestamp, GrantId)>,
-    unanswered: Unanswered,
-    /// Revoked grants whose promise can still be released.
-    releasable: BTreeSet<GrantId>,
-    /// Sessions of the SFU with a promise, by the minute in which it is over.
-    pulling: BTreeSet<(Minute, GrantId)>,
     dirty: Dirty<GrantId>,
     /// What the ledger does not know yet.
     pub(crate) effects: Effects,
@@ -116,23 +101,6 @@ impl Grants {
             claim_rate: RELAY_RATE_MAX,
             ..Self::default()
         }
-    }
-
-    /// Restores the stored rows and sums. From here on, changes are recorded. `restored` takes what is promised for each row.
-    pub(crate) fn restore(
-        &mut self,
-        rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
-        left: BTreeMap<LeftKey, Sums>,
-        restored: impl FnMut(OwnedTime),
-    ) {
-        self.rows = rows.into_iter().collect();
-        for (id, row) in self.rows.iter() {
-            note_expiry(&mut self.latest_expiry, row);
-            self.by_username.add(*id, row);
-        }
-        self.dirty = Dirty::default();
-        self.left.restore(left);
-        self.restore_rows(restored);
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -161,13 +129,9 @@ impl Grants {
         self.any(id).filter(|row| row.source == source)
     }
 
-    fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
-        self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
-    }
-
     /// How many live grants have a row.
     pub fn count(&self) -> usize {
-        self.row_count().saturating_sub(self.ended.len())
+        self.row_count().saturating_sub(self.ended_count())
     }
 
     /// How many grants have a row, live or ended.
@@ -185,37 +149,18 @@ impl Grants {
         self.count() >= self.most()
     }
 
-    /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
+    /// Adds a grant, with its promise. Does nothing if the table is full.
     pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
         if !self.is_full() {
-            note_expiry(&mut self.latest_expiry, &row);
-            self.by_username.add(id, &row);
             row.begin(self.period);
-            self.rows.insert(id, Box::new(row));
-            self.dirty.note_added(id);
+            self.insert(id, row);
         }
     }
 
     /// When the last credential of a source expires that the ledger has had; 1970 if there was none.
     pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
         let left = self.dropped.get(&source).map(|dropped| dropped.expiry);
-        self.latest_expiry.get(&source).copied().max(left).unwrap_or_default()
-    }
-
-    /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
-    pub(crate) fn remove(&mut self, id: GrantId) -> bool {
-        self.dirty.note_removed(id);
-        let Some(row) = self.rows.remove(&id) else { return false };
-        self.by_username.remove(id, &row);
-        self.claiming.remove(&(row.source, id));
-        self.recent.remove(id);
-        self.chains.forget(row.source, id);
-        self.ended.remove(&(row.ends_in(), id));
-        self.forget_revocation(id, row.extra().revoked_at);
-        let share = self.share_of(&row);
-        self.change_limited(row.limited_spender().map(|spender| &**spender), &share, &Sums::default());
-        self.replace_promise(row.promise().as_ref(), None);
-        true
+        self.indexes.latest_expiry_of(source).max(left).unwrap_or_default()
     }
 
     /// Clients and groups of clients that hold something.
@@ -229,22 +174,22 @@ impl Grants {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
         }
-        let may_renew = |row: &&mut GrantRow| !row.extra().renewed && row.extra().revoked_at.is_none();
-        let Some(row) = self.find_or_insert(grant).filter(may_renew) else { return false };
-        row.extra_mut().renewed = true;
-        self.dirty.note(grant.id);
-        true
+        self.insert_if_unknown(grant);
+        let may_renew = self.valid(grant.id).is_some_and(|row| !row.extra().renewed);
+        may_renew && self.edit(grant.id, |row| row.extra_mut().renewed = true).is_some()
     }
 
     /// Returns a renewal that was not used. The grant that it made is forgotten, unless that may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
-        self.change(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
+        if self.get(id).is_some() {
+            self.edit(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
+        }
     }
 
     /// The live grant of a server key whose credential has this user name.
     pub fn with_username(&self, username: &str) -> Option<GrantId> {
-        let id = self.by_username.find(username)?;
+        let id = self.indexes.with_username(username)?;
         self.get(id).is_some_and(|row| row.username.as_deref() == Some(username)).then_some(id)
     }
 
@@ -261,17 +206,18 @@ impl Grants {
         rules: &UsageRules,
     ) -> Result<(), OpenError> {
         // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
-        let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
+        self.insert_if_unknown(grant);
+        let row = self.get(grant.id).ok_or(OpenError::TableFull)?;
         let is_first = !row.extra().reported;
         if row.extra().claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
-        if self.get(grant.id).is_some_and(|row| !self.clients.may_open(row.holder())) {
+        if !self.clients.may_open(row.holder()) {
             return Err(OpenError::TooManyOnClient);
         }
         self.allowances(Some(grant.id), now, rules).open();
         if is_first {
-            self.change(grant.id, |row| row.extra_mut().reported = true);
+            self.edit(grant.id, |row| row.extra_mut().reported = true);
             self.effects.note(Effect::Reported);
         }
         Ok(())
@@ -305,11 +251,11 @@ impl Grants {
     /// Notes the client of a grant whose row does not name one, or that has no row.
     pub(crate) fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
         if !grant.is_expired(now) {
-            let _ = self.find_or_insert(grant);
+            self.insert_if_unknown(grant);
         }
         let Some(row) = self.get(grant.id).filter(|row| row.client.is_none()) else { return };
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
-        self.change_promise(grant.id, |row| row.client = Some(client));
+        self.edit(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };
         // The allowances of the user and of the server key have counted its connections before.
         let [client, group, ..] = self.clients.scopes(holder, rules);
@@ -343,29 +289,14 @@ impl Grants {
     pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime, turn_key: Option<IdDigest>) {
         let row = GrantRow::new(grant, None, Some(time));
         self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, ..row });
-        let promise = self.any(grant.id).and_then(GrantRow::promise);
-        self.replace_promise(None, promise.as_ref());
     }
 
-    /// The row of a grant, added if the table has room: for a grant that costs nothing.
-    fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
-        if !self.rows.contains_key(&grant.id) {
+    /// Adds a grant that costs nothing, if the table has room.
+    fn insert_if_unknown(&mut self, grant: &Grant) {
+        if !self.knows(grant.id) {
             self.issue(grant.id, GrantRow::new(grant, None, None));
         }
-        self.get_mut(grant.id)
     }
-
-    fn change(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
-        if let Some(row) = self.get_mut(id) {
-            change(row);
-            self.dirty.note(id);
-        }
-    }
-}
-
-fn note_expiry(latest: &mut BTreeMap<IceSource, Timestamp>, row: &GrantRow) {
-    let expiry = latest.entry(row.source).or_default();
-    *expiry = row.latest_expiry().max(*expiry);
 }
 
 #[cfg(test)]

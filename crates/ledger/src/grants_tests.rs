@@ -126,7 +126,7 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
         grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(promised(40))));
         grants.note_written(renewal.id);
         grants.note_renewal(first.id, renewal.id);
-        grants.change(first.id, |row| row.extra_mut().renewed = true);
+        grants.edit(first.id, |row| row.extra_mut().renewed = true);
     };
     renew(&mut grants, later(2, IceSource::Coturn));
     assert_eq!(grants.end_of(first.id, None, false, at(1_000)), Some(GrantEnd::Expired), "another source");

@@ -254,7 +254,8 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         let Hold { promise: before, .. } = hold;
-        self.grants.replace_promise(Some(&before), Some(&promise));
+        // What is promised for a metered grant is what its row says.
+        self.grants.replace_promise(Some(&before), Some(&promise).filter(|_| !is_metered));
         self.settle();
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);

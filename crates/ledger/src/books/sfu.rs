@@ -69,11 +69,11 @@ impl Books {
     /// with its life.
     pub(super) fn go_on_with_sessions(&mut self) {
         let now = self.now();
-        while let Some(id) = self.grants.take_due_session(now) {
+        while let Some(id) = self.grants.due_session(now) {
             if let Some(name) = self.grants.unwatched(id, now).filter(|_| self.may_count()) {
                 self.set_sfu_session(&name, None);
             } else {
-                self.grants.go_on(id, now);
+                self.grants.go_on(id, self.ledger.counted_from(IceSource::Sfu), now);
                 self.settle();
             }
         }

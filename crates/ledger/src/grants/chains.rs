@@ -33,12 +33,8 @@ const EDGES: u64 = 2;
 /// Chains of renewals, by the first grant that was looked at.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// The grant that each renewal renews, of those in the table.
-    renewed: BTreeMap<GrantId, GrantId>,
     /// Those of which more was counted than promised, with the end of the count.
     suspects: BTreeMap<(IceSource, GrantId), Timestamp>,
-    /// Those that were counted or vouched for above the assumed rate. The row of the first grant says how much.
-    judged: BTreeSet<(IceSource, GrantId)>,
     /// The grants of those that have relayed more than one may since somebody looked, and how much.
     pub(super) over_limit: Vec<(Vec<GrantId>, ByteCount)>,
 }
@@ -63,25 +59,14 @@ struct Shown {
 }
 
 impl Chains {
-    pub(super) fn note(&mut self, renewed: GrantId, by: GrantId) {
-        self.renewed.insert(by, renewed);
-    }
-
-    /// A stored row says that the chain of this grant was judged.
-    pub(super) fn restore_judged(&mut self, source: IceSource, first: GrantId) {
-        self.judged.insert((source, first));
-    }
-
     /// A grant leaves the table.
     pub(super) fn forget(&mut self, source: IceSource, id: GrantId) {
-        self.renewed.remove(&id);
         self.suspects.remove(&(source, id));
-        self.judged.remove(&(source, id));
     }
 
     /// Counts of another period say nothing about these.
     pub(super) fn begin_period(&mut self) {
-        (self.suspects, self.judged) = Default::default();
+        self.suspects.clear();
     }
 }
 
@@ -100,7 +85,7 @@ impl Grants {
     /// A grant, the one that it renews, and so on, as far as they are looked at.
     fn before(&self, id: GrantId, source: IceSource) -> impl Iterator<Item = GrantId> {
         let is_of_it = move |id: &GrantId| self.any_of(source, *id).is_some();
-        let before = move |id: &GrantId| self.chains.renewed.get(id).copied().filter(is_of_it);
+        let before = move |id: &GrantId| self.indexes.renewed.get(id).copied().filter(is_of_it);
         iter::successors(Some(id), before).take(MEMBERS_MAX)
     }
 
@@ -164,7 +149,7 @@ impl Grants {
     pub fn suspects(&self, source: IceSource, most: usize) -> Vec<Suspect> {
         let of_source = self.chains.suspects.iter().filter(|((of, _), _)| *of == source);
         let mut suspects: Vec<_> = of_source.map(|((_, first), until)| (*first, *until)).collect();
-        suspects.sort_by_key(|(first, _)| self.chains.judged.contains(&(source, *first)));
+        suspects.sort_by_key(|(first, _)| self.indexes.judged.contains(&(source, *first)));
         let of_chain = |(first, until): (GrantId, Timestamp)| {
             // The clock of its provider may be behind.
             let issued_at = self.any(first)?.issued_at.minus(source.clocks_differ_by());
@@ -219,8 +204,8 @@ impl Grants {
             for other in of_chain.filter(|other| *other != first).collect::<Vec<_>>() {
                 self.move_excess(source, other, first);
             }
-            if self.chains.judged.len() < CHAINS_MAX || self.chains.judged.contains(&(source, first)) {
-                self.note_excess(source, first, shown.excess);
+            if self.indexes.judged.len() < CHAINS_MAX || self.indexes.judged.contains(&(source, first)) {
+                self.note_excess(first, shown.excess);
             }
         }
         let per_minute = shown.per_minute;
@@ -231,10 +216,10 @@ impl Grants {
         for id in grants {
             let promised = self.any(*id).and_then(|row| row.promised);
             if promised.is_some_and(|time| time.per_minute < per_minute) {
-                self.change_promise(*id, raise);
+                self.edit(*id, raise);
             }
         }
-        let of_source = self.chains.judged.iter().filter(|(of, _)| *of == source);
+        let of_source = self.indexes.judged.iter().filter(|(of, _)| *of == source);
         let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
         let of_left = self.counted.get(&source).map(|counted| counted.excess_of_left);
         // One that was seen when less was assumed may be within the present rate.
@@ -244,19 +229,16 @@ impl Grants {
     }
 
     /// The first grant of a chain keeps by how much the chain exceeds the assumed rate.
-    fn note_excess(&mut self, source: IceSource, first: GrantId, excess: Excess) {
-        self.chains.judged.insert((source, first));
+    fn note_excess(&mut self, first: GrantId, excess: Excess) {
         self.change_spent(first, |spent| spent.excess = spent.excess.max(excess));
-        self.dirty.note(first);
     }
 
     /// Another grant of the chain is the first one now.
     fn move_excess(&mut self, source: IceSource, from: GrantId, to: GrantId) {
-        if self.chains.judged.remove(&(source, from)) {
+        if self.indexes.judged.contains(&(source, from)) {
             let excess = self.any(from).map(|row| self.spent_of(row).excess).unwrap_or_default();
             self.change_spent(from, |spent| spent.excess = Excess::default());
-            self.dirty.note(from);
-            self.note_excess(source, to, excess);
+            self.note_excess(to, excess);
         }
     }
 

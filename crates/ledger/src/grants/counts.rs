@@ -160,26 +160,21 @@ impl Grants {
         let begin = last.map_or(Bound::Included(GrantId::new([0; 16])), Bound::Excluded);
         let of_source =
             (begin.map(|id| (source, id)), Bound::Included((source, GrantId::new([u8::MAX; 16]))));
-        self.claiming.range(of_source).map(|(_, id)| *id)
+        self.indexes.claiming.range(of_source).map(|(_, id)| *id)
     }
 
     /// The source has counted a grant from one instant to another: what it claimed for that time does not count.
     fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
-        if !self.claiming.contains(&(source, id)) {
+        if !self.indexes.claiming.contains(&(source, id)) {
             return;
         }
         let issued_at = self.any(id).map_or(from, |row| row.issued_at);
-        let (mut claims, mut claimed_at) = (false, until);
+        let mut claimed_at = until;
         self.change_spent(id, |spent| {
             claimed_at = spent.seen_at();
             spent.drop_claims(from.max(issued_at), until);
-            claims = spent.claimed() > ByteCount::ZERO;
         });
         self.recent.drop_claims(id, until, claimed_at);
-        if !claims {
-            self.claiming.remove(&(source, id));
-        }
-        self.dirty.note(id);
     }
 
     /// Nobody counted a source's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
@@ -204,7 +199,6 @@ impl Grants {
         let missing: Vec<_> = self.iter().filter_map(missing).collect();
         for (id, bytes) in missing {
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
-            self.dirty.note(id);
         }
     }
 
@@ -254,7 +248,6 @@ impl Grants {
             let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
             if after != before {
                 self.recent.count(id, after.measured().minus(before.measured()), from, at);
-                self.dirty.note(id);
                 self.suspect(id, source, at);
             }
         }

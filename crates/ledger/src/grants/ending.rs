@@ -73,7 +73,6 @@ impl Grants {
         let more = part.min(most(row.issued_at.max(start), at).minus(self.spent_of(row).vouched));
         let earlier = bytes.minus(part).min(most(from, start));
         self.change_spent(id, |spent| spent.vouched = spent.vouched.plus(more));
-        self.dirty.note(id);
         for (bytes, from, to) in [(earlier, from, start), (more, from.max(start), at)] {
             let kind = ChangeKind::Vouch { bytes, from, to };
             if bytes > ByteCount::ZERO {
@@ -116,12 +115,12 @@ impl Grants {
     /// Revoked credentials whose source must be asked now, at most `most`: first those for which it was never asked.
     pub(crate) fn take_unanswered(&mut self, now: Timestamp, most: usize) -> Vec<GrantId> {
         let mut ids = vec![];
-        while let Some(id) = self.unanswered.first(now).filter(|_| ids.len() < most) {
+        while let Some(id) = self.indexes.unanswered.first(now).filter(|_| ids.len() < most) {
             if self.get(id).is_some_and(|row| must_be_asked(row, now)) {
-                self.unanswered.insert(id, now.plus(ASK_PAUSE));
+                self.indexes.unanswered.insert(id, now.plus(ASK_PAUSE));
                 ids.push(id);
             } else {
-                self.unanswered.remove(&id);
+                self.indexes.unanswered.remove(&id);
             }
         }
         ids
@@ -129,7 +128,7 @@ impl Grants {
 
     /// How many revoked credentials wait for an answer of their source.
     pub fn unanswered_count(&self) -> usize {
-        self.unanswered.len()
+        self.indexes.unanswered.len()
     }
 
     /// What an operator sees of a grant's client.

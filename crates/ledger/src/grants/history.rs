@@ -6,24 +6,19 @@
 
 use super::Grants;
 use super::dropped::Dropped;
-use super::ending::has_no_answer;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::{GrantRow, GrantState};
 use super::tails::EndedPlace;
-use super::unanswered::NEXT;
-use crate::effects::OwnedTime;
 use crate::grant_counts::COUNTED_WITHIN;
 use std::time::Duration;
 
 use crate::promise::PromisedTime;
 use crate::shards::Walk;
 use crate::source::IceSource;
-use crate::spenders::key::{SpenderKey, SpenderKind};
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::Sums;
+use crate::spenders::key::SpenderKey;
 use crate::token::GrantId;
+use crate::units::Timestamp;
 use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -39,63 +34,7 @@ impl Grants {
 
     /// How many ended grants are kept.
     pub fn ended_count(&self) -> usize {
-        self.ended.len()
-    }
-
-    /// Computes from the stored rows and sums what is not stored, with what is promised at the sources.
-    pub(super) fn restore_rows(&mut self, mut restored: impl FnMut(OwnedTime)) {
-        let (mut ids, mut ended) = (vec![], vec![]);
-        for (id, row) in self.rows.iter_mut() {
-            if row.has_ended() {
-                ended.push((row.ends_in(), *id));
-            } else {
-                if row.state == GrantState::Unwritten {
-                    row.state = GrantState::Live;
-                }
-                ids.push(*id);
-                self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
-                self.releasable.extend(row.may_be_released().then_some(*id));
-                if row.extra().revoked_at.is_some() && has_no_answer(row) {
-                    self.unanswered.insert(*id, NEXT);
-                }
-                self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.until, *id)));
-            }
-            if let Some(by) = row.extra().renewed_by {
-                self.chains.note(*id, by);
-            }
-            if row.spent().excess.bytes > ByteCount::ZERO {
-                self.chains.restore_judged(row.source, *id);
-            }
-            if row.spent().claimed() > ByteCount::ZERO {
-                self.claiming.insert((row.source, *id));
-            }
-        }
-        self.ended = ended.into_iter().collect();
-        ids.extend(self.ended.iter().map(|(_, id)| *id));
-        for id in ids {
-            let Some(row) = self.rows.get(&id) else { continue };
-            let share = self.share_of(row);
-            let behind = row.behind().iter().map(|time| row.promise_of(*time));
-            let (promise, behind) = (row.promise(), behind.collect::<Vec<_>>());
-            let spender = row.limited_spender().cloned();
-            self.change_limited(spender.as_deref(), &Sums::default(), &share);
-            for promise in promise.iter().chain(&behind) {
-                self.change_promised(None, Some(promise));
-                restored((promise.owner, promise.time));
-            }
-        }
-        let day = Day::of(self.period.start);
-        let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();
-        for ((_, _, key), sums) in kinds.flat_map(|kind| self.left.after(day, kind, None)) {
-            let of = match key {
-                Some(SpenderKey::User(user)) => Limited::User(user.clone()),
-                Some(SpenderKey::Server(name)) => Limited::Server(name.clone()),
-                _ => continue,
-            };
-            if self.terms.sums(&of) {
-                self.limited.change(of, &Sums::default(), sums);
-            }
-        }
+        self.indexes.ended.len()
     }
 
     /// Goes through all rows once a minute: ends grants whose time is over, and forgets their old minutes. Stops after [`LOOKED_AT_ONCE`]
@@ -132,34 +71,28 @@ impl Grants {
 
     fn end(&mut self, id: GrantId, now: Timestamp) {
         self.forget_behind(id, Minute::of(now));
-        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some(row) = self.rows.get(&id) else { return };
         self.clients.forget_idle(row.holder(), now);
-        self.dirty.note(id);
-        // Only what a history shows is kept.
-        self.by_username.remove(id, row);
-        row.username = None;
-        row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
-        let (revoked_at, until, is_metered) =
-            (row.extra().revoked_at, row.ends_in(), row.source.is_metered());
-        self.forget_revocation(id, revoked_at);
-        if is_metered {
-            self.ended.insert((until, id));
-        } else {
-            self.rows.remove(&id);
-            self.recent.remove(id);
-            self.dirty.note_removed(id);
+        if !row.source.is_metered() {
+            self.take_out(id);
+            return;
         }
+        self.edit(id, |row| {
+            // Only what a history shows is kept.
+            row.username = None;
+            row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
+        });
     }
 
     /// Removes the oldest ended grants if there are too many: at most `rows_at_once` of the first [`LOOKED_AT_ONCE`]. `false` if there
     /// may be more.
     pub(super) fn leave_oldest(&mut self, now: Timestamp) -> bool {
         let bounds = &self.terms.bounds;
-        let too_many = self.ended.len().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
+        let too_many = self.ended_count().saturating_sub(bounds.spenders.ended_max).min(bounds.rows_at_once);
         if too_many == 0 {
             return true;
         }
-        let oldest = self.ended.iter().copied().take(LOOKED_AT_ONCE);
+        let oldest = self.indexes.ended.iter().copied().take(LOOKED_AT_ONCE);
         let (counted, others): (Vec<_>, Vec<_>) =
             oldest.partition(|(end, id)| self.is_counted(*id, end.start(), now));
         // Uncounted grants go only if the table is full.
@@ -170,9 +103,8 @@ impl Grants {
 
     /// Removes ended grants. `false` if these are `rows_at_once`, so there may be more.
     pub(super) fn leave_all(&mut self, places: &[EndedPlace]) -> bool {
-        for place in places {
-            self.ended.remove(place);
-            self.leave(place.1);
+        for (_, id) in places {
+            self.leave(*id);
         }
         places.len() < self.terms.bounds.rows_at_once
     }
@@ -188,31 +120,26 @@ impl Grants {
 
     /// A grant that has ended is live again, because its tail turns out to be longer.
     pub(super) fn revive(&mut self, id: GrantId) {
-        let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
-        row.state = GrantState::Live;
-        self.revoked.extend(row.extra().revoked_at.map(|at| (at, id)));
-        self.releasable.extend(row.may_be_released().then_some(id));
-        self.ended.remove(&(row.ends_in(), id));
+        if self.rows.get(&id).is_some_and(|row| row.state == GrantState::Ended) {
+            self.edit(id, |row| row.state = GrantState::Live);
+        }
     }
 
-    /// Removes the row of a grant that has ended and is not in the list of these any more. The minutes of its source are over, and stay as
-    /// they are. What it has spent in this period, and what nobody has counted of it, stays in the sums.
+    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are. What it has spent in this period, and what nobody has counted of it, stays in the sums.
     pub(super) fn leave(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
             let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         }
-        let Some(row) = self.rows.remove(&id) else { return };
+        let Some((row, derived)) = self.take_out(id) else { return };
         if !self.is_past(&row) {
             self.left.add(Day::of(self.period.start), self.terms.keys(&row), &self.share_of(&row));
         }
-        self.change_promised(row.promise().as_ref(), None);
-        self.claiming.remove(&(row.source, id));
-        self.recent.remove(id);
-        self.chains.forget(row.source, id);
+        for promise in derived.promises() {
+            self.change_promised(Some(&promise), None);
+        }
         self.drop_row(&row);
-        self.dirty.note_removed(id);
     }
 
     /// A grant leaves the table. Nothing more can be relayed on one that was released.

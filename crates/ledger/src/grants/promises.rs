@@ -20,18 +20,6 @@ use crate::units::Timestamp;
 use crate::units::slot::Minute;
 
 impl GrantRow {
-    /// What is promised for it.
-    pub(super) fn promise(&self) -> Option<Promise> {
-        self.promised.map(|time| self.promise_of(time))
-    }
-
-    /// A promise for it.
-    pub(super) fn promise_of(&self, time: PromisedTime) -> Promise {
-        let (user, server) =
-            (self.user().cloned(), self.spender.as_ref().and_then(|spender| spender.server.clone()));
-        Promise { owner: self.owner(), time, user, server, client: self.client }
-    }
-
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
@@ -64,16 +52,6 @@ impl Grants {
         }
     }
 
-    /// Changes the row of a grant, and what is promised for it.
-    pub(super) fn change_promise(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
-        let before = row.promise();
-        change(row);
-        let after = row.promise();
-        self.dirty.note(id);
-        self.replace_promise(before.as_ref(), after.as_ref());
-    }
-
     /// Raises the promises of a source to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
     /// a grant that has ended can be live again.
     pub(crate) fn raise_tails(
@@ -101,7 +79,7 @@ impl Grants {
         }
         self.revive(id);
         // Where it begins to count may have changed with the grant that it renews.
-        self.change_promise(id, |row| {
+        self.edit(id, |row| {
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
         });
     }
@@ -131,23 +109,15 @@ impl Grants {
             let row = self.get(*id).filter(|row| row.source == source && row.may_be_released());
             row.is_some_and(|row| self.no_renewal_relies_on(row)) && !has_session(*id)
         };
-        let gone: Vec<_> = self.releasable.iter().copied().filter(is_gone).collect();
+        let gone: Vec<_> = self.indexes.releasable.iter().copied().filter(is_gone).collect();
         gone.into_iter().map(|id| self.release_promise(id, now)).fold(0, u64::saturating_add)
-    }
-
-    /// The commit of a grant will not be undone.
-    pub(crate) fn note_written(&mut self, id: GrantId) {
-        if let Some(row) = self.get_mut(id).filter(|row| row.state == GrantState::Unwritten) {
-            row.state = GrantState::Live;
-        }
     }
 
     /// Returns how many minutes it has released.
     fn release_promise(&mut self, id: GrantId, now: Timestamp) -> u64 {
-        self.releasable.remove(&id);
         let end = Minute::of(now).next();
         let promised = self.rows.get(&id).and_then(|row| row.promised);
-        self.change_promise(id, |row| {
+        self.edit(id, |row| {
             row.state = GrantState::Released;
             row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(end), ..time });
         });

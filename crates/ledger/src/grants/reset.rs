@@ -7,7 +7,6 @@ use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
 use super::row::GrantRow;
 use super::spent::Spent;
-use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::units::period::Period;
 use crate::units::slot::Day;
@@ -22,6 +21,7 @@ impl Grants {
             self.limited.begin();
             self.forget_unknown();
             self.chains.begin_period();
+            self.indexes.begin_period();
         }
     }
 
@@ -36,7 +36,7 @@ impl Grants {
     /// be more.
     pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
         let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
-        let past = self.ended.iter().copied().take_while(|place| place.0.start() <= start);
+        let past = self.indexes.ended.iter().copied().take_while(|place| place.0.start() <= start);
         let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
         let forgotten: Vec<_> = forgotten.take(most).collect();
         self.leave_all(&forgotten) && self.left.forget_before(Day::of(start), most)
@@ -44,19 +44,11 @@ impl Grants {
 
     /// What a grant has spent in this period.
     pub(crate) fn spent_of(&self, row: &GrantRow) -> Spent {
-        if row.is_of(self.period) { row.spent() } else { Spent::default() }
+        row.spent_in(self.period)
     }
 
     /// Whether a grant ended in a period before, and its row waits to be forgotten.
     pub(super) fn is_past(&self, row: &GrantRow) -> bool {
         row.is_over(self.period.start) && self.spent_of(row).is_empty()
-    }
-
-    /// Lets the figures of a row begin anew, if they are those of another period.
-    pub(super) fn begin_row(&mut self, id: GrantId) {
-        let period = self.period;
-        if let Some(row) = self.rows.get_mut(&id).filter(|row| !row.is_of(period)) {
-            row.begin(period);
-        }
     }
 }

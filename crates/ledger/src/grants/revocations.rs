@@ -20,35 +20,24 @@ impl Grants {
     pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.extra().revoked_at.is_none() {
-            self.change(id, |row| row.extra_mut().revoked_at = Some(now));
-            self.revoked.insert((now, id));
-            if self.get(id).is_some_and(|row| row.source.refuses_revoked()) {
-                self.releasable.insert(id);
-            }
+            self.edit(id, |row| row.extra_mut().revoked_at = Some(now));
             if self.get(id).is_some_and(has_no_answer) {
-                self.unanswered.insert(id, ask_from);
+                self.indexes.unanswered.insert(id, ask_from);
             }
         }
         self.get(id)
     }
 
-    pub(super) fn forget_revocation(&mut self, id: GrantId, revoked_at: Option<Timestamp>) {
-        if let Some(at) = revoked_at {
-            self.revoked.remove(&(at, id));
-            self.releasable.remove(&id);
-            self.unanswered.remove(&id);
-        }
-    }
-
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
-        self.change(id, |row| row.extra_mut().known_to_source = Some(is_known));
-        self.unanswered.remove(&id);
+        if self.get(id).is_some() {
+            self.edit(id, |row| row.extra_mut().known_to_source = Some(is_known));
+        }
     }
 
     /// The revoked grants that the table still has, the latest revocation first.
     pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
-        self.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
+        self.indexes.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
             let row = self.get(*grant)?;
             let (grant, revoked_at) = (*grant, *revoked_at);
             Some(Revoked { grant, source: row.source, revoked_at, expires_at: row.expires_at })

@@ -133,6 +133,18 @@ impl GrantRow {
         }
     }
 
+    /// Sets what it has spent in this period.
+    pub(super) fn set_spent(&mut self, spent: Spent, period: Period) {
+        if !self.is_of(period) {
+            self.begin(period);
+        }
+        match &mut self.spent {
+            Some(known) => **known = spent,
+            None if spent.is_empty() => {}
+            none => *none = Some(Box::new(spent)),
+        }
+    }
+
     /// What few grants have.
     pub fn extra(&self) -> &GrantExtra {
         static NONE: LazyLock<GrantExtra> = LazyLock::new(GrantExtra::default);
@@ -150,8 +162,11 @@ impl GrantRow {
 
     /// The row as stored: what is on disk is no longer unwritten.
     pub(super) fn stored(&self) -> Self {
-        let state = if self.state == GrantState::Unwritten { GrantState::Live } else { self.state };
-        Self { state, ..self.clone() }
+        Self { state: self.stored_state(), ..self.clone() }
+    }
+
+    pub(super) fn stored_state(&self) -> GrantState {
+        if self.state == GrantState::Unwritten { GrantState::Live } else { self.state }
     }
 
     /// Who asks for a credential that continues this one.
@@ -189,6 +204,11 @@ impl GrantRow {
     /// What it has spent in the period of its figures.
     pub(super) fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
+    }
+
+    /// What it has spent in this period.
+    pub(super) fn spent_in(&self, period: Period) -> Spent {
+        if self.is_of(period) { self.spent() } else { Spent::default() }
     }
 
     /// Whether its figures belong to this period.

@@ -14,7 +14,7 @@ use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
 use crate::client::ClientKey;
 use crate::effects::Effect;
 use crate::minute_usage::Basis;
-use crate::promise::{Promise, PromisedTime};
+use crate::promise::PromisedTime;
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -85,12 +85,12 @@ impl Grants {
     /// The start of this minute, if what some session takes in it is not promised for as long as it may be counted.
     pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         let next = counted_after(now);
-        self.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
+        self.indexes.pulling.first().filter(|(due, _)| *due < next).map(|_| Minute::of(now).start())
     }
 
-    /// Takes the first such session.
-    pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
-        self.next_session(now).and_then(|_| self.pulling.pop_first()).map(|(_, id)| id)
+    /// The first such session. It is the first one until [`Self::go_on`] or its end.
+    pub(crate) fn due_session(&self, now: Timestamp) -> Option<GrantId> {
+        self.next_session(now).and_then(|_| self.indexes.pulling.first()).map(|(_, id)| *id)
     }
 
     /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody asks whether it has ended.
@@ -117,13 +117,15 @@ impl Grants {
             self.issue(id, row);
         }
         self.count_session(id, now);
-        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return };
-        row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
-        let Some(pulls) = row.pulls_mut() else { return };
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
-        self.effects.note(Effect::Usage(clocks(pulls.charged_kbps.into(), charged.into())));
-        (pulls.kbps, pulls.charged_kbps) = (kbps, charged);
-        self.dirty.note(id);
+        let charged_before = self.edit_session(id, |row| {
+            row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
+            let pulls = row.pulls_mut()?;
+            pulls.kbps = kbps;
+            Some(std::mem::replace(&mut pulls.charged_kbps, charged))
+        });
+        let Some(before) = charged_before.flatten() else { return };
+        self.effects.note(Effect::Usage(clocks(before.into(), charged.into())));
         if session.is_none() {
             self.release_session(id, counted_after(now), counted_from);
         }
@@ -162,80 +164,85 @@ impl Grants {
     /// Adds to the bytes of a session what it took since the last call.
     pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
         let start = self.period.start;
-        let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
+        let Some(pulls) = self.rows.get(&id).and_then(|row| row.pulls()) else { return };
         let millis = now.millis_since(pulls.counted_until.max(start));
         let bytes = SFU_UNIT.over_millis(u128::from(pulls.charged_kbps).saturating_mul(millis.into()));
-        pulls.counted_until = now;
-        if bytes > 0 {
-            let bytes = ByteCount::saturating(bytes);
-            self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
-            self.recent.count(id, bytes, now, now);
-            self.dirty.note(id);
-        }
+        let (bytes, period) = (ByteCount::saturating(bytes), self.period);
+        self.edit(id, |row| {
+            let mut spent = row.spent_in(period);
+            if bytes > ByteCount::ZERO {
+                spent.count(spent.measured().plus(bytes), false, now);
+                row.set_spent(spent, period);
+            }
+            if let Some(pulls) = row.pulls_mut() {
+                pulls.counted_until = now;
+            }
+        });
+        self.recent.count(id, bytes, now, now);
     }
 
     /// Takes back what is promised for a session from this minute on. What lies behind stays until its source has counted it.
     pub(crate) fn release_session(&mut self, id: GrantId, from: Minute, counted_from: Minute) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
-        let Some(before) = row.promise() else { return };
-        row.promised = None;
-        let behind = PromisedTime { until: before.time.until.min(from), ..before.time };
-        let behind = (before.time.from < behind.until).then_some(behind);
-        if let Some(pulls) = row.pulls_mut() {
-            pulls.behind.extend(behind);
-        }
-        self.pulling.remove(&(before.time.until, id));
-        self.dirty.note(id);
-        let behind = behind.map(|time| Promise { time, ..before.clone() });
-        self.replace_promise(Some(&before), behind.as_ref());
+        let Some(before) = self.rows.get(&id).and_then(|row| row.promised) else { return };
+        let behind = PromisedTime { until: before.until.min(from), ..before };
+        self.edit(id, |row| {
+            row.promised = None;
+            if let Some(pulls) = row.pulls_mut() {
+                pulls.behind.extend((behind.from < behind.until).then_some(behind));
+            }
+        });
         self.forget_behind(id, counted_from);
     }
 
     /// Forgets what was promised of before for a session, as far as it ends by then. Nobody counts it by session, so the user is charged all of it.
     pub(super) fn forget_behind(&mut self, id: GrantId, until: Minute) {
         let start = Minute::of(self.period.start);
-        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.behind().is_empty()) else { return };
-        let Some(pulls) = row.pulls_mut() else { return };
-        let over: Vec<_> = pulls.behind.extract_if(.., |time| time.until <= until).collect();
-        for time in over {
-            let Some(promise) = self.rows.get(&id).map(|row| row.promise_of(time)) else { return };
-            self.change_promised(Some(&promise), None);
-            if self.terms.promises() {
-                let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
-                self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
-            }
-            self.dirty.note(id);
-        }
-    }
-
-    /// Promises what a session may take.
-    pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) {
-        self.pulling.insert((time.until, id));
-        self.change_promise(id, |row| row.promised = Some(time));
-    }
-
-    /// Changes what a session may take, or whether the budget has no room to promise that for longer.
-    pub(crate) fn change_pulls(&mut self, id: GrantId, change: impl FnOnce(&mut u32, &mut bool)) {
-        self.change(id, |row| {
+        let Some(row) = self.rows.get(&id) else { return };
+        let over = row.behind().iter().filter(|time| time.until <= until);
+        let bytes =
+            |time: &PromisedTime| time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
+        let Some(bytes) = over.map(bytes).reduce(u64::saturating_add) else { return };
+        let assumed = if self.terms.promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
+        self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
+        self.edit_over(id, |row| {
             if let Some(pulls) = row.pulls_mut() {
-                change(&mut pulls.kbps, &mut pulls.has_no_room);
+                pulls.behind.retain(|time| time.until > until);
             }
         });
     }
 
-    /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute.
-    pub(crate) fn go_on(&mut self, id: GrantId, now: Timestamp) {
+    /// Promises what a session may take.
+    pub(crate) fn promise_session(&mut self, id: GrantId, time: PromisedTime) {
+        self.edit(id, |row| row.promised = Some(time));
+    }
+
+    /// Changes what a session may take, or whether the budget has no room to promise that for longer.
+    pub(crate) fn change_pulls(&mut self, id: GrantId, change: impl FnOnce(&mut u32, &mut bool)) {
+        self.edit_session(id, |row| {
+            row.pulls_mut().map(|pulls| change(&mut pulls.kbps, &mut pulls.has_no_room))
+        });
+    }
+
+    /// Changes the row of a session that has not ended.
+    fn edit_session<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+        self.rows.get(&id).filter(|row| !row.has_ended())?;
+        self.edit(id, change)
+    }
+
+    /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute if it
+    /// takes something.
+    pub(crate) fn go_on(&mut self, id: GrantId, counted_from: Minute, now: Timestamp) {
         self.count_session(id, now);
         let next = counted_after(now);
-        let promised = self.get(id).filter(|row| row.sfu_kbps() > 0).and_then(|row| row.promised);
-        if let Some(time) = promised.filter(|time| time.until < next) {
-            self.promise_session(id, PromisedTime { until: next, ..time });
+        match self.get(id).map(|row| (row.promised, row.sfu_kbps())) {
+            Some((Some(time), 1..)) => self.promise_session(id, PromisedTime { until: next, ..time }),
+            _ => self.release_session(id, next, counted_from),
         }
     }
 
     /// The sessions that take something and must not. `is_over`: of one for which there is room.
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
-        let rows = self.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
+        let rows = self.indexes.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {
             let pulls = row.pulls().filter(|pulls| pulls.kbps > 0)?;
             (pulls.has_no_room || is_over(id, row)).then(|| Arc::clone(&pulls.name))

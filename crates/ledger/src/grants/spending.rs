@@ -46,10 +46,6 @@ impl Grants {
         let (counted_until, start) = (self.seen_until(source), self.period.start);
         self.recent.claim(id, charge, counted_until);
         self.change_spent(id, |spent| spent.charge(charge, start, counted_until));
-        if self.any(id).is_some_and(|row| row.spent().claimed() > ByteCount::ZERO) {
-            self.claiming.insert((source, id));
-        }
-        self.dirty.note(id);
     }
 
     /// Until when a source has counted its grants, perhaps not for good.
@@ -84,24 +80,14 @@ impl Grants {
         self.change_limited(Some(spender), &Sums::default(), &share);
     }
 
-    /// Changes what a grant has spent, and the sums of its user and server key with it. `false` if it is not in the table.
-    pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) -> bool {
-        self.begin_row(id);
-        let Some(row) = self.rows.get_mut(&id) else { return false };
-        let (before, mut spent) = (row.spent(), row.spent());
-        change(&mut spent);
-        match &mut row.spent {
-            Some(known) => **known = spent,
-            None if spent.is_empty() => {}
-            none => *none = Some(Box::new(spent)),
+    /// Changes what a grant has spent in this period. Nothing is noted if it stays as it was.
+    pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) {
+        let Some(before) = self.rows.get(&id).map(|row| self.spent_of(row)) else { return };
+        let (mut after, period) = (before, self.period);
+        change(&mut after);
+        if after != before {
+            self.edit(id, |row| row.set_spent(after, period));
         }
-        if before != spent
-            && let Some(spender) = row.limited_spender().cloned()
-        {
-            let [before, after] = [before, spent].map(|spent| self.terms.share(row, &spent));
-            self.change_limited(Some(&spender), &before, &after);
-        }
-        true
     }
 
     /// Changes what a user with a limit and a server key have spent.

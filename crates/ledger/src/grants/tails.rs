@@ -45,7 +45,7 @@ impl Grants {
     ) -> Option<Tails> {
         let after = self.counted.get(&source)?.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut grants, mut last) = (BTreeMap::new(), None);
-        for place in self.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
+        for place in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
             let row = self.rows.get(&place.1).filter(|row| row.source == source);
             // Those of other sources are passed. No grant of this source ends before them any more.
             if !is_due(row.map_or(place.0.start(), |row| row.expires_at)) {

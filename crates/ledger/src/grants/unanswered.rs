@@ -39,6 +39,11 @@ impl Unanswered {
         self.from.len()
     }
 
+    /// Whether each of these is in another index, too.
+    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+        self.from.keys().all(|id| other.from.contains_key(id))
+    }
+
     /// The first one that is due.
     pub(super) fn first(&self, now: Timestamp) -> Option<GrantId> {
         self.in_order.first().filter(|(from, _)| *from <= now).map(|(_, id)| *id)

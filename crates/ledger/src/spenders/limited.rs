@@ -97,6 +97,14 @@ impl LimitedSums {
         sum.total.add(after);
     }
 
+    /// Whether each of them has spent the same here and there.
+    pub(crate) fn has_same_bytes(&self, other: &Self) -> bool {
+        let none = Sums::default();
+        let total = |sums: &Self, of: &Limited| sums.sums.get(of).map_or(none, |sum| sum.total);
+        let mut all = self.sums.iter().chain(other.sums.iter()).map(|(of, _)| of);
+        all.all(|of| total(self, of).has_same_bytes(&total(other, of)))
+    }
+
     /// What one of them has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
     pub(crate) fn of(
         &mut self,

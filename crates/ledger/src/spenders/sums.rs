@@ -70,6 +70,12 @@ impl Sums {
         u64::try_from(self.grants).unwrap_or(0)
     }
 
+    /// Whether the bytes are the same.
+    pub(crate) fn has_same_bytes(&self, other: &Self) -> bool {
+        let bytes = |of: &Self| (of.measured, of.claimed, of.settled);
+        bytes(self) == bytes(other)
+    }
+
     /// Whether nothing is in it.
     pub(crate) fn is_empty(&self) -> bool {
         let Self { measured, claimed, settled, grants, .. } = *self;

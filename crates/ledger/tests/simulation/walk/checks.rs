@@ -139,6 +139,8 @@ impl Checks {
         let is_bounded = unchecked.is_none();
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
         let failed = bound.or_else(|| sums::sums(world, broker, &snapshot));
+        let failed =
+            failed.or_else(|| Some(format!("{} differ from the rows", broker.books.grants().difference()?)));
         let failed = failed.or_else(|| broker.unpromised(world));
         let failed = failed.or_else(|| self.unpromised(world, broker));
         let failed = failed.or_else(|| sums::status(world, broker, &snapshot));

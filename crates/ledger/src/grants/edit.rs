@@ -1,0 +1,233 @@
+//! The only writer of a row. Tests: `src/grants_tests.rs`, and after each operation of the simulation.
+//! Whatever follows from a row changes with it: its places in the indexes, the sums of those who have a limit, and what is promised for it.
+//! Two fields are no part of this, because nothing follows from them and nobody stores them: what a grant may claim, and what a relay can
+//! carry for it ([`Grants::allowances`]).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Grants;
+use super::indexes::{Indexes, Places};
+use super::row::{GrantRow, GrantState};
+use super::terms::GrantTerms;
+use crate::client::ClientKey;
+use crate::effects::OwnedTime;
+use crate::owner::CountOwner;
+use crate::promise::{Promise, PromisedTime};
+use crate::spender::Spender;
+use crate::spenders::key::{SpenderKey, SpenderKind};
+use crate::spenders::left::{LeftKey, LeftSums};
+use crate::spenders::limited::Limited;
+use crate::spenders::sums::Sums;
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::slot::Day;
+
+/// What follows from a row.
+#[derive(Debug)]
+pub(super) struct Derived {
+    places: Places,
+    /// Whose limits count it. Nobody's if it costs nothing.
+    spender: Option<Arc<Spender>>,
+    /// What it adds to their sums.
+    share: Sums,
+    owner: CountOwner,
+    client: Option<ClientKey>,
+    promised: Option<PromisedTime>,
+    /// What is promised of a session of the SFU at rates that it had before.
+    behind: Vec<PromisedTime>,
+}
+
+impl Derived {
+    fn of(row: &GrantRow, indexes: &Indexes, terms: &GrantTerms, period: Period) -> Self {
+        let spender = row.limited_spender().cloned();
+        let share = spender.as_ref().map(|_| terms.share(row, &row.spent_in(period)));
+        Self {
+            places: indexes.places(row, period),
+            share: share.unwrap_or_default(),
+            spender,
+            owner: row.owner(),
+            client: row.client,
+            promised: row.promised,
+            behind: row.behind().to_vec(),
+        }
+    }
+
+    /// All that is promised.
+    pub(super) fn promises(&self) -> Vec<Promise> {
+        let spender = self.spender.as_ref();
+        let promise = |time: &PromisedTime| Promise {
+            owner: self.owner,
+            time: *time,
+            user: spender.and_then(|spender| spender.user.clone()),
+            server: spender.and_then(|spender| spender.server.clone()),
+            client: self.client,
+        };
+        self.promised.iter().chain(&self.behind).map(promise).collect()
+    }
+
+    /// The promises that differ, each beside one that takes its place.
+    fn changed_promises(&self, after: &Self) -> Vec<[Option<Promise>; 2]> {
+        let facts = |of: &Self| (of.promised, of.owner, of.client);
+        if (facts(self), &self.behind, &self.spender) == (facts(after), &after.behind, &after.spender) {
+            return vec![];
+        }
+        let mut added = after.promises();
+        let mut removed = self.promises();
+        removed.retain(|promise| {
+            let same = added.iter().position(|other| other == promise);
+            same.map(|at| added.swap_remove(at)).is_none()
+        });
+        let (mut removed, mut added) = (removed.into_iter(), added.into_iter());
+        std::iter::from_fn(|| Some([removed.next(), added.next()]).filter(|both| *both != [None, None]))
+            .collect()
+    }
+}
+
+impl Grants {
+    /// Changes a row. `None` if it is not in the table.
+    pub(super) fn edit<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+        let (result, promises) = self.write(id, change)?;
+        self.dirty.note(id);
+        for [before, after] in promises {
+            self.replace_promise(before.as_ref(), after.as_ref());
+        }
+        Some(result)
+    }
+
+    /// The same of a promise whose time is over: the minutes of its source stay as they are.
+    pub(super) fn edit_over<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+        let (result, promises) = self.write(id, change)?;
+        self.dirty.note(id);
+        for [before, after] in promises {
+            self.change_promised(before.as_ref(), after.as_ref());
+        }
+        Some(result)
+    }
+
+    /// The commit of a grant will not be undone. Its row is stored already.
+    pub(crate) fn note_written(&mut self, id: GrantId) {
+        if self.get(id).is_some_and(|row| row.state == GrantState::Unwritten) {
+            let _ = self.write(id, |row| row.state = GrantState::Live);
+        }
+    }
+
+    /// Changes a row, its places and its share. Returns the promises that differ.
+    fn write<T>(
+        &mut self,
+        id: GrantId,
+        change: impl FnOnce(&mut GrantRow) -> T,
+    ) -> Option<(T, Vec<[Option<Promise>; 2]>)> {
+        let row = self.rows.get_mut(&id)?;
+        let before = Derived::of(row, &self.indexes, &self.terms, self.period);
+        let result = change(row);
+        let after = Derived::of(row, &self.indexes, &self.terms, self.period);
+        self.note(id, Some(&before), &after);
+        Some((result, before.changed_promises(&after)))
+    }
+
+    /// Adds a row.
+    pub(super) fn insert(&mut self, id: GrantId, row: GrantRow) {
+        let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
+        self.note(id, None, &derived);
+        self.rows.insert(id, Box::new(row));
+        self.dirty.note_added(id);
+        for promise in derived.promises() {
+            self.replace_promise(None, Some(&promise));
+        }
+    }
+
+    /// Takes a row out of the table. The caller decides what becomes of its share and its promises.
+    pub(super) fn take_out(&mut self, id: GrantId) -> Option<(Box<GrantRow>, Derived)> {
+        let row = self.rows.remove(&id)?;
+        let derived = Derived::of(&row, &self.indexes, &self.terms, self.period);
+        self.indexes.note(id, Some(&derived.places), None);
+        self.recent.remove(id);
+        self.chains.forget(row.source, id);
+        self.dirty.note_removed(id);
+        Some((row, derived))
+    }
+
+    /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
+    pub(crate) fn remove(&mut self, id: GrantId) -> bool {
+        let Some((_, derived)) = self.take_out(id) else { return false };
+        self.change_limited(derived.spender.as_deref(), &derived.share, &Sums::default());
+        for promise in derived.promises() {
+            self.replace_promise(Some(&promise), None);
+        }
+        true
+    }
+
+    /// Restores the stored rows and sums. From here on, changes are recorded. `restored` takes what is promised for each row.
+    pub(crate) fn restore(
+        &mut self,
+        rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
+        left: BTreeMap<LeftKey, Sums>,
+        mut restored: impl FnMut(OwnedTime),
+    ) {
+        self.rows = rows.into_iter().collect();
+        let (mut ids, mut ended) = (vec![], vec![]);
+        for (id, row) in self.rows.iter_mut() {
+            if row.has_ended() {
+                ended.push((row.ends_in(), *id));
+            } else {
+                row.state = row.stored_state();
+                ids.push(*id);
+            }
+        }
+        // Live ones come first, because users are summed as long as there is room.
+        ended.sort_unstable();
+        for id in ids.into_iter().chain(ended.into_iter().map(|(_, id)| id)) {
+            let Some(row) = self.rows.get(&id) else { continue };
+            let derived = Derived::of(row, &self.indexes, &self.terms, self.period);
+            self.note(id, None, &derived);
+            for promise in derived.promises() {
+                self.change_promised(None, Some(&promise));
+                restored((promise.owner, promise.time));
+            }
+        }
+        self.left.restore(left);
+        let left = std::mem::take(&mut self.left);
+        self.add_left(&left);
+        self.left = left;
+    }
+
+    /// Adds what left the table to the sums of those who have a limit.
+    fn add_left(&mut self, left: &LeftSums) {
+        let day = Day::of(self.period.start);
+        let kinds = [SpenderKind::User, SpenderKind::Key].into_iter();
+        for ((_, _, key), sums) in kinds.flat_map(|kind| left.after(day, kind, None)) {
+            let of = match key {
+                Some(SpenderKey::User(user)) => Limited::User(user.clone()),
+                Some(SpenderKey::Server(name)) => Limited::Server(name.clone()),
+                _ => continue,
+            };
+            if self.terms.sums(&of) {
+                self.limited.change(of, &Sums::default(), sums);
+            }
+        }
+    }
+
+    fn note(&mut self, id: GrantId, before: Option<&Derived>, after: &Derived) {
+        self.indexes.note(id, before.map(|of| &of.places), Some(&after.places));
+        let Some(before) = before.filter(|before| before.spender != after.spender) else {
+            let share = before.map(|of| of.share).unwrap_or_default();
+            return self.change_limited(after.spender.as_deref(), &share, &after.share);
+        };
+        self.change_limited(before.spender.as_deref(), &before.share, &Sums::default());
+        self.change_limited(after.spender.as_deref(), &Sums::default(), &after.share);
+    }
+
+    /// What differs from what follows from the rows; `None` if nothing does. Reads every row: for the simulation.
+    pub fn difference(&self) -> Option<&'static str> {
+        let rows = || self.rows.iter().map(|(id, row)| (id, &**row));
+        let mut anew = Self::new(self.terms.clone(), self.period);
+        for (_, row) in rows() {
+            anew.change_limited(row.limited_spender().map(|of| &**of), &Sums::default(), &self.share_of(row));
+        }
+        anew.add_left(&self.left);
+        let of_limits = (!self.limited.has_same_bytes(&anew.limited)).then_some("sums of limits");
+        self.indexes.difference(rows(), self.period).or(of_limits)
+    }
+}

@@ -1,0 +1,170 @@
+//! What is looked up in the table of grants by something else than their ids. Tests: `src/grants_tests.rs`, and after each operation of the
+//! simulation, which compares them with those that are made anew from the rows.
+//! Each index follows from a few fields of the row, its [`Places`]. Only [`Indexes::note`] changes one, for each row that comes, changes or
+//! leaves: also for each row of a restored ledger.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+
+use super::ending::has_no_answer;
+use super::row::GrantRow;
+use super::tails::EndedPlace;
+use super::unanswered::{NEXT, Unanswered};
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::period::Period;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Indexes {
+    /// Those that have ended, by that minute.
+    pub(super) ended: BTreeSet<EndedPlace>,
+    /// Live ones that were revoked, by the time of the revocation.
+    pub(super) revoked: BTreeSet<(Timestamp, GrantId)>,
+    /// Revoked ones whose promise can still be released.
+    pub(super) releasable: BTreeSet<GrantId>,
+    /// Revoked ones whose source has not answered. Those that have expired meanwhile leave when they are found.
+    pub(super) unanswered: Unanswered,
+    /// Those that claim something for the time after their source's count.
+    pub(super) claiming: BTreeSet<(IceSource, GrantId)>,
+    /// Those whose row says how much their chain exceeded the assumed rate in this period.
+    pub(super) judged: BTreeSet<(IceSource, GrantId)>,
+    /// Sessions of the SFU with a promise, by the minute in which it is over.
+    pub(super) pulling: BTreeSet<(Minute, GrantId)>,
+    /// The grant that each renewal renews.
+    pub(super) renewed: BTreeMap<GrantId, GrantId>,
+    /// Those of server keys by the hash of the user name of their credential, which takes little memory. Some providers give one user name to
+    /// all, which then names the last grant.
+    by_username: BTreeMap<u64, GrantId>,
+    hasher: RandomState,
+    /// The latest expiry that a row of each source ever had.
+    latest_expiry: BTreeMap<IceSource, Timestamp>,
+}
+
+/// What the indexes have of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    source: IceSource,
+    latest_expiry: Timestamp,
+    ended: Option<Minute>,
+    revoked_at: Option<Timestamp>,
+    is_releasable: bool,
+    is_unanswered: bool,
+    claims_at: Option<IceSource>,
+    is_judged_at: Option<IceSource>,
+    pulls_until: Option<Minute>,
+    renewed_by: Option<GrantId>,
+    username: Option<u64>,
+}
+
+impl Indexes {
+    /// What the indexes have of a row in this period.
+    pub(super) fn places(&self, row: &GrantRow, period: Period) -> Places {
+        let (extra, has_ended) = (row.extra(), row.has_ended());
+        let revoked_at = extra.revoked_at.filter(|_| !has_ended);
+        let is_of_server = row.spender.as_ref().is_some_and(|spender| spender.server.is_some());
+        let pulled = row.pulls().and(row.promised).filter(|_| !has_ended);
+        Places {
+            source: row.source,
+            latest_expiry: row.latest_expiry(),
+            ended: has_ended.then(|| row.ends_in()),
+            revoked_at,
+            is_releasable: row.may_be_released(),
+            is_unanswered: revoked_at.is_some() && has_no_answer(row),
+            claims_at: (row.spent().claimed() > ByteCount::ZERO).then_some(row.source),
+            is_judged_at: (row.spent_in(period).excess.bytes > ByteCount::ZERO).then_some(row.source),
+            pulls_until: pulled.map(|time| time.until),
+            renewed_by: extra.renewed_by,
+            username: row.username.as_deref().filter(|_| is_of_server).map(|name| self.hasher.hash_one(name)),
+        }
+    }
+
+    /// A row has come, changed or left.
+    pub(super) fn note(&mut self, id: GrantId, before: Option<&Places>, after: Option<&Places>) {
+        if before == after {
+            return;
+        }
+        let both = [before, after];
+        replace(&mut self.ended, both, |of| Some((of.ended?, id)));
+        replace(&mut self.revoked, both, |of| Some((of.revoked_at?, id)));
+        replace(&mut self.releasable, both, |of| of.is_releasable.then_some(id));
+        replace(&mut self.claiming, both, |of| Some((of.claims_at?, id)));
+        replace(&mut self.judged, both, |of| Some((of.is_judged_at?, id)));
+        replace(&mut self.pulling, both, |of| Some((of.pulls_until?, id)));
+        match both.map(|of| of.is_some_and(|of| of.is_unanswered)) {
+            [false, true] => self.unanswered.insert(id, NEXT),
+            [true, false] => self.unanswered.remove(&id),
+            _ => {}
+        }
+        let [renewal_before, renewal] = both.map(|of| of?.renewed_by);
+        if renewal_before != renewal {
+            renewal_before.map(|by| self.renewed.remove(&by));
+            self.renewed.extend(renewal.map(|by| (by, id)));
+        }
+        let [name_before, name] = both.map(|of| of?.username);
+        if name_before != name {
+            let is_its = |name: &u64| self.by_username.get(name) == Some(&id);
+            name_before.filter(is_its).map(|name| self.by_username.remove(&name));
+            self.by_username.extend(name.map(|name| (name, id)));
+        }
+        if let Some(after) = after {
+            let expiry = self.latest_expiry.entry(after.source).or_default();
+            *expiry = after.latest_expiry.max(*expiry);
+        }
+    }
+
+    /// The figures of all rows count as zero from now on.
+    pub(super) fn begin_period(&mut self) {
+        self.judged.clear();
+    }
+
+    /// The grant whose credential has most likely this user name.
+    pub(super) fn with_username(&self, username: &str) -> Option<GrantId> {
+        self.by_username.get(&self.hasher.hash_one(username)).copied()
+    }
+
+    /// The latest expiry that a row of a source ever had.
+    pub(super) fn latest_expiry_of(&self, source: IceSource) -> Option<Timestamp> {
+        self.latest_expiry.get(&source).copied()
+    }
+
+    /// The first difference from the indexes of these rows, which are made anew; `None` if there is none.
+    pub(super) fn difference<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a GrantId, &'a GrantRow)>,
+        period: Period,
+    ) -> Option<&'static str> {
+        let mut anew = Self::default();
+        for (id, row) in rows {
+            anew.note(*id, None, Some(&self.places(row, period)));
+        }
+        let is_same = [
+            ("ended", self.ended == anew.ended),
+            ("revoked", self.revoked == anew.revoked),
+            ("releasable", self.releasable == anew.releasable),
+            ("claiming", self.claiming == anew.claiming),
+            ("judged", self.judged == anew.judged),
+            ("pulling", self.pulling == anew.pulling),
+            ("renewed", self.renewed == anew.renewed),
+            ("unanswered", self.unanswered.is_part_of(&anew.unanswered)),
+            ("by user name", self.by_username.keys().all(|name| anew.by_username.contains_key(name))),
+            (
+                "latest expiry",
+                anew.latest_expiry.iter().all(|(of, at)| self.latest_expiry.get(of) >= Some(at)),
+            ),
+        ];
+        is_same.into_iter().find(|(_, is_same)| !is_same).map(|(index, _)| index)
+    }
+}
+
+/// Moves a row within an index. `of`: its place there.
+fn replace<T: Ord>(index: &mut BTreeSet<T>, both: [Option<&Places>; 2], of: impl Fn(&Places) -> Option<T>) {
+    let [before, after] = both.map(|places| places.and_then(&of));
+    if before != after {
+        before.map(|place| index.remove(&place));
+        index.extend(after);
+    }
+}
