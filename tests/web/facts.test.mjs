@@ -18,7 +18,7 @@ const WORDS_MAX = [
   [['docs/REFERENCE.md'], 3_500],
   [['docs/ARCHITECTURE.md'], 2_200],
   [['docs/PERFORMANCE.md'], 1_200],
-  [['CONTRIBUTING.md', 'SECURITY.md'], 1_350],
+  [['CONTRIBUTING.md', 'SECURITY.md'], 1_300],
   [['CHANGELOG.md'], 1_050],
 ];
 const DECISION_WORDS_MAX = 400;
