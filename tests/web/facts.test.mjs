@@ -19,7 +19,7 @@ const WORDS_MAX = [
   [['docs/ARCHITECTURE.md'], 2_200],
   [['docs/PERFORMANCE.md'], 1_200],
   [['CONTRIBUTING.md', 'SECURITY.md'], 1_300],
-  [['CHANGELOG.md'], 1_050],
+  [['CHANGELOG.md'], 1_000],
 ];
 const DECISION_WORDS_MAX = 400;
 
