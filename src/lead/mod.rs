@@ -6,11 +6,10 @@ use parking_lot::RwLock;
 use turn_ledger::Timestamp;
 
 pub mod campaign;
-pub mod election;
-pub mod lease;
 
 pub use crate::store::postgres::standby::Replica;
 use lease::Lease;
+pub use turn_store::{election, lease};
 
 /// The lead of this process.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use super::changes::{Changes, Contents};
 use super::rows::{FORMAT, StoreError};
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{Stored, Timestamp, TokenKey, TokenKeys};
+pub use turn_store::outcome::Lost;
 
 /// Requests that are met with one write.
 pub(super) const GROUP_MAX: usize = 512;
@@ -77,17 +78,6 @@ pub enum WriteError {
     /// It will never be written.
     #[error(transparent)]
     Lost(#[from] Lost),
-}
-
-/// Why this process may never write the ledger again. What it has in memory is void.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// Another replica leads.
-    #[error("another replica leads")]
-    Fenced,
-    /// The database is older than what this process has answered.
-    #[error("the database has lost {0} answered writes")]
-    Writes(u64),
 }
 
 /// Why a ledger cannot be used. Every text names the file and a remedy.

@@ -1,5 +1,5 @@
 //! A ledger of the present format as text, which this version must read to the same values and write to the same bytes, in a file and in a
-//! database alike. If the form of a stored row changes, raise `FORMAT` in `src/store/rows.rs`, then write the text again:
+//! database alike. If the form of a stored row changes, raise `FORMAT` in `crates/store/src/rows.rs`, then write the text again:
 //! `UPDATE_FORMAT=1 cargo test --locked -p turn-broker --test it format::`.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@
 #
 # A line of a list is `name|tests|file|text|replacement`; a bar in a text is written as \|, a line break as \n. The tests are `ledger`
 # (the ledger's unit tests, then its simulation), or a program and a part of the names of its tests: `lib` (unit tests of the service), `it`
-# (tests of the service from outside), `sfu` (unit tests of the proxy of the SFU), `simulation` (of the ledger).
+# (tests of the service from outside), `sfu` (unit tests of the proxy of the SFU), `store` (of what is stored), `simulation` (of the ledger).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +17,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants CARGO_PROFILE_D
 # build OPTIONS: compiles one program of tests; prints its path.
 build() {
     RUSTFLAGS=--cap-lints=allow cargo test --locked --no-run --message-format=json "$@" 2>"$copy/build.log" |
-        sed -n 's/.*"name":"\(turn_broker\|turn_ledger\|turn_sfu_proxy\|it\|simulation\)".*"executable":"\([^"]*\)".*/\2/p'
+        sed -n 's/.*"name":"\(turn_broker\|turn_ledger\|turn_sfu_proxy\|turn_store\|it\|simulation\)".*"executable":"\([^"]*\)".*/\2/p'
 }
 
 # fails PROGRAM [FILTER]: whether one of its tests fails, or it ends in another way. Stops at the first one, whose name is in `test` then.
@@ -45,6 +45,7 @@ is_caught() {
     lib*) program=$(build -p turn-broker --lib) || return 2 ;;
     it*) program=$(build -p turn-broker --test it) || return 2 ;;
     sfu*) program=$(build -p turn-sfu-proxy --lib) || return 2 ;;
+    store*) program=$(build -p turn-store --lib) || return 2 ;;
     simulation*)
         program=$(build -p turn-ledger --test simulation) || return 2
         # Some need a scenario that few seeds have.

@@ -40,6 +40,7 @@ mod minutes;
 mod open;
 mod overrides;
 mod owner;
+pub mod polls;
 mod promise;
 mod proof;
 mod rates;

@@ -14,10 +14,10 @@ use chrono::SecondsFormat;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::{Api, CallError, HttpClient, body, date};
+use turn_ledger::polls::lateness::Span;
 use turn_ledger::{BilledDirections, ByteCount, IdDigest, Minute, Timestamp};
 
 pub use error::AnalyticsError;

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::PageBounds;
-use super::lateness::Span;
-use super::spans::{final_after, spans};
 use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
+use turn_ledger::polls::lateness::Span;
+use turn_ledger::polls::spans::{final_after, spans};
 use turn_ledger::{Books, GrantCounts, IceSource, Minute, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and the queries of chains and

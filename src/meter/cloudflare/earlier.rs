@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
 use super::analytics::by_grant::{PageBounds, ROWS_MAX};
-use super::lateness::Span;
-use super::spans::final_after;
+use turn_ledger::polls::lateness::Span;
+use turn_ledger::polls::spans::final_after;
 use turn_ledger::{Books, Timestamp, Traffic};
 
 impl CloudflareMeter {

@@ -1,5 +1,5 @@
 //! The meter of Cloudflare's analytics. It reads the count of each UTC day, of the open one up to a whole minute that is
-//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. The open day is asked
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`Lateness`] tests that lag each hour. The open day is asked
 //! for with each poll, and with it one of those that have settled, in turn, because some bytes are counted late. [`by_grant`] asks
 //! for the bytes of each grant, beside it.
 
@@ -12,11 +12,8 @@ use tokio::sync::watch;
 
 pub mod analytics;
 pub mod by_grant;
-pub mod days;
 mod earlier;
-pub mod lateness;
 mod probe;
-mod spans;
 mod tail;
 
 use crate::account::Account;
@@ -24,10 +21,10 @@ use crate::ice::api::MintingApi;
 use crate::ice::key_name::KeyName;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
-use days::CountedDays;
-use lateness::{Lateness, settled_minute};
 use probe::ProbeState;
 use turn_base::backoff::step;
+use turn_ledger::polls::days::CountedDays;
+use turn_ledger::polls::lateness::{Lateness, settled_minute};
 use turn_ledger::{
     BillingDay, Books, ByteCount, CountOwner, Day, IceSource, IdDigest, Period, Reading, ReadingOutcome,
     Timestamp,

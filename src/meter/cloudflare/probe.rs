@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use super::CloudflareMeter;
 use super::analytics::AnalyticsError;
-use super::lateness::Span;
 use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
+use turn_ledger::polls::lateness::Span;
 use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::analytics::by_grant::ROWS_MAX;
-use super::lateness::Span;
+use turn_ledger::polls::lateness::Span;
 use turn_ledger::{GrantId, Grants, IceSource, Minute, Tails, Timestamp, Traffic};
 
 /// How far beyond the configured tail is looked. The grants of one query expire within the same time, so that its rows have a bound.

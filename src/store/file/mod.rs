@@ -14,7 +14,6 @@ mod access;
 pub mod backup;
 pub mod inspect;
 pub mod ledger_file;
-mod tables;
 mod unchanged;
 
 use super::changes::{Changes, Contents};
@@ -24,6 +23,7 @@ use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, Wr
 use inspect::LedgerCopy;
 use ledger_file::{FILE_NAME, guard, make_file};
 use turn_ledger::{Stored, TokenKeys};
+use turn_store::tables;
 
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
@@ -233,6 +233,3 @@ mod tests {
         assert_eq!(require_lock(&path).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }
-
-#[cfg(test)]
-mod pruning_tests;

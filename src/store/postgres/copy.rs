@@ -12,6 +12,7 @@ use super::blocking::Blocking;
 use super::connect::{Connection, Database, DatabaseError, SESSION_NAME, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
 use super::schema;
+use crate::store::changes::Contents;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::{FileStorage, backup};
 use crate::store::rows::{self, FORMAT, StoreError};
@@ -131,7 +132,7 @@ pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> 
     begin_alone(&session, database)?;
     let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };
-    let stored = rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?.books;
+    let stored = read(&snapshot)?.books;
     let mut batch = RowBatch::default();
     rows::keys::write_keys(
         &mut batch,
@@ -144,6 +145,10 @@ pub fn rotate_key(database: &Database, now: Timestamp) -> Result<(), CopyError> 
     })
 }
 
+fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
+    rows::read(snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))
+}
+
 /// Copies the ledger of a database that no replica uses into a new file in this directory.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
     let session = ReadSession::open(database)?;
@@ -151,7 +156,7 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
     let runtime = session.runtime.get();
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.
-    rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?;
+    read(&snapshot)?;
     FileStorage::create_new(directory)?.fill(&snapshot)?;
     Ok(runtime.block_on(session.commit())?)
 }

@@ -14,11 +14,11 @@ use turn_base::throttle::Throttle;
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
 use super::observation::Observation;
-use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::RowBatch;
 use super::takeovers::Takeovers;
 use crate::store::rows::{FORMAT, StoreError};
 use crate::store::storage::{Lost, WriteError};
+use turn_store::outcome::{Answer, Shard, Step, Term};
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);

@@ -6,10 +6,9 @@ pub mod connect;
 pub mod copy;
 mod leader;
 mod loss;
-pub mod observation;
-mod outcome;
 mod rows;
 mod schema;
 pub mod standby;
 pub mod storage;
-pub mod takeovers;
+
+pub use turn_store::{observation, takeovers};

@@ -45,7 +45,6 @@
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `FROM=5000` leaves out those before, and
 //! `SEED=7` runs one. A failure prints the shortest failing scenario that was found, in the syntax of `reproductions`.
 
-mod lead;
 mod replicas;
 mod reproductions;
 mod restart;

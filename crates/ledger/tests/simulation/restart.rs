@@ -1,9 +1,9 @@
 //! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
 use crate::store::MemoryFile;
-use crate::store::contradictions::contradictions;
 use crate::walk::faults::Fault;
 use crate::walk::{Scenario, restored_equals_written};
+use turn_store::contradictions::contradictions;
 
 /// The restored books equal those that were written, and what is stored does not contradict itself.
 pub(crate) fn check_restart(scenario: &Scenario) {

@@ -11,9 +11,9 @@ use super::database::Database;
 use super::leader::Leader;
 use super::node::{Did, Node, Role};
 use super::state::State;
-use crate::store::contradictions::contradictions;
-use crate::store::storage::Lost;
 use crate::walk::tally::Tally;
+use turn_store::contradictions::contradictions;
+use turn_store::outcome::Lost;
 
 /// The books' time may be ahead of the true one by so much, in milliseconds.
 const AHEAD_MAX: u64 = 2_000;

@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use super::state::State;
 use crate::store::database::{Change, Rows};
-use crate::store::postgres::observation::Observation;
-use crate::store::postgres::outcome::{Shard, Term};
-use crate::store::postgres::takeovers::LOSS_STATED;
 use crate::walk::tally::Tally;
+use turn_store::observation::Observation;
+use turn_store::outcome::{Shard, Term};
+use turn_store::takeovers::LOSS_STATED;
 
 /// So many states can be gone back to.
 const KEPT: usize = 64;

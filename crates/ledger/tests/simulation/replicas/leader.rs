@@ -11,11 +11,11 @@ use turn_ledger::{
 
 use super::clock::Clock;
 use super::database::{Answered, Database, Fate};
-use crate::lead::lease::Lease;
 use crate::store::database::Change;
-use crate::store::postgres::outcome::{Answer, Step, Term};
-use crate::store::storage::Lost;
 use crate::walk::tally::Tally;
+use turn_store::lease::Lease;
+use turn_store::outcome::Lost;
+use turn_store::outcome::{Answer, Step, Term};
 
 /// The values of the service.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

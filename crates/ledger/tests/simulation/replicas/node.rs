@@ -8,12 +8,12 @@ use turn_ledger::{Stored, Timestamp};
 use super::clock::Clock;
 use super::database::{Database, Fate};
 use super::leader::{At, Ended, Leader};
-use crate::lead::election::{Action, Election};
-use crate::lead::lease::Lease;
-use crate::store::postgres::observation::Observation;
-use crate::store::postgres::outcome::Term;
-use crate::store::storage::Lost;
 use crate::walk::settings::Settings;
+use turn_store::election::{Action, Election};
+use turn_store::lease::Lease;
+use turn_store::observation::Observation;
+use turn_store::outcome::Lost;
+use turn_store::outcome::Term;
 
 /// `LEASE_SECONDS`.
 pub(super) const LEASE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::store::database::Rows;
-use crate::store::postgres::takeovers::Takeovers;
+use turn_store::takeovers::Takeovers;
 
 /// So many takeovers are listed.
 const LISTED: usize = 16;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use turn_ledger::{Batch, GrantId, Stored, Timestamp};
 
-use super::postgres::observation::books_now;
-use super::rows::{
+use super::{Changes, Contents};
+use turn_store::observation::books_now;
+use turn_store::rows::{
     self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, META, Pruned, ReadRows, Replaced, StoreError, Table,
     TakeRow, WriteRows,
 };
@@ -33,7 +34,8 @@ impl Change {
     /// All of a batch.
     pub(crate) fn of(batch: Batch) -> Self {
         let mut change = Self::default();
-        rows::write(&mut change, &batch.into(), &Pruned::default()).unwrap_or_else(|error| panic!("{error}"));
+        rows::write(&mut change, &Changes::from(batch), &Pruned::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         change
     }
 }
@@ -83,7 +85,8 @@ impl Rows {
     }
 
     pub(crate) fn read(&self) -> Stored {
-        rows::read(self, &mut Err).unwrap_or_else(|error| panic!("{error}")).books
+        let contents: Contents = rows::read(self, &mut Err).unwrap_or_else(|error| panic!("{error}"));
+        contents.books
     }
 }
 

@@ -1,17 +1,15 @@
 //! The ledger file of a simulated broker, in memory: the tables that the service writes and reads.
 
-#[expect(dead_code, reason = "the service uses more of it")]
-#[path = "../../../../../src/store/file/tables.rs"]
-mod tables;
-
 use std::cell::RefCell;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 use turn_ledger::{Batch, Stored};
 
-use super::rows::{self, KEY_COPIED, KEY_TOKEN_KEY, Pruned, StoreError};
+use super::Changes;
 use crate::walk::disk::Disk;
+use turn_store::rows::{self, KEY_COPIED, KEY_TOKEN_KEY, Pruned, StoreError};
+use turn_store::tables;
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
 pub(crate) struct MemoryFile {
@@ -34,8 +32,9 @@ impl MemoryFile {
     fn write_waiting(&self) {
         let Some(batch) = self.waiting.take() else { return };
         let pruned = self.pruned.take();
-        self.pruned
-            .replace(self.change(|transaction| rows::write(&mut &*transaction, &batch.into(), &pruned)));
+        self.pruned.replace(
+            self.change(|transaction| rows::write(&mut &*transaction, &Changes::from(batch), &pruned)),
+        );
     }
 }
 
@@ -60,7 +59,7 @@ impl Disk for MemoryFile {
 
     fn read(&self) -> Stored {
         self.write_waiting();
-        let read = || rows::read(&self.database.begin_read()?, &mut Err);
+        let read = || rows::read::<()>(&self.database.begin_read()?, &mut Err);
         let stored = read().unwrap_or_else(|error| panic!("{error}")).books;
         self.pruned.replace(Pruned::of(&stored));
         stored

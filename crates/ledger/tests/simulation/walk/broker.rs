@@ -10,14 +10,14 @@ use turn_ledger::{
 
 use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Cli};
-use super::days::CountedDays;
 use super::disk::Disk;
-use super::lateness::Lateness;
 use super::minting::{Held, InFlight};
 use super::settings::{DAY, Settings};
 use super::settled::Disturbed;
 use super::sfu::Page;
 use super::world::World;
+use turn_ledger::polls::days::CountedDays;
+use turn_ledger::polls::lateness::Lateness;
 
 /// The provider is asked for its time this often while the books' time is uncertain, in milliseconds.
 const ASK_PAUSE: u64 = 10_000;

@@ -9,16 +9,10 @@ pub(crate) mod broker;
 mod calls;
 pub(crate) mod checks;
 pub(crate) mod coturn;
-#[expect(unreachable_pub, reason = "the service uses more of it")]
-#[path = "../../../../../src/meter/cloudflare/days.rs"]
-mod days;
 pub(crate) mod dice;
 pub(crate) mod disk;
 pub(crate) mod faults;
 mod flow;
-#[expect(unreachable_pub, reason = "the service uses more of it")]
-#[path = "../../../../../src/meter/cloudflare/lateness.rs"]
-mod lateness;
 pub(crate) mod limits;
 mod minting;
 pub(crate) mod ops;
@@ -30,8 +24,6 @@ mod restarts;
 pub(crate) mod settings;
 mod settled;
 mod sfu;
-#[path = "../../../../../src/meter/cloudflare/spans.rs"]
-mod spans;
 mod stories;
 mod sums;
 pub(crate) mod tally;

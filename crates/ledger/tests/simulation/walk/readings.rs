@@ -12,8 +12,8 @@ use super::checks::Excuse;
 use super::disk::Disk;
 use super::minting::Held;
 use super::settings::{Keys, ONE, SOURCE, millis, owner_of};
-use super::spans::{Spans, spans};
 use super::world::{PROBE_BYTES, TurnKey, World};
+use turn_ledger::polls::spans::{Spans, spans};
 
 /// The highest margin that is drawn, in percent.
 const SAMPLING_MAX: u64 = 20;

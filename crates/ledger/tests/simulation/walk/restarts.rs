@@ -7,10 +7,10 @@ use turn_ledger::{Books, ByteCount, Day, IceSource, Moment, Snapshot, Timestamp}
 use super::broker::Broker;
 use super::checks::Excuse;
 use super::coturn::Cli;
-use super::days::CountedDays;
 use super::disk::Disk;
 use super::settings::{Change, DAY, ONE, SOURCE, millis};
 use super::world::{METERED, World};
+use turn_ledger::polls::days::CountedDays;
 
 /// The time is known again after this, in milliseconds.
 const DOUBT_MAX: u64 = 2 * 3_600_000;

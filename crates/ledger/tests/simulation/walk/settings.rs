@@ -10,9 +10,9 @@ use turn_ledger::{
 
 use super::dice::Dice;
 use super::flow::Relaying;
-use super::lateness::Lateness;
 use super::limits::{SERVERS, server_named};
 use super::world::TurnKey;
+use turn_ledger::polls::lateness::Lateness;
 
 /// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]

@@ -35,7 +35,7 @@ pub struct Observation {
 }
 
 /// The time of the books in their row of what is written with each batch.
-pub(crate) fn books_now(head: &[u8]) -> Option<Timestamp> {
+pub fn books_now(head: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Head {
         now: Timestamp,

@@ -1,33 +1,32 @@
-//! What the store writes and reads: the books, and the alerts, which are stored as a whole.
+//! What a store writes and reads: the books, and what its user stores beside them as one value.
 
-use crate::alert::rules::AlertRules;
 use turn_ledger::{Batch, Stored};
 
-/// Changes that are written together.
+/// Changes that are written together. `A`: what is stored beside the books.
 #[derive(Clone, Debug)]
-pub struct Changes {
+pub struct Changes<A> {
     /// Of the books.
     pub books: Batch,
-    /// The alerts, if they have changed.
-    pub alerts: Option<AlertRules>,
+    /// The other value, if it has changed.
+    pub alerts: Option<A>,
 }
 
 /// Everything that is stored. The default is a new ledger.
 #[derive(Clone, Debug, Default)]
-pub struct Contents {
+pub struct Contents<A> {
     /// The books.
     pub books: Stored,
-    /// The alerts.
-    pub alerts: AlertRules,
+    /// The other value.
+    pub alerts: A,
 }
 
-impl From<Batch> for Changes {
+impl<A> From<Batch> for Changes<A> {
     fn from(books: Batch) -> Self {
         Self { books, alerts: None }
     }
 }
 
-impl Changes {
+impl<A> Changes<A> {
     /// Adds the changes that follow. Writing the result has the same effect as writing both in order.
     pub fn append(&mut self, later: Self) {
         self.books.append(later.books);

@@ -8,11 +8,7 @@ use super::{KEY_COPIED, KEY_TOKEN_KEY, StoreError, WriteRows, replace_named};
 const OWN_KEY: &[u8] = b"own key";
 
 /// Writes the keys. A copy notes that they are its own, so that its next start does not replace them again.
-pub(in crate::store) fn write_keys(
-    to: &mut impl WriteRows,
-    keys: &TokenKeys,
-    stored: &Stored,
-) -> Result<(), StoreError> {
+pub fn write_keys(to: &mut impl WriteRows, keys: &TokenKeys, stored: &Stored) -> Result<(), StoreError> {
     let mut row = keys.signing.expose().to_vec();
     for EarlierKey { key, until } in &keys.earlier {
         row.extend_from_slice(key.expose());

@@ -34,7 +34,7 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
 }
 
 /// What is missing that no write removes. Without it a ledger would begin anew. `was_written`: whether anything is known to have been written.
-pub(super) fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
+pub fn missing(stored: &Stored, was_written: bool) -> Option<&'static str> {
     let has_rows = !(stored.sources.is_empty()
         && stored.grants.is_empty()
         && stored.spenders.is_empty()

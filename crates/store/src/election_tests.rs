@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::postgres::takeovers::{LOSS_STATED, Takeovers};
+use crate::takeovers::{LOSS_STATED, Takeovers};
 
 const LEADER: &str = "http://10.0.0.1:3001";
 const OWN: &str = "http://10.0.0.2:3001";

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::lateness::{Span, settled_minute};
-use turn_ledger::{COUNTED_WITHIN, Timestamp};
+use crate::{COUNTED_WITHIN, Timestamp};
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);
@@ -15,21 +15,22 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// What a poll counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spans {
+pub struct Spans {
     /// The hour that is counted finally.
-    pub(super) closed: Option<Span>,
-    pub(super) open: Span,
+    pub closed: Option<Span>,
+    /// The time behind it that has settled, which is counted again.
+    pub open: Span,
     /// Whether time before both is left out, because it is too long ago.
-    pub(super) skips: bool,
+    pub skips: bool,
 }
 
 /// The age at which minutes are counted finally.
-pub(super) fn final_after(lag: Duration) -> Duration {
+pub fn final_after(lag: Duration) -> Duration {
     lag.saturating_add(RECOUNT_INTERVAL)
 }
 
 /// What to count now. `from`: the end of the final counts. `None` if no whole minute has settled since.
-pub(super) fn spans(from: Timestamp, now: Timestamp, lag: Duration) -> Option<Spans> {
+pub fn spans(from: Timestamp, now: Timestamp, lag: Duration) -> Option<Spans> {
     let (until, oldest) = (settled_minute(now, lag), settled_minute(now, COUNTED_WITHIN));
     let start = from.max(oldest);
     if until <= start {

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use super::tables;
-use crate::store::rows::{self, Pruned};
+use crate::changes::{Changes, Contents};
+use crate::rows::{self, Pruned};
+use crate::tables;
 use turn_ledger::{
     Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Head, IceSource, Ledger,
     Minute, MinuteRow, PeriodCounts, ProofRule, Rates, Slice, SourceRows, SourceTerms, Stored, Terms,
@@ -43,16 +44,16 @@ impl File {
         tables::make_all(&transaction).unwrap();
         let mut batch = Batch::default();
         batch.sources.insert(SOURCE.into(), source.clone());
-        rows::write(&mut &transaction, &batch.into(), &Pruned::default()).unwrap();
+        rows::write(&mut &transaction, &Changes::<()>::from(batch), &Pruned::default()).unwrap();
         transaction.commit().unwrap();
         Self(database)
     }
 
     /// Writes at this time.
     fn write(&self, now: Timestamp, pruned: &Pruned) -> Pruned {
-        let batch = Batch { head: Head { now, ..Head::default() }, ..Batch::default() }.into();
+        let batch = Batch { head: Head { now, ..Head::default() }, ..Batch::default() };
         let transaction = self.0.begin_write().unwrap();
-        let pruned = rows::write(&mut &transaction, &batch, pruned).unwrap();
+        let pruned = rows::write(&mut &transaction, &Changes::<()>::from(batch), pruned).unwrap();
         transaction.commit().unwrap();
         pruned
     }
@@ -65,7 +66,8 @@ impl File {
     }
 
     fn stored(&self) -> Stored {
-        rows::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books
+        let contents: Contents<()> = rows::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
+        contents.books
     }
 
     fn rows(&self) -> SourceRows {

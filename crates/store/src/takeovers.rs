@@ -2,7 +2,7 @@
 //! replicas have led since a failover of the database. Pure.
 
 /// The name that stands for no session: somebody has stated here that writes are lost.
-pub(crate) const LOSS_STATED: &str = "";
+pub const LOSS_STATED: &str = "";
 
 /// The latest takeovers, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Takeovers {
 
     /// Whether the session that writes now has written since its takeover, whose number is one more than that of the last write before it.
     /// `last`: the number of the last write of all.
-    pub(crate) fn has_written(&self, last: i64) -> bool {
+    pub fn has_written(&self, last: i64) -> bool {
         self.0.first().is_none_or(|takeover| last > takeover.began + 1)
     }
 
     /// Of what this session has written up to `seq`, the number of the last write that is in the ledger: at least `seq` if nothing is
     /// lost, or if somebody has stated the loss since. `last`: the number of the last write of all. `None`: the session is not listed, so
     /// nothing of it is there, or nobody knows.
-    pub(crate) fn kept(&self, session: &str, seq: i64, last: i64) -> Option<i64> {
+    pub fn kept(&self, session: &str, seq: i64, last: i64) -> Option<i64> {
         let mut last = last;
         for takeover in &self.0 {
             if takeover.session == session {

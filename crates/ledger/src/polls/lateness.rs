@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::{ByteCount, LateCounts, Minute, Timestamp};
+use crate::{ByteCount, LateCounts, Minute, Timestamp};
 
 /// The length of a window, and the time between its two counts.
 const HOUR: Duration = Duration::from_secs(3_600);

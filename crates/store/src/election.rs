@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::store::postgres::observation::Observation;
+use crate::observation::Observation;
 use turn_ledger::Timestamp;
 
 /// How long the leader's session must be gone. A leader whose connection broke has this time to come back. A leader whose session the

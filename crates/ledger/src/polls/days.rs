@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{Day, Period, Timestamp};
+use crate::{Day, Period, Timestamp};
 
 /// The latest count of each day, and its end.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl<T> CountedDays<T> {
 
 #[cfg(test)]
 mod tests {
-    use turn_ledger::BillingDay;
+    use crate::BillingDay;
 
     use super::*;
 

@@ -2,17 +2,17 @@
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::store::rows::{
+use crate::rows::{
     self, FORMAT, KEY_FORMAT, Meta, ReadRows, Replaced, StoreError, TABLES, Table, TakeRow, WriteRows,
 };
 
 /// A table in the file.
-pub(super) const fn in_file(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+pub const fn in_file(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name)
 }
 
 /// Creates every table and writes the format, so that a missing table means a damaged ledger.
-pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
+pub fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
     for table in TABLES {
         drop(transaction.open_table(in_file(table))?);
     }
@@ -20,13 +20,13 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
 }
 
 /// The format number in the file, if there is one.
-pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<i32>, StoreError> {
+pub fn format(transaction: &ReadTransaction) -> Result<Option<i32>, StoreError> {
     let meta = Meta::read(transaction)?;
     Ok(meta.bytes(KEY_FORMAT).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes))
 }
 
 /// Puts a value under its name.
-pub(super) fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
+pub fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
     rows::replace_named(&mut transaction, key, Some(value.into()))
 }
 

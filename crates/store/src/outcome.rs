@@ -1,12 +1,22 @@
 //! What a write has led to, and what its writer does next. Pure: what came back, and the row of `shard`, decide. A batch is given to the
 //! database until it is certain that it was committed once.
 
-use super::takeovers::Takeovers;
-use crate::store::storage::Lost;
+use crate::takeovers::Takeovers;
+
+/// Why a process may never write the ledger again. What it has in memory is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Another replica leads.
+    #[error("another replica leads")]
+    Fenced,
+    /// The database is older than what this process has answered.
+    #[error("the database has lost {0} answered writes")]
+    Writes(u64),
+}
 
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The row of `shard` was changed, and the server has not said that the commit may be missing on its synchronous standby. Those who wait have their answer.
     Written,
     /// It was not changed: its epoch or its number is another one. The writer reads the row.
@@ -18,7 +28,7 @@ pub(crate) enum Answer {
 impl Answer {
     /// `changed`: how many rows of `shard`; `None` after an error, or without an answer in time. `is_unconfirmed`: whether the server said
     /// that the commit may not be on its synchronous standby.
-    pub(crate) const fn of(changed: Option<i64>, is_unconfirmed: bool) -> Self {
+    pub const fn of(changed: Option<i64>, is_unconfirmed: bool) -> Self {
         match (changed, is_unconfirmed) {
             (Some(1), false) => Self::Written,
             (Some(_), false) => Self::Refused,
@@ -29,11 +39,13 @@ impl Answer {
 
 /// The term of a writer: its epoch, the random name of its session, and the number of its last completed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Term {
-    pub(crate) epoch: i64,
-    pub(crate) seq: i64,
+pub struct Term {
+    /// The number of its lead.
+    pub epoch: i64,
+    /// The number of its last completed write.
+    pub seq: i64,
     /// Two replicas have the same epoch if the database was restored to an earlier state and another election followed.
-    pub(crate) session: String,
+    pub session: String,
     /// The number of its election.
     elected: i64,
     /// Why it may not write any more: the ledger was released or lost.
@@ -42,14 +54,16 @@ pub(crate) struct Term {
 
 /// The row of `shard`, read with its lock: no write that was sent before is still running in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    pub(crate) seq: i64,
-    pub(crate) takeovers: Takeovers,
+pub struct Shard {
+    /// The number of the last write.
+    pub seq: i64,
+    /// The latest changes of the lead.
+    pub takeovers: Takeovers,
 }
 
 /// What the writer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// It reads the row of `shard`.
     Read,
     /// It sends the batch. If it sends it again, then with the same number, so a copy that is still on its way changes nothing.
@@ -65,17 +79,17 @@ pub(crate) enum Step {
 
 impl Term {
     /// That of a replica whose election is committed.
-    pub(crate) const fn new(epoch: i64, seq: i64, session: String) -> Self {
+    pub const fn new(epoch: i64, seq: i64, session: String) -> Self {
         Self { epoch, seq, session, elected: seq, over: None }
     }
 
     /// Called before a batch is sent for the first time.
-    pub(crate) fn begin(&self) -> Result<(), Lost> {
+    pub fn begin(&self) -> Result<(), Lost> {
         self.over.map_or(Ok(()), Err)
     }
 
     /// After an answer. `is_held`: whether the writer keeps the ledger.
-    pub(crate) fn after_answer(&mut self, answer: Answer, is_held: bool) -> Step {
+    pub fn after_answer(&mut self, answer: Answer, is_held: bool) -> Step {
         if answer != Answer::Written {
             return Step::Read;
         }
@@ -85,7 +99,7 @@ impl Term {
     }
 
     /// After the row was read. `shard`: `None` if it is not there.
-    pub(crate) fn after_read(&mut self, shard: Option<&Shard>) -> Step {
+    pub fn after_read(&mut self, shard: Option<&Shard>) -> Step {
         let step = self.judge(shard);
         match step {
             Step::Confirm => self.seq += 1,

@@ -14,7 +14,7 @@ const REMOVED_MAX: i64 = 60;
 
 /// Up to where old minutes are removed.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store) struct Pruned {
+pub struct Pruned {
     /// The number of the first minute that may be stored. `None`: none is.
     from: Option<i64>,
     /// Whose minutes are stored.
@@ -23,7 +23,7 @@ pub(in crate::store) struct Pruned {
 
 impl Pruned {
     /// In a ledger in which this was stored.
-    pub(in crate::store) fn of(stored: &Stored) -> Self {
+    pub fn of(stored: &Stored) -> Self {
         let first = stored.sources.values().filter_map(|rows| rows.minutes.keys().next()).min();
         Self { from: first.map(|minute| minute.number()), owners: stored.sources.keys().copied().collect() }
     }
@@ -47,3 +47,7 @@ impl Pruned {
         Ok(Self { from: Some(removed.end), owners })
     }
 }
+
+#[cfg(test)]
+#[path = "pruning_tests.rs"]
+mod tests;

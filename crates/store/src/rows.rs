@@ -3,14 +3,9 @@
 //! keys have eight bytes, in their order ([`ordered`]). What is stored once has a name as its key, and is JSON. A row that cannot be read
 //! is an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
 
-// Paths from this file, because the simulation of the ledger includes it too.
-#[path = "rows/error.rs"]
 mod error;
-#[path = "rows/keys.rs"]
-pub(super) mod keys;
-#[path = "rows/pruning.rs"]
+pub mod keys;
 mod pruning;
-#[path = "rows/sources.rs"]
 mod sources;
 
 use std::collections::BTreeMap;
@@ -22,10 +17,10 @@ use turn_ledger::{
     Connection, CountOwner, Day, GrantId, Name, Owner, Rows, SessionId, SpenderKey, SpenderKind,
 };
 
-use super::changes::{Changes, Contents};
+use crate::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
 use keys::{read_keys, shares_key};
-pub(super) use pruning::Pruned;
+pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
 /// The format that this version reads and writes.
@@ -33,68 +28,73 @@ pub const FORMAT: i32 = 18;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Table {
+pub struct Table {
     /// Its name in a file.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its number in a database.
-    pub(super) kind: i16,
+    pub kind: i16,
 }
 
 /// Name → JSON or bytes.
-pub(super) const META: Table = Table { name: "meta", kind: 0 };
+pub const META: Table = Table { name: "meta", kind: 0 };
 /// (owner of counts, minute since 1970) → what was promised and relayed in it.
-pub(super) const MINUTES: Table = Table { name: "minutes", kind: 1 };
+pub const MINUTES: Table = Table { name: "minutes", kind: 1 };
 /// (owner of counts, day since 1970) → its count.
-pub(super) const DAYS: Table = Table { name: "days", kind: 2 };
+pub const DAYS: Table = Table { name: "days", kind: 2 };
 /// (id, owner) → connection.
-pub(super) const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
+pub const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
 /// Id → grant.
-pub(super) const GRANTS: Table = Table { name: "grants", kind: 4 };
+pub const GRANTS: Table = Table { name: "grants", kind: 4 };
 /// Number → session of a coturn.
-pub(super) const SESSIONS: Table = Table { name: "sessions", kind: 5 };
+pub const SESSIONS: Table = Table { name: "sessions", kind: 5 };
 /// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. Others have an empty key.
-pub(super) const SPENDERS: Table = Table { name: "spenders", kind: 6 };
+pub const SPENDERS: Table = Table { name: "spenders", kind: 6 };
 
 /// All tables.
-pub(super) const TABLES: [Table; 7] = [META, MINUTES, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS];
+pub const TABLES: [Table; 7] = [META, MINUTES, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS];
 
-pub(super) const KEY_FORMAT: &str = "format";
+/// The format of a file.
+pub const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
-pub(super) const KEY_HEAD: &str = "head";
+pub const KEY_HEAD: &str = "head";
 const KEY_ALERTS: &str = "alerts";
 /// Only a copy of a ledger that no process has opened has it, and a database that has lost writes.
-pub(super) const KEY_COPIED: &str = "copy";
+pub const KEY_COPIED: &str = "copy";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_BLOCKED_ADDRESSES: &str = "blocked-addresses";
-pub(super) const KEY_TOKEN_KEY: &str = "token-key";
+/// The keys of grant tokens.
+pub const KEY_TOKEN_KEY: &str = "token-key";
 
 /// Rows that a copy holds at a time.
 const COPIED_TOGETHER: usize = 1_024;
 
 /// Called with each row that cannot be read. An error ends the reading.
-pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
+pub type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
 
 /// Called with the key and the bytes of each row.
-pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
+pub type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 /// Keys with the bytes of their rows. `None` removes a row.
-pub(super) type Replaced<'a> = &'a mut dyn Iterator<Item = Result<Row, StoreError>>;
+pub type Replaced<'a> = &'a mut dyn Iterator<Item = Result<Row, StoreError>>;
 /// See [`Replaced`].
-pub(super) type Row = (Vec<u8>, Option<Vec<u8>>);
+pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
 /// Stored rows.
-pub(super) trait ReadRows {
+pub trait ReadRows {
     /// Passes each row of a table to `take`, in the order of their keys.
     fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError>;
 }
 
 /// Where a batch is written.
-pub(super) trait WriteRows {
+pub trait WriteRows {
     /// Replaces the rows with these keys.
     fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError>;
 }
 
 /// Reads everything that is stored.
-pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
+pub fn read<A: Default + DeserializeOwned>(
+    from: &impl ReadRows,
+    bad: OnBadRow<'_>,
+) -> Result<Contents<A>, StoreError> {
     let mut contents = Contents::default();
     let meta = Meta::read(from)?;
     let stored = &mut contents.books;
@@ -139,9 +139,9 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
 }
 
 /// Writes a batch, and removes old minutes. Returns up to where they are removed once that is written.
-pub(super) fn write(
+pub fn write<A: Serialize>(
     to: &mut impl WriteRows,
-    changes: &Changes,
+    changes: &Changes<A>,
     pruned: &Pruned,
 ) -> Result<Pruned, StoreError> {
     let Changes { books: batch, alerts } = changes;
@@ -164,7 +164,7 @@ pub(super) fn write(
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.
-pub(super) fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
+pub fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
     for table in TABLES {
         let mut rows: Vec<Row> = vec![];
         from.each(table, &mut |key, row| {
@@ -223,19 +223,16 @@ fn put(to: &mut impl WriteRows, key: &str, value: Option<&impl Serialize>) -> Re
 }
 
 /// Replaces the value with this name.
-pub(super) fn replace_named(
-    to: &mut impl WriteRows,
-    key: &str,
-    value: Option<Vec<u8>>,
-) -> Result<(), StoreError> {
+pub fn replace_named(to: &mut impl WriteRows, key: &str, value: Option<Vec<u8>>) -> Result<(), StoreError> {
     to.replace(META, &mut std::iter::once(Ok((key.into(), value))))
 }
 
 /// The values that have a name.
-pub(super) struct Meta(BTreeMap<String, Vec<u8>>);
+pub struct Meta(BTreeMap<String, Vec<u8>>);
 
 impl Meta {
-    pub(super) fn read(from: &impl ReadRows) -> Result<Self, StoreError> {
+    /// Reads all of them.
+    pub fn read(from: &impl ReadRows) -> Result<Self, StoreError> {
         let mut found = BTreeMap::new();
         from.each(META, &mut |key, value| {
             let key = std::str::from_utf8(key).map_err(|_| BadRow::new(META, key, BROKEN_KEY.into()))?;
@@ -254,15 +251,13 @@ impl Meta {
         self.0.contains_key(key)
     }
 
-    pub(super) fn bytes(&self, key: &str) -> Option<&[u8]> {
+    /// The bytes of one; `None` if there is none.
+    pub fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.0.get(key).map(Vec::as_slice)
     }
 
-    pub(super) fn json<T: DeserializeOwned>(
-        &self,
-        key: &str,
-        bad: OnBadRow<'_>,
-    ) -> Result<Option<T>, StoreError> {
+    /// One that is JSON; `None` if there is none, or a bad one that the reader passes.
+    pub fn json<T: DeserializeOwned>(&self, key: &str, bad: OnBadRow<'_>) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.bytes(key) else { return Ok(None) };
         match serde_json::from_slice(bytes) {
             Ok(value) => Ok(Some(value)),
@@ -278,7 +273,7 @@ impl Meta {
 }
 
 /// A key or a row in its binary form.
-pub(super) fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+pub fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_allocvec(row)
 }
 
@@ -291,7 +286,7 @@ fn from_key<'a, T: Deserialize<'a>>(key: &'a [u8]) -> Result<T, String> {
 }
 
 /// The error never contains a part of the row.
-pub(super) fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
+pub fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
     match postcard::take_from_bytes(row) {
         Ok((value, [])) => Ok(value),
         _ => Err("does not have the expected form".into()),
@@ -299,7 +294,7 @@ pub(super) fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, Strin
 }
 
 /// A number of a key, as bytes that have its order. So the minutes of a source are next to each other.
-pub(super) fn ordered(number: i64) -> [u8; 8] {
+pub fn ordered(number: i64) -> [u8; 8] {
     (number ^ i64::MIN).to_be_bytes()
 }
 
