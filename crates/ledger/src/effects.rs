@@ -1,5 +1,5 @@
-//! What grants and connections change in the ledger, in the order in which it happened. They cannot reach the ledger themselves: each
-//! method of the books ends with [`Books::settle`](crate::books::Books), which applies it. Tests: `tests/simulation`.
+//! What grants and connections change in the ledger, in the order in which it happened. Tests: `tests/simulation`.
+//! They cannot reach the ledger themselves: each method of the books ends with `settle`, which applies it.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::owner::CountOwner;

@@ -1,4 +1,4 @@
-//! The only writer of a row. Tests: `src/grants_tests.rs`, and after each operation of the simulation.
+//! The only writer of a row. Tests: `src/grants_tests.rs`.
 //! Whatever follows from a row changes with it: its places in the indexes, the sums of those who have a limit, and what is promised for it.
 //! Two fields are no part of this, because nothing follows from them and nobody stores them: what a grant may claim, and what a relay can
 //! carry for it ([`Grants::allowances`]).

@@ -1,5 +1,5 @@
-//! What is looked up in the table of grants by something else than their ids. Tests: `src/grants_tests.rs`, and after each operation of the
-//! simulation, which compares them with those that are made anew from the rows.
+//! What is looked up in the table of grants by something else than their ids. Tests: `tests/simulation`.
+//! After each step, the simulation compares the indexes with those that are made anew from the rows.
 //! Each index follows from a few fields of the row, its [`Places`]. Only [`Indexes::note`] changes one, for each row that comes, changes or
 //! leaves: also for each row of a restored ledger.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -1,9 +1,12 @@
-//! Which days Cloudflare is asked for. A count of a day whose end has settled rarely changes, so each poll asks for one of those only, in
+//! Which days Cloudflare is asked for. Tests: below.
+//! A count of a day whose end has settled rarely changes, so each poll asks for one of those only, in
 //! turn, and for the open day.
 
 use std::collections::BTreeMap;
 
-use crate::{Day, Period, Timestamp};
+use crate::units::Timestamp;
+use crate::units::period::Period;
+use crate::units::slot::Day;
 
 /// The latest count of each day, and its end.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +44,7 @@ impl<T> CountedDays<T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::BillingDay;
+    use crate::units::period::BillingDay;
 
     use super::*;
 

@@ -1,11 +1,14 @@
-//! The test of the lag. It compares two counts of the same hour: the first one when the lag has passed since the end of that
+//! The test of the lag. Tests: below.
+//! It compares two counts of the same hour: the first one when the lag has passed since the end of that
 //! hour, and the second one an hour later. If the count has grown by more than noise, counts settle later than the lag. Then
 //! the lag doubles, up to an hour, and the bound does not hold until the count of a later hour has not grown. So does the count of a
 //! whole day that is asked for again. The lag shrinks only when a longer one is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
-use crate::{ByteCount, LateCounts, Minute, Timestamp};
+use crate::reading::LateCounts;
+use crate::units::slot::Minute;
+use crate::units::{ByteCount, Timestamp};
 
 /// The length of a window, and the time between its two counts.
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -1,4 +1,5 @@
-//! Which spans of time a poll by grant counts. Pure: the meter asks for them.
+//! Which spans of time a poll by grant counts. Tests: below.
+//! Pure: the meter asks for them.
 //!
 //! Counts are final up to an instant. The open span after it ends where the count of the total does: when the lag has passed. So a
 //! count replaces claims only where every byte has arrived, and the last minutes of each grant stay with it.
@@ -6,7 +7,8 @@
 use std::time::Duration;
 
 use super::lateness::{Span, settled_minute};
-use crate::{COUNTED_WITHIN, Timestamp};
+use crate::grant_counts::COUNTED_WITHIN;
+use crate::units::Timestamp;
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);
