@@ -16,8 +16,8 @@ use turn_base::web_url::parse_web_url;
 #[derive(Debug, Parser)]
 #[command(name = "turn-broker", version = bounds::version(), disable_help_subcommand = true)]
 #[command(after_help = "\
-status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke and backup call a running broker. All but status need its
-OPERATOR_TOKEN.
+status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke, forget and backup call a running broker. All but status need
+its OPERATOR_TOKEN.
 
 Settings come from the environment and from `.env` in the working directory, or from the file of --env-file; see .env.example.")]
 pub struct CommandLine {

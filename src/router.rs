@@ -115,6 +115,7 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(users::revoke_key),
         route!(users::block_user),
         route!(users::unblock_user),
+        route!(users::forget_user),
         route!(live_rooms::end_room),
         route!(live_rooms::list_live_calls),
         route!(overview::get_overview),

@@ -15,8 +15,8 @@ use crate::store::writer::{ChangeSource, FLUSH_INTERVAL, Store};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
-    AllRevoked, Books, Closed, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted, NotRecorded,
-    OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, Written,
+    AllRevoked, Books, Closed, Forgotten, Grant, GrantId, GrantRow, IceSource, LimitKind, NotAdmitted,
+    NotRecorded, OverLimit, Requester, Setup, Snapshot, SpenderKey, SteadyTime, Timestamp, User, Written,
 };
 
 mod alerts;
@@ -186,6 +186,24 @@ impl Account {
         self.forget_lists();
         self.report_ends(closed, &snapshot);
         grants
+    }
+
+    /// Removes a person from everything that is stored. Takes effect at once, as above. Returns the credentials that this has revoked, and how
+    /// many rows had the name.
+    pub fn forget_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, usize) {
+        let (Forgotten { revoked, rows, .. }, snapshot) =
+            self.with_all(|Guarded { books, alerts, over_limit, .. }| {
+                let forgotten = books.forget_user(user);
+                for spent in over_limit {
+                    spent.who.retain(|key| !forgotten.names.contains(key));
+                }
+                let names = forgotten.names.iter().map(ToString::to_string).collect();
+                alerts.change(|rules| rules.unname(&names));
+                (forgotten, books.snapshot())
+            });
+        self.forget_lists();
+        self.report_ends(revoked.closed, &snapshot);
+        (revoked.grants, rows)
     }
 
     /// Revokes the credentials of the chains of renewals that were counted to have relayed more than one may, and closes their connections.

@@ -3,6 +3,7 @@
 //! would read as markup, a mention or a link is replaced, and a long name is cut. So a name can neither notify a channel nor
 //! become a link.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::rules::texts::minute;
@@ -31,6 +32,19 @@ impl Alert {
     /// The message in one line, for the log.
     pub fn log_text(&self) -> String {
         self.lines().join(" ")
+    }
+
+    /// Removes these names of spenders. Their bytes stay.
+    pub(super) fn unname(&mut self, names: &BTreeSet<String>) {
+        let now = self.spending.now.as_mut().map(|now| &mut now.spender);
+        for spender in self.spending.top.iter_mut().chain(now) {
+            if spender.key.as_ref().is_some_and(|key| names.contains(key)) {
+                (spender.key, spender.is_blocked) = (None, false);
+            }
+        }
+        for name in names {
+            self.what = self.what.replace(&format!("\"{}\"", shown(name)), "(removed)");
+        }
     }
 
     /// A spender's share of the usage at that instant, in percent.

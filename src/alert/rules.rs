@@ -168,6 +168,11 @@ impl AlertRules {
         due
     }
 
+    /// Removes these names of spenders from the kept alerts.
+    pub fn unname(&mut self, names: &BTreeSet<String>) {
+        self.kept.iter_mut().for_each(|kept| kept.alert.unname(names));
+    }
+
     /// The alerts that wait for delivery, the oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Alert> {
         self.kept.iter().filter(|kept| kept.waits).map(|kept| &kept.alert)

@@ -23,7 +23,7 @@ use turn_ledger::{
     SpenderKind, SpenderSums, Timestamp,
 };
 
-/// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
+/// Longest list of blocked users, and of blocked addresses. With them, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
 
 /// Sums of this period, or of the last minutes, by who spends.
@@ -45,6 +45,8 @@ pub struct SpendersBody {
     unknown_bytes: u64,
     /// The users who are blocked, also those without a row. The same on every page, whatever the sums are grouped by.
     blocked_users: BlockedUsersBody,
+    /// The addresses that are blocked, in the same way.
+    blocked_addresses: BlockedAddressesBody,
     /// Most bytes first.
     spenders: Vec<SpenderBody>,
     /// The `cursor` of the next page; null on the last one.
@@ -61,6 +63,27 @@ pub struct BlockedUsersBody {
     /// The first of them in alphabetical order; at most 50.
     #[schema(example = json!(["mallory"]))]
     names: Vec<String>,
+}
+
+/// The addresses that are blocked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BlockedAddressesBody {
+    /// How many addresses are blocked.
+    #[schema(example = 1)]
+    count: usize,
+    /// The first of them; at most 50.
+    addresses: Vec<BlockedAddressBody>,
+}
+
+/// An address that is blocked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BlockedAddressBody {
+    /// The IPv4 address, or the IPv6 prefix.
+    #[schema(example = "192.0.2.7")]
+    address: String,
+    /// When the block ends by itself; null if it does not.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T13:00:00Z")]
+    until: Option<Timestamp>,
 }
 
 /// The sums of one key.
@@ -212,12 +235,15 @@ pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) ->
         });
         (as_of, unknown_bytes, rows.iter().map(grant_as_spender).collect(), next)
     };
+    let (blocked_users, blocked_addresses) =
+        app.account.read(|books| (blocked_users(books), blocked_addresses(books)));
     Ok(Json(SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
         as_of,
         unknown_bytes: unknown_bytes.get(),
-        blocked_users: blocked_users(&app),
+        blocked_users,
+        blocked_addresses,
         spenders,
         next,
     }))
@@ -252,11 +278,17 @@ pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> Jso
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
-fn blocked_users(app: &App) -> BlockedUsersBody {
-    app.account.read(|books| {
-        let names = books.blocked().iter().take(BLOCKED_SHOWN_MAX).map(|user| user.as_str().to_owned());
-        BlockedUsersBody { count: books.blocked().len(), names: names.collect() }
-    })
+fn blocked_users(books: &Books) -> BlockedUsersBody {
+    let names = books.blocked().iter().take(BLOCKED_SHOWN_MAX).map(|user| user.as_str().to_owned());
+    BlockedUsersBody { count: books.blocked().len(), names: names.collect() }
+}
+
+fn blocked_addresses(books: &Books) -> BlockedAddressesBody {
+    let blocked = books.blocked_addresses();
+    let shown = blocked.iter().take(BLOCKED_SHOWN_MAX);
+    let shown =
+        shown.map(|(client, until)| BlockedAddressBody { address: client.to_string(), until: *until });
+    BlockedAddressesBody { count: blocked.len(), addresses: shown.collect() }
 }
 
 async fn grants(

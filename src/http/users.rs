@@ -1,4 +1,5 @@
-//! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, block and unblock a user.
+//! What an operator does about who spends: revoke the credentials of a user, a server key, a label and so on, block and unblock a user,
+//! remove a person.
 //! Tests: `tests/it/spenders.rs`, `tests/it/server_keys/limits.rs`.
 //! Each is in effect when its response is sent, and survives a restart if the ledger does.
 
@@ -124,7 +125,7 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
     }
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
-    let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
+    let (revoked, RevokedAll { ended, left, cut, .. }) = (grants.len(), ends);
     let (by, name) = (spender.kind().name(), spender.to_string());
     tracing::warn!(by, revoked, ended, left, cut, "the operator has revoked all credentials of a spender");
     tracing::info!(by, name, "the operator has revoked all credentials of this spender");
@@ -143,7 +144,55 @@ async fn revoke_all_of(app: &App, spender: &SpenderKey) -> Result<SpenderRevocat
         }
         _ => revoked_ones + " New ones are issued as before.",
     };
-    Ok(SpenderRevocationBody { revoked, ended, left, cut, calls_until, message })
+    Ok(SpenderRevocationBody::new(revoked, ends, message))
+}
+
+impl SpenderRevocationBody {
+    fn new(revoked: usize, ends: RevokedAll, message: String) -> Self {
+        let RevokedAll { ended, left, cut, calls_until } = ends;
+        Self { revoked, ended, left, cut, calls_until, message }
+    }
+}
+
+/// The result of removing a person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForgottenUserBody {
+    /// From how many rows of credentials the name was removed.
+    #[schema(example = 12)]
+    rows: usize,
+    #[serde(flatten)]
+    done: SpenderRevocationBody,
+}
+
+/// Removes a person.
+///
+/// Revokes the user's credentials as `POST /api/users/{user}/revoke` does, closes the signaling sockets, and removes the name, the labels and
+/// the addresses from every row of the ledger: grants, sums of this period and of earlier ones, connections, alerts. A label or an address that somebody
+/// else has too stays in the sums. The bytes stay. A block of the user ends. Backups, logs and alerts that were sent keep what they have.
+#[utoipa::path(
+    delete, path = "/api/users/{user}",
+    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
+    responses(
+        (status = 200, description = "The ledger does not name the user any more.", body = ForgottenUserBody),
+        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
+    )
+)]
+pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<ForgottenUserBody> {
+    let user = checked(&user)?;
+    app.signaling.close_user(&user, "USER_REMOVED");
+    end_sessions_of(&app, &user);
+    let (grants, rows) = app.account.forget_user(&user);
+    let recorded = app.account.recorded().await;
+    let ends = app.mint.revoke_all(&grants).await;
+    // Without the name, which the log would keep.
+    tracing::warn!(rows, revoked = grants.len(), "the operator has removed a person from the ledger");
+    recorded?;
+    let name = user.as_str();
+    let revoked = revocation_message(name, grants.len(), &ends);
+    let message = format!(
+        "{name} is removed from the ledger, {rows} rows of credentials included; their bytes stay. {revoked} Backups and logs keep what they have."
+    );
+    Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, message) }))
 }
 
 /// The result of revoking what a server key has minted.
@@ -235,7 +284,7 @@ fn blocked_message(user: &str, issued: &str, auth: Option<&Auth>) -> String {
 pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.change(|books| books.block_user(&user))?;
-    app.signaling.close_blocked(&user);
+    app.signaling.close_user(&user, "USER_BLOCKED");
     end_sessions_of(&app, &user);
     tracing::warn!("the operator has blocked a user");
     tracing::info!(user = user.as_str(), "the operator has blocked this user");

@@ -92,6 +92,12 @@ pub enum OperatorCommand {
         #[arg(long, group = "what")]
         origin: Option<String>,
     },
+    /// End a person's credentials, and remove name, labels and addresses; the bytes stay
+    Forget {
+        /// The user, as spenders lists it
+        #[arg(value_name = "USER", value_parser = path_segment)]
+        user: String,
+    },
     /// Copy the ledger into a new file, which only its owner can read
     Backup {
         /// A path that does not exist yet
@@ -197,6 +203,9 @@ impl OperatorCommand {
                 let query =
                     all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
                 ApiCall { query, ..call(Method::POST, vec!["api", "revoke"], None, text::revocations) }
+            }
+            Self::Forget { user } => {
+                call(Method::DELETE, vec!["api", "users", user], None, text::revocations)
             }
             // Its response is a file.
             Self::Backup { .. } => get("backup", vec![], |_| None),

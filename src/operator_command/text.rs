@@ -113,14 +113,28 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
         let unknown = gb(page, "/unknownBytes")?;
         let _ = write!(text, "\n{unknown} GB are under identifiers that this ledger does not know.");
     }
-    let blocked = &page["blockedUsers"];
-    let (count, names) = (blocked["count"].as_u64()?, blocked["names"].as_array()?);
-    if by == "user" && count > 0 {
-        let names: Vec<_> = names.iter().filter_map(|name| shown(name, "")).collect();
-        let more = if count > u64::try_from(names.len()).ok()? { ", …" } else { "" };
-        let _ = write!(text, "\nBlocked users ({count}): {}{more}", names.join(", "));
+    if by == "user" {
+        text.push_str(&blocked("users", &page["blockedUsers"], "/names", |name| shown(name, ""))?);
+    }
+    if by == "address" {
+        let named = |one: &Value| {
+            let until = shown(one, "/until").map(|until| format!(" until {until}")).unwrap_or_default();
+            Some(shown(one, "/address")? + &until)
+        };
+        text.push_str(&blocked("addresses", &page["blockedAddresses"], "/addresses", named)?);
     }
     Some(text)
+}
+
+/// The line about who is blocked, if somebody is.
+fn blocked(kind: &str, body: &Value, list: &str, named: impl Fn(&Value) -> Option<String>) -> Option<String> {
+    let (all, listed) = (body["count"].as_u64()?, body.pointer(list)?.as_array()?);
+    if all == 0 {
+        return Some(String::new());
+    }
+    let more = if all > u64::try_from(listed.len()).ok()? { ", …" } else { "" };
+    let named = listed.iter().filter_map(named).collect::<Vec<_>>().join(", ");
+    Some(format!("\nBlocked {kind} ({all}): {named}{more}"))
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.
@@ -254,7 +268,7 @@ mod tests {
                 "grants": 2, "live": 2, "usable": 1, "firstSeen": "", "lastSeen": ""})
         };
         let body = json!({"by": "user", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
-            "blockedUsers": {"count": 0, "names": []},
+            "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []},
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
             spenders(&body).unwrap(),
@@ -266,23 +280,28 @@ mod tests {
              0.0010 GB are under identifiers that this ledger does not know."
         );
         let now = json!({"by": "user", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
-            "blockedUsers": {"count": 0, "names": []}, "spenders": [], "next": null});
+            "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []}, "spenders": [], "next": null});
         let first = spenders(&now).unwrap().lines().next().unwrap().to_owned();
         assert_eq!(first, "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z");
         assert!(spenders(&json!({})).is_none());
     }
 
     #[test]
-    fn blocked_users_are_named_beside_the_users() {
+    fn what_is_blocked_is_named_beside_its_kind() {
         let last = |by: &str, count: usize, names: &[&str]| {
+            let addresses = json!([{"address": "192.0.2.7", "until": null}, {"address": "2001:db8::/64", "until": "2025"}]);
             let body = json!({"by": by, "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
-                "blockedUsers": {"count": count, "names": names}});
+                "blockedUsers": {"count": count, "names": names},
+                "blockedAddresses": {"count": count, "addresses": addresses}});
             spenders(&body).unwrap().lines().last().unwrap().to_owned()
         };
         assert_eq!(last("user", 2, &["ann", "bob\u{202e}"]), "Blocked users (2): ann, bob\\u{202e}");
         assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
         assert_eq!(last("user", 0, &[]), "Nobody has spent anything.");
         assert_eq!(last("label", 2, &["ann", "bob"]), "Nobody has spent anything.");
+        let addresses = "192.0.2.7, 2001:db8::/64 until 2025";
+        assert_eq!(last("address", 2, &[]), format!("Blocked addresses (2): {addresses}"));
+        assert_eq!(last("address", 3, &[]), format!("Blocked addresses (3): {addresses}, …"));
     }
 
     #[test]

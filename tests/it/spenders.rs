@@ -4,7 +4,7 @@ use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::log::Log;
 use crate::support::{
-    Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, eventually, with_cloudflare_and,
+    Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, eventually, sources, with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -236,6 +236,67 @@ async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
         (&then["count"], &then["names"][7], &then["names"][49]),
         (&51.into(), &"user-08".into(), &"user-50".into())
     );
+}
+
+#[tokio::test]
+async fn blocked_addresses_are_listed_until_their_block_ends() {
+    let broker = broker(&[]).await;
+    for path in ["192.0.2.7/block?for=1h", "2001:db8::7/block"] {
+        broker.order(Method::POST, &format!("/api/addresses/{path}")).await;
+    }
+    let listed =
+        async || broker.operator("/api/spenders?by=address").await.json()["blockedAddresses"].clone();
+    let prefix = json!({"address": "2001:db8::/64", "until": null});
+    let short = json!({"address": "192.0.2.7", "until": "2025-01-15T13:00:00.000Z"});
+    assert_eq!(listed().await, json!({"count": 2, "addresses": [short, prefix]}));
+    broker.advance(3_600);
+    assert_eq!(listed().await, json!({"count": 1, "addresses": [prefix]}));
+}
+
+#[tokio::test]
+async fn a_person_is_removed_from_all_that_is_stored_and_kept_so_over_a_restart() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("BANDWIDTH_LIMIT_GB", "0.01")];
+    let first = broker(&settings).await;
+    let ann = mint_as(&first, "ann-7", "?label=room-7").await.grant();
+    spend(&first, &ann, 6_000_000).await;
+    first.order(Method::POST, "/api/users/ann-7/block").await;
+    let everything = async |broker: &TestBroker| {
+        let paths = ["spenders?by=user", "spenders?by=label", "grants", "alerts", "overview", "connections"];
+        let mut text = String::new();
+        for path in paths {
+            text += &broker.operator(&format!("/api/{path}")).await.json().to_string();
+        }
+        text
+    };
+    first.app.account.evaluate_alerts(sources(Some(true)), &first.app.config, false).await;
+    let before = everything(&first).await;
+    assert!(before.contains("ann-7") && before.contains("room-7"), "{before}");
+    let used = first.status().await["bandwidthUsedGB"].clone();
+    let (log, _logging) = Log::of_this_thread();
+    let removed = first.order(Method::DELETE, "/api/users/ann-7").await.json();
+    assert_eq!((&removed["rows"], &removed["revoked"]), (&1.into(), &1.into()));
+    let message = removed["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("ann-7 is removed from the ledger") && message.contains("all revoked"),
+        "{message}"
+    );
+    assert!(log.text().contains("removed a person") && !log.text().contains("ann-7"), "{}", log.text());
+    let report = json!({"bytesReceived": 7_000_000});
+    assert_eq!(first.heartbeat(&ann, "c", report).await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(first.order(Method::DELETE, "/api/users/%0A").await.error(), (400, "INVALID_REQUEST".into()));
+    let check = async |broker: &TestBroker| {
+        let after = everything(broker).await;
+        assert!(!after.contains("ann-7") && !after.contains("room-7"), "{after}");
+        assert_eq!(broker.status().await["bandwidthUsedGB"], used, "the bytes stay");
+        let address = &broker.operator("/api/grants").await.json()["grants"][0]["address"];
+        assert_eq!(address, &Value::Null, "nor does a late report bring the address back");
+    };
+    check(&first).await;
+    first.finish().await;
+    let second = broker(&settings).await;
+    check(&second).await;
+    assert_eq!(mint_as(&second, "ann-7", "").await.status, 200, "the block had the name");
 }
 
 #[tokio::test]

@@ -110,10 +110,11 @@ test('a revoked credential says so, whatever else it is', () => {
   assert.deepEqual([isRevocable(grant), isRevocable({ ...grant, revokedAt: 'x' }), isRevocable({ ...grant, live: false })], [true, false, false]);
 });
 
-test('the note about blocked users says whether all are listed', () => {
-  assert.equal(blockedNote({ count: 0, names: [] }), 'No user is blocked.');
-  assert.equal(blockedNote({ count: 1, names: ['ann'] }), '1 user blocked.');
-  assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }), '1,070 users blocked. These are the first 2 by name.');
+test('the note about what is blocked says whether all is listed', () => {
+  const none = { count: 0, addresses: [] };
+  assert.equal(blockedNote({ count: 0, names: [] }, none), 'No user and no address is blocked.');
+  assert.equal(blockedNote({ count: 1, names: ['ann'] }, none), '1 user and 0 addresses blocked.');
+  assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }, { count: 1, addresses: [{ address: '192.0.2.7', until: null }] }), '1,070 users and 1 address blocked. These are the first 3.');
 });
 
 test('the grants of a spender are asked for by its key', () => {

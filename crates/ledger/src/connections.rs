@@ -17,7 +17,7 @@ use crate::grants::row::GrantRow;
 use crate::grants::spent::ConnectionCharge;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::IceSource;
-use crate::spender::{Label, Spender};
+use crate::spender::{Label, Spender, User};
 use crate::spenders::limited::Limited;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
@@ -228,6 +228,21 @@ impl Connections {
         let Some(connection) = self.rows.get_mut(&name) else { return };
         connection.spender = by_reporter.known();
         self.dirty.note(name);
+    }
+
+    /// Removes a user from the connections that an app server has opened for it, with their labels, which are returned.
+    pub(crate) fn unname(&mut self, user: &User) -> Vec<Label> {
+        let mut labels = vec![];
+        for (name, connection) in &mut self.rows {
+            let Some(spender) = connection.spender.as_deref().filter(|of| of.user.as_ref() == Some(user))
+            else {
+                continue;
+            };
+            labels.extend(spender.label.clone());
+            connection.spender = spender.clone().unnamed().known();
+            self.dirty.note(name.clone());
+        }
+        labels
     }
 
     /// The row that the caller may report on: a client on its own, an app server on its own or, if only one row that it may report on

@@ -12,6 +12,7 @@ mod counts;
 pub(crate) mod dropped;
 mod edit;
 pub(crate) mod ending;
+mod forgetting;
 mod history;
 mod indexes;
 pub(crate) mod listing;
@@ -253,7 +254,7 @@ impl Grants {
         if !grant.is_expired(now) {
             self.insert_if_unknown(grant);
         }
-        let Some(row) = self.get(grant.id).filter(|row| row.client.is_none()) else { return };
+        let Some(row) = self.valid(grant.id).filter(|row| row.client.is_none()) else { return };
         let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         self.edit(grant.id, |row| row.client = Some(client));
         let holder = Holder { client: Some(client), user: user.as_ref(), ..Holder::default() };

@@ -93,9 +93,9 @@ impl Signaling {
         }
     }
 
-    /// Closes every socket of a user who has been blocked.
-    pub fn close_blocked(&self, user: &User) {
-        self.sockets.hubs.iter().for_each(|hub| hub.close(Some(user), BLOCKED));
+    /// Closes every socket of a user. `reason`: the code that its client reads.
+    pub fn close_user(&self, user: &User, reason: &'static str) {
+        self.sockets.hubs.iter().for_each(|hub| hub.close(Some(user), Closing { reason, ..BLOCKED }));
     }
 
     /// Closes every socket, because another replica has the calls from now on.

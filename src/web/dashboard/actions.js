@@ -33,9 +33,11 @@ export function wire(overview, afterChange) {
   $('freeze').addEventListener('click', () => freeze(!overview()?.status.frozen));
   const user = () => $('user-input', HTMLInputElement).value.trim();
   onSubmit('user-form', () => block(user()));
-  $('user-allow').addEventListener('click', () => {
-    if ($('user-form', HTMLFormElement).reportValidity()) allow(user());
-  });
+  for (const [id, action] of /** @type {const} */ ([['user-allow', allow], ['user-forget', forget]])) {
+    $(id).addEventListener('click', () => {
+      if ($('user-form', HTMLFormElement).reportValidity()) action(user());
+    });
+  }
   onSubmit('revoke-form', () => revoke($('revoke-input', HTMLInputElement).value.trim()));
 }
 
@@ -88,6 +90,29 @@ export const block = (user) => ask({
 
 /** @param {string} user */
 export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => (await send('DELETE', path(user, 'block'))).message);
+
+/** @param {string} user */
+const forget = (user) => ask({
+  title: `Remove ${user} from the ledger?`,
+  text: `${user}’s credentials are revoked, and name, labels and addresses are removed from all rows, those of earlier months included. The bytes stay. This cannot be undone.`,
+  verb: 'Remove',
+  isDangerous: true,
+}, async () => (await send('DELETE', `api/users/${encodeURIComponent(user)}`)).message);
+
+/** @param {string} address */
+export const blockAddress = (address) => ask({
+  title: `Block ${address} for an hour?`,
+  text: 'Clients with this address get no credentials until then.',
+  verb: 'Block',
+  isDangerous: true,
+  more: 'Also revoke the live credentials of this address.',
+}, async (more) => {
+  const { message } = await post(`api/addresses/${encodeURIComponent(address)}/block?for=1h`, {});
+  return more ? `${message} ${(await post(`api/revoke?address=${encodeURIComponent(address)}`, {})).message}` : message;
+});
+
+/** @param {string} address */
+export const allowAddress = (address) => ask({ title: `Allow ${address} again?`, text: 'Clients with this address get credentials again.', verb: 'Allow again' }, async () => (await send('DELETE', `api/addresses/${encodeURIComponent(address)}/block`)).message);
 
 /** @param {import('./spending.js').By} by @param {string} key */
 export const revokeAll = (by, key) => ask({

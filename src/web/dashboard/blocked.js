@@ -1,19 +1,22 @@
-// The blocked users, each with a button. The table of spenders lacks those who have spent nothing.
-import { allow } from './actions.js';
+// The blocked users and addresses, each with a button. The table of spenders lacks those who have spent nothing.
+import { allow, allowAddress } from './actions.js';
+import { withTimes } from './format.js';
 import { $, element, put, replace } from './page.js';
 import { blockedNote } from './spending.js';
 
-/** @param {import('./api.d.ts').Schemas['BlockedUsersBody']} blocked */
-export function showBlocked(blocked) {
-  put('blocked-note', blockedNote(blocked));
+/** @param {import('./api.d.ts').Schemas['BlockedUsersBody']} users @param {import('./api.d.ts').Schemas['BlockedAddressesBody']} addresses @param {Date} now */
+export function showBlocked(users, addresses, now) {
+  put('blocked-note', blockedNote(users, addresses));
   const hadFocus = $('blocked').contains(document.activeElement);
-  replace('blocked', blocked.names.map(item));
+  const named = users.names.map((user) => item(user, '', () => allow(user)));
+  const listed = addresses.addresses.map(({ address, until }) => item(address, until ? ` until ${withTimes(until, now)}` : '', () => allowAddress(address)));
+  replace('blocked', [...named, ...listed]);
   if (hadFocus && !$('blocked').contains(document.activeElement)) $('user-input').focus();
 }
 
-/** @param {string} user */
-function item(user) {
-  const button = element('button', { type: 'button', textContent: 'Allow again', 'aria-label': `Allow again ${user}` });
-  button.addEventListener('click', () => allow(user));
-  return element('li', {}, element('span', { className: 'code', textContent: user }), button);
+/** @param {string} who @param {string} until @param {() => void} press */
+function item(who, until, press) {
+  const button = element('button', { type: 'button', textContent: 'Allow again', 'aria-label': `Allow again ${who}` });
+  button.addEventListener('click', press);
+  return element('li', {}, element('span', { className: 'code', textContent: who }), until, button);
 }

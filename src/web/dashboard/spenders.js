@@ -88,6 +88,7 @@ function fillUsage(cell, spender, usage) {
 
 /** @param {Spender} spender */
 function blockButton({ key, blocked }) {
+  if (by === 'address' && key) return { word: 'Block', of: key, isDangerous: true, press: () => actions.blockAddress(key) };
   if (by !== 'user' || !key) return null;
   return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked) };
 }
@@ -171,7 +172,7 @@ async function read(isMore) {
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
-  showBlocked(list.blockedUsers);
+  showBlocked(list.blockedUsers, list.blockedAddresses, now());
   show();
 }
 

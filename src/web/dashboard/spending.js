@@ -89,11 +89,11 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
   return `as of ${time(new Date(asOf), now)}.${unknown}${part}`;
 }
 
-/** The line above the list of blocked users. @param {Spenders['blockedUsers']} blocked */
-export function blockedNote({ count: all, names }) {
-  if (all === 0) return 'No user is blocked.';
-  const part = all > names.length ? ` These are the first ${count(names.length)} by name.` : '';
-  return `${some(all, 'user')} blocked.${part}`;
+/** The line above the list of what is blocked. @param {Spenders['blockedUsers']} users @param {Spenders['blockedAddresses']} addresses */
+export function blockedNote({ count: users, names }, { count: addresses, addresses: listed }) {
+  if (users + addresses === 0) return 'No user and no address is blocked.';
+  const part = users + addresses > names.length + listed.length ? ` These are the first ${count(names.length + listed.length)}.` : '';
+  return `${some(users, 'user')} and ${addresses === 1 ? '1 address' : `${count(addresses)} addresses`} blocked.${part}`;
 }
 
 /** The query for the grants of a spender. @param {By} by @param {string} key */

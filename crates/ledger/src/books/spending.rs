@@ -37,6 +37,17 @@ pub const BLOCKED_ADDRESSES_MAX: usize = 10_000;
 #[error("as many are blocked as can be")]
 pub struct TooManyBlocked;
 
+/// What [`Books::forget_user`] has done.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// The grants that were live.
+    pub revoked: AllRevoked,
+    /// The user, and the user's labels and addresses that nothing stored has any more.
+    pub names: BTreeSet<SpenderKey>,
+    /// How many rows of grants had the user.
+    pub rows: usize,
+}
+
 /// What [`Books::revoke_all_of`] has done.
 #[derive(Debug, Default)]
 pub struct AllRevoked {
@@ -225,6 +236,13 @@ impl Books {
         &self.blocked
     }
 
+    /// The blocked addresses, with the end of each block.
+    pub fn blocked_addresses(&self) -> Vec<(ClientKey, Option<Timestamp>)> {
+        let now = self.now();
+        let blocked = self.blocked_addresses.iter().map(|(client, until)| (*client, *until));
+        blocked.filter(|(_, until)| is_ahead(*until, now)).collect()
+    }
+
     /// Revokes all live grants of a spender, and closes their connections. The caller asks their sources to end them. Reads every row.
     pub fn revoke_all_of(&mut self, spender: &SpenderKey) -> AllRevoked {
         let now = self.now();
@@ -239,6 +257,21 @@ impl Books {
         let closed = self.connections.close_all_of(&mut self.grants, is_theirs, now);
         self.settle();
         AllRevoked { grants, closed }
+    }
+
+    /// Removes a person: revokes the user's credentials, and removes the name, the labels and the addresses from everything that is stored.
+    /// The bytes stay. A block of the user ends, because it has the name. Reads every row.
+    pub fn forget_user(&mut self, user: &User) -> Forgotten {
+        let revoked = self.revoke_all_of(&SpenderKey::User(user.clone()));
+        self.unblock_user(user);
+        let (now, mut names) = (self.now(), BTreeSet::from([SpenderKey::User(user.clone())]));
+        names.extend(self.connections.unname(user).into_iter().map(SpenderKey::Label));
+        let rows = self.grants.unname(user, now, &mut names);
+        for label in self.connections.iter().filter_map(|one| one.spender.as_ref()?.label.clone()) {
+            names.remove(&SpenderKey::Label(label));
+        }
+        self.grants.forget_names(&mut names);
+        Forgotten { revoked, names, rows }
     }
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.

@@ -10,7 +10,7 @@ use super::Grants;
 use super::spent::{ConnectionCharge, Spent, later_part};
 use crate::shards::{Shards, Walk};
 use crate::sorted;
-use crate::spender::Spender;
+use crate::spender::{Spender, User};
 use crate::token::GrantId;
 use crate::units::slot::Minute;
 use crate::units::{ByteCount, Timestamp};
@@ -97,6 +97,10 @@ impl RecentMinutes {
 }
 
 impl MinuteBytes {
+    fn plus(self, more: Self) -> Self {
+        Self { measured: self.measured.plus(more.measured), claimed: self.claimed.plus(more.claimed) }
+    }
+
     fn as_spent(self, seen_at: Timestamp) -> Spent {
         Spent { measured: self.measured, claimed: self.claimed, seen_at, ..Spent::default() }
     }
@@ -139,6 +143,20 @@ impl RecentBytes {
     /// See [`RecentMinutes::drop_claims`].
     pub(super) fn drop_claims(&mut self, id: GrantId, until: Timestamp, claimed_at: Timestamp) {
         self.change(id, |minutes| minutes.drop_claims(until, claimed_at));
+    }
+
+    /// Lets the bytes of connections that an app server has opened for a user be nobody's.
+    pub(super) fn unname(&mut self, user: &User) {
+        let is_of_user = |(spender, _): &(Spender, RecentMinutes)| spender.user.as_ref() == Some(user);
+        let all = std::mem::take(&mut self.ungranted).into_iter();
+        let (of_user, others): (Vec<_>, Vec<_>) = all.partition(is_of_user);
+        self.ungranted = others.into_iter().collect();
+        for (spender, RecentMinutes(minutes)) in of_user {
+            let unnamed = self.ungranted.entry(spender.unnamed()).or_default();
+            for (minute, of) in minutes {
+                sorted::change(&mut unnamed.0, minute, |sum| *sum = sum.plus(of));
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, id: GrantId) {

@@ -5,7 +5,7 @@
 //! of users.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::key::{Keys, SpenderKey, SpenderKind};
@@ -74,10 +74,23 @@ impl LeftSums {
             smallest.truncate(count);
         }
         for (_, of) in smallest {
-            let Some(sums) = self.rows.remove(&of) else { continue };
+            self.unname_one(of);
+            self.folded = self.folded.saturating_add(1);
+        }
+    }
+
+    /// Lets the sums of these names join those without a name.
+    pub(crate) fn unname(&mut self, names: &BTreeSet<SpenderKey>) {
+        let has_name = |(_, _, key): &&LeftKey| key.as_ref().is_some_and(|key| names.contains(key));
+        for of in self.rows.keys().filter(has_name).cloned().collect::<Vec<_>>() {
+            self.unname_one(of);
+        }
+    }
+
+    fn unname_one(&mut self, of: LeftKey) {
+        if let Some(sums) = self.rows.remove(&of) {
             self.add_to((of.0, of.1, None), &sums);
             self.dirty.note_removed(of);
-            self.folded = self.folded.saturating_add(1);
         }
     }
 

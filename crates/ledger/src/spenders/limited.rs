@@ -105,6 +105,14 @@ impl LimitedSums {
         all.all(|of| total(self, of).has_same_bytes(&total(other, of)))
     }
 
+    /// Forgets what one of them has spent. What is promised of a credential that is being made stays until it is released.
+    pub(crate) fn forget(&mut self, of: &Limited) {
+        if let Some(sum) = self.sums.get_mut(of) {
+            sum.total = Sums::default();
+            self.sums.retain(|of| !of.is_idle());
+        }
+    }
+
     /// What one of them has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
     pub(crate) fn of(
         &mut self,

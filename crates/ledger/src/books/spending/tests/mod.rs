@@ -22,6 +22,7 @@ use std::time::Duration;
 mod chains;
 mod counts;
 mod ending;
+mod forgetting;
 mod full;
 mod left;
 mod limits;
