@@ -44,6 +44,21 @@ impl fmt::Display for Money {
     }
 }
 
+/// A cost in shares by bytes. They add up to it, if the bytes add up to `all`.
+pub fn shares(cost: Money, bytes: impl Iterator<Item = ByteCount>, all: ByteCount) -> Vec<Money> {
+    let part_of = |bytes: u128| {
+        let part = bytes.saturating_mul(cost.0.into()).checked_div(all.get().into()).unwrap_or(0);
+        u64::try_from(part).unwrap_or(u64::MAX)
+    };
+    let mut before = 0_u128;
+    let share = |bytes: ByteCount| {
+        let first = part_of(before);
+        before = before.saturating_add(bytes.get().into());
+        Money(part_of(before).saturating_sub(first))
+    };
+    bytes.map(share).collect()
+}
+
 /// What the provider charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -101,6 +116,20 @@ mod tests {
         assert_eq!(cost(cloudflare, 1_001 * GB), "0.05");
         assert_eq!(cost(cloudflare, 3_000 * GB), "100.00");
         assert_eq!(cost(price(0.0, 0), 3_000 * GB), "0.00");
+    }
+
+    #[test]
+    fn shares_add_up_to_the_cost() {
+        let all = [7, 5, 1, 0, 20].map(ByteCount::new);
+        let of = |micros| {
+            shares(Money(micros), all.into_iter(), ByteCount::new(33))
+                .iter()
+                .map(|of| of.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(33), [7, 5, 1, 0, 20]);
+        assert_eq!((of(100).iter().sum::<u64>(), of(0)), (100, vec![0; 5]));
+        assert_eq!(shares(Money(5), all.into_iter(), ByteCount::ZERO), [Money(0); 5]);
     }
 
     #[test]

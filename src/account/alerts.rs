@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Account, Guarded};
+use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
 use crate::alert::{Alert, AlertCost, Fault, SpenderNow, Spending, TOP_SPENDERS};
@@ -65,8 +65,10 @@ impl Account {
         self.forget_lists();
         let mut found = FoundSpenders { lately: self.read(Lately::of), ..FoundSpenders::default() };
         for kind in SpenderNow::KINDS {
-            found.of_period.insert(kind, self.spenders(kind, None).await.page(TOP_SPENDERS, None));
-            let mut recent = self.spenders(kind, Some(found.lately.since())).await.rows.clone();
+            found
+                .of_period
+                .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None));
+            let mut recent = self.spenders(kind, SpentIn::Last(found.lately.since())).await.rows.clone();
             if found.lately.is_counted() {
                 // Claims are about the time after the count.
                 for row in &mut recent {

@@ -29,7 +29,7 @@ mod stored_value;
 
 pub use reservation::{RenewalRight, Reservation};
 use spenders::KeptLists;
-pub use spenders::SpenderList;
+pub use spenders::{SpenderList, SpentIn};
 use stored_value::StoredValue;
 
 /// The books, their lock and their clock.

@@ -22,12 +22,25 @@ pub struct SpenderList {
     pub as_of: Timestamp,
     /// Bytes that providers counted under identifiers that the ledger does not know.
     pub unknown_bytes: ByteCount,
+    /// Billed bytes of the period.
+    pub used: ByteCount,
     /// All rows, most bytes first.
     pub rows: Vec<SpenderSums>,
 }
 
-/// The lists of the last seconds, by kind and by span.
-pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, Option<Duration>), Arc<SpenderList>>>;
+/// Of which time the sums are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpentIn {
+    /// This period.
+    ThisPeriod,
+    /// The last minutes: at most [`turn_ledger::RECENT_MAX`].
+    Last(Duration),
+    /// The earlier period that began at this instant, by a kind whose sums are kept.
+    Earlier(Timestamp),
+}
+
+/// The lists of the last seconds, by kind and by time.
+pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, SpentIn), Arc<SpenderList>>>;
 
 impl SpenderList {
     /// The first `limit` rows after a place.
@@ -38,26 +51,26 @@ impl SpenderList {
 }
 
 impl Account {
-    /// Who has spent what in this period, or with a span in the last minutes: at most [`turn_ledger::RECENT_MAX`].
-    pub async fn spenders(&self, kind: SpenderKind, span: Option<Duration>) -> Arc<SpenderList> {
+    /// Who has spent what.
+    pub async fn spenders(&self, kind: SpenderKind, time: SpentIn) -> Arc<SpenderList> {
         let now = self.read(Books::now);
         let kept = {
             let mut lists = self.lists.lock();
             lists.retain(|_, list| now.since(list.as_of) < KEPT_FOR);
-            lists.get(&(kind, span)).cloned()
+            lists.get(&(kind, time)).cloned()
         };
         if let Some(kept) = kept {
             return kept;
         }
-        let list = Arc::new(self.list_spenders(kind, span).await);
-        self.lists.lock().insert((kind, span), Arc::clone(&list));
+        let list = Arc::new(self.list_spenders(kind, time).await);
+        self.lists.lock().insert((kind, time), Arc::clone(&list));
         list
     }
 
     /// The user's live grants that are not revoked. `None`: no grant of this user is known in this period.
     pub async fn usable_grants_of(&self, user: &User) -> Option<u64> {
         let key = Some(SpenderKey::User(user.clone()));
-        let list = self.list_spenders(SpenderKind::User, None).await;
+        let list = self.list_spenders(SpenderKind::User, SpentIn::ThisPeriod).await;
         list.rows.iter().find(|row| row.key == key).map(|row| row.usable)
     }
 
@@ -66,18 +79,27 @@ impl Account {
         self.lists.lock().clear();
     }
 
-    async fn list_spenders(&self, kind: SpenderKind, span: Option<Duration>) -> SpenderList {
-        let since = span.map(|span| self.read(Books::now).minus(span));
-        let mut walk = SpenderWalk::new(kind, since);
+    async fn list_spenders(&self, kind: SpenderKind, time: SpentIn) -> SpenderList {
+        let since = match time {
+            SpentIn::Last(span) => Some(self.read(Books::now).minus(span)),
+            _ => None,
+        };
+        let mut walk = match time {
+            SpentIn::Earlier(start) => SpenderWalk::of_past(kind, start),
+            _ => SpenderWalk::new(kind, since),
+        };
         let look = |books: &Books| {
             let (now, grants) = (books.now(), books.grants());
-            let unknown_bytes = || match since {
-                None => grants.unknown_bytes(),
-                Some(since) => grants.recent_unknown_bytes(since, now),
-            };
-            walk.look(grants, now).then(|| (books.period_bytes(), now, unknown_bytes()))
+            walk.look(grants, now).then(|| match (time, since) {
+                (SpentIn::Earlier(start), _) => {
+                    let (bytes, unknown) = (books.ledger().past_bytes(start), ByteCount::ZERO);
+                    (bytes, now, unknown)
+                }
+                (_, None) => (books.period_bytes(), now, grants.unknown_bytes()),
+                (_, Some(since)) => (books.period_bytes(), now, grants.recent_unknown_bytes(since, now)),
+            })
         };
         let (period, as_of, unknown_bytes) = self.read_in_parts(look).await;
-        SpenderList { as_of, unknown_bytes, rows: walk.rows(&period) }
+        SpenderList { as_of, unknown_bytes, used: period.used, rows: walk.rows(&period) }
     }
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{AppState, JsonResult};
+use crate::account::SpentIn;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
 
@@ -106,7 +107,7 @@ pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
     let mut calls = app.calls.list();
     calls.extend(app.sfu.iter().flat_map(|proxy| proxy.calls()));
     let total = calls.len();
-    let list = app.account.spenders(SpenderKind::Call, None).await;
+    let list = app.account.spenders(SpenderKind::Call, SpentIn::ThisPeriod).await;
     let bytes: HashMap<_, _> = list.rows.iter().map(|row| (row.key.as_ref(), row.sums.bytes())).collect();
     let live = |(name, call): (&CallName, &Call)| {
         let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));

@@ -10,16 +10,12 @@ use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, T
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use turn_base::request::query::form_or_none;
-use turn_ledger::{LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX};
+use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.
 const BLOCK_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;
-/// The value of `by` that is no kind of spender.
-pub(super) const GRANT: &str = "grant";
-/// The values of `by`.
-pub(super) const BY: [&str; 7] = ["user", "label", "origin", "address", "call", "key", GRANT];
 
 /// The query of the sums by who spends.
 #[derive(Deserialize, IntoParams)]
@@ -34,11 +30,15 @@ pub struct SpendersQuery {
     #[param(inline, value_type = SinceOrNone, required = false, example = "5m")]
     #[serde(default, deserialize_with = "since")]
     pub(super) since: Option<Duration>,
+    /// The month in which a period began: this one, or one of the twelve before it, of which users, labels and server keys are known.
+    #[param(inline, value_type = MonthOrNone, required = false, example = "2025-01")]
+    #[serde(default, deserialize_with = "month")]
+    pub(super) period: Option<String>,
     /// Rows of a page; 100 by default.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     #[serde(default = "page_size", deserialize_with = "rows")]
     pub(super) limit: usize,
-    /// The `next` of the page before, with the same `by` and `since`.
+    /// The `next` of the page before, with the same `by`, `since` and `period`.
     #[param(inline, value_type = CursorOrNone, required = false)]
     pub(super) cursor: Option<String>,
 }
@@ -65,6 +65,10 @@ pub struct GrantsQuery {
     #[param(inline, value_type = LabelOrNone, required = false)]
     #[serde(default, deserialize_with = "label")]
     pub(super) label: Option<SpenderKey>,
+    /// Only grants that this server key has minted.
+    #[param(inline, value_type = LabelOrNone, required = false)]
+    #[serde(default, deserialize_with = "key")]
+    pub(super) key: Option<SpenderKey>,
     /// Only grants of pages of this origin. Any text is accepted.
     #[param(example = "https://app.example.com")]
     #[serde(default)]
@@ -135,7 +139,7 @@ const SHOWN: &str = "one that `GET /api/spenders` shows";
 
 fn by<'de, D: Deserializer<'de>>(text: D) -> Result<By, D::Error> {
     let kind = |text: &str| if text == GRANT { Some(By(None)) } else { Some(By(Some(text.parse().ok()?))) };
-    form_or_none(text, kind, &format!("one of {}", BY.join(", "))).map(Option::unwrap_or_default)
+    form_or_none(text, kind, &format!("one of {}", spender_lists().join(", "))).map(Option::unwrap_or_default)
 }
 
 fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
@@ -145,6 +149,16 @@ fn since<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Erro
         Some(Duration::from_secs(60 * u64::from(minutes))).filter(|span| *span <= RECENT_MAX)
     };
     form_or_none(text, span, "1m to 15m")
+}
+
+fn month<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
+    let is_month = |text: &str| {
+        let (year, month) = text.split_once('-')?;
+        let are_digits = (year.len(), month.len()) == (4, 2)
+            && (year.to_owned() + month).bytes().all(|b| b.is_ascii_digit());
+        (are_digits && ("01"..="12").contains(&month)).then(|| text.to_owned())
+    };
+    form_or_none(text, is_month, "a month such as 2025-01")
 }
 
 fn lasting<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
@@ -231,7 +245,9 @@ forms! {
     /// The last minutes.
     SinceOrNone = text().pattern(Some("^(([1-9]|1[0-5])m)?$"));
     /// What to group by.
-    ByOrNone = text().enum_values(Some(BY.into_iter().chain([""])));
+    ByOrNone = text().enum_values(Some(spender_lists().into_iter().chain([""])));
+    /// A month.
+    MonthOrNone = text().pattern(Some("^([0-9]{4}-(0[1-9]|1[0-2]))?$"));
     /// An address, or a prefix in the form in which prefixes are shown.
     AddressOrNone = address_forms(r"^((:|([0-9a-f]{1,4}:){1,4}):/(48|64))?$");
     /// The place after which a page begins.

@@ -1,32 +1,37 @@
 //! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Tests: `tests/it/spenders.rs`.
 //! Most bytes first, in pages.
 
+mod csv;
 mod page;
 
 use std::time::Duration;
 
 use axum::Json;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::parameter_forms::{BY, By, GRANT, GrantsQuery, SpendersQuery};
+use super::parameter_forms::{By, GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
+use crate::account::{SpenderList, SpentIn};
 use crate::app::App;
 use page::{cursor_of, grant_cursor, grant_place, page, place, place_after};
-use turn_base::error::ErrorBody;
+use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::Query;
 use turn_base::schema::one_of;
 use turn_ledger::{
-    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Spender, SpenderKey,
-    SpenderKind, SpenderSums, Timestamp,
+    Books, ByteCount, GRANT, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Period, Spender,
+    SpenderKey, SpenderKind, SpenderSums, Timestamp, spender_lists,
 };
 
 /// Longest list of blocked users, and of blocked addresses. With them, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
 
-/// Sums of this period, or of the last minutes, by who spends.
+/// Sums of a period, or of the last minutes, by who spends.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpendersBody {
@@ -36,6 +41,12 @@ pub struct SpendersBody {
     /// Only what was spent in the last minutes, as in the query; null for the whole period.
     #[schema(required = true, example = "5m")]
     since: Option<String>,
+    /// The month in which the period began.
+    #[schema(example = "2025-01")]
+    period: String,
+    /// Billed bytes of the period. The rows of a kind, except by grant and with `since`, add up to them.
+    #[schema(example = 45_230_000_000_u64)]
+    used_bytes: u64,
     /// The instant of these figures.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     as_of: Timestamp,
@@ -185,7 +196,7 @@ pub struct GrantBody {
 }
 
 fn by_schema() -> RefOr<Schema> {
-    one_of(BY, "What the sums are grouped by.")
+    one_of(spender_lists(), "What the sums are grouped by.")
 }
 
 const MEASURED: &str = "measured";
@@ -205,48 +216,96 @@ fn evidence_schema() -> RefOr<Schema> {
 
 /// Lists who spends.
 ///
-/// The sums cover this period, or with `since` the last minutes, as this process has heard of them. Without counts by grant, they are
-/// what clients claim, and `evidence` says so.
+/// The sums cover a period, or with `since` the last minutes, as this process has heard of them. Without counts by grant, they are
+/// what clients claim, and `evidence` says so. With `Accept: text/csv`, the 10,000 largest rows of the period and the rest as one, with their
+/// share of the cost, in columns of FOCUS 1.2 and others that begin with `x_`; `limit` and `cursor` do not apply.
 #[utoipa::path(
     get, path = "/api/spenders",
     params(SpendersQuery),
     responses(
-        (status = 200, description = "A page of sums.", body = SpendersBody),
-        (status = 400, description = "`INVALID_REQUEST`: `by`, `since`, `limit` or `cursor` is not one of these.", body = ErrorBody),
+        (status = 200, description = "A page of sums, or all of them as CSV.", content((SpendersBody = "application/json"), (String = "text/csv"))),
+        (status = 400, description = "`INVALID_REQUEST`: `by`, `since`, `period`, `limit` or `cursor` is not one of these.", body = ErrorBody),
     )
 )]
-pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) -> JsonResult<SpendersBody> {
-    let SpendersQuery { by: By(kind), since, limit, cursor } = query;
-    let (as_of, unknown_bytes, spenders, next) = if let Some(kind) = kind {
+pub async fn list_spenders(
+    app: AppState,
+    headers: HeaderMap,
+    Query(query): Query<SpendersQuery>,
+) -> Result<Response, ApiError> {
+    let SpendersQuery { by: By(kind), since, period: month, limit, cursor } = query;
+    let (period, earlier) = app.account.read(|books| period_of(books, month.as_deref()))?;
+    let time = match (since, earlier) {
+        (None, Some(start)) if kind.is_some_and(SpenderKind::is_kept) => SpentIn::Earlier(start),
+        (_, Some(_)) => {
+            return Err(ApiError::invalid(
+                "Of an earlier period, ask by `user`, `label` or `key`, without `since`.",
+            ));
+        }
+        (Some(span), None) => SpentIn::Last(span),
+        (None, None) => SpentIn::ThisPeriod,
+    };
+    if asks_for_csv(&headers) {
+        let (Some(kind), None) = (kind, since) else {
+            return Err(ApiError::invalid("Ask for a CSV without `since`, and not by `grant`."));
+        };
+        let csv = csv::of(&app.config, kind, period, &*app.account.spenders(kind, time).await);
+        return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
+    }
+    let used = |list: &SpenderList| list.used.get();
+    let (as_of, unknown_bytes, used_bytes, spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
-        let list = app.account.spenders(kind, since).await;
+        let list = app.account.spenders(kind, time).await;
         let rows = list.page(limit + 1, after.as_ref());
         let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
         let bodies = app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect());
-        (list.as_of, list.unknown_bytes, bodies, next)
+        (list.as_of, list.unknown_bytes, used(&list), bodies, next)
     } else {
         let after = place_after(cursor, grant_place)?;
         let rows = grants(&app, GrantFilter::default(), limit + 1, after, since).await;
         let (rows, next) = page(rows, limit, grant_cursor);
-        let (as_of, unknown_bytes) = app.account.read(|books| {
+        let (as_of, unknown_bytes, used) = app.account.read(|books| {
             let (now, grants) = (books.now(), books.grants());
             let recent = since.map(|span| grants.recent_unknown_bytes(now.minus(span), now));
-            (now, recent.unwrap_or_else(|| grants.unknown_bytes()))
+            (now, recent.unwrap_or_else(|| grants.unknown_bytes()), books.period_bytes().used)
         });
-        (as_of, unknown_bytes, rows.iter().map(grant_as_spender).collect(), next)
+        (as_of, unknown_bytes, used.get(), rows.iter().map(grant_as_spender).collect(), next)
     };
     let (blocked_users, blocked_addresses) =
         app.account.read(|books| (blocked_users(books), blocked_addresses(books)));
-    Ok(Json(SpendersBody {
+    let body = SpendersBody {
         by: kind.map_or(GRANT, SpenderKind::name),
         since: since.map(|span| format!("{}m", span.as_secs() / 60)),
+        period: month_of(period),
+        used_bytes,
         as_of,
         unknown_bytes: unknown_bytes.get(),
         blocked_users,
         blocked_addresses,
         spenders,
         next,
-    }))
+    };
+    Ok(Json(body).into_response())
+}
+
+fn asks_for_csv(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/csv"))
+}
+
+/// The period that began in this month, and its start if it is an earlier one. Without a month, this period.
+fn period_of(books: &Books, month: Option<&str>) -> Result<(Period, Option<Timestamp>), ApiError> {
+    let present = books.ledger().period();
+    let Some(month) = month.filter(|month| *month != month_of(present)) else { return Ok((present, None)) };
+    let past: Vec<_> = books.ledger().past().into_iter().map(|(period, _)| period).collect();
+    let found = past.iter().find(|period| month_of(**period) == month);
+    let known =
+        || [present].iter().chain(&past).map(|period| month_of(*period)).collect::<Vec<_>>().join(", ");
+    let period = found.ok_or_else(|| ApiError::invalid(format!("Set `period` to one of {}.", known())))?;
+    Ok((*period, Some(period.start)))
+}
+
+fn month_of(period: Period) -> String {
+    period.start.to_utc().format("%Y-%m").to_string()
 }
 
 /// Lists the grants of this period.
@@ -261,9 +320,9 @@ pub async fn list_spenders(app: AppState, Query(query): Query<SpendersQuery>) ->
     )
 )]
 pub async fn list_grants(app: AppState, Query(query): Query<GrantsQuery>) -> JsonResult<GrantPageBody> {
-    let GrantsQuery { user, label, origin, address, call, live, limit, cursor } = query;
+    let GrantsQuery { user, label, key, origin, address, call, live, limit, cursor } = query;
     let after = place_after(cursor, grant_place)?;
-    let mut keys: Vec<_> = [user, label, address].into_iter().flatten().collect();
+    let mut keys: Vec<_> = [user, label, address, key].into_iter().flatten().collect();
     let texts = [(SpenderKind::Origin, origin), (SpenderKind::Call, call)];
     for (kind, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         // A text that cannot be a key has no grants.

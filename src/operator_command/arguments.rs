@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use url::Url;
 
 use super::text;
 use crate::config::{AMOUNT_MAX, parse_decimal};
-use turn_ledger::is_dots;
+use turn_ledger::{is_dots, spender_lists};
 
 /// How many spenders or grants are listed.
 const ROWS_SHOWN: &str = "20";
@@ -23,14 +24,20 @@ const MINUTES: [&str; 15] =
 pub enum OperatorCommand {
     /// Show the state of the budget
     Status,
-    /// List who spends most, in this period or in the last 1 to 15 minutes
+    /// List who spends most in a period or the last minutes
     Spenders {
         /// What to list: users, labels, origins, addresses, calls, server keys or single credentials
-        #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "key", "grant"])]
+        #[arg(default_value = "user", value_parser = PossibleValuesParser::new(spender_lists()))]
         by: String,
         /// Only the last minutes, 1m to 15m: who spends now
         #[arg(long, value_name = "5m", value_parser = MINUTES, hide_possible_values = true)]
         since: Option<String>,
+        /// The period that began in this month: this one, or one of the twelve before it
+        #[arg(long, value_name = "MONTH", conflicts_with = "since")]
+        period: Option<String>,
+        /// Print a CSV with the costs, in the columns of FOCUS
+        #[arg(long, conflicts_with = "since")]
+        csv: bool,
     },
     /// List the live credentials with the most bytes
     Grants {
@@ -162,6 +169,11 @@ impl Whom {
 }
 
 impl OperatorCommand {
+    /// Whether its response is a CSV.
+    pub(super) const fn is_csv(&self) -> bool {
+        matches!(self, Self::Spenders { csv: true, .. })
+    }
+
     pub(super) fn call(&self) -> ApiCall<'_> {
         let call =
             |method, path, body, text| ApiCall { method, path, query: vec![], body, needs_token: true, text };
@@ -174,9 +186,10 @@ impl OperatorCommand {
             Self::Unfreeze => set("freeze", json!({ "frozen": false })),
             Self::Limit { to: NewLimit::Gb(gb) } => set("limit", json!({ "limitGB": gb })),
             Self::Limit { to: NewLimit::Configured } => set("limit", json!({ "limitGB": null })),
-            Self::Spenders { by, since } => {
-                let since = since.iter().map(|since| ("since", since.as_str()));
-                let query = [("by", by.as_str()), ("limit", ROWS_SHOWN)].into_iter().chain(since).collect();
+            Self::Spenders { by, since, period, .. } => {
+                let time = [("since", since), ("period", period)];
+                let time = time.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+                let query = [("by", by.as_str()), ("limit", ROWS_SHOWN)].into_iter().chain(time).collect();
                 get("spenders", query, text::spenders)
             }
             Self::Grants { user } => {

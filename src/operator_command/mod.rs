@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::header::ACCEPT;
 use reqwest::{Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -22,6 +23,8 @@ use text::failure;
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
+/// The same of a CSV.
+const CSV_MAX: usize = 16 << 20;
 /// The longest backup. Ten years of a busy service have less than 256 MiB.
 const BACKUP_MAX: u64 = 4 << 30;
 /// The time limit of a whole backup. Other calls that only read have that of the HTTP client.
@@ -95,6 +98,10 @@ pub async fn run(
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
+    if command.is_csv() {
+        let csv = body(CSV_MAX, response).await.map_err(|_| not_a_broker())?;
+        return Ok(String::from_utf8_lossy(&csv).trim_end().to_owned());
+    }
     let bytes = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
     let body = serde_json::from_slice(&bytes).map_err(|_| not_a_broker())?;
     let summary = (command.call().text)(&body);
@@ -130,6 +137,9 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     if call.needs_token {
         let token = config.access.operator_token.as_ref().ok_or(OperatorError::NoToken)?;
         request = request.bearer_auth(token.expose_secret());
+    }
+    if command.is_csv() {
+        request = request.header(ACCEPT, "text/csv");
     }
     if let Some(body) = &call.body {
         request = request.json(body);

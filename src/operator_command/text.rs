@@ -91,7 +91,8 @@ pub(super) fn summary(status: &Value) -> Option<String> {
 pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
-    let time = shown(page, "/since").map_or("this period".to_owned(), |since| format!("the last {since}"));
+    let period = format!("the period of {}", shown(page, "/period")?);
+    let time = shown(page, "/since").map_or(period, |since| format!("the last {since}"));
     let mut text = format!(
         "Spent in {time} by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"
@@ -267,19 +268,19 @@ mod tests {
             json!({"key": key, "bytes": bytes, "measuredBytes": bytes, "claimedBytes": 0, "evidence": "measured",
                 "grants": 2, "live": 2, "usable": 1, "firstSeen": "", "lastSeen": ""})
         };
-        let body = json!({"by": "user", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
+        let body = json!({"by": "user", "period": "2025-01", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
             "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []},
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
             spenders(&body).unwrap(),
-            "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
+            "Spent in the period of 2025-01 by user, as of 2025-01-15T12:00:00.000Z\n\
              \x20         GB  evidence  grants  usable  user\n\
              \x20     1.5000  measured       2       1  ann\\u{1b}\n\
              \x20     0.0000  measured       2       1  (no user)\n\
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );
-        let now = json!({"by": "user", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
+        let now = json!({"by": "user", "period": "2025-01", "since": "5m", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 0,
             "blockedUsers": {"count": 0, "names": []}, "blockedAddresses": {"count": 0, "addresses": []}, "spenders": [], "next": null});
         let first = spenders(&now).unwrap().lines().next().unwrap().to_owned();
         assert_eq!(first, "Spent in the last 5m by user, as of 2025-01-15T12:00:00.000Z");
@@ -290,7 +291,7 @@ mod tests {
     fn what_is_blocked_is_named_beside_its_kind() {
         let last = |by: &str, count: usize, names: &[&str]| {
             let addresses = json!([{"address": "192.0.2.7", "until": null}, {"address": "2001:db8::/64", "until": "2025"}]);
-            let body = json!({"by": by, "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
+            let body = json!({"by": by, "period": "2025-01", "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
                 "blockedUsers": {"count": count, "names": names},
                 "blockedAddresses": {"count": count, "addresses": addresses}});
             spenders(&body).unwrap().lines().last().unwrap().to_owned()

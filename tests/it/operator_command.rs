@@ -81,9 +81,18 @@ async fn a_revocation_that_the_provider_does_not_answer_is_a_success_that_says_w
 fn spenders_are_listed() {
     let broker = start(&[]);
     let table = output_of(&broker, &["spenders", "label"]);
-    assert!(table.starts_with("Spent in this period by label") && table.contains("Nobody"), "{table}");
+    assert!(
+        table.starts_with("Spent in the period of 20")
+            && table.contains(" by label, as of")
+            && table.contains("Nobody"),
+        "{table}"
+    );
     let now = output_of(&broker, &["spenders", "--since", "5m"]);
     assert!(now.starts_with("Spent in the last 5m by user"), "{now}");
+    let csv = output_of(&broker, &["spenders", "key", "--csv"]);
+    assert!(csv.starts_with("BillingPeriodStart,") && csv.trim_end().ends_with(",x_Grants"), "{csv}");
+    let unknown = command_at(&broker, &["spenders", "--period", "1999-01"], OPERATOR);
+    assert!(error_of(&unknown).contains("Set `period` to one of 20"), "{}", error_of(&unknown));
     let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }

@@ -3,8 +3,10 @@
 use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::log::Log;
+use crate::support::manual_clock::ManualClock;
 use crate::support::{
-    Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, eventually, sources, with_cloudflare_and,
+    Answer, COTURN, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually, sources,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -77,6 +79,88 @@ async fn the_last_minutes_name_who_spends_now() {
         let refused = broker.operator(&format!("/api/spenders?since={bad}")).await;
         assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
     }
+}
+
+/// Cells of a CSV whose texts have no comma and no quote of their own.
+fn cells(csv: &str) -> Vec<Vec<&str>> {
+    csv.lines().map(|line| line.split(',').map(|cell| cell.trim_matches('"')).collect()).collect()
+}
+
+#[tokio::test]
+async fn who_spent_an_earlier_month_stays_known_and_adds_up_to_what_was_used_also_as_csv_with_costs() {
+    let state = StateDir::new();
+    let prices = [("PRICE_PER_GB", "0.05"), ("FREE_GB", "0.1")];
+    let settings = [&[("STATE_DIR", state.path())], &prices[..]].concat();
+    let first = broker(&settings).await;
+    for (user, bytes) in [("ann", 90_000_000), ("=bob", 40_000_000)] {
+        spend(&first, &mint_as(&first, user, "?label=room-1").await.grant(), bytes).await;
+    }
+    spend(&first, &first.mint().await.grant(), 30_000_000).await;
+    first.advance_to("2025-02-02T00:00:00Z");
+    spend(&first, &mint_as(&first, "eve", "").await.grant(), 20_000_000).await;
+    let past = first.operator("/api/usage").await.json()["pastPeriods"][0].clone();
+    let used = past["usedBytes"].as_u64().unwrap();
+    assert!(used >= 160_000_000, "{past}");
+    let check = async |broker: &TestBroker| {
+        for by in ["user", "label", "key"] {
+            let page = broker.operator(&format!("/api/spenders?by={by}&period=2025-01")).await.json();
+            assert_eq!((&page["period"], &page["usedBytes"]), (&"2025-01".into(), &used.into()));
+            assert_eq!(keys(&page).iter().map(|(_, bytes)| bytes).sum::<u64>(), used, "{by}: {page}");
+        }
+        let users = keys(&broker.operator("/api/spenders?period=2025-01").await.json());
+        assert_eq!(
+            users.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
+            ["ann".into(), "=bob".into(), Value::Null]
+        );
+        let now = keys(&broker.operator("/api/spenders?period=2025-02").await.json());
+        assert_eq!(now[0].0, "eve", "{now:?}");
+        let bearer = format!("Bearer {OPERATOR}");
+        let headers = [("authorization", &*bearer), ("accept", "text/csv")];
+        let csv = async |path: &str| broker.get_with(path, &headers).await;
+        let answer = csv("/api/spenders?by=user&period=2025-01").await;
+        assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
+        let rows = cells(&answer.text);
+        let column = |name: &str| rows[0].iter().position(|cell| *cell == name).unwrap();
+        let sum =
+            |name: &str| rows[1..].iter().map(|row| row[column(name)].parse::<f64>().unwrap()).sum::<f64>();
+        assert_eq!(rows.len(), 4, "{}", answer.text);
+        assert_eq!(rows[1][..2], ["2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z"]);
+        assert_eq!((rows[1][column("SubAccountId")], rows[2][column("SubAccountId")]), ("ann", "'=bob"));
+        assert!((sum("x_Bytes") - f64::from(u32::try_from(used).unwrap())).abs() < 0.5, "{}", answer.text);
+        let gb = f64::from(u32::try_from(used).unwrap()) / 1e9;
+        assert!((sum("ConsumedQuantity") - gb).abs() < 1e-9, "{}", answer.text);
+        assert!(
+            (sum("BilledCost") - (gb - 0.1) * 0.05).abs() < 2e-6,
+            "the free GB are shared: {}",
+            answer.text
+        );
+        for path in ["/api/spenders?by=grant", "/api/spenders?since=5m"] {
+            assert_eq!(csv(path).await.error(), (400, "INVALID_REQUEST".into()), "{path}");
+        }
+    };
+    check(&first).await;
+    first.finish().await;
+    let second = TestBroker::start_at(
+        &[&COTURN[..], &[USERS], &settings].concat(),
+        std::sync::Arc::new(ManualClock::at("2025-02-02T01:00:00Z")),
+    )
+    .await;
+    check(&second).await;
+    for bad in [
+        "period=2024-12",
+        "period=2025-13",
+        "period=january",
+        "period=2025-01&by=origin",
+        "period=2025-01&since=5m",
+    ] {
+        let refused = second.operator(&format!("/api/spenders?{bad}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
+    }
+    let unknown = second.operator("/api/spenders?period=2024-12").await.json();
+    assert_eq!(unknown["message"], "Set `period` to one of 2025-02, 2025-01.");
+    second.order(Method::DELETE, "/api/users/ann").await;
+    let removed = second.operator("/api/spenders?period=2025-01").await.json();
+    assert!(!removed.to_string().contains("ann") && removed["usedBytes"] == used, "{removed}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isKept, isRevocable, listPath, members, nameOf, noneOf, note, nowPath, ofAll, percent, rateNow, share, state, summary, TITLES, whatEnded, withNow } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -39,6 +39,18 @@ test('those who spend now stand beside the month, also those of whom the month i
   assert.deepEqual(found.map(({ key, bytes, nowBytes, isListed }) => [key, bytes, nowBytes, isListed]), [['ann', 9 * GB, 0, true], [null, GB, 1, true], ['ben', 5, 3, true], ['zoe', 0, 75e6, false]]);
   assert.deepEqual(found.map(rateNow), ['–', '0 Mbps', '0 Mbps', '2 Mbps']);
   assert.deepEqual([listPath('label'), listPath('label', 'a='), nowPath('user')], ['api/spenders?by=label&limit=200', 'api/spenders?by=label&limit=200&cursor=a%3D', 'api/spenders?by=user&limit=200&since=5m']);
+});
+
+test('a manager reads one line', () => {
+  const of = { bytes: { used: 10 * GB }, cost: { soFar: '0.50', currency: 'USD', forecast: { usedBytes: 20 * GB, cost: '1.00' } } };
+  const rows = [{ key: 'ann', bytes: 5 * GB }, { key: null, bytes: 3 * GB }, { key: 'ben', bytes: GB }, { key: 'eve', bytes: GB / 2 }, { key: 'zoe', bytes: GB / 2 }];
+  assert.equal(summary(of, [{ usedBytes: 8 * GB }, { usedBytes: 1 }], rows, 'Users'), 'This period so far 10.00 GB ($0.50); 20.00 GB ($1.00) at the reset; last period 8.00 GB; largest users: ann 50.0 %, ben 10.0 %, eve 5.0 %.');
+  assert.equal(summary({ ...of, cost: { ...of.cost, forecast: null } }, [], [], 'Users'), 'This period so far 10.00 GB ($0.50).');
+});
+
+test('an earlier period is asked for by its month, of what is kept', () => {
+  assert.equal(listPath('key', '', '2026-10'), 'api/spenders?by=key&limit=200&period=2026-10');
+  assert.deepEqual(Object.keys(TITLES).filter(isKept), ['user', 'label', 'key']);
 });
 
 test('the row without a key says so', () => {

@@ -16,6 +16,7 @@ use crate::owner::CountOwner;
 use crate::promise::PromisedTime;
 use crate::rates::Rates;
 use crate::source::IceSource;
+use crate::spenders::sums::PeriodBytes;
 use crate::timeline::terms::SourceTerms;
 use crate::timeline::{Slice, Timeline};
 use crate::units::period::{BillingDay, Period};
@@ -280,12 +281,23 @@ impl Ledger {
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
         let before = |period: &Period| Some(self.terms.billing_day.period_until(period.start));
         let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
-        let used = |period: Period| {
-            self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)
-        };
-        let mut past: Vec<_> = periods.map(|period| (period, used(period))).collect();
+        let mut past: Vec<_> = periods.map(|period| (period, self.used_in(period))).collect();
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}
         past.into_iter().map(|(period, used)| (period, used.unwrap_or_default())).collect()
+    }
+
+    /// Bytes of an earlier period; `None` if nothing is known of it.
+    fn used_in(&self, period: Period) -> Option<ByteCount> {
+        self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)
+    }
+
+    /// What the rows of who spent in the earlier period that began at `start` add up to.
+    pub fn past_bytes(&self, start: Timestamp) -> PeriodBytes {
+        let period = self.terms.billing_day.period_at(start);
+        let used = self.used_in(period).unwrap_or_default();
+        let days = self.metered().flat_map(|source| source.minutes.days.of(period));
+        let measured = days.map(|(_, count)| count.total()).fold(ByteCount::ZERO, ByteCount::plus);
+        PeriodBytes { used, measured: measured.min(used), seen: [period.start, period.end] }
     }
 
     /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.

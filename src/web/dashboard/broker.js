@@ -67,6 +67,15 @@ export const ask = (path) => send('GET', path);
  */
 export const post = (path, content) => send('POST', path, content);
 
+/** A response that is no JSON. @param {string} path Relative to this page's folder. @param {string} kind */
+export async function file(path, kind) {
+  const headers = { Authorization: `Bearer ${token.get()}`, Accept: kind };
+  const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
+  const answer = await fetch(new URL(path, document.baseURI), { headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' }).catch(() => null);
+  if (!answer?.ok) throw new Fault(answer?.status ?? 0, undefined, answer ? `status ${answer.status}` : 'no answer');
+  return answer.blob();
+}
+
 /**
  * @param {string} method @param {string} path Relative to this page's folder. @param {object} [content]
  * @returns {Promise<any>} Null if the response has no body.

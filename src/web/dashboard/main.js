@@ -72,6 +72,7 @@ async function readSeries(latest) {
     spenders.refresh(latest),
   ]);
   series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods };
+  spenders.showPeriods(whole.pastPeriods);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);

@@ -1,7 +1,7 @@
 // The section "Who spends": a table for each kind of spender. A row opens the grants of its spender, with their buttons.
 import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
-import { ask } from './broker.js';
+import { ask, file } from './broker.js';
 import { time } from './format.js';
 import { $, element, put, visible } from './page.js';
 import * as words from './spending.js';
@@ -14,12 +14,17 @@ import { Table, buttonIn } from './table.js';
  * @typedef {import('./spending.js').Overview} Overview
  */
 
-/** @type {[By, string][]} */
-const TABS = [['user', 'Users'], ['label', 'Labels'], ['origin', 'Origins'], ['address', 'Addresses'], ['call', 'Calls']];
+const TABS = /** @type {[By, string][]} */ (Object.entries(words.TITLES));
 const tabs = TABS.map(([name, textContent]) => element('button', { type: 'button', id: `by-${name}`, role: 'tab', textContent, 'aria-controls': 'spenders-panel' }));
 
 /** @type {By} */
 let by = 'user';
+/** That of an earlier period; none for this one. */
+let month = '';
+/** @type {import('./api.d.ts').Schemas['PastPeriod'][]} */
+let past = [];
+const months = element('select', { 'aria-label': 'Period of the spenders' });
+const csv = element('button', { type: 'button', textContent: 'CSV', title: 'Download these rows with their costs, in the columns of FOCUS' });
 /** @type {Overview | null} */
 let overview = null;
 /** @type {import('./spending.js').Spenders | null} */
@@ -36,12 +41,15 @@ let failed = () => {};
 /** The broker's time. */
 const now = () => new Date(overview?.at ?? 0);
 
+/** The bytes of the period that is shown. */
+const used = () => (month ? list?.usedBytes : overview?.bytes.used) ?? 0;
+
 /** Of what the spenders have their shares. */
-const allBytes = () => words.ofAll(list?.spenders ?? [], overview?.bytes.used ?? 0);
+const allBytes = () => words.ofAll(list?.spenders ?? [], used());
 
 /** @type {Table<Spender>} */
 const table = new Table($('spenders-panel'), {
-  label: 'Spenders, most bytes of this month first',
+  label: 'Spenders, most bytes of the period first',
   key: ({ key }) => key ?? '',
   words: ({ key }) => words.nameOf({ key }, by),
   search: $('spenders-tools'),
@@ -51,10 +59,10 @@ const table = new Table($('spenders-panel'), {
   more: () => read(true).catch(failed),
   columns: [
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
-    { name: 'This month', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
+    { name: 'In the period', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
     { name: 'Now', isNumber: true, show: 'on-small', by: ({ nowBytes }) => nowBytes, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
-    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, overview, allBytes()) : '–') },
+    { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, { cost: overview.cost, bytes: { used: used() } }, allBytes()) : '–') },
     { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
     { name: '', button: blockButton },
@@ -166,14 +174,28 @@ export async function refresh(latest) {
 async function read(isMore) {
   const mine = (load += 1);
   const cursor = isMore && list?.next ? list.next : '';
-  const [part, lately] = await Promise.all([ask(words.listPath(by, cursor)), ask(words.nowPath(by))]);
+  const [part, lately] = await Promise.all([ask(words.listPath(by, cursor, month)), month ? null : ask(words.nowPath(by))]);
   if (mine !== load) return;
-  recent = lately.spenders;
+  recent = lately?.spenders ?? [];
   const before = isMore && list ? list.spenders : [];
   list = { ...part, spenders: [...before, ...part.spenders] };
   put('spenders-note', words.note(list, now()));
   showBlocked(list.blockedUsers, list.blockedAddresses, now());
+  if (!month && overview) put('summary', words.summary(overview, past, list.spenders, words.TITLES[by]));
   show();
+}
+
+/** Shows the periods that can be chosen. @param {typeof past} earlier */
+export function showPeriods(earlier) {
+  past = earlier;
+  const option = (/** @type {string} */ value, textContent = value) => element('option', { value, textContent, selected: value === month });
+  months.replaceChildren(option('', 'this period'), ...past.map(({ start }) => option(start.slice(0, 7))));
+}
+
+async function download() {
+  const url = URL.createObjectURL(await file(words.listPath(by, '', month), 'text/csv'));
+  element('a', { href: url, download: `spenders-${by}-${list?.period}.csv` }).click();
+  URL.revokeObjectURL(url);
 }
 
 function show() {
@@ -183,6 +205,7 @@ function show() {
 /** @param {number} at The tab. */
 function choose(at) {
   by = TABS[at][0];
+  if (!words.isKept(by)) month = months.value = '';
   list = null;
   recent = [];
   opened.clear();
@@ -198,6 +221,14 @@ function choose(at) {
 export function wire(whenFailed) {
   failed = whenFailed;
   $('spenders-tabs').replaceChildren(...tabs);
+  $('spenders-period').replaceChildren(months, csv);
+  showPeriods([]);
+  csv.addEventListener('click', () => download().catch(failed));
+  months.addEventListener('change', () => {
+    month = months.value;
+    choose(words.isKept(by) ? TABS.findIndex(([name]) => name === by) : 0);
+    read(false).catch(failed);
+  });
   choose(0);
   tabs.forEach((tab, at) => {
     tab.addEventListener('click', () => {

@@ -17,8 +17,25 @@ const NOW_MINUTES = 5;
 
 /** @typedef {Spender & {nowBytes: number, isListed: boolean}} SpenderNow With the bytes of the last minutes. Not listed: its bytes of the period are not known. */
 
-/** The query for a list of spenders. @param {By} by @param {string} [cursor] */
-export const listPath = (by, cursor = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+/** What a spender can be: the list of the broker, with a title for each. @type {Record<By, string>} */
+export const TITLES = { user: 'Users', label: 'Labels', origin: 'Origins', address: 'Addresses', call: 'Calls', key: 'Server keys' };
+
+/** Whether earlier periods are known by it. @param {By} by */
+export const isKept = (by) => by === 'user' || by === 'label' || by === 'key';
+
+/** The query for a list of spenders. @param {By} by @param {string} [cursor] @param {string} [month] That of an earlier period. */
+export const listPath = (by, cursor = '', month = '') => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}${month && `&period=${month}`}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+
+/** One line for whoever pays: this period, its end, the one before, and the three largest. @param {Pick<Overview, 'bytes' | 'cost'>} overview @param {{usedBytes: number}[]} past @param {{key: string | null, bytes: number}[]} rows @param {string} title */
+export function summary({ bytes: { used }, cost: { soFar, forecast, currency } }, past, rows, title) {
+  const named = rows.filter(({ key }) => key !== null).slice(0, 3).map(({ key, bytes }) => `${key} ${share(bytes, ofAll(rows, used))}`);
+  return [
+    `This period so far ${size(used)} (${money(Number(soFar), currency)})`,
+    forecast && `${size(forecast.usedBytes)} (${money(Number(forecast.cost), currency)}) at the reset`,
+    past[0] && `last period ${size(past[0].usedBytes)}`,
+    named.length > 0 && `largest ${title.toLowerCase()}: ${named.join(', ')}`,
+  ].filter(Boolean).join('; ') + '.';
+}
 
 /** The query for those who spend now. @param {By} by */
 export const nowPath = (by) => /** @type {const} */ (`api/spenders?by=${by}&limit=${ROWS_ASKED}&since=${NOW_MINUTES}m`);
@@ -56,7 +73,7 @@ export function share(bytes, all) {
   return part > 0 && part < 0.1 ? '< 0.1 %' : `${signed(part, 1)} %`;
 }
 
-/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {Pick<Overview, 'cost' | 'bytes'>} of @param {number} [all] */
+/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {{cost: Overview['cost'], bytes: {used: number}}} of @param {number} [all] */
 export function cost(bytes, { cost: { pricePerGB, freeGB, currency }, bytes: { used } }, all = used) {
   const billed = Math.max(0, used / 1e9 - freeGB);
   const part = (percent(bytes, all) / 100) * billed * pricePerGB;

@@ -1,5 +1,6 @@
 //! The only writer of a row. Tests: `src/grants_tests.rs`.
-//! Whatever follows from a row changes with it: its places in the indexes, the sums of those who have a limit, and what is promised for it.
+//! Whatever follows from a row changes with it: its places in the indexes, the sums of those who have a limit, what is promised for it, and
+//! the sums of an earlier period when its figures begin anew.
 //! Two fields are no part of this, because nothing follows from them and nobody stores them: what a grant may claim, and what a relay can
 //! carry for it ([`Grants::allowances`]).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -121,9 +122,14 @@ impl Grants {
     ) -> Option<(T, Vec<[Option<Promise>; 2]>)> {
         let row = self.rows.get_mut(&id)?;
         let before = Derived::of(row, &self.indexes, &self.terms, self.period);
+        let earlier = (!row.is_of(self.period)).then(|| row.clone());
         let result = change(row);
+        let earlier = earlier.filter(|_| row.is_of(self.period));
         let after = Derived::of(row, &self.indexes, &self.terms, self.period);
         self.note(id, Some(&before), &after);
+        if let Some(earlier) = earlier {
+            self.keep_past(&earlier);
+        }
         Some((result, before.changed_promises(&after)))
     }
 
@@ -151,7 +157,8 @@ impl Grants {
 
     /// Removes a grant whose credential was not handed out, with its promise. `false` if it is not in the table.
     pub(crate) fn remove(&mut self, id: GrantId) -> bool {
-        let Some((_, derived)) = self.take_out(id) else { return false };
+        let Some((row, derived)) = self.take_out(id) else { return false };
+        self.keep_past(&row);
         self.change_limited(derived.spender.as_deref(), &derived.share, &Sums::default());
         for promise in derived.promises() {
             self.replace_promise(Some(&promise), None);
@@ -187,7 +194,7 @@ impl Grants {
                 restored((promise.owner, promise.time));
             }
         }
-        self.left.restore(left);
+        self.left.restore(left, Day::of(self.period.start));
         let left = std::mem::take(&mut self.left);
         self.add_left(&left);
         self.left = left;

@@ -133,7 +133,9 @@ impl Grants {
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         }
         let Some((row, derived)) = self.take_out(id) else { return };
-        if !self.is_past(&row) {
+        if self.is_past(&row) {
+            self.keep_past(&row);
+        } else {
             self.left.add(Day::of(self.period.start), self.terms.keys(&row), &self.share_of(&row));
         }
         for promise in derived.promises() {

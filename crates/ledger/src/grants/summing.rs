@@ -25,8 +25,10 @@ use crate::units::{ByteCount, Timestamp};
 pub struct SpenderWalk {
     kind: SpenderKind,
     since: Option<Timestamp>,
+    /// The first day of an earlier period, if the sums are those of that.
+    past: Option<Day>,
     grants: Walk<GrantId>,
-    /// Whether all grants were looked at.
+    /// Whether all grants were looked at, or in an earlier period the sums.
     is_past_grants: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
@@ -36,11 +38,20 @@ pub struct SpenderWalk {
 impl SpenderWalk {
     /// Nothing is found yet. `since`: only what was spent since then, at most [`super::recent::RECENT_MAX`] before now.
     pub fn new(kind: SpenderKind, since: Option<Timestamp>) -> Self {
-        Self { kind, since, grants: Walk::default(), is_past_grants: false, last: None, rows: HashMap::new() }
+        let (grants, rows) = (Walk::default(), HashMap::new());
+        Self { kind, since, past: None, grants, is_past_grants: false, last: None, rows }
+    }
+
+    /// The same of the earlier period that began at this instant.
+    pub fn of_past(kind: SpenderKind, start: Timestamp) -> Self {
+        Self { past: Some(Day::of(start)), ..Self::new(kind, None) }
     }
 
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
+        if let Some(day) = self.past {
+            return self.look_at_past(grants, day);
+        }
         if !self.is_past_grants {
             self.is_past_grants = self.look_at_grants(grants, now);
             return false;
@@ -60,6 +71,22 @@ impl SpenderWalk {
         let is_last = sums.len() < LOOKED_AT_ONCE;
         self.last = sums.last().map(|(of, _)| (*of).clone());
         is_last
+    }
+
+    /// The sums come first: what a grant adds to them meanwhile is in no row rather than in two. `true` if these are all.
+    fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
+        if !std::mem::replace(&mut self.is_past_grants, true) {
+            for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
+                self.row(key.as_ref()).sums.add(sums);
+            }
+            return false;
+        }
+        let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
+        let rows = ids.iter().filter_map(|id| grants.rows.get(id));
+        for row in rows.filter(|row| row.figures_since == day && row.source.is_metered()) {
+            self.add(grants.terms.keys(row), &grants.terms.share(row, &row.spent()), [false; 2]);
+        }
+        ids.len() < LOOKED_AT_ONCE
     }
 
     /// `true` if these are all.

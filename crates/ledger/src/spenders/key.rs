@@ -43,10 +43,23 @@ impl SpenderKind {
     /// All kinds.
     pub const ALL: [Self; 6] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Key];
 
+    /// Whether its sums are kept after their period.
+    pub const fn is_kept(self) -> bool {
+        matches!(self, Self::User | Self::Label | Self::Key)
+    }
+
     /// The name in queries, responses and stored rows.
     pub fn name(self) -> &'static str {
         self.into()
     }
+}
+
+/// The name of the lists whose rows are single grants.
+pub const GRANT: &str = "grant";
+
+/// What a list of who spends can be of: a kind, or single grants. HTTP, commands, dashboard and documents have this list.
+pub fn spender_lists() -> [&'static str; SpenderKind::ALL.len() + 1] {
+    std::array::from_fn(|at| SpenderKind::ALL.get(at).map_or(GRANT, |kind| kind.name()))
 }
 
 /// A key for each kind, in the order of [`SpenderKind::ALL`].

@@ -1,8 +1,10 @@
 //! The sums of what left the table of grants, and of connections without a grant, by who spent it.
 //! Tests: `src/books/spending/tests/left.rs`.
-//! They are sums of one period, whose first day is in their keys. Those of an earlier one are forgotten in steps. When the map is full, the
-//! smallest sums join those without a key. The sums of server keys stay, because each of them counts, and with a limit for each user those
-//! of users.
+//! They are sums of one period, whose first day is in their keys. When the map is full, the smallest sums join those without a key. The
+//! sums of server keys stay, because each of them counts, and with a limit for each user those of users.
+//!
+//! After a period its sums by user, label and server key are kept for twelve more: the [`PAST_SUMS_MAX`] largest of each, and the rest as
+//! one. The others are forgotten in steps.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,12 @@ use crate::units::slot::Day;
 /// The part of a full map that makes room at once, so that it is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;
 
+/// The most sums of a kind that are kept of an earlier period, beside the one without a key.
+pub const PAST_SUMS_MAX: usize = 10_000;
+
+/// The twelve periods before one begin at most so many days before it.
+const PAST_DAYS: i64 = 366;
+
 /// The first day of the period, and who has spent; `None`: somebody without a name, or whose sums made room.
 pub type LeftKey = (Day, SpenderKind, Option<SpenderKey>);
 
@@ -23,7 +31,12 @@ pub type LeftKey = (Day, SpenderKind, Option<SpenderKey>);
 #[derive(Debug, Default)]
 pub struct LeftSums {
     rows: BTreeMap<LeftKey, Sums>,
+    /// Those of earlier periods.
+    past: BTreeMap<LeftKey, Sums>,
+    /// How many of these have a key, by first day and kind.
+    past_counts: BTreeMap<(Day, SpenderKind), usize>,
     most: usize,
+    past_most: usize,
     keeps_users: bool,
     folded: u64,
     dirty: Dirty<LeftKey>,
@@ -32,18 +45,23 @@ pub struct LeftSums {
 impl LeftSums {
     /// No sums; of at most `most` keys, beside those of users if these stay.
     pub(crate) fn new(most: usize, keeps_users: bool) -> Self {
-        Self { most, keeps_users, ..Self::default() }
+        Self { most, keeps_users, past_most: PAST_SUMS_MAX.min(most), ..Self::default() }
     }
 
-    /// Restores the stored sums. From here on, changes are recorded.
-    pub(crate) fn restore(&mut self, rows: BTreeMap<LeftKey, Sums>) {
-        self.rows = rows;
+    /// Restores the stored sums in the period that begins on this day. From here on, changes are recorded.
+    pub(crate) fn restore(&mut self, rows: BTreeMap<LeftKey, Sums>, first_day: Day) {
+        let is_past = |(day, kind, _): &LeftKey| *day < first_day && kind.is_kept();
+        (self.past, self.rows) = rows.into_iter().partition(|(of, _)| is_past(of));
+        for (day, kind, _) in self.past.keys().filter(|(_, _, key)| key.is_some()) {
+            let count = self.past_counts.entry((*day, *kind)).or_default();
+            *count = count.saturating_add(1);
+        }
     }
 
     /// Stored sums that have changed since the last call; `None` for one that is gone.
     pub(crate) fn take_changes(&mut self) -> Rows<LeftKey, Sums> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|of| (of.clone(), self.rows.get(&of).copied())).collect()
+        changed.map(|of| (of.clone(), self.rows.get(&of).or_else(|| self.past.get(&of)).copied())).collect()
     }
 
     /// Adds a share in the period that begins on this day.
@@ -79,30 +97,100 @@ impl LeftSums {
         }
     }
 
+    /// Adds to the sums of an earlier period, which began on this day.
+    pub(crate) fn add_past(&mut self, first_day: Day, keys: Keys, share: &Sums) {
+        for (kind, key) in SpenderKind::ALL.into_iter().zip(keys).filter(|(kind, _)| kind.is_kept()) {
+            self.add_past_to((first_day, kind, key), share);
+        }
+    }
+
+    fn add_past_to(&mut self, of: LeftKey, share: &Sums) {
+        let (day, kind, _) = of;
+        if of.2.is_some() && !self.past.contains_key(&of) {
+            if self.past_counts.get(&(day, kind)).is_some_and(|count| *count >= self.past_most) {
+                self.make_past_room(day, kind);
+            }
+            let count = self.past_counts.entry((day, kind)).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.past.entry(of.clone()).or_default().add(share);
+        self.dirty.note(of);
+    }
+
+    fn make_past_room(&mut self, day: Day, kind: SpenderKind) {
+        let all = self
+            .past
+            .range((day, kind, None)..)
+            .take_while(|((of_day, of, _), _)| (*of_day, *of) == (day, kind));
+        let mut smallest: Vec<_> = all.skip(1).map(|(of, sums)| (sums.bytes(), of.clone())).collect();
+        smallest.sort_unstable();
+        smallest.truncate(smallest.len().checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1));
+        smallest.into_iter().for_each(|(_, of)| self.unname_one(of));
+    }
+
+    /// Removes a sum of an earlier period.
+    fn remove_past(&mut self, of: &LeftKey) -> Option<Sums> {
+        let sums = self.past.remove(of)?;
+        if of.2.is_some()
+            && let Some(count) = self.past_counts.get_mut(&(of.0, of.1))
+        {
+            *count = count.saturating_sub(1);
+        }
+        self.dirty.note_removed(of.clone());
+        Some(sums)
+    }
+
     /// Lets the sums of these names join those without a name.
     pub(crate) fn unname(&mut self, names: &BTreeSet<SpenderKey>) {
         let has_name = |(_, _, key): &&LeftKey| key.as_ref().is_some_and(|key| names.contains(key));
-        for of in self.rows.keys().filter(has_name).cloned().collect::<Vec<_>>() {
+        for of in self.rows.keys().chain(self.past.keys()).filter(has_name).cloned().collect::<Vec<_>>() {
             self.unname_one(of);
         }
     }
 
     fn unname_one(&mut self, of: LeftKey) {
+        let rest = (of.0, of.1, None);
         if let Some(sums) = self.rows.remove(&of) {
-            self.add_to((of.0, of.1, None), &sums);
+            self.add_to(rest, &sums);
             self.dirty.note_removed(of);
+        } else if let Some(sums) = self.remove_past(&of) {
+            self.add_past_to(rest, &sums);
         }
     }
 
-    /// Forgets at most `most` sums of periods that began before this day. `false` if there are more.
-    pub(crate) fn forget_before(&mut self, first_day: Day, most: usize) -> bool {
+    /// Takes at most `most` sums of the period before this day out of the present ones, and forgets as many that are too old. `false` if
+    /// there are more.
+    pub(crate) fn begin(&mut self, first_day: Day, most: usize) -> bool {
+        let oldest = Day::new(first_day.number().saturating_sub(PAST_DAYS));
         for _ in 0..most {
-            let Some(old) = self.rows.first_entry().filter(|old| old.key().0 < first_day) else {
+            let ended = self.rows.first_entry().filter(|old| old.key().0 < first_day);
+            if let Some(((day, kind, key), sums)) = ended.map(|ended| ended.remove_entry()) {
+                if kind.is_kept() {
+                    self.add_past_to((day, kind, key), &sums);
+                } else {
+                    self.dirty.note_removed((day, kind, key));
+                }
+                continue;
+            }
+            let too_old = self.past.first_key_value().map(|(of, _)| of.clone());
+            let Some(too_old) = too_old.filter(|(day, ..)| *day < oldest) else {
+                self.past_counts.retain(|(day, _), _| *day >= oldest);
                 return true;
             };
-            self.dirty.note_removed(old.remove_entry().0);
+            self.remove_past(&too_old);
         }
         false
+    }
+
+    /// The sums of a kind in an earlier period, which began on this day.
+    pub(crate) fn of_past(
+        &self,
+        first_day: Day,
+        kind: SpenderKind,
+    ) -> impl Iterator<Item = (&LeftKey, &Sums)> {
+        let is_of = move |((day, of, _), _): &(&LeftKey, &Sums)| (*day, *of) == (first_day, kind);
+        let past = self.past.range((first_day, kind, None)..).take_while(is_of);
+        past.chain(self.after(first_day, kind, None))
     }
 
     /// The sums of a kind in the period that begins on this day, after this key.

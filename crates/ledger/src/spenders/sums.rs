@@ -112,7 +112,7 @@ impl Sums {
     }
 
     /// Adds a share.
-    pub(crate) fn add(&mut self, share: &Self) {
+    pub fn add(&mut self, share: &Self) {
         self.join(share, i64::saturating_add);
         let first = share.first_seen;
         let is_first = self.first_seen == Timestamp::default() || first < self.first_seen;

@@ -1,7 +1,11 @@
 //! What left the table of grants.
 
 use super::*;
+use crate::grants::summing::SpenderWalk;
+use crate::spenders::left::LeftSums;
+use crate::spenders::sums::Sums;
 use crate::timeline::terms::SourceTerms;
+use crate::units::slot::Day;
 
 /// A grant of this user that has relayed these bytes and ended, with the two minutes of the clocks.
 fn spend(broker: &mut Broker, name: &str, bytes: u64) {
@@ -109,16 +113,77 @@ fn a_grant_waits_for_its_count_for_a_week_at_most() {
     }
 }
 
+/// The sums of an earlier period by kind, in the order in which they are listed.
+fn of_past(broker: &Broker, kind: SpenderKind, start: Timestamp) -> Vec<(String, u64)> {
+    let past = broker.books.ledger().past();
+    let (period, used) = *past.iter().find(|(period, _)| period.start == start).unwrap();
+    let mut walk = SpenderWalk::of_past(kind, period.start);
+    while !walk.look(broker.books.grants(), broker.books.now()) {}
+    let rows = walk.rows(&broker.books.ledger().past_bytes(start));
+    let bytes = rows.iter().map(|row| row.sums.bytes());
+    assert_eq!(bytes.fold(ByteCount::ZERO, ByteCount::plus), used, "the rows of {kind:?} are what was used");
+    let shown =
+        |row: SpenderSums| (row.key.map_or("-".to_owned(), |key| key.to_string()), row.sums.bytes().get());
+    rows.into_iter().map(shown).collect()
+}
+
 #[test]
-fn sums_of_an_earlier_period_are_forgotten() {
-    let mut broker =
-        Broker::new(BudgetMode::Estimate, SpenderTerms { ended_max: 0, ..SpenderTerms::default() });
+fn the_sums_of_earlier_periods_by_user_label_and_key_stay_for_a_year_and_add_up_to_what_was_used() {
+    let january = BillingDay::new(1).unwrap().period_at(at(0));
+    let terms = SpenderTerms { ended_max: 1, left_max: 64, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Estimate, terms);
     spend(&mut broker, "ann", 5);
-    broker.flush();
-    assert_eq!(broker.disk.spenders.len(), SpenderKind::ALL.len());
+    spend(&mut broker, "bob", 3);
+    let eve = broker.mint(requester("eve"), 86_400).unwrap();
+    let now = broker.books.now();
+    broker.books.open(Caller::Grant(eve), "c", Some(true)).unwrap();
+    broker.books.advance(now.plus_millis(10_000));
+    broker.beat(eve, 9_000_000);
     broker.books.advance(at(7_200));
-    assert_eq!(broker.of("ann"), None, "at once");
+    let expected = of_past(&broker, SpenderKind::User, january.start);
+    let named: Vec<_> = expected.iter().map(|(name, _)| &**name).collect();
+    assert!(named.contains(&"eve"), "{expected:?}");
+    // Before and after the sums of the period are taken out, over restarts, and after the row of eve has begun anew.
+    for step in 0..4 {
+        for kind in [SpenderKind::User, SpenderKind::Label, SpenderKind::Key] {
+            of_past(&broker, kind, january.start);
+        }
+        assert_eq!(of_past(&broker, SpenderKind::User, january.start), expected, "step {step}");
+        match step {
+            0 => while !broker.books.tidy() {},
+            1 => broker.restart(),
+            _ => {
+                broker.books.open(Caller::Grant(eve), "c", Some(true)).unwrap();
+                let now = broker.books.now();
+                broker.books.advance(now.plus_millis(10_000));
+                broker.beat(eve, 7_000 + step);
+            }
+        }
+        assert_eq!(broker.of("ann"), None, "they are not of this period");
+    }
+    broker.restart();
+    assert!(broker.disk.spenders.keys().all(|(_, kind, _)| kind.is_kept()), "{:?}", broker.disk.spenders);
+    let year = 366 * 86_400;
+    broker.books.advance(at(7_200 + year));
     while !broker.books.tidy() {}
     broker.flush();
-    assert!(broker.disk.spenders.is_empty());
+    let left = broker.disk.spenders.keys().filter(|(day, ..)| *day == Day::of(january.start));
+    assert_eq!(left.count(), 0, "after a year they go");
+}
+
+#[test]
+fn the_smallest_sums_of_an_earlier_period_join_the_rest() {
+    let mut sums = LeftSums::new(3, false);
+    let day = Day::of(at(0));
+    for (name, bytes) in [("ann", 5), ("bob", 3), ("eve", 7), ("joe", 4), ("zoe", 6)] {
+        let share = Sums::of_charge(ByteCount::ZERO, ByteCount::new(bytes), at(0));
+        let user = Some(SpenderKey::User(user(name)));
+        sums.add_past(day, [user, None, None, None, None, None], &share);
+    }
+    let named: Vec<_> = sums
+        .of_past(day, SpenderKind::User)
+        .map(|((_, _, key), sums)| (key.clone(), sums.bytes().get()))
+        .collect();
+    let of = |name: &str| Some(SpenderKey::User(user(name)));
+    assert_eq!(named, [(None, 7), (of("ann"), 5), (of("eve"), 7), (of("zoe"), 6)]);
 }

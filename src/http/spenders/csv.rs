@@ -1,0 +1,110 @@
+//! The sums of a period as CSV, for a tool that reads bills: the columns of FOCUS 1.2 for what they can say, and ours, which begin with
+//! `x_`. Tests: below, and `tests/it/spenders.rs`.
+//! Each row has its share of the period's cost. So the free bytes are shared by bytes, and the rows add up to the bytes and the cost.
+
+use serde_json::json;
+
+use crate::account::SpenderList;
+use crate::config::Config;
+use crate::cost::shares;
+use turn_ledger::{Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
+
+/// Most rows with a key.
+const ROWS_MAX: usize = 10_000;
+
+const HEAD: &str = "BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ProviderName,ServiceName,\
+                    SubAccountId,Tags,ConsumedQuantity,ConsumedUnit,BilledCost,BillingCurrency,\
+                    x_By,x_Bytes,x_MeasuredBytes,x_ClaimedBytes,x_Evidence,x_MarginPercent,x_Grants\r\n";
+
+/// The rows of a period by a kind of spender.
+pub(super) fn of(config: &Config, kind: SpenderKind, period: Period, list: &SpenderList) -> String {
+    let rows = largest(&list.rows, ROWS_MAX);
+    let costs =
+        shares(config.prices.price.of(list.used), rows.iter().map(|(_, sums)| sums.bytes()), list.used);
+    let (start, end) = (instant(period.start), instant(period.end));
+    let margin = config.meter.analytics.as_ref().map_or(0, |_| config.meter.sampling_percent);
+    let mut csv = HEAD.to_owned();
+    for ((key, sums), cost) in rows.iter().zip(costs) {
+        let name = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
+        let tags = if key.is_some() { json!({ kind.name(): name }) } else { json!({}) };
+        let (bytes, measured, claimed) = (sums.bytes().get(), sums.measured().get(), sums.claimed().get());
+        let quantity = format!("{}.{:09}", bytes / 1_000_000_000, bytes % 1_000_000_000);
+        let cells = [
+            start.clone(),
+            end.clone(),
+            start.clone(),
+            end.clone(),
+            "Usage".to_owned(),
+            "turn-broker".to_owned(),
+            "TURN relay".to_owned(),
+            quoted(&name),
+            quoted(&tags.to_string()),
+            quantity,
+            "GB".to_owned(),
+            format!("{:.6}", cost.as_units()),
+            config.prices.currency.clone(),
+            kind.name().to_owned(),
+            bytes.to_string(),
+            measured.to_string(),
+            claimed.to_string(),
+            super::evidence(sums.measured(), sums.claimed()).to_owned(),
+            margin.to_string(),
+            sums.grants().to_string(),
+        ];
+        csv += &cells.join(",");
+        csv += "\r\n";
+    }
+    csv
+}
+
+/// The first rows with a key, and all others as one without.
+fn largest(rows: &[SpenderSums], most: usize) -> Vec<(Option<SpenderKey>, Sums)> {
+    let (mut found, mut rest) = (vec![], Sums::default());
+    for SpenderSums { key, sums, .. } in rows {
+        if key.is_some() && found.len() < most {
+            found.push((key.clone(), *sums));
+        } else {
+            rest.add(sums);
+        }
+    }
+    if rest != Sums::default() {
+        found.push((None, rest));
+    }
+    found
+}
+
+/// `2025-01-01T00:00:00Z`, the form of FOCUS.
+fn instant(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A cell with a text from outside. A spreadsheet would run one that begins like a formula.
+fn quoted(text: &str) -> String {
+    let mark = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turn_ledger::ByteCount;
+
+    #[test]
+    fn a_cell_is_no_formula_and_ends_where_it_should() {
+        assert_eq!(quoted("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(quoted("a,b\"c"), "\"a,b\"\"c\"");
+    }
+
+    #[test]
+    fn the_rows_that_are_too_many_are_one() {
+        let row = |name: Option<&str>, bytes| SpenderSums {
+            key: name.map(|name| SpenderKey::parse(SpenderKind::User, name).unwrap()),
+            sums: Sums::of_grant([bytes, 0, 0].map(ByteCount::new), [Timestamp::default(); 2]),
+            ..SpenderSums::default()
+        };
+        let rows = [row(Some("ann"), 9), row(None, 8), row(Some("bob"), 7), row(Some("eve"), 6)];
+        let found: Vec<_> =
+            largest(&rows, 2).iter().map(|(key, sums)| (key.is_some(), sums.bytes().get())).collect();
+        assert_eq!(found, [(true, 9), (true, 7), (false, 14)]);
+    }
+}
