@@ -7,6 +7,7 @@
 //! one. The others are forgotten in steps.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -125,7 +126,9 @@ impl LeftSums {
         let mut smallest: Vec<_> = all.skip(1).map(|(of, sums)| (sums.bytes(), of.clone())).collect();
         smallest.sort_unstable();
         smallest.truncate(smallest.len().checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1));
-        smallest.into_iter().for_each(|(_, of)| self.unname_one(of));
+        for (_, of) in smallest {
+            self.unname_one(of);
+        }
     }
 
     /// Removes a sum of an earlier period.
@@ -164,7 +167,7 @@ impl LeftSums {
         let oldest = Day::new(first_day.number().saturating_sub(PAST_DAYS));
         for _ in 0..most {
             let ended = self.rows.first_entry().filter(|old| old.key().0 < first_day);
-            if let Some(((day, kind, key), sums)) = ended.map(|ended| ended.remove_entry()) {
+            if let Some(((day, kind, key), sums)) = ended.map(OccupiedEntry::remove_entry) {
                 if kind.is_kept() {
                     self.add_past_to((day, kind, key), &sums);
                 } else {
