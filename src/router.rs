@@ -81,6 +81,8 @@ fn mints(app: &App) -> Vec<Route> {
                 routes.extend(older.map(|path| Route::new(path, handlers())));
             }
             WireFormat::Ice => routes.push(route!(wire_formats::get_stunner_ice).map(get_only)),
+            WireFormat::Link => routes.push(route!(wire_formats::get_ice_links).map(get_only)),
+            WireFormat::Metered => routes.push(route!(wire_formats::get_metered_credentials).map(get_only)),
             WireFormat::Cloudflare => {}
         }
     }

@@ -50,6 +50,10 @@ pub enum WireFormat {
     Matrix,
     /// `GET /ice`, the format of stunner.
     Ice,
+    /// `GET /link`, the `Link` headers of WHIP and WHEP.
+    Link,
+    /// `GET /api/v1/turn/credentials`, the format of Metered.
+    Metered,
     /// `POST /v1/turn/keys/…`, the API of Cloudflare. For server keys alone.
     Cloudflare,
 }
@@ -58,6 +62,8 @@ const WIRE_FORMATS: &[(&str, WireFormat)] = &[
     ("turn", WireFormat::Turn),
     ("matrix", WireFormat::Matrix),
     ("ice", WireFormat::Ice),
+    ("link", WireFormat::Link),
+    ("metered", WireFormat::Metered),
     ("cloudflare", WireFormat::Cloudflare),
 ];
 
@@ -136,6 +142,8 @@ impl WireFormat {
             Self::Turn => "/turn",
             Self::Matrix => "/_matrix",
             Self::Ice => "/ice",
+            Self::Link => "/link",
+            Self::Metered => "/api/v1/turn/credentials",
             Self::Cloudflare => "/v1/turn/keys",
         };
         path.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -195,7 +195,7 @@ const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 /// The first parts of the paths of all routes outside signaling.
-const OTHER_ROUTES: [&str; 16] = [
+const OTHER_ROUTES: [&str; 17] = [
     "_matrix",
     "api",
     "dashboard",
@@ -203,6 +203,7 @@ const OTHER_ROUTES: [&str; 16] = [
     "health",
     "ice",
     "leader",
+    "link",
     "metrics",
     "openapi.json",
     "ready",

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -82,8 +83,10 @@ pub struct CloudflareServerBody {
     responses((status = 201, description = "ICE servers. If no source can mint: public STUN servers.", body = CloudflareServersBody))
 )]
 pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| CloudflareServersBody { ice_servers: answer.servers(&app.stun).clone() })
-        .await
+    mint(&app, request, |answer| {
+        Json(CloudflareServersBody { ice_servers: answer.servers(&app.stun).clone() })
+    })
+    .await
 }
 
 /// Returns one ICE server in Cloudflare's older format.
@@ -96,8 +99,10 @@ pub async fn generate_ice_servers(app: AppState, request: Request) -> Result<Res
     responses((status = 201, description = "An ICE server. If no source can mint: public STUN servers, without credential.", body = CloudflareServerBody))
 )]
 pub async fn generate_ice_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer| CloudflareServerBody { ice_servers: answer.servers(&app.stun).in_one() })
-        .await
+    mint(&app, request, |answer| {
+        Json(CloudflareServerBody { ice_servers: answer.servers(&app.stun).in_one() })
+    })
+    .await
 }
 
 /// Revokes a credential that this server key has minted.
@@ -150,7 +155,7 @@ fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiErr
     }
 }
 
-async fn mint<T: Serialize>(
+async fn mint<T: IntoResponse>(
     app: &App,
     request: Request,
     body: impl FnOnce(IceResponse) -> T,

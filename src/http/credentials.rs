@@ -102,7 +102,7 @@ pub struct CredentialsBody {
     )
 )]
 pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, IgnoredAny| body(&app, answer)).await
+    mint(&app, request, |answer, IgnoredAny| Json(body(&app, answer))).await
 }
 
 /// The schema of the reason of a degraded response.
@@ -113,26 +113,25 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints, and responds with a body in one of the wire formats. `Q` is what else such a format's query says. Who spends and what was
+/// Mints, and responds in one of the wire formats. `Q` is what else such a format's query says. Who spends and what was
 /// minted are among the extensions of the response, for the log.
-pub(super) async fn mint<Q: DeserializeOwned, T: Serialize>(
+pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
     app: &App,
     request: Request,
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Result<Response, ApiError> {
     let (request, _) = request.into_parts();
-    let mut identified = identify(app, &request).await?;
-    Ok(match parse_query(request.uri.query()) {
+    let more = parse_query(request.uri.query());
+    let form = more.as_ref().map(|_| ()).map_err(Clone::clone);
+    let identified = identify(app, &request, form).await?;
+    Ok(match more {
         Ok(more) => answer(app, identified, |answer| body(answer, more)).await,
-        Err(error) => {
-            identified.asked = identified.asked.and(Err(error));
-            answer(app, identified, |_| ()).await
-        }
+        Err(_) => answer(app, identified, |_| ()).await,
     })
 }
 
 /// Mints for an identified request.
-pub(super) async fn answer<T: Serialize>(
+pub(super) async fn answer<T: IntoResponse>(
     app: &App,
     IdentifiedRequest { asked, spender, left }: IdentifiedRequest,
     body: impl FnOnce(IceResponse) -> T,
@@ -154,12 +153,14 @@ pub(super) async fn answer<T: Serialize>(
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", DegradedReason::code);
             app.metrics.credentials.count([minted.source.name(), reason]);
-            (Extension(minted), Json(body(answer))).into_response()
+            (Extension(minted), body(answer)).into_response()
         }
         Err(error) => error.into_response(),
     };
     response.extensions_mut().insert(spender);
-    left.describe(response.headers_mut());
+    if let Some(left) = left {
+        left.describe(response.headers_mut());
+    }
     response
 }
 

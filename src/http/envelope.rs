@@ -200,7 +200,7 @@ fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",
         (_, route) if route.ends_with(SFU_REST) => "sfu",
-        (_, "/api/turn-credentials" | "/turn" | "/ice") => "mint",
+        (_, "/api/turn-credentials" | "/turn" | "/ice" | "/link" | "/api/v1/turn/credentials") => "mint",
         (_, route) if wire_formats::is_matrix(route) || cloudflare_door::is_of_cloudflare(route) => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
@@ -222,6 +222,8 @@ mod tests {
         for (method, route, kind) in [
             ("GET", "/api/turn-credentials", "mint"),
             ("GET", "/turn", "mint"),
+            ("GET", "/link", "mint"),
+            ("GET", "/api/v1/turn/credentials", "mint"),
             ("POST", "/api/connections", "connections"),
             ("POST", "/api/connections/{id}/heartbeat", "connections"),
             ("DELETE", "/api/connections/{id}", "connections"),

@@ -4,7 +4,8 @@
 //! token that the grant was minted with, or of a token beside it. The right to renew is taken before the mint; if the mint fails or is
 //! refused, dropping it gives it back.
 //!
-//! A caller without a valid token counts against its address before it is refused, and so does one whose query is not valid.
+//! A caller without a valid token counts against its address before it is refused. A request whose form is not valid costs nothing: it
+//! cannot mint, and the advice to raise a rate would hide what is wrong.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -84,20 +85,26 @@ struct Proven {
     renewal: Option<Arc<RenewalRight>>,
 }
 
-/// Finds out who asks for what, and charges the allowance.
-pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedRequest, ApiError> {
+/// Finds out who asks for what, and charges the allowance. `form`: whether the rest of the query is valid.
+pub(super) async fn identify(
+    app: &App,
+    request: &Parts,
+    form: Result<(), ApiError>,
+) -> Result<IdentifiedRequest, ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
+    let label = query.as_ref().ok().and_then(|query| query.label.clone());
+    let form = form.and(query).and_then(|MintQuery { ttl, region, .. }| {
+        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, accepted_region(app, region)?))
+    });
     match shown_key(app, &request.headers, &request.uri) {
         ShownKey::None => {}
         ShownKey::Right(key) => {
-            let named = query.and_then(|query| {
-                let ttl = accepted_life(query.ttl, app.config.ice.ttl_max)?;
-                let user = named_user(request.uri.query())?;
-                Ok(ServerMint { ttl, user, label: query.label, region: accepted_region(app, query.region)? })
+            let asked = form.and_then(|(ttl, region)| {
+                Ok(ServerMint { ttl, user: named_user(request.uri.query())?, label, region })
             });
-            return Ok(for_server(app, key, named, request));
+            return Ok(for_server(app, key, asked, request));
         }
         ShownKey::Wrong => return Err(wrong_key(app, request.extensions.get().copied())),
     }
@@ -106,7 +113,6 @@ pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedReq
         Err(refused) => Err(refused),
     };
     let Proven { signed_in, renewal } = proven.clone().unwrap_or_default();
-    let label = query.as_ref().ok().and_then(|query| query.label.clone());
     let (user, signed_in_until) = signed_in.map(|of| (of.user, of.until)).unzip();
     let origin = page_origin(&request.headers);
     let spender = Spender { user, label, origin, signed_in_until, ..Spender::default() };
@@ -114,18 +120,18 @@ pub(super) async fn identify(app: &App, request: &Parts) -> Result<IdentifiedReq
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
     };
-    let taken = app.rate_limit.take(kind, address, spender.user.as_ref());
+    let is_charged = proven.is_err() || form.is_ok();
+    let taken = is_charged.then(|| app.rate_limit.take(kind, address, spender.user.as_ref()));
     let spender = spender.known();
     let asked = match taken {
-        Ok(_) => proven.and(query).and_then(|MintQuery { ttl, region, .. }| {
-            let ttl = accepted_life(ttl, app.config.ice.ttl_max)?;
-            let region = accepted_region(app, region)?;
+        Some(Err(over)) => Err(too_many_mints(over.reset)),
+        _ => proven.and(form).and_then(|(ttl, region)| {
             let request = MintRequest::new(app.clock.now(), client_at(address, spender.clone()), ttl)?;
             Ok(MintRequest { key: region, renewal, ..request })
         }),
-        Err(over) => Err(too_many_mints(over.reset)),
     };
-    Ok(IdentifiedRequest { asked, spender, left: taken.unwrap_or_else(|over| over) })
+    let left = taken.map(|taken| taken.unwrap_or_else(|over| over));
+    Ok(IdentifiedRequest { asked, spender, left })
 }
 
 async fn proven(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Proven, ApiError> {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, ORIGIN, RETRY_AFTER, VARY};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, LINK, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -27,7 +27,8 @@ const OWN_SITES: [&str; 2] = ["same-origin", "none"];
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 /// Headers that a page may read in addition to the safelisted ones.
-const EXPOSED: [HeaderName; 5] = [
+const EXPOSED: [HeaderName; 6] = [
+    LINK,
     RETRY_AFTER,
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),

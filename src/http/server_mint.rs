@@ -1,12 +1,16 @@
 //! A mint that a server asks for, with its key: for which user, and at which rate. Tests: `tests/it/server_keys`.
-//! The key is the bearer token, or `key` or `api` in the formats in which programs such as Janus ask. Without `SERVER_KEYS` neither is
-//! read.
+//! The key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password of
+//! `Basic`. Without `SERVER_KEYS` none of them is read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::header::{AUTHORIZATION, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::operator::wrong_token;
 use super::refusals::too_many_of_server;
@@ -25,10 +29,12 @@ use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_ledger::{Label, Requester, Spender, User};
 
-/// The paths of the formats with a key in the query, or in a form that is read as one.
-const WITH_KEY: [&str; 2] = ["/turn", "/ice"];
+/// The paths of the formats with a key in the query, in a form that is read as one, or in a header.
+const WITH_KEY: [&str; 4] = ["/turn", "/ice", "/link", "/api/v1/turn/credentials"];
 /// Its names there.
-const KEY_PARAMETERS: [&str; 2] = ["key", "api"];
+const KEY_PARAMETERS: [&str; 4] = ["key", "api", "api_key", "apiKey"];
+/// Its header there.
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 /// The parameters that name a user, the first that is set.
 const USER_PARAMETERS: [&str; 3] = [USER, "username", "customIdentifier"];
 /// The one that has no other meaning.
@@ -56,6 +62,8 @@ pub(super) fn shown_key<'a>(app: &'a App, headers: &HeaderMap, uri: &Uri) -> Sho
     };
     if WITH_KEY.contains(&uri.path()) {
         let shown = KEY_PARAMETERS.into_iter().flat_map(|name| parameters(uri.query(), name));
+        let in_header = headers.get_all(KEY_HEADER).iter().map(|key| String::from_utf8_lossy(key.as_bytes()));
+        let shown = shown.chain(in_header).chain(basic(headers).map(Cow::Owned));
         // Programs without a key send an empty one.
         for text in shown.filter(|text| !text.is_empty()) {
             found = match app.server_keys.find(&text) {
@@ -65,6 +73,18 @@ pub(super) fn shown_key<'a>(app: &'a App, headers: &HeaderMap, uri: &Uri) -> Sho
         }
     }
     found
+}
+
+/// The password of `Authorization: Basic`; the name, if the password is empty.
+fn basic(headers: &HeaderMap) -> Option<String> {
+    let (scheme, pair) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(pair.trim()).ok()?;
+    let pair = String::from_utf8_lossy(&pair);
+    let (name, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { name } else { password }.to_owned())
 }
 
 /// A key that is none, counted.
@@ -102,8 +122,8 @@ pub(super) struct IdentifiedRequest {
     pub(super) asked: Result<MintRequest, ApiError>,
     /// Who would spend it, as far as known.
     pub(super) spender: Option<Arc<Spender>>,
-    /// What the rate limit has left.
-    pub(super) left: RateLeft,
+    /// What the rate limit has left. `None` if the request costs nothing.
+    pub(super) left: Option<RateLeft>,
 }
 
 /// What a server asks for.
@@ -171,8 +191,8 @@ pub(super) fn for_server(
         let names = [asked.user.as_ref().map(User::as_str), asked.label.as_ref().map(Label::as_str)];
         refuse_tokens(app, request.extensions.get().copied(), names).map(|()| asked)
     });
-    let taken = app.rate_limit.take_of_server(key.index);
     let named = asked.as_ref().ok();
+    let taken = named.map(|_| app.rate_limit.take_of_server(key.index));
     let spender = Spender {
         user: named.and_then(|asked| asked.user.clone()),
         label: named.and_then(|asked| asked.label.clone()).or_else(|| Some(key.name.clone())),
@@ -181,12 +201,13 @@ pub(super) fn for_server(
         ..Spender::default()
     };
     let asked = match taken {
-        Ok(_) => asked.and_then(|ServerMint { ttl, region, .. }| {
+        Some(Err(over)) => Err(too_many_of_server(over.reset)),
+        _ => asked.and_then(|ServerMint { ttl, region, .. }| {
             // It is vouched for, so no allowance of an address applies.
             let requester = Requester { spender: spender.clone().known(), ..Requester::default() };
             Ok(MintRequest { key: region, ..MintRequest::new(app.clock.now(), requester, ttl)? })
         }),
-        Err(over) => Err(too_many_of_server(over.reset)),
     };
-    IdentifiedRequest { asked, spender: Some(Arc::new(spender)), left: taken.unwrap_or_else(|over| over) }
+    let left = taken.map(|taken| taken.unwrap_or_else(|over| over));
+    IdentifiedRequest { asked, spender: Some(Arc::new(spender)), left }
 }

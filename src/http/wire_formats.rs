@@ -1,15 +1,16 @@
-//! The mint in other wire formats: TURN REST draft, Matrix, stunner. Tests: `tests/it/wire_formats.rs`.
+//! The mint in other wire formats: TURN REST draft, Matrix, stunner, Metered, the links of WHIP and WHEP. Tests: `tests/it/wire_formats.rs`.
 //! The same origin rule, rate limit and budget apply as on `/api/turn-credentials`. A format is not served until `DOORS` names it.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{LINK, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +23,7 @@ use super::parameter_forms::UserOrNone;
 use super::server_mint::USER_FORM;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
+use crate::ice::url::IceUrl;
 use crate::mint::IceResponse;
 use turn_base::body::{BODY_MAX, BodyLimit, gather};
 use turn_base::error::{ApiError, ErrorBody};
@@ -43,9 +45,9 @@ pub const OLDER_MATRIX_PATHS: [&str; 3] = [
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TurnRestQuery {
-    /// Always `turn`.
-    #[param(value_type = String, pattern = "^turn$", example = "turn")]
-    #[serde(rename = "service", deserialize_with = "turn_alone")]
+    /// `turn`, if it is sent.
+    #[param(value_type = Option<String>, pattern = "^turn$", example = "turn")]
+    #[serde(rename = "service", default, deserialize_with = "turn_alone")]
     _service: (),
     /// With a server key, the user. Otherwise ignored: the service chooses the user name.
     #[param(inline, value_type = UserOrNone, required = false)]
@@ -113,6 +115,22 @@ pub struct StunnerBody {
     ice_transport_policy: TransportPolicy,
 }
 
+/// One URL of an ICE server, in Metered's format.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeteredServer {
+    /// One URL.
+    #[schema(example = "turn:turn.cloudflare.com:3478?transport=udp")]
+    urls: String,
+    /// Present only with `turn:` and `turns:` URLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
+    username: Option<String>,
+    /// Present only with `turn:` and `turns:` URLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
+    credential: Option<String>,
+}
+
 /// Returns a credential in the format of the TURN REST draft.
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
@@ -128,7 +146,7 @@ pub struct StunnerBody {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, _: TurnRestQuery| turn_rest(&app, &answer)).await
+    mint(&app, request, |answer, _: TurnRestQuery| Json(turn_rest(&app, &answer))).await
 }
 
 /// Returns a credential in the format of the TURN REST draft, as Janus asks for it.
@@ -158,7 +176,7 @@ pub async fn post_turn_rest_credentials(app: AppState, request: Request) -> Resu
     )
 )]
 pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, IgnoredAny| turn_rest(&app, &answer)).await
+    mint(&app, request, |answer, IgnoredAny| Json(turn_rest(&app, &answer))).await
 }
 
 /// Returns ICE servers in stunner's format.
@@ -173,11 +191,74 @@ pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<R
     )
 )]
 pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
-    let body = |answer: IceResponse, query: StunnerQuery| StunnerBody {
-        ice_servers: answer.servers(&app.stun).clone(),
-        ice_transport_policy: query.policy,
+    let body = |answer: IceResponse, query: StunnerQuery| {
+        Json(StunnerBody {
+            ice_servers: answer.servers(&app.stun).clone(),
+            ice_transport_policy: query.policy,
+        })
     };
     mint(&app, request, body).await
+}
+
+/// Returns ICE servers as the `Link` headers of WHIP and WHEP (RFC 9725).
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `link` in `DOORS`.
+#[utoipa::path(
+    get, path = "/link",
+    params(MintQuery),
+    responses(
+        (status = 204, description = "ICE servers, each URL in a header.", headers(
+            ("Link" = String, description = "`<URL>; rel=\"ice-server\"`, for a relay with `username`, `credential` and `credential-type=\"password\"`."),
+        )),
+    )
+)]
+pub async fn get_ice_links(app: AppState, request: Request) -> Result<Response, ApiError> {
+    let links = |answer: IceResponse, IgnoredAny| {
+        (StatusCode::NO_CONTENT, AppendHeaders(ice_links(answer.servers(&app.stun))))
+    };
+    mint(&app, request, links).await
+}
+
+/// Returns ICE servers in Metered's format: a list with one URL in each entry.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `metered` in `DOORS`.
+#[utoipa::path(
+    get, path = "/api/v1/turn/credentials",
+    params(MintQuery),
+    responses(
+        (status = 200, description = "ICE servers.", body = Vec<MeteredServer>),
+    )
+)]
+pub async fn get_metered_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, |answer, IgnoredAny| Json(metered(answer.servers(&app.stun)))).await
+}
+
+/// One `Link` for each URL.
+fn ice_links(servers: &IceServerList) -> Vec<(HeaderName, HeaderValue)> {
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let link = |(server, url): (&IceServer, &IceUrl)| {
+        let credential = match (&server.username, &server.credential) {
+            (Some(username), Some(credential)) => format!(
+                "; username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
+                quoted(username),
+                quoted(credential)
+            ),
+            _ => String::new(),
+        };
+        let link = format!("<{url}>; rel=\"ice-server\"{credential}");
+        // A name with a control character fits into no header.
+        Some((LINK, HeaderValue::try_from(link).ok()?))
+    };
+    servers.entries().filter_map(link).collect()
+}
+
+fn metered(servers: &IceServerList) -> Vec<MeteredServer> {
+    let entry = |(server, url): (&IceServer, &IceUrl)| MeteredServer {
+        urls: url.to_string(),
+        username: server.username.clone(),
+        credential: server.credential.clone(),
+    };
+    servers.entries().map(entry).collect()
 }
 
 /// The origin rule of the TURN REST draft. The key of a server may be in the form, so the form of a foreign request is read first.

@@ -178,8 +178,12 @@ impl IceServerList {
 
     /// The relays over UDP in order, each with its entry.
     pub fn udp_relays(&self) -> impl Iterator<Item = (&IceServer, &IceUrl)> {
-        let all = self.0.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
-        all.filter(|(_, url)| url.reach() == Reach::TurnUdp)
+        self.entries().filter(|(_, url)| url.reach() == Reach::TurnUdp)
+    }
+
+    /// All URLs in order, each with its entry.
+    pub fn entries(&self) -> impl Iterator<Item = (&IceServer, &IceUrl)> {
+        self.0.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)))
     }
 
     /// All URLs in order.

@@ -72,6 +72,8 @@ async fn a_path_that_is_off_says_what_to_set_and_an_allowed_page_may_read_it() {
     ];
     let doors = [
         ("/ice", "ice"),
+        ("/link", "link"),
+        ("/api/v1/turn/credentials", "metered"),
         ("/_matrix/client/v3/voip/turnServer", "matrix"),
         ("/v1/turn/keys/k/credentials/generate", "cloudflare"),
     ];
@@ -128,7 +130,7 @@ async fn allow_names_the_methods_that_are_not_refused() {
         ("CALLS_API_URL", "http://127.0.0.1:1"),
         ("FEEDBACK_URL", "http://127.0.0.1:1"),
         ("REPORTS_DIR", state.path()),
-        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("DOORS", "turn,matrix,ice,link,metered,cloudflare"),
         ("SERVER_KEYS", "app=0123456789-0123456789-0123456789"),
     ])
     .await;

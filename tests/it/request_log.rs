@@ -55,7 +55,7 @@ async fn a_mint_is_one_line_with_its_outcome() {
 
 #[tokio::test]
 async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_known() {
-    let process = start(&[USERS, ("RATE_LIMIT_REQUESTS", "2")]);
+    let process = start(&[USERS, ("RATE_LIMIT_REQUESTS", "1")]);
     assert_eq!(process.order(Method::POST, "/api/users/ann/block").await.status, 200);
     let token = user_token("ann");
     for (query, status) in [("label=room-1", 403), ("label=room-2&ttl=1", 400), ("label=room-3", 429)] {

@@ -100,7 +100,7 @@ async fn with_every_door() -> (StateDir, TestBroker) {
     let state = StateDir::new();
     let settings = [
         ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789"),
-        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("DOORS", "turn,matrix,ice,link,metered,cloudflare"),
         ("SIGNALING", "ayame,p2pcf,peerjs,reports,rooms,sfu,yjs"),
         ("REPORTS_DIR", state.path()),
         ("CALLS_APP_ID", "app"),
@@ -129,7 +129,7 @@ fn example(route: &str) -> String {
         "{path}/" => "/p2pcf/",
         "{path}/id" => "/peerjs/peerjs/id",
         "{path}/peers" => "/peerjs/peerjs/peers",
-        "/turn" | "/ice" => return format!("{route}?service=turn"),
+        "/ice" => return format!("{route}?service=turn"),
         route => route,
     };
     let named = [("{user}", "eve"), ("{room}", "r"), ("{party}", "rooms"), ("{file}", "main.js")];

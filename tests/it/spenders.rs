@@ -267,14 +267,14 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
 #[tokio::test]
 async fn a_blocked_address_is_refused_at_each_format_until_its_time_is_over_also_after_a_restart() {
     let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("DOORS", "turn,matrix,ice")];
+    let settings = [("STATE_DIR", state.path()), ("DOORS", "turn,matrix,ice,link,metered")];
     let first = broker(&settings).await;
     let grant = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/addresses/127.0.0.1/block?for=1h").await.json();
     let message = "127.0.0.1 is blocked until 2025-01-15T13:00:00.000Z and gets no credentials. Those that it has work until they are revoked (turn-broker revoke --address).";
     let expected = json!({"address": "127.0.0.1", "blocked": true, "until": "2025-01-15T13:00:00.000Z", "message": message});
     assert_eq!(blocked, expected);
-    for path in ["/api/turn-credentials", "/turn?service=turn", "/ice?service=turn"] {
+    for path in ["/api/turn-credentials", "/turn", "/ice?service=turn", "/link", "/api/v1/turn/credentials"] {
         assert_eq!(
             first.get_as(&user_token("ann"), path).await.error(),
             (403, "ADDRESS_BLOCKED".into()),

@@ -36,7 +36,7 @@ until_it() {
 start_broker() {
     env -i TRUSTED_PROXIES=127.0.0.1,::1 HOST=127.0.0.1 PORT=3001 RATE_LIMIT_REQUESTS=3 CLIENT_URL=https://app.example \
         OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json RUST_LOG=info,turn_broker=debug \
-        DOORS=turn,ice,matrix SIGNALING=ayame,p2pcf,rooms,sfu,peerjs,yjs \
+        DOORS=turn,ice,matrix,link,metered SIGNALING=ayame,p2pcf,rooms,sfu,peerjs,yjs \
         CALLS_APP_ID=app CALLS_APP_SECRET=secret-of-the-proxy-test CALLS_API_URL=http://127.0.0.1:9 \
         "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
     broker=$!
@@ -103,6 +103,8 @@ check_signaling() {
         -H 'Origin: https://app.example' -H 'Content-Type: application/json' -d @offer) $(header x-request-id | grep -c .)"
     is 'TURN REST answers' 200 "$(ask 127.0.0.12 '/turn?service=turn&username=ann')"
     is 'the stunner format answers' 200 "$(ask 127.0.0.12 '/ice?service=turn')"
+    is 'links answer' 204 "$(ask 127.0.0.12 /link)"
+    is 'the format of Metered answers' 200 "$(ask 127.0.0.12 /api/v1/turn/credentials)"
     is 'Matrix answers' 200 "$(ask 127.0.0.12 /_matrix/client/v3/voip/turnServer)"
 }
 

@@ -110,7 +110,7 @@ fn generate() -> Value {
         components.add_security_scheme(name, SecurityScheme::Http(token.build()));
     }
     let settings = Environment::from_pairs([
-        ("DOORS", "turn,matrix,ice,cloudflare"),
+        ("DOORS", "turn,matrix,ice,link,metered,cloudflare"),
         ("SERVER_KEYS", "app=0123456789-0123456789-0123456789"),
     ]);
     let config = Config::from_env(&settings).unwrap();

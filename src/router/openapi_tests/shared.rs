@@ -14,7 +14,7 @@ use turn_base::error::Code;
 const MINT_ERRORS: [&str; 12] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
-    "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or `key` or `api` of a format that reads them is none of `SERVER_KEYS`.",
+    "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or the key that a format reads is none of `SERVER_KEYS`.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
     "`USER_BLOCKED`: the operator has blocked the user.",
     "`ADDRESS_BLOCKED`: the operator has blocked the client's address.",
@@ -141,7 +141,7 @@ fn describe_operation(group: &str, operation: &mut Operation) {
         fails(operation, &[MISDIRECTED]);
     }
     if group == "credentials" {
-        add_headers(operation, &["200", "400", "401", "429"], &RATE_HEADERS, 0);
+        add_headers(operation, &["200", "204", "400", "401", "429"], &RATE_HEADERS, 0);
     }
     if group == "cloudflare" && mints {
         add_headers(operation, &["201", "400", "429"], &RATE_HEADERS, 0);

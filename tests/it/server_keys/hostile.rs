@@ -5,19 +5,23 @@ use super::{KEY, KEYS, with_keys};
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::log::Log;
 use crate::support::{Answer, TestBroker};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::string::string_regex;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::{Method, RequestBuilder};
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 11] = [
     "/v1/turn/keys/x/credentials/generate-ice-servers",
     "/v1/turn/keys/x/credentials/generate",
     "/v1/turn/keys/x/credentials/name/revoke",
     "/v1/turn/keys/%00/credentials/%ff/revoke",
     "/turn",
     "/ice",
+    "/link",
+    "/api/v1/turn/credentials",
     "/_matrix/client/v3/voip/turnServer",
     "/api/turn-credentials",
     "/api/connections",
@@ -31,6 +35,7 @@ fn any_request() -> impl Strategy<Value = Parts> {
         Just(format!("Bearer {KEY}")),
         Just(format!("bearer  {KEY} ")),
         Just(format!("Basic {KEY}")),
+        "[ -~]{0,20}(:[ -~]{0,40})?".prop_map(|pair| format!("Basic {}", STANDARD.encode(pair))),
         Just(format!("Bearer {KEY}x")),
         "Bearer [!-~]{0,300}",
         "[ -~]{0,60}",
@@ -39,7 +44,7 @@ fn any_request() -> impl Strategy<Value = Parts> {
         Just(String::new()),
         Just(format!("service=turn&key={KEY}")),
         Just(format!("service=turn&api={KEY}&key={KEY}x&username=a")),
-        "service=turn&(key|api|user|username|label|ttl|customIdentifier)=[!-~]{0,40}(&[a-z]{1,9}=%[0-9a-f]{0,2})?",
+        "service=turn&(key|api|api_key|apiKey|user|username|label|ttl|customIdentifier)=[!-~]{0,40}(&[a-z]{1,9}=%[0-9a-f]{0,2})?",
         "[!-~]{0,80}",
     ];
     let json = r#"\{"(ttl|customIdentifier|user|label|connectionId|token)":("[ -~]{0,40}"|-?[0-9]{1,20}(\.[0-9])?|null|\[\]|\{\}|true)\}"#;

@@ -14,7 +14,7 @@ pub(super) const KEY: &str = "app-fixture-key-0123456789-0123456789";
 pub(super) const OTHER_KEY: &str = "janus-fixture-key-0123456789-012345678";
 pub(super) const KEYS: (&str, &str) =
     ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789,janus=janus-fixture-key-0123456789-012345678");
-const DOORS: (&str, &str) = ("DOORS", "turn,matrix,ice,cloudflare");
+const DOORS: (&str, &str) = ("DOORS", "turn,matrix,ice,link,metered,cloudflare");
 
 /// A broker at Cloudflare with two server keys, all doors, and ten mints for an address.
 pub(super) async fn with_keys(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
@@ -74,7 +74,7 @@ async fn a_stolen_key_is_bounded_by_its_own_rate_and_another_key_is_not_touched(
 }
 
 #[tokio::test]
-async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
+async fn the_key_is_the_bearer_token_a_parameter_or_a_header_and_no_origin_matters() {
     let (cloudflare, broker) = with_keys(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let foreign = |request: RequestBuilder| request.header("origin", "https://foreign.example");
     for path in [
@@ -95,13 +95,32 @@ async fn the_key_is_the_bearer_token_or_key_or_api_and_no_origin_matters() {
             assert_eq!(Answer::of(request).await.status, 200, "{path} {name}");
         }
     }
+    for path in ["/turn?user=eve", "/ice?service=turn", "/link?user=eve", "/api/v1/turn/credentials?user=eve"]
+    {
+        let ask = |path: &str| foreign(broker.request(Method::GET, path));
+        for (key, status) in [(KEY.to_owned(), None), (KEY.replace('0', "1"), Some(401))] {
+            let shown = [
+                ask(&format!("{path}&apiKey={key}")),
+                ask(&format!("{path}&api_key={key}")),
+                ask(path).header("x-api-key", &key),
+                ask(path).basic_auth("edumeet", Some(&key)),
+                ask(path).basic_auth(&key, Some("")),
+            ];
+            for request in shown {
+                let answer = Answer::of(request).await;
+                let expected = status.unwrap_or(if path.starts_with("/link") { 204 } else { 200 });
+                assert_eq!(answer.status, expected, "{path}: {}", answer.text);
+            }
+        }
+    }
+    assert_eq!(cloudflare.history().mints(), 28);
     for form in
         [format!("service=turn&api={KEY}&username=bob"), format!("username=bob&key={KEY}&service=turn")]
     {
         let request = foreign(broker.request(Method::POST, "/turn")).body(form);
         assert_eq!(Answer::of(request).await.status, 200, "only in the form");
     }
-    assert_eq!(cloudflare.history().mints(), 10);
+    assert_eq!(cloudflare.history().mints(), 30);
     let users: Vec<_> = grants(&broker).await.iter().map(|grant| grant["user"].clone()).collect();
     assert_eq!(users.iter().filter(|user| **user == "ann").count(), 4);
     assert!(users.contains(&json!("bob")), "{users:?}");
@@ -218,7 +237,7 @@ async fn a_guess_at_another_secret_counts_as_a_wrong_token() {
 #[tokio::test]
 async fn without_server_keys_key_and_api_are_not_read() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("DOORS", "turn,ice")]).await;
-    for path in ["/turn?service=turn&key=x&api=y", "/ice?service=turn&key=x"] {
+    for path in ["/turn?service=turn&key=x&api=y", "/ice?service=turn&key=x", "/turn?api_key=x&apiKey=y"] {
         assert_eq!(broker.get(path).await.status, 200, "{path}");
     }
     let named = broker.get("/turn?service=turn&username=ann").await;
