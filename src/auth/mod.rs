@@ -1,5 +1,5 @@
 //! Users: who a mint is for, by a token that the application's own sign-in has signed. Verification is pure (`jwt`); only the
-//! issuer's keys are fetched (`issuer_keys`).
+//! issuer's keys are fetched (`issuer_keys`). What is no JWT, the application may be asked about (`application`).
 
 use std::sync::Arc;
 
@@ -10,16 +10,19 @@ use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
-use turn_base::broker::{Unverified, Verified};
+use turn_base::broker::{Requester, Unverified, Verified};
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
+use turn_base::sign_in::is_jwt;
 
+mod application;
 mod issuer_keys;
 mod jwt;
 mod key_set;
 pub mod server_keys;
 mod signature;
 
+use application::Application;
 use issuer_keys::IssuerKeys;
 pub(crate) use issuer_keys::{count_keys, keys_remedy};
 pub use jwt::Fault;
@@ -32,6 +35,8 @@ pub struct Auth {
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
     keys: Option<Arc<IssuerKeys>>,
+    /// Asked about what is no JWT of these keys.
+    application: Option<Application>,
     clock: Arc<dyn Clock>,
 }
 
@@ -45,14 +50,34 @@ impl Auth {
     ) -> Self {
         let secret = config.secret.as_ref().map(ExposeSecret::expose_secret);
         let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_bytes()));
+        let webhook = config.webhook.clone();
+        let application = webhook.map(|url| Application::new(client.clone(), url, Arc::clone(&clock)));
         let keys = config.jwks_url.clone();
         let keys = keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics)));
-        Self { config: config.clone(), secret, keys, clock }
+        Self { config: config.clone(), secret, keys, application, clock }
     }
 
     /// Whether users have tokens. Without keys, only server keys sign in.
     pub const fn has_keys(&self) -> bool {
         self.secret.is_some() || self.keys.is_some()
+    }
+
+    /// Whether the application is asked about a text that is nothing else.
+    pub const fn asks_application(&self) -> bool {
+        self.application.is_some()
+    }
+
+    /// The user of a token of a mint: by a key or, if it is no JWT of the keys, by what the application answers.
+    pub async fn user_of(&self, token: &str, requester: &Requester) -> Result<Verified, Unverified> {
+        match &self.application {
+            Some(application) if !(self.has_keys() && is_jwt(token)) => {
+                if token.len() > SIGN_IN_MAX {
+                    return Err(Fault::TooLong.into());
+                }
+                application.user_of(token, requester).await.map_err(Unverified::Refused)
+            }
+            _ => self.verified(token, ClientKey::of(requester.address)).await,
+        }
     }
 
     /// The user of a token that this client sent, and its room.
@@ -70,7 +95,7 @@ impl Auth {
             // A number is its text. Anything else names no room, and no room has such a name.
             Some(other) => Some(other.as_i64().map_or_else(String::new, |number| number.to_string())),
         };
-        Ok(Verified { user, until, room })
+        Ok(Verified { user, until, room, label: None })
     }
 
     /// Keeps the issuer's keys up to date.

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::form::{form, own_secret, switch, visible};
 use super::settings::Settings;
-use turn_base::web_url::parse_web_url;
+use turn_base::web_url::{WebhookUrl, parse_web_url};
 
 /// The lengths of a secret: HS256 needs as many bytes as its hash has.
 const SECRET_CHARS: RangeInclusive<usize> = 32..=1_024;
@@ -21,6 +21,8 @@ pub struct AuthConfig {
     pub secret: Option<SecretString>,
     /// A list of public keys for RS256, ES256 and `EdDSA` tokens. `AUTH_JWKS_URL`; none when unset.
     pub jwks_url: Option<Url>,
+    /// The application, which says whose a token is that is no JWT of these keys. `AUTH_WEBHOOK_URL`; none when unset.
+    pub webhook: Option<WebhookUrl>,
     /// What `iss` must be. `AUTH_ISSUER`; anything when unset.
     pub issuer: Option<String>,
     /// What `aud` must contain. `AUTH_AUDIENCE`; anything when unset.
@@ -38,20 +40,23 @@ impl AuthConfig {
         let auth = Self {
             secret: settings.secret("AUTH_JWT_SECRET", own_secret(SECRET_CHARS)),
             jwks_url: settings.money().optional("AUTH_JWKS_URL", url),
+            webhook: settings.webhook("AUTH_WEBHOOK_URL", "tokens of users"),
             issuer: settings.money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),
             audience: settings.money().optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
             user_claim: settings.get("AUTH_USER_CLAIM", "sub", visible(TEXT_CHARS)),
             required: settings.money().get("AUTH_REQUIRED", "false", switch),
         };
         auth.check(settings);
-        (auth.secret.is_some() || auth.jwks_url.is_some() || auth.required).then_some(auth)
+        let is_set = auth.secret.is_some() || auth.jwks_url.is_some() || auth.webhook.is_some();
+        (is_set || auth.required).then_some(auth)
     }
 
     fn check(&self, settings: &mut Settings<'_>) {
         let is_bound = self.issuer.is_some() || self.audience.is_some();
         let has_key = settings.is_set("AUTH_JWT_SECRET") || settings.is_set("AUTH_JWKS_URL");
-        if !has_key && self.required && !settings.is_set("SERVER_KEYS") {
-            let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL or SERVER_KEYS with it: without a key nobody gets a credential";
+        let has_other = settings.is_set("AUTH_WEBHOOK_URL") || settings.is_set("SERVER_KEYS");
+        if !has_key && self.required && !has_other {
+            let expected = "expected AUTH_JWT_SECRET, AUTH_JWKS_URL, AUTH_WEBHOOK_URL or SERVER_KEYS with it: without a key nobody gets a credential";
             settings.refuse("AUTH_REQUIRED", expected);
         }
         if !has_key && is_bound {

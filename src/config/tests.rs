@@ -82,7 +82,7 @@ const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush
     COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli;
     MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];
     CLOUDFLARE_ACCOUNT_ID=account; CLOUDFLARE_ANALYTICS_TOKEN=hush-analytics; ALERT_WEBHOOK_URL=https://a.example/hush?hush;
-    ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters;
+    ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters; AUTH_WEBHOOK_URL=https://a.example/hush?hush;
     SIGNALING=ayame,sfu,reports; AUTHN_WEBHOOK_URL=https://a.example/hush?hush; DISCONNECT_WEBHOOK_URL=https://a.example/hush?hush;
     CALLS_APP_ID=app; CALLS_APP_SECRET=hush-app-secret; FEEDBACK_URL=https://a.example/hush?hush;
     DATABASE_URL=postgres://me:hush-password@db.example/hush; HTTP_ICE_URL=https://a.example/hush?hush;

@@ -224,7 +224,9 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let ayame = config.signaling.protocols.ayame.as_ref();
     let authn = ayame.and_then(|ayame| ayame.authn_webhook.as_ref());
     let disconnect = ayame.and_then(|ayame| ayame.disconnect_webhook.as_ref());
+    let users = config.auth.as_ref().and_then(|auth| auth.webhook.as_ref());
     [
+        users.map(|users| (users.expose(), "AUTH_WEBHOOK_URL")),
         authn.map(|authn| (authn.expose(), "AUTHN_WEBHOOK_URL")),
         disconnect.map(|disconnect| (disconnect.expose(), "DISCONNECT_WEBHOOK_URL")),
         // The last one that gives a date decides about the clock.

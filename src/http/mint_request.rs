@@ -1,5 +1,5 @@
 //! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
-//! A bearer token is a server's key, a user's JWT, or a grant; any other token is ignored. A mint with a grant that may renew counts
+//! A bearer token is a server's key, a user's token, or a grant; any other token is ignored. A mint with a grant that may renew counts
 //! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that is not over: of the
 //! token that the grant was minted with, or of a token beside it. The right to renew is taken before the mint; if the mint fails or is
 //! refused, dropping it gives it back.
@@ -26,17 +26,19 @@ use super::server_mint::{
 };
 use crate::account::RenewalRight;
 use crate::app::{App, BearerToken};
+use crate::auth::Auth;
 use crate::bounds::TTL_MIN;
 use crate::ice::key_name::KeyName;
 use crate::limit::Allowance;
+use crate::mint::token::GrantToken;
 use crate::mint::{MintRequest, client_at};
-use turn_base::broker::{Broker, Verified};
+use turn_base::broker::{Broker, Requester, Verified};
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::request::query::{form_or_none, parse_query};
-use turn_ledger::{ClientKey, GrantRow, Label, Spender};
+use turn_ledger::{GrantRow, Label, Spender};
 
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
@@ -95,6 +97,7 @@ pub(super) async fn identify(
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
     let query = parse_query::<MintQuery>(request.uri.query());
     let label = query.as_ref().ok().and_then(|query| query.label.clone());
+    let origin = page_origin(&request.headers);
     let form = form.and(query).and_then(|MintQuery { ttl, region, .. }| {
         Ok((accepted_life(ttl, app.config.ice.ttl_max)?, accepted_region(app, region)?))
     });
@@ -109,12 +112,12 @@ pub(super) async fn identify(
         ShownKey::Wrong => return Err(wrong_key(app, request.extensions.get().copied())),
     }
     let proven = match refuse_mistyped_key(app, request) {
-        Ok(()) => proven(app, &request.headers, address).await,
+        Ok(()) => proven(app, &request.headers, Requester { address, origin: origin.clone() }).await,
         Err(refused) => Err(refused),
     };
     let Proven { signed_in, renewal } = proven.clone().unwrap_or_default();
+    let label = signed_in.as_ref().and_then(|of| of.label.clone()).or(label);
     let (user, signed_in_until) = signed_in.map(|of| (of.user, of.until)).unzip();
-    let origin = page_origin(&request.headers);
     let spender = Spender { user, label, origin, signed_in_until, ..Spender::default() };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
@@ -134,18 +137,28 @@ pub(super) async fn identify(
     Ok(IdentifiedRequest { asked, spender, left })
 }
 
-async fn proven(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Proven, ApiError> {
-    let client = ClientKey::of(address);
+/// Whether a bearer token may be a user's: a JWT, or anything unknown that the application is asked about. A grant of an earlier ledger is not.
+fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
+    match recognized {
+        BearerToken::Jwt => true,
+        BearerToken::Unknown => auth.asks_application() && !GrantToken::has_form(token),
+        _ => false,
+    }
+}
+
+async fn proven(app: &App, headers: &HeaderMap, requester: Requester) -> Result<Proven, ApiError> {
     let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
-        (Some(auth), Some((token, BearerToken::Jwt))) => {
-            return Ok(Proven { signed_in: Some(auth.verified(token, client).await?), renewal: None });
+        (Some(auth), Some((token, of))) if is_of_user(auth, token, &of) => {
+            return Ok(Proven { signed_in: Some(auth.user_of(token, &requester).await?), renewal: None });
         }
         (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
         _ => None,
     };
     let beside = headers.get(AUTH_TOKEN).filter(|_| grant.is_some()).and_then(|token| token.to_str().ok());
     let signed_in = match (&app.auth, beside) {
-        (Some(auth), Some(token)) if auth.has_keys() => Some(auth.verified(token, client).await?),
+        (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
+            Some(auth.user_of(token, &requester).await?)
+        }
         _ => None,
     };
     if let Some(grant) = &grant

@@ -13,7 +13,6 @@ use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
 use crate::alert::{AlertCost, Forecast};
 use crate::app::App;
-use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::config::PriceConfig;
 use crate::json::plain_number;
@@ -289,7 +288,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         cost: cost(&app.config.prices, &snapshot.figures, since),
         usable,
         alert_percents: app.config.alert_percents.iter().collect(),
-        sign_in: app.auth.as_ref().is_some_and(Auth::has_keys),
+        sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
         status: status(&app, &snapshot),
         ledger_failing: app.account.ledger_fails(),
         callers: callers(&app.metrics),

@@ -16,6 +16,7 @@ use super::operator::wrong_token;
 use super::refusals::too_many_of_server;
 use crate::app::rights::{Action, CallerKind, may_any};
 use crate::app::{App, BearerToken};
+use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::key_name::KeyName;
 use crate::limit::RateLeft;
@@ -102,9 +103,14 @@ pub(super) fn refuse_mistyped_key(app: &App, request: &Parts) -> Result<(), ApiE
     let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
     let client = request.extensions.get().copied();
     let invalid = |message| ApiError::new(Code::InvalidToken, "Invalid token").message(message);
-    let mints_for_itself = |kind| kind != CallerKind::Anonymous && may_any(kind, Action::Mint);
+    let asks_application = app.auth.as_ref().is_some_and(Auth::asks_application);
+    let may_mint = |kind| match kind {
+        // The application says whether it is a user's.
+        CallerKind::Anonymous => asks_application,
+        kind => may_any(kind, Action::Mint),
+    };
     match shown {
-        Some((token, kind)) if !mints_for_itself(kind) && !GrantToken::has_form(token) => {
+        Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
             let refusal =
                 invalid("Check the bearer token: it is no server key, no grant and no token of a sign-in.");
             Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))

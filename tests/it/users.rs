@@ -5,6 +5,7 @@ mod rates;
 mod tokens;
 
 use crate::support::fake_issuer::{Signer, USERS, sign, user_token};
+use crate::support::fake_webhook::{FakeWebhook, Reply};
 use std::path::Path;
 
 use crate::support::{
@@ -42,6 +43,68 @@ fn shown(spender: Option<&Spender>) -> Value {
         fields.retain(|name, value| !value.is_null() && name != "signed_in_until");
     }
     shown
+}
+
+#[tokio::test]
+async fn the_application_says_whose_a_ticket_is_and_is_asked_once_while_its_answer_lives() {
+    let answer = Reply::Text(r#"{"user": "ann", "label": "room-1", "ttl": 60}"#);
+    let application =
+        FakeWebhook::start(&[answer, Reply::Status(401), answer, Reply::Status(500), Reply::Text("{}")])
+            .await;
+    let url = application.url();
+    let settings = [
+        ("AUTH_WEBHOOK_URL", url.as_str()),
+        REQUIRED[1],
+        ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789"),
+    ];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let ask = |ticket: &'static str| broker.mint_with(ticket);
+    assert_eq!(broker.mint().await.error(), (401, "UNAUTHORIZED".into()));
+    for _ in 0..2 {
+        assert_eq!(ask("ticket-1").await.status, 200);
+    }
+    let [asked] = &application.history()[..] else { panic!("one question") };
+    let question: Value = serde_json::from_slice(&asked.body).unwrap();
+    assert_eq!(question, json!({"token": "ticket-1", "address": "127.0.0.1", "origin": null}));
+    let grants = broker.operator("/api/grants").await.json();
+    assert_eq!(
+        (&grants["grants"][0]["user"], &grants["grants"][0]["label"]),
+        (&json!("ann"), &json!("room-1"))
+    );
+    assert_eq!(ask("ticket-2").await.error(), (401, "INVALID_TOKEN".into()));
+    // Its life is over.
+    broker.advance(61);
+    assert_eq!(ask("ticket-1").await.status, 200);
+    assert_eq!(cloudflare.history().mints(), 3);
+    for _ in 0..2 {
+        let unanswered = ask("ticket-3").await;
+        assert_eq!(unanswered.error(), (503, "OVERLOADED".into()));
+        assert!(unanswered.header("retry-after").is_some());
+    }
+    assert_eq!(application.history().len(), 5);
+    assert_eq!(
+        broker.get_as("ticket-1", "/api/turn-credentials?user=eve").await.error(),
+        (401, "INVALID_TOKEN".into())
+    );
+}
+
+#[tokio::test]
+async fn an_address_asks_the_application_120_times_at_once() {
+    let application = FakeWebhook::start(&[Reply::Status(401); 121]).await;
+    let url = application.url();
+    let settings = [("AUTH_WEBHOOK_URL", url.as_str()), ("RATE_LIMIT_REQUESTS", "10000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    for ticket in 0..120 {
+        assert_eq!(
+            broker.mint_with(&format!("ticket-{ticket}")).await.error(),
+            (401, "INVALID_TOKEN".into())
+        );
+    }
+    assert_eq!(broker.mint_with("ticket").await.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(application.history().len(), 120);
+    assert_eq!(broker.mint().await.status, 200, "without a token");
+    let of_earlier_ledger = with_cloudflare_and(&[]).await.1.grant().await;
+    assert_eq!(broker.mint_with(&of_earlier_ledger).await.status, 200, "a grant is no ticket");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, Spender, Timestamp, User};
+use turn_ledger::{ClientKey, GrantId, Label, Spender, Timestamp, User};
 
 use crate::error::ApiError;
 
@@ -18,6 +18,8 @@ pub struct Verified {
     pub until: Timestamp,
     /// The only room that it is for: the claim `room`.
     pub room: Option<String>,
+    /// What it is used for, if the application says so.
+    pub label: Option<Label>,
 }
 
 /// Why a token of the application's sign-in is refused.

@@ -10,8 +10,8 @@ use std::fmt;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Method, Request, RequestBuilder, Response};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
 use url::{Position, Url};
@@ -20,6 +20,7 @@ pub use connections::{HttpClient, chunk};
 pub use error::CallError;
 
 use crate::trust::Trust;
+use crate::web_url::WebhookUrl;
 
 /// Time limit for a whole request, unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -164,12 +165,34 @@ pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallErr
     Ok(body)
 }
 
+/// The longest answer of a webhook, in bytes.
+const WEBHOOK_BODY_MAX: usize = 64 * 1024;
+/// How long a webhook may take, with its answer.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Posts JSON to a webhook of the application. Returns the body of a success with a status that `is_answer`.
+pub async fn post_webhook(
+    client: &HttpClient,
+    url: &WebhookUrl,
+    mut headers: HeaderMap,
+    json: String,
+    is_answer: fn(StatusCode) -> bool,
+) -> Result<Vec<u8>, CallError> {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let request = client.request(Method::POST, url.expose().clone()).timeout(WEBHOOK_TIMEOUT);
+    let response = client.send(request.headers(headers).body(json)).await?;
+    if !is_answer(response.status()) {
+        return Err(CallError::from(&response));
+    }
+    body(WEBHOOK_BODY_MAX, response).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use reqwest::header::{AUTHORIZATION, HeaderValue};
+    use reqwest::header::AUTHORIZATION;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 

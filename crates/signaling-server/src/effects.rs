@@ -2,13 +2,12 @@
 //! answered as if it had failed.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
-use turn_base::http_client::{CallError, body};
+use turn_base::http_client::post_webhook;
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
@@ -18,14 +17,7 @@ use crate::hub::{AnyHub, Asked};
 use crate::occupancy::Place;
 use crate::socket::Sockets;
 
-/// The longest answer of a webhook, in bytes.
-const WEBHOOK_BODY_MAX: usize = 64 * 1024;
-
-/// How long a webhook may take.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The most webhooks and mints in progress. A webhook that does not answer takes [`WEBHOOK_TIMEOUT`], and sockets can be opened
-/// and closed faster than that.
+/// The most webhooks and mints in progress. A webhook that does not answer takes 5 s, and sockets can be opened and closed faster than that.
 const TASKS_MAX: usize = 8_192;
 
 impl Sockets {
@@ -110,17 +102,8 @@ impl Sockets {
         webhook: &Webhook,
         is_answer: fn(StatusCode) -> bool,
     ) -> Option<Text> {
-        let client = &self.service.client;
-        let request = client.request(Method::POST, url.expose().clone()).timeout(WEBHOOK_TIMEOUT);
-        let request = request.headers(headers(webhook)).body(webhook.body.clone());
-        let answer = async {
-            let response = client.send(request).await?;
-            if !is_answer(response.status()) {
-                return Err(CallError::from(&response));
-            }
-            body(WEBHOOK_BODY_MAX, response).await
-        };
-        match answer.await {
+        let (client, body) = (&self.service.client, webhook.body.clone());
+        match post_webhook(client, url, headers(webhook), body, is_answer).await {
             Ok(body) => String::from_utf8(body).ok().map(Text::from),
             Err(error) => {
                 if let Some(held_back) = self.webhook_log.pass(self.service.clock.instant()) {
@@ -158,7 +141,6 @@ fn headers(webhook: &Webhook) -> HeaderMap {
             headers.append(name, value);
         }
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
 }
 

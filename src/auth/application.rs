@@ -1,0 +1,202 @@
+//! `AUTH_WEBHOOK_URL`: the application itself says whose a token is, for sign-ins without JWT such as game tickets and PHP sessions.
+//!
+//! An answer is kept for its own life, so a caller costs the application one question, and a refusal is not kept. What a client address
+//! asks is bounded, so nobody floods the application through this service.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use parking_lot::Mutex;
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use turn_base::broker::{Requester, Verified};
+use turn_base::clock::Clock;
+use turn_base::error::{ApiError, Code};
+use turn_base::http_client::{CallError, HttpClient, post_webhook};
+use turn_base::throttle::Throttle;
+use turn_base::web_url::WebhookUrl;
+use turn_ledger::{ClientKey, Label, Timestamp, User};
+use turn_limits::{PerHolder, Rate};
+
+/// The most answers that are kept. A caller whose answer is not kept costs another question.
+const KNOWN_MAX: usize = 10_000;
+/// The life of an answer that states none, and the longest.
+const TTL_DEFAULT: Duration = Duration::from_secs(300);
+const TTL_MAX: Duration = Duration::from_secs(86_400);
+/// The questions of one client address.
+const ASKED: Rate = Rate::per_second(120, 2);
+/// Client addresses with a row of their own.
+const CLIENTS_MAX: usize = 8_192;
+/// The most questions in progress.
+const ASKING_MAX: usize = 256;
+/// How long a client waits after a question that had no answer.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The application, and what it has answered.
+#[derive(Debug)]
+pub(super) struct Application {
+    pub(super) client: HttpClient,
+    pub(super) url: WebhookUrl,
+    pub(super) clock: Arc<dyn Clock>,
+    known: Mutex<Known>,
+    asked: Mutex<PerHolder>,
+    asking: Semaphore,
+    log: Throttle,
+}
+
+/// The answers by the digest of their token.
+type Known = HashMap<[u8; 32], Verified>;
+
+#[derive(Serialize)]
+struct Question<'a> {
+    token: &'a str,
+    address: IpAddr,
+    origin: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    user: String,
+    label: Option<String>,
+    ttl: Option<u64>,
+}
+
+impl Application {
+    pub(super) fn new(client: HttpClient, url: WebhookUrl, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client,
+            url,
+            clock,
+            known: Mutex::default(),
+            asked: Mutex::new(PerHolder::new(ASKED, CLIENTS_MAX)),
+            asking: Semaphore::new(ASKING_MAX),
+            log: Throttle::new(),
+        }
+    }
+
+    /// Whose token it is.
+    pub(super) async fn user_of(&self, token: &str, requester: &Requester) -> Result<Verified, ApiError> {
+        let (digest, now) = (Sha256::digest(token).into(), self.clock.now());
+        let known = self.known.lock().get(&digest).filter(|known| known.until > now).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.charge(ClientKey::of(requester.address))?;
+        let _one = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
+        let answered = self.ask(token, requester).await;
+        let verified = answered.and_then(|body| verified(&body, now)).map_err(|why| self.failed(&why))?;
+        keep(&mut self.known.lock(), digest, &verified, now);
+        Ok(verified)
+    }
+
+    fn charge(&self, client: ClientKey) -> Result<(), ApiError> {
+        let (mut asked, now) = (self.asked.lock(), self.clock.since_boot());
+        asked.sweep(now);
+        let message = "Try again later. Too many new tokens come from this address.";
+        asked
+            .take(client, 1, now)
+            .map_err(|spent| ApiError::too_many("Too many new tokens", message, spent.next))
+    }
+
+    async fn ask(&self, token: &str, requester: &Requester) -> Result<Vec<u8>, CallError> {
+        let question = Question { token, address: requester.address, origin: requester.origin.as_deref() };
+        let question = serde_json::to_string(&question).unwrap_or_default();
+        post_webhook(&self.client, &self.url, HeaderMap::new(), question, |status| status == StatusCode::OK)
+            .await
+    }
+
+    fn failed(&self, why: &CallError) -> ApiError {
+        if why.status() == Some(401) {
+            return ApiError::new(Code::InvalidToken, "Invalid token")
+                .message("Sign in again and send a new token: the application refuses this one.");
+        }
+        if let Some(held_back) = self.log.pass(self.clock.instant()) {
+            let remedy = "check AUTH_WEBHOOK_URL, and the log of your application";
+            tracing::warn!(
+                host = self.url.host(),
+                held_back,
+                remedy,
+                "the application did not say whose a token is: {why}"
+            );
+        }
+        ApiError::new(Code::Overloaded, "Sign-in unreachable")
+            .message("Try again in 10 seconds. The operator checks AUTH_WEBHOOK_URL: it does not answer as it should.")
+            .retry_in(PAUSE)
+    }
+}
+
+/// What an answer says of a question that was asked `at`.
+fn verified(body: &[u8], at: Timestamp) -> Result<Verified, CallError> {
+    let unusable = |what: &str| CallError::Unusable(what.to_owned());
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| unusable("it is not JSON with `user`, and perhaps `label` and `ttl`"))?;
+    let user = User::new(&answer.user).ok_or_else(|| unusable("`user` is not 1 to 128 characters"))?;
+    let label = answer.label.filter(|label| !label.is_empty());
+    let label =
+        label.map(|label| Label::new(&label).ok_or_else(|| unusable("`label` is no label"))).transpose()?;
+    let life = answer.ttl.map_or(TTL_DEFAULT, Duration::from_secs).min(TTL_MAX);
+    Ok(Verified { user, until: at.plus(life), room: None, label })
+}
+
+/// Keeps an answer, if there is room when those that have ended are gone.
+fn keep(known: &mut Known, digest: [u8; 32], verified: &Verified, now: Timestamp) {
+    if known.len() >= KNOWN_MAX {
+        known.retain(|_, known| known.until > now);
+    }
+    if known.len() < KNOWN_MAX {
+        known.insert(digest, verified.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_names_a_user_and_lives_at_most_a_day() {
+        let at = Timestamp::default();
+        let read = |body: &str| verified(body.as_bytes(), at).map(|read| (read.user, read.label, read.until));
+        let ann = || User::new("ann").unwrap();
+        let seconds = |seconds| at.plus(Duration::from_secs(seconds));
+        let full = read(r#"{"user": "ann", "label": "room-1", "ttl": 60, "more": 1}"#).unwrap();
+        assert_eq!(full, (ann(), Label::new("room-1"), seconds(60)));
+        assert_eq!(read(r#"{"user": "ann", "label": ""}"#).unwrap(), (ann(), None, seconds(300)));
+        assert_eq!(read(r#"{"user": "ann", "ttl": 1000000}"#).unwrap().2, seconds(86_400));
+        for bad in [
+            "",
+            "{}",
+            r#"{"user": ""}"#,
+            r#"{"user": 7}"#,
+            r#"{"user": "a", "label": "a b"}"#,
+            r#"{"user": "a", "ttl": -1}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_has_ended_makes_room() {
+        let mut known = Known::new();
+        let of = |seconds| {
+            verified(
+                br#"{"user": "ann", "ttl": 60}"#,
+                Timestamp::default().plus(Duration::from_secs(seconds)),
+            )
+            .unwrap()
+        };
+        let digest = |number: usize| Sha256::digest(number.to_be_bytes()).into();
+        let (early, late) = (of(0), of(100));
+        for number in 0..KNOWN_MAX {
+            keep(&mut known, digest(number), &early, Timestamp::default().plus(Duration::from_secs(59)));
+        }
+        keep(&mut known, digest(KNOWN_MAX), &late, Timestamp::default().plus(Duration::from_secs(59)));
+        assert!(known.len() == KNOWN_MAX && !known.contains_key(&digest(KNOWN_MAX)));
+        keep(&mut known, digest(KNOWN_MAX), &late, early.until);
+        assert_eq!(known.len(), 1);
+    }
+}
