@@ -9,7 +9,7 @@ use crate::bounds;
 use crate::demo;
 use crate::doctor;
 use crate::ledger_command::LedgerCommand;
-use crate::operator_command::{OperatorCommand, Options};
+use crate::operator_command::{IceOptions, OperatorCommand, Options};
 use turn_base::web_url::parse_web_url;
 
 /// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
@@ -55,6 +55,8 @@ pub enum Command {
     /// Inspect the ledger in `STATE_DIR` while the service is stopped: ledger show, ledger export, ledger verify; move it: ledger copy
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Keep the ICE servers of a program in a file that it reads, with a credential of a server key (docs/PROGRAMS.md)
+    Ice(IceOptions),
     /// A command for a running broker.
     #[command(flatten)]
     Operator(OperatorCommand),
@@ -74,6 +76,7 @@ pub fn parse(
     let url = url.transpose()?;
     let (takes_url, takes_json) = match command {
         Command::Operator(_) => (true, true),
+        Command::Ice(_) => (true, false),
         Command::Doctor(_) => (false, true),
         _ => (false, false),
     };
@@ -158,6 +161,9 @@ mod tests {
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),
             ("demo --env-file .env", "demo reads no file"),
+            ("ice", "--write"),
+            ("ice --write f --every 90", "such as 1h"),
+            ("ice --write f --form asterisk", "livekit"),
             ("ledger", "show"),
             ("ledger copy", "--to-database"),
             ("ledger copy --to-database --from-database", "cannot be used with"),

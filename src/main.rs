@@ -123,6 +123,14 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
             print(&report.text);
             report.is_sound
         }
+        Command::Ice(wanted) => {
+            let text = block_on(operator_command::keep_ice(&config, wanted, shared))?;
+            print(&text.map_err(|error| match error {
+                OperatorError::NoServerKey => Failure::of_settings(error),
+                _ => error.into(),
+            })?);
+            true
+        }
         Command::Operator(command) => {
             let text = block_on(operator_command::run(&config, command, shared))?;
             print(&text.map_err(|error| match error {

@@ -19,7 +19,7 @@ pub mod operator;
 pub mod origin;
 pub mod overrides;
 pub mod overview;
-mod parameter_forms;
+pub(crate) mod parameter_forms;
 mod refusals;
 pub mod request_log;
 pub mod route;

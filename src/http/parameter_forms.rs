@@ -13,7 +13,7 @@ use turn_base::request::query::form_or_none;
 use turn_ledger::{GRANT, LABEL_MAX, RECENT_MAX, SpenderKey, SpenderKind, USER_MAX, spender_lists};
 
 /// The longest block with an end.
-const BLOCK_MAX: Duration = Duration::from_secs(365 * 86_400);
+const SPAN_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;
 
@@ -161,18 +161,20 @@ fn month<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error>
     form_or_none(text, is_month, "a month such as 2025-01")
 }
 
-fn lasting<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
-    let span = |text: &str| {
-        let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let minutes = match unit {
-            "m" => 1,
-            "h" => 60,
-            "d" => 24 * 60,
-            _ => return None,
-        };
-        let count: u64 = Some(count).filter(|count| !count.starts_with(['0', '+']))?.parse().ok()?;
-        Some(Duration::from_secs(count.checked_mul(60 * minutes)?)).filter(|span| *span <= BLOCK_MAX)
+/// A time in minutes, hours or days, `1m` to `365d`.
+pub(crate) fn span(text: &str) -> Option<Duration> {
+    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let minutes = match unit {
+        "m" => 1,
+        "h" => 60,
+        "d" => 24 * 60,
+        _ => return None,
     };
+    let count: u64 = Some(count).filter(|count| !count.starts_with(['0', '+']))?.parse().ok()?;
+    Some(Duration::from_secs(count.checked_mul(60 * minutes)?)).filter(|span| *span <= SPAN_MAX)
+}
+
+fn lasting<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
     form_or_none(text, span, "minutes, hours or days from 1m to 365d")
 }
 

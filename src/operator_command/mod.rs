@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
-use turn_base::http_client::{CallError, ClientError, body, chunk, http_client, joined};
+use turn_base::http_client::{CallError, ClientError, HttpClient, body, chunk, http_client, joined};
 
 mod arguments;
+mod ice;
 mod text;
 
 pub use arguments::{NewLimit, OperatorCommand, Options};
+pub use ice::IceOptions;
 use text::failure;
 
 /// Longest JSON response that is read. Real ones have a few KiB.
@@ -40,6 +42,17 @@ pub enum OperatorError {
         "OPERATOR_TOKEN is not set. Set it to the token of the running service, or OPERATOR_TOKEN_FILE to a file that contains it."
     )]
     NoToken,
+    /// `ice` needs a server key.
+    #[error(
+        "SERVER_KEYS has no such key. Set it to the keys of the running service, and --key to the name of one."
+    )]
+    NoServerKey,
+    /// The broker has no relay now.
+    #[error("the broker gave no relay, so the file stays as it is. Run turn-broker status to see why.")]
+    NoRelay,
+    /// The command after a write failed.
+    #[error("the file is written, but its command failed: {0}. Correct the command of --then.")]
+    Then(String),
     /// The HTTP client cannot be built.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -60,7 +73,7 @@ pub enum OperatorError {
     /// The backup's file exists already.
     #[error("{0} exists. Choose another name: a backup overwrites nothing.")]
     Exists(PathBuf),
-    /// The backup's file cannot be written.
+    /// A file cannot be written.
     #[error(
         "{path} cannot be written: {error}. Choose a directory that this user may write to, on a disk with free space."
     )]
@@ -92,7 +105,7 @@ pub async fn run(
         Some(url) => url.clone(),
         None => local(config),
     };
-    let response = send(config, command, &url).await?;
+    let response = call(config, command, &url).await?;
     if let OperatorCommand::Backup { file: path } = command {
         let bytes = save(path, response, BACKUP_MAX).await?;
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
@@ -120,8 +133,17 @@ fn local(config: &Config) -> Url {
     url.expect("an address and a port are the authority of a URL")
 }
 
-/// Sends the call, and returns a response with status 200.
-async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
+/// Keeps the ICE servers of a program in a file.
+pub async fn keep_ice(
+    config: &Config,
+    wanted: &IceOptions,
+    options: &Options,
+) -> Result<String, OperatorError> {
+    ice::run(config, wanted, options).await
+}
+
+/// Makes the call of a command.
+async fn call(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
     let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
@@ -130,9 +152,6 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     let mut request = client.request(call.method, target);
     if changes {
         request = request.timeout(CHANGE_TIMEOUT);
-    }
-    if *url == local(config) {
-        request = config.access.hosts.named_in(request);
     }
     if call.needs_token {
         let token = config.access.operator_token.as_ref().ok_or(OperatorError::NoToken)?;
@@ -150,6 +169,19 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
             return Err(OperatorError::Exists(path.clone()));
         }
         request = request.timeout(BACKUP_TIMEOUT);
+    }
+    send(config, &client, request, url).await
+}
+
+/// Sends a request to the broker, and returns a response with status 200.
+async fn send(
+    config: &Config,
+    client: &HttpClient,
+    mut request: RequestBuilder,
+    url: &Url,
+) -> Result<Response, OperatorError> {
+    if *url == local(config) {
+        request = config.access.hosts.named_in(request);
     }
     let sent = async { client.execute(request.build()?).await };
     let response = sent.await.map_err(|error| OperatorError::Unreachable { url: url.to_string(), error })?;
@@ -169,8 +201,7 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
         io::ErrorKind::AlreadyExists => OperatorError::Exists(path.to_owned()),
         _ => OperatorError::File { path: path.to_owned(), error },
     };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(directory).map_err(unwritten)?;
+    let mut file = NamedTempFile::new_in(directory_of(path)).map_err(unwritten)?;
     let mut bytes = 0_u64;
     loop {
         let chunk = chunk(&mut response).await.map_err(incomplete)?;
@@ -185,6 +216,11 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
     file.as_file().sync_all().map_err(unwritten)?;
     file.persist_noclobber(path).map_err(|error| unwritten(error.error))?;
     Ok(bytes)
+}
+
+/// The directory of a file.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

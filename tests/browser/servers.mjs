@@ -1,5 +1,5 @@
 // Programs of others that mint with a server key, as they are: Janus with docs/janus.jcfg, Selkies, the server parts of partytracks and dimos,
-// and the lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
+// Prosody and Nextcloud Talk with deploy/adapters, programs that read a file, and the lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { transformSync } from 'esbuild';
 import { routePartyTracksRequest } from 'partytracks/server';
 import { endedAllocations } from './counts.mjs';
+import { askProsody, askTalk, fileOf, startProsody } from './adapters.mjs';
 import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
 import { RELAY, addNetwork, callOfJanus, startJanus } from './janus.mjs';
 import { pass } from './npm-site.mjs';
@@ -20,7 +21,8 @@ const RUN_SECONDS_MAX = 120;
 /** Where Selkies looks, which no setting changes. */
 const CLOUDFLARE = 'rtc.live.cloudflare.com';
 const BYTES = 200_000;
-const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server'];
+const FILES = ['livekit', 'go2rtc', 'mediamtx', 'galene', 'pairdrop', 'json'];
+const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server', 'prosody', 'nextcloud', ...FILES];
 const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
 const run = promisify(execFile);
 let broker;
@@ -37,6 +39,9 @@ async function test() {
   await part(dimosTakesAnotherBaseUrl);
   await part(theServerOfAPageNeedsAnotherBaseUrlAlone);
   await part(selkiesFindsTheRelayOverBothOfItsWays);
+  await part(prosodyGivesEachUserACredential);
+  await part(nextcloudTalkGivesEachUserACredential);
+  await part(aFileOfEachProgramHasARelay);
   await part(aSpentBudgetIsWhatCloudflareWouldCallTooMany);
   assert.equal(await broker.stop(), 'status 0');
   assert.ok(!Object.values(keys).some((key) => broker.log.includes(key)), 'the log has no key');
@@ -123,6 +128,34 @@ async function askSelkies(settings) {
   return JSON.parse(stdout);
 }
 
+async function prosodyGivesEachUserACredential() {
+  await start(startProsody(keys.prosody));
+  const { services } = await askProsody();
+  assert.ok(services.some(({ type, host, port, username, password, expires }) => type === 'turn' && host === RELAY && port === '3478' && username && password && expires), JSON.stringify(services));
+  assert.deepEqual((await grantsOf('prosody')).map(({ user }) => user), ['ann@xmpp.test']);
+}
+
+async function nextcloudTalkGivesEachUserACredential() {
+  const { servers: [server], log } = await askTalk(keys.nextcloud, 'ann');
+  assert.deepEqual([server.schemes, server.server, server.protocols, log], ['turn', `${RELAY}:3478`, 'udp', []]);
+  assert.ok(server.username && server.password);
+  await askTalk(keys.nextcloud, '');
+  assert.deepEqual((await grantsOf('nextcloud')).map(({ user }) => user).sort(), ['ann', 'guest']);
+}
+
+async function aFileOfEachProgramHasARelay() {
+  const read = Object.fromEntries(await Promise.all(FILES.map(async (form) => [form, await fileOf(form, keys[form])])));
+  isRelay(read.json);
+  isRelay(read.pairdrop);
+  isRelay({ iceServers: read.galene });
+  isRelay({ iceServers: read.go2rtc.webrtc.ice_servers });
+  isRelay({ iceServers: read.mediamtx.webrtcICEServers2.map(({ url, username, password }) => ({ urls: [url], username, credential: password })) });
+  const [{ host, port, protocol, username, credential }] = read.livekit.rtc.turn_servers;
+  assert.deepEqual([host, port, protocol], [RELAY, 3478, 'udp']);
+  assert.ok(username && credential);
+  for (const form of FILES) assert.equal((await grantsOf(form)).length, 1);
+}
+
 async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
   assert.equal((await operator('/api/budget/limit', 'POST', { limitGB: 0 })).status, 200);
   for (const ask of [askPartytracks, askAsPageServer]) {
@@ -132,6 +165,9 @@ async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
   }
   await assert.rejects(askDimos, { status: 429 });
   for (const settings of [BY_CLOUDFLARE, BY_REST]) assert.deepEqual(await askSelkies(settings), { turn: [], by: [] });
+  assert.deepEqual(await askProsody(), { condition: 'resource-constraint', type: 'wait' });
+  assert.deepEqual((await askTalk(keys.nextcloud, 'ann')).servers, []);
+  await assert.rejects(fileOf('json', keys.json), /Bandwidth limit/);
 }
 
 function isRelay({ iceServers }) {

@@ -239,3 +239,80 @@ fn a_file_that_cannot_be_written_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(error_of(&output).contains("/nowhere/b.redb cannot be written"), "{}", error_of(&output));
 }
+
+const RELAY_ALONE: [(&str, &str); 4] = [
+    ("ICE_SOURCES", "coturn"),
+    ("COTURN_URLS", "turn:turn.example.com"),
+    ("COTURN_SECRET", "a-secret-of-coturn-0123456789"),
+    SERVER_KEYS,
+];
+const SERVER_KEYS: (&str, &str) =
+    ("SERVER_KEYS", "app=app-fixture-key-0123456789-0123456789,files=files-fixture-key-0123456789-01234567");
+
+/// Runs `ice` with the keys of the service.
+fn ice_at(broker: &Process, arguments: &[&str]) -> Output {
+    let port = broker.port.to_string();
+    run(&[&["ice"], arguments].concat(), &[("HOST", "127.0.0.1"), ("PORT", &port), SERVER_KEYS])
+}
+
+#[test]
+fn ice_writes_a_file_for_a_program_and_a_refusal_leaves_it_as_it_is() {
+    let broker = start(&RELAY_ALONE);
+    let directory = StateDir::new();
+    let [file, done] = ["ice.json", "done"].map(|name| format!("{}/{name}", directory.path()));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let then = format!("cp {file} {done}");
+    let arguments = ["--write", &file, "--key", "files", "--user", "sfu-1", "--then", &then];
+    let output = ice_at(&broker, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    let written = std::fs::read_to_string(&file).unwrap();
+    let json: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(json["iceServers"][0]["urls"][0], "turn:turn.example.com");
+    assert!(
+        json["iceServers"][0]["username"]
+            .as_str()
+            .unwrap()
+            .ends_with(|last: char| last.is_ascii_alphanumeric())
+    );
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::read_to_string(&done).unwrap(), written, "the command runs after the write");
+    let grants = output_of(&broker, &["grants", "--json"]);
+    let grants: Value = serde_json::from_str(&grants).unwrap();
+    assert_eq!(
+        (&grants["grants"][0]["user"], &grants["grants"][0]["label"]),
+        (&"sfu-1".into(), &"files".into())
+    );
+    output_of(&broker, &["limit", "0"]);
+    let refused = ice_at(&broker, &arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error_of(&refused).contains("Bandwidth limit"), "{}", error_of(&refused));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+    output_of(&broker, &["limit", "default"]);
+    let failed = ice_at(&broker, &["--write", &file, "--then", "exit 3"]);
+    assert!(
+        failed.status.code() == Some(1) && error_of(&failed).contains("exit status: 3"),
+        "{}",
+        error_of(&failed)
+    );
+    let unknown = ice_at(&broker, &["--write", &file, "--key", "nobody"]);
+    assert!(
+        unknown.status.code() == Some(78) && error_of(&unknown).contains("--key"),
+        "{}",
+        error_of(&unknown)
+    );
+}
+
+#[test]
+fn a_broker_without_a_relay_leaves_the_file_of_ice_as_it_is() {
+    let broker = start(&[("ICE_SOURCES", "stun"), SERVER_KEYS]);
+    let directory = StateDir::new();
+    let file = format!("{}/ice.json", directory.path());
+    let output = ice_at(&broker, &["--write", &file]);
+    assert!(
+        output.status.code() == Some(1) && error_of(&output).contains("no relay"),
+        "{}",
+        error_of(&output)
+    );
+    assert!(!std::path::Path::new(&file).exists());
+}

@@ -9,6 +9,7 @@ import { documents, text } from './pages.mjs';
 const WORDS_MAX = [
   [['README.md'], 900],
   [['docs/CLIENTS.md', 'src/web/turn-client/README.md'], 3_550],
+  [['docs/PROGRAMS.md'], 1_200],
   [['docs/SIGNALING.md'], 3_000],
   [['docs/OPERATE.md'], 5_200],
   [['docs/COTURN.md'], 1_500],

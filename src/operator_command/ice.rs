@@ -1,0 +1,249 @@
+//! `turn-broker ice`: keeps the ICE servers of a program in a file, for one that reads them from its configuration.
+//!
+//! The file always has a relay that works: it is replaced as a whole, only by servers with a relay, and before their credential ends.
+
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use url::Url;
+
+use super::{BODY_MAX, OperatorError, Options, directory_of, local, send};
+use crate::config::Config;
+use crate::http::parameter_forms::span;
+use crate::ice::server::{IceServer, IceServerList, OnBadUrl, RawIceServer};
+use crate::ice::url::{IceUrl, Reach};
+use turn_base::http_client::{body, http_client, joined};
+
+/// The pause after a failure. A file is renewed after three quarters of its credential's life.
+const RETRY: Duration = Duration::from_secs(30);
+/// How long the command after a write may take.
+const THEN_MAX: Duration = Duration::from_secs(60);
+
+/// What to write, for whom and when.
+#[derive(Clone, Debug, Args)]
+pub struct IceOptions {
+    /// The file, which is replaced as a whole and keeps its owner and mode; a new one is readable by this user alone
+    #[arg(long, value_name = "FILE")]
+    write: PathBuf,
+    /// The program that reads the file
+    #[arg(long, value_enum, default_value = "json", value_name = "PROGRAM")]
+    form: Form,
+    /// Write again after this time, 1m to 365d, and always before the credential ends; without it, write once
+    #[arg(long, value_name = "1h", value_parser = |text: &str| span(text).ok_or("give minutes, hours or days, such as 1h"))]
+    every: Option<Duration>,
+    /// A command for the shell after each write, such as one that makes the program read its configuration again
+    #[arg(long, value_name = "COMMAND")]
+    then: Option<String>,
+    /// The key to mint with, by its name in `SERVER_KEYS`; the first one unless given
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// The user who spends
+    #[arg(long)]
+    user: Option<String>,
+}
+
+/// The form of a program's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// An object with `iceServers`
+    Json,
+    /// data/ice-servers.json
+    Galene,
+    /// The file of `RTC_CONFIG`
+    Pairdrop,
+    /// A further -config
+    Go2rtc,
+    /// A part of mediamtx.yml
+    Mediamtx,
+    /// A part of livekit.yaml
+    Livekit,
+}
+
+/// What of a mint's response is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Minted {
+    ice_servers: Vec<RawIceServer>,
+    #[serde(default)]
+    ttl: u64,
+}
+
+/// Writes the file, and again until the process ends.
+pub(super) async fn run(
+    config: &Config,
+    wanted: &IceOptions,
+    options: &Options,
+) -> Result<String, OperatorError> {
+    loop {
+        let written = write(config, wanted, options).await;
+        let done = match (&written, &wanted.then) {
+            (Ok(_), Some(command)) => then(command).await.map_err(OperatorError::Then),
+            _ => Ok(()),
+        };
+        let life = written.as_ref().ok().copied();
+        let text = |life: Duration| {
+            format!("{} is written, with a credential of {} s", wanted.write.display(), life.as_secs())
+        };
+        let said = written.and_then(|life| done.map(|()| text(life)));
+        let Some(every) = wanted.every else { return said };
+        // The reader of a pipe may have gone.
+        let _ = writeln!(io::stderr(), "turn-broker: {}", said.unwrap_or_else(|error| error.to_string()));
+        // A command that fails costs no further credential.
+        tokio::time::sleep(life.map_or(RETRY, |life| pause(every, life))).await;
+    }
+}
+
+/// When to write again: before the credential ends, with time for attempts that fail.
+fn pause(every: Duration, life: Duration) -> Duration {
+    every.min(life.saturating_sub(life / 4)).max(RETRY)
+}
+
+/// Writes the file once. Returns the credential's life.
+async fn write(config: &Config, wanted: &IceOptions, options: &Options) -> Result<Duration, OperatorError> {
+    let path = &wanted.write;
+    let url = options.url.clone().unwrap_or_else(|| local(config));
+    let (servers, life) = mint(config, wanted, &url).await?;
+    let text = text_of(wanted.form, &servers);
+    replace(path, text.as_bytes()).map_err(|error| OperatorError::File { path: path.clone(), error })?;
+    Ok(life)
+}
+
+async fn mint(
+    config: &Config,
+    wanted: &IceOptions,
+    url: &Url,
+) -> Result<(IceServerList, Duration), OperatorError> {
+    let is_wanted = |name: &str| wanted.key.as_deref().is_none_or(|wanted| wanted == name);
+    let key = config.server_keys.keys.iter().find(|key| is_wanted(key.name.as_str()));
+    let key = key.ok_or(OperatorError::NoServerKey)?;
+    let mut target = joined(url, &["api", "turn-credentials"]);
+    target.query_pairs_mut().extend_pairs(wanted.user.iter().map(|user| ("user", user)));
+    let client = http_client(&config.network)?;
+    let request = client.request(Method::GET, target).bearer_auth(key.key.expose_secret());
+    let response = send(config, &client, request, url).await?;
+    let not_a_broker = || OperatorError::NotABroker(url.to_string());
+    let body = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
+    let minted: Minted = serde_json::from_slice(&body).map_err(|_| not_a_broker())?;
+    let servers = IceServerList::clean(minted.ice_servers, OnBadUrl::Drop).map_err(|_| not_a_broker())?;
+    if servers.relays() {
+        Ok((servers, Duration::from_secs(minted.ttl)))
+    } else {
+        Err(OperatorError::NoRelay)
+    }
+}
+
+/// Replaces the file, which its program never sees in part.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(directory_of(path))?;
+    file.write_all(text)?;
+    if let Ok(old) = path.metadata() {
+        fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        file.as_file().set_permissions(Permissions::from_mode(old.mode()))?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+async fn then(command: &str) -> Result<(), String> {
+    let failed = |error: io::Error| error.to_string();
+    let mut child = Command::new("sh").args(["-c", command]).spawn().map_err(failed)?;
+    let status = tokio::time::timeout(THEN_MAX, async {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    match status.await {
+        Ok(status) => match status.map_err(failed)? {
+            status if status.success() => Ok(()),
+            status => Err(status.to_string()),
+        },
+        Err(_) => child.kill().map_err(failed).and(Err("no end within 60 s".to_owned())),
+    }
+}
+
+/// The servers in the form of a program. A value in JSON is one in YAML.
+fn text_of(form: Form, servers: &IceServerList) -> String {
+    let of_each = |entry: fn((&IceServer, &IceUrl)) -> Value| servers.entries().map(entry).collect::<Value>();
+    match form {
+        Form::Json => format!("{}\n", json!({"iceServers": servers})),
+        Form::Galene => format!("{}\n", json!(servers)),
+        Form::Pairdrop => format!("{}\n", json!({"sdpSemantics": "unified-plan", "iceServers": servers})),
+        Form::Go2rtc => format!("webrtc:\n  ice_servers: {}\n", json!(servers)),
+        Form::Mediamtx => format!("webrtcICEServers2: {}\n", of_each(of_mediamtx)),
+        Form::Livekit => {
+            let relays = servers.entries().filter(|(_, url)| url.relays()).map(of_livekit);
+            format!("rtc:\n  turn_servers: {}\n", relays.collect::<Value>())
+        }
+    }
+}
+
+fn of_mediamtx((server, url): (&IceServer, &IceUrl)) -> Value {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    json!({"url": url.as_str(), "username": text(&server.username), "password": text(&server.credential)})
+}
+
+fn of_livekit((server, url): (&IceServer, &IceUrl)) -> Value {
+    let protocol = match url.reach() {
+        Reach::Stun | Reach::TurnUdp => "udp",
+        Reach::TurnTcp => "tcp",
+        Reach::TurnTls => "tls",
+    };
+    let (host, port) = (url.host(), url.port());
+    json!({"host": host, "port": port, "protocol": protocol, "username": server.username, "credential": server.credential})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_again_before_its_credential_ends() {
+        let hours = |hours| Duration::from_secs(hours * 3_600);
+        assert_eq!(pause(hours(1), hours(24)), hours(1));
+        assert_eq!(pause(hours(30), hours(24)), hours(18));
+        assert_eq!(pause(hours(1), Duration::ZERO), RETRY);
+    }
+
+    #[test]
+    fn each_program_gets_the_form_of_its_own_documentation() {
+        let raw = json!([
+            {"urls": "stun:s.example"},
+            {"urls": ["turn:t.example", "turn:t.example:80?transport=tcp", "turns:[::1]:443"], "username": "u", "credential": "c\"\\"},
+        ]);
+        let servers = IceServerList::clean(serde_json::from_value(raw).unwrap(), OnBadUrl::Refuse).unwrap();
+        let list = r#"[{"urls":["stun:s.example"]},{"credential":"c\"\\","urls":["turn:t.example","turn:t.example:80?transport=tcp","turns:[::1]:443"],"username":"u"}]"#;
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(value(&text_of(Form::Galene, &servers)), value(list));
+        assert_eq!(value(&text_of(Form::Json, &servers)), json!({"iceServers": value(list)}));
+        let pairdrop = json!({"sdpSemantics": "unified-plan", "iceServers": value(list)});
+        assert_eq!(value(&text_of(Form::Pairdrop, &servers)), pairdrop);
+        let yaml = |form, head: &str| value(text_of(form, &servers).strip_prefix(head).unwrap());
+        assert_eq!(yaml(Form::Go2rtc, "webrtc:\n  ice_servers: "), value(list));
+        let entry = |url: &str, [name, password]: [&str; 2]| json!({"url": url, "username": name, "password": password});
+        let of_mediamtx = json!([
+            entry("stun:s.example", ["", ""]),
+            entry("turn:t.example", ["u", "c\"\\"]),
+            entry("turn:t.example:80?transport=tcp", ["u", "c\"\\"]),
+            entry("turns:[::1]:443", ["u", "c\"\\"]),
+        ]);
+        assert_eq!(yaml(Form::Mediamtx, "webrtcICEServers2: "), of_mediamtx);
+        let relay = |host: &str, port: u16, protocol: &str| json!({"host": host, "port": port, "protocol": protocol, "username": "u", "credential": "c\"\\"});
+        let of_livekit =
+            json!([relay("t.example", 3478, "udp"), relay("t.example", 80, "tcp"), relay("::1", 443, "tls")]);
+        assert_eq!(yaml(Form::Livekit, "rtc:\n  turn_servers: "), of_livekit);
+    }
+}
