@@ -55,7 +55,7 @@ pub enum Command {
     /// Inspect the ledger in `STATE_DIR` while the service is stopped: ledger show, ledger export, ledger verify; move it: ledger copy
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Keep the ICE servers of a program in a file that it reads, with a credential of a server key (docs/PROGRAMS.md)
+    /// Keep a program's ICE servers in a file (docs/PROGRAMS.md)
     Ice(IceOptions),
     /// A command for a running broker.
     #[command(flatten)]

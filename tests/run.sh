@@ -59,7 +59,7 @@ browser yjs 'the unmodified y-webrtc'
 browser p2pcf 'the unmodified p2pcf'
 browser rooms 'the unmodified partysocket, in a room of Orange'
 browser replicas 'members at two replicas meet again after the leader was killed: Ayame, PeerJS, y-webrtc, partysocket'
-browser servers 'Janus, Selkies, dimos, Prosody, Talk, writers of files and programs for the API of Cloudflare mint with server keys; a data channel of Janus is relayed'
+browser servers 'Janus, Selkies, dimos, Prosody, ejabberd, Talk, writers of files and programs for the API of Cloudflare mint with server keys; a data channel of Janus is relayed'
 browser partytracks 'the unmodified partytracks over the SFU proxy, until the budget is spent'
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh

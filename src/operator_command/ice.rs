@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_file_is_written_again_before_its_credential_ends() {
-        let hours = |hours| Duration::from_secs(hours * 3_600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         assert_eq!(pause(hours(1), hours(24)), hours(1));
         assert_eq!(pause(hours(30), hours(24)), hours(18));
         assert_eq!(pause(hours(1), Duration::ZERO), RETRY);

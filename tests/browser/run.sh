@@ -16,7 +16,7 @@
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker
 #   run.sh replicas  the four clients with sockets at two replicas, of which the leader is killed
 #   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart
-#   run.sh servers   programs of others that mint with a server key: Janus, Selkies, dimos, the server part of partytracks, Prosody, Talk
+#   run.sh servers   programs of others that mint with a server key: Janus, Selkies, dimos, the server part of partytracks, Prosody, ejabberd, Talk
 #   TURN_BROKER_BIN  the binary to test instead of building one, for steps that need no short times      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -52,11 +52,12 @@ if [ "$script" = servers.mjs ]; then
     need python3=python3-venv openssl=openssl mount=mount php=php-cli
     # Without what Selkies needs for pictures and sound, and dimos for robots.
     (cd ../.. && venv programs tests/browser/requirements.txt --no-deps)
-    (cd ../.. && unpack usr/bin/janus=janus usr/bin/prosody=prosody)
+    (cd ../.. && unpack usr/bin/janus=janus usr/bin/prosody=prosody usr/sbin/ejabberdctl=ejabberd)
     unpacked=$(cd ../.. && realpath -m "${CARGO_TARGET_DIR:-target}/unpacked")
     JANUS=$unpacked/usr/bin/janus JANUS_PARTS=$(dirname "$unpacked"/usr/lib/*/janus/plugins) PROGRAMS_PYTHON=$unpacked/../programs/bin/python
     if ldd "$JANUS" | grep -q 'not found'; then libraries janus; fi
     lua5.4 -e 'require "socket" require "lxp" require "lfs" require "ssl"' 2>/dev/null || libraries prosody
+    command -v erlc >/dev/null || libraries ejabberd
     UNPACKED=$unpacked
     export UNPACKED JANUS JANUS_PARTS PROGRAMS_PYTHON
 fi

@@ -1,5 +1,5 @@
 // Programs of others that mint with a server key, as they are: Janus with docs/janus.jcfg, Selkies, the server parts of partytracks and dimos,
-// Prosody and Nextcloud Talk with deploy/adapters, programs that read a file, and the lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
+// Prosody, ejabberd and Nextcloud Talk with deploy/adapters, programs that read a file, and the lines that the server of a page has for Cloudflare's API. Each finds the broker by a base URL, or because its fixed name leads there.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { transformSync } from 'esbuild';
 import { routePartyTracksRequest } from 'partytracks/server';
 import { endedAllocations } from './counts.mjs';
-import { askProsody, askTalk, fileOf, startProsody } from './adapters.mjs';
+import { askEjabberd, askProsody, askTalk, fileOf, startEjabberd, startProsody } from './adapters.mjs';
 import { BROKER, directory, operator, runTest, start, startBroker } from './harness.mjs';
 import { RELAY, addNetwork, callOfJanus, startJanus } from './janus.mjs';
 import { pass } from './npm-site.mjs';
@@ -22,7 +22,7 @@ const RUN_SECONDS_MAX = 120;
 const CLOUDFLARE = 'rtc.live.cloudflare.com';
 const BYTES = 200_000;
 const FILES = ['livekit', 'go2rtc', 'mediamtx', 'galene', 'pairdrop', 'json'];
-const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server', 'prosody', 'nextcloud', ...FILES];
+const NAMES = ['janus', 'partytracks', 'dimos', 'selkies', 'page-server', 'prosody', 'ejabberd', 'nextcloud', ...FILES];
 const keys = Object.fromEntries(NAMES.map((name) => [name, randomBytes(32).toString('hex')]));
 const run = promisify(execFile);
 let broker;
@@ -40,6 +40,7 @@ async function test() {
   await part(theServerOfAPageNeedsAnotherBaseUrlAlone);
   await part(selkiesFindsTheRelayOverBothOfItsWays);
   await part(prosodyGivesEachUserACredential);
+  await part(ejabberdGivesEachUserACredential);
   await part(nextcloudTalkGivesEachUserACredential);
   await part(aFileOfEachProgramHasARelay);
   await part(aSpentBudgetIsWhatCloudflareWouldCallTooMany);
@@ -130,9 +131,18 @@ async function askSelkies(settings) {
 
 async function prosodyGivesEachUserACredential() {
   await start(startProsody(keys.prosody));
-  const { services } = await askProsody();
-  assert.ok(services.some(({ type, host, port, username, password, expires }) => type === 'turn' && host === RELAY && port === '3478' && username && password && expires), JSON.stringify(services));
+  hasRelayOfXmpp(await askProsody());
   assert.deepEqual((await grantsOf('prosody')).map(({ user }) => user), ['ann@xmpp.test']);
+}
+
+async function ejabberdGivesEachUserACredential() {
+  await start(startEjabberd(keys.ejabberd));
+  hasRelayOfXmpp(await askEjabberd());
+  assert.deepEqual((await grantsOf('ejabberd')).map(({ user }) => user), ['ann@xmpp.test']);
+}
+
+function hasRelayOfXmpp({ services }) {
+  assert.ok(services.some(({ type, host, port, username, password, expires }) => type === 'turn' && host === RELAY && port === '3478' && username && password && expires), JSON.stringify(services));
 }
 
 async function nextcloudTalkGivesEachUserACredential() {
@@ -165,7 +175,7 @@ async function aSpentBudgetIsWhatCloudflareWouldCallTooMany() {
   }
   await assert.rejects(askDimos, { status: 429 });
   for (const settings of [BY_CLOUDFLARE, BY_REST]) assert.deepEqual(await askSelkies(settings), { turn: [], by: [] });
-  assert.deepEqual(await askProsody(), { condition: 'resource-constraint', type: 'wait' });
+  for (const ask of [askProsody, askEjabberd]) assert.deepEqual(await ask(), { condition: 'resource-constraint', type: 'wait' });
   assert.deepEqual((await askTalk(keys.nextcloud, 'ann')).servers, []);
   await assert.rejects(fileOf('json', keys.json), /Bandwidth limit/);
 }
