@@ -29,13 +29,17 @@ async fn cloudflare() -> FakeCloudflare {
     analytics.relay("ours", FROM, 100, 10);
     analytics.relay("ours", "2025-01-15T11:09:59Z", 200, 20);
     analytics.relay("theirs", "2025-01-15T11:05:00Z", 4_000, 400);
-    analytics.sfu("2025-01-15T11:05:00Z", 50_000, 5_000);
+    analytics.sfu("an-app", "2025-01-15T11:05:00Z", 50_000, 5_000);
     analytics.relay("theirs", UNTIL, 1, 1);
-    analytics.sfu(UNTIL, 1, 1);
+    analytics.sfu("an-app", UNTIL, 1, 1);
     cloudflare
 }
 
 fn reader(cloudflare: &FakeCloudflare) -> CloudflareAnalytics {
+    reader_of(cloudflare, None)
+}
+
+fn reader_of(cloudflare: &FakeCloudflare, sfu_app: Option<&str>) -> CloudflareAnalytics {
     let config = AnalyticsConfig {
         account_id: ACCOUNT.into(),
         token: TOKEN.into(),
@@ -44,7 +48,7 @@ fn reader(cloudflare: &FakeCloudflare) -> CloudflareAnalytics {
         lag: Duration::ZERO,
     };
     let keys = vec![OwnKey::of("ours")];
-    let counted = Counted { billed: BilledDirections::Egress, sfu_app: None };
+    let counted = Counted { billed: BilledDirections::Egress, sfu_app: sfu_app.map(str::to_owned) };
     let client = http_client(&Network::DIRECT).unwrap();
     CloudflareAnalytics::new(client, &config, keys, counted)
 }
@@ -67,6 +71,24 @@ async fn one_count_is_one_query_with_our_user_agent() {
     assert_eq!(asked.content_type.as_deref(), Some("application/json"));
     assert!(asked.user_agent.as_deref().is_some_and(|agent| agent.starts_with("turn-broker/")));
     assert_eq!(asked.body["variables"]["keyId"], "ours");
+}
+
+#[tokio::test]
+async fn only_bytes_of_our_app_are_those_of_the_sfu_unless_cloudflare_refuses_to_count_by_app() {
+    let cloudflare = cloudflare().await;
+    let analytics = cloudflare.analytics();
+    analytics.sfu("our-app", "2025-01-15T11:06:00Z", 700, 70);
+    let reader = reader_of(&cloudflare, Some("our-app"));
+    let by_app = UsageCount { sfu: ByteCount::new(700), ..counted(300, 54_000) };
+    let together = UsageCount { sfu: ByteCount::new(50_700), ..counted(300, 4_000) };
+    // It is not asked again for a day.
+    for (is_refused, expected, queries) in [(false, &by_app, 1), (true, &together, 2), (true, &together, 1)] {
+        if is_refused {
+            analytics.set_grouped_fault(AnalyticsFault::ErrorsAt200);
+        }
+        let asked = analytics.asked();
+        assert_eq!((&ask(&reader).await.unwrap(), analytics.asked() - asked), (expected, queries));
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers()
     assert_eq!(broker.status().await["bandwidthUsedGB"], "120.00");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 100 * GB);
     cloudflare.analytics().relay("another-key", "2025-01-02T00:00:00Z", 5 * GB, 0);
-    cloudflare.analytics().sfu("2025-01-03T00:00:00Z", 7 * GB, 0);
+    cloudflare.analytics().sfu("an-app", "2025-01-03T00:00:00Z", 7 * GB, 0);
     cloudflare.analytics().relay("key-id", "2025-01-15T12:15:00Z", 1_000 * GB, 0);
     cloudflare.analytics().relay("key-id", "2024-12-31T23:59:00Z", 90 * GB, 0);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
@@ -158,7 +158,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
     // Other usage of the same account does not affect the assumption about these grants.
-    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 90 * GB, 0);
+    cloudflare.analytics().sfu("an-app", "2025-01-15T12:05:00Z", 90 * GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
     let status = broker.status().await;

@@ -53,13 +53,13 @@ impl Control<'_> {
 
     /// Adds TURN usage of a credential that was minted with this `customIdentifier`.
     pub(crate) fn relay_as(&self, key_id: &str, identifier: &str, at: &str, egress: u64, ingress: u64) {
-        let relayed = Relayed { key_id, identifier, at, egress, ingress };
+        let relayed = Relayed { owner: key_id, identifier, at, egress, ingress };
         self.0.settings().analytics.usage.add(Dataset::Turn, &relayed);
     }
 
-    /// Adds SFU usage in the minute of `at`.
-    pub(crate) fn sfu(&self, at: &str, egress: u64, ingress: u64) {
-        let relayed = Relayed { key_id: "", identifier: "", at, egress, ingress };
+    /// Adds SFU usage of an app in the minute of `at`.
+    pub(crate) fn sfu(&self, app_id: &str, at: &str, egress: u64, ingress: u64) {
+        let relayed = Relayed { owner: app_id, identifier: "", at, egress, ingress };
         self.0.settings().analytics.usage.add(Dataset::Sfu, &relayed);
     }
 

@@ -34,8 +34,8 @@ struct Entry {
     /// The start of the minute.
     minute: DateTime<Utc>,
     dataset: Dataset,
-    /// Empty for the SFU.
-    key_id: String,
+    /// The TURN key, or the app of the SFU.
+    owner: String,
     /// The identifier that the credential was minted with. Empty without one.
     identifier: String,
     egress: u64,
@@ -57,7 +57,8 @@ pub(super) struct Distortion {
 
 /// Bytes as a test adds them.
 pub(super) struct Relayed<'a> {
-    pub(super) key_id: &'a str,
+    /// The TURN key, or the app of the SFU.
+    pub(super) owner: &'a str,
     pub(super) identifier: &'a str,
     /// RFC 3339.
     pub(super) at: &'a str,
@@ -81,14 +82,14 @@ impl Distortion {
 
 impl Usage {
     pub(super) fn add(&mut self, dataset: Dataset, relayed: &Relayed<'_>) {
-        let &Relayed { key_id, identifier, at, egress, ingress } = relayed;
+        let &Relayed { owner, identifier, at, egress, ingress } = relayed;
         let at = instant(at).expect("the time of usage is RFC 3339");
         let minute = at.duration_trunc(Duration::minutes(1)).expect("a time can be truncated to the minute");
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
-        let (key_id, identifier) = (key_id.to_owned(), identifier.to_owned());
-        self.entries.push_back(Entry { minute, dataset, key_id, identifier, egress, ingress });
+        let (owner, identifier) = (owner.to_owned(), identifier.to_owned());
+        self.entries.push_back(Entry { minute, dataset, owner, identifier, egress, ingress });
     }
 
     /// The groups of a selection of this dataset: one for each combination of the selected dimensions. Empty if nothing
@@ -136,7 +137,7 @@ impl Entry {
     /// The value of a dimension that the dataset has.
     fn dimension(&self, name: &str) -> String {
         match name {
-            "keyId" => self.key_id.clone(),
+            "keyId" | "appId" => self.owner.clone(),
             "customIdentifier" => self.identifier.clone(),
             _ => self.minute.to_rfc3339_opts(SecondsFormat::Secs, true),
         }
@@ -162,7 +163,7 @@ fn check(dataset: Dataset, field: &Field) -> Result<(), String> {
         let known: &[&str] = match (&*part.name, dataset) {
             ("sum", _) => &["egressBytes", "ingressBytes"],
             ("dimensions", Dataset::Turn) => &["datetimeMinute", "keyId", "customIdentifier"],
-            ("dimensions", Dataset::Sfu) => &["datetimeMinute"],
+            ("dimensions", Dataset::Sfu) => &["datetimeMinute", "appId"],
             (unknown, _) => return Err(format!("unknown field {unknown:?}")),
         };
         if part.selections.is_empty() {
@@ -232,7 +233,7 @@ enum Condition {
 impl Condition {
     fn holds(&self, entry: &Entry) -> bool {
         match self {
-            Self::Keys(key_ids) => key_ids.contains(&entry.key_id),
+            Self::Keys(key_ids) => key_ids.contains(&entry.owner),
             Self::IdentifierAfter(cursor) => entry.identifier > *cursor,
             Self::IdentifierIn(identifiers) => identifiers.contains(&entry.identifier),
             Self::Minute(compare, than) => compare(&entry.minute, than),
