@@ -7,7 +7,9 @@ use turn_ledger::{ByteCount, GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
 use crate::support::log::Log;
-use crate::support::{AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, sources};
+use crate::support::{
+    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, hint_codes, sources,
+};
 
 const NOON: &str = "2025-01-15T12:00:00Z";
 
@@ -156,6 +158,24 @@ async fn bytes_under_identifiers_of_others_break_the_bound_above_a_hundredth_of_
 }
 
 const MB: u64 = 1_000_000;
+
+#[tokio::test]
+async fn more_than_the_broker_relays_itself_is_unknown_under_its_own_identifiers_too() {
+    for (bytes, is_known) in [(20 * MB, true), (60_000 * MB, false)] {
+        let (cloudflare, broker) = with_analytics(&[]).await;
+        let at = "2025-01-15T12:01:00Z";
+        cloudflare.analytics().relay_as("key-id", "turn-broker-doctor", at, bytes, 0);
+        broker.advance(600 + 180);
+        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+        poll(&broker).await;
+        let status = broker.status().await;
+        assert_eq!(
+            (hint_codes(&status).contains(&"UNKNOWN_BYTES"), &status["boundHolds"]),
+            (!is_known, &json!(is_known)),
+            "{status}"
+        );
+    }
+}
 
 #[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {

@@ -3,10 +3,15 @@
 
 mod lag;
 mod new_ledger;
+mod owners;
 pub(crate) mod probe;
 
+use std::sync::Arc;
+
+use crate::support::manual_clock::ManualClock;
+use crate::support::test_broker::START;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, hint_codes,
+    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_with, eventually, hint_codes,
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
@@ -26,13 +31,23 @@ pub(crate) const ANALYTICS: [(&str, &str); 3] = [
 pub(crate) async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
     cloudflare.analytics().require_account("account");
+    let broker = with_analytics_at(&cloudflare, settings, Arc::new(ManualClock::at(START))).await;
+    (cloudflare, broker)
+}
+
+/// The same with this provider and the clock of an earlier process.
+async fn with_analytics_at(
+    cloudflare: &FakeCloudflare,
+    settings: &[(&str, &str)],
+    clock: Arc<ManualClock>,
+) -> TestBroker {
     cloudflare.analytics().require_token("analytics-fixture-token");
     cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
-    let broker = broker_at(&cloudflare, &[&ANALYTICS, settings].concat()).await;
+    let broker = broker_with(cloudflare, &[&ANALYTICS, settings].concat(), clock).await;
     let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
-    (cloudflare, broker)
+    broker
 }
 
 pub(crate) async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {

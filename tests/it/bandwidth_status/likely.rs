@@ -85,7 +85,7 @@ async fn the_production_settings_give_no_hint_with_300_idle_callers_a_day() {
     for caller in 0..150 {
         let minted = broker.mint().await.json();
         assert_eq!(minted["source"], "cloudflare", "caller {caller}");
-        count_probes(&cloudflare, &mut counted);
+        count_probes(&cloudflare, "key-id", &mut counted);
         meter(&broker).read(&mut total).await.unwrap();
         meter(&broker).read_by_grant(PageBounds::default()).await.unwrap();
         let status = broker.status().await;

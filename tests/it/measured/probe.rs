@@ -26,15 +26,16 @@ async fn idle() -> (FakeCloudflare, TestBroker) {
 /// A probe may end in the next minute, and the provider's clock may be two minutes ahead.
 const LABELLED_LATER: u64 = 200_000;
 
-/// The provider counts each probe that was made, once.
-pub(crate) fn count_probes(cloudflare: &FakeCloudflare, counted: &mut BTreeSet<String>) {
-    for request in cloudflare.history().requests() {
+/// The provider counts each probe that was made with this TURN key, once.
+pub(crate) fn count_probes(cloudflare: &FakeCloudflare, key_id: &str, counted: &mut BTreeSet<String>) {
+    let requests = cloudflare.history().requests().into_iter();
+    for request in requests.filter(|request| request.key_id.as_deref() == Some(key_id)) {
         let Some(identifier) = request.custom_identifier else { continue };
         let minute = identifier.strip_prefix("turn-broker-probe-").and_then(|minute| minute.parse().ok());
         if let Some(minute) = minute.filter(|_| !counted.contains(&identifier)) {
             let at = Minute::new(minute).start().plus_millis(LABELLED_LATER);
             let at = at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
-            cloudflare.analytics().relay_as("key-id", &identifier, &at, 300_000, 300_000);
+            cloudflare.analytics().relay_as(key_id, &identifier, &at, 300_000, 300_000);
             counted.insert(identifier);
         }
     }
@@ -67,7 +68,7 @@ async fn a_count_without_bytes_releases_nothing_until_it_shows_the_probe() {
     broker.advance(840);
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Unproven, "it is not counted");
     assert_eq!(cloudflare.history().mints(), 2, "and no second one is made within half an hour");
-    count_probes(&cloudflare, &mut BTreeSet::new());
+    count_probes(&cloudflare, "key-id", &mut BTreeSet::new());
     assert_eq!(read(&broker, &mut state).await, ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(counted_until(&status), "2025-01-15T12:24:00.000Z");

@@ -62,6 +62,34 @@ async fn the_reports_of_a_key_are_vouched_and_name_its_label() {
     assert_eq!(broker.metric("turn_broker_wrong_tokens_total{role=\"reporter\"}").await, Some(1));
 }
 
+/// No count ever comes.
+#[tokio::test]
+async fn what_a_key_vouches_above_what_is_promised_is_charged_in_full_in_both_modes() {
+    for mode in ["estimate", "strict"] {
+        let settings = [
+            ("BUDGET_MODE", mode),
+            ("BANDWIDTH_LIMIT_GB", "20"),
+            ("HEARTBEAT_SECONDS", "60"),
+            ("AT_LIMIT", "none"),
+        ];
+        let (_cloudflare, broker) = with_keys(&settings).await;
+        let page = broker.mint_with(KEY).await.grant();
+        assert_eq!(broker.open(&page, "c").await.status, 201);
+        // 80 Mbps, forty times what is promised.
+        for minute in 1..=33 {
+            broker.advance(60);
+            let report = json!({"bytesReceived": minute * 600_000_000_u64});
+            assert!(broker.heartbeat(KEY, "c", report).await.status.is_success());
+            assert_eq!(broker.used().await, minute * 600_000_000, "{mode}");
+        }
+        let report = json!({"bytesReceived": 20_000_000_000_u64});
+        broker.advance(60);
+        broker.heartbeat(KEY, "c", report).await;
+        assert_eq!(broker.status().await["status"], "LIMIT_EXCEEDED", "{mode}");
+        assert_eq!(broker.mint_with(KEY).await.error(), (429, "BUDGET_EXHAUSTED".into()), "{mode}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_reports_and_closes_what_it_opened_and_minted_and_others_are_404() {
     let (_cloudflare, broker) = with_keys(&[]).await;

@@ -3,9 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Page, error, start};
-use crate::support::fake_sfu::{SFU_SECRET, SfuFault};
+use super::{Page, error, of_app, start};
+use crate::measured::{read, with_analytics};
+use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
 use crate::support::{TestBroker, eventually};
+use turn_ledger::{Books, ReadingOutcome};
 
 /// One track has 80 Mbps, which are 10 MB a second.
 pub(super) const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
@@ -41,6 +43,47 @@ async fn pulled_tracks_are_charged_by_time_until_a_look_does_not_find_them() {
     assert_eq!(broker.used().await, 900 * MB, "what the SFU was asked for may have come into effect late");
     broker.advance(10);
     assert_eq!(broker.used().await, 900 * MB);
+}
+
+/// The app is in another account, or its data set has an outage, while TURN is counted.
+#[tokio::test]
+async fn an_empty_data_set_of_the_sfu_releases_nothing_that_its_sessions_took_in_strict_mode() {
+    let sfu = FakeSfu::start().await;
+    let url = sfu.url();
+    let settings = [&of_app(&url)[..], &[("BUDGET_MODE", "strict")]].concat();
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    let [a, b] = Page::of_room(&broker, "r").await;
+    assert_eq!(a.push().await.status, 200);
+    // 40 Mbps are 300 MB a minute. The credential is promised 15 MB a minute.
+    assert_eq!(b.pull_many(&a, 20).await.status, 200);
+    broker.advance(60);
+    let tracks: Vec<_> = (0..20).map(|mid| json!({ "mid": mid.to_string() })).collect();
+    assert_eq!(b.call(Method::PUT, "/tracks/close", &json!({ "tracks": tracks })).await.status, 200);
+    broker.advance(30);
+    eventually("a look", async || pulled(&broker).await == 0).await;
+    broker.advance_to("2025-01-15T12:30:00Z");
+    assert_eq!(broker.used().await, 450 * MB);
+    let figures = || broker.app.account.read(Books::snapshot).figures;
+    let before = figures();
+
+    let analytics = cloudflare.analytics();
+    analytics.relay("key-id", "2025-01-15T12:05:00Z", 10 * MB, 0);
+    analytics.sfu("another-app", "2025-01-15T12:05:00Z", 20 * MB, 0);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Unproven);
+    assert_eq!(broker.used().await, 480 * MB);
+    let released = before.committed.plus(figures().used).minus(before.used).minus(figures().committed).get();
+    assert!(released.abs_diff(20 * 15 * MB) < 50 * MB, "{released}: the minutes of the TURN key alone");
+    analytics.relay("key-id", "2025-01-15T13:15:00Z", 10 * MB, 0);
+    broker.advance_to("2025-01-15T13:30:00Z");
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Unproven);
+    assert_eq!((broker.used().await, &broker.status().await["boundHolds"]), (490 * MB, &json!(false)));
+    let hint = broker.hint("COUNTS_MISSING").await.unwrap();
+    assert!(hint.contains("the account of CALLS_APP_ID"), "{hint}");
+
+    analytics.sfu(SFU_APP, "2025-01-15T12:01:00Z", 300 * MB, 0);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!((broker.used().await, &broker.status().await["boundHolds"]), (340 * MB, &json!(true)));
 }
 
 #[tokio::test]

@@ -34,16 +34,18 @@ async fn at(sfu: &FakeSfu, settings: &[(&str, &str)]) -> TestBroker {
 }
 
 async fn at_clock(sfu: &FakeSfu, settings: &[(&str, &str)], clock: Arc<ManualClock>) -> TestBroker {
-    let url = sfu.url();
-    let base = [
+    TestBroker::start_at(&[&of_app(&sfu.url())[..], settings].concat(), clock).await
+}
+
+/// The settings of the app at this SFU.
+fn of_app(url: &str) -> [(&str, &str); 5] {
+    [
         ("SIGNALING", "sfu"),
         ("CALLS_APP_ID", SFU_APP),
         ("CALLS_APP_SECRET", SFU_SECRET),
-        ("CALLS_API_URL", url.as_str()),
+        ("CALLS_API_URL", url),
         ("SFU_MBPS_PER_CLIENT", "10000"),
-    ];
-    let all: Vec<_> = base.iter().chain(settings).copied().collect();
-    TestBroker::start_at(&all, clock).await
+    ]
 }
 
 /// A browser's page in a room.
