@@ -181,6 +181,11 @@ impl Ledger {
         self.period
     }
 
+    /// When periods begin.
+    pub(crate) fn billing_day(&self) -> BillingDay {
+        self.terms.billing_day
+    }
+
     /// When the period before this one began.
     pub(crate) fn last_period_start(&self) -> Timestamp {
         self.terms.billing_day.period_until(self.period.start).start

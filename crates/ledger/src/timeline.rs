@@ -44,6 +44,8 @@ pub struct Timeline {
     stored_hours: usize,
     /// When this process began.
     began_at: Timestamp,
+    /// Until when credentials may have been live of which nothing is promised.
+    pub(crate) lacks_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
 }
@@ -100,6 +102,7 @@ impl Timeline {
             stored_state: stored.state.clone(),
             stored_hours: 0,
             began_at: now,
+            lacks_until: Timestamp::default(),
             read_at: now,
         };
         timeline.restore_trial(stored.trial.as_ref().filter(|_| !is_of_another));

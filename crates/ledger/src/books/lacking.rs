@@ -26,18 +26,20 @@ impl Books {
     }
 
     /// The ledger lacks grants that were handed out until `last`. The bound does not hold until the longest of them has ended. What they
-    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends.
+    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends in which they do.
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
-        self.lack_until(last.plus(self.longest()), cause);
+        let ended = last.plus(self.longest());
+        self.lack_until(ended, cause);
         let mut sources = self.ledger.tails().into_iter().map(|(source, _)| source);
         if !sources.all(|source| source.is_counted_by_provider() && self.ledger.is_read(source)) {
-            self.lack_until(self.ledger.period().end, cause);
+            self.lack_until(self.ledger.billing_day().period_at(ended).end, cause);
         }
     }
 
     /// Grants may relay until then that the ledger does not have.
     pub(super) fn lack_until(&mut self, until: Timestamp, cause: LackCause) {
         self.lacking.extend(until, cause, self.now());
+        self.ledger.set_lacks_until(self.lacking.until);
     }
 
     /// How long a credential can be relayed with after it was minted, at most.

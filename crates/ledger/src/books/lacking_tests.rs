@@ -7,13 +7,15 @@ use crate::books::snapshot::Snapshot;
 use crate::changes::{Head, Stored};
 use crate::grants::row::GrantRow;
 use crate::open::Setup;
+use crate::reading::{Reading, ReadingOutcome};
 use crate::reports::Caller;
 use crate::source::IceSource;
 use crate::standing::Standing;
 use crate::testing;
-use crate::timeline::terms::SourceTerms;
+use crate::timeline::terms::{ProofRule, SourceTerms};
 use crate::token::{Grant, GrantId};
 use crate::units::clock::{Moment, SteadyTime};
+use crate::units::slot::Day;
 use crate::verdict::BudgetMode;
 
 const HOUR: u64 = 3_600;
@@ -204,13 +206,61 @@ fn a_new_ledger_that_is_restored_has_lost_grants() {
 
 /// The count of one provider says nothing of what another source relayed.
 #[test]
-fn one_source_that_nobody_counts_again_extends_the_lack_to_the_reset_and_never_shortens_it() {
+fn one_source_that_nobody_counts_again_extends_the_lack_to_the_reset_after_the_longest_credential() {
     let mut setup = setup();
     setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Coturn) });
     let reset = setup.terms.billing_day.period_at(at(0)).end;
-    let late = reset.minus(secs(10 * HOUR));
-    for (opened, until) in [(at(0), reset), (late, late.plus(longest()))] {
+    let next_reset = setup.terms.billing_day.period_at(reset).end;
+    let last = reset.minus(longest());
+    for (opened, until) in
+        [(at(0), reset), (last.minus(secs(1)), reset), (last, next_reset), (reset.minus(secs(1)), next_reset)]
+    {
         let mut books = setup.open(Some(stored(true)), opened);
         holds_from(&mut books, until);
+    }
+}
+
+/// It does not know which credentials were live, so a provider that counts nothing must not release what it lacks.
+#[test]
+fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_probe_are_shown() {
+    let mut setup = setup();
+    setup.sources[0].proof = ProofRule::Probe;
+    let owner = setup.sources[0].owner;
+    let count = |books: &mut Books, until: Timestamp, bytes| {
+        books.advance(until.plus(secs(600)));
+        let reading = Reading {
+            day: Day::until(until),
+            as_of: until,
+            granted: ByteCount::new(bytes),
+            other: ByteCount::ZERO,
+        };
+        books.ledger_mut().take_reading(owner, &reading)
+    };
+    for shown_by_bytes in [false, true] {
+        let mut books = setup.open(Some(stored(false)), at(0));
+        assert_eq!(count(&mut books, at(60), 0), ReadingOutcome::Taken, "no copy");
+        let mut disk = Stored::default();
+        disk.apply(books.take_batch());
+        disk.is_copy = true;
+        let mut books = setup.open(Some(disk.clone()), at(700));
+        disk.apply(books.take_batch());
+        let mut books = setup.open(Some(disk), at(760));
+        assert_eq!(count(&mut books, at(60), 0), ReadingOutcome::Taken, "it has this already");
+        let ended = at(700).plus(longest());
+        for until in [at(120), at(4_000), Day::of(ended).start()] {
+            assert_eq!(count(&mut books, until, 0), ReadingOutcome::Unproven);
+        }
+        assert!(books.ledger().needs_probe(owner, ByteCount::ZERO));
+        books.advance(ended);
+        assert!(!books.snapshot().lacks_grants() && !books.snapshot().bound_holds());
+        let today = ended.plus(secs(600));
+        if !shown_by_bytes {
+            books.ledger_mut().note_probe(owner, Minute::of(ended));
+            books.ledger_mut().show_probe(owner, Minute::of(ended));
+        }
+        assert_eq!(count(&mut books, today, u64::from(shown_by_bytes)), ReadingOutcome::Taken);
+        assert!(books.snapshot().bound_holds());
+        let later = Day::of(ended).end().plus(secs(600));
+        assert_eq!(count(&mut books, later, 0), ReadingOutcome::Taken, "nothing is lacking any more");
     }
 }

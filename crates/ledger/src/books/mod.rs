@@ -110,6 +110,7 @@ impl Books {
         };
         books.settle();
         books.set_claim_rate();
+        books.ledger.set_lacks_until(lacking.until);
         books.advance(moment);
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);

@@ -38,6 +38,11 @@ impl Ledger {
         taken.unwrap_or(ReadingOutcome::Older)
     }
 
+    /// Sets until when grants may relay that the ledger does not have.
+    pub(crate) fn set_lacks_until(&mut self, until: Timestamp) {
+        self.sources.iter_mut().for_each(|source| source.lacks_until = until);
+    }
+
     /// An app server's report without a grant does not say under which key its bytes are. So they are compared with all that is counted at
     /// their source.
     pub(super) fn share_counts(&mut self, owner: CountOwner) {

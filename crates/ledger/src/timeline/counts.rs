@@ -76,7 +76,8 @@ impl Timeline {
         }
         if self.terms.proof.is_strict() {
             let shows_bytes = reading.growth_since(before) > ByteCount::ZERO;
-            let was_live = before.was_live || promised > 0;
+            let may_lack = before.as_of < self.lacks_until.min(reading.as_of);
+            let was_live = before.was_live || promised > 0 || may_lack;
             if !self.state.proof.believes(reading.as_of, before.as_of, shows_bytes, was_live, self.now) {
                 return Err(ReadingOutcome::Unproven);
             }

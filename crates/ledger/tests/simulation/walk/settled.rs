@@ -6,7 +6,7 @@ use turn_ledger::{Caller, GrantId, IceSource, Report, Snapshot, Suspect, Timesta
 use super::broker::Broker;
 use super::disk::Disk;
 use super::ops::Op;
-use super::settings::{Change, ONE, SOURCE};
+use super::settings::{Change, DAY, ONE, SOURCE};
 use super::world::World;
 
 /// The longest life and tail of a credential, in milliseconds.
@@ -93,11 +93,12 @@ impl<D: Disk> Broker<D> {
         wall < start && self.books.now().millis_since(wall) > CLOCK_TOLERATED
     }
 
-    /// A copy was restored. What a source relayed since the copy, and nobody counts again, is missing until the period ends.
+    /// A copy was restored. What a source relayed since the copy, and nobody counts again, is missing until the period ends in which
+    /// a credential of the longest life does.
     pub(super) fn note_lack(&mut self, world: &World) {
         let is_counted = |source: &IceSource| source.is_counted_by_provider();
         if !self.settings.sources.iter().all(is_counted) {
-            let end = self.settings.billing_day().period_at(self.present(world)).end;
+            let end = self.settings.billing_day().period_at(self.present(world).plus_millis(2 * DAY)).end;
             self.disturbed.lacks_until = self.disturbed.lacks_until.max(end);
         }
     }
