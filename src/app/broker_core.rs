@@ -55,7 +55,7 @@ impl BrokerCore {
         let facts = MintFacts {
             is_enabled: self.mint.enabled,
             is_writable: self.account.is_writable(),
-            sources: self.mint.metered_sources(snapshot),
+            sources: self.mint.metered_sources(),
         };
         minting(snapshot, &facts)
     }

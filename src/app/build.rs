@@ -19,10 +19,11 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
-use crate::config::{AtLimit, CloudflareConfig, Config, HttpIceConfig, TurnKeyConfig};
+use crate::config::{AtLimit, CloudflareConfig, Config, CoturnCliConfig, HttpIceConfig, TurnKeyConfig};
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
+use crate::ice::fleet::{Fleet, OwnRelay};
 use crate::ice::http_ice::HttpIce;
 use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
@@ -89,8 +90,7 @@ pub fn build_leading(
     let stun = IceServerList::of_stun(&config.ice.stun);
     let parts = Parts { config, process, account, client: http_client(&config.network)?, stun, keys: &keys };
     let (relay, relay_server) = parts.relay()?.unzip();
-    let coturn_meter = parts.coturn_meter();
-    let mint = Arc::new(parts.mint(relay_server.as_ref(), coturn_meter.as_ref()));
+    let mint = Arc::new(parts.mint(relay_server.as_ref()));
     let core = Arc::new(BrokerCore {
         process: Arc::clone(process),
         account: Arc::clone(&parts.account),
@@ -110,7 +110,7 @@ pub fn build_leading(
         ending,
         cloudflare_meter: parts.cloudflare_meter(),
         reference_clock: parts.reference_clock(),
-        coturn_meter,
+        coturn_meters: parts.coturn_meters(),
         relay,
         dispatcher: parts.dispatcher(),
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(keys.signing.expose())),
@@ -248,14 +248,16 @@ impl Parts<'_> {
         MintingApi::Cloudflare(Cloudflare::new(client, &cloudflare.api_base, &key.id, &key.token))
     }
 
-    fn coturn_meter(&self) -> Option<CoturnMeter> {
-        let cli = CoturnCli::new(self.config.meter.coturn_cli.as_ref()?);
-        Some(CoturnMeter {
-            cli,
+    fn coturn_meters(&self) -> Vec<CoturnMeter> {
+        let meter = |config: &CoturnCliConfig| CoturnMeter {
+            name: config.host.clone().unwrap_or_else(|| IceSource::Coturn.to_string()),
+            relay: config.owner(),
+            cli: CoturnCli::new(config),
             account: Arc::clone(&self.account),
             metrics: self.metrics(),
             failure: Mutex::default(),
-        })
+        };
+        self.config.meter.coturn_cli.iter().map(meter).collect()
     }
 
     /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.
@@ -267,11 +269,13 @@ impl Parts<'_> {
         relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 
-    fn mint(&self, relay: Option<&RestServer>, coturn_meter: Option<&CoturnMeter>) -> Mint {
+    fn mint(&self, relay: Option<&RestServer>) -> Mint {
         let ice = &self.config.ice;
         let is_cut_here = |source: &IceSource| match source.facts().ended_by {
             EndedBy::Nobody => false,
-            EndedBy::CommandLine => coturn_meter.is_some(),
+            EndedBy::CommandLine => {
+                !self.config.meter.coturn_cli.is_empty() && self.config.unlisted().next().is_none()
+            }
             EndedBy::ThisProcess => relay.is_some(),
             EndedBy::Api => true,
         };
@@ -294,7 +298,10 @@ impl Parts<'_> {
                 provider.map(|provider| CredentialSource::Cloudflare(Arc::new(provider)))
             }
             IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
-            IceSource::Coturn => ice.coturn.clone().map(CredentialSource::Coturn),
+            IceSource::Coturn => {
+                let relays: Vec<_> = ice.coturn.iter().map(OwnRelay::new).collect();
+                (!relays.is_empty()).then(|| CredentialSource::Coturn(Fleet(relays)))
+            }
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
             IceSource::Stun => return Source::Stun,

@@ -62,8 +62,8 @@ pub struct App {
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Asks Cloudflare for its clock. `None` without an API of Cloudflare.
     pub reference_clock: Option<ReferenceClock>,
-    /// Reads and ends coturn's sessions. `None` without `COTURN_CLI`.
-    pub coturn_meter: Option<CoturnMeter>,
+    /// One for each entry of `COTURN_CLI`: it reads and ends the sessions of a relay.
+    pub coturn_meters: Vec<CoturnMeter>,
     /// The relay in this process. `None` unless `ICE_SOURCES` names it.
     pub relay: Option<Relay>,
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.

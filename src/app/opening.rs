@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::config::{BudgetConfig, Config, TurnKeyConfig, UsageConfig};
+use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, ExceededRate, IceSource, IdDigest,
@@ -64,6 +64,9 @@ fn source_terms(config: &Config) -> Vec<SourceTerms> {
 /// The terms of each owner of counts at a source: its TURN keys, and what is counted beside them.
 fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     let terms = terms_of(source, config);
+    if source == IceSource::Coturn {
+        return relays(terms, config);
+    }
     let keys = config.ice.turn_keys().filter(|_| source == IceSource::Cloudflare);
     let proof = match (terms.is_read, config.meter.probes) {
         (true, true) => ProofRule::Probe,
@@ -72,6 +75,21 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
     };
     let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, ..terms });
     of_keys.chain([terms]).collect()
+}
+
+/// The terms of each of the operator's own relays, and of what no listing shows. Only one that is listed is read and cut.
+fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
+    let unlisted = SourceTerms { is_read: false, cut_tail: None, ..listed };
+    let owners = config.ice.coturn.iter().map(CoturnRelay::owner).chain([IceSource::Coturn.into()]);
+    let is_listed = |owner: CountOwner| config.meter.coturn_cli.iter().any(|cli| cli.owner() == owner);
+    let is_whole = listed.is_read && config.unlisted().next().is_none();
+    let rest = SourceTerms { is_read: is_whole, ..unlisted };
+    let terms = |owner: CountOwner| match owner.turn_key {
+        _ if is_listed(owner) => SourceTerms { owner, ..listed },
+        Some(_) => SourceTerms { owner, ..unlisted },
+        None => rest,
+    };
+    owners.map(terms).collect()
 }
 
 /// Whose count has the bytes that are relayed with a TURN key.
@@ -94,7 +112,7 @@ fn is_read(source: IceSource, config: &Config) -> bool {
     match source.facts().charged {
         Charged::Nothing | Charged::Uncounted => false,
         Charged::ByTurnKey | Charged::BySfuApp => config.meter.analytics.is_some(),
-        Charged::Listings => config.meter.coturn_cli.is_some(),
+        Charged::Listings => !config.meter.coturn_cli.is_empty(),
         Charged::Here => true,
     }
 }
@@ -124,9 +142,10 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
 /// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, the text has that rate and names the source.
-/// While the sessions of coturn are not cut, its long tail.
+/// While the sessions of one of our relays are not cut, the long tail.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
-    let MeasuredUsage { exceeded, uncut, unprobed, .. } = *measured;
+    let MeasuredUsage { exceeded, unprobed, .. } = *measured;
+    let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
     let terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::form::{Formed, form, one_of, password, seconds, switch};
+use super::coturn::{CoturnRelay, read_relays};
+use super::form::{Formed, form, one_of, seconds, switch};
 use super::http_ice::HttpIceConfig;
 use super::settings::Settings;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
-use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
@@ -38,9 +38,9 @@ pub struct IceConfig {
     pub stun: Vec<IceUrl>,
     /// Cloudflare's TURN keys; `None` when no key is set.
     pub cloudflare: Option<CloudflareConfig>,
-    /// The operator's coturn with `use-auth-secret`; `None` when neither URLs nor secret are set. Its URLs: at most 64, none twice, none on
-    /// port 53, at least one `turn:` or `turns:`. `COTURN_URLS`. Its `static-auth-secret`: `COTURN_SECRET`.
-    pub coturn: Option<RestServer>,
+    /// The operator's own relays; empty when neither URLs nor secret are set. Their URLs: at most 64, none twice, none on port 53, at least
+    /// one `turn:` or `turns:`. `COTURN_URLS`.
+    pub coturn: Vec<CoturnRelay>,
     /// Any other provider; `None` when its URL is not set.
     pub http: Option<HttpIceConfig>,
     /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
@@ -77,15 +77,15 @@ impl IceConfig {
             ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(TTL_MIN.get().as_secs()..=172_800)),
             stun: read_stun(settings),
             cloudflare: CloudflareConfig::read(settings),
-            coturn: read_coturn(settings),
+            coturn: read_relays(settings),
             http: HttpIceConfig::read(settings),
             manual: read_manual(settings),
         };
         check_sources(settings, &ice.sources);
-        let left_out = ice.coturn.as_ref().map_or(0, |coturn| left_out(coturn.urls(), ice.urls));
+        let left_out: usize = ice.coturn.iter().map(|relay| left_out(relay.server.urls(), ice.urls)).sum();
         if left_out > 0 {
             settings.warn(format!(
-                "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all if each is another server"
+                "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all to send all of a relay"
             ));
         }
         ice
@@ -103,17 +103,6 @@ impl CloudflareConfig {
         let api_base = settings.base_url("CLOUDFLARE_API_BASE", "https://rtc.live.cloudflare.com");
         (!keys.is_empty()).then_some(Self { keys, api_base })
     }
-}
-
-fn read_coturn(settings: &mut Settings<'_>) -> Option<RestServer> {
-    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
-    let secret = settings.secret("COTURN_SECRET", password);
-    settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
-    let urls = urls?;
-    if !urls.iter().any(IceUrl::relays) {
-        settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
-    }
-    Some(RestServer::new(urls, RestSecret::new(secret?)))
 }
 
 /// How many of a server's URLs no response has.
@@ -148,7 +137,7 @@ fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
 }
 
 /// URLs without duplicates and without those that browsers block.
-fn read_urls(
+pub(super) fn read_urls(
     settings: &mut Settings<'_>,
     name: &'static str,
     default: Option<&'static str>,

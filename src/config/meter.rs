@@ -1,11 +1,12 @@
-//! Settings of measured usage: Cloudflare's analytics and coturn's CLI.
+//! Settings of measured usage.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
-use super::form::{IDENTIFIER_MAX, form, identifier, number, parse_number, password, seconds, switch, token};
+use super::coturn::{CoturnCliConfig, CoturnRelay};
+use super::form::{IDENTIFIER_MAX, identifier, number, seconds, switch, token};
 use super::settings::Settings;
 
 /// Settings of measured usage.
@@ -17,17 +18,8 @@ pub struct MeterConfig {
     pub sampling_percent: u32,
     /// Whether counts without bytes need the broker's own probe. `RELAY_PROBE`; on when unset.
     pub probes: bool,
-    /// coturn's CLI, which lists and ends sessions; `None` when neither address nor password is set.
-    pub coturn_cli: Option<CoturnCliConfig>,
-}
-
-/// coturn's CLI.
-#[derive(Clone, Debug)]
-pub struct CoturnCliConfig {
-    /// `host:port`, IPv6 in brackets. `COTURN_CLI`.
-    pub address: String,
-    /// Its `cli-password`. `COTURN_CLI_PASSWORD`.
-    pub password: SecretString,
+    /// The command lines of the operator's own relays.
+    pub coturn_cli: Vec<CoturnCliConfig>,
 }
 
 /// Cloudflare's analytics.
@@ -46,23 +38,13 @@ pub struct AnalyticsConfig {
 }
 
 impl MeterConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+    pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Self {
         Self {
             analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
             probes: settings.money().get("RELAY_PROBE", "on", switch),
-            coturn_cli: CoturnCliConfig::read(settings),
+            coturn_cli: CoturnCliConfig::read(settings, relays),
         }
-    }
-}
-
-impl CoturnCliConfig {
-    fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let address = form("host:port, such as 127.0.0.1:5766", parse_address);
-        let address = settings.money().optional("COTURN_CLI", address);
-        let password = settings.secret("COTURN_CLI_PASSWORD", password);
-        settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
-        Some(Self { address: address?, password: password? })
     }
 }
 
@@ -76,12 +58,4 @@ impl AnalyticsConfig {
         settings.both_or_neither("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_ANALYTICS_TOKEN");
         Some(Self { account_id: account_id?, token: token?, base, interval, lag })
     }
-}
-
-/// `host:port` with a port above 0.
-fn parse_address(text: &str) -> Option<String> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
-    let port = parse_number::<u16>(port, &(1..=65_535))?;
-    Some(format!("{host}:{port}"))
 }

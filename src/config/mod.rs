@@ -6,6 +6,7 @@ mod access;
 mod alert;
 mod auth;
 mod budget;
+mod coturn;
 mod database;
 mod database_url;
 mod env_file;
@@ -32,6 +33,7 @@ pub(crate) use alert::PERCENT_MAX;
 pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
 pub use budget::{AMOUNT_MAX, AtLimit, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
+pub use coturn::{CoturnCliConfig, CoturnRelay, RELAYS_MAX};
 pub use database::DatabaseConfig;
 pub use database_url::DatabaseUrl;
 pub use environment::Environment;
@@ -39,7 +41,7 @@ pub use form::parse_decimal;
 pub use host::{AllowedHost, AllowedHosts};
 pub use http_ice::HttpIceConfig;
 pub use ice::{CloudflareConfig, IceConfig, RelayConfig};
-pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
+pub use meter::{AnalyticsConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
@@ -101,7 +103,8 @@ impl Config {
     /// Reads every setting, or returns all problems.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
-        let config = Self::read(&mut settings);
+        let mut config = Self::read(&mut settings);
+        config.note_unlisted();
         DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
         config.refuse_unbounded(&mut settings);
         config.refuse_overruled(&mut settings);
@@ -133,7 +136,28 @@ impl Config {
                     settings.refuse(name, expected);
                 }
             }
+            let unlisted: Vec<_> =
+                self.unlisted().filter(|_| source.facts().ended_by == EndedBy::CommandLine).collect();
+            if settings.is_set("COTURN_CLI") && !unlisted.is_empty() {
+                let hosts = unlisted.join(" and ");
+                let expected = format!("expected an entry for {hosts} because BUDGET_MODE is strict");
+                settings.refuse("COTURN_CLI", expected);
+            }
         }
+    }
+
+    /// One relay without a listing makes its source unseen.
+    fn note_unlisted(&mut self) {
+        if self.unlisted().next().is_some() && !self.unseen.contains(&IceSource::Coturn) {
+            self.unseen.push(IceSource::Coturn);
+        }
+    }
+
+    /// The hosts of the operator's own relays whose sessions nobody lists and ends.
+    pub fn unlisted(&self) -> impl Iterator<Item = &str> {
+        let is_listed =
+            |host: &str| self.meter.coturn_cli.iter().any(|cli| cli.host.as_deref() == Some(host));
+        self.ice.coturn.iter().map(|relay| relay.host.as_str()).filter(move |host| !is_listed(host))
     }
 
     /// Strict mode issues nothing if a limit is below the least that a credential reserves. What coturn's reserve is little: the broker ends
@@ -191,6 +215,8 @@ impl Config {
         let public_url = PublicUrl::read(settings);
         let access = AccessConfig::read(settings, public_url.as_ref());
         let server_keys = ServerKeysConfig::read(settings);
+        let ice = IceConfig::read(settings);
+        let meter = MeterConfig::read(settings, &ice.coturn);
         Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
@@ -199,10 +225,10 @@ impl Config {
             server_keys,
             auth: AuthConfig::read(settings),
             budget: BudgetConfig::read(settings, usage.estimated_rate),
-            ice: IceConfig::read(settings),
+            ice,
             usage,
             prices: PriceConfig::read(settings),
-            meter: MeterConfig::read(settings),
+            meter,
             alert: AlertConfig::read(settings),
             alert_percents: AlertPercents::read(settings),
             public_url,

@@ -188,8 +188,11 @@ impl<'a> Examination<'a, '_> {
     async fn meters(&mut self) {
         let (config, client, now) = (self.config, self.client, self.clock.now());
         self.check(Check::Analytics, "", meters::analytics(config, client, now)).await;
-        if let Some(cli) = &config.meter.coturn_cli {
+        for cli in &config.meter.coturn_cli {
             self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
+        }
+        for host in config.unlisted() {
+            self.found(Check::CoturnCli, host, meters::unlisted(host));
         }
         if let Some(url) = config.auth.as_ref().and_then(|auth| auth.jwks_url.as_ref()) {
             self.check(Check::UserKeys, url.host_str().unwrap_or_default(), meters::user_keys(url, client))

@@ -9,6 +9,7 @@ use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::http_ice::{HttpIce, Listed};
+use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
@@ -70,10 +71,12 @@ pub(super) async fn credential(
             ),
             None,
         ),
-        IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
+        IceSource::Coturn if config.ice.coturn.is_empty() => none,
+        IceSource::Coturn => {
             let seen = format!("computed from COTURN_SECRET; {}", cost(source, TTL, config));
-            (ok(seen), Some(coturn.credential(IDENTIFIER, clock.now().plus(TTL))))
-        }),
+            let servers = config.ice.coturn.iter().map(|relay| &relay.server);
+            (ok(seen), Some(RestServer::credentials(servers, IDENTIFIER, clock.now().plus(TTL))))
+        }
         IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
             let what = if servers.relays() { "relays" } else { "has STUN only" };
             (ok(format!("the fixed list {what}")), Some(servers))

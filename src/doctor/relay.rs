@@ -16,8 +16,8 @@ use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
 use turn_relay::client::{RelayError, relay_to_itself};
 
-/// The most URLs that are tried. Real responses have one over UDP.
-const URLS_MAX: usize = 4;
+/// The most URLs that are tried. Real responses have one over UDP for each relay.
+const URLS_MAX: usize = 16;
 
 /// The time limit for one connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

@@ -67,9 +67,20 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     } else if is_read && !has_keys {
         found.push(Fault::NoAnalytics.found("It is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause."));
     }
-    if let Some(failure) = app.coturn_meter.as_ref().and_then(|meter| meter.failure.lock().clone()) {
-        let uncut = found.iter_mut().filter(|found| found.fault == Fault::CoturnUnreachable);
-        uncut.for_each(|found| found.detail = format!("The last listing failed: {failure}."));
+    let failures =
+        app.coturn_meters.iter().filter_map(|meter| Some((&meter.name, meter.failure.lock().clone()?)));
+    let failures: Vec<_> = failures.map(|(relay, failure)| format!("{relay}: {failure}")).collect();
+    let unlisted: Vec<_> = app.config.unlisted().collect();
+    for found in found.iter_mut() {
+        match found.fault {
+            Fault::CoturnUnreachable if !failures.is_empty() => {
+                found.detail = format!("The last listing failed. {}.", failures.join("; "));
+            }
+            Fault::SessionsUnseen if snapshot.unseen == Some(IceSource::Coturn) && !unlisted.is_empty() => {
+                found.detail = format!("It is coturn at {}.", unlisted.join(" and "));
+            }
+            _ => {}
+        }
     }
     if let Some(failure) = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown.lock().failure.clone())
     {

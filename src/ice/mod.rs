@@ -6,6 +6,7 @@ pub mod api;
 pub mod breaker;
 pub mod call;
 pub mod cloudflare;
+pub mod fleet;
 pub mod http_ice;
 pub mod key_name;
 pub mod pace;

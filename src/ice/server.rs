@@ -155,6 +155,11 @@ impl IceServerList {
         Self(vec![IceServer { urls, username: Some(username), credential: Some(credential) }])
     }
 
+    /// The entries of several lists.
+    pub fn joined(lists: impl Iterator<Item = Self>) -> Self {
+        Self(lists.flat_map(|list| list.0).collect())
+    }
+
     /// The user name of the first entry that relays.
     pub fn username(&self) -> Option<&str> {
         self.0.iter().find_map(|server| server.username.as_deref())

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::alert::rules::SourceStates;
 use crate::app::App;
+use crate::meter::coturn::CoturnMeter;
 use crate::store::storage::Lost;
 use crate::store::writer::FLUSH_INTERVAL;
 use turn_ledger::{Books, IceSource};
@@ -175,9 +177,7 @@ fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
             }
         }),
         spawn(app, end, |app| async move {
-            if let Some(meter) = &app.coturn_meter {
-                meter.run().await;
-            }
+            join_all(app.coturn_meters.iter().map(CoturnMeter::run)).await;
         }),
         spawn(app, end, |app| async move {
             if let Some(auth) = &app.auth {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::MintRequest;
 use super::pool::PooledCredential;
 use super::provider::{Provider, Unavailable};
+use crate::ice::fleet::{Fleet, OwnRelay};
 use crate::ice::http_ice::Listed;
 use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
@@ -18,8 +19,8 @@ pub enum CredentialSource {
     Cloudflare(Arc<Provider>),
     /// Listed by another provider, on request.
     Http(HttpSource),
-    /// Computed in this process.
-    Coturn(RestServer),
+    /// Computed in this process, for one of the operator's own relays.
+    Coturn(Fleet),
     /// Computed in this process for its own relay.
     Relay(RestServer),
     /// A fixed list.
@@ -79,10 +80,11 @@ impl CredentialSource {
     }
 
     /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted
-    /// ahead already has an id.
+    /// ahead already has an id. `relay`: which one of the fleet it names.
     pub async fn mint(
         &self,
         request: &MintRequest,
+        relay: Option<&OwnRelay>,
         life: Duration,
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {
@@ -106,9 +108,11 @@ impl CredentialSource {
                 let life = request.ttl.max(source.life_min).min(source.life).min(stated);
                 Minted { life, works_for: source.life.max(stated), ..issue(servers, None) }
             }
-            Self::Coturn(server) | Self::Relay(server) => {
-                issue(server.credential(&grant.to_string(), now.plus(life)), None)
+            Self::Coturn(_) => {
+                let relay = relay.ok_or(Unavailable)?;
+                issue(relay.server.credential(&grant.to_string(), now.plus(life)), relay.owner.turn_key)
             }
+            Self::Relay(server) => issue(server.credential(&grant.to_string(), now.plus(life)), None),
             Self::Manual(list) => issue(list.clone(), None),
         })
     }

@@ -11,13 +11,14 @@ use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
+use crate::ice::fleet::{Fleet, OwnRelay, RelayState};
 use crate::ice::key_name::KeyName;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
     Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, IceSource, MINT_SLACK, NotAdmitted, Requester,
-    Snapshot, Spender, Timestamp,
+    Spender, Timestamp,
 };
 
 mod answer;
@@ -242,17 +243,15 @@ impl Mint {
     }
 
     /// Whether one of the metered sources mints, as far as is known.
-    pub fn metered_sources(&self, snapshot: &Snapshot) -> MeteredSources {
+    pub fn metered_sources(&self) -> MeteredSources {
         let listed = self.sources.iter().take_while(|source| !matches!(source, Source::Stun));
         let mut metered = listed.filter_map(Source::ready).filter(|it| it.source().is_metered()).peekable();
         if metered.peek().is_none() {
             return MeteredSources::Absent;
         }
-        // Strict mode mints nothing whose sessions are not ended.
-        let is_uncut = snapshot.mode == BudgetMode::Strict && snapshot.measured.uncut;
-        let mints = |it: &CredentialSource| {
-            let waits_for_cut = is_uncut && it.source().facts().ended_by == EndedBy::CommandLine;
-            !waits_for_cut && it.provider().is_none_or(|provider| provider.is_up())
+        let mints = |it: &CredentialSource| match it {
+            CredentialSource::Coturn(fleet) => fleet.choose(&self.relay_states(fleet), 0).is_some(),
+            _ => it.provider().is_none_or(|provider| provider.is_up()),
         };
         if metered.any(mints) { MeteredSources::Up } else { MeteredSources::Down(self.provider_cause()) }
     }
@@ -323,6 +322,20 @@ impl Mint {
         self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
+    /// The relay that the next credential names. `None` if none serves.
+    fn relay_for<'a>(&self, fleet: &'a Fleet) -> Result<Option<&'a OwnRelay>, NotAdmitted> {
+        let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
+        Ok(fleet.choose(&self.relay_states(fleet), u64::from_be_bytes(random)))
+    }
+
+    /// What is known of the relays of a fleet.
+    fn relay_states(&self, fleet: &Fleet) -> Vec<RelayState> {
+        self.account.read(|books| {
+            let is_strict = books.ledger().mode() == BudgetMode::Strict;
+            fleet.0.iter().map(|relay| relay.state(books.is_uncut(relay.owner), is_strict)).collect()
+        })
+    }
+
     /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is open.
     async fn try_source(
         &self,
@@ -334,12 +347,21 @@ impl Mint {
             // A credential that cannot be recorded must not be handed out.
             return Err(NotAdmitted::NotRecorded);
         }
+        let relay = match credentials {
+            CredentialSource::Coturn(fleet) => match self.relay_for(fleet)? {
+                None => return Ok(None),
+                relay => relay,
+            },
+            _ => None,
+        };
         let renewal = request.renewal.as_deref();
-        let requester = Requester { renews: renewal.map(RenewalRight::grant), ..request.requester.clone() };
+        let turn_key = relay.and_then(|relay| relay.owner.turn_key);
+        let requester =
+            Requester { renews: renewal.map(RenewalRight::grant), turn_key, ..request.requester.clone() };
         let works_for = credentials.works_for(request.ttl);
         let reservation = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
-        let minted = credentials.mint(request, reservation.life(), issued_at).await;
+        let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
         let Ok(Minted { ice_servers, grant, key, life, works_for }) = minted else { return Ok(None) };
         let reservation = reservation.lasting(source, works_for)?;
         let ice_servers = ice_servers.choose(self.urls);

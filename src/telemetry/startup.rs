@@ -7,7 +7,7 @@ use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
 use crate::telemetry::words;
 use turn_base::access::volatile_kind;
-use turn_ledger::{BudgetMode, IceSource, Snapshot};
+use turn_ledger::{BudgetMode, Charged, IceSource, Snapshot};
 
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was
 /// opened, with the overrides that are still in effect; `None` for a replica, which may not lead for a long time.
@@ -80,7 +80,13 @@ fn report_budget(config: &Config) {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
         BudgetMode::Strict => {
             tracing::info!("Budget mode: strict");
-            if config.meter.analytics.is_none() {
+            // The broker counts what its own relays carry.
+            let is_uncounted = |source: &IceSource| match source.facts().charged {
+                Charged::Uncounted => true,
+                Charged::ByTurnKey | Charged::BySfuApp => config.meter.analytics.is_none(),
+                Charged::Nothing | Charged::Listings | Charged::Here => false,
+            };
+            if config.ice.sources.iter().any(is_uncounted) {
                 tracing::warn!(
                     "strict mode without the provider's own count: credentials reserve the budget, and unused reservations return only at the reset"
                 );
@@ -104,7 +110,7 @@ fn report_meters(config: &Config) {
         let (every, lag) = (analytics.interval.as_secs(), analytics.lag.as_secs());
         tracing::info!("Measured usage: Cloudflare's own count, every {every} s, up to {lag} s ago");
     }
-    if let Some(cli) = &config.meter.coturn_cli {
+    for cli in &config.meter.coturn_cli {
         tracing::info!(
             "Measured usage: coturn's sessions at {}, which are ended when their grant has expired",
             cli.address

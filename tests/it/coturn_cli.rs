@@ -95,7 +95,7 @@ async fn a_wrong_password_is_sent_once_and_never_shown_and_a_closed_port_is_unre
 
     let port = HeldPort::new();
     let address = port.address().to_string();
-    let cli = CoturnCli::new(&CoturnCliConfig { address, password: PASSWORD.to_owned().into() });
+    let cli = CoturnCli::new(&CoturnCliConfig { host: None, address, password: PASSWORD.to_owned().into() });
     let error = sessions(&cli).await.unwrap_err();
     assert_eq!(error.outcome(), "unreachable");
     assert!(error.to_string().contains("COTURN_CLI"), "{error}");

@@ -62,7 +62,7 @@ impl Relay {
 
 /// Lists sessions once, besides the regular listings of the broker.
 async fn look(broker: &TestBroker) {
-    broker.app.coturn_meter.as_ref().unwrap().look().await.unwrap();
+    broker.app.coturn_meters[0].look().await.unwrap();
 }
 
 /// Mints a credential; returns its user name and grant token.
@@ -201,7 +201,7 @@ async fn what_begins_while_a_listing_is_on_its_way_does_not_count_as_seen() {
         clock.advance(Duration::from_secs(4));
         relay.coturn.set_fault(None);
     };
-    let (looked, ()) = tokio::join!(app.coturn_meter.as_ref().unwrap().look(), arrive);
+    let (looked, ()) = tokio::join!(app.coturn_meters[0].look(), arrive);
     looked.unwrap();
     let snapshot = app.account.snapshot();
     assert_eq!(snapshot.figures.now.since(snapshot.measured.as_of.unwrap()), Duration::from_secs(4));

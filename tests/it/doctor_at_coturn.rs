@@ -52,7 +52,7 @@ impl RealCoturn {
         command.args(["-c", &path("coturn.conf")]).current_dir(directory).stdin(Stdio::null());
         let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
         let coturn = Self { directory: directory.to_owned(), process };
-        let config = CoturnCliConfig { address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
+        let config = CoturnCliConfig { host: None, address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
         let cli = CoturnCli::new(&config);
         eventually("coturn listens", async || coturn.log().contains("UDP listener opened")).await;
         eventually("its command line answers", async || cli.sessions().await.is_ok()).await;

@@ -29,6 +29,7 @@ mod durable;
 mod ending;
 mod env_file;
 mod error;
+mod fleet;
 mod format;
 mod head;
 mod http_source;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::ClientKey;
 use crate::connection::{Connection, Name};
-use crate::coturn::listing::SessionId;
+use crate::coturn::sessions::SessionKey;
 use crate::coturn::sessions::row::SessionRow;
 use crate::dirty::Rows;
 use crate::grants::counted::CountedSources;
@@ -45,8 +45,8 @@ pub struct Head {
     pub overrides: Overrides,
     /// Grants that this ledger does not have.
     pub lacking: Lacking,
-    /// The time of the last complete listing of coturn.
-    pub coturn_at: Timestamp,
+    /// The time of the last complete listing of each coturn.
+    pub coturn_at: BTreeMap<CountOwner, Timestamp>,
     /// The state of the counts by grant.
     pub counted: CountedSources,
     /// The latest grants that have left the table.
@@ -73,7 +73,7 @@ pub struct Batch {
     /// Open connections.
     pub connections: Rows<Name, Box<Connection>>,
     /// The sessions of coturn.
-    pub sessions: Rows<SessionId, SessionRow>,
+    pub sessions: Rows<SessionKey, SessionRow>,
 }
 
 /// The rows of a ledger. The default is an empty one.
@@ -96,7 +96,7 @@ pub struct Stored {
     /// Open connections.
     pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.
-    pub sessions: BTreeMap<SessionId, SessionRow>,
+    pub sessions: BTreeMap<SessionKey, SessionRow>,
     /// The keys of grant tokens.
     pub keys: Option<TokenKeys>,
     /// Whether it is a copy that still has the key of the original.

@@ -12,7 +12,7 @@ use crate::grants::recent::RECENT_MAX;
 use crate::grants::spent::later_part;
 use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
-use crate::owner::CountOwner;
+use crate::owner::{CountOwner, IdDigest};
 use crate::promise::PromisedTime;
 use crate::rates::Rates;
 use crate::source::IceSource;
@@ -198,7 +198,12 @@ impl Ledger {
 
     /// Whose count replaces what is relayed at a source with a TURN key that is not known: that of its first key in the settings.
     pub(crate) fn first_owner(&self, source: IceSource) -> CountOwner {
-        self.of(source).map_or(source.into(), |timeline| timeline.terms.owner)
+        self.all_of(source).next().map_or(source.into(), |timeline| timeline.terms.owner)
+    }
+
+    /// Whose count replaces what is relayed at a source with this TURN key, or at this relay.
+    pub(crate) fn owner_with(&self, source: IceSource, turn_key: Option<IdDigest>) -> CountOwner {
+        turn_key.map_or_else(|| self.first_owner(source), |_| CountOwner { source, turn_key })
     }
 
     /// Whether counts of a source are taken; `false` for one that is not configured.
@@ -343,9 +348,11 @@ impl Ledger {
         self.sources.iter().filter(|source| source.terms.owner.source.is_metered())
     }
 
-    /// The first of a source. All of them have its tails.
-    fn of(&self, source: IceSource) -> Option<&Timeline> {
-        self.all_of(source).next()
+    /// The timeline of an owner; for one that is not known, the first of its source.
+    fn of(&self, owner: impl Into<CountOwner>) -> Option<&Timeline> {
+        let owner = owner.into();
+        let found = self.sources.iter().find(|timeline| timeline.terms.owner == owner);
+        found.or_else(|| self.all_of(owner.source).next())
     }
 
     fn all_of(&self, source: IceSource) -> impl Iterator<Item = &Timeline> {

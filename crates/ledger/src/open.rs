@@ -10,6 +10,7 @@ use crate::connections::Connections;
 use crate::grants::Grants;
 use crate::grants::terms::{Bounds, GrantTerms};
 use crate::ledger::{Ledger, Terms};
+use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::source::facts::CountsOfGrants;
 use crate::spender::Label;
@@ -66,9 +67,9 @@ impl Setup {
     }
 }
 
-fn counted_by_grant(terms: &SourceTerms) -> Option<IceSource> {
+fn counted_by_grant(terms: &SourceTerms) -> Option<CountOwner> {
     let counts_grants = terms.owner.source.facts().counts_of_grants != CountsOfGrants::Unknown;
-    (terms.is_read && counts_grants).then_some(terms.owner.source)
+    (terms.is_read && counts_grants).then_some(terms.owner.group())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whose bytes a count is of. Tests: below.
-//! A count speaks for one owner alone: a source and, where its provider counts by TURN key, that key. A promise names its owner, and only
-//! the owner's count releases it.
+//! A count speaks for one owner alone: a source and, where its provider counts by TURN key, that key, or one of the operator's own relays.
+//! A promise names its owner, and only the owner's count releases it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::source::IceSource;
+use crate::source::facts::Charged;
 
-/// A short digest of what a provider calls by a text: the id of a TURN key, or an account with its app. Not secret.
+/// A short digest of a text: the id of a TURN key, an account with its app, or the host of a relay. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IdDigest([u8; 8]);
@@ -32,11 +33,35 @@ impl fmt::Display for IdDigest {
 
 /// See the module's description. Its text is the key of stored rows: `cloudflare`, or `cloudflare/` with the digest of a TURN key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct CountOwner {
     /// The source that relays.
     pub source: IceSource,
-    /// The TURN key that mints there. `None` for a source without keys, and for what the account of a provider counts beside our keys.
+    /// The TURN key that mints there, or the relay of the operator's own. `None` for a source without either, and for what is counted
+    /// beside them.
     pub turn_key: Option<IdDigest>,
+}
+
+impl CountOwner {
+    /// The owner whose grants are counted together, and have one tail: a relay whose sessions are listed, or a whole source.
+    #[must_use]
+    pub fn group(self) -> Self {
+        if self.source.facts().charged == Charged::Listings { self } else { self.source.into() }
+    }
+}
+
+impl From<CountOwner> for String {
+    fn from(owner: CountOwner) -> Self {
+        owner.to_string()
+    }
+}
+
+impl TryFrom<String> for CountOwner {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map_err(|()| "no owner of counts")
+    }
 }
 
 impl From<IceSource> for CountOwner {

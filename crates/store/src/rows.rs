@@ -24,7 +24,7 @@ pub use pruning::Pruned;
 use sources::{read_sources, slot_key, write_source};
 
 /// The format that this version reads and writes.
-pub const FORMAT: i32 = 18;
+pub const FORMAT: i32 = 19;
 
 /// A table of keys and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ pub const DAYS: Table = Table { name: "days", kind: 2 };
 pub const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
 /// Id → grant.
 pub const GRANTS: Table = Table { name: "grants", kind: 4 };
-/// Number → session of a coturn.
+/// (owner of counts, number) → session of a coturn.
 pub const SESSIONS: Table = Table { name: "sessions", kind: 5 };
 /// (first day of the period since 1970, kind, key) → what left the table of grants of a spender. Others have an empty key.
 pub const SPENDERS: Table = Table { name: "spenders", kind: 6 };
@@ -111,8 +111,9 @@ pub fn read<A: Default + DeserializeOwned>(
         Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
     stored.sessions = values(from, SESSIONS, bad, |key, row| {
-        let id = SessionId::new(from_key(key)?).ok_or("does not have the number of a session")?;
-        Ok((id, from_row(row)?))
+        let (relay, number) = from_key::<(CountOwner, u64)>(key)?;
+        let id = SessionId::new(number).ok_or("does not have the number of a session")?;
+        Ok(((relay, id), from_row(row)?))
     })?;
     stored.spenders = values(from, SPENDERS, bad, |key, row| {
         let (day, kind, key) = from_key::<([u8; 8], &str, &str)>(key)?;
@@ -151,7 +152,7 @@ pub fn write<A: Serialize>(
     }
     write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| to_row(&(name.id(), name.owner())))?;
     write_rows(to, GRANTS, &batch.grants, |id| to_row(id.as_bytes()))?;
-    write_rows(to, SESSIONS, &batch.sessions, |id| to_row(&id.get()))?;
+    write_rows(to, SESSIONS, &batch.sessions, |(relay, id)| to_row(&(relay, id.get())))?;
     write_rows(to, SPENDERS, &batch.spenders, |(day, kind, key)| {
         let key = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
         to_row(&(ordered(day.number()), kind.name(), key))

@@ -124,7 +124,7 @@ async fn in_time<T>(call: impl Future<Output = Result<T, CliError>>) -> Result<T
 struct Dialogue(TcpStream);
 
 impl Dialogue {
-    async fn open(CoturnCliConfig { address, password }: &CoturnCliConfig) -> Result<Self, CliError> {
+    async fn open(CoturnCliConfig { address, password, .. }: &CoturnCliConfig) -> Result<Self, CliError> {
         let socket = TcpStream::connect(address).await.map_err(CliError::Unreachable)?;
         // Commands are short and sequential: delaying them to fill a packet only adds latency.
         socket.set_nodelay(true).map_err(CliError::Broken)?;

@@ -13,14 +13,18 @@ use crate::account::Account;
 use crate::bounds::COTURN_LOOK_INTERVAL;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
-use turn_ledger::{Books, IceSource};
+use turn_ledger::{Books, CountOwner, IceSource};
 
 /// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
-/// The meter.
+/// The meter of one relay.
 #[derive(Debug)]
 pub struct CoturnMeter {
+    /// Its host.
+    pub name: String,
+    /// Whose sessions it lists.
+    pub relay: CountOwner,
     /// The client of the CLI.
     pub cli: CoturnCli,
     /// Receives the listings.
@@ -46,16 +50,17 @@ impl CoturnMeter {
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;
-        let dead = self.account.change(|books| books.take_sessions(listing, asked_at));
+        let dead = self.account.change(|books| books.take_sessions(self.relay, listing, asked_at));
         if !self.account.holds_lease() {
             return Ok(0);
         }
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
-            self.account.change(|books| books.cut_sessions(&dead[..cut]));
+            self.account.change(|books| books.cut_sessions(self.relay, &dead[..cut]));
             self.metrics.sessions_cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
             tracing::info!(
                 sessions = cut,
+                relay = self.name,
                 "coturn sessions were ended: expired, revoked, or the budget is spent"
             );
         }
@@ -69,13 +74,18 @@ impl CoturnMeter {
         *self.failure.lock() = looked.as_ref().err().map(ToString::to_string);
         let Err(error) = looked else {
             if failures > 0 {
-                tracing::info!(failures, "coturn's CLI responds again");
+                tracing::info!(relay = self.name, failures, "coturn's CLI responds again");
             }
             return 0;
         };
         // Log the first failure in a row, then one in five minutes.
         if failures.is_multiple_of(150) {
-            tracing::warn!(outcome, failures, "coturn's sessions are neither read nor ended: {error}");
+            tracing::warn!(
+                relay = self.name,
+                outcome,
+                failures,
+                "coturn's sessions are neither read nor ended: {error}"
+            );
         }
         failures.saturating_add(1)
     }

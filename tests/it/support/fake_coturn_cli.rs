@@ -97,7 +97,11 @@ impl FakeCoturnCli {
 
     /// The settings of a broker that uses it.
     pub(crate) fn config(&self) -> CoturnCliConfig {
-        CoturnCliConfig { address: self.address.to_string(), password: PASSWORD.to_owned().into() }
+        CoturnCliConfig {
+            host: None,
+            address: self.address.to_string(),
+            password: PASSWORD.to_owned().into(),
+        }
     }
 
     pub(crate) fn set_sessions(&self, sessions: impl IntoIterator<Item = FakeSession>) {

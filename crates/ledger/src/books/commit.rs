@@ -15,7 +15,6 @@ use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::rates::SFU_UNIT;
 use crate::source::IceSource;
-use crate::source::facts::EndedBy;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -119,7 +118,8 @@ impl Books {
         slack: Duration,
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
-        let admission = self.admission(source, life, slack, requester, None)?;
+        let owner = self.ledger.owner_with(source, requester.turn_key);
+        let admission = self.admission(owner, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
@@ -129,7 +129,7 @@ impl Books {
             spender.map(|spender| (spender.user.clone(), spender.server.clone())).unwrap_or_default();
         let client = metered.and_then(|requester| requester.client);
         let Admission { life, expires_by, promise: time } = admission;
-        let promise = Promise { owner: self.ledger.first_owner(source), time, user, server, client };
+        let promise = Promise { owner, time, user, server, client };
         self.grants.replace_promise(None, Some(&promise));
         self.settle();
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
@@ -140,7 +140,7 @@ impl Books {
     /// share, and so does what takes no more.
     pub(super) fn admission(
         &mut self,
-        source: IceSource,
+        owner: impl Into<CountOwner>,
         life: Duration,
         slack: Duration,
         requester: &Requester,
@@ -148,6 +148,8 @@ impl Books {
     ) -> Result<Admission, NotAdmitted> {
         self.settle();
         let Requester { client, renews, .. } = *requester;
+        let owner = owner.into();
+        let source = owner.source;
         if let Some(blocked) = self.block_of(requester) {
             return Err(blocked);
         }
@@ -159,7 +161,7 @@ impl Books {
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
-        if is_strict && source.facts().ended_by == EndedBy::CommandLine && self.is_uncut {
+        if is_strict && self.is_uncut(owner) {
             return Err(NotAdmitted::Uncut);
         }
         let holder = if is_strict {
@@ -183,7 +185,7 @@ impl Books {
         for (share, of) in limits.iter_mut().zip(&limited) {
             *share = self.limit_share(of);
         }
-        let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
+        let request = self.ledger.request(owner, life, slack.saturating_add(ahead), renewed);
         // A renewal goes on at the rate of its chain, which counts may have raised.
         let of_chain = renewed.map_or(0, |time| time.per_minute);
         let (per_minute, reserved_from) =
@@ -224,12 +226,11 @@ impl Books {
             self.release(&hold);
             return Err(if is_late { NotAdmitted::NotRecorded } else { NotAdmitted::TooManyGrants });
         }
+        // The TURN key of a provider is known only now.
+        let owner = turn_key.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, turn_key));
         // The tail of its source may have changed since the credential was reserved.
-        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(grant.source)));
+        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
         let time = PromisedTime { until, ..hold.promise.time };
-        // The TURN key is known only now.
-        let owner = turn_key
-            .map_or(hold.promise.owner, |key| CountOwner { source: grant.source, turn_key: Some(key) });
         let turn_key = owner.turn_key;
         let promise = Promise { owner, time, ..hold.promise.clone() };
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());

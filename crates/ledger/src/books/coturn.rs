@@ -1,12 +1,17 @@
 //! coturn's sessions: their usage, and which of them must end. Tests: `src/books/coturn_tests.rs`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Books;
 use crate::coturn::listing::{Listing, SessionId};
-use crate::coturn::sessions::to_cut;
+use crate::coturn::sessions::row::SessionRow;
+use crate::coturn::sessions::{SessionKey, to_cut};
+use crate::coturn::usage::CoturnUsage;
 use crate::grants::row::GrantEnd;
 use crate::lacking::LackCause;
+use crate::owner::CountOwner;
+use crate::reading::Carried;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
@@ -15,44 +20,87 @@ use crate::units::slot::Minute;
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
 
+/// What each coturn's sessions carry, as stored.
+pub(super) fn restored(
+    complete_at: BTreeMap<CountOwner, Timestamp>,
+    rows: BTreeMap<SessionKey, SessionRow>,
+) -> BTreeMap<CountOwner, CoturnUsage> {
+    let mut sessions = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for ((relay, id), row) in rows {
+        sessions.entry(relay).or_default().insert(id, row);
+    }
+    let restore =
+        |(relay, at)| (relay, CoturnUsage::restore(at, sessions.remove(&relay).unwrap_or_default()));
+    complete_at.into_iter().map(restore).collect()
+}
+
 impl Books {
-    /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
+    /// Applies the session list of a relay. Returns the sessions that must end: those whose grant has expired or was revoked, and
     /// all of ours when the budget is spent. `asked_at`: when coturn was asked. A session that began while the listing was on its way may
     /// be missing from it, so only what was relayed before counts as seen.
-    pub fn take_sessions(&mut self, mut listing: Listing, asked_at: Timestamp) -> Vec<SessionId> {
-        let now = self.now();
+    pub fn take_sessions(
+        &mut self,
+        relay: impl Into<CountOwner>,
+        mut listing: Listing,
+        asked_at: Timestamp,
+    ) -> Vec<SessionId> {
+        let (relay, now) = (relay.into(), self.now());
         listing.is_complete &= self.may_count();
         let listing = &listing;
-        let seen_at = self.coturn.complete_at;
-        if listing.is_complete && self.coturn.has_gap(asked_at) {
+        let usage = self.coturn.entry(relay).or_default();
+        let (seen_at, listed_before) = (usage.complete_at, usage.sessions.grants());
+        if listing.is_complete && usage.has_gap(asked_at) {
             // coturn lets a session go on as long as its client refreshes it. One that ended meanwhile is not shown any more.
-            for grant in self.coturn.sessions.grants() {
-                self.grants.extend_promise(grant, Minute::from_end(asked_at));
+            for grant in &listed_before {
+                self.grants.extend_promise(*grant, Minute::from_end(asked_at));
             }
         }
         self.settle();
+        let usage = self.coturn.entry(relay).or_default();
         let reset = self.ledger.period().start;
         let rules = self.connections.rules();
-        if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, rules, reset) {
+        if let Some((carried, by_grant)) = usage.take(listing, asked_at, rules, reset) {
+            let listed = usage.sessions.grants();
             if carried.is_after_gap {
                 let counted = |id, _| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
-                self.grants.assume(IceSource::Coturn, seen_at, asked_at, counted);
+                self.grants.assume(relay, seen_at, asked_at, counted);
             }
-            self.ledger.carry(IceSource::Coturn, &carried);
-            self.grants.add_counts(IceSource::Coturn, &by_grant, asked_at);
-            self.judge_all(IceSource::Coturn);
+            self.ledger.carry(relay, &carried);
+            self.carry_rest(relay, carried.is_after_gap);
+            self.grants.add_counts(relay, &by_grant, asked_at);
+            self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
-                self.ledger.set_cut_until(IceSource::Coturn, now);
+                self.ledger.set_cut_until(relay, now);
+                // What a gap raised ends for a grant whose session is gone.
+                let promised = if self.uncut.contains(&relay) {
+                    self.grants.promised_at(relay)
+                } else {
+                    listed_before.into_iter().collect()
+                };
                 self.follow_cutting();
+                let gone = promised.into_iter().filter(|id| !listed.contains(id));
+                let tail = self.ledger.tail(relay).saturating_add(MINT_SLACK);
+                gone.for_each(|id| self.grants.lower_tail(id, tail, asked_at));
+                self.settle();
             }
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
 
+    /// What is reported without a grant is at none of several relays. It is counted up to where each of them is.
+    fn carry_rest(&mut self, relay: CountOwner, is_after_gap: bool) {
+        let relays = self.ledger.cut_groups().into_iter().filter(|other| other.turn_key.is_some());
+        let counted_until = relays.map(|relay| self.coturn.get(&relay).map(|usage| usage.complete_at));
+        if let Some(Some(as_of)) = counted_until.min() {
+            let nothing = Carried { as_of, is_after_gap, ..Carried::default() };
+            self.ledger.carry_rest(relay.source, &nothing);
+        }
+    }
+
     /// Notes that a coturn accepted the command to end these sessions.
-    pub fn cut_sessions(&mut self, ids: &[SessionId]) {
+    pub fn cut_sessions(&mut self, relay: impl Into<CountOwner>, ids: &[SessionId]) {
         let now = self.now();
-        self.coturn.sessions.cut(ids, now);
+        self.coturn.entry(relay.into()).or_default().sessions.cut(ids, now);
     }
 
     /// Whether a listing shows that sessions were cut: it has none whose credential had expired more than [`CUT_TIME`] before the
@@ -68,33 +116,39 @@ impl Books {
         !ours.any(|(grant, expiry)| has_expired(grant, expiry))
     }
 
-    /// Raises every promise at coturn to the long tail once its sessions are not cut any more, before anything else acts on the time:
-    /// also at a start, and after the machine was suspended. None is lowered again. What was over when sessions were last seen cut stays
-    /// over.
+    /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
+    /// also at a start, and after the machine was suspended. What was over when sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
-        let source = IceSource::Coturn;
-        let is_uncut = self.ledger.cut_tail(source).is_some() && !self.ledger.is_cut(source);
-        if is_uncut && !self.is_uncut {
-            self.raise_tails(source, self.ledger.long_tail(source), self.ledger.cut_until(source));
+        for relay in self.ledger.cut_groups() {
+            if self.ledger.is_cut(relay) {
+                self.uncut.remove(&relay);
+            } else if self.uncut.insert(relay) {
+                self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
+            }
         }
-        self.is_uncut = is_uncut;
+    }
+
+    /// Whether the sessions of a relay are not cut now, although its command line is set.
+    pub fn is_uncut(&self, relay: impl Into<CountOwner>) -> bool {
+        self.uncut.contains(&relay.into())
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
     /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
     pub(super) fn extend_tails(&mut self) {
-        for (source, tail) in self.ledger.tails() {
-            self.raise_tails(source, tail, self.ledger.cut_until(source));
+        for (group, tail) in self.ledger.tails() {
+            self.raise_tails(group, tail, self.ledger.cut_until(group));
         }
     }
 
-    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
-    pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+    /// Raises every promise of a group that is less than it would be now, unless it was over at `since`.
+    pub(super) fn raise_tails(&mut self, group: impl Into<CountOwner>, tail: Duration, since: Timestamp) {
+        let group = group.into();
         let (after_expiry, per_minute) =
             (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
-        self.grants.raise_tails(source, after_expiry, per_minute, since);
+        self.grants.raise_tails(group, after_expiry, per_minute, since);
         self.settle();
-        self.lack_dropped(source, tail, since);
+        self.lack_dropped(group.source, tail, since);
     }
 
     /// With this tail, grants may relay that have left the table, and were not over at `since`.

@@ -44,7 +44,7 @@ impl Broker {
     /// Takes a listing at that time. Returns the sessions that must end.
     fn list(&mut self, seconds: u64, sessions: &[Sent]) -> Vec<SessionId> {
         self.books.advance(at(seconds));
-        self.books.take_sessions(listing(sessions), at(seconds))
+        self.books.take_sessions(IceSource::Coturn, listing(sessions), at(seconds))
     }
 
     /// The broker after a restart at that time, with these settings.
@@ -100,14 +100,14 @@ fn the_counts_of_a_listing_are_stored() {
     let mut broker = strict();
     broker.list(2, &[sent(5_000)]);
     let batch = broker.books.take_batch();
-    assert_eq!(batch.head.coturn_at, at(2));
-    assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
+    assert_eq!(batch.head.coturn_at[&COTURN.into()], at(2));
+    assert_eq!(batch.sessions.keys().map(|(_, id)| id.get()).collect::<Vec<_>>(), [1]);
     broker.list(4, &[sent(5_000)]);
     assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");
     // A session may begin while the listing is on its way.
     broker.books.advance(at(9));
-    broker.books.take_sessions(listing(&[sent(5_000)]), at(7));
-    assert_eq!(broker.books.take_batch().head.coturn_at, at(7));
+    broker.books.take_sessions(IceSource::Coturn, listing(&[sent(5_000)]), at(7));
+    assert_eq!(broker.books.take_batch().head.coturn_at[&COTURN.into()], at(7));
 }
 
 /// Somebody else has the secret.
@@ -117,7 +117,7 @@ fn bytes_of_a_user_name_without_a_grant_count_once_and_are_unknown() {
     let mut foreign = listing(&[sent(2_000_000_000)]);
     foreign.sessions[0].grant = None;
     broker.books.advance(at(2));
-    assert_eq!(broker.books.take_sessions(foreign, at(2)), [], "it is not ours to end");
+    assert_eq!(broker.books.take_sessions(IceSource::Coturn, foreign, at(2)), [], "it is not ours to end");
     for _ in 0..2 {
         let snapshot = broker.books.snapshot();
         assert_eq!(snapshot.unknown_bytes, snapshot.figures.used);
@@ -239,3 +239,6 @@ fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
 
 #[path = "cutting_tests.rs"]
 mod cutting;
+
+#[path = "relays_tests.rs"]
+mod relays;

@@ -19,7 +19,7 @@ fn a_restart_extends_short_tails_unless_the_last_listing_was_recent() {
     let mut late = broker.reopened(setup.clone(), 31);
     assert_eq!(late.alive_until(1), promised(600, 7_200));
     late.list(33, &[]);
-    assert_eq!(late.alive_until(1), promised(600, 7_200), "it is never lowered");
+    assert_eq!(late.alive_until(1), promised(600, 30), "a complete listing does not show its session");
 }
 
 /// The machine was paused: nobody ended sessions meanwhile, if the wall clock is right.
@@ -43,7 +43,7 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     for seconds in (2..=612).step_by(2) {
         let dead = broker.list(seconds, &[sent(5_000)]);
         assert_eq!(dead.len(), usize::from(seconds >= 600), "{seconds}");
-        broker.books.cut_sessions(&dead);
+        broker.books.cut_sessions(IceSource::Coturn, &dead);
     }
     for seconds in (614..=644).step_by(2) {
         broker.list(seconds, &[sent(5_000)]);
@@ -67,8 +67,8 @@ fn what_coturn_has_not_shown_is_charged_and_says_nothing_about_the_rate() {
         broker.books.advance(at(seconds));
         let mut listed = listing(&[Sent { number, bytes: 500_000 }]);
         (listed.sessions[0].reach, listed.sessions[0].age) = (Reach::Bound, Some(Duration::from_secs(2)));
-        let dead = broker.books.take_sessions(listed, at(seconds));
-        broker.books.cut_sessions(&dead);
+        let dead = broker.books.take_sessions(IceSource::Coturn, listed, at(seconds));
+        broker.books.cut_sessions(IceSource::Coturn, &dead);
     }
     let snapshot = broker.books.snapshot();
     assert!(snapshot.figures.used.get() >= 600 * 1_250_000, "{:?}", snapshot.figures.used);
@@ -94,7 +94,7 @@ fn what_was_relayed_in_a_pause_over_a_reset_is_divided_there() {
     broker.list(reset - 300, &[sent(1_000)]);
     let wall = at(reset + 6 * HOUR);
     broker.books.advance(Moment { wall, in_doubt: true, ..at(reset - 298).into() });
-    let _ = broker.books.take_sessions(listing(&[sent(5_000_000_000)]), at(reset - 298));
+    let _ = broker.books.take_sessions(IceSource::Coturn, listing(&[sent(5_000_000_000)]), at(reset - 298));
     assert_eq!(broker.books.snapshot().figures.used.get(), 1_000);
     let mut broker = broker.reopened(setup(BudgetMode::Strict), reset + 6 * HOUR + 300);
     broker.list(reset + 6 * HOUR + 300, &[sent(5_000_000_000)]);
@@ -173,25 +173,70 @@ fn a_listing_that_is_not_complete_says_nothing() {
     let short = broker.committed();
     for seconds in (2..=32).step_by(2) {
         broker.books.advance(at(seconds));
-        let _ = broker.books.take_sessions(Listing { is_complete: false, ..listing(&[]) }, at(seconds));
+        let _ = broker.books.take_sessions(
+            IceSource::Coturn,
+            Listing { is_complete: false, ..listing(&[]) },
+            at(seconds),
+        );
         let tail = if seconds <= 30 { 30 } else { 7_200 };
         assert_eq!(broker.alive_until(1), promised(600, tail), "{seconds}");
     }
     assert!(broker.committed() >= short + 100 * MINUTE_BYTES);
 }
 
-/// What is minted while listings come again has the short tail, until they stop again. What was raised stays so.
+/// What is minted while listings come again has the short tail, until they stop again. What was raised stays so while its session is shown.
 #[test]
-fn each_time_that_cutting_stops_the_long_tail_is_promised_and_none_is_lowered() {
+fn each_time_that_cutting_stops_the_long_tail_is_promised() {
     let mut broker = strict();
     broker.mint_any(600);
     broker.books.advance(at(595));
     let dead = broker.list(605, &[sent(5_000)]);
-    broker.books.cut_sessions(&dead);
+    broker.books.cut_sessions(IceSource::Coturn, &dead);
     broker.mint_any(600);
     assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 7_200), promised(1_205, 30)]);
     broker.books.advance(at(636));
     assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 7_200), promised(1_205, 7_200)]);
+}
+
+/// The credential has ended, and so has what was promised for the gap, once a complete listing does not show its session.
+#[test]
+fn what_a_gap_raised_ends_when_complete_listings_do_not_show_the_session() {
+    let mut broker = strict();
+    broker.mint_any(60);
+    broker.list(2, &[sent(5_000)]);
+    let dead = broker.list(200, &[sent(5_000)]);
+    assert_eq!((dead.len(), broker.alive_until(1)), (1, promised(60, 7_200)), "it is shown");
+    broker.books.cut_sessions(COTURN, &dead);
+    broker.list(202, &[]);
+    assert_eq!(broker.alive_until(1), Minute::of(at(202)));
+    // Others that were gone before end together: 20 gaps with a credential each reserve no more than their own minutes.
+    for gap in 0..20 {
+        let begin = 202 + gap * 82;
+        broker.mint_any(60);
+        broker.books.advance(at(begin + 80));
+        broker.list(begin + 80, &[]);
+        broker.list(begin + 82, &[]);
+    }
+    let reserved = broker.committed() / MINUTE_BYTES;
+    assert!(reserved <= 8 + 20 * 4, "{reserved} minutes");
+}
+
+/// Of a chain of renewals one relays at a time, so a renewal reserves what the promises before it leave. They end earlier now.
+#[test]
+fn what_a_renewal_relies_on_goes_over_to_it_when_a_gap_has_ended() {
+    let mut broker = Broker::open(setup(BudgetMode::Estimate), at(0));
+    broker.list(0, &[]);
+    let first = broker.mint_any(600);
+    broker.books.advance(at(500));
+    let renews = Requester { renews: Some(grant_id(1)), ..Requester::default() };
+    assert!(broker.books.take_renewal(&first));
+    let hold = broker.reserve(3_600, &renews).unwrap();
+    let _ = broker.commit(hold, renews).unwrap();
+    assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 7_200), promised(4_100, 7_200)]);
+    broker.list(502, &[]);
+    assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 30), promised(4_100, 30)]);
+    let reserved = broker.committed() / MINUTE_BYTES;
+    assert_eq!(reserved, promised(4_100, 30).since(Minute::of(at(0))), "each minute of the chain once");
 }
 
 /// The machine was suspended for 3 h, and grants that have ended are looked for before the first listing.

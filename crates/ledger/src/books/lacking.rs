@@ -30,7 +30,7 @@ impl Books {
     fn lack_grants_of(&mut self, last: Timestamp, cause: LackCause) {
         let ended = last.plus(self.longest());
         self.lack_until(ended, cause);
-        let mut sources = self.ledger.tails().into_iter().map(|(source, _)| source);
+        let mut sources = self.ledger.tails().into_iter().map(|(group, _)| group.source);
         if !sources.all(|source| source.is_counted_by_provider() && self.ledger.is_read(source)) {
             self.lack_until(self.ledger.billing_day().period_at(ended).end, cause);
         }
@@ -44,7 +44,7 @@ impl Books {
 
     /// How long a credential can be relayed with after it was minted, at most.
     fn longest(&self) -> Duration {
-        let tails = self.ledger.tails().into_iter().map(|(source, _)| self.ledger.long_tail(source));
+        let tails = self.ledger.tails().into_iter().map(|(group, _)| self.ledger.long_tail(group));
         LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default())
     }
 

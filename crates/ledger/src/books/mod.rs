@@ -23,6 +23,7 @@ use crate::grants::row::GrantRow;
 use crate::lacking::Lacking;
 use crate::ledger::Ledger;
 use crate::overrides::Overrides;
+use crate::owner::CountOwner;
 use crate::promise::PromisedTime;
 use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
 use crate::source::{IceSource, MINT_SLACK, UNWRITTEN_MAX};
@@ -42,7 +43,7 @@ pub struct Books {
     connections: Connections,
     grants: Grants,
     overrides: Overrides,
-    coturn: CoturnUsage,
+    coturn: BTreeMap<CountOwner, CoturnUsage>,
     lacking: Lacking,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
@@ -57,8 +58,8 @@ pub struct Books {
     /// The latest reading of the clocks.
     moment: Moment,
     standing: Standing,
-    /// Whether coturn's sessions are not cut now. Then each of its promises has the long tail.
-    is_uncut: bool,
+    /// The relays whose sessions are not cut now. Then each of their promises has the long tail.
+    uncut: BTreeSet<CountOwner>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -83,7 +84,7 @@ impl Books {
         grants.restore(stored.grants, stored.spenders, |(owner, time)| ledger.restore_promise(owner, time));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
-        grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
+        grants.restore_counts(head.counted, ledger.groups(), then, relayed_until);
         if head.counts.0.start != ledger.period().start {
             grants.forget_unknown();
         }
@@ -96,7 +97,7 @@ impl Books {
             connections,
             grants,
             overrides: head.overrides,
-            coturn: CoturnUsage::restore(head.coturn_at, stored.sessions),
+            coturn: coturn::restored(head.coturn_at, stored.sessions),
             lacking,
             blocked: stored.blocked,
             blocked_addresses: stored.blocked_addresses,
@@ -105,7 +106,7 @@ impl Books {
             configured_limit,
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
-            is_uncut: false,
+            uncut: BTreeSet::new(),
             given_up: Vec::new(),
         };
         books.settle();
@@ -145,6 +146,11 @@ impl Books {
     /// Takes all changes that are not stored yet.
     pub fn take_batch(&mut self) -> Batch {
         let Figures { now, period, .. } = self.ledger.figures();
+        let sessions = self.coturn.iter_mut().flat_map(|(relay, usage)| {
+            let changes = usage.sessions.take_changes().into_iter();
+            changes.map(|(id, row)| ((*relay, id), row))
+        });
+        let sessions = sessions.collect();
         Batch {
             head: Head {
                 now,
@@ -152,7 +158,7 @@ impl Books {
                 counts: (period, self.ledger.counts()),
                 overrides: self.overrides,
                 lacking: self.lacking,
-                coturn_at: self.coturn.complete_at,
+                coturn_at: self.coturn.iter().map(|(relay, usage)| (*relay, usage.complete_at)).collect(),
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
                 grants: self.grants.row_count(),
@@ -163,7 +169,7 @@ impl Books {
             blocked_addresses: self.has_blocked.then(|| self.blocked_addresses.clone()),
             blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
-            sessions: self.coturn.sessions.take_changes(),
+            sessions,
         }
     }
 
@@ -202,7 +208,8 @@ impl Books {
         let (day, period) = (Day::of(self.now()), self.ledger.period());
         self.ledger.advance(now);
         if Day::of(self.now()) != day {
-            self.coturn.sessions.begin_day(now, LIFE_MAX.saturating_add(TAIL_MAX));
+            let longest = LIFE_MAX.saturating_add(TAIL_MAX);
+            self.coturn.values_mut().for_each(|usage| usage.sessions.begin_day(now, longest));
         }
         if self.ledger.period() != period {
             self.grants.begin_period(self.ledger.period());

@@ -27,13 +27,17 @@ use std::time::Duration;
 
 use super::listing::{Listing, Session, SessionId};
 use crate::dirty::Dirty;
+use crate::owner::CountOwner;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, Timestamp};
 
 use row::{SessionRow, UNWATCHED_MAX};
 
-/// coturn's sessions that are not known to have ended.
+/// A session among those of all relays: each of them numbers its own from 1.
+pub type SessionKey = (CountOwner, SessionId);
+
+/// The sessions of one coturn that are not known to have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     /// At most [`SESSIONS_MAX`](super::listing::SESSIONS_MAX).

@@ -115,7 +115,7 @@ impl Grants {
     pub(super) fn suspect_again(&mut self) {
         let counted_lately = |(id, row): (&GrantId, &GrantRow)| {
             let (spent, source) = (self.spent_of(row), row.source);
-            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(source);
+            let is_late = spent.seen_at().plus(JUDGED_WITHIN) >= self.counted_until(row.owner().group());
             (spent.measured() > ByteCount::ZERO && is_late).then_some((*id, source))
         };
         let counted: Vec<_> = self.iter().filter_map(counted_lately).collect();
@@ -221,7 +221,7 @@ impl Grants {
         }
         let of_source = self.indexes.judged.iter().filter(|(of, _)| *of == source);
         let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
-        let of_left = self.counted.get(&source).map(|counted| counted.excess_of_left);
+        let of_left = self.counted.get(&source.into()).map(|counted| counted.excess_of_left);
         // One that was seen when less was assumed may be within the present rate.
         let is_above = |excess: &Excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute;
         let of_chains = excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus);
@@ -250,7 +250,7 @@ impl Grants {
         let (source, excess) = (row.source, self.spent_of(row).excess);
         if let Some(next) = row.extra().renewed_by.filter(|next| self.any_of(source, *next).is_some()) {
             self.move_excess(source, first, next);
-        } else if let Some(counted) = self.counted.get_mut(&source) {
+        } else if let Some(counted) = self.counted.get_mut(&source.into()) {
             counted.excess_of_left = counted.excess_of_left.plus(excess);
         }
     }

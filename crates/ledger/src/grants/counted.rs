@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::spent::Spent;
 use super::tails::EndedPlace;
 use crate::grant_counts::GrantCounts;
-use crate::source::IceSource;
+use crate::owner::CountOwner;
 use crate::token::GrantId;
 use crate::trial::Excess;
 use crate::units::{ByteCount, Timestamp};
 
-/// The state of each source's counts by grant.
-pub type CountedSources = BTreeMap<IceSource, CountedSource>;
+/// The state of the counts by grant of each [group](CountOwner::group).
+pub type CountedSources = BTreeMap<CountOwner, CountedSource>;
 
 /// The state of one source's counts by grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,9 +21,9 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::BilledDirections;
 
 impl Grants {
-    /// Until when a source has counted its grants in this period for good.
-    pub fn counted_until(&self, source: IceSource) -> Timestamp {
-        let until = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
+    /// Until when a group has counted its grants in this period for good.
+    pub fn counted_until(&self, group: impl Into<CountOwner>) -> Timestamp {
+        let until = self.counted.get(&group.into()).map_or(Timestamp::default(), |counted| counted.until);
         until.max(self.period.start)
     }
 
@@ -45,14 +45,14 @@ impl Grants {
         uncounted: &[CountOwner],
     ) -> Option<bool> {
         let counted_until = self.counted_until(source);
-        let taking = self.counted.get(&source).and_then(|counted| counted.taking);
+        let taking = self.counted.get(&source.into()).and_then(|counted| counted.taking);
         let waits = !counts.is_final && taking.is_some_and(|taking| taking.is_final);
         if waits || counts.from < counted_until || counts.until < counts.from {
             return Some(false);
         }
         if taking.is_none_or(|taking| !taking.is_of(counts)) {
             let is_absurd = self.is_absurd(source, counts, billed, limit);
-            let [open, settled] = &mut self.counted.entry(source).or_default().was_absurd;
+            let [open, settled] = &mut self.counted.entry(source.into()).or_default().was_absurd;
             let was_absurd = std::mem::replace(if counts.is_final { settled } else { open }, is_absurd);
             if is_absurd && !was_absurd {
                 return Some(false);
@@ -68,9 +68,9 @@ impl Grants {
                 (is_counted || counts.by_grant.contains_key(&id)).then_some(u128::MAX)
             });
         }
-        let from = counts.from.max(self.counted.entry(source).or_default().seen_until);
+        let from = counts.from.max(self.counted.entry(source.into()).or_default().seen_until);
         self.count_unknown(source, unknown, counts.is_final, [from, counts.until]);
-        let counted = self.counted.entry(source).or_default();
+        let counted = self.counted.entry(source.into()).or_default();
         counted.taking = None;
         if counts.is_complete {
             counted.seen_until = counted.seen_until.max(counts.until);
@@ -111,7 +111,8 @@ impl Grants {
         billed: BilledDirections,
         uncounted: &[CountOwner],
     ) -> Option<ByteCount> {
-        let CountedSource { seen_until, taking, .. } = self.counted.get(&source).copied().unwrap_or_default();
+        let CountedSource { seen_until, taking, .. } =
+            self.counted.get(&source.into()).copied().unwrap_or_default();
         let most = self.terms.bounds.rows_at_once;
         let begin = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
         let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(begin);
@@ -132,26 +133,29 @@ impl Grants {
             self.drop_claim(source, *id, seen_until, until);
         }
         taking.last = ids.last().copied().or(taking.last);
-        self.counted.entry(source).or_default().taking = Some(taking);
+        self.counted.entry(source.into()).or_default().taking = Some(taking);
         is_last.then_some(taking.unknown)
     }
 
-    /// Takes what a source that is watched here has counted for its grants since the last call. Everything before `now` is counted, so
+    /// Takes what a group that is watched here has counted for its grants since the last call. Everything before `now` is counted, so
     /// what they claimed for that time does not count.
     pub(crate) fn add_counts(
         &mut self,
-        source: IceSource,
+        group: impl Into<CountOwner>,
         added: &BTreeMap<GrantId, ByteCount>,
         now: Timestamp,
     ) {
+        let group = group.into();
+        let source = group.source;
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
-        let from = self.seen_until(source);
+        let from = self.seen_until(group);
         let unknown = self.count_grants(source, by_grant, true, [from, now]);
-        self.count_unknown(source, unknown, true, [from, now]);
-        for id in self.claiming_after(source, None).collect::<Vec<_>>() {
+        self.count_unknown(group, unknown, true, [from, now]);
+        let is_of_group = |id: &GrantId| self.any(*id).is_some_and(|row| row.owner().group() == group);
+        for id in self.claiming_after(source, None).filter(is_of_group).collect::<Vec<_>>() {
             self.drop_claim(source, id, from, now);
         }
-        let counted = self.counted.entry(source).or_default();
+        let counted = self.counted.entry(group).or_default();
         (counted.until, counted.seen_until) = (counted.until.max(now), counted.seen_until.max(now));
     }
 
@@ -177,11 +181,11 @@ impl Grants {
         self.recent.drop_claims(id, until, claimed_at);
     }
 
-    /// Nobody counted a source's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
+    /// Nobody counted a group's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
     /// relayed.
     pub(crate) fn assume(
         &mut self,
-        source: IceSource,
+        group: impl Into<CountOwner>,
         from: Timestamp,
         until: Timestamp,
         counted: impl Fn(GrantId, CountOwner) -> Option<u128>,
@@ -189,12 +193,13 @@ impl Grants {
         if !self.terms.promises() {
             return;
         }
+        let group = group.into();
         let from = Minute::of(from.max(self.period.start));
         let until = Minute::from_end(until);
         let missing = |(id, row): (&GrantId, &GrantRow)| {
             let most = u128::from(row.promised_between(from, until).get());
             let bytes = ByteCount::saturating(most.saturating_sub(counted(*id, row.owner()).unwrap_or(0)));
-            (row.source == source && bytes > ByteCount::ZERO).then_some((*id, bytes))
+            (row.owner().group() == group && bytes > ByteCount::ZERO).then_some((*id, bytes))
         };
         let missing: Vec<_> = self.iter().filter_map(missing).collect();
         for (id, bytes) in missing {
@@ -202,28 +207,28 @@ impl Grants {
         }
     }
 
-    /// Restores the stored counts and sums. Sources without a stored state are counted from `now` on. `relayed_until`: when a relay that
+    /// Restores the stored counts and sums. Groups without a stored state are counted from `now` on. `relayed_until`: when a relay that
     /// crashed had ended at the latest.
     pub(crate) fn restore_counts(
         &mut self,
         counted: CountedSources,
-        sources: impl Iterator<Item = IceSource>,
+        groups: impl Iterator<Item = CountOwner>,
         now: Timestamp,
         relayed_until: Option<Timestamp>,
     ) {
         self.counted = counted;
-        for source in sources.filter(|source| source.is_metered() && source.issues_credentials()) {
+        for group in groups.collect::<BTreeSet<_>>() {
             // The clock of its provider may be behind.
-            let begin = Minute::of(now.minus(source.clocks_differ_by())).start();
-            if let Entry::Vacant(counted) = self.counted.entry(source) {
+            let begin = Minute::of(now.minus(group.source.clocks_differ_by())).start();
+            if let Entry::Vacant(counted) = self.counted.entry(group) {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
-                self.assume(source, Timestamp::default(), begin, |_, _| None);
+                self.assume(group, Timestamp::default(), begin, |_, _| None);
             } else if let Some(until) = relayed_until
-                && source.facts().charged == Charged::Here
+                && group.source.facts().charged == Charged::Here
             {
                 // What it carried since the last write of its counts is lost with the process.
-                self.assume(source, self.counted_until(source), until, |_, _| None);
-                self.add_counts(source, &BTreeMap::new(), now);
+                self.assume(group, self.counted_until(group), until, |_, _| None);
+                self.add_counts(group, &BTreeMap::new(), now);
             }
         }
         self.suspect_again();
@@ -256,12 +261,12 @@ impl Grants {
 
     fn count_unknown(
         &mut self,
-        source: IceSource,
+        group: impl Into<CountOwner>,
         unknown: ByteCount,
         is_final: bool,
         [from, at]: [Timestamp; 2],
     ) {
-        let of_source = &mut self.counted.entry(source).or_default().unknown;
+        let of_source = &mut self.counted.entry(group.into()).or_default().unknown;
         let before = of_source.measured();
         of_source.count(unknown, is_final, at);
         self.recent.count_unknown(of_source.measured().minus(before), from, at);

@@ -113,8 +113,8 @@ impl Grants {
     fn is_counted(&self, id: GrantId, end: Timestamp, now: Timestamp) -> bool {
         self.rows.get(&id).is_none_or(|row| {
             let is_too_old = now.since(end) > COUNTED_WITHIN;
-            let is_read = self.terms.counted.contains(&row.source);
-            !is_read || is_too_old || self.counted_until(row.source) >= end
+            let is_read = self.terms.counted.contains(&row.owner().group());
+            !is_read || is_too_old || self.counted_until(row.owner().group()) >= end
         })
     }
 
@@ -129,7 +129,7 @@ impl Grants {
     pub(super) fn leave(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
-            let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
+            let assumed = self.terms.uncounted(row, self.counted_until(row.owner().group()), self.period.end);
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         }
         let Some((row, derived)) = self.take_out(id) else { return };

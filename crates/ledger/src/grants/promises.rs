@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::Grants;
 use super::row::{GrantRow, GrantState};
 use crate::clients::{Clients, Holder};
+use crate::owner::CountOwner;
 use crate::promise::{Promise, PromisedTime};
 use crate::source::IceSource;
 use crate::spenders::limited::Limited;
@@ -52,17 +53,17 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of a source to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
+    /// Raises the promises of a group to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
     /// a grant that has ended can be live again.
     pub(crate) fn raise_tails(
         &mut self,
-        source: IceSource,
+        group: CountOwner,
         tail: Duration,
         per_minute: u64,
         since: Timestamp,
     ) {
-        let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
-        let ids: Vec<_> = of_source.map(|(id, _)| *id).collect();
+        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group && !row.is_released());
+        let ids: Vec<_> = of_group.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };
@@ -82,6 +83,46 @@ impl Grants {
         self.edit(id, |row| {
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
         });
+    }
+
+    /// The grants of a group with a promise, in the order of their issue.
+    pub(crate) fn promised_at(&self, group: CountOwner) -> Vec<GrantId> {
+        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group);
+        let mut ids: Vec<_> = of_group.filter(|(_, row)| row.promised.is_some()).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Lowers the promise of a grant whose session is not in a complete listing: to its expiry and this tail, or to the minute of the
+    /// listing if that is later. What a renewal relies on goes over to it. If it is not known yet, the promise stays.
+    pub(crate) fn lower_tail(&mut self, id: GrantId, tail: Duration, listed: Timestamp) {
+        let Some(row) = self.rows.get(&id).filter(|row| !row.has_ended() && !row.is_released()) else {
+            return;
+        };
+        let until = Minute::from_end(row.latest_expiry().plus(tail)).max(Minute::of(listed));
+        let is_relied_on =
+            row.extra().renewed && row.extra().renewed_by.is_none_or(|by| self.any(by).is_none());
+        if is_relied_on || row.promised.is_none_or(|before| before.until <= until) {
+            return;
+        }
+        self.edit(id, |row| row.promised = row.promised.map(|time| PromisedTime { until, ..time }));
+        self.follow_chain(id);
+    }
+
+    /// The renewals of a grant begin to reserve where those before them end.
+    fn follow_chain(&mut self, first: GrantId) {
+        let chain: Vec<_> = self.with_renewals(first).collect();
+        for pair in chain.windows(2) {
+            let before = self.any(pair[0]).and_then(|row| row.promised).map(|time| time.chain_until());
+            let (Some(before), Some(time)) = (before, self.any(pair[1]).and_then(|row| row.promised)) else {
+                return;
+            };
+            let reserved_from = time.reserved_from.min(before.max(time.from));
+            if reserved_from == time.reserved_from {
+                return;
+            }
+            self.edit(pair[1], |row| row.promised = Some(PromisedTime { reserved_from, ..time }));
+        }
     }
 
     /// Extends the promise of a grant until then, because its session may have gone on. One that was released stays so.

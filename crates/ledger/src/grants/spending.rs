@@ -6,6 +6,7 @@ use super::Grants;
 use super::row::GrantRow;
 use super::spent::{ConnectionCharge, Spent};
 use super::terms::keys_of;
+use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::spenders::left::LeftSums;
@@ -42,15 +43,15 @@ impl Grants {
 
     /// Notes what a connection of a grant was charged.
     pub(crate) fn charge(&mut self, id: GrantId, charge: &ConnectionCharge) {
-        let Some(source) = self.any(id).map(|row| row.source) else { return };
-        let (counted_until, start) = (self.seen_until(source), self.period.start);
+        let Some(owner) = self.any(id).map(GrantRow::owner) else { return };
+        let (counted_until, start) = (self.seen_until(owner.group()), self.period.start);
         self.recent.claim(id, charge, counted_until);
         self.change_spent(id, |spent| spent.charge(charge, start, counted_until));
     }
 
-    /// Until when a source has counted its grants, perhaps not for good.
-    pub(super) fn seen_until(&self, source: IceSource) -> Timestamp {
-        self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until)
+    /// Until when a group has counted its grants, perhaps not for good.
+    pub(super) fn seen_until(&self, group: CountOwner) -> Timestamp {
+        self.counted.get(&group).map_or(Timestamp::default(), |counted| counted.seen_until)
     }
 
     /// What somebody has used and may still use.
@@ -67,7 +68,11 @@ impl Grants {
 
     /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
     fn uncounted(&self, now: Timestamp) -> Uncounted {
-        let until = |source| if self.terms.is_strict { self.counted_until(source) } else { now };
+        let until = |source| {
+            let groups = self.terms.counted.iter().filter(|group| group.source == source);
+            let first = groups.map(|group| self.counted_until(*group)).min();
+            if self.terms.is_strict { first.unwrap_or_else(|| self.counted_until(source)) } else { now }
+        };
         IceSource::ALL.map(|source| (source, Minute::of(until(source))))
     }
 

@@ -43,7 +43,7 @@ impl Grants {
         most: usize,
         span: Duration,
     ) -> Option<Tails> {
-        let after = self.counted.get(&source)?.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.counted.get(&source.into())?.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut grants, mut last) = (BTreeMap::new(), None);
         for place in self.indexes.ended.range((after, Bound::Unbounded)).take(ROWS_MAX) {
             let row = self.rows.get(&place.1).filter(|row| row.source == source);
@@ -66,20 +66,20 @@ impl Grants {
 
     /// The tails up to this one were looked at.
     pub(crate) fn note_looked_at(&mut self, source: IceSource, last: EndedPlace) {
-        if let Some(counted) = self.counted.get_mut(&source) {
+        if let Some(counted) = self.counted.get_mut(&source.into()) {
             counted.looked_at = counted.looked_at.max(Some(last));
         }
     }
 
     /// Whether the broker asks the provider what grants of this source relayed after their tail.
     pub(super) fn are_tails_read(&self, source: IceSource) -> bool {
-        source.is_counted_by_provider() && self.terms.counted.contains(&source)
+        source.is_counted_by_provider() && self.terms.counted.contains(&source.into())
     }
 
     /// Whether an ended grant stays over a reset, because its tail is still to be looked at.
     pub(super) fn waits_for_look(&self, place: EndedPlace, now: Timestamp) -> bool {
         self.rows.get(&place.1).is_some_and(|row| {
-            let looked_at = self.counted.get(&row.source).and_then(|counted| counted.looked_at);
+            let looked_at = self.counted.get(&row.source.into()).and_then(|counted| counted.looked_at);
             let is_recent = now.since(place.0.start()) < LOOKED_AT_WITHIN;
             self.are_tails_read(row.source)
                 && is_recent

@@ -9,6 +9,7 @@ use super::row::GrantRow;
 use super::spent::Spent;
 use crate::client::ClientKey;
 use crate::clients::ClientTerms;
+use crate::owner::CountOwner;
 use crate::source::IceSource;
 use crate::spender::{Label, Spender};
 use crate::spenders::key::{Keys, SpenderKey};
@@ -54,8 +55,8 @@ pub struct GrantTerms {
     pub is_strict: bool,
     /// Whether sessions of the SFU are watched: it is in the settings.
     pub watches_sfu: bool,
-    /// The sources whose counts of each grant are read.
-    pub counted: Vec<IceSource>,
+    /// The groups whose counts of each grant are read.
+    pub counted: Vec<CountOwner>,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
     /// Bytes that one grant may relay in a minute.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Ledger;
+use crate::owner::CountOwner;
 use crate::promise::{GrantMinutes, PromisedTime};
 use crate::source::IceSource;
 use crate::timeline::Timeline;
@@ -25,22 +26,24 @@ pub struct Admission {
 }
 
 impl Ledger {
-    /// A request for a credential of a source, made within `slack`. `renewed`: what is promised for the grant that it renews.
+    /// A request for a credential of an owner, made within `slack`. `renewed`: what is promised for the grant that it renews.
     pub fn request(
         &self,
-        source: IceSource,
+        owner: impl Into<CountOwner>,
         life: Duration,
         slack: Duration,
         renewed: Option<PromisedTime>,
     ) -> Request {
+        let owner = owner.into();
+        let source = owner.source;
         let from = self.counted_from(source);
         // Where sessions are cut here, a renewal prolongs those that the grants before it began.
-        let prolonged = renewed.filter(|_| source.refuses_revoked() || self.cut_tail(source).is_some());
+        let prolonged = renewed.filter(|_| source.refuses_revoked() || self.cut_tail(owner).is_some());
         Request {
             source,
             life,
             slack,
-            tail: self.tail(source),
+            tail: self.tail(owner),
             per_minute: self.bytes_per_minute(source),
             from,
             reserved_from: renewed.map_or(from, |time| time.chain_until().max(from)),
@@ -75,7 +78,7 @@ impl Ledger {
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
             // Strict mode makes it as long as the tail requires.
-            self.admit(&self.request(source.terms.owner.source, STRICT_LIFE_MIN, slack, None)).is_ok()
+            self.admit(&self.request(source.terms.owner, STRICT_LIFE_MIN, slack, None)).is_ok()
         };
         let issues = |source: &&Timeline| source.terms.owner.source.issues_credentials();
         let mut metered = self.metered().filter(issues).peekable();

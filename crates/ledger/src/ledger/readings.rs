@@ -4,7 +4,7 @@
 //! A source that is not known changes nothing here.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,9 +130,18 @@ impl Ledger {
         self.sources.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
-    /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.
-    pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        self.with(source.into(), |timeline| timeline.carry(carried, true));
+    /// Takes what an owner that is watched here has carried since its last count. Not while it is unknown how much time has passed.
+    pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
+        let owner = owner.into();
+        self.with(owner, |timeline| timeline.carry(carried, true));
+        self.share_counts(owner);
+    }
+
+    /// The same for what is at none of several relays, if all of them are read.
+    pub(crate) fn carry_rest(&mut self, source: IceSource, carried: &Carried) {
+        if self.owned_by(source.into()).is_some_and(|rest| rest.terms.is_read) {
+            self.with(source.into(), |rest| rest.carry(carried, true));
+        }
     }
 
     /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
@@ -147,14 +156,14 @@ impl Ledger {
         self.latest = latest;
     }
 
-    /// Sets until when sessions of this source were cut whose grant was over.
-    pub(crate) fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
-        self.with(source.into(), |timeline| timeline.state.cut_until = until);
+    /// Sets until when sessions of this owner were cut whose grant was over.
+    pub(crate) fn set_cut_until(&mut self, owner: CountOwner, until: Timestamp) {
+        self.with(owner, |timeline| timeline.state.cut_until = until);
     }
 
-    /// Until when sessions of this source were cut whose grant was over; 1970 if never.
-    pub(crate) fn cut_until(&self, source: IceSource) -> Timestamp {
-        self.of(source).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
+    /// Until when sessions of this owner were cut whose grant was over; 1970 if never.
+    pub(crate) fn cut_until(&self, owner: CountOwner) -> Timestamp {
+        self.of(owner).map_or(Timestamp::default(), |timeline| timeline.state.cut_until)
     }
 
     /// See [`Trial::record`](crate::trial::Trial::record).
@@ -179,30 +188,42 @@ impl Ledger {
         self.sources.iter_mut().for_each(Timeline::begin_readings);
     }
 
-    /// How long a credential of each metered source counts as alive after its expiry, as of now.
-    pub fn tails(&self) -> Vec<(IceSource, Duration)> {
-        let metered = self.sources().filter(|source| source.is_metered() && source.issues_credentials());
-        metered.map(|source| (source, self.tail(source))).collect()
+    /// How long a credential of each metered [group](CountOwner::group) counts as alive after its expiry, as of now.
+    pub fn tails(&self) -> Vec<(CountOwner, Duration)> {
+        let groups: BTreeSet<_> = self.groups().collect();
+        groups.into_iter().map(|group| (group, self.tail(group))).collect()
     }
 
-    /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
-    pub fn tail(&self, source: IceSource) -> Duration {
-        self.of(source).map_or(Duration::ZERO, |source| source.tail(self.latest()))
+    /// The metered groups that issue credentials, some of them more than once.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = CountOwner> {
+        let owners = self.metered().map(|timeline| timeline.terms.owner);
+        owners.filter(|owner| owner.source.issues_credentials()).map(CountOwner::group)
     }
 
-    /// The tail of a source while its sessions are not cut; zero for an unknown source.
-    pub fn long_tail(&self, source: IceSource) -> Duration {
-        self.of(source).map_or(Duration::ZERO, Timeline::long_tail)
+    /// The relays whose sessions we can cut.
+    pub(crate) fn cut_groups(&self) -> Vec<CountOwner> {
+        let cut = self.sources.iter().filter(|timeline| timeline.terms.cut_tail.is_some());
+        cut.map(|timeline| timeline.terms.owner).collect()
     }
 
-    /// The tail of a source while we cut its sessions; `None` if we cannot.
-    pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {
-        self.of(source)?.terms.cut_tail
+    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source.
+    pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
+        self.of(owner).map_or(Duration::ZERO, |source| source.tail(self.latest()))
     }
 
-    /// Whether sessions of this source whose grant is over are cut.
-    pub fn is_cut(&self, source: IceSource) -> bool {
-        self.of(source).is_some_and(|source| source.is_cut(self.latest()))
+    /// The tail of an owner while its sessions are not cut; zero for an unknown source.
+    pub fn long_tail(&self, owner: impl Into<CountOwner>) -> Duration {
+        self.of(owner).map_or(Duration::ZERO, Timeline::long_tail)
+    }
+
+    /// The tail of an owner while we cut its sessions; `None` if we cannot.
+    pub fn cut_tail(&self, owner: impl Into<CountOwner>) -> Option<Duration> {
+        self.of(owner)?.terms.cut_tail
+    }
+
+    /// Whether sessions of this owner whose grant is over are cut.
+    pub fn is_cut(&self, owner: impl Into<CountOwner>) -> bool {
+        self.of(owner).is_some_and(|source| source.is_cut(self.latest()))
     }
 
     /// The latest time that it may be: that of a wall clock that is ahead and not accepted.

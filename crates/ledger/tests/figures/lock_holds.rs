@@ -110,17 +110,17 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
 fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     let mut books = open(mode, IceSource::Coturn);
     let listing = Listing { is_complete: true, ..Listing::default() };
-    books.take_sessions(listing.clone(), BEGIN);
+    books.take_sessions(IceSource::Coturn, listing.clone(), BEGIN);
     books.advance(BEGIN.plus_millis(2_000));
     let now = books.now();
-    books.take_sessions(listing.clone(), now);
+    books.take_sessions(IceSource::Coturn, listing.clone(), now);
     fill(&mut books, IceSource::Coturn, grants)?;
     drop(books.take_batch());
     let now = books.now();
-    books.take_sessions(listing.clone(), now);
+    books.take_sessions(IceSource::Coturn, listing.clone(), now);
     once("coturn not read for 31 s: raise of all promises", || books.advance(now.plus_millis(31_000)));
     once("listing of a coturn that is read again", || {
-        books.take_sessions(listing.clone(), now.plus_millis(31_000))
+        books.take_sessions(IceSource::Coturn, listing.clone(), now.plus_millis(31_000))
     });
     Ok(())
 }

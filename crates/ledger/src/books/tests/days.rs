@@ -44,7 +44,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
         reach: Reach::Nobody,
     };
     let listing = Listing { sessions: vec![session], is_complete: true };
-    broker.books.take_sessions(listing, now);
+    broker.books.take_sessions(IceSource::Coturn, listing, now);
 }
 
 /// The usage of this period, and of those before it that have any.

@@ -142,8 +142,8 @@ impl<D: Disk> Broker<D> {
             world.restart_coturn();
         }
         self.shown_at = Some(world.now).filter(|_| listing.is_complete).or(self.shown_at);
-        let dead = self.books.take_sessions(listing, now);
-        self.books.cut_sessions(&dead);
+        let dead = self.books.take_sessions(IceSource::Coturn, listing, now);
+        self.books.cut_sessions(IceSource::Coturn, &dead);
         if self.cli != Cli::CutsNothing {
             for id in &dead {
                 world.cut_listed(id.get() - FIRST);

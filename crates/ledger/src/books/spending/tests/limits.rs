@@ -329,7 +329,11 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let mut broker = Broker::at_source(IceSource::Coturn, BudgetMode::Strict, 100 * MINUTE_BYTES);
     let list = |broker: &mut Broker, seconds| {
         broker.books.advance(at(seconds));
-        let _ = broker.books.take_sessions(Listing { is_complete: true, ..Listing::default() }, at(seconds));
+        let _ = broker.books.take_sessions(
+            IceSource::Coturn,
+            Listing { is_complete: true, ..Listing::default() },
+            at(seconds),
+        );
     };
     list(&mut broker, 0);
     broker.mint(requester("ann"), 596).unwrap();

@@ -1,0 +1,118 @@
+//! Settings of the operator's own relays: coturn servers with one secret, and the command line of each.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use url::Host;
+
+use super::form::{form, parse_number, password};
+use super::ice::read_urls;
+use super::settings::Settings;
+use crate::ice::rest::{RestSecret, RestServer};
+use crate::ice::url::IceUrl;
+use turn_ledger::{CountOwner, IceSource, IdDigest};
+
+/// The most relays. Each one is a time series and a row of the overview.
+pub const RELAYS_MAX: usize = 16;
+
+/// A coturn with `use-auth-secret`. URLs of one host are one relay.
+#[derive(Clone, Debug)]
+pub struct CoturnRelay {
+    /// The host of its URLs, in lower case. Its bytes are counted by it.
+    pub host: String,
+    /// Its URLs, and those of other hosts that do not relay. Its `static-auth-secret`: `COTURN_SECRET`.
+    pub server: RestServer,
+}
+
+/// The command line of a coturn, which lists and ends sessions.
+#[derive(Clone, Debug)]
+pub struct CoturnCliConfig {
+    /// The host of the relay. `None` if there are no relays.
+    pub host: Option<String>,
+    /// `host:port`, IPv6 in brackets. `COTURN_CLI`.
+    pub address: String,
+    /// Its `cli-password`. `COTURN_CLI_PASSWORD`.
+    pub password: SecretString,
+}
+
+impl CoturnRelay {
+    /// Whose count has the bytes that are relayed there.
+    pub fn owner(&self) -> CountOwner {
+        owner_of(Some(&self.host))
+    }
+}
+
+impl CoturnCliConfig {
+    /// Whose sessions are listed.
+    pub fn owner(&self) -> CountOwner {
+        owner_of(self.host.as_deref())
+    }
+
+    /// One for each relay at most.
+    pub(super) fn read(settings: &mut Settings<'_>, relays: &[CoturnRelay]) -> Vec<Self> {
+        let expected = "host:port, such as 127.0.0.1:5766, for several relays turn-host=host:port";
+        let listed = settings.money().list("COTURN_CLI", None, form(expected, parse_entry));
+        let password = settings.secret("COTURN_CLI_PASSWORD", password);
+        settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
+        let (Some(listed), Some(password)) = (listed, password) else { return vec![] };
+        let mut addresses = BTreeMap::new();
+        for (host, address) in listed {
+            let host = match (host, relays) {
+                (None, [] | [_]) => relays.first().map(|relay| relay.host.clone()),
+                (Some(host), _) if relays.iter().any(|relay| relay.host == host) => Some(host),
+                _ => {
+                    settings.refuse("COTURN_CLI", "expected turn-host=host:port with a host of COTURN_URLS");
+                    continue;
+                }
+            };
+            if addresses.insert(host, address).is_some() {
+                settings.refuse("COTURN_CLI", "expected one entry for each host of COTURN_URLS");
+            }
+        }
+        let of = |(host, address)| Self { host, address, password: password.clone() };
+        addresses.into_iter().map(of).collect()
+    }
+}
+
+fn owner_of(host: Option<&str>) -> CountOwner {
+    CountOwner { source: IceSource::Coturn, turn_key: host.map(IdDigest::of) }
+}
+
+/// The relays of `COTURN_URLS`, in their order. Empty if neither URLs nor secret are set.
+pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
+    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
+    let secret = settings.secret("COTURN_SECRET", password);
+    settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
+    let Some(urls) = urls else { return vec![] };
+    let host_of = |url: &IceUrl| url.host().to_ascii_lowercase();
+    let mut hosts: Vec<String> = vec![];
+    for host in urls.iter().filter(|url| url.relays()).map(host_of) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    if hosts.is_empty() {
+        settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
+    } else if hosts.len() > RELAYS_MAX {
+        settings.refuse("COTURN_URLS", format!("expected at most {RELAYS_MAX} hosts, found {}", hosts.len()));
+    }
+    let Some(secret) = secret.map(RestSecret::new) else { return vec![] };
+    let relay = |host: &String| {
+        let is_its_own = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
+        let urls = urls.iter().filter(is_its_own).cloned().collect();
+        CoturnRelay { host: host.clone(), server: RestServer::new(urls, secret.clone()) }
+    };
+    hosts.iter().map(relay).collect()
+}
+
+/// The host of a relay, if it is named, and `host:port` with a port above 0.
+fn parse_entry(text: &str) -> Option<(Option<String>, String)> {
+    let (relay, address) =
+        text.split_once('=').map_or((None, text), |(relay, address)| (Some(relay), address));
+    let (host, port) = address.trim().rsplit_once(':')?;
+    let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
+    let port = parse_number::<u16>(port, &(1..=65_535))?;
+    // A host in a URL has no brackets.
+    let relay = relay.map(|relay| relay.trim().trim_matches(['[', ']']).to_ascii_lowercase());
+    Some((relay, format!("{host}:{port}")))
+}
