@@ -93,6 +93,9 @@ faults! {
     ProviderDown: Critical, "PROVIDER_DOWN", alerts "provider.down" "provider.up", at "alerts-card";
         "The TURN provider issues no credentials.",
         "Run turn-broker doctor: it asks the provider for a credential and says what is wrong.";
+    RelayDown: Warning, "RELAY_DOWN";
+        "A relay fails the broker's probes: it gets no credentials.",
+        "Start it, or open its UDP ports.";
     NotRevoked: Critical, "NOT_REVOKED";
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it goes on, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
@@ -125,7 +128,7 @@ faults! {
         "Wait until some credentials have ended, or raise the limit.";
     SessionsUnseen: Warning, "SESSIONS_UNSEEN";
         "Nobody knows how long sessions of a source last, and nothing counts or ends them.",
-        "Set COTURN_CLI, or for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS: how long its credentials, and sessions after them, last at most. Then restart.";
+        "Set COTURN_CLI for each relay, for another provider HTTP_ICE_TTL_SECONDS and TURN_EXPIRY_TAIL_SECONDS, and restart.";
 }
 
 /// What is said about a fault.

@@ -54,7 +54,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
     };
     let remedy = match &error {
         CliError::Unreachable(_) => {
-            "run coturn without no-cli, and set COTURN_CLI to its cli-ip and cli-port (127.0.0.1:5766 by default)"
+            "give coturn the line cli (4.10 and later have no command line without it) and no line no-cli, and set COTURN_CLI to its cli-ip and cli-port (127.0.0.1:5766 by default)"
         }
         CliError::WrongPassword => {
             "set COTURN_CLI_PASSWORD to coturn's cli-password, as text and not as its hash"
@@ -62,6 +62,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
         CliError::Timeout | CliError::NotUnderstood | CliError::TooLong(_) => {
             "check that COTURN_CLI is coturn's cli-port; docs/COTURN.md lists the supported versions"
         }
+        CliError::LoginBroken(_) => "write cli-password in turnserver.conf as text, and read coturn's log",
         CliError::Broken(_) => "read coturn's log",
         CliError::Random(_) => "fix the system's random number generator",
     };

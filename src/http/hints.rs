@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::schema::severity_schema;
 use crate::alert::{Fault, FoundFault, found_in};
 use crate::app::App;
+use crate::ice::fleet::Fleet;
 use crate::limit::proxies::Unread;
 use turn_ledger::{ByteCount, IceSource, IdDigest, Snapshot};
 
@@ -102,6 +103,10 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     }
     if app.mint.provider_is_up() == Some(false) {
         found.push(Fault::ProviderDown.found(app.mint.provider_cause()));
+    }
+    let down = app.mint.fleet().map(Fleet::down).unwrap_or_default();
+    if !down.is_empty() {
+        found.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
     }
     let ending = app.ending.progress();
     if ending.is_refused && ending.left > 0 {

@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod call;
 pub mod cloudflare;
 pub mod fleet;
+pub mod health;
 pub mod http_ice;
 pub mod key_name;
 pub mod pace;

@@ -155,12 +155,17 @@ async fn drain(
 }
 
 /// What runs beside the requests until `end`. A panic ends only its own task. All but the relay start again.
-fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 10] {
     [
         tokio::spawn(relay(Arc::clone(app), end.clone())),
         spawn_until(app, end, REPORT_INTERVAL, maintenance),
         spawn(app, end, |app| async move { app.mint.fill_pool().await }),
         spawn(app, end, |app| async move { app.mint.probe().await }),
+        spawn(app, end, |app| async move {
+            let probed = app.mint.fleet().filter(|_| app.config.meter.probes && app.mint.enabled);
+            let relays = probed.into_iter().flat_map(|fleet| &fleet.0);
+            join_all(relays.map(|relay| relay.watch(&app.clock))).await;
+        }),
         spawn(app, end, |app| async move {
             if let Some(dispatcher) = &app.dispatcher {
                 dispatcher.deliver(&*app.account).await;

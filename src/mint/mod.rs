@@ -263,14 +263,30 @@ impl Mint {
         self.provider_failure().map(why).unwrap_or_default()
     }
 
-    /// Whether the providers mint, as far as is known. `None` if no provider is configured.
+    /// Whether the providers mint and one of the operator's own relays works, as far as is known. `None` if no provider is configured, and
+    /// no fleet is down.
     pub fn provider_is_up(&self) -> Option<bool> {
-        self.providers().map(|provider| provider.is_up()).reduce(|all, one| all && one)
+        let fleet = self.fleet().filter(|fleet| fleet.is_down()).map(|_| false);
+        self.providers().map(|provider| provider.is_up()).chain(fleet).reduce(|all, one| all && one)
     }
 
     /// Why a provider does not mint, as far as is known.
     pub fn provider_failure(&self) -> Option<ProviderFailure> {
-        self.providers().find_map(|provider| provider.failure())
+        let of_fleet = || {
+            let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
+            let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
+            let what = format!("no relay answers the broker's probes ({down})");
+            Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
+        };
+        self.providers().find_map(|provider| provider.failure()).or_else(of_fleet)
+    }
+
+    /// The operator's own relays, if they mint.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.sources.iter().filter_map(Source::ready).find_map(|credentials| match credentials {
+            CredentialSource::Coturn(fleet) => Some(fleet),
+            _ => None,
+        })
     }
 
     /// The states of the sources, for alerts.

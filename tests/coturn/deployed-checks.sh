@@ -54,7 +54,10 @@ sed -e "s|=/tmp/|=$WORK_DIR/tmp/|" -e "s|=/etc/coturn/|=$WORK_DIR/coturn/|" cotu
 turnserver -c "$WORK_DIR/here.conf" >coturn.log 2>&1 &
 coturn=$!
 until_it served
-is 'coturn accepts every line of its configuration' 0 "$(grep -ciE 'bad configuration|unknown|warning|error' coturn.log || :)"
+# Lines that only other versions have.
+others='Bad configuration format: (cli|no-tlsv1|no-tlsv1_1|no-stun-backward-compatibility)$'
+is 'coturn accepts every line of its configuration' 0 \
+    "$(grep -iE 'bad configuration|unknown|warning|error' coturn.log | grep -cvE "$others" || :)"
 
 mkdir -m 700 broker
 cp .env broker/

@@ -37,7 +37,7 @@ impl Drop for RealCoturn {
 impl RealCoturn {
     async fn start(directory: &Path, more: &[&str]) -> Self {
         let path = |name: &str| directory.join(name).display().to_string();
-        let fixed = "listening-ip=127.0.0.1 relay-ip=127.0.0.1 realm=relay.test fingerprint no-dtls no-tls \
+        let fixed = "listening-ip=127.0.0.1 relay-ip=127.0.0.1 realm=relay.test fingerprint cli no-dtls no-tls \
                      use-auth-secret allow-loopback-peers verbose simple-log log-file=stdout";
         let own = [
             format!("static-auth-secret={SECRET}"),
@@ -52,7 +52,8 @@ impl RealCoturn {
         command.args(["-c", &path("coturn.conf")]).current_dir(directory).stdin(Stdio::null());
         let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
         let coturn = Self { directory: directory.to_owned(), process };
-        let config = CoturnCliConfig { host: None, address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
+        let config =
+            CoturnCliConfig { host: None, address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
         let cli = CoturnCli::new(&config);
         eventually("coturn listens", async || coturn.log().contains("UDP listener opened")).await;
         eventually("its command line answers", async || cli.sessions().await.is_ok()).await;

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use turn_broker::meter::coturn::CoturnMeter;
 
+use turn_broker::ice::fleet::OwnRelay;
+
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 use crate::support::{TestBroker, eventually};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
+
+const MANUAL: (&str, &str) =
+    ("MANUAL_ICE_SERVERS", r#"[{"urls": "turn:m.test", "username": "name", "credential": "fixture"}]"#);
 
 struct Fleet {
     a: FakeCoturnCli,
@@ -121,4 +126,65 @@ async fn a_relay_without_a_command_line_is_unseen_and_named() {
     assert_eq!(status["boundAssumes"], "2 Mbps per grant until 7200 s after expiry");
     let hint = broker.hint("SESSIONS_UNSEEN").await.unwrap();
     assert!(hint.contains("coturn at b.test"), "{hint}");
+}
+
+/// Takes so many outcomes of probes of a relay.
+fn probed(broker: &TestBroker, host: &str, outcomes: &[Result<(), &str>]) {
+    let relays = &broker.app.mint.fleet().unwrap().0;
+    let relay: &OwnRelay = relays.iter().find(|relay| relay.host == host).unwrap();
+    for outcome in outcomes {
+        relay.note(outcome.map_err(str::to_owned), &*broker.app.clock);
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_two_probes_is_left_out_until_two_are_good_and_if_all_fail_the_next_source_serves()
+{
+    const FAILED: Result<(), &str> = Err("no answer in time");
+    let fleet = Fleet::start(&[("ICE_SOURCES", "coturn,manual"), MANUAL]).await;
+    let broker = &fleet.broker;
+    let only = async || named(broker, 12).await.into_keys().collect::<Vec<_>>();
+    probed(broker, "a.test", &[FAILED]);
+    assert_eq!(only().await.len(), 2, "one probe says nothing");
+    probed(broker, "a.test", &[FAILED]);
+    assert_eq!(only().await, [r#"["turn:b.test:3479","turns:b.test:443"]"#]);
+    let hint = broker.hint("RELAY_DOWN").await.unwrap();
+    assert!(
+        hint.contains("a.test since 2025-01-15T12:00:00") && hint.contains("no answer in time"),
+        "{hint}"
+    );
+    assert_eq!(broker.get("/ready").await.json()["provider"], Value::Null);
+
+    probed(broker, "b.test", &[FAILED, FAILED]);
+    let answer = broker.mint().await.json();
+    assert_eq!((&answer["source"], &answer["degraded"]), (&json!("manual"), &json!(true)), "{answer}");
+    let ready = broker.get("/ready").await.json();
+    assert_eq!(
+        (&ready["provider"], &ready["minting"]["code"]),
+        (&json!("down"), &json!("PROVIDER_UNAVAILABLE"))
+    );
+    let message = ready["minting"]["message"].as_str().unwrap();
+    assert!(message.contains("a.test since") && message.contains("b.test since"), "{message}");
+
+    probed(broker, "a.test", &[Ok(())]);
+    assert_eq!(broker.mint().await.json()["source"], "manual");
+    probed(broker, "a.test", &[Ok(())]);
+    assert_eq!(only().await, [r#"["turn:a.test"]"#]);
+}
+
+/// Nothing answers at one address; the other one is where no packet leaves this machine for.
+#[tokio::test]
+async fn the_broker_probes_each_relay_itself() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let urls = format!("turn:127.0.0.1:{}", silent.local_addr().unwrap().port());
+    let broker = TestBroker::start(&[
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", &urls),
+        ("COTURN_SECRET", "coturn-fixture-secret"),
+        ("RELAY_PROBE", "on"),
+    ])
+    .await;
+    let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure().is_some();
+    eventually("a probe has failed", has_failed).await;
+    assert!(broker.app.mint.fleet().unwrap().0[0].health.lock().is_up(), "one says nothing");
 }

@@ -1,4 +1,5 @@
-//! The client of coturn's CLI: plain TCP, a password, then one command at a time. It relies on these facts (coturn 4.6.1):
+//! The client of coturn's CLI: plain TCP, a password, then one command at a time. It relies on these facts (coturn 4.6.1 to
+//! 4.17):
 //!
 //! - coturn takes each read as one command, with or without a line end. So a command is one write, and the next one waits
 //!   for the response. Commands never contain text from outside.
@@ -44,7 +45,9 @@ pub struct CoturnCli(CoturnCliConfig);
 #[strum(serialize_all = "snake_case")]
 pub enum CliError {
     /// No connection: DNS, refused, no route.
-    #[error("no connection to coturn's CLI; check COTURN_CLI, and that coturn runs without no-cli")]
+    #[error(
+        "no connection to coturn's CLI; check COTURN_CLI, and that coturn runs with the line cli (since 4.10) and without no-cli"
+    )]
     Unreachable(#[source] io::Error),
     /// The deadline passed.
     #[error("no response from coturn's CLI within {} s; check that COTURN_CLI is coturn's cli-port", DEADLINE.as_secs())]
@@ -52,6 +55,11 @@ pub enum CliError {
     /// The connection broke.
     #[error("the connection to coturn's CLI broke; see coturn's log")]
     Broken(#[source] io::Error),
+    /// The connection broke when coturn had the password.
+    #[error(
+        "coturn ended the connection when it got the password; cli-password must be text: its hash ends a coturn 4.6.1 or 4.6.2 that was built with FORTIFY_SOURCE"
+    )]
+    LoginBroken(#[source] io::Error),
     /// coturn asked for the password again.
     #[error(
         "coturn refused COTURN_CLI_PASSWORD; it must be coturn's cli-password, as text and not as its hash"
@@ -135,7 +143,11 @@ impl Dialogue {
             dialogue.send(password.expose_secret()).await?;
             let answer = dialogue
                 .receive(ANSWER_MAX, |received| is_prompted(received) || received.ends_with(ASKS_PASSWORD))
-                .await?;
+                .await
+                .map_err(|error| match error {
+                    CliError::Broken(error) => CliError::LoginBroken(error),
+                    other => other,
+                })?;
             if !is_prompted(&answer) {
                 return Err(CliError::WrongPassword);
             }

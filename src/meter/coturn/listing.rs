@@ -8,10 +8,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use turn_ledger::{GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
+use crate::ice::cloudflare::OWN_IDENTIFIERS;
+use turn_ledger::{ByteCount, GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
 
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
+
+/// A probe relays a few datagrams.
+const PROBE_BYTES_MAX: ByteCount = ByteCount::new(100_000);
 
 /// Most bytes of an origin as printed: coturn puts a carriage return before a line feed, and doubles some others. Its own lines from there
 /// to the next session have at least 276.
@@ -95,7 +99,8 @@ impl Reader {
             return None;
         }
         let is_complete = total == count && self.skipped == 0;
-        let sessions = self.drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
+        let sessions = self.drafts.into_iter().map(Draft::finish).collect::<Option<Vec<_>>>()?;
+        let sessions = sessions.into_iter().filter(|session| !is_own(session)).collect();
         Some(Listing { sessions, is_complete })
     }
 }
@@ -153,6 +158,13 @@ fn peer(line: &str) -> Option<Reach> {
 /// The number of a session; `None` unless it is above zero.
 fn session_id(text: &str) -> Option<SessionId> {
     number(text).and_then(SessionId::new)
+}
+
+/// Whether it is a probe of the broker or of `doctor`: nobody's session. What relays more than a probe is not one.
+fn is_own(session: &Session) -> bool {
+    let name = session.user.split_once(':').map(|(_, name)| name);
+    let Traffic { received, sent } = session.traffic;
+    name.is_some_and(|name| name.starts_with(OWN_IDENTIFIERS)) && received.plus(sent) <= PROBE_BYTES_MAX
 }
 
 /// Parses our user names: `<expiry>:<grant id>`.

@@ -63,6 +63,20 @@ fn session(ordinal: u64, id: u64, user: &str, origin: &str, sent: u64) -> String
     )
 }
 
+/// A probe is nobody's session. What relays more under its name is one.
+#[test]
+fn the_brokers_own_probe_is_no_session_but_is_counted_among_all() {
+    let listed = |sent| {
+        let probe = session(1, 7, "1795169280:turn-broker-probe", "", sent);
+        let text = format!("{probe}{}\r\n  Total sessions: 2\r\n\r\n", session(2, 8, "1:carol", "", 5));
+        let listing = parse(text.as_bytes()).unwrap();
+        assert!(listing.is_complete);
+        listing.sessions.iter().map(|session| session.id.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(2_000), [8]);
+    assert_eq!(listed(200_000), [7, 8]);
+}
+
 fn total(sessions: u64) -> String {
     format!("\r\n  Total sessions: {sessions}\r\n\r\n")
 }

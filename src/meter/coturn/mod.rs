@@ -18,6 +18,11 @@ use turn_ledger::{Books, CountOwner, IceSource};
 /// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
+/// After so many broken logins coturn is asked rarely.
+const BROKEN_LOGINS_MAX: u32 = 3;
+/// The pause between two logins then.
+const BROKEN_PAUSE: Duration = Duration::from_secs(300);
+
 /// The meter of one relay.
 #[derive(Debug)]
 pub struct CoturnMeter {
@@ -38,10 +43,12 @@ pub struct CoturnMeter {
 impl CoturnMeter {
     /// Lists sessions again and again.
     pub async fn run(&self) {
-        let mut failures = 0;
+        let (mut failures, mut broken_logins) = (0, 0);
         loop {
-            failures = self.report(&self.look().await, failures);
-            tokio::time::sleep(COTURN_LOOK_INTERVAL.get()).await;
+            let looked = self.look().await;
+            broken_logins = count_broken(&looked, broken_logins);
+            failures = self.report(&looked, failures, broken_logins >= BROKEN_LOGINS_MAX);
+            tokio::time::sleep(pause(broken_logins)).await;
         }
     }
 
@@ -67,11 +74,14 @@ impl CoturnMeter {
         Ok(cut)
     }
 
-    /// Updates metrics and log; returns the number of consecutive failures.
-    fn report(&self, looked: &Result<usize, CliError>, failures: u32) -> u32 {
+    /// Updates metrics and log; returns the number of consecutive failures. `is_rare`: whether coturn is asked rarely now.
+    fn report(&self, looked: &Result<usize, CliError>, failures: u32, is_rare: bool) -> u32 {
         let outcome = looked.as_ref().map_or_else(CliError::outcome, |_| "taken");
         self.metrics.readings.count([IceSource::Coturn.name(), outcome]);
-        *self.failure.lock() = looked.as_ref().err().map(ToString::to_string);
+        *self.failure.lock() = looked.as_ref().err().map(|error| {
+            let rarely = if is_rare { "; the broker asks every 5 minutes now" } else { "" };
+            format!("{error}{rarely}")
+        });
         let Err(error) = looked else {
             if failures > 0 {
                 tracing::info!(relay = self.name, failures, "coturn's CLI responds again");
@@ -88,5 +98,47 @@ impl CoturnMeter {
             );
         }
         failures.saturating_add(1)
+    }
+}
+
+/// So many broken logins since the last listing: each of them may have ended coturn, and all its calls.
+fn count_broken(looked: &Result<usize, CliError>, before: u32) -> u32 {
+    match looked {
+        Ok(_) => 0,
+        Err(CliError::LoginBroken(_)) => before.saturating_add(1),
+        Err(_) => before,
+    }
+}
+
+/// The pause after a listing or a failure.
+fn pause(broken_logins: u32) -> Duration {
+    if broken_logins < BROKEN_LOGINS_MAX { COTURN_LOOK_INTERVAL.get() } else { BROKEN_PAUSE }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn after_three_broken_logins_the_broker_asks_every_five_minutes_until_a_listing_comes() {
+        let broken = || Err(CliError::LoginBroken(io::ErrorKind::UnexpectedEof.into()));
+        let looks = [
+            (broken(), 0),
+            (Err(CliError::Timeout), 0),
+            (broken(), 0),
+            (Err(CliError::WrongPassword), 0),
+            (broken(), 300),
+            (Err(CliError::Timeout), 300),
+            (Ok(0), 0),
+        ];
+        let mut broken_logins = 0;
+        for (looked, seconds) in looks {
+            broken_logins = count_broken(&looked, broken_logins);
+            let expected =
+                if seconds == 0 { COTURN_LOOK_INTERVAL.get() } else { Duration::from_secs(seconds) };
+            assert_eq!(pause(broken_logins), expected, "{looked:?}");
+        }
     }
 }
