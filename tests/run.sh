@@ -69,6 +69,7 @@ step deployed 'broker and coturn as docs/OPERATE.md sets them up' tests/coturn/d
 step proxy 'nginx and Caddy as docs/OPERATE.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step coturn 'doctor examines a real coturn' tests/coturn/run.sh
+step fleet 'three real coturns: load, death and return' tests/coturn/fleet.sh
 # These draw a lot, so they run when the image is built.
 browser pages 'dashboard and relay check as an operator and a developer use them, no error, no finding of axe'
 browser demo '`turn-broker demo` as somebody meets it'

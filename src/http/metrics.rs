@@ -4,6 +4,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
+use super::overview::relays::relays;
 use crate::app::App;
 use crate::app::process::Process;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, Metrics, ScrapedFigures};
@@ -20,6 +21,8 @@ pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
         let (used, _) = app.account.change(|books| books.server_use(&key.name));
         app.metrics.server_key_use(key.name.as_str(), used.get());
     }
+    app.metrics
+        .relays(relays(&app).iter().map(|relay| (relay.host.as_str(), relay.state == "up", relay.used)));
     let mut now = ScrapedFigures::default();
     add_budget(&app, &mut now);
     add_service(&app, &mut now);

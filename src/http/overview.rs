@@ -2,6 +2,7 @@
 //! The counters are those of `/metrics`, as JSON.
 
 mod provider;
+pub(super) mod relays;
 
 use axum::Json;
 use serde::Serialize;
@@ -22,6 +23,7 @@ use crate::mint::ending::EndingProgress;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
+use relays::{RelayBody, relays};
 use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
@@ -64,6 +66,8 @@ pub struct OverviewBody {
     /// Null if no provider is configured.
     #[schema(required = true)]
     provider: Option<ProviderBody>,
+    /// The operator's own relays, in the order of `COTURN_URLS`.
+    relays: Vec<RelayBody>,
     /// Reported connections.
     connections: ConnectionCounts,
     /// The latest revocations of credentials that can still relay, newest first; at most 20.
@@ -293,6 +297,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         ledger_failing: app.account.ledger_fails(),
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
+        relays: relays(&app),
         connections: connections(&app.metrics),
         revoked,
         ending: app.ending.progress(),

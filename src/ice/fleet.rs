@@ -41,6 +41,15 @@ pub struct OwnRelay {
 #[derive(Debug)]
 pub struct Fleet(pub Vec<OwnRelay>);
 
+/// What is known of a relay that a credential may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Whether it can get one.
+    pub state: RelayState,
+    /// What it carries; `None` if it is not listed.
+    pub bytes_per_second: Option<u64>,
+}
+
 /// Whether a relay can get new credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RelayState {
@@ -143,12 +152,90 @@ impl Fleet {
         self.0.iter().all(|relay| !relay.health.lock().is_up())
     }
 
-    /// One of those that serve best. `states`: of each relay.
-    pub fn choose(&self, states: &[RelayState], random: u64) -> Option<&OwnRelay> {
-        let best = states.iter().min().filter(|best| **best != RelayState::Out)?;
-        let of_best: Vec<_> =
-            self.0.iter().zip(states).filter(|(_, state)| *state == best).map(|(relay, _)| relay).collect();
-        let index = random.checked_rem(u64::try_from(of_best.len()).ok()?)?;
-        of_best.get(usize::try_from(index).ok()?).copied()
+    /// The preferred one if it serves best, else of two by chance that do the one that carries less. `candidates`: each relay.
+    pub fn choose(
+        &self,
+        candidates: &[Candidate],
+        preferred: Option<CountOwner>,
+        random: u64,
+    ) -> Option<&OwnRelay> {
+        let best = candidates.iter().map(|of| of.state).min().filter(|best| *best != RelayState::Out)?;
+        let all = self.0.iter().zip(candidates);
+        let of_best: Vec<_> = all.filter(|(_, of)| of.state == best).collect();
+        if let Some((relay, _)) = of_best.iter().find(|(relay, _)| Some(relay.owner) == preferred) {
+            return Some(relay);
+        }
+        let (first, second) = two_of(of_best.len(), random);
+        let ((relay, of), (other, than)) = (of_best.get(first)?, of_best.get(second)?);
+        let carries_less = than.bytes_per_second.zip(of.bytes_per_second).is_some_and(|(than, of)| than < of);
+        Some(if carries_less { other } else { relay })
+    }
+}
+
+/// Two of so many by chance, which differ if there are two.
+fn two_of(count: usize, random: u64) -> (usize, usize) {
+    let [first, step] =
+        [random >> 32, random & u64::from(u32::MAX)].map(|part| usize::try_from(part).unwrap_or(0));
+    let first = first.checked_rem(count).unwrap_or(0);
+    let step = step.checked_rem(count.saturating_sub(1)).map_or(0, |step| step + 1);
+    (first, (first + step).checked_rem(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::load;
+    use RelayState::{LastResort, Out, Serves};
+
+    fn fleet() -> Fleet {
+        let config = load([("COTURN_URLS", "turn:a,turn:b,turn:c"), ("COTURN_SECRET", "fixture")]);
+        Fleet(config.ice.coturn.iter().map(OwnRelay::new).collect())
+    }
+
+    fn candidates<const N: usize>(known: [(RelayState, u64); N]) -> [Candidate; N] {
+        known.map(|(state, rate)| Candidate { state, bytes_per_second: Some(rate) })
+    }
+
+    /// How many of 3,000 credentials name each relay.
+    fn share(fleet: &Fleet, known: &[Candidate]) -> [usize; 3] {
+        let mut share = [0; 3];
+        for number in 0..3_000_u64 {
+            let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let chosen = fleet.choose(known, None, random).unwrap();
+            share[["a", "b", "c"].iter().position(|host| *host == chosen.host).unwrap()] += 1;
+        }
+        share
+    }
+
+    #[test]
+    fn of_two_relays_by_chance_the_one_that_carries_less_is_named() {
+        let fleet = fleet();
+        for count in share(&fleet, &candidates([(Serves, 0), (Serves, 0), (Serves, 0)])) {
+            assert!((900..=1_100).contains(&count), "{count}");
+        }
+        let [a, b, c] = share(&fleet, &candidates([(Serves, 9), (Serves, 5), (Serves, 7)]));
+        assert_eq!(a, 0, "it carries most");
+        assert!((1_900..=2_100).contains(&b) && (900..=1_100).contains(&c), "{b} {c}");
+        let mut unknown = candidates([(Serves, 9), (Serves, 5), (Serves, 7)]);
+        unknown[2].bytes_per_second = None;
+        assert!(share(&fleet, &unknown)[2] < 1_100, "one that is not listed does not get all");
+    }
+
+    #[test]
+    fn a_relay_that_is_out_is_never_named_and_one_of_last_resort_only_if_no_other_serves() {
+        let fleet = fleet();
+        assert_eq!(share(&fleet, &candidates([(Out, 0), (Serves, 9), (LastResort, 0)])), [0, 3_000, 0]);
+        assert_eq!(share(&fleet, &candidates([(Out, 0), (LastResort, 9), (Out, 0)])), [0, 3_000, 0]);
+        assert!(fleet.choose(&candidates([(Out, 0), (Out, 0), (Out, 0)]), None, 7).is_none());
+    }
+
+    #[test]
+    fn a_renewal_stays_at_its_relay_while_that_serves() {
+        let fleet = fleet();
+        let preferred = Some(fleet.0[0].owner);
+        let host = |known| fleet.choose(&candidates(known), preferred, 7).unwrap().host.clone();
+        assert_eq!(host([(Serves, 9), (Serves, 0), (Serves, 0)]), "a");
+        assert_ne!(host([(LastResort, 0), (Serves, 9), (Serves, 9)]), "a");
+        assert_ne!(host([(Out, 0), (Serves, 9), (Serves, 9)]), "a");
     }
 }

@@ -11,14 +11,14 @@ use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use crate::ice::fleet::{Fleet, OwnRelay, RelayState};
+use crate::ice::fleet::{Candidate, Fleet, OwnRelay};
 use crate::ice::key_name::KeyName;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, IceSource, MINT_SLACK, NotAdmitted, Requester,
-    Spender, Timestamp,
+    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, MINT_SLACK, NotAdmitted,
+    Requester, Spender, Timestamp,
 };
 
 mod answer;
@@ -250,7 +250,7 @@ impl Mint {
             return MeteredSources::Absent;
         }
         let mints = |it: &CredentialSource| match it {
-            CredentialSource::Coturn(fleet) => fleet.choose(&self.relay_states(fleet), 0).is_some(),
+            CredentialSource::Coturn(fleet) => fleet.choose(&self.candidates(fleet), None, 0).is_some(),
             _ => it.provider().is_none_or(|provider| provider.is_up()),
         };
         if metered.any(mints) { MeteredSources::Up } else { MeteredSources::Down(self.provider_cause()) }
@@ -260,7 +260,7 @@ impl Mint {
     pub fn provider_cause(&self) -> String {
         let why =
             |ProviderFailure { provider, what, remedy }| format!("{provider}: {what}. To fix it, {remedy}.");
-        self.provider_failure().map(why).unwrap_or_default()
+        self.provider_failure().or_else(|| self.fleet_failure()).map(why).unwrap_or_default()
     }
 
     /// Whether the providers mint and one of the operator's own relays works, as far as is known. `None` if no provider is configured, and
@@ -272,13 +272,20 @@ impl Mint {
 
     /// Why a provider does not mint, as far as is known.
     pub fn provider_failure(&self) -> Option<ProviderFailure> {
-        let of_fleet = || {
-            let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
-            let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
-            let what = format!("no relay answers the broker's probes ({down})");
-            Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
-        };
-        self.providers().find_map(|provider| provider.failure()).or_else(of_fleet)
+        self.providers().find_map(|provider| provider.failure())
+    }
+
+    /// Whether a provider is configured that mints over the network.
+    pub fn has_provider(&self) -> bool {
+        self.providers().next().is_some()
+    }
+
+    /// Why none of the operator's own relays gets credentials.
+    fn fleet_failure(&self) -> Option<ProviderFailure> {
+        let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
+        let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
+        let what = format!("no relay answers the broker's probes ({down})");
+        Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
     }
 
     /// The operator's own relays, if they mint.
@@ -339,16 +346,30 @@ impl Mint {
     }
 
     /// The relay that the next credential names. `None` if none serves.
-    fn relay_for<'a>(&self, fleet: &'a Fleet) -> Result<Option<&'a OwnRelay>, NotAdmitted> {
+    fn relay_for<'a>(
+        &self,
+        fleet: &'a Fleet,
+        request: &MintRequest,
+    ) -> Result<Option<&'a OwnRelay>, NotAdmitted> {
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
-        Ok(fleet.choose(&self.relay_states(fleet), u64::from_be_bytes(random)))
+        let renewed = request.renewal.as_deref().map(RenewalRight::grant);
+        let preferred =
+            renewed.and_then(|id| self.account.read(|books| books.grants().get(id).map(GrantRow::owner)));
+        Ok(fleet.choose(&self.candidates(fleet), preferred, u64::from_be_bytes(random)))
     }
 
     /// What is known of the relays of a fleet.
-    fn relay_states(&self, fleet: &Fleet) -> Vec<RelayState> {
+    fn candidates(&self, fleet: &Fleet) -> Vec<Candidate> {
         self.account.read(|books| {
             let is_strict = books.ledger().mode() == BudgetMode::Strict;
-            fleet.0.iter().map(|relay| relay.state(books.is_uncut(relay.owner), is_strict)).collect()
+            let candidate = |relay: &OwnRelay| Candidate {
+                state: relay.state(books.is_uncut(relay.owner), is_strict),
+                bytes_per_second: books
+                    .ledger()
+                    .cut_tail(relay.owner)
+                    .map(|_| books.relay_load(relay.owner).bytes_per_second),
+            };
+            fleet.0.iter().map(candidate).collect()
         })
     }
 
@@ -364,7 +385,7 @@ impl Mint {
             return Err(NotAdmitted::NotRecorded);
         }
         let relay = match credentials {
-            CredentialSource::Coturn(fleet) => match self.relay_for(fleet)? {
+            CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request)? {
                 None => return Ok(None),
                 relay => relay,
             },

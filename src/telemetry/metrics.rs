@@ -196,6 +196,10 @@ metrics! {
     pub key_fetches: Counts<1> = counts("key_fetches", ["outcome"]),
     /// Bytes of each TURN key in this period, as Cloudflare counted.
     turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
+    /// 1 while your relay works and is listed.
+    relay_up: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("relay_up"),
+    /// Bytes of your relay in this period.
+    relay_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("relay_bytes"),
     /// Mints of each server key: `minted`, `stun`, `refused`.
     pub server_key_mints: Family<[(&'static str, String); 2], Counter> = add("server_key_mints"),
     /// Used bytes of each server key in this period.
@@ -226,6 +230,15 @@ impl Metrics {
         self.turn_key_bytes.clear();
         for (key, bytes) in usage {
             self.turn_key_bytes.get_or_create(&[("key", key.to_owned())]).set(bytes);
+        }
+    }
+
+    /// Sets whether each of the operator's own relays works, and its bytes.
+    pub fn relays<'a>(&self, relays: impl Iterator<Item = (&'a str, bool, u64)>) {
+        for (host, is_up, bytes) in relays {
+            let label = [("relay", host.to_owned())];
+            self.relay_up.get_or_create(&label).set(is_up.into());
+            self.relay_bytes.get_or_create(&label).set(bytes);
         }
     }
 

@@ -8,7 +8,7 @@ use turn_broker::meter::coturn::CoturnMeter;
 use turn_broker::ice::fleet::OwnRelay;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::{TestBroker, eventually};
+use crate::support::{OPERATOR, TestBroker, eventually};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
 
@@ -187,4 +187,55 @@ async fn the_broker_probes_each_relay_itself() {
     let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure().is_some();
     eventually("a probe has failed", has_failed).await;
     assert!(broker.app.mint.fleet().unwrap().0[0].health.lock().is_up(), "one says nothing");
+}
+
+#[tokio::test]
+async fn new_credentials_go_where_less_is_carried_and_a_renewal_stays_where_the_call_is() {
+    let fleet = Fleet::start(&[]).await;
+    let broker = &fleet.broker;
+    let named_before = broker.mint().await.json();
+    let host_of = |answer: &Value| answer["iceServers"][0]["urls"][0].as_str().unwrap()[5..11].to_owned();
+    let at = host_of(&named_before);
+    // The relay of the call carries 1 MB a second, the other one nothing.
+    let (busy, idle) = if at == "a.test" { (&fleet.a, "b.test") } else { (&fleet.b, "a.test") };
+    for seconds in 1..=4_u64 {
+        let sent = seconds * 2_000_000;
+        busy.set_sessions([FakeSession {
+            sent,
+            seconds: 2 * seconds,
+            ..FakeSession::new(1, "somebody-else")
+        }]);
+        broker.advance(2);
+        fleet.look().await;
+    }
+    assert_eq!(named(broker, 12).await.into_keys().filter(|urls| urls.contains(idle)).count(), 1);
+    broker.advance(70_000);
+    fleet.look().await;
+    let renewed = broker.mint_with(named_before["grant"].as_str().unwrap()).await.json();
+    assert_eq!(host_of(&renewed), at);
+}
+
+#[tokio::test]
+async fn the_overview_and_the_metrics_have_a_row_for_each_relay() {
+    let fleet = Fleet::start(&[]).await;
+    fleet.b.set_sessions([FakeSession::new(1, "somebody-else"), FakeSession::new(2, "another")]);
+    fleet.broker.advance(2);
+    fleet.look().await;
+    probed(&fleet.broker, "a.test", &[Err("no answer in time"), Err("no answer in time")]);
+    let overview = fleet.broker.get_as(OPERATOR, "/api/overview").await.json();
+    let [a, b] = [0, 1].map(|index| &overview["relays"][index]);
+    let start = json!("2025-01-15T12:00:02.000Z");
+    assert_eq!((&a["host"], &a["state"], &a["since"]), (&json!("a.test"), &json!("down"), &start), "{a}");
+    assert_eq!(
+        (&a["failure"], &a["sessions"], &a["used"]),
+        (&json!("no answer in time"), &json!(0), &json!(0))
+    );
+    assert_eq!((&b["host"], &b["state"], &b["since"]), (&json!("b.test"), &json!("up"), &Value::Null), "{b}");
+    assert_eq!(b["sessions"], 2);
+    assert!(b["used"].as_u64().unwrap() >= 2 * 2_464_588 && b["bytesPerSecond"].as_u64().unwrap() > 0, "{b}");
+    let metrics = fleet.broker.get_as(OPERATOR, "/metrics").await.text;
+    for line in [r#"turn_broker_relay_up{relay="a.test"} 0"#, r#"turn_broker_relay_up{relay="b.test"} 1"#] {
+        assert!(metrics.lines().any(|found| found == line), "{line}");
+    }
+    assert!(metrics.contains(&format!(r#"turn_broker_relay_bytes{{relay="b.test"}} {}"#, b["used"])));
 }

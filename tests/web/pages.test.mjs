@@ -5,7 +5,7 @@ import { Fault, ask, token } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, mbps, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
-import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, revocations } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, providerState, relayRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, reach, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
@@ -303,6 +303,15 @@ test('the periods before are listed with their days and their usage', () => {
 test('the table says how many connections it lists', () => {
   assert.equal(listed([1, 2, 3], 3, 'connection'), '3 connections');
   assert.equal(listed(Array(1000), 5000, 'call'), 'the first 1,000 of 5,000');
+});
+
+test('each relay has a row with its state and its load', () => {
+  const relay = { host: 'eu.example', state: 'up', since: null, failure: null, sessions: 1, bytesPerSecond: 1_250_000, used: 45_000_000_000 };
+  const down = { ...relay, host: 'us.example', state: 'down', since: '2025-01-15T12:00:02.000Z', sessions: 0, bytesPerSecond: 0, used: 0 };
+  assert.deepEqual(relayRows([relay, down]).map(({ name, value, isWarning }) => [name, value, isWarning]), [
+    ['relay eu.example', 'up, 1 session, 10 Mbps, 45.00 GB', false],
+    ['relay us.example', 'down since 2025-01-15 12:00, 0 sessions, 0 Mbps, 0.00 GB', true],
+  ]);
 });
 
 test('credentials minted ahead are listed if there are any', () => {

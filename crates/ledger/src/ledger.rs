@@ -227,6 +227,12 @@ impl Ledger {
         self.all_of(source).map(|source| source.minutes.used()).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
+    /// The same of one owner.
+    pub fn used_by(&self, owner: CountOwner) -> ByteCount {
+        let found = self.sources.iter().find(|timeline| timeline.terms.owner == owner);
+        found.map_or(ByteCount::ZERO, |timeline| timeline.minutes.used())
+    }
+
     /// Which credentials are admitted.
     pub fn mode(&self) -> BudgetMode {
         self.terms.mode

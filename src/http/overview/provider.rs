@@ -66,9 +66,8 @@ pub(super) struct KeyBody {
 }
 
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
-    app.mint.provider_is_up()?;
     let failure = app.mint.provider_failure();
-    Some(ProviderBody {
+    app.mint.has_provider().then(|| ProviderBody {
         breaker: app.mint.breaker_state().name(),
         failure: failure.map(|failure| FailureBody { what: failure.what, remedy: failure.remedy }),
         outcomes: outcomes(&app.metrics),

@@ -227,6 +227,15 @@ export function providerRows(provider) {
   return [row('minted', minted), ...(isUsed ? pooled : []), ...counts];
 }
 
+/** The operator's own relays. @param {Overview['relays']} relays @returns {Row[]} */
+export function relayRows(relays) {
+  return relays.map(({ host, state, since, sessions, bytesPerSecond, used }) => {
+    const age = since ? ` since ${since.slice(0, 16).replace('T', ' ')}` : '';
+    const load = `${some(sessions, 'session')}, ${plain(Math.round(bytesPerSecond / 12_500) / 10)} Mbps, ${size(used, used)}`;
+    return row(`relay ${host}`, `${state}${age}, ${load}`, { isWarning: state !== 'up' });
+  });
+}
+
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". @param {Pick<Overview, 'at' | 'status'>} overview */
 export function periodWords({ at, status }) {
   const [start, reset] = [new Date(status.periodStart), new Date(status.resetDate)];

@@ -26,7 +26,7 @@ export function showOverview(overview) {
   rows('grants', grants.rows);
   put('grants-note', grants.note);
   mark('provider-state', verdicts.providerState(overview.provider));
-  rows('provider', verdicts.providerRows(overview.provider));
+  rows('provider', [...verdicts.providerRows(overview.provider), ...verdicts.relayRows(overview.relays)]);
   for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
   put('limit-note', verdicts.limitNote(overview));
   showRevoked(overview);

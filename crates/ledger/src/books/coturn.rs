@@ -7,7 +7,7 @@ use super::Books;
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::row::SessionRow;
 use crate::coturn::sessions::{SessionKey, to_cut};
-use crate::coturn::usage::CoturnUsage;
+use crate::coturn::usage::{CoturnUsage, RelayLoad};
 use crate::grants::row::GrantEnd;
 use crate::lacking::LackCause;
 use crate::owner::CountOwner;
@@ -126,6 +126,11 @@ impl Books {
                 self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
             }
         }
+    }
+
+    /// What a relay carries, by its listings.
+    pub fn relay_load(&self, relay: impl Into<CountOwner>) -> RelayLoad {
+        self.coturn.get(&relay.into()).map(|usage| usage.load).unwrap_or_default()
     }
 
     /// Whether the sessions of a relay are not cut now, although its command line is set.

@@ -25,12 +25,32 @@ pub struct CoturnUsage {
     pub(crate) sessions: Sessions,
     /// The time of the last listing that showed all sessions; 1970 before the first.
     pub(crate) complete_at: Timestamp,
+    /// Not stored.
+    pub(crate) load: RelayLoad,
+}
+
+/// What a relay carries now, of ours and of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayLoad {
+    /// Sessions.
+    pub sessions: usize,
+    /// Billed bytes a second, over about the last four listings: coturn shows bytes in steps.
+    pub bytes_per_second: u64,
+}
+
+impl RelayLoad {
+    /// After a listing of so many sessions, which have carried so many bytes in this time.
+    fn next(self, sessions: usize, bytes: ByteCount, millis: u64) -> Self {
+        let latest = bytes.get().saturating_mul(1_000).checked_div(millis).unwrap_or(0);
+        let sum = self.bytes_per_second.saturating_mul(3).saturating_add(latest);
+        Self { sessions, bytes_per_second: sum / 4 }
+    }
 }
 
 impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     pub fn restore(complete_at: Timestamp, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(complete_at, sessions), complete_at }
+        Self { sessions: Sessions::restore(complete_at, sessions), complete_at, load: RelayLoad::default() }
     }
 
     /// Whether a listing at `now` would follow a gap.
@@ -55,7 +75,7 @@ impl CoturnUsage {
         let divided = Some(reset).filter(|reset| is_after_gap && self.complete_at < *reset);
         let SessionDelta { added, shown, before, .. } =
             self.sessions.take(listing, now, rules.estimated_rate, divided);
-        self.complete_at = now;
+        let millis = now.millis_since(std::mem::replace(&mut self.complete_at, now));
         // Nobody knows at which rate the parts of a divided span were relayed.
         let shown = if divided.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
         let before = before.billed(rules.billed);
@@ -68,6 +88,8 @@ impl CoturnUsage {
             let of_grant = by_grant.entry(grant.unwrap_or(NO_GRANT)).or_default();
             *of_grant = of_grant.plus(bytes);
         }
+        let bytes = carried.granted.plus(carried.other);
+        self.load = self.load.next(listing.sessions.len(), bytes, millis);
         Some((carried, by_grant))
     }
 }
@@ -112,6 +134,16 @@ mod tests {
         assert_eq!(read(&mut book, 10, true, &[(1, true, 500), (2, false, 70)]), Some((500, 70, true)));
         assert_eq!(read(&mut book, 12, true, &[(1, true, 900), (3, true, 5)]), Some((405, 0, false)));
         assert_eq!(read(&mut book, 73, true, &[(1, true, 900)]), Some((0, 0, true)), "after 61 s");
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_last_listings() {
+        let mut book = CoturnUsage::default();
+        read(&mut book, 10, true, &[(1, true, 0)]);
+        for (seconds, sent, expected) in [(12, 8_000, 1_000), (14, 16_000, 1_750), (16, 16_000, 1_312)] {
+            read(&mut book, seconds, true, &[(1, true, sent), (2, false, 0)]);
+            assert_eq!(book.load, RelayLoad { sessions: 2, bytes_per_second: expected }, "{seconds}");
+        }
     }
 
     #[test]

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Three real coturns at 127.0.0.1 to 127.0.0.3 and a broker, in a network namespace with only `lo`: a credential names a relay that works,
+# each relay is counted, and one that dies is left out within 20 s. Takes two minutes after the build. Prints each check with its result.
+#   TURN_BROKER_BIN  the binary to test instead of building one
+set -eu
+[ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
+
+need turnserver=coturn turnutils_uclient=coturn python3=python3 ip=iproute2 unshare=util-linux
+broker .
+WORK_DIR=$(mktemp -d)
+export TURN_BROKER_BIN WORK_DIR
+trap 'rm -rf "$WORK_DIR"' EXIT
+isolate python3 "$here/fleet-checks.py"
