@@ -68,9 +68,9 @@ async fn a_credential_names_the_urls_of_one_relay() {
 async fn each_relay_is_counted_and_cut_over_its_own_command_line() {
     let fleet = Fleet::start(&[("TURN_TTL_SECONDS", "60")]).await;
     let answer = fleet.broker.mint().await.json();
-    let user = answer["iceServers"][0]["username"].as_str().unwrap();
+    let name = answer["iceServers"][0]["username"].as_str().unwrap();
     for (relay, sent) in [(&fleet.a, 1_000_000_000), (&fleet.b, 2_000_000_000)] {
-        relay.set_sessions([FakeSession { sent, packets: 2_048, ..FakeSession::new(1, user) }]);
+        relay.set_sessions([FakeSession { sent, packets: 2_048, ..FakeSession::new(1, name) }]);
     }
     fleet.broker.advance(10);
     fleet.look().await;
