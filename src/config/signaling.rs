@@ -92,6 +92,18 @@ impl SignalingConfig {
         MODULES.iter().filter_map(address).collect()
     }
 
+    /// What to set so that `reports`, which is on, serves `path`: where reports go, and for the route of kept ones a directory.
+    pub fn lacks_at(&self, path: &str) -> Option<&'static str> {
+        let reports = self.protocols.reports.as_ref()?;
+        match path {
+            "/api/debugInfo" if reports.dir.is_none() => Some("REPORTS_DIR"),
+            "/api/bugReport" | "/api/deadTrack" if reports.dir.is_none() && reports.feedback.is_none() => {
+                Some("REPORTS_DIR or FEEDBACK_URL")
+            }
+            _ => None,
+        }
+    }
+
     /// The module that would serve `path` if it were on.
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
         let off = MODULES.iter().find(|(_, module)| self.path(*module).is_none() && module.serves(path));

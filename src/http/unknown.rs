@@ -15,6 +15,8 @@ pub async fn unknown(app: AppState, uri: Uri) -> ApiError {
         off(name, "SIGNALING", "docs/SIGNALING.md")
     } else if let Some(name) = WireFormat::off_at(&app.config.wire_formats, uri.path()) {
         off(name, "DOORS", "docs/CLIENTS.md")
+    } else if let Some(settings) = app.config.signaling.lacks_at(uri.path()) {
+        ApiError::not_found(format!("Set {settings} to serve this path (docs/SIGNALING.md)."))
     } else {
         ApiError::no_route()
     }

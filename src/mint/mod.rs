@@ -401,7 +401,9 @@ impl Mint {
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
         let Ok(Minted { ice_servers, grant, key, life, works_for }) = minted else { return Ok(None) };
         let reservation = reservation.lasting(source, works_for)?;
-        let ice_servers = ice_servers.choose(self.urls);
+        // The operator has chosen the URLs of a list.
+        let urls = if source == IceSource::Manual { UrlChoice::All } else { self.urls };
+        let ice_servers = ice_servers.choose(urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
         reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await?;

@@ -109,6 +109,17 @@ async fn by_default_a_response_has_one_url_for_each_way_to_the_relay_in_every_fo
 }
 
 #[tokio::test]
+async fn a_list_of_the_operator_is_answered_as_it_was_written() {
+    let list = json!([
+        {"urls": ["stun:a.example", "stun:b.example"]},
+        {"urls": ["turn:a.example", "turn:b.example"], "username": "u", "credential": "c"},
+    ]);
+    let settings = [("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", &*list.to_string())];
+    let broker = TestBroker::start(&settings).await;
+    assert_eq!(broker.mint().await.json()["iceServers"], list);
+}
+
+#[tokio::test]
 async fn a_head_request_does_not_mint_and_does_not_count() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
     for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {

@@ -147,7 +147,15 @@ async fn without_a_place_for_reports_there_are_no_routes_for_them() {
     let nowhere = TestBroker::start(&[REPORTS]).await;
     assert_eq!(report_bug(&nowhere).await.status, 404);
     assert_eq!(post(&nowhere, "/api/deadTrack", urlencoded(&[])).await.status, 404);
-    assert_eq!(nowhere.get("/api/debugInfo?id=x").await.status, 404);
+    for (path, settings) in [
+        ("/api/bugReport", "REPORTS_DIR or FEEDBACK_URL"),
+        ("/api/deadTrack", "REPORTS_DIR or FEEDBACK_URL"),
+        ("/api/debugInfo?id=x", "REPORTS_DIR"),
+    ] {
+        let off = nowhere.get(path).await;
+        let remedy = format!("Set {settings} to serve this path (docs/SIGNALING.md).");
+        assert_eq!((off.status.as_u16(), &off.json()["message"]), (404, &json!(remedy)), "{path}");
+    }
     let form = urlencoded(&[("experiencedIssues", "false"), ("meetingId", "m1")]);
     assert_eq!(post(&nowhere, "/call-quality-feedback", form).await.status, 302);
     assert_eq!(post(&nowhere, "/api/reportRefresh", urlencoded(&[])).await.status, 200);
