@@ -39,6 +39,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         owner: SOURCE.into(),
         tail: Duration::ZERO,
         cut_tail: None,
+        takes_proofs: false,
         sampling: 0,
         is_read: true,
         proof: ProofRule::Missing,

@@ -10,8 +10,8 @@ use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfi
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
     Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, ExceededRate, IceSource, IdDigest,
-    MeasuredUsage, ProofRule, RELAY_RATE_MAX, Rates, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms,
-    UsageRules,
+    MeasuredUsage, ProofRule, ProvenTail, RELAY_RATE_MAX, Rates, Setup, SourceFacts, SourceTerms,
+    SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -73,7 +73,8 @@ fn owners(source: IceSource, config: &Config) -> Vec<SourceTerms> {
         (true, false) => ProofRule::Missing,
         (false, _) => ProofRule::Unneeded,
     };
-    let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, ..terms });
+    let takes_proofs = proof == ProofRule::Probe && config.budget.expiry_tail.is_none();
+    let of_keys = keys.map(|key| SourceTerms { owner: owner_of(key), proof, takes_proofs, ..terms });
     of_keys.chain([terms]).collect()
 }
 
@@ -133,6 +134,7 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         tail: config.budget.tail_of(source),
         cut_tail: (is_read && ended_by == EndedBy::CommandLine)
             .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
+        takes_proofs: false,
         sampling,
         is_read,
         proof,
@@ -142,17 +144,24 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
 /// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, the text has that rate and names the source.
-/// While the sessions of one of our relays are not cut, the long tail.
+/// While the sessions of one of our relays are not cut, the long tail. Of a tail that is measured, the date.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
-    let MeasuredUsage { exceeded, unprobed, .. } = *measured;
+    let MeasuredUsage { exceeded, unprobed, proven_tail, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
     let terms: Vec<SourceTerms> = metered.map(|source| terms_of(source, config)).collect();
-    let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
+    let tail = |terms: &SourceTerms| {
+        let proven = proven_tail.filter(|(source, _)| *source == terms.owner.source);
+        let long = proven.map_or(terms.tail, |(_, proven)| proven.tail);
+        terms.cut_tail.filter(|_| !uncut).unwrap_or(long)
+    };
     let Some(until) = in_seconds(&terms, tail) else {
         return "no metered source is configured".into();
     };
+    let measured = proven_tail.map_or(String::new(), |(_, ProvenTail { tail, measured_at })| {
+        format!(" (tail {} s, measured {})", tail.as_secs(), measured_at.to_utc().date_naive())
+    });
     let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
     let assumed = config.budget.liability_rate;
     match exceeded {
@@ -162,10 +171,10 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
             let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{believed}"
+                "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}"
             )
         }
-        _ => format!("{assumed} per grant until {until} after expiry{believed}"),
+        _ => format!("{assumed} per grant until {until} after expiry{measured}{believed}"),
     }
 }
 
@@ -218,6 +227,22 @@ mod tests {
         let measured = |uncut| MeasuredUsage { uncut, ..MeasuredUsage::default() };
         assert_eq!(bound_assumes(&config, &measured(false)), "2 Mbps per grant until 30 s after expiry");
         assert_eq!(bound_assumes(&config, &measured(true)), "2 Mbps per grant until 7200 s after expiry");
+    }
+
+    #[test]
+    fn a_measured_tail_is_stated_with_its_date() {
+        let environment = Environment::from_pairs([
+            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "token"),
+        ]);
+        let config = Config::from_env(&environment).expect("a valid configuration");
+        // 2026-11-27T08:00:00Z
+        let measured_at = Timestamp::from_millis(1_795_766_400_000);
+        let proven = ProvenTail { tail: Duration::from_secs(900), measured_at };
+        let measured =
+            MeasuredUsage { proven_tail: Some((IceSource::Cloudflare, proven)), ..MeasuredUsage::default() };
+        let expected = "2 Mbps per grant until 900 s after expiry (tail 900 s, measured 2026-11-27)";
+        assert_eq!(bound_assumes(&config, &measured), expected);
     }
 
     #[test]

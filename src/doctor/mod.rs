@@ -10,6 +10,7 @@ mod relay;
 mod report;
 mod settings;
 mod state;
+mod tail;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub struct Options {
     /// Post an alert to `ALERT_WEBHOOK_URL`, instead of only connecting to it
     #[arg(long)]
     pub send_test_alert: bool,
+    /// Measure for how long a credential of each TURN key relays after its expiry and after its revocation, up to two hours
+    #[arg(long)]
+    pub tail: bool,
 }
 
 /// Reports every problem of an invalid configuration, and checks nothing else.
@@ -58,6 +62,9 @@ pub async fn run(
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
+    if options.tail {
+        examination.tails().await;
+    }
     examination.service().await;
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
@@ -181,6 +188,9 @@ impl<'a> Examination<'a, '_> {
         let status = settings::service_status(self.config, self.client).await;
         if let Some(verdict) = settings::judge_provider(&status) {
             self.found(Check::Provider, "the running service", verdict);
+        }
+        if let Some(assumes) = status["boundAssumes"].as_str() {
+            self.found(Check::Tail, "the running service", report::ok(format!("assumes {assumes}")));
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Check {
     Turn,
     /// Revoking the credential that the check minted.
     Revoke,
+    /// For how long credentials relay after their end.
+    Tail,
     /// Cloudflare's analytics.
     Analytics,
     /// coturn's CLI.

@@ -42,8 +42,9 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let lag =
         app.cloudflare_meter.as_ref().map(|meter| measured.late_counts.map_or(meter.lag, |late| late.lag));
-    let (ended, (rows, folded)) =
-        app.account.read(|books| (books.grants().ended_count(), books.grants().left().counts()));
+    let (ended, (rows, folded), tails) = app
+        .account
+        .read(|books| (books.grants().ended_count(), books.grants().left().counts(), books.ledger().tails()));
     gauges! { now;
         used_bytes "Billed bytes of this period, best figure" figures.used.get();
         committed_bytes "Billed bytes of this period, worst case at the assumed rate" figures.committed.get();
@@ -57,6 +58,8 @@ fn add_budget(app: &App, now: &mut ScrapedFigures) {
         analytics_lag_seconds
             "Age of the newest minute that Cloudflare is asked for; if it is above `ANALYTICS_LAG_SECONDS`, raise that to it"
             lag.unwrap_or_default().as_secs();
+        tail_seconds "How long a credential of the first metered source is assumed to relay after its expiry"
+            tails.first().map_or(0, |(_, tail)| tail.as_secs());
         frozen "1 while the operator has stopped minting" u64::from(snapshot.frozen);
         grants_live "Live credentials of all sources, tail included" snapshot.live_grants;
         grants_ended "Ended credentials that are kept until the period ends, 50,000 at most" ended;

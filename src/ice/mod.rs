@@ -13,6 +13,7 @@ pub mod key_name;
 pub mod pace;
 pub mod rest;
 pub mod server;
+pub mod tail_run;
 pub mod turn_keys;
 pub mod url;
 

@@ -32,6 +32,7 @@ pub(crate) mod terms;
 pub(crate) mod unanswered;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
@@ -78,6 +79,8 @@ pub struct Grants {
     /// The server keys, and the users if each of them has a limit.
     limited: LimitedSums,
     recent: RecentBytes,
+    /// The longest times from an expiry to bytes that were counted since somebody looked.
+    pub(crate) after_expiry: BTreeMap<IceSource, Duration>,
     chains: Chains,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,

@@ -4,6 +4,7 @@
 
 pub(crate) mod admission;
 mod readings;
+mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 

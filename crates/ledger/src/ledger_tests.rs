@@ -24,6 +24,7 @@ fn ledger(limit: u64) -> Ledger {
         owner: source.into(),
         tail: Duration::from_secs(tail),
         cut_tail: None,
+        takes_proofs: false,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,
         proof: ProofRule::Missing,

@@ -9,7 +9,7 @@
 //! | `standing` | whether the books' time is right |
 //! | `source`, `owner`, `rates` | the kinds of sources, with a table of what is true of each; whose bytes a count is of; the rates that are assumed |
 //! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
-//! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
+//! | `reading`, `doubt`, `trial`, `tail` | the provider's own count; the assumed rate tested against it; for how long credentials relay after their end |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `spender` | one row per grant; its id; who spends |
 //! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
@@ -52,6 +52,7 @@ mod source;
 mod spender;
 mod spenders;
 mod standing;
+mod tail;
 mod timeline;
 mod token;
 mod token_keys;
@@ -93,6 +94,7 @@ pub use {
     spender::*,
     spenders::{key::*, left::*, limited::*, listing::*, sums::*, terms::*},
     standing::*,
+    tail::*,
     timeline::{measured::*, terms::*, *},
     token::*,
     token_keys::*,

@@ -12,6 +12,7 @@ use crate::owner::IdDigest;
 use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
 use crate::reading::LateCounts;
+use crate::tail::{CredentialEnd, TailTrials};
 use crate::trial::{Assumption, Excesses, TrialHours};
 use crate::units::period::Period;
 use crate::units::slot::{Day, Minute};
@@ -119,6 +120,10 @@ pub struct SourceState {
     pub(crate) cut_until: Timestamp,
     /// What is known of the probes.
     pub(crate) proof: CountProof,
+    /// What trials have shown of the ends of its credentials: of their expiry, and of their revocation.
+    pub(crate) tails: BTreeMap<CredentialEnd, TailTrials>,
+    /// What the broker itself has relayed in trials that no count has shown yet. It is no grant's.
+    pub(crate) own: ByteCount,
 }
 
 impl SourceRows {

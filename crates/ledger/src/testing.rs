@@ -49,6 +49,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             owner: source.into(),
             tail: Duration::from_secs(7_200),
             cut_tail: None,
+            takes_proofs: false,
             sampling: 5,
             is_read: true,
             proof: ProofRule::Missing,

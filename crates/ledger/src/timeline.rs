@@ -10,7 +10,6 @@ pub(crate) mod measured;
 pub(crate) mod terms;
 
 use std::ops::Range;
-use std::time::Duration;
 
 use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
 use crate::minutes::Minutes;
@@ -35,7 +34,7 @@ pub struct Timeline {
     /// What is known of the counts besides their days. Its period and what the trial knows are filled in when it is stored.
     pub(crate) state: SourceState,
     /// Usage is charged up to here.
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     /// What is charged by time at `now`: connections, or kbit/s of the SFU.
     running: Running,
     /// The state as stored.
@@ -121,16 +120,6 @@ impl Timeline {
             state,
             trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
         }
-    }
-
-    /// How long a grant that is issued at `now` counts as alive after its expiry.
-    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
-        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.long_tail())
-    }
-
-    /// The same while its sessions are not cut: by the clock of its provider, which counts it.
-    pub(crate) fn long_tail(&self) -> Duration {
-        self.terms.tail.saturating_add(self.terms.owner.source.clocks_differ_by())
     }
 
     /// Whether sessions whose grant is over are cut at `now`.

@@ -1,6 +1,7 @@
 //! A client of any TURN server over UDP: whether a credential relays there. It makes an allocation and sends datagrams through it to
 //! the allocation itself, because an allocation alone proves nothing about peers. The allocation is released in any case.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,20 +61,58 @@ pub async fn relay_to_itself(
     password: &str,
     datagrams: u16,
 ) -> Result<SocketAddr, RelayError> {
-    let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
-    let relayed = match timeout(STEP, client.allocate()).await {
-        Err(_) => Err(RelayError::Timeout(ALLOCATION)),
-        // Only a request that could not be sent.
-        Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
-        Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
-        Ok(Ok(allocation)) => {
-            let relayed = through(&allocation, datagrams).await;
-            let _ = allocation.close().await;
-            relayed
-        }
-    };
-    let _ = client.close().await;
+    let allocation = Allocation::open(server, username, password).await?;
+    let relayed = allocation.relay(datagrams).await;
+    allocation.close().await;
     relayed
+}
+
+/// An allocation, which the library refreshes until it is closed.
+pub struct Allocation {
+    client: Client,
+    conn: Box<dyn Conn + Send + Sync>,
+}
+
+impl Allocation {
+    /// Makes one.
+    pub async fn open(server: SocketAddr, username: &str, password: &str) -> Result<Self, RelayError> {
+        let client = client_of(server, username, password).await.map_err(|_| RelayError::Unreachable)?;
+        let allocated = match timeout(STEP, client.allocate()).await {
+            Err(_) => Err(RelayError::Timeout(ALLOCATION)),
+            // Only a request that could not be sent.
+            Ok(Err(turn::Error::Util(_))) => Err(RelayError::Unreachable),
+            Ok(Err(error)) => Err(RelayError::of(ALLOCATION, &error.to_string())),
+            Ok(Ok(conn)) => Ok(Box::new(conn)),
+        };
+        match allocated {
+            Ok(conn) => Ok(Self { client, conn }),
+            Err(error) => {
+                let _ = client.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Relays so many datagrams to itself, one after the other. Returns the relayed address.
+    pub async fn relay(&self, datagrams: u16) -> Result<SocketAddr, RelayError> {
+        let itself = self.conn.local_addr().map_err(|_| RelayError::NoChallenge)?;
+        for _ in 0..datagrams {
+            there_and_back(&*self.conn, itself).await?;
+        }
+        Ok(itself)
+    }
+
+    /// Releases it.
+    pub async fn close(self) {
+        let _ = self.conn.close().await;
+        let _ = self.client.close().await;
+    }
+}
+
+impl fmt::Debug for Allocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Allocation")
+    }
 }
 
 async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result<Client, turn::Error> {
@@ -94,15 +133,7 @@ async fn client_of(server: SocketAddr, username: &str, password: &str) -> Result
     Ok(client)
 }
 
-async fn through(allocation: &impl Conn, datagrams: u16) -> Result<SocketAddr, RelayError> {
-    let itself = allocation.local_addr().map_err(|_| RelayError::NoChallenge)?;
-    for _ in 0..datagrams {
-        there_and_back(allocation, itself).await?;
-    }
-    Ok(itself)
-}
-
-async fn there_and_back(allocation: &impl Conn, itself: SocketAddr) -> Result<(), RelayError> {
+async fn there_and_back(allocation: &(dyn Conn + Send + Sync), itself: SocketAddr) -> Result<(), RelayError> {
     let payload = vec![0; PAYLOAD.into()];
     let mut received = payload.clone();
     for pause in PAUSES {

@@ -17,7 +17,7 @@ use super::tail::{after_tails, due_tails, span_of};
 use super::{CloudflareMeter, count_failures, pause_after};
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::polls::spans::{final_after, spans};
-use turn_ledger::{Books, GrantCounts, IceSource, Minute, Traffic};
+use turn_ledger::{Books, CredentialEnd, GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and the queries of chains and
 /// tails: in 5 minutes 170 of the 300 queries that Cloudflare allows.
@@ -115,7 +115,13 @@ impl CloudflareMeter {
         };
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
-        self.account.change(|books| books.note_tails(SOURCE, tails.last, bytes, longest));
+        let proven = self.account.read(|books| books.ledger().proven_tails(SOURCE, CredentialEnd::Expiry));
+        let shortest = proven.iter().map(|(_, tail)| *tail).min();
+        let after_proven = shortest.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
+        self.account.change(|books| {
+            books.note_after_expiry(SOURCE, after_proven.unwrap_or_default());
+            books.note_tails(SOURCE, tails.last, bytes, longest);
+        });
         Ok(Some(longest))
     }
 

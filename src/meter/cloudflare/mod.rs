@@ -15,6 +15,7 @@ pub mod by_grant;
 mod earlier;
 mod probe;
 mod tail;
+pub mod trials;
 
 use crate::account::Account;
 use crate::ice::api::MintingApi;
@@ -106,11 +107,11 @@ impl MeterState {
 }
 
 impl CloudflareMeter {
-    /// Queries again and again: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
-    /// when the total was read.
+    /// Queries again and again: the total, and the bytes of each grant; and makes trials of the tail. None waits for another, except that
+    /// the second begins when the total was read.
     pub async fn run(&self) {
         let (reads, is_read) = watch::channel(false);
-        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read));
+        tokio::join!(self.run_total(&reads), self.run_by_grant(is_read), self.run_trials());
     }
 
     /// Queries the total. `reads`: whether the latest query was answered.

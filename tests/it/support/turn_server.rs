@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -20,6 +21,7 @@ pub(crate) const RELAYED: &str = "127.0.0.2";
 pub(crate) struct TurnServer {
     address: SocketAddr,
     server: Server,
+    refuses: Arc<AtomicBool>,
 }
 
 impl TurnServer {
@@ -27,6 +29,7 @@ impl TurnServer {
     pub(crate) async fn start(told: &str, credentials: History) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
+        let refuses = Arc::new(AtomicBool::new(false));
         let relay_addr_generator = Box::new(RelayAddressGeneratorStatic {
             relay_address: told.parse().unwrap(),
             address: RELAYED.to_owned(),
@@ -35,16 +38,29 @@ impl TurnServer {
         let config = ServerConfig {
             conn_configs: vec![ConnConfig { conn: Arc::new(socket), relay_addr_generator }],
             realm: "relay.test".to_owned(),
-            auth_handler: Arc::new(Minted(credentials)),
+            auth_handler: Arc::new(Minted { credentials, refuses: refuses.clone() }),
             channel_bind_timeout: Duration::ZERO,
             alloc_close_notify: None,
         };
-        Self { address, server: Server::new(config).await.unwrap() }
+        Self { address, server: Server::new(config).await.unwrap(), refuses }
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("turn:{}?transport=udp", self.address)
+    }
+
+    /// Refuses every credential from now on, and ends all allocations.
+    pub(crate) async fn refuse_all(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+        for (_, allocation) in self.server.get_allocations_info(None).await.unwrap() {
+            self.server.delete_allocations_by_username(allocation.username).await.unwrap();
+        }
+    }
+
+    /// Accepts credentials again.
+    pub(crate) fn accept(&self) {
+        self.refuses.store(false, Ordering::Relaxed);
     }
 
     /// The number of allocations.
@@ -54,11 +70,17 @@ impl TurnServer {
 }
 
 /// The credentials that were minted.
-struct Minted(History);
+struct Minted {
+    credentials: History,
+    refuses: Arc<AtomicBool>,
+}
 
 impl AuthHandler for Minted {
     fn auth_handle(&self, username: &str, realm: &str, _client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
-        let secrets = self.0.minted_secrets();
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(turn::Error::ErrNoSuchUser);
+        }
+        let secrets = self.credentials.minted_secrets();
         let [_, password] =
             secrets.chunks(2).find(|pair| pair[0] == username).ok_or(turn::Error::ErrNoSuchUser)?
         else {

@@ -9,10 +9,9 @@ use crate::coturn::sessions::row::SessionRow;
 use crate::coturn::sessions::{SessionKey, to_cut};
 use crate::coturn::usage::{CoturnUsage, RelayLoad};
 use crate::grants::row::GrantEnd;
-use crate::lacking::LackCause;
 use crate::owner::CountOwner;
 use crate::reading::Carried;
-use crate::source::{IceSource, MINT_SLACK};
+use crate::source::MINT_SLACK;
 use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::units::slot::Minute;
@@ -116,18 +115,6 @@ impl Books {
         !ours.any(|(grant, expiry)| has_expired(grant, expiry))
     }
 
-    /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
-    /// also at a start, and after the machine was suspended. What was over when sessions were last seen cut stays over.
-    pub(super) fn follow_cutting(&mut self) {
-        for relay in self.ledger.cut_groups() {
-            if self.ledger.is_cut(relay) {
-                self.uncut.remove(&relay);
-            } else if self.uncut.insert(relay) {
-                self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
-            }
-        }
-    }
-
     /// What a relay carries, by its listings.
     pub fn relay_load(&self, relay: impl Into<CountOwner>) -> RelayLoad {
         self.coturn.get(&relay.into()).map(|usage| usage.load).unwrap_or_default()
@@ -136,32 +123,6 @@ impl Books {
     /// Whether the sessions of a relay are not cut now, although its command line is set.
     pub fn is_uncut(&self, relay: impl Into<CountOwner>) -> bool {
         self.uncut.contains(&relay.into())
-    }
-
-    /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
-    /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
-    pub(super) fn extend_tails(&mut self) {
-        for (group, tail) in self.ledger.tails() {
-            self.raise_tails(group, tail, self.ledger.cut_until(group));
-        }
-    }
-
-    /// Raises every promise of a group that is less than it would be now, unless it was over at `since`.
-    pub(super) fn raise_tails(&mut self, group: impl Into<CountOwner>, tail: Duration, since: Timestamp) {
-        let group = group.into();
-        let (after_expiry, per_minute) =
-            (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
-        self.grants.raise_tails(group, after_expiry, per_minute, since);
-        self.settle();
-        self.lack_dropped(group.source, tail, since);
-    }
-
-    /// With this tail, grants may relay that have left the table, and were not over at `since`.
-    fn lack_dropped(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        let may_relay = self.grants.may_relay_until(source, tail.saturating_add(MINT_SLACK), since);
-        if let Some(until) = may_relay.filter(|until| *until > self.now()) {
-            self.lack_until(until, LackCause::Restored);
-        }
     }
 
     /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.

@@ -9,6 +9,7 @@ mod operator;
 mod sfu;
 pub(crate) mod snapshot;
 pub(crate) mod spending;
+mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -65,7 +65,12 @@ impl Books {
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let limit = self.ledger.figures().limit;
         let uncounted = self.ledger.uncounted(source, counts.from, counts.until);
-        self.grants.take_counts(source, counts, self.connections.rules().billed, limit, &uncounted)
+        let billed = self.connections.rules().billed;
+        let taken = self.grants.take_counts(source, counts, billed, limit, &uncounted);
+        if let Some(after) = self.grants.after_expiry.remove(&source) {
+            self.note_after_expiry(source, after);
+        }
+        taken
     }
 
     /// So many bytes of a chain of renewals were counted when it was asked for alone: what exceeds the assumed rate raises its promises.

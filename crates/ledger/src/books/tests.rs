@@ -22,6 +22,7 @@ mod released;
 mod sfu;
 mod spenders;
 mod strangers;
+mod tails;
 mod vouched;
 
 const GB: u64 = 1_000_000_000;

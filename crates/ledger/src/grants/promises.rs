@@ -53,17 +53,17 @@ impl Grants {
         }
     }
 
-    /// Raises the promises of a group to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
+    /// Raises the promises of an owner to this tail and rate. One that was over at `since` stays over, and one that was released stays so;
     /// a grant that has ended can be live again.
     pub(crate) fn raise_tails(
         &mut self,
-        group: CountOwner,
+        owner: CountOwner,
         tail: Duration,
         per_minute: u64,
         since: Timestamp,
     ) {
-        let of_group = self.rows.iter().filter(|(_, row)| row.owner().group() == group && !row.is_released());
-        let ids: Vec<_> = of_group.map(|(id, _)| *id).collect();
+        let of_owner = self.rows.iter().filter(|(_, row)| row.owner() == owner && !row.is_released());
+        let ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(row) = self.rows.get(&id) else { continue };
             let Some(before) = row.promised.filter(|time| time.until.start() > since) else { continue };

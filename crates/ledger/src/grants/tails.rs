@@ -64,6 +64,22 @@ impl Grants {
         Some(Tails { grants, last: last? })
     }
 
+    /// More bytes of a grant were counted, which flowed from one instant to another.
+    pub(super) fn note_after_expiry(
+        &mut self,
+        id: GrantId,
+        source: IceSource,
+        from: Timestamp,
+        at: Timestamp,
+    ) {
+        let after = self.any(id).map(|row| from.since(row.latest_expiry())).unwrap_or_default();
+        // A final count repeats a time that was counted before.
+        if after > Duration::ZERO && from < at {
+            let longest = self.after_expiry.entry(source).or_default();
+            *longest = after.max(*longest);
+        }
+    }
+
     /// The tails up to this one were looked at.
     pub(crate) fn note_looked_at(&mut self, source: IceSource, last: EndedPlace) {
         if let Some(counted) = self.counted.get_mut(&source.into()) {

@@ -4,7 +4,7 @@
 //! A source that is not known changes nothing here.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::minute_usage::Basis;
 use crate::owner::{CountOwner, IdDigest};
 use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
+use crate::tail::CredentialEnd;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
 use crate::timeline::terms::ProofRule;
@@ -62,10 +63,13 @@ impl Ledger {
     /// Whether a probe with the key of this owner would help its counts to be believed. `bytes`: what it would relay. In strict mode it must
     /// not be what passes the limit. If more is promised already, only a count that is believed releases it.
     pub fn needs_probe(&self, owner: impl Into<CountOwner>, bytes: ByteCount) -> bool {
+        self.has_room_for_own(bytes) && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
+    }
+
+    /// Whether so many bytes of the broker's own are not what passes a strict limit.
+    pub(super) fn has_room_for_own(&self, bytes: ByteCount) -> bool {
         let Figures { committed, limit, .. } = self.figures();
-        let passes =
-            self.terms.mode == BudgetMode::Strict && committed <= limit && committed.plus(bytes) > limit;
-        !passes && self.owned_by(owner.into()).is_some_and(Timeline::needs_probe)
+        self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit
     }
 
     /// Sets whether a probe finds a way. Without one, counts of this owner without bytes are believed.
@@ -126,7 +130,7 @@ impl Ledger {
         self.all_of(source).filter(is_missing).map(|timeline| timeline.terms.owner).collect()
     }
 
-    fn owned_by(&self, owner: CountOwner) -> Option<&Timeline> {
+    pub(super) fn owned_by(&self, owner: CountOwner) -> Option<&Timeline> {
         self.sources.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
@@ -188,39 +192,6 @@ impl Ledger {
         self.sources.iter_mut().for_each(Timeline::begin_readings);
     }
 
-    /// How long a credential of each metered [group](CountOwner::group) counts as alive after its expiry, as of now.
-    pub fn tails(&self) -> Vec<(CountOwner, Duration)> {
-        let groups: BTreeSet<_> = self.groups().collect();
-        groups.into_iter().map(|group| (group, self.tail(group))).collect()
-    }
-
-    /// The metered groups that issue credentials, some of them more than once.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = CountOwner> {
-        let owners = self.metered().map(|timeline| timeline.terms.owner);
-        owners.filter(|owner| owner.source.issues_credentials()).map(CountOwner::group)
-    }
-
-    /// The relays whose sessions we can cut.
-    pub(crate) fn cut_groups(&self) -> Vec<CountOwner> {
-        let cut = self.sources.iter().filter(|timeline| timeline.terms.cut_tail.is_some());
-        cut.map(|timeline| timeline.terms.owner).collect()
-    }
-
-    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source.
-    pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
-        self.of(owner).map_or(Duration::ZERO, |source| source.tail(self.latest()))
-    }
-
-    /// The tail of an owner while its sessions are not cut; zero for an unknown source.
-    pub fn long_tail(&self, owner: impl Into<CountOwner>) -> Duration {
-        self.of(owner).map_or(Duration::ZERO, Timeline::long_tail)
-    }
-
-    /// The tail of an owner while we cut its sessions; `None` if we cannot.
-    pub fn cut_tail(&self, owner: impl Into<CountOwner>) -> Option<Duration> {
-        self.of(owner)?.terms.cut_tail
-    }
-
     /// Whether sessions of this owner whose grant is over are cut.
     pub fn is_cut(&self, owner: impl Into<CountOwner>) -> bool {
         self.of(owner).is_some_and(|source| source.is_cut(self.latest()))
@@ -238,7 +209,9 @@ impl Ledger {
 
     /// The readings of all metered sources, combined.
     pub fn measured(&self) -> MeasuredUsage {
-        let mut measured = MeasuredUsage::default();
+        let proven_tail = |source| Some((source, self.proven_tail(source, CredentialEnd::Expiry)?));
+        let proven_tail = self.sources().find_map(proven_tail);
+        let mut measured = MeasuredUsage { proven_tail, ..MeasuredUsage::default() };
         self.metered().for_each(|source| source.add_to(&mut measured));
         measured
     }

@@ -114,8 +114,10 @@ impl Timeline {
             let is_compared =
                 is_later && (before.as_of > reading.day.start() || reading.as_of > counted_until);
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
+            let own = self.state.own.min(flowed);
+            self.state.own = self.state.own.minus(own);
             // Days are counted in turn. The open one comes last, and with it the counts are as of one time.
-            self.test(flowed, tests_rate && reading.as_of < reading.day.end());
+            self.test(flowed.minus(own), tests_rate && reading.as_of < reading.day.end());
         }
         ReadingOutcome::Taken
     }

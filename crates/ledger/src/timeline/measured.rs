@@ -10,6 +10,7 @@ use crate::doubt::Contradiction;
 use crate::owner::CountOwner;
 use crate::reading::LateCounts;
 use crate::source::IceSource;
+use crate::tail::ProvenTail;
 use crate::trial::{Assumption, Excess};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -62,6 +63,8 @@ pub struct MeasuredUsage {
     pub disbelieved: Option<CountOwner>,
     /// Whether counts without bytes are believed although no probe shows that bytes are counted.
     pub unprobed: bool,
+    /// What trials have proven of the expiry of a source's credentials, and the source.
+    pub proven_tail: Option<(IceSource, ProvenTail)>,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }

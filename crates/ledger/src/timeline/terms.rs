@@ -18,6 +18,8 @@ pub struct SourceTerms {
     pub tail: Duration,
     /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this source's sessions.
     pub cut_tail: Option<Duration>,
+    /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases what is left.
+    pub takes_proofs: bool,
     /// The margin of error of the provider's count, in percent.
     pub sampling: u32,
     /// Whether readings of this source are taken.
@@ -59,6 +61,7 @@ impl SourceTerms {
             owner,
             tail: owner.source.expiry_tail(),
             cut_tail: None,
+            takes_proofs: false,
             sampling: 0,
             is_read: false,
             proof: ProofRule::Unneeded,
@@ -74,7 +77,7 @@ impl SourceTerms {
         };
         let account = configured.iter().find(is_of_account).filter(|_| owner.turn_key.is_some());
         match account {
-            Some(terms) => Self { owner, proof: ProofRule::Retired, ..*terms },
+            Some(terms) => Self { owner, proof: ProofRule::Retired, takes_proofs: false, ..*terms },
             None => Self::of_a_removed(owner),
         }
     }

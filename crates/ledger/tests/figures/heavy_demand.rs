@@ -212,6 +212,7 @@ fn books(limit: u64, tail: Duration) -> Books {
         owner: SOURCE.into(),
         tail,
         cut_tail: None,
+        takes_proofs: false,
         sampling: 5,
         is_read: true,
         proof: ProofRule::Missing,

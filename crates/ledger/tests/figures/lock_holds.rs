@@ -163,6 +163,7 @@ fn open(mode: BudgetMode, source: IceSource) -> Books {
         owner: source.into(),
         tail: TAIL,
         cut_tail,
+        takes_proofs: false,
         sampling: 0,
         is_read: true,
         proof: ProofRule::Unneeded,

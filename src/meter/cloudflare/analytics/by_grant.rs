@@ -104,6 +104,25 @@ impl CloudflareAnalytics {
         Ok(with_bytes)
     }
 
+    /// The minutes of a span in which bytes of one of our TURN keys were counted under this identifier.
+    pub async fn minutes_with_bytes(
+        &self,
+        turn_key: Option<IdDigest>,
+        identifier: String,
+        span: Span,
+    ) -> Result<BTreeSet<Minute>, AnalyticsError> {
+        let keys: Vec<_> = self.keys.iter().filter(|key| Some(key.digest) == turn_key).cloned().collect();
+        let question = self.alone_question(&keys, vec![identifier], span, "customIdentifier datetimeMinute");
+        let mut minutes = BTreeSet::new();
+        for row in self.rows(span, &question).await? {
+            let minute = row.minute().ok_or_else(|| unusable("it has another form"))?;
+            if row.sum.traffic()? != Traffic::ZERO {
+                minutes.insert(minute);
+            }
+        }
+        Ok(minutes)
+    }
+
     /// The bytes of these grants in a span, together, and of no others: counts of many are sampled.
     pub async fn bytes_of(&self, grants: &[GrantId], span: Span) -> Result<Traffic, AnalyticsError> {
         let identifiers = grants.iter().map(ToString::to_string).collect();

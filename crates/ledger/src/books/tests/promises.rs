@@ -87,7 +87,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     let mut broker = with_tail(0);
     let hold = broker.reserve(300, &Requester::default()).unwrap();
     let (_, commit) = broker.commit(hold, Requester::default()).unwrap();
-    broker.books.raise_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0));
+    broker.books.raise_tails(CLOUDFLARE.into(), Duration::from_secs(7_200), at(0));
     assert!(broker.promised() > 120 * MINUTE);
     let _ = broker.books.note_written(&commit, Written::No);
     assert_eq!(broker.promised(), 0);

@@ -150,6 +150,8 @@ impl<D: Disk> Broker<D> {
                 self.books.override_limit(Some(self.limit));
                 self.flush();
             }
+            Op::Trial => self.make_trial(world),
+            Op::RealTail { seconds } => self.settings.real_tail = Some(seconds),
             Op::LoseCounts { millis } => {
                 world.lose(millis);
                 self.may_break = true;

@@ -122,6 +122,8 @@ pub(crate) struct Broker<D> {
     pub(super) has_reporter: bool,
     /// What the broker's probes have relayed.
     pub(super) probed: ByteCount,
+    /// When the latest trial of the tail relayed, in the world's milliseconds.
+    pub(super) trial_relayed: Vec<u64>,
     /// Whether the provider has answered a count that no byte explains, a lower, an absurd or a future one, or counts late.
     pub(super) was_misled: bool,
     /// Whether something has happened that may contradict the assumed rate.
@@ -213,6 +215,7 @@ impl<D: Disk> Broker<D> {
             has_reporter: false,
             was_misled: false,
             probed: ByteCount::ZERO,
+            trial_relayed: vec![],
             may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,

@@ -27,6 +27,7 @@ mod sfu;
 mod stories;
 mod sums;
 pub(crate) mod tally;
+mod trials;
 mod truth;
 pub(crate) mod world;
 pub(crate) mod worlds;

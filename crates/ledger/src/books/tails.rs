@@ -1,0 +1,89 @@
+//! What is promised for the time after the end of a credential, when the tail changes. Tests: `src/books/tests/tails.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Books;
+use crate::lacking::LackCause;
+use crate::owner::CountOwner;
+use crate::source::{IceSource, MINT_SLACK};
+use crate::tail::{CredentialEnd, TailEvidence};
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
+
+impl Books {
+    /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
+    /// also at a start, and after the machine was suspended. None is lowered again. What was over when sessions were last seen cut stays
+    /// over.
+    pub(super) fn follow_cutting(&mut self) {
+        for relay in self.ledger.cut_groups() {
+            if self.ledger.is_cut(relay) {
+                self.uncut.remove(&relay);
+            } else if self.uncut.insert(relay) {
+                self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
+            }
+        }
+    }
+
+    /// Extends every grant whose tail is shorter than the one that its promise relies on now, also one whose tail is over: the settings may
+    /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
+    pub(super) fn extend_tails(&mut self) {
+        let mut shortest = BTreeMap::new();
+        for (owner, tail) in self.ledger.tails_relied_on() {
+            self.raise_promises(owner, tail, self.ledger.cut_until(owner));
+            let of_source = shortest.entry(owner.source).or_insert(tail);
+            *of_source = tail.min(*of_source);
+        }
+        // Whose promises left the table is not known.
+        for (source, tail) in shortest {
+            self.lack_dropped(source, tail, self.ledger.cut_until(source.into()));
+        }
+    }
+
+    /// Raises every promise of an owner that is less than it would be now, unless it was over at `since`.
+    pub(super) fn raise_tails(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
+        self.raise_promises(owner, tail, since);
+        self.lack_dropped(owner.source, tail, since);
+    }
+
+    fn raise_promises(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
+        let (after_expiry, per_minute) =
+            (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
+        self.grants.raise_tails(owner, after_expiry, per_minute, since);
+        self.settle();
+    }
+
+    /// With this tail, grants may relay that have left the table, and were not over at `since`.
+    fn lack_dropped(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+        let may_relay = self.grants.may_relay_until(source, tail.saturating_add(MINT_SLACK), since);
+        if let Some(until) = may_relay.filter(|until| *until > self.now()) {
+            self.lack_until(until, LackCause::Restored);
+        }
+    }
+
+    /// The count of a trial: the minutes in which bytes of its credential were billed. `None` where nobody counts. Promises that rely on a
+    /// shorter tail take a longer one at once. Returns what it shows; `None` if no trial waits.
+    pub fn count_trial(
+        &mut self,
+        owner: CountOwner,
+        end: CredentialEnd,
+        billed: Option<&BTreeSet<Minute>>,
+    ) -> Option<TailEvidence> {
+        let shown = self.ledger.uncounted_trial(owner, end)?.judge(billed, owner.source.expiry_tail());
+        if self.ledger.take_trial(owner, end, shown) {
+            self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
+        }
+        Some(shown)
+    }
+
+    /// Bytes of grants of this source were counted so long after their expiry. After a tail that is proven, that ends the proof: what is
+    /// assumed otherwise holds again, for live promises too.
+    pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
+        let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
+        let proven = self.ledger.proven_tails(source, CredentialEnd::Expiry);
+        for (owner, _) in proven.into_iter().filter(|(_, tail)| is_late(*tail)) {
+            self.ledger.contradict_tail(owner, CredentialEnd::Expiry);
+            self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A proven tail replaces the default for new promises, and bytes after it take the default back for all.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::grant_counts::GrantCounts;
+use crate::source::MINT_SLACK;
+use crate::tail::{CredentialEnd, TailTrial, TrialStep};
+use crate::traffic::Traffic;
+
+const CLOUDFLARE: IceSource = IceSource::Cloudflare;
+const DAY: u64 = 86_400_000;
+const HOUR: u64 = 3_600_000;
+const DEFAULT: u64 = 7_200;
+/// What the trials of [`proven`] prove: 590 s were billed, and 5 minutes are added.
+const PROVEN: u64 = 900;
+
+fn broker(mode: BudgetMode) -> Broker {
+    let mut setup = setup(mode);
+    setup.terms.limit = ByteCount::new(1_000 * GB);
+    setup.sources[0].takes_proofs = true;
+    // Shortly before a minute is over, as in the trial.
+    Broker::open(setup, at(10_000))
+}
+
+/// A trial that relays for so many seconds, and of whose minutes those are billed that `is_billed` says.
+fn trial(broker: &mut Broker, end: CredentialEnd, seconds: u64, is_billed: impl Fn(u64) -> bool) {
+    let began_at = broker.books.now();
+    let mut trial = TailTrial::new(end, began_at, Duration::from_secs(60));
+    let mut billed = BTreeSet::new();
+    for second in (0..10_000).step_by(15) {
+        let now = began_at.plus_millis(second * 1_000);
+        match trial.step(now, Duration::from_secs(DEFAULT)) {
+            TrialStep::Relay { .. } => {
+                trial.sent(now, second < seconds, second >= seconds);
+                if second < seconds && is_billed(second) {
+                    billed.insert(Minute::of(now));
+                }
+            }
+            TrialStep::Revoke => trial.revoked(now),
+            TrialStep::Wait | TrialStep::Finish => {}
+        }
+    }
+    broker.books.ledger_mut().begin_trial(CLOUDFLARE, end);
+    broker.books.ledger_mut().note_trial(CLOUDFLARE, end, trial);
+    broker.books.count_trial(CLOUDFLARE.into(), end, Some(&billed)).unwrap();
+}
+
+/// Three trials, a day apart, the last one now.
+fn proven(mode: BudgetMode) -> Broker {
+    let mut broker = broker(mode);
+    for _ in 0..3 {
+        trial(&mut broker, CredentialEnd::Expiry, 660, |second| second < 650);
+        broker.books.advance(broker.books.now().plus_millis(DAY));
+    }
+    broker
+}
+
+/// How long a grant is promised after its expiry, in seconds, without the clocks and what rounding adds.
+fn tail_of(broker: &Broker, grant: &Grant) -> u64 {
+    let until = broker.books.grants().any(grant.id).unwrap().promised.unwrap().until.start();
+    let (clocks, slack) = (CLOCKS * 60, MINT_SLACK.as_secs());
+    (until.since(grant.expires_at).as_secs() - clocks - slack) / 60 * 60
+}
+
+/// So many bytes of a grant were counted, which flowed from one instant to another.
+fn counted(broker: &mut Broker, grant: &Grant, until: Timestamp, bytes: u64) {
+    let by_grant = BTreeMap::from([(grant.id, Traffic::new(0, bytes))]);
+    let from = broker.books.grants().counted_until(CLOUDFLARE);
+    let counts = GrantCounts { from, until, by_grant, is_complete: true, ..GrantCounts::default() };
+    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), Some(true));
+}
+
+#[test]
+fn new_promises_take_the_proven_tail_and_older_ones_keep_theirs() {
+    let mut broker = broker(BudgetMode::Estimate);
+    for nth in 0..3 {
+        let before = broker.mint_any(3_600);
+        assert_eq!(tail_of(&broker, &before), DEFAULT, "after {nth} trials");
+        trial(&mut broker, CredentialEnd::Expiry, 660, |second| second < 650);
+    }
+    let grant = broker.mint_any(3_600);
+    assert_eq!(tail_of(&broker, &grant), PROVEN);
+    let proven = broker.books.ledger().proven_tail(CLOUDFLARE, CredentialEnd::Expiry).unwrap();
+    assert_eq!((proven.tail.as_secs(), proven.measured_at), (PROVEN, at(10_000)));
+    broker.restart();
+    assert_eq!(tail_of(&broker, &grant), PROVEN, "a restart keeps proofs and promises");
+    let next = broker.mint_any(3_600);
+    assert_eq!(tail_of(&broker, &next), PROVEN);
+}
+
+#[test]
+fn trials_that_prove_nothing_change_nothing() {
+    let mut broker = broker(BudgetMode::Estimate);
+    for _ in 0..4 {
+        trial(&mut broker, CredentialEnd::Expiry, 660, |second| second >= 60);
+    }
+    let grant = broker.mint_any(3_600);
+    assert_eq!(tail_of(&broker, &grant), DEFAULT);
+}
+
+#[test]
+fn old_proofs_end_for_new_promises_and_others_keep_what_they_assumed() {
+    let mut broker = proven(BudgetMode::Strict);
+    let before = broker.mint_any(172_800);
+    broker.books.advance(broker.books.now().plus_millis(7 * DAY));
+    let long = broker.mint_any(3_600);
+    assert_eq!(tail_of(&broker, &long), DEFAULT);
+    broker.restart();
+    assert_eq!(tail_of(&broker, &before), PROVEN, "nothing speaks against it");
+}
+
+#[test]
+fn a_longer_trial_takes_the_place_of_the_proven_tail_for_live_promises_too() {
+    let mut broker = proven(BudgetMode::Estimate);
+    let grant = broker.mint_any(3_600);
+    trial(&mut broker, CredentialEnd::Expiry, 1_200, |second| second < 1_190);
+    assert_eq!(tail_of(&broker, &grant), 1_440);
+}
+
+#[test]
+fn bytes_after_the_proven_tail_take_the_default_back_at_once_for_live_promises_too() {
+    let mut broker = proven(BudgetMode::Strict);
+    let grant = broker.mint_any(600);
+    let live = broker.mint_any(86_400);
+    let end = grant.expires_at.plus_millis((PROVEN + CLOCKS * 60) * 1_000);
+    broker.books.advance(end.plus_millis(HOUR));
+    counted(&mut broker, &grant, end, GB / 100);
+    assert_eq!([&grant, &live].map(|grant| tail_of(&broker, grant)), [PROVEN; 2], "these flowed before");
+    let before = broker.promised();
+    counted(&mut broker, &grant, end.plus_millis(1), GB / 100);
+    assert_eq!(tail_of(&broker, &live), PROVEN, "no further bytes");
+    counted(&mut broker, &grant, end.plus_millis(60_000), GB / 100 + 1);
+    assert_eq!([&grant, &live].map(|grant| tail_of(&broker, grant)), [DEFAULT; 2]);
+    assert!(broker.promised() > before);
+    broker.restart();
+    assert_eq!(tail_of(&broker, &live), DEFAULT);
+    let next = broker.mint_any(600);
+    assert_eq!(tail_of(&broker, &next), DEFAULT);
+}
+
+#[test]
+fn a_final_count_of_a_time_that_was_counted_before_is_no_late_byte() {
+    let mut broker = proven(BudgetMode::Estimate);
+    let (grant, begin) = (broker.mint_any(60), broker.books.now());
+    broker.books.advance(begin.plus_millis(4 * HOUR));
+    counted(&mut broker, &grant, begin.plus_millis(2 * HOUR), 0);
+    let by_grant = BTreeMap::from([(grant.id, Traffic::new(0, GB))]);
+    let from = broker.books.grants().counted_until(CLOUDFLARE);
+    let until = begin.plus_millis(HOUR);
+    let counts =
+        GrantCounts { from, until, by_grant, is_complete: true, is_final: true, ..GrantCounts::default() };
+    assert_eq!(broker.books.take_grant_counts(CLOUDFLARE, &counts), Some(true));
+    assert!(broker.books.ledger().proven_tail(CLOUDFLARE, CredentialEnd::Expiry).is_some());
+}
+
+#[test]
+fn what_a_trial_relays_is_used_and_no_grant_is_suspected_of_it() {
+    let mut broker = broker(BudgetMode::Estimate);
+    broker.books.ledger_mut().charge_trial(CLOUDFLARE, ByteCount::new(4_000_000));
+    assert_eq!(broker.used(), 4_000_000);
+    let now = at(30 * 60_000);
+    broker.books.advance(now);
+    count(&mut broker.books, at(20 * 60_000), 0);
+    count(&mut broker.books, now, 4_000_000);
+    assert_eq!(broker.used(), 4_000_000, "the count replaces it");
+    let measured = broker.books.snapshot().measured;
+    assert!(measured.agrees() && measured.excess.bytes == ByteCount::ZERO, "{measured:?}");
+    broker.books.advance(at(40 * 60_000));
+    count(&mut broker.books, at(40 * 60_000), GB);
+    assert!(!broker.books.snapshot().measured.agrees(), "these are somebody else's");
+}
+
+#[test]
+fn a_trial_is_not_what_passes_a_strict_limit() {
+    let mut broker = broker(BudgetMode::Strict);
+    let is_needed = |broker: &Broker, bytes| {
+        broker.books.ledger().needs_trial(CLOUDFLARE, CredentialEnd::Expiry, ByteCount::new(bytes))
+    };
+    assert!(is_needed(&broker, GB) && !is_needed(&broker, 1_001 * GB));
+    broker.books.ledger_mut().begin_trial(CLOUDFLARE, CredentialEnd::Expiry);
+    broker.restart();
+    assert!(!is_needed(&broker, GB), "a restart begins no other one");
+}

@@ -1,0 +1,172 @@
+//! For how long credentials of a source are assumed to relay after their end, and the trials that measure it. Tests:
+//! `src/books/tests/tails.rs`.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Ledger;
+use crate::owner::CountOwner;
+use crate::source::IceSource;
+use crate::tail::{CredentialEnd, ProvenTail, TailEvidence, TailTrial, TailTrials};
+use crate::timeline::Timeline;
+use crate::timeline::terms::SourceTerms;
+use crate::units::{ByteCount, Timestamp};
+
+impl Ledger {
+    /// How long a credential of each metered [group](CountOwner::group) counts as alive after its expiry, as of now.
+    pub fn tails(&self) -> Vec<(CountOwner, Duration)> {
+        let groups: BTreeSet<_> = self.groups().collect();
+        groups.into_iter().map(|group| (group, self.tail(group))).collect()
+    }
+
+    /// The metered groups that issue credentials, some of them more than once.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = CountOwner> {
+        let owners = self.metered().map(|timeline| timeline.terms.owner);
+        owners.filter(|owner| owner.source.issues_credentials()).map(CountOwner::group)
+    }
+
+    /// The relays whose sessions we can cut.
+    pub(crate) fn cut_groups(&self) -> Vec<CountOwner> {
+        let cut = self.sources.iter().filter(|timeline| timeline.terms.cut_tail.is_some());
+        cut.map(|timeline| timeline.terms.owner).collect()
+    }
+
+    /// How long a grant of an owner that is issued now counts as alive after its expiry; zero for an unknown source. Of a source with
+    /// several TURN keys the longest: it is not known yet which of them mints.
+    pub fn tail(&self, owner: impl Into<CountOwner>) -> Duration {
+        let (owner, tail) = (owner.into(), |timeline: &Timeline| timeline.tail(self.latest()));
+        let takes_proofs = |timeline: &&Timeline| timeline.terms.takes_proofs;
+        let of_key = self.owned_by(owner).filter(takes_proofs).map(tail);
+        let of_keys = || self.all_of(owner.source).filter(takes_proofs).map(tail).max();
+        of_key.or_else(of_keys).or_else(|| self.of(owner).map(tail)).unwrap_or_default()
+    }
+
+    /// The tail of an owner while its sessions are not cut; zero for an unknown source.
+    pub fn long_tail(&self, owner: impl Into<CountOwner>) -> Duration {
+        self.of(owner).map_or(Duration::ZERO, Timeline::long_tail)
+    }
+
+    /// The tail of an owner while we cut its sessions; `None` if we cannot.
+    pub fn cut_tail(&self, owner: impl Into<CountOwner>) -> Option<Duration> {
+        self.of(owner)?.terms.cut_tail
+    }
+
+    /// What promises of each owner that were made before rely on at least: settings may have changed since.
+    pub(crate) fn tails_relied_on(&self) -> Vec<(CountOwner, Duration)> {
+        let issues = |owner: CountOwner| owner.source.is_metered() && owner.source.issues_credentials();
+        let owners = self.sources.iter().filter(|timeline| issues(timeline.terms.owner));
+        owners.map(|timeline| (timeline.terms.owner, timeline.tail_relied_on(self.latest()))).collect()
+    }
+
+    /// What is proven of the ends of a source's credentials, of each of its TURN keys: the longest. `None`: not of all.
+    pub fn proven_tail(&self, source: IceSource, end: CredentialEnd) -> Option<ProvenTail> {
+        let owners = self.all_of(source).filter(|timeline| timeline.terms.takes_proofs);
+        let proven = owners.map(|timeline| timeline.proven_tail(end)).collect::<Option<Vec<_>>>()?;
+        proven.into_iter().max_by_key(|proven| proven.tail)
+    }
+
+    /// The same of each of them for which something is proven.
+    pub fn proven_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
+        let of = |timeline: &Timeline| Some((timeline.terms.owner, timeline.proven_tail(end)?.tail));
+        self.all_of(source).filter_map(of).collect()
+    }
+
+    /// The trials of each owner.
+    pub fn tail_trials(&self) -> impl Iterator<Item = (&SourceTerms, CredentialEnd, &TailTrials)> {
+        let owners = self.sources.iter();
+        owners.flat_map(|timeline| {
+            timeline.state.tails.iter().map(|(end, trials)| (&timeline.terms, *end, trials))
+        })
+    }
+
+    /// Whether a trial is to begin that relays so much.
+    pub fn needs_trial(&self, owner: impl Into<CountOwner>, end: CredentialEnd, bytes: ByteCount) -> bool {
+        let owner = owner.into();
+        let is_due = |timeline: &Timeline| {
+            let trials = timeline.state.tails.get(&end);
+            trials.is_none_or(|trials| trials.is_due(self.now))
+        };
+        self.has_room_for_own(bytes) && self.owned_by(owner).is_some_and(is_due)
+    }
+
+    /// A trial begins. A restart begins no other one sooner.
+    pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
+        let now = self.now;
+        self.with_trials(owner.into(), end, |trials| trials.begin(now));
+    }
+
+    /// A trial is over, and waits for its count.
+    pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
+        self.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
+    }
+
+    /// The trial that waits for its count.
+    pub fn uncounted_trial(&self, owner: impl Into<CountOwner>, end: CredentialEnd) -> Option<&TailTrial> {
+        self.owned_by(owner.into())?.state.tails.get(&end)?.uncounted.as_ref()
+    }
+
+    /// Counts what a trial is about to relay. It is no grant's.
+    pub fn charge_trial(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
+        let owner = owner.into();
+        self.charge_probe(owner, bytes);
+        self.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
+    }
+
+    /// Takes what a trial has shown. Returns whether promises rely on less.
+    pub(crate) fn take_trial(&mut self, owner: CountOwner, end: CredentialEnd, shown: TailEvidence) -> bool {
+        self.with_trials(owner, end, |trials| trials.take(shown));
+        self.rely_on_proofs(owner, end)
+    }
+
+    /// Notes what promises of now on rely on. Returns whether those before rely on less.
+    fn rely_on_proofs(&mut self, owner: CountOwner, end: CredentialEnd) -> bool {
+        let proven = self.owned_by(owner).and_then(|timeline| timeline.proven_tail(end));
+        let Some(ProvenTail { tail, .. }) = proven else { return false };
+        let relied_on = self.with_trials(owner, end, |trials| trials.relied_on.replace(tail)).flatten();
+        relied_on.is_some_and(|before| before < tail)
+    }
+
+    /// Bytes were counted after a proven tail: what was assumed before holds again.
+    pub(crate) fn contradict_tail(&mut self, owner: CountOwner, end: CredentialEnd) {
+        let now = self.now;
+        self.with_trials(owner, end, |trials| trials.contradict(now));
+    }
+
+    fn with_trials<T>(
+        &mut self,
+        owner: CountOwner,
+        end: CredentialEnd,
+        change: impl FnOnce(&mut TailTrials) -> T,
+    ) -> Option<T> {
+        self.with(owner, |timeline| change(timeline.state.tails.entry(end).or_default()))
+    }
+}
+
+impl Timeline {
+    /// How long a grant that is issued at `now` counts as alive after its expiry.
+    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
+        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.long_tail())
+    }
+
+    /// The same while its sessions are not cut: by the clock of its provider, which counts it.
+    pub(crate) fn long_tail(&self) -> Duration {
+        let proven = self.proven_tail(CredentialEnd::Expiry);
+        proven.map_or(self.terms.tail, |proven| proven.tail).saturating_add(self.clocks())
+    }
+
+    fn tail_relied_on(&self, now: Timestamp) -> Duration {
+        let trials = self.state.tails.get(&CredentialEnd::Expiry).filter(|_| self.terms.takes_proofs);
+        let relied_on = trials.and_then(|trials| trials.relied_on);
+        relied_on.map_or(self.tail(now), |tail| tail.saturating_add(self.clocks()))
+    }
+
+    fn clocks(&self) -> Duration {
+        self.terms.owner.source.clocks_differ_by()
+    }
+
+    /// What is proven of the ends of its credentials.
+    fn proven_tail(&self, end: CredentialEnd) -> Option<ProvenTail> {
+        self.state.tails.get(&end).filter(|_| self.terms.takes_proofs)?.proven(self.now)
+    }
+}

@@ -1,0 +1,292 @@
+//! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed. Tests:
+//! `src/tail_tests.rs`. Three proofs within eight days replace the tail that is assumed otherwise. Bytes of any grant after it end that.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Timestamp;
+use crate::units::slot::Minute;
+
+/// So many proofs make a tail.
+const PROOFS_MIN: usize = 3;
+/// So long a proof counts.
+const PROVES_FOR: Duration = Duration::from_secs(8 * 86_400);
+/// The most trials that are remembered: more than eight days have.
+const TRIALS_MAX: usize = 16;
+/// What is added to the longest tail that was seen.
+const MARGIN: Duration = Duration::from_secs(300);
+/// The pause between two trials once the tail is proven.
+const DAY: Duration = Duration::from_secs(86_400);
+/// The pause before.
+const PAUSE: Duration = Duration::from_secs(6 * 3_600);
+/// So long after the end, data are sent in each minute,
+const EACH_MINUTE_FOR: Duration = Duration::from_secs(20 * 60);
+/// and later in each fifth one.
+const SPARSE: Duration = Duration::from_secs(5 * 60);
+/// A credential is revoked at this age. One that expires allocates so long before its end again.
+const SHORTLY: Duration = Duration::from_secs(30);
+/// After so many minutes in a row without an answer nothing is known of the way.
+const UNANSWERED_MAX: usize = 3;
+/// A single minute may be lost on the way: a refused credential is over after so many.
+const LOST_MIN: usize = 2;
+
+/// How a credential ends.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum CredentialEnd {
+    /// It expires.
+    Expiry,
+    /// It is revoked.
+    Revocation,
+}
+
+/// What came of sending data with the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrialAnswer {
+    /// They came back.
+    Relayed,
+    /// They did not come back, and the server refused the credential.
+    Refused,
+    /// They did not come back, and nobody says why.
+    Nothing,
+}
+
+/// What is to be done in a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialStep {
+    /// Nothing now.
+    Wait,
+    /// Send data with the credential.
+    Relay {
+        /// Whether a new allocation is tried first.
+        allocates: bool,
+    },
+    /// Revoke the credential.
+    Revoke,
+    /// Nothing more.
+    Finish,
+}
+
+/// One trial, as far as it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailTrial {
+    began_at: Timestamp,
+    /// When the credential ended, at the earliest. `None`: it was not revoked yet.
+    ended_at: Option<Timestamp>,
+    sent: Vec<(Timestamp, TrialAnswer)>,
+    /// When the server first refused an allocation or a refresh.
+    refused_at: Option<Timestamp>,
+}
+
+impl TailTrial {
+    /// A credential of this life was asked for at an instant.
+    pub fn new(end: CredentialEnd, began_at: Timestamp, life: Duration) -> Self {
+        let ended_at = (end == CredentialEnd::Expiry).then(|| began_at.plus(life));
+        Self { began_at, ended_at, sent: vec![], refused_at: None }
+    }
+
+    /// When the credential was asked for.
+    pub fn began_at(&self) -> Timestamp {
+        self.began_at
+    }
+
+    /// When the credential ended, at the earliest. `None`: it was not revoked yet.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// What is due. `max`: so long after the end the trial goes on at most.
+    pub fn step(&self, now: Timestamp, max: Duration) -> TrialStep {
+        let last = self.sent.last().copied();
+        let in_a_row = |is_one: fn(TrialAnswer) -> bool| {
+            self.sent.iter().rev().take_while(|(_, answer)| is_one(*answer)).count()
+        };
+        let is_refused = last.is_some_and(|(_, answer)| answer == TrialAnswer::Refused)
+            && in_a_row(|answer| answer != TrialAnswer::Relayed) >= LOST_MIN;
+        let is_over = is_refused
+            || in_a_row(|answer| answer == TrialAnswer::Nothing) >= UNANSWERED_MAX
+            || self.ended_at.is_some_and(|end| now >= end.plus(max));
+        if is_over {
+            return TrialStep::Finish;
+        }
+        let Some((at, _)) = last else { return TrialStep::Relay { allocates: false } };
+        if self.ended_at.is_none() && now >= self.began_at.plus(SHORTLY) {
+            return TrialStep::Revoke;
+        }
+        let is_dense = self.ended_at.is_none_or(|end| now < end.plus(EACH_MINUTE_FOR));
+        let is_second = self.sent.len() == 1 && self.ended_at.is_some_and(|end| now < end);
+        let is_due = match self.ended_at {
+            // A holder of a credential may allocate shortly before its end, too.
+            Some(end) if is_second => now.plus(SHORTLY) >= end,
+            _ if is_dense => Minute::of(now) > Minute::of(at),
+            _ => Minute::of(now) >= Minute::of(at.plus(SPARSE)),
+        };
+        if !is_due {
+            return TrialStep::Wait;
+        }
+        TrialStep::Relay { allocates: is_second || !is_dense || self.sent.len().is_multiple_of(5) }
+    }
+
+    /// The credential is about to be revoked.
+    pub fn revoked(&mut self, now: Timestamp) {
+        self.ended_at = self.ended_at.or(Some(now));
+    }
+
+    /// Data were sent. `refused`: the server refused an allocation or a refresh, whether or not data came back.
+    pub fn sent(&mut self, now: Timestamp, came_back: bool, refused: bool) {
+        let answer = match (came_back, refused) {
+            (true, _) => TrialAnswer::Relayed,
+            (false, true) => TrialAnswer::Refused,
+            (false, false) => TrialAnswer::Nothing,
+        };
+        self.refused_at = self.refused_at.or(refused.then_some(now));
+        self.sent.push((now, answer));
+    }
+
+    /// The minutes of which the count is asked, with those beside them: `[from, until)`.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        let last = self.sent.last().map_or(self.began_at, |(at, _)| *at);
+        let spare = Duration::from_secs(180);
+        (Minute::of(self.began_at.minus(spare)).start(), Minute::of(last.plus(spare)).end())
+    }
+
+    /// What the trial shows. `billed`: the minutes with counted bytes of its credential; `None` where nobody counts, so the data that came
+    /// back stand in. It proves nothing unless all that was sent before the end is billed, and unless it is known what came after the last
+    /// billed minute.
+    pub fn judge(&self, billed: Option<&BTreeSet<Minute>>, max: Duration) -> TailEvidence {
+        let of = |which: TrialAnswer| {
+            self.sent.iter().filter(move |(_, answer)| *answer == which).map(|(at, _)| *at)
+        };
+        let relayed: BTreeSet<_> = of(TrialAnswer::Relayed).map(Minute::of).collect();
+        let billed = billed.unwrap_or(&relayed);
+        let end = self.ended_at.unwrap_or(self.began_at);
+        let mut before = self.sent.iter().take_while(|(at, _)| *at < end).peekable();
+        let is_shown = before.peek().is_some()
+            && before
+                .all(|(at, answer)| *answer == TrialAnswer::Relayed && billed.contains(&Minute::of(*at)));
+        let last = billed.last().copied().unwrap_or_default().max(Minute::of(end));
+        let relayed_until = of(TrialAnswer::Relayed).next_back();
+        let is_known = |(at, answer): &&(Timestamp, TrialAnswer)| match answer {
+            TrialAnswer::Relayed => true,
+            TrialAnswer::Refused => relayed_until < Some(*at),
+            TrialAnswer::Nothing => false,
+        };
+        let next =
+            self.sent.iter().filter(is_known).map(|(at, _)| Minute::of(*at)).find(|minute| *minute > last);
+        let goes_on = relayed_until.is_some_and(|at| at.plus(SPARSE).plus(SPARSE) >= end.plus(max));
+        // It was billed as long as the trial went on.
+        let seen = next.map(|minute| minute.start().since(end)).or(goes_on.then_some(max));
+        TailEvidence {
+            began_at: self.began_at,
+            billed_until: billed.last().map(|minute| minute.end()),
+            relayed_until,
+            refused_at: self.refused_at,
+            tail: seen.filter(|_| is_shown && self.ended_at.is_some()),
+        }
+    }
+}
+
+/// What one trial has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailEvidence {
+    /// When the trial began.
+    pub began_at: Timestamp,
+    /// The end of the last billed minute.
+    pub billed_until: Option<Timestamp>,
+    /// When the last data came back.
+    pub relayed_until: Option<Timestamp>,
+    /// When the server first refused the credential.
+    pub refused_at: Option<Timestamp>,
+    /// The time from the end to the last billed minute; `None`: it proves nothing.
+    pub tail: Option<Duration>,
+}
+
+/// A tail that is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvenTail {
+    /// The longest that was seen, and a margin, in whole minutes.
+    pub tail: Duration,
+    /// When the last trial of it began.
+    pub measured_at: Timestamp,
+}
+
+/// The trials of one way in which credentials of one owner end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailTrials {
+    /// When the last one began, or was to begin.
+    tried_at: Option<Timestamp>,
+    /// One that waits for its count.
+    pub(crate) uncounted: Option<TailTrial>,
+    evidence: Vec<TailEvidence>,
+    /// When bytes after the proven tail were seen. Earlier trials prove nothing.
+    contradicted_at: Option<Timestamp>,
+    /// The longest tail that promises have relied on and that nothing has contradicted.
+    pub(crate) relied_on: Option<Duration>,
+}
+
+impl TailTrials {
+    /// Whether another trial is to begin.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let pause = if self.proven(now).is_some() { DAY } else { PAUSE };
+        self.uncounted.is_none() && self.tried_at.is_none_or(|at| now.since(at) >= pause)
+    }
+
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.tried_at = Some(now);
+    }
+
+    /// What a trial has shown.
+    pub(crate) fn take(&mut self, shown: TailEvidence) {
+        self.uncounted = None;
+        if self.evidence.len() >= TRIALS_MAX {
+            self.evidence.remove(0);
+        }
+        self.evidence.push(shown);
+    }
+
+    /// The trials that are remembered, the latest last.
+    pub fn evidence(&self) -> &[TailEvidence] {
+        &self.evidence
+    }
+
+    /// When bytes after the proven tail were seen last.
+    pub fn contradicted_at(&self) -> Option<Timestamp> {
+        self.contradicted_at
+    }
+
+    /// The tail that they prove.
+    pub fn proven(&self, now: Timestamp) -> Option<ProvenTail> {
+        let is_recent = |at: Timestamp| now.since(at) <= PROVES_FOR && self.contradicted_at < Some(at);
+        let recent = self.evidence.iter().filter(|shown| is_recent(shown.began_at));
+        let proofs: Vec<_> = recent.filter_map(|shown| Some((shown.began_at, shown.tail?))).collect();
+        let (measured_at, longest) = (proofs.last()?.0, proofs.iter().map(|(_, tail)| *tail).max()?);
+        let minutes = longest.saturating_add(MARGIN).as_secs().div_ceil(60);
+        let tail = Duration::from_secs(minutes.saturating_mul(60));
+        (proofs.len() >= PROOFS_MIN).then_some(ProvenTail { tail, measured_at })
+    }
+
+    /// Bytes were counted after the proven tail.
+    pub(crate) fn contradict(&mut self, now: Timestamp) {
+        (self.contradicted_at, self.relied_on) = (Some(now), None);
+    }
+}
+
+#[cfg(test)]
+#[path = "tail_tests.rs"]
+mod tests;

@@ -1,0 +1,164 @@
+//! A trial of a tail that runs: a credential of the broker's own, with which data are relayed to itself beyond its end
+//! ([`turn_ledger::TailTrial`]). Nobody else gets the credential.
+
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::api::MintingApi;
+use super::call::DEADLINE;
+use super::cloudflare::OWN_IDENTIFIERS;
+use super::server::IceServerList;
+use turn_base::http_client::CallError;
+use turn_ledger::{ByteCount, CredentialEnd, Minute, TailTrial, Timestamp, TrialStep};
+use turn_relay::client::{Allocation, RelayError};
+
+/// What is relayed in one minute: 100 datagrams of 1,000 bytes.
+const DATAGRAMS: u16 = 100;
+/// The same, in bytes.
+pub const BYTES: ByteCount = ByteCount::new(100_000);
+/// The most that one trial relays: a minute before the end, 20 after it, and each fifth of the rest of two hours.
+pub const BYTES_MAX: ByteCount = ByteCount::new(5_000_000);
+/// The life of the credential that expires: the shortest that Cloudflare is asked for.
+const TTL: Duration = Duration::from_secs(60);
+/// So much longer than the trial the credential lives that is revoked: its expiry must not end what the revocation does not.
+const LONGER: Duration = Duration::from_secs(900);
+/// The time limit of what is relayed in one minute, which takes seconds.
+const RELAY_MAX: Duration = Duration::from_secs(30);
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct TailRun {
+    /// As far as it has come.
+    pub trial: TailTrial,
+    servers: IceServerList,
+    allocation: Option<Allocation>,
+}
+
+/// What a step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// Nothing was due.
+    Waited,
+    /// Data were sent.
+    Sent {
+        /// Whether they came back.
+        came_back: bool,
+        /// Whether the server refused the credential.
+        refused: bool,
+    },
+    /// The credential was revoked.
+    Revoked,
+    /// The trial is over.
+    Finished,
+    /// The provider did not revoke the credential: the trial shows nothing.
+    Failed,
+}
+
+/// The identifier of the credential of a trial. Trials of several keys have the same, and are asked for by key.
+pub fn identifier(end: CredentialEnd, began_at: Timestamp) -> String {
+    let end: &str = end.into();
+    format!("{OWN_IDENTIFIERS}{end}-{}", Minute::of(began_at).number())
+}
+
+impl TailRun {
+    /// Mints the credential. `max`: so long after the end the trial goes on at most.
+    pub async fn begin(
+        key: &MintingApi,
+        end: CredentialEnd,
+        now: Timestamp,
+        max: Duration,
+    ) -> Result<Self, CallError> {
+        let life = match end {
+            CredentialEnd::Expiry => TTL,
+            CredentialEnd::Revocation => max.saturating_add(LONGER),
+        };
+        let listed = key.mint(life, &identifier(end, now), DEADLINE).await?;
+        Ok(Self { trial: TailTrial::new(end, now, life), servers: listed.servers, allocation: None })
+    }
+
+    /// What is due.
+    pub fn next(&self, now: Timestamp, max: Duration) -> TrialStep {
+        self.trial.step(now, max)
+    }
+
+    /// Does what is due.
+    pub async fn step(&mut self, step: TrialStep, key: &MintingApi, now: Timestamp) -> Stepped {
+        match step {
+            TrialStep::Wait => Stepped::Waited,
+            TrialStep::Relay { allocates } => {
+                let (came_back, refused) = self.relay(allocates).await;
+                self.trial.sent(now, came_back, refused);
+                Stepped::Sent { came_back, refused }
+            }
+            TrialStep::Revoke => {
+                self.trial.revoked(now);
+                let username = self.servers.username().unwrap_or_default();
+                if matches!(key.revoke(username).await, Ok(true)) {
+                    Stepped::Revoked
+                } else {
+                    Stepped::Failed
+                }
+            }
+            TrialStep::Finish => {
+                self.close().await;
+                Stepped::Finished
+            }
+        }
+    }
+
+    /// Releases the allocation.
+    pub async fn close(&mut self) {
+        if let Some(allocation) = self.allocation.take() {
+            allocation.close().await;
+        }
+    }
+
+    /// Relays over the present allocation. Where `allocates`, or where nothing comes back, over a new one. Returns whether data came back,
+    /// and whether the credential was refused.
+    async fn relay(&mut self, allocates: bool) -> (bool, bool) {
+        if !allocates && self.present_relays().await {
+            return (true, false);
+        }
+        let opened = match timeout(RELAY_MAX, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(RelayError::NothingThrough),
+        };
+        match opened {
+            Ok(new) => {
+                self.close().await;
+                self.allocation = Some(new);
+                (true, false)
+            }
+            Err(error) => {
+                let refused = matches!(error, RelayError::Refused { .. });
+                (allocates && self.present_relays().await, refused)
+            }
+        }
+    }
+
+    async fn present_relays(&self) -> bool {
+        match &self.allocation {
+            Some(allocation) => matches!(timeout(RELAY_MAX, allocation.relay(DATAGRAMS)).await, Ok(Ok(_))),
+            None => false,
+        }
+    }
+
+    /// A new allocation that relays, over the first UDP relay in the list.
+    async fn open(&self) -> Result<Allocation, RelayError> {
+        let (server, url) = self.servers.udp_relays().next().ok_or(RelayError::Unreachable)?;
+        let found = lookup_host((url.host(), url.port())).await;
+        let address = found.ok().and_then(|mut found| found.next()).ok_or(RelayError::Unreachable)?;
+        let [username, password] =
+            [&server.username, &server.credential].map(|text| text.as_deref().unwrap_or_default());
+        let allocation = Allocation::open(address, username, password).await?;
+        match allocation.relay(DATAGRAMS).await {
+            Ok(_) => Ok(allocation),
+            Err(error) => {
+                allocation.close().await;
+                Err(error)
+            }
+        }
+    }
+}
