@@ -1,12 +1,15 @@
 //! Each source is where a person looks for it: what the table of facts (`crates/ledger/src/source/facts.rs`) says, the documents, the
 //! settings and a running broker say too.
 
+use std::any::Any;
+
 use serde_json::Value;
 use turn_broker::config::{Config, Environment};
-use turn_ledger::{EndedBy, IceSource, SourceSettings};
+use turn_ledger::{DecidedBy, EndedBy, IceSource, OnRevocation, SourceSettings};
 
+use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::repository::root;
-use crate::support::{COTURN, FakeCloudflare, MANUAL, TestBroker, with_cloudflare};
+use crate::support::{COTURN, MANUAL, TestBroker, with_cloudflare};
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 
@@ -76,19 +79,29 @@ fn each_setting_of_a_source_is_in_the_example_and_needs_the_source() {
 }
 
 /// A broker that mints at this source, and its provider.
-async fn broker_of(source: IceSource) -> Option<(Option<FakeCloudflare>, TestBroker)> {
+async fn broker_of(source: IceSource) -> Option<(Box<dyn Any>, TestBroker)> {
     let broker = match source {
-        // Both have tests of their own, with a provider: `http_source.rs`, `signaling/sfu`.
-        IceSource::Http | IceSource::Sfu => return None,
+        // Its sessions have tests of their own: `signaling/sfu`.
+        IceSource::Sfu => return None,
         IceSource::Cloudflare => {
             let (cloudflare, broker) = with_cloudflare().await;
-            return Some((Some(cloudflare), broker));
+            return Some((Box::new(cloudflare), broker));
+        }
+        IceSource::Http => {
+            const LIST: &str = r#"[{"urls":"turn:a.example","username":"u","credential":"c"}]"#;
+            let provider = FakeWebhook::start(&[Reply::Text(LIST)]).await;
+            let settings = [("ICE_SOURCES", "http"), ("HTTP_ICE_URL", &*provider.url())];
+            let broker = TestBroker::start(&settings).await;
+            return Some((Box::new(provider), broker));
         }
         IceSource::Coturn => TestBroker::start(&COTURN).await,
         IceSource::Manual => TestBroker::start(&MANUAL).await,
-        IceSource::Relay | IceSource::Stun => TestBroker::start(&[("ICE_SOURCES", source.name())]).await,
+        IceSource::Relay => {
+            TestBroker::start(&[("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")]).await
+        }
+        IceSource::Stun => TestBroker::start(&[("ICE_SOURCES", "stun")]).await,
     };
-    Some((None, broker))
+    Some((Box::new(()), broker))
 }
 
 #[tokio::test]
@@ -102,5 +115,21 @@ async fn the_status_reserves_what_a_charged_source_may_relay_and_states_its_tail
         let assumes = status["boundAssumes"].as_str().unwrap();
         let tail = format!("until {} s after expiry", source.facts().expiry_tail.as_secs());
         assert_eq!(assumes.contains(&tail), source.is_metered(), "{source}: {assumes}");
+    }
+}
+
+#[tokio::test]
+async fn who_names_a_credential_and_revokes_it_is_as_the_table_says() {
+    // No row remembers a credential that costs nothing.
+    for source in IceSource::named().filter(|source| source.is_metered()) {
+        let facts = source.facts();
+        let (_provider, broker) = broker_of(source).await.unwrap();
+        let minted = broker.mint().await;
+        let servers = minted.json()["iceServers"].to_string();
+        let revoked = broker.revoke(&minted.grant()).await.json();
+        let is_named_here = servers.contains(revoked["grant"].as_str().expect("an id"));
+        assert_eq!(is_named_here, facts.names == DecidedBy::Broker, "{source}: {servers}");
+        let is_asked = revoked["provider"] == "revoked";
+        assert_eq!(is_asked, facts.on_revocation == OnRevocation::IsAsked, "{source}: {revoked}");
     }
 }

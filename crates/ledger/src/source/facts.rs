@@ -268,10 +268,12 @@ mod tests {
     use crate::verdict::BudgetMode;
 
     #[test]
-    fn each_source_is_listed_once_and_has_a_number_of_its_own_in_tokens() {
+    fn each_source_is_listed_once_and_has_a_title_and_a_number_in_tokens_of_its_own() {
         assert_eq!(BTreeSet::from(IceSource::ALL).len(), IceSource::ALL.len());
         let numbers: BTreeSet<_> = IceSource::ALL.map(|source| source.facts().token_number).into();
         assert_eq!(numbers.len(), IceSource::ALL.len(), "{numbers:?}");
+        let titles: BTreeSet<_> = IceSource::ALL.map(|source| source.facts().title).into();
+        assert!(titles.len() == IceSource::ALL.len() && !titles.contains(""), "{titles:?}");
     }
 
     /// What follows from one fact about the others.
