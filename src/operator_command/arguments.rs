@@ -99,7 +99,7 @@ pub enum OperatorCommand {
         #[arg(long, group = "what")]
         origin: Option<String>,
     },
-    /// End a person's credentials, and remove name, labels and addresses; the bytes stay
+    /// Remove a person's credentials, name, labels and addresses
     Forget {
         /// The user, as spenders lists it
         #[arg(value_name = "USER", value_parser = path_segment)]

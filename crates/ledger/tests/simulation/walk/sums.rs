@@ -225,7 +225,7 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("stored connections", stored.connections.len()),
         ("open sessions of the SFU", broker.books.sfu_sessions().count()),
         ("stored sessions", stored.sessions.len()),
-        ("stored sums of spenders", stored.spenders.len()),
+        ("stored sums of spenders", stored.spenders.keys().filter(|(_, kind, _)| !kind.is_kept()).count()),
     ];
     let left = rows.into_iter().find(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))
