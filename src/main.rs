@@ -95,11 +95,14 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
                 DemoError::Config(_) => Failure::of_settings(error),
                 _ => error.into(),
             })?;
-            return serve(&config, Some((listener, greeting)));
+            return serve(&config, "the environment alone, by demo", Some((listener, greeting)));
         }
         _ => {}
     }
     let environment = Environment::of_process(shared.env_file.as_deref());
+    if !matches!(command, Command::Serve) {
+        say_origin(&environment);
+    }
     let config = match command {
         Command::Ledger(_) => Config::for_ledger(&environment),
         _ => Config::from_env(&environment),
@@ -139,7 +142,7 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
             })?);
             true
         }
-        _ => return serve(&config, None),
+        _ => return serve(&config, environment.origin(), None),
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -148,11 +151,19 @@ fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
 fn examine(options: &doctor::Options, shared: &Options) -> Result<ExitCode, Failure> {
     let mut stdout = std::io::stdout();
     let progress = Progress::new(&mut stdout, shared.json);
-    let report = match Config::from_env(&Environment::of_process(shared.env_file.as_deref())) {
+    let environment = Environment::of_process(shared.env_file.as_deref());
+    say_origin(&environment);
+    let report = match Config::from_env(&environment) {
         Ok(config) => block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??,
         Err(problems) => doctor::report_invalid(&problems, progress),
     };
     Ok(ExitCode::from(report.exit_status()))
+}
+
+/// Says which file of settings was read: a command in another folder reads another one, or none.
+#[expect(clippy::print_stderr, reason = "standard output is that of the command")]
+fn say_origin(environment: &Environment) {
+    eprintln!("turn-broker: settings of {}", environment.origin());
 }
 
 /// Writes to standard output. The reader of a pipe may have gone (`ledger … | head -1`).
@@ -171,8 +182,9 @@ fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {
 /// A bound listener, and the text to print once the service runs.
 type Opened = (std::net::TcpListener, String);
 
-fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
+fn serve(config: &Config, origin: &str, opened: Option<Opened>) -> Result<ExitCode, Failure> {
     let (_flushes_on_drop, lost_lines) = log::install(&config.log)?;
+    tracing::info!("settings of {origin}");
     raise_file_limit();
     // The clock of the rate limit takes some milliseconds to calibrate itself. Meanwhile the ledger is read.
     let _ = std::thread::Builder::new().spawn(DefaultClock::default);

@@ -54,6 +54,7 @@ impl BrokerCore {
     pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
         let facts = MintFacts {
             is_enabled: self.mint.enabled,
+            leads: self.account.holds_lease(),
             is_writable: self.account.is_writable(),
             sources: self.mint.metered_sources(),
         };

@@ -33,6 +33,8 @@ pub struct Environment {
     pub(super) problems: Vec<ConfigProblem>,
     /// Warnings about the env file.
     pub(super) warnings: Vec<String>,
+    /// Which file was read, in a few words.
+    origin: String,
     /// Whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     pub(super) is_terminal: bool,
 }
@@ -44,8 +46,13 @@ impl Environment {
         let mut environment = Self::from_pairs::<String, String>([]);
         let path = file.unwrap_or(Path::new(DOTENV));
         match read_from_disk(path) {
-            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                let here = std::env::current_dir().unwrap_or_default();
+                environment.origin =
+                    format!("the environment alone: there is no {DOTENV} in {}", here.display());
+            }
             text => {
+                environment.origin = format!("{} and the environment", path.display());
                 environment.add_file(text, path);
                 environment.warnings.extend(writable_by_others(path));
             }
@@ -66,7 +73,13 @@ impl Environment {
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = pairs.into_iter().map(|(name, value)| (name.into(), Ok(value.into()))).collect();
         let (problems, warnings) = (Vec::new(), Vec::new());
-        Self { variables, lines: BTreeMap::new(), problems, warnings, is_terminal: false }
+        let origin = "the environment alone".to_owned();
+        Self { variables, lines: BTreeMap::new(), problems, warnings, origin, is_terminal: false }
+    }
+
+    /// Where the settings come from, in a few words.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Only what a `.env` with this text sets. For tests.

@@ -109,6 +109,7 @@ impl Config {
         config.refuse_unbounded(&mut settings);
         config.refuse_overruled(&mut settings);
         config.warn_of_no_room(&mut settings);
+        config.warn_of_thousands(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
@@ -188,6 +189,20 @@ impl Config {
                     least.gb_nearest()
                 ));
             }
+        }
+    }
+
+    /// In many languages a point separates thousands.
+    fn warn_of_thousands(&self, settings: &mut Settings<'_>) {
+        let written = settings.environment.get("BANDWIDTH_LIMIT_GB").and_then(Result::ok).unwrap_or_default();
+        if let Some((whole, rest)) = written.split_once('.')
+            && rest.len() == 3
+            && !whole.starts_with('0')
+        {
+            let limit = self.budget.limit.as_gb();
+            settings.warn(format!(
+                "BANDWIDTH_LIMIT_GB={written} is {limit} GB: write {whole}{rest} if that is what you mean"
+            ));
         }
     }
 

@@ -12,6 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::mint_request::{MintQuery, identify};
+use super::parameter_forms::UserOrNone;
 use super::refusals::{budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
@@ -72,7 +73,7 @@ pub struct CredentialsBody {
 /// because a `HEAD` would mint a credential and discard it.
 #[utoipa::path(
     get, path = "/api/turn-credentials",
-    params(MintQuery),
+    params(MintQuery, ("user" = inline(Option<UserOrNone>), Query, description = "With a server key alone: the user of that server who spends. `username` and `customIdentifier` mean the same.")),
     responses(
         (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody, examples(
             ("credential" = (summary = "A credential", value = json!({

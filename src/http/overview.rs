@@ -60,9 +60,6 @@ pub struct OverviewBody {
     alert_percents: Vec<u16>,
     /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
     sign_in: bool,
-    /// Whether the last write of the ledger failed.
-    #[schema(example = false)]
-    ledger_failing: bool,
     /// The responses to callers.
     callers: CallersBody,
     /// Null if no provider is configured.
@@ -298,7 +295,6 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         alert_percents: app.config.alert_percents.iter().collect(),
         sign_in: app.auth.as_ref().is_some_and(|auth| auth.has_keys() || auth.asks_application()),
         status: status(&app, &snapshot),
-        ledger_failing: app.account.ledger_fails(),
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
         relays: relays(&app),

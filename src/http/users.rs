@@ -195,23 +195,6 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, message) }))
 }
 
-/// The result of revoking what a server key has minted.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct KeyRevocationBody {
-    /// The name of the key.
-    #[schema(example = "app")]
-    key: String,
-    /// The live grants that were minted with it. All of them are revoked, now or by an earlier call.
-    #[schema(example = 300)]
-    revoked: usize,
-    /// For how many of them the source is asked again by itself.
-    #[schema(example = 20)]
-    left: usize,
-    /// What the result means, for people.
-    #[schema(example = "Live credentials of app: 300, all revoked.")]
-    message: String,
-}
-
 /// Revokes all credentials that a server key has minted.
 ///
 /// Also those that pages have renewed since, as with `POST /api/users/{user}/revoke`. The key may be gone from `SERVER_KEYS` already. A key
@@ -220,15 +203,13 @@ pub struct KeyRevocationBody {
     post, path = "/api/keys/{name}/revoke",
     params(("name" = String, Path, description = "The name of the key in `SERVER_KEYS`.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._:@/-]+$")),
     responses(
-        (status = 200, description = "What was revoked.", body = KeyRevocationBody),
+        (status = 200, description = "What was revoked.", body = SpenderRevocationBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be the name of a key.", body = ErrorBody),
     )
 )]
-pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<KeyRevocationBody> {
+pub async fn revoke_key(app: AppState, Path(name): Path<String>) -> JsonResult<SpenderRevocationBody> {
     let key = Label::new(&name).ok_or_else(|| ApiError::invalid("Name a key as SERVER_KEYS does."))?;
-    let SpenderRevocationBody { revoked, left, message, .. } =
-        revoke_all_of(&app, &SpenderKey::Server(key)).await?;
-    Ok(Json(KeyRevocationBody { key: name, revoked, left, message }))
+    revoke_all_of(&app, &SpenderKey::Server(key)).await.map(Json)
 }
 
 fn revocation_message(name: &str, revoked: usize, ends: &RevokedAll) -> String {

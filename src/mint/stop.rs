@@ -21,6 +21,8 @@ pub enum StopCode {
     Disabled,
     /// No metered source has its settings.
     NotConfigured,
+    /// This replica is not sure that it still leads.
+    NoLeader,
     /// The ledger cannot be written.
     LedgerUnavailable,
     /// The clock is too far ahead.
@@ -60,6 +62,8 @@ pub enum MeteredSources {
 pub struct MintFacts {
     /// `TURN_ENABLED`.
     pub is_enabled: bool,
+    /// Whether this process may act as the leader.
+    pub leads: bool,
     /// Whether a grant can be recorded.
     pub is_writable: bool,
     /// The metered sources.
@@ -76,6 +80,9 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     }
     if facts.sources == MeteredSources::Absent {
         return Err(MintStop::not_configured());
+    }
+    if !facts.leads {
+        return Err(MintStop::no_leader());
     }
     if !facts.is_writable {
         return Err(MintStop::unwritable());
@@ -106,6 +113,11 @@ impl MintStop {
     fn not_configured() -> Self {
         let message = "No metered source is configured. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or another of ICE_SOURCES.";
         Self { code: StopCode::NotConfigured, message: message.to_owned(), until: None }
+    }
+
+    fn no_leader() -> Self {
+        let message = "This replica is not sure that it still leads. Look at its connection to the database; another replica takes over within LEASE_SECONDS.";
+        Self { code: StopCode::NoLeader, message: message.to_owned(), until: None }
     }
 
     /// The ledger cannot be written.

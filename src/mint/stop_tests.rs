@@ -8,7 +8,7 @@ use turn_base::clock::SystemClock;
 use turn_ledger::ByteCount;
 
 fn up() -> MintFacts {
-    MintFacts { is_enabled: true, is_writable: true, sources: MeteredSources::Up }
+    MintFacts { is_enabled: true, leads: true, is_writable: true, sources: MeteredSources::Up }
 }
 
 fn idle() -> Snapshot {
@@ -41,6 +41,7 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
         ),
         (spent(), disabled, StopCode::Disabled, "TURN_ENABLED is false."),
         (spent(), of(MeteredSources::Absent), StopCode::NotConfigured, "Set CLOUDFLARE_TURN_KEY_ID"),
+        (spent(), MintFacts { leads: false, ..unwritable.clone() }, StopCode::NoLeader, "LEASE_SECONDS"),
         (spent(), unwritable, StopCode::LedgerUnavailable, "cannot be written"),
         (
             Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..spent() },

@@ -75,7 +75,7 @@ export function month(mood) {
   return {
     'api/overview': {
       at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
-      bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, likelyOvershoot: bound / 4, measured }, ledgerFailing: false,
+      bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, likelyOvershoot: bound / 4, measured }, 
       rate: { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },
       ending: { isAtLimit: trouble, left: trouble ? 28 : 0, revoked: trouble ? 20 : 0 },
       signIn: true, usable: 41, replicas: [], alertPercents: [50, 80, 95, 100],

@@ -62,6 +62,27 @@ fn each_command_that_reads_settings_takes_a_file_in_place_of_dotenv() {
     }
 }
 
+#[test]
+fn each_command_says_which_file_of_settings_it_has_read() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("settings"), "PORT=1\nHOST=127.0.0.1\n").unwrap();
+    for arguments in ["healthcheck", "doctor", "ledger show", "status"] {
+        let nothing = format!("the environment alone: there is no .env in {}", directory.path().display());
+        for (file, expected) in
+            [(&["--env-file", "settings"][..], "settings and the environment"), (&[], &nothing)]
+        {
+            let mut command = command(&[]);
+            command
+                .current_dir(directory.path())
+                .env("PORT", "1")
+                .args(arguments.split_whitespace())
+                .args(file);
+            let text = String::from_utf8(command.output().unwrap().stderr).unwrap();
+            assert!(text.contains(&format!("settings of {expected}")), "{arguments}: {text}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_with_special_characters_signs_as_it_was_written() {
     const SECRET: &str = "k7$Vq2#\\ `\"";

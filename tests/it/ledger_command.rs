@@ -168,6 +168,7 @@ async fn verify_finds_every_changed_byte_that_matters() {
         bytes[at] ^= 0x55;
         std::fs::write(state.file(), &bytes).unwrap();
         let output = ledger(&state, "verify");
+        assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
         match output.status.code() {
             Some(0) => assert_eq!(ledger(&state, "export").stdout, sound, "byte {at}"),
             Some(1) => seen += 1,

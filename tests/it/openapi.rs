@@ -96,7 +96,7 @@ async fn every_route_of_signaling_is_described_where_it_is_served() {
         /partytracks/sessions/{sessionId}/datachannels/new /partytracks/sessions/{sessionId}/datachannels/update
         /partytracks/sessions/{sessionId}/renegotiate /partytracks/sessions/{sessionId}/tracks/close
         /partytracks/sessions/{sessionId}/tracks/new /partytracks/sessions/{sessionId}/tracks/update
-        /peerjs /peerjs/peerjs /peerjs/{key}/id /peerjs/{key}/peers /set-username /signaling /yjs";
+        /peerjs /peerjs/id /peerjs/peerjs /peerjs/{key}/id /peerjs/{key}/peers /set-username /signaling /yjs";
     assert_eq!(described, expected.split_whitespace().collect());
 }
 

@@ -94,7 +94,7 @@ const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], minting: { on: true, code: null, message: null, until: null }, grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, likelyOvershoot: 0, measured: 1.9 * GB },
-  usable: 1, alertPercents: [50, 80, 95, 100], ledgerFailing: false, provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
+  usable: 1, alertPercents: [50, 80, 95, 100], provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 

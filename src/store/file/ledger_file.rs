@@ -1,10 +1,12 @@
 //! The ledger's file: its name, its creation, the check of its format, and the guard against damage that makes redb panic.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
+use std::sync::Once;
 
 use crate::store::rows::FORMAT;
 use crate::store::storage::{Broken, OpenError};
@@ -17,9 +19,27 @@ pub(super) fn make_file(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Runs `read` and turns a panic into an error. redb panics at some broken pages. The operator needs a remedy instead.
+thread_local! {
+    /// Whether a panic of this thread becomes an error.
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `read` and turns a panic into an error. redb panics at some broken pages. The operator needs a remedy instead, and no text of the
+/// panic before it.
 pub(super) fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Broken)
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_CAUGHT.get() {
+                others(panic);
+            }
+        }));
+    });
+    let before = IS_CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(read));
+    IS_CAUGHT.set(before);
+    result.map_err(|_| Broken)
 }
 
 /// Like [`catch_panic`]; the error has the path.

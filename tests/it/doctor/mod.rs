@@ -23,6 +23,7 @@ pub(crate) struct Examined {
     pub(crate) exit: Option<i32>,
     /// Standard output, then standard error.
     pub(crate) text: String,
+    stdout: String,
 }
 
 /// Runs `doctor` with only these variables, on another thread, because the fakes run on this one.
@@ -31,15 +32,15 @@ pub(crate) async fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> Ex
     command.arg("doctor").args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let Output { status, stdout, stderr } = output;
-    let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
-    Examined { exit: status.code(), text }
+    let stdout = String::from_utf8(stdout).unwrap();
+    Examined { exit: status.code(), text: stdout.clone() + &String::from_utf8(stderr).unwrap(), stdout }
 }
 
 impl Examined {
     /// The findings of one check in a run with `--json`.
     #[track_caller]
     pub(crate) fn of(&self, check: &str) -> Vec<Value> {
-        let document: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text));
+        let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("{}", self.text));
         assert_eq!(document["exitStatus"].as_i64(), self.exit.map(i64::from));
         let checks = document["checks"].as_array().unwrap();
         for found in checks {

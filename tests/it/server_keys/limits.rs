@@ -82,7 +82,7 @@ async fn all_that_a_key_has_minted_is_revoked_with_what_pages_renewed_and_nothin
         assert_eq!(broker.open(grant, "c").await.status, 201);
     }
     let revoked = broker.order(Method::POST, "/api/keys/app/revoke").await.json();
-    assert_eq!((&revoked["key"], &revoked["revoked"]), (&json!("app"), &json!(2)), "{revoked}");
+    assert_eq!((&revoked["revoked"], &revoked["left"]), (&json!(2), &json!(0)), "{revoked}");
     let message = revoked["message"].as_str().unwrap();
     assert!(message.starts_with("Live credentials of app: 2, all revoked."), "{message}");
     assert!(message.ends_with("It can mint new ones: remove it from SERVER_KEYS and restart to end that."));
