@@ -3,7 +3,7 @@ use crate::coturn::listing::{Reach, Session};
 use crate::grants::requester::Requester;
 use crate::grants::row::GrantRow;
 use crate::open::Setup;
-use crate::source::MINT_SLACK;
+use crate::source::{IceSource, MINT_SLACK};
 use crate::spender::{Spender, User};
 use crate::testing::{self, Broker, grant_id};
 use crate::timeline::terms::SourceTerms;

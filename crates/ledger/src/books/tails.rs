@@ -13,8 +13,7 @@ use crate::units::slot::Minute;
 
 impl Books {
     /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
-    /// also at a start, and after the machine was suspended. None is lowered again. What was over when sessions were last seen cut stays
-    /// over.
+    /// also at a start, and after the machine was suspended. What was over when sessions were last seen cut stays over.
     pub(super) fn follow_cutting(&mut self) {
         for relay in self.ledger.cut_groups() {
             if self.ledger.is_cut(relay) {
@@ -31,12 +30,12 @@ impl Books {
         let mut shortest = BTreeMap::new();
         for (owner, tail) in self.ledger.tails_relied_on() {
             self.raise_promises(owner, tail, self.ledger.cut_until(owner));
-            let of_source = shortest.entry(owner.source).or_insert(tail);
-            *of_source = tail.min(*of_source);
+            let of_group = shortest.entry(owner.group()).or_insert(tail);
+            *of_group = tail.min(*of_group);
         }
         // Whose promises left the table is not known.
-        for (source, tail) in shortest {
-            self.lack_dropped(source, tail, self.ledger.cut_until(source.into()));
+        for (group, tail) in shortest {
+            self.lack_dropped(group.source, tail, self.ledger.cut_until(group));
         }
     }
 
