@@ -16,7 +16,7 @@ const WORDS_MAX = [
   [['docs/PROVIDER.md'], 1_500],
   [['docs/BUDGET.md'], 2_600],
   [['docs/RUNBOOK.md'], 2_650],
-  [['docs/REFERENCE.md'], 3_500],
+  [['docs/REFERENCE.md'], 3_550],
   [['docs/ARCHITECTURE.md'], 2_200],
   [['docs/PERFORMANCE.md'], 1_200],
   [['CONTRIBUTING.md', 'SECURITY.md'], 1_300],
