@@ -19,7 +19,9 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::auth::server_keys::ServerKeys;
-use crate::config::{AtLimit, CloudflareConfig, Config, CoturnCliConfig, HttpIceConfig, TurnKeyConfig};
+use crate::config::{
+    AtLimit, CloudflareConfig, Config, CoturnCliConfig, CoturnRelay, HttpIceConfig, TurnKeyConfig,
+};
 use crate::forward::ForwardKey;
 use crate::ice::api::MintingApi;
 use crate::ice::cloudflare::Cloudflare;
@@ -299,7 +301,10 @@ impl Parts<'_> {
             }
             IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
             IceSource::Coturn => {
-                let relays: Vec<_> = ice.coturn.iter().map(OwnRelay::new).collect();
+                let own = |relay: &CoturnRelay| {
+                    OwnRelay::new(relay.host.clone(), relay.owner(), relay.server.clone())
+                };
+                let relays: Vec<_> = ice.coturn.iter().map(own).collect();
                 (!relays.is_empty()).then(|| CredentialSource::Coturn(Fleet(relays)))
             }
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),

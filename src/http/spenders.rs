@@ -238,7 +238,7 @@ pub async fn list_spenders(
         (None, Some(start)) if kind.is_some_and(SpenderKind::is_kept) => SpentIn::Earlier(start),
         (_, Some(_)) => {
             return Err(ApiError::invalid(
-                "Of an earlier period, ask by `user`, `label` or `key`, without `since`.",
+                "Ask for an earlier period by `user`, `label` or `key`, without `since`.",
             ));
         }
         (Some(span), None) => SpentIn::Last(span),

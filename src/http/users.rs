@@ -189,10 +189,10 @@ pub async fn forget_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     recorded?;
     let name = user.as_str();
     let revoked = revocation_message(name, grants.len(), &ends);
-    let message = format!(
+    let summary = format!(
         "{name} is removed from the ledger, {rows} rows of credentials included; their bytes stay. {revoked} Backups and logs keep what they have."
     );
-    Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, message) }))
+    Ok(Json(ForgottenUserBody { rows, done: SpenderRevocationBody::new(grants.len(), ends, summary) }))
 }
 
 /// Revokes all credentials that a server key has minted.

@@ -13,7 +13,6 @@ use super::health::RelayHealth;
 use super::rest::RestServer;
 use super::server::IceServer;
 use super::url::IceUrl;
-use crate::config::CoturnRelay;
 use turn_base::clock::Clock;
 use turn_base::random;
 use turn_ledger::CountOwner;
@@ -63,9 +62,8 @@ pub enum RelayState {
 
 impl OwnRelay {
     /// A relay of which nothing is known yet.
-    pub fn new(config: &CoturnRelay) -> Self {
-        let (host, server) = (config.host.clone(), config.server.clone());
-        Self { host, owner: config.owner(), server, health: Mutex::default() }
+    pub fn new(host: String, owner: CountOwner, server: RestServer) -> Self {
+        Self { host, owner, server, health: Mutex::default() }
     }
 
     /// `is_uncut`: whether its listings have stopped.
@@ -184,12 +182,17 @@ fn two_of(count: usize, random: u64) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::load;
+    use crate::ice::rest::RestSecret;
     use RelayState::{LastResort, Out, Serves};
+    use turn_ledger::IceSource;
 
     fn fleet() -> Fleet {
-        let config = load([("COTURN_URLS", "turn:a,turn:b,turn:c"), ("COTURN_SECRET", "fixture")]);
-        Fleet(config.ice.coturn.iter().map(OwnRelay::new).collect())
+        let relay = |host: &str| {
+            let urls = vec![IceUrl::parse(&format!("turn:{host}")).unwrap()];
+            let server = RestServer::new(urls, RestSecret::generated(&[7; 32]));
+            OwnRelay::new(host.to_owned(), IceSource::Coturn.into(), server)
+        };
+        Fleet(["a", "b", "c"].map(relay).into())
     }
 
     fn candidates<const N: usize>(known: [(RelayState, u64); N]) -> [Candidate; N] {

@@ -25,9 +25,9 @@ const LAYERS: [&[&str]; 16] = [
     &["bounds", "cost", "json", "rate"],
 ];
 
-/// The packages that only the composition, the table of routes and the settings know, and of which doctor and meter use the client of a relay.
+/// The packages that only the composition, the table of routes and the settings know, and of which doctor, ice and meter use the client of a relay.
 const PACKAGES: [&str; 3] = ["turn_relay", "turn_sfu_proxy", "turn_signaling_server"];
-const MAY_NAME_THEM: [&str; 5] = ["app", "config", "doctor", "meter", "router"];
+const MAY_NAME_THEM: [&str; 6] = ["app", "config", "doctor", "ice", "meter", "router"];
 
 #[test]
 fn no_import_runs_back_up_and_few_modules_name_a_package_of_signaling() {

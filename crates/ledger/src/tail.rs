@@ -1,5 +1,6 @@
-//! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed. Tests:
-//! `src/tail_tests.rs`. Three proofs within eight days replace the tail that is assumed otherwise. Bytes of any grant after it end that.
+//! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed.
+//! Tests: `src/tail_tests.rs`.
+//! Three proofs within eight days replace the tail that is assumed otherwise. Bytes of any grant after it end that.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! For how long credentials of a source are assumed to relay after their end, and the trials that measure it. Tests:
-//! `src/books/tests/tails.rs`.
+//! For how long credentials of a source are assumed to relay after their end, and the trials that measure it.
+//! Tests: `src/books/tests/tails.rs`.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;
