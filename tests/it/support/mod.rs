@@ -60,10 +60,12 @@ pub(crate) const REPORTER: &str = "reporter-fixture-token";
 pub(crate) const API_TOKEN: &str = "provider-fixture-token";
 
 /// A source that mints without a provider.
-pub(crate) const COTURN: [(&str, &str); 3] = [
+pub(crate) const COTURN: [(&str, &str); 4] = [
     ("ICE_SOURCES", "coturn"),
     ("COTURN_URLS", "turn:relay.example:3478"),
     ("COTURN_SECRET", "coturn-fixture-secret"),
+    // No relay is there.
+    ("RELAY_PROBE", "off"),
 ];
 /// A source that is not metered.
 pub(crate) const MANUAL: [(&str, &str); 2] = [
