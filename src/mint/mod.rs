@@ -58,12 +58,14 @@ pub struct MintRequest {
     pub key: Option<KeyName>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<Arc<RenewalRight>>,
+    /// Whether nobody gets the credential, so its call stays on the relay of the grant that it renews, whatever its state.
+    pub stays: bool,
 }
 
 impl MintRequest {
     /// A request for a credential of any key, with an id for its grant.
     pub fn new(now: Timestamp, requester: Requester, ttl: Duration) -> Result<Self, NoRandomness> {
-        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None })
+        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None, stays: false })
     }
 }
 
@@ -195,7 +197,7 @@ impl Mint {
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let now = self.account.read(Books::now);
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
-        let request = MintRequest { renewal: Some(Arc::new(right)), ..request };
+        let request = MintRequest { renewal: Some(Arc::new(right)), stays: true, ..request };
         // If it is refused, the right is given back, and the next check tries again.
         let _ = self.try_source(credentials, &request).await;
     }
@@ -355,6 +357,9 @@ impl Mint {
         let renewed = request.renewal.as_deref().map(RenewalRight::grant);
         let preferred =
             renewed.and_then(|id| self.account.read(|books| books.grants().get(id).map(GrantRow::owner)));
+        if request.stays {
+            return Ok(fleet.0.iter().find(|relay| Some(relay.owner) == preferred));
+        }
         Ok(fleet.choose(&self.candidates(fleet), preferred, u64::from_be_bytes(random)))
     }
 

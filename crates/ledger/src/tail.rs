@@ -245,7 +245,9 @@ impl TailTrials {
     /// Whether another trial is to begin.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let pause = if self.proven(now).is_some() { DAY } else { PAUSE };
-        self.uncounted.is_none() && self.tried_at.is_none_or(|at| now.since(at) >= pause)
+        // The count of one that began too long ago proves nothing any more.
+        let waits = self.uncounted.as_ref().is_some_and(|trial| now.since(trial.began_at) <= PROVES_FOR);
+        !waits && self.tried_at.is_none_or(|at| now.since(at) >= pause)
     }
 
     pub(crate) fn begin(&mut self, now: Timestamp) {

@@ -170,6 +170,8 @@ fn no_trial_begins_while_one_waits_for_its_count() {
     let mut trials =
         TailTrials { uncounted: Some(run(CredentialEnd::Expiry, &until(660))), ..TailTrials::default() };
     assert!(!trials.is_due(at(100_000)));
+    let too_old = 8 * 86_400 + 1;
+    assert!(!trials.is_due(at(too_old - 1)) && trials.is_due(at(too_old)), "its count would prove nothing");
     trials.take(trials.uncounted.clone().unwrap().judge(None, MAX));
     assert!(trials.is_due(at(100_000)));
 }

@@ -115,8 +115,9 @@ impl CloudflareMeter {
         };
         let since = self.account.read(|books| books.ledger().period().start);
         let (bytes, longest) = after_tails(&tails, &minutes, self.tail, since);
-        let proven = self.account.read(|books| books.ledger().proven_tails(SOURCE, CredentialEnd::Expiry));
-        let shortest = proven.iter().map(|(_, tail)| *tail).min();
+        let shortened =
+            self.account.read(|books| books.ledger().shortened_tails(SOURCE, CredentialEnd::Expiry));
+        let shortest = shortened.iter().map(|(_, tail)| *tail).min();
         let after_proven = shortest.map(|tail| after_tails(&tails, &minutes, tail, Timestamp::default()).1);
         self.account.change(|books| {
             books.note_after_expiry(SOURCE, after_proven.unwrap_or_default());

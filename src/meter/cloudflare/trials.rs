@@ -60,7 +60,8 @@ impl CloudflareMeter {
         if matches!(step, TrialStep::Relay { .. }) {
             let charge = |books: &mut turn_ledger::Books| books.ledger_mut().charge_trial(owner, BYTES);
             if self.account.record_change(charge).await.is_err() {
-                return;
+                // What is charged and not relayed would be charged again with each step.
+                return self.fail_trial((owner, end), trials).await;
             }
         }
         match run.step(step, key, now).await {
@@ -70,11 +71,14 @@ impl CloudflareMeter {
                     self.account.change(|books| books.ledger_mut().note_trial(owner, end, run.trial));
                 }
             }
-            Stepped::Failed => {
-                run.close().await;
-                trials.0.remove(&(owner, end));
-                self.metrics.tail_trials.count(["failed"]);
-            }
+            Stepped::Failed => self.fail_trial((owner, end), trials).await,
+        }
+    }
+
+    async fn fail_trial(&self, of: (CountOwner, CredentialEnd), trials: &mut Trials) {
+        if let Some(mut run) = trials.0.remove(&of) {
+            run.close().await;
+            self.metrics.tail_trials.count(["failed"]);
         }
     }
 

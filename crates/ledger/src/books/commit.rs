@@ -119,7 +119,8 @@ impl Books {
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.turn_key);
-        let admission = self.admission(owner, life, slack, requester, None)?;
+        // Which TURN key mints is known only then, so the longest of their tails is reserved.
+        let admission = self.admission(owner.group(), life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }

@@ -75,12 +75,12 @@ impl Books {
         Some(shown)
     }
 
-    /// Bytes of grants of this source were counted so long after their expiry. After a tail that is proven, that ends the proof: what is
-    /// assumed otherwise holds again, for live promises too.
+    /// Bytes of grants of this source were counted so long after their expiry. After a tail that trials have proven, that ends the proof,
+    /// also one that is too old for new promises: what is assumed otherwise holds again, for live promises too.
     pub fn note_after_expiry(&mut self, source: IceSource, after: Duration) {
         let is_late = |tail: Duration| after > tail.saturating_add(source.clocks_differ_by());
-        let proven = self.ledger.proven_tails(source, CredentialEnd::Expiry);
-        for (owner, _) in proven.into_iter().filter(|(_, tail)| is_late(*tail)) {
+        let shortened = self.ledger.shortened_tails(source, CredentialEnd::Expiry);
+        for (owner, _) in shortened.into_iter().filter(|(_, tail)| is_late(*tail)) {
             self.ledger.contradict_tail(owner, CredentialEnd::Expiry);
             self.raise_tails(owner, self.ledger.tail(owner), Timestamp::default());
         }

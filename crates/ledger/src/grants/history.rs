@@ -125,7 +125,8 @@ impl Grants {
         }
     }
 
-    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are. What it has spent in this period, and what nobody has counted of it, stays in the sums.
+    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are. What it has spent in this
+    /// period or the one of its figures, and what nobody has counted of it, stays in the sums.
     pub(super) fn leave(&mut self, id: GrantId) {
         self.pass_excess_on(id);
         if let Some(row) = self.any(id) {
@@ -133,9 +134,8 @@ impl Grants {
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         }
         let Some((row, derived)) = self.take_out(id) else { return };
-        if self.is_past(&row) {
-            self.keep_past(&row);
-        } else {
+        self.keep_past(&row);
+        if !self.is_past(&row) {
             self.left.add(Day::of(self.period.start), self.terms.keys(&row), &self.share_of(&row));
         }
         for promise in derived.promises() {

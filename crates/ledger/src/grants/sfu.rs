@@ -7,6 +7,7 @@
 //! now may be counted by then. No count names a session, so what the SFU said of its tracks is the measure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Grants;
@@ -70,7 +71,10 @@ impl Grants {
             .filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
         open.filter_map(|row| {
             let Pulls { name, opened_by, kbps, charged_kbps, .. } = row.pulls()?.clone();
-            let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
+            // That of a person who was removed is nobody's.
+            let nobody = || ClientKey::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let (spender, ends_at) = (row.spender.clone(), row.expires_at);
+            let client = row.client.unwrap_or_else(nobody);
             Some((name, SfuSession { spender, opened_by, client, ends_at, kbps, charged_kbps }))
         })
     }

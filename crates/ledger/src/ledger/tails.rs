@@ -66,9 +66,13 @@ impl Ledger {
         proven.into_iter().max_by_key(|proven| proven.tail)
     }
 
-    /// The same of each of them for which something is proven.
-    pub fn proven_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
-        let of = |timeline: &Timeline| Some((timeline.terms.owner, timeline.proven_tail(end)?.tail));
+    /// The shortest tail that promises of each of them rely on because trials have proven it, now or when they were made.
+    pub fn shortened_tails(&self, source: IceSource, end: CredentialEnd) -> Vec<(CountOwner, Duration)> {
+        let of = |timeline: &Timeline| {
+            let relied_on = timeline.state.tails.get(&end)?.relied_on.filter(|_| timeline.terms.takes_proofs);
+            let proven = timeline.proven_tail(end).map(|proven| proven.tail);
+            Some((timeline.terms.owner, relied_on.into_iter().chain(proven).min()?))
+        };
         self.all_of(source).filter_map(of).collect()
     }
 

@@ -106,6 +106,10 @@ impl LeftSums {
     }
 
     fn add_past_to(&mut self, of: LeftKey, share: &Sums) {
+        // Until it is taken out of the present ones, that sum is the one that is stored.
+        if self.rows.contains_key(&of) {
+            return self.add_to(of, share);
+        }
         let (day, kind, _) = of;
         if of.2.is_some() && !self.past.contains_key(&of) {
             if self.past_counts.get(&(day, kind)).is_some_and(|count| *count >= self.past_most) {

@@ -348,3 +348,18 @@ fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
     let share = books.user_share(&User::new("ann").unwrap()).unwrap();
     assert_eq!(share.usage.used.get(), 5 * TRACK_MINUTE);
 }
+
+#[test]
+fn a_session_of_a_person_who_was_removed_is_looked_at_until_it_has_ended() {
+    let mut books = open(BudgetMode::Estimate);
+    books.set_sfu_session(&"a".into(), Some(&session(0, 0)));
+    books.pull("a", VIDEO).unwrap();
+    set(&mut books, "a", 1, 1);
+    let _ = books.forget_user(&User::new("ann").unwrap());
+    let left: Vec<_> = books.sfu_sessions().collect();
+    assert_eq!(
+        left.iter().map(|(name, session)| (&**name, session.kbps)).collect::<Vec<_>>(),
+        [("a", VIDEO)]
+    );
+    assert_eq!(left[0].1.spender.as_ref().and_then(|of| of.user.clone()), None);
+}

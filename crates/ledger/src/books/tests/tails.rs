@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::grant_counts::GrantCounts;
+use crate::owner::IdDigest;
 use crate::source::MINT_SLACK;
 use crate::tail::{CredentialEnd, TailTrial, TrialStep};
 use crate::traffic::Traffic;
@@ -25,6 +26,17 @@ fn broker(mode: BudgetMode) -> Broker {
 
 /// A trial that relays for so many seconds, and of whose minutes those are billed that `is_billed` says.
 fn trial(broker: &mut Broker, end: CredentialEnd, seconds: u64, is_billed: impl Fn(u64) -> bool) {
+    trial_of(broker, CLOUDFLARE, end, seconds, is_billed);
+}
+
+fn trial_of(
+    broker: &mut Broker,
+    owner: impl Into<CountOwner>,
+    end: CredentialEnd,
+    seconds: u64,
+    is_billed: impl Fn(u64) -> bool,
+) {
+    let owner = owner.into();
     let began_at = broker.books.now();
     let mut trial = TailTrial::new(end, began_at, Duration::from_secs(60));
     let mut billed = BTreeSet::new();
@@ -41,9 +53,9 @@ fn trial(broker: &mut Broker, end: CredentialEnd, seconds: u64, is_billed: impl 
             TrialStep::Wait | TrialStep::Finish => {}
         }
     }
-    broker.books.ledger_mut().begin_trial(CLOUDFLARE, end);
-    broker.books.ledger_mut().note_trial(CLOUDFLARE, end, trial);
-    broker.books.count_trial(CLOUDFLARE.into(), end, Some(&billed)).unwrap();
+    broker.books.ledger_mut().begin_trial(owner, end);
+    broker.books.ledger_mut().note_trial(owner, end, trial);
+    broker.books.count_trial(owner, end, Some(&billed)).unwrap();
 }
 
 /// Three trials, a day apart, the last one now.
@@ -108,6 +120,38 @@ fn old_proofs_end_for_new_promises_and_others_keep_what_they_assumed() {
     assert_eq!(tail_of(&broker, &long), DEFAULT);
     broker.restart();
     assert_eq!(tail_of(&broker, &before), PROVEN, "nothing speaks against it");
+}
+
+#[test]
+fn bytes_after_a_tail_whose_proofs_are_too_old_take_the_default_back_for_promises_that_rely_on_it() {
+    let mut broker = proven(BudgetMode::Strict);
+    broker.books.advance(broker.books.now().plus_millis(5 * DAY));
+    let live = broker.mint_any(172_800);
+    assert_eq!(tail_of(&broker, &live), PROVEN);
+    broker.books.advance(broker.books.now().plus_millis(DAY + DAY / 2));
+    assert_eq!(broker.books.ledger().proven_tail(CLOUDFLARE, CredentialEnd::Expiry), None);
+    broker.books.note_after_expiry(CLOUDFLARE, Duration::from_secs(2_400));
+    assert_eq!(tail_of(&broker, &live), DEFAULT);
+}
+
+#[test]
+fn a_credential_whose_turn_key_is_not_known_yet_reserves_the_longest_tail() {
+    let keys = ["a", "b"].map(|id| CountOwner { source: CLOUDFLARE, turn_key: Some(IdDigest::of(id)) });
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(1_000 * GB);
+    let of_source = setup.sources[0];
+    setup.sources = keys.map(|owner| SourceTerms { owner, takes_proofs: true, ..of_source }).into();
+    let mut broker = Broker::open(setup, at(10_000));
+    for _ in 0..3 {
+        trial_of(&mut broker, keys[0], CredentialEnd::Expiry, 660, |second| second < 650);
+        broker.books.advance(broker.books.now().plus_millis(DAY));
+    }
+    let (life, slack) = (Duration::from_secs(3_600), MINT_SLACK);
+    let hold = broker.books.reserve(CLOUDFLARE, life, slack, &Requester::default()).unwrap();
+    let minutes = hold.promised().until.since(Minute::of(broker.books.now()));
+    broker.books.release(&hold);
+    assert!(minutes * 60 >= 3_600 + DEFAULT, "{minutes}");
+    assert_eq!(broker.books.ledger().tail(keys[0]).as_secs(), PROVEN + CLOCKS * 60);
 }
 
 #[test]

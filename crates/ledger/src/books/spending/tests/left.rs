@@ -134,6 +134,22 @@ fn the_sums_of_earlier_periods_by_user_label_and_key_stay_for_a_year_and_add_up_
     let mut broker = Broker::new(BudgetMode::Estimate, terms);
     spend(&mut broker, "ann", 5);
     spend(&mut broker, "bob", 3);
+    // These relay nothing more, and end in the next period.
+    for user in ["dan", "fay"] {
+        let grant = broker.mint(requester(user), 86_400).unwrap();
+        let now = broker.books.now();
+        broker.books.open(Caller::Grant(grant), user, Some(true)).unwrap();
+        broker.books.advance(now.plus_millis(10_000));
+        broker
+            .books
+            .heartbeat(
+                Caller::Grant(grant),
+                user,
+                Report { bytes_received: Some(4_000_000), relayed: None, ..Report::default() },
+            )
+            .unwrap();
+        broker.books.close(Caller::Grant(grant), user, Report::default()).unwrap();
+    }
     let eve = broker.mint(requester("eve"), 86_400).unwrap();
     let now = broker.books.now();
     broker.books.open(Caller::Grant(eve), "c", Some(true)).unwrap();
@@ -163,6 +179,10 @@ fn the_sums_of_earlier_periods_by_user_label_and_key_stay_for_a_year_and_add_up_
     }
     broker.restart();
     assert!(broker.disk.spenders.keys().all(|(_, kind, _)| kind.is_kept()), "{:?}", broker.disk.spenders);
+    broker.books.advance(at(7_200 + 10 * 86_400));
+    while !broker.books.tidy() {}
+    assert!(broker.books.grants().ended_count() <= 1, "those of dan and fay have left");
+    assert_eq!(of_past(&broker, SpenderKind::User, january.start), expected);
     let year = 366 * 86_400;
     broker.books.advance(at(7_200 + year));
     while !broker.books.tidy() {}
@@ -186,4 +206,15 @@ fn the_smallest_sums_of_an_earlier_period_join_the_rest() {
         .collect();
     let of = |name: &str| Some(SpenderKey::User(user(name)));
     assert_eq!(named, [(None, 7), (of("ann"), 5), (of("eve"), 7), (of("zoe"), 6)]);
+}
+
+#[test]
+fn what_joins_a_sum_that_was_not_taken_out_of_the_present_ones_yet_is_stored_with_it() {
+    let (mut sums, day) = (LeftSums::new(9, false), Day::of(at(0)));
+    let ann = || [Some(SpenderKey::User(user("ann"))), None, None, None, None, None];
+    let share = Sums::of_charge(ByteCount::ZERO, ByteCount::new(5), at(0));
+    sums.add(day, ann(), &share);
+    sums.add_past(day, ann(), &share);
+    let of_ann = (day, SpenderKind::User, Some(SpenderKey::User(user("ann"))));
+    assert_eq!(sums.take_changes()[&of_ann].as_ref().unwrap().bytes().get(), 10);
 }
