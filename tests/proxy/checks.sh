@@ -103,8 +103,8 @@ check_signaling() {
         -H 'Origin: https://app.example' -H 'Content-Type: application/json' -d @offer) $(header x-request-id | grep -c .)"
     is 'TURN REST answers' 200 "$(ask 127.0.0.12 '/turn?service=turn&username=ann')"
     is 'the stunner format answers' 200 "$(ask 127.0.0.12 '/ice?service=turn')"
-    is 'links answer' 204 "$(ask 127.0.0.12 /link)"
-    is 'the format of Metered answers' 200 "$(ask 127.0.0.12 /api/v1/turn/credentials)"
+    is 'links answer' 204 "$(ask 127.0.0.14 /link)"
+    is 'the format of Metered answers' 200 "$(ask 127.0.0.14 /api/v1/turn/credentials)"
     is 'Matrix answers' 200 "$(ask 127.0.0.12 /_matrix/client/v3/voip/turnServer)"
 }
 
