@@ -8,7 +8,7 @@ use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
     Beat, Change, Commit, Coturn, CrashAfterCommit, Flush, From, Join, Mint, MintFromPool, MintUnwritten,
-    OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
+    OpenPage, Pause, Pull, Read, ReadAhead, ReadFallen, ReadRelay, RenewWhenDue, ReplaceKey, Reserve, Wait,
 };
 use crate::walk::settings::Change::{BillingDay, Limit, Sources};
 use crate::walk::settings::{COTURN, Keys, Settings};
@@ -373,4 +373,31 @@ fn counts_by_grant_release_nothing_of_a_key_whose_counts_of_the_new_period_are_m
         Read { back: 1_578_718, missed: 42 },
     ];
     check(&Scenario { settings, before_reset: 300_000, ops });
+}
+
+/// The provider took bytes back, and an hour later again. Its figure was believed, and the period that ended later had less than was relayed.
+#[test]
+fn a_provider_that_takes_bytes_back_twice_is_believed() {
+    let wait = |millis| Wait { millis, share: 256 };
+    let ops = vec![
+        CrashAfterCommit { life: 60 },
+        wait(13_300_279),
+        Read { back: 1_651_009, missed: 50 },
+        ReadFallen,
+        wait(12_403_245),
+        ReadFallen,
+        wait(3_061_951_884),
+    ];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Cloudflare],
+        rows_max: 12,
+        users_max: 2,
+        percent: 100,
+        lag: 600_000,
+        provider_ahead: -118_000,
+        clients: 1,
+        ..ESTIMATE
+    };
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
