@@ -151,13 +151,11 @@ impl World {
 
     /// The holder of one credential also holds another, and relays with the one that ends later.
     pub(crate) fn join(&mut self, source: IceSource, one: u64, other: u64) -> u64 {
-        let nth =
-            indices(source).find(|nth| self.flows[*nth].holders.iter().any(|holder| holder.number == one));
-        let holders = &mut self.flows[nth.unwrap_or(index(source))].holders;
-        let end =
-            |number| holders.iter().find(|holder| holder.number == number).map_or(0, |holder| holder.end);
-        let (stays, goes) = if end(one) > end(other) { (one, other) } else { (other, one) };
-        holders.retain(|holder| holder.number != goes);
+        let [end_of_one, end_of_other] =
+            [one, other].map(|number| self.holder(source, number).map_or(0, |holder| holder.end));
+        let (stays, goes) = if end_of_one > end_of_other { (one, other) } else { (other, one) };
+        // Two TURN keys of the source are two flows.
+        indices(source).for_each(|nth| self.flows[nth].holders.retain(|holder| holder.number != goes));
         stays
     }
 
