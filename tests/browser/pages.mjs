@@ -191,7 +191,7 @@ async function theRelayCheckFindsABrokenServer(browser) {
   const settings = {
     HOST: '127.0.0.1', PORT: '3002', CLIENT_URL: 'http://app.test', OPERATOR_TOKEN: operatorToken, RUST_LOG: 'debug',
     ICE_SOURCES: 'coturn', COTURN_SECRET: coturnSecret, ICE_URLS: 'all',
-    COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp,turn:127.0.0.1:3478?transport=tcp,turn:relay.invalid:3478?transport=udp,turn:127.0.0.1:3998?transport=udp',
+    COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp,turn:127.0.0.1:3478?transport=tcp,stun:relay.invalid:3478,turn:127.0.0.1:3998?transport=udp',
   };
   await start(brokerProcess(directory, settings, 'broker-check'));
   const page = await openPage(browser);
@@ -215,7 +215,7 @@ async function theRelayCheckFindsABrokenServer(browser) {
   assert.match(rows[3][3], /^no answer within 15 s$/);
   const findings = await text(page, 'findings');
   assert.match(findings, /The relay works over UDP/);
-  assert.match(findings, /One server does not work.*relay\.invalid/);
+  assert.match(findings, /The STUN server’s name is not found/);
   assert.match(findings, /Some ports do not work.*127\.0\.0\.1:3998/);
   const answer = await text(page, 'answer');
   assert.match(answer, /sourcecoturn.*degradedfalse.*ttl300 s/s);
