@@ -207,6 +207,11 @@ impl Ledger {
         turn_key.map_or_else(|| self.first_owner(source), |_| CountOwner { source, turn_key })
     }
 
+    /// Whether no more than one TURN key or relay of a source is known.
+    pub(crate) fn has_one_owner(&self, source: IceSource) -> bool {
+        self.all_of(source).filter(|timeline| timeline.terms.owner.turn_key.is_some()).count() <= 1
+    }
+
     /// Whether counts of a source are taken; `false` for one that is not configured.
     pub fn is_read(&self, source: IceSource) -> bool {
         self.all_of(source).any(|source| source.terms.is_read)

@@ -119,8 +119,10 @@ impl Books {
         requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
         let owner = self.ledger.owner_with(source, requester.turn_key);
-        // Which TURN key mints is known only then, so the longest of their tails is reserved.
-        let admission = self.admission(owner.group(), life, slack, requester, None)?;
+        // Which of several TURN keys mints is known only then, so the longest of their tails is reserved, and all minutes of a renewal.
+        let is_known = requester.turn_key.is_some() || self.ledger.has_one_owner(source);
+        let asked = if is_known { owner } else { owner.group() };
+        let admission = self.admission(asked, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
@@ -158,7 +160,7 @@ impl Books {
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
-        let renewed = renews.and_then(|id| self.grants.get(id).filter(|row| row.source == source)?.promised);
+        let renewed = self.relied_on(renews, owner);
         let now = self.now();
         let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
@@ -196,6 +198,12 @@ impl Books {
             .map_err(NotAdmitted::Refused)
     }
 
+    /// What is promised for the grant that a credential renews, if the same count covers both. Of the two, one relays at a time. A count of
+    /// another TURN key or relay would release the minutes of the one while the other relays.
+    fn relied_on(&self, renews: Option<GrantId>, owner: CountOwner) -> Option<PromisedTime> {
+        self.grants.get(renews?).filter(|row| row.owner() == owner)?.promised
+    }
+
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
         self.grants.replace_promise(Some(&hold.promise), None);
@@ -231,7 +239,10 @@ impl Books {
         let owner = turn_key.map_or(hold.promise.owner, |_| self.ledger.owner_with(grant.source, turn_key));
         // The tail of its source may have changed since the credential was reserved.
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(owner)));
-        let time = PromisedTime { until, ..hold.promise.time };
+        let mut time = PromisedTime { until, ..hold.promise.time };
+        if let Some(renewed) = self.relied_on(renews, owner) {
+            time.reserved_from = time.reserved_from.max(renewed.chain_until());
+        }
         let turn_key = owner.turn_key;
         let promise = Promise { owner, time, ..hold.promise.clone() };
         let is_of_server = spender.as_ref().is_some_and(|spender| spender.server.is_some());

@@ -401,3 +401,32 @@ fn a_provider_that_takes_bytes_back_twice_is_believed() {
     };
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
+
+/// A renewal was minted with another TURN key. It relied on the minutes of the grant before it, which the count of the first key released
+/// while nobody counted the second one.
+#[test]
+fn a_renewal_with_another_turn_key_is_promised_in_all_its_minutes() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 260 },
+        RenewWhenDue { nth: 8_701_942_455_924_552_179, life: 86_400, delay: 1_555 },
+        From { nth: 1 },
+        RenewWhenDue { nth: 0, life: 300, delay: 0 },
+        Wait { millis: 1_077_714, share: 256 },
+        Wait { millis: 811_561, share: 223 },
+        Pause { millis: 7_712_050, share: 167 },
+        Read { back: 10_717, missed: 5 },
+    ];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Relay, IceSource::Cloudflare],
+        grant_limit: Some(1_000_000_000),
+        at_limit: true,
+        percent: 100,
+        provider_ahead: 118_000,
+        probes: true,
+        keys: Keys::TwoAccounts,
+        clients: 0,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 300_000, ops });
+}
