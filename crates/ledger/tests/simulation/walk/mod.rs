@@ -44,7 +44,7 @@ use dice::Dice;
 use disk::Disk;
 use faults::Fault;
 use ops::Op;
-use settings::{COTURN, Change, Settings};
+use settings::{COTURN, Change, Keys, Settings};
 use tally::Tally;
 use world::World;
 
@@ -118,6 +118,10 @@ impl Scenario {
         settings.counts_nothing = settings.probes && !settings.sfu && dice.below(4) == 0;
         settings.draw_keys(seed);
         settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
+        if settings.is_fast {
+            // Of a key that nobody counts, nothing shows that somebody relays more than is assumed.
+            settings.keys = Keys::One;
+        }
         settings.clients += u64::from(settings.is_fast);
         settings.draw_limits(seed);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
