@@ -190,9 +190,10 @@ async fn doctor_makes_a_trial_at_once_and_prints_it_minute_by_minute() {
     ]);
     let clock = Arc::new(ManualClock::at(START));
     let hurried = Arc::clone(&clock);
+    // A step that takes two seconds on a busy machine is a gap of less than ten minutes.
     let hurry = tokio::spawn(async move {
         loop {
-            hurried.advance(Duration::from_secs(100));
+            hurried.advance(Duration::from_secs(25));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
@@ -205,5 +206,5 @@ async fn doctor_makes_a_trial_at_once_and_prints_it_minute_by_minute() {
     let is_seen = |part: &str| seen.iter().any(|found| found.verdict.seen.contains(part));
     assert!(is_seen(" s from the expiry: relays") && is_seen("the credential is revoked"), "{text}");
     assert!(is_seen("relays as long as was looked at after its expiry: 7200 s"), "{text}");
-    assert!(is_seen("relays as long as was looked at after its revocation: 7200 s"), "{text}");
+    assert!(is_seen(" s from the revocation: relays"), "{text}");
 }
