@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use url::Host;
 
 use super::form::{form, parse_number, password};
-use super::ice::read_urls;
+use super::ice_urls::read_urls;
 use super::settings::Settings;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::url::IceUrl;

@@ -9,6 +9,7 @@ use url::Url;
 use super::coturn::{CoturnRelay, read_relays};
 use super::form::{Formed, form, one_of, seconds, switch};
 use super::http_ice::HttpIceConfig;
+use super::ice_urls::read_urls;
 use super::settings::Settings;
 use super::turn_keys::{TurnKeyConfig, read_keys};
 use crate::bounds::TTL_MIN;
@@ -16,9 +17,6 @@ use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer,
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
 use turn_ledger::{IceSource, SourceSettings};
-
-/// The most URLs of one source; a response holds no more.
-const URLS_MAX: usize = 64;
 
 const URL_CHOICES: &[(&str, UrlChoice)] = &[("short", UrlChoice::Short), ("all", UrlChoice::All)];
 
@@ -134,32 +132,6 @@ fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
     let default = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
     let urls = read_urls(settings, "STUN_URLS", Some(default), "stun: or stuns: URLs", |url| !url.relays());
     urls.unwrap_or_default()
-}
-
-/// URLs without duplicates and without those that browsers block.
-pub(super) fn read_urls(
-    settings: &mut Settings<'_>,
-    name: &'static str,
-    default: Option<&'static str>,
-    expected: &str,
-    is_good: impl Fn(&IceUrl) -> bool,
-) -> Option<Vec<IceUrl>> {
-    let url = form(expected, |text| IceUrl::parse(text).ok().filter(|url| is_good(url)));
-    let listed = settings.list(name, default, url)?;
-    let mut urls: Vec<IceUrl> = Vec::with_capacity(listed.len());
-    for url in listed {
-        if url.is_blocked_by_browsers() {
-            settings.warn(format!("{name} leaves {url} out: browsers block port 53"));
-        } else if !urls.contains(&url) {
-            urls.push(url);
-        }
-    }
-    if (1..=URLS_MAX).contains(&urls.len()) {
-        return Some(urls);
-    }
-    settings
-        .refuse(name, format!("expected 1 to {URLS_MAX} URLs that browsers accept, found {}", urls.len()));
-    None
 }
 
 /// The relay in this process, for demos, development and tests.

@@ -15,6 +15,7 @@ mod form;
 mod host;
 mod http_ice;
 mod ice;
+mod ice_urls;
 mod meter;
 mod names;
 mod network;

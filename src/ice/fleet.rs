@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
 use super::cloudflare::OWN_IDENTIFIERS;
 use super::health::RelayHealth;
 use super::rest::RestServer;
 use super::server::IceServer;
+use super::udp_relay::UdpRelay;
 use super::url::IceUrl;
 use turn_base::clock::Clock;
 use turn_base::random;
@@ -77,9 +77,7 @@ impl OwnRelay {
             (true, true) => RelayState::Out,
         }
     }
-}
 
-impl OwnRelay {
     /// Probes it again and again: an allocation, and a datagram through it to itself. A relay without a URL over UDP is not probed.
     pub async fn watch(&self, clock: &Arc<dyn Clock>) {
         let user = format!("{OWN_IDENTIFIERS}probe");
@@ -112,11 +110,9 @@ impl OwnRelay {
 
 /// `None`: this machine has no way to the relay, so nothing is known of it.
 async fn probe(url: &IceUrl, server: &IceServer) -> Option<Result<(), String>> {
-    let (host, port) = (url.host().to_owned(), url.port());
-    let [username, password] =
-        [&server.username, &server.credential].map(|part| part.clone().unwrap_or_default());
+    let (server, url) = (server.clone(), url.clone());
     let relayed = async move {
-        let Some(address) = lookup_host((host, port)).await.ok().and_then(|mut found| found.next()) else {
+        let Some(UdpRelay { address, username, password }) = UdpRelay::of(&server, &url).await else {
             return Err("its name has no address, or the resolver does not answer".to_owned());
         };
         match relay_to_itself(address, &username, &password, 1).await {

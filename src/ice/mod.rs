@@ -15,6 +15,7 @@ pub mod rest;
 pub mod server;
 pub mod tail_run;
 pub mod turn_keys;
+pub mod udp_relay;
 pub mod url;
 
 const _: () =

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::api::MintingApi;
 use super::call::DEADLINE;
 use super::cloudflare::OWN_IDENTIFIERS;
 use super::server::IceServerList;
+use super::udp_relay::UdpRelay;
 use turn_base::http_client::CallError;
 use turn_ledger::{ByteCount, CredentialEnd, Minute, TailTrial, Timestamp, TrialStep};
 use turn_relay::client::{Allocation, RelayError};
@@ -147,12 +147,9 @@ impl TailRun {
 
     /// A new allocation that relays, over the first UDP relay in the list.
     async fn open(&self) -> Result<Allocation, RelayError> {
-        let (server, url) = self.servers.udp_relays().next().ok_or(RelayError::Unreachable)?;
-        let found = lookup_host((url.host(), url.port())).await;
-        let address = found.ok().and_then(|mut found| found.next()).ok_or(RelayError::Unreachable)?;
-        let [username, password] =
-            [&server.username, &server.credential].map(|text| text.as_deref().unwrap_or_default());
-        let allocation = Allocation::open(address, username, password).await?;
+        let UdpRelay { address, username, password } =
+            UdpRelay::first(&self.servers).await.ok_or(RelayError::Unreachable)?;
+        let allocation = Allocation::open(address, &username, &password).await?;
         match allocation.relay(DATAGRAMS).await {
             Ok(_) => Ok(allocation),
             Err(error) => {

@@ -6,7 +6,6 @@ use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -15,6 +14,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::process::Command;
 use url::Url;
 
 use super::{BODY_MAX, OperatorError, Options, directory_of, local, send};
@@ -156,22 +156,12 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 async fn then(command: &str) -> Result<(), String> {
-    let failed = |error: io::Error| error.to_string();
-    let mut child = Command::new("sh").args(["-c", command]).spawn().map_err(failed)?;
-    let status = tokio::time::timeout(THEN_MAX, async {
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    match status.await {
-        Ok(status) => match status.map_err(failed)? {
-            status if status.success() => Ok(()),
-            status => Err(status.to_string()),
-        },
-        Err(_) => child.kill().map_err(failed).and(Err("no end within 60 s".to_owned())),
+    let ended = Command::new("sh").args(["-c", command]).kill_on_drop(true).status();
+    match tokio::time::timeout(THEN_MAX, ended).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(status.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no end within 60 s".to_owned()),
     }
 }
 

@@ -186,9 +186,7 @@ impl Grants {
     /// Returns a renewal that was not used. The grant that it made is forgotten, unless that may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
-        if self.get(id).is_some() {
-            self.edit(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
-        }
+        self.edit_live(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
     }
 
     /// The live grant of a server key whose credential has this user name.

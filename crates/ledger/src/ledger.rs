@@ -235,8 +235,7 @@ impl Ledger {
 
     /// The same of one owner.
     pub fn used_by(&self, owner: CountOwner) -> ByteCount {
-        let found = self.sources.iter().find(|timeline| timeline.terms.owner == owner);
-        found.map_or(ByteCount::ZERO, |timeline| timeline.minutes.used())
+        self.owned_by(owner).map_or(ByteCount::ZERO, |timeline| timeline.minutes.used())
     }
 
     /// Which credentials are admitted.
@@ -363,8 +362,7 @@ impl Ledger {
     /// The timeline of an owner; for one that is not known, the first of its source.
     fn of(&self, owner: impl Into<CountOwner>) -> Option<&Timeline> {
         let owner = owner.into();
-        let found = self.sources.iter().find(|timeline| timeline.terms.owner == owner);
-        found.or_else(|| self.all_of(owner.source).next())
+        self.owned_by(owner).or_else(|| self.all_of(owner.source).next())
     }
 
     fn all_of(&self, source: IceSource) -> impl Iterator<Item = &Timeline> {

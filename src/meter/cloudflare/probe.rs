@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::CloudflareMeter;
@@ -13,6 +12,7 @@ use crate::ice::api::MintingApi;
 use crate::ice::call::DEADLINE;
 use crate::ice::cloudflare::OWN_IDENTIFIERS;
 use crate::ice::server::IceServerList;
+use crate::ice::udp_relay::UdpRelay;
 use turn_ledger::polls::lateness::Span;
 use turn_ledger::{ByteCount, CountOwner, IceSource, Minute, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
@@ -125,10 +125,7 @@ async fn relay(key: &MintingApi, identifier: &str) -> Option<Result<(), RelayErr
 
 /// Relays over the first UDP relay in the list.
 async fn relay_over(servers: &IceServerList) -> Result<(), RelayError> {
-    let (server, url) = servers.udp_relays().next().ok_or(RelayError::Unreachable)?;
-    let found = lookup_host((url.host(), url.port())).await;
-    let address = found.ok().and_then(|mut found| found.next()).ok_or(RelayError::Unreachable)?;
-    let [username, password] =
-        [&server.username, &server.credential].map(|text| text.as_deref().unwrap_or_default());
-    relay_to_itself(address, username, password, DATAGRAMS).await.map(|_| ())
+    let UdpRelay { address, username, password } =
+        UdpRelay::first(servers).await.ok_or(RelayError::Unreachable)?;
+    relay_to_itself(address, &username, &password, DATAGRAMS).await.map(|_| ())
 }

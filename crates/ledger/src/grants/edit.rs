@@ -89,20 +89,31 @@ impl Derived {
 impl Grants {
     /// Changes a row. `None` if it is not in the table.
     pub(super) fn edit<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
-        let (result, promises) = self.write(id, change)?;
-        self.dirty.note(id);
-        for [before, after] in promises {
-            self.replace_promise(before.as_ref(), after.as_ref());
-        }
-        Some(result)
+        self.edit_with(id, change, Self::replace_promise)
     }
 
-    /// The same of a promise whose time is over: the minutes of its source stay as they are.
+    /// The same of a live grant. `None` for another one.
+    pub(super) fn edit_live<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+        self.get(id)?;
+        self.edit(id, change)
+    }
+
+    /// The same as [`Self::edit`] of a promise whose time is over: the minutes of its source stay as they are.
     pub(super) fn edit_over<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
+        self.edit_with(id, change, Self::change_promised)
+    }
+
+    /// `apply`: what becomes of each promise that differs.
+    fn edit_with<T>(
+        &mut self,
+        id: GrantId,
+        change: impl FnOnce(&mut GrantRow) -> T,
+        apply: fn(&mut Self, Option<&Promise>, Option<&Promise>),
+    ) -> Option<T> {
         let (result, promises) = self.write(id, change)?;
         self.dirty.note(id);
         for [before, after] in promises {
-            self.change_promised(before.as_ref(), after.as_ref());
+            apply(self, before.as_ref(), after.as_ref());
         }
         Some(result)
     }

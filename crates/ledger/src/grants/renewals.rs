@@ -13,9 +13,7 @@ use crate::units::Timestamp;
 impl Grants {
     /// Notes the grant that renews another one.
     pub(crate) fn note_renewal(&mut self, renewed: GrantId, by: GrantId) {
-        if self.get(renewed).is_some() {
-            self.edit(renewed, |row| row.extra_mut().renewed_by = Some(by));
-        }
+        self.edit_live(renewed, |row| row.extra_mut().renewed_by = Some(by));
     }
 
     /// Whether the renewal of a grant is committed. One that is being made, or whose write failed, does not count; one without a row

@@ -30,9 +30,7 @@ impl Grants {
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
-        if self.get(id).is_some() {
-            self.edit(id, |row| row.extra_mut().known_to_source = Some(is_known));
-        }
+        self.edit_live(id, |row| row.extra_mut().known_to_source = Some(is_known));
     }
 
     /// The revoked grants that the table still has, the latest revocation first.

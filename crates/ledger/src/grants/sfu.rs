@@ -122,7 +122,7 @@ impl Grants {
         }
         self.count_session(id, now);
         let (kbps, charged) = session.map_or((0, 0), |session| (session.kbps, session.charged_kbps));
-        let charged_before = self.edit_session(id, |row| {
+        let charged_before = self.edit_live(id, |row| {
             row.expires_at = session.map_or(row.expires_at.min(now), |session| session.ends_at);
             let pulls = row.pulls_mut()?;
             pulls.kbps = kbps;
@@ -222,15 +222,9 @@ impl Grants {
 
     /// Changes what a session may take, or whether the budget has no room to promise that for longer.
     pub(crate) fn change_pulls(&mut self, id: GrantId, change: impl FnOnce(&mut u32, &mut bool)) {
-        self.edit_session(id, |row| {
+        self.edit_live(id, |row| {
             row.pulls_mut().map(|pulls| change(&mut pulls.kbps, &mut pulls.has_no_room))
         });
-    }
-
-    /// Changes the row of a session that has not ended.
-    fn edit_session<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
-        self.rows.get(&id).filter(|row| !row.has_ended())?;
-        self.edit(id, change)
     }
 
     /// No look has found a session for as long as it was promised, and none has said that it is over: it goes on through this minute if it
