@@ -40,9 +40,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The application, and what it has answered.
 #[derive(Debug)]
 pub(super) struct Application {
-    pub(super) client: HttpClient,
-    pub(super) url: WebhookUrl,
-    pub(super) clock: Arc<dyn Clock>,
+    client: HttpClient,
+    url: WebhookUrl,
+    clock: Arc<dyn Clock>,
     known: Mutex<Known>,
     asked: Mutex<PerHolder>,
     asking: Semaphore,

@@ -22,18 +22,13 @@ impl Grants {
         let rows: Vec<_> = of_user.map(|(id, row)| (*id, (**row).clone())).collect();
         for (id, before) in &rows {
             names.extend(names_in(before));
-            let unname = |row: &mut GrantRow| {
+            self.edit(*id, |row| {
                 row.spender = row.spender.take().and_then(|spender| (*spender).clone().unnamed().known());
                 row.client = None;
                 if let Some(extra) = &mut row.extra {
                     extra.address = None;
                 }
-            };
-            if before.has_ended() {
-                self.edit_over(*id, unname)
-            } else {
-                self.edit(*id, unname)
-            };
+            });
             let holder = Holder { client: before.client, user: Some(user), ..Holder::default() };
             self.clients.forget_idle(holder, now);
         }
