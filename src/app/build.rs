@@ -217,8 +217,7 @@ impl Parts<'_> {
 
     fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
         let analytics = self.config.meter.analytics.as_ref()?;
-        self.account
-            .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
+        self.account.change(|books| books.forget_late_counts(IceSource::Cloudflare, analytics.lag));
         // Those of the settings, and others that the ledger knows.
         let keys = self.account.read(|books| books.ledger().counted_turn_keys());
         let keys = keys.into_iter().map(|(digest, id)| OwnKey { digest, id }).collect();

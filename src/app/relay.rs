@@ -39,7 +39,7 @@ impl Broker for RelayBroker {
 
     fn carry(&self, carried: &Carried, by_grant: &BTreeMap<GrantId, Traffic>) {
         self.account.change(|books| {
-            books.ledger_mut().carry(IceSource::Relay, carried);
+            books.carry(IceSource::Relay, carried);
             books.add_grant_traffic(IceSource::Relay, by_grant);
         });
         self.metrics.readings.count([IceSource::Relay.name(), ReadingOutcome::Taken.into()]);

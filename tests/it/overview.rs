@@ -11,9 +11,7 @@ pub(crate) fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
     let now = broker.app.account.snapshot().figures.now;
     let reading =
         Reading { day: Day::of(now), as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
-    let take = || {
-        broker.app.account.change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
-    };
+    let take = || broker.app.account.change(|books| books.take_reading(IceSource::Cloudflare, &reading));
     // A count above a tenth of the limit is taken when it is confirmed.
     match take() {
         ReadingOutcome::Doubted => take(),

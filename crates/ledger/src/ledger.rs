@@ -369,8 +369,12 @@ impl Ledger {
         self.sources.iter().filter(move |timeline| timeline.terms.owner.source == source)
     }
 
-    /// `None` for an owner that is not known.
-    fn with<T>(&mut self, owner: CountOwner, change: impl FnOnce(&mut Timeline) -> T) -> Option<T> {
+    /// Changes the timeline of an owner; `None` for one that is not known.
+    pub(crate) fn with<T>(
+        &mut self,
+        owner: CountOwner,
+        change: impl FnOnce(&mut Timeline) -> T,
+    ) -> Option<T> {
         self.sources.iter_mut().find(|timeline| timeline.terms.owner == owner).map(change)
     }
 }

@@ -72,7 +72,7 @@ fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
 fn a_probe_is_not_what_passes_a_strict_limit_but_may_release_what_has_passed_it() {
     let mut ledger = ledger(0);
     ledger.terms.mode = BudgetMode::Strict;
-    ledger.set_probed(IceSource::Cloudflare, true);
+    ledger.with(IceSource::Cloudflare.into(), |timeline| timeline.terms.proof = ProofRule::Probe);
     let promise = PromisedTime::new(Minute::of(at(0)), Minute::of(at(10 * MINUTE)), 100);
     ledger.replace_promise(None, Some((IceSource::Cloudflare.into(), promise)));
     ledger.advance(at(5 * MINUTE));

@@ -33,7 +33,7 @@ fn stored_by(books: &mut Books) -> Stored {
 /// A source has counted these bytes of ours in the day of noon, or a day later.
 fn count(books: &mut Books, source: IceSource, as_of: Timestamp, granted: u64) -> ReadingOutcome {
     let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-    books.ledger_mut().take_reading(source, &Reading { day: Day::of(as_of), as_of, granted, other })
+    books.take_reading(source, &Reading { day: Day::of(as_of), as_of, granted, other })
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let period = books.snapshot().figures.period;
     let (day, other) = (Day::of(at(0)), ByteCount::new(950));
     let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other };
-    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let committed = books.snapshot().figures.committed;
     assert_eq!(committed, ByteCount::new(1_000));
     let stored = stored_by(&mut books);
@@ -193,7 +193,7 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let period = lowered.snapshot().figures.period;
     let as_of = period.start.plus(Duration::from_secs(60));
     let reading = Reading { day: Day::of(as_of), as_of, ..reading };
-    assert_eq!(lowered.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(lowered.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
 }
 

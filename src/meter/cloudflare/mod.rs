@@ -226,7 +226,7 @@ impl CloudflareMeter {
         let before = lateness.late();
         take(lateness);
         let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { return };
-        self.account.change(|books| books.ledger_mut().set_late_counts(IceSource::Cloudflare, late));
+        self.account.change(|books| books.set_late_counts(IceSource::Cloudflare, late));
         let lag_seconds = late.lag.as_secs();
         if late.grows {
             let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";
@@ -272,8 +272,7 @@ fn take_count(books: &mut Books, day: Day, as_of: Timestamp, count: &UsageCount)
     let sfu = (IceSource::Sfu.into(), Reading { granted: count.sfu, ..none });
     let has_sfu = books.ledger().is_read(IceSource::Sfu);
     let readings = keys.chain([rest]).chain(has_sfu.then_some(sfu));
-    let outcomes: Vec<_> =
-        readings.map(|(owner, reading)| books.ledger_mut().take_reading(owner, &reading)).collect();
+    let outcomes: Vec<_> = readings.map(|(owner, reading)| books.take_reading(owner, &reading)).collect();
     let refused = outcomes.into_iter().find(|outcome| *outcome != ReadingOutcome::Taken);
     refused.unwrap_or(ReadingOutcome::Taken)
 }

@@ -61,7 +61,7 @@ impl CloudflareMeter {
             minutes.retain(|minute| counted.contains(&identifier(*minute)));
             self.account.change(|books| {
                 for minute in minutes {
-                    books.ledger_mut().show_probe(*owner, minute);
+                    books.show_probe(*owner, minute);
                 }
             });
         }
@@ -84,7 +84,7 @@ impl CloudflareMeter {
             return;
         }
         state.tried_at = Some(now);
-        let charge = || self.account.record_change(|books| books.ledger_mut().charge_probe(owner, BYTES));
+        let charge = || self.account.record_change(|books| books.charge_probe(owner, BYTES));
         // Where there was no way, most probes relay nothing.
         if !state.has_no_way && charge().await.is_err() {
             return;
@@ -102,9 +102,9 @@ impl CloudflareMeter {
     /// Notes whether the probe of a minute has relayed. `is_known`: the one before found no way either.
     fn note_probe(&self, owner: CountOwner, minute: Minute, relayed: Result<(), RelayError>, is_known: bool) {
         self.account.change(|books| {
-            books.ledger_mut().set_probed(owner, relayed.is_ok());
+            books.set_probed(owner, relayed.is_ok());
             if relayed.is_ok() {
-                books.ledger_mut().note_probe(owner, minute);
+                books.note_probe(owner, minute);
             }
         });
         if let Err(error) = relayed

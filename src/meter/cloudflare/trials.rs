@@ -58,7 +58,7 @@ impl CloudflareMeter {
         };
         let step = run.next(now, TRIAL_MAX);
         if matches!(step, TrialStep::Relay { .. }) {
-            let charge = |books: &mut turn_ledger::Books| books.ledger_mut().charge_trial(owner, BYTES);
+            let charge = |books: &mut turn_ledger::Books| books.charge_trial(owner, BYTES);
             if self.account.record_change(charge).await.is_err() {
                 // What is charged and not relayed would be charged again with each step.
                 return self.fail_trial((owner, end), trials).await;
@@ -68,7 +68,7 @@ impl CloudflareMeter {
             Stepped::Waited | Stepped::Sent { .. } | Stepped::Revoked => {}
             Stepped::Finished => {
                 if let Some(run) = trials.0.remove(&(owner, end)) {
-                    self.account.change(|books| books.ledger_mut().note_trial(owner, end, run.trial));
+                    self.account.change(|books| books.note_trial(owner, end, run.trial));
                 }
             }
             Stepped::Failed => self.fail_trial((owner, end), trials).await,
@@ -87,7 +87,7 @@ impl CloudflareMeter {
         if !self.account.read(|books| books.ledger().needs_trial(owner, end, BYTES_MAX)) {
             return None;
         }
-        self.account.record_change(|books| books.ledger_mut().begin_trial(owner, end)).await.ok()?;
+        self.account.record_change(|books| books.begin_trial(owner, end)).await.ok()?;
         let now = self.account.time_of_provider();
         let run = TailRun::begin(key, end, now, TRIAL_MAX).await;
         if run.is_err() {

@@ -61,7 +61,7 @@ fn repeat(broker: &TestBroker, trial: &TailTrial, minutes: impl IntoIterator<Ite
     let billed: BTreeSet<_> = minutes.into_iter().map(|minute| Minute::new(28_949_040 + minute)).collect();
     broker.app.account.change(|books| {
         for _ in 0..times {
-            books.ledger_mut().note_trial(owner(), CredentialEnd::Expiry, trial.clone());
+            books.note_trial(owner(), CredentialEnd::Expiry, trial.clone());
             books.count_trial(owner(), CredentialEnd::Expiry, Some(&billed));
         }
     });

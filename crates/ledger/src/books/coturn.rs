@@ -64,7 +64,7 @@ impl Books {
                 let counted = |id, _| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(relay, seen_at, asked_at, counted);
             }
-            self.ledger.carry(relay, &carried);
+            self.carry(relay, &carried);
             self.carry_rest(relay, carried.is_after_gap);
             self.grants.add_counts(relay, &by_grant, asked_at);
             self.judge_all(relay.source);

@@ -234,7 +234,7 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
             granted: ByteCount::new(bytes),
             other: ByteCount::ZERO,
         };
-        books.ledger_mut().take_reading(owner, &reading)
+        books.take_reading(owner, &reading)
     };
     for shown_by_bytes in [false, true] {
         let mut books = setup.open(Some(stored(false)), at(0));
@@ -255,8 +255,8 @@ fn a_copy_takes_no_count_without_bytes_of_the_time_of_its_lack_until_bytes_or_a_
         assert!(!books.snapshot().lacks_grants() && !books.snapshot().bound_holds());
         let today = ended.plus(secs(600));
         if !shown_by_bytes {
-            books.ledger_mut().note_probe(owner, Minute::of(ended));
-            books.ledger_mut().show_probe(owner, Minute::of(ended));
+            books.note_probe(owner, Minute::of(ended));
+            books.show_probe(owner, Minute::of(ended));
         }
         assert_eq!(count(&mut books, today, u64::from(shown_by_bytes)), ReadingOutcome::Taken);
         assert!(books.snapshot().bound_holds());

@@ -6,6 +6,7 @@ pub(crate) mod commit;
 mod coturn;
 mod lacking;
 mod operator;
+mod readings;
 mod sfu;
 pub(crate) mod snapshot;
 pub(crate) mod spending;
@@ -367,11 +368,6 @@ impl Books {
     /// The open connections.
     pub fn connections(&self) -> &Connections {
         &self.connections
-    }
-
-    /// The ledger, for what a source says of its own counts. Everything else in it changes with the other parts.
-    pub fn ledger_mut(&mut self) -> &mut Ledger {
-        &mut self.ledger
     }
 }
 

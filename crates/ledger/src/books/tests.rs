@@ -57,6 +57,6 @@ fn of_ann() -> Requester {
 fn count(books: &mut Books, as_of: Timestamp, granted: u64) {
     let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
     let reading = Reading { day: Day::of(as_of), as_of, granted, other };
-    let outcome = books.ledger_mut().take_reading(IceSource::Cloudflare, &reading);
+    let outcome = books.take_reading(IceSource::Cloudflare, &reading);
     assert_eq!(outcome, ReadingOutcome::Taken);
 }

@@ -10,18 +10,15 @@ use std::time::Duration;
 
 use super::Ledger;
 use crate::day::DayCount;
-use crate::minute_usage::Basis;
 use crate::owner::{CountOwner, IdDigest};
-use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
+use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::tail::CredentialEnd;
 use crate::timeline::Timeline;
 use crate::timeline::measured::MeasuredUsage;
-use crate::timeline::terms::ProofRule;
 use crate::trial::Excesses;
 use crate::units::slot::{Day, Minute};
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures};
 
 /// A count by grant speaks for an owner whose own count ends at most so long before it.
@@ -29,7 +26,7 @@ const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
 
 impl Ledger {
     /// Takes a reading of an owner.
-    pub fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
+    pub(crate) fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
         let owner = owner.into();
         // What a session of the SFU takes is promised by its tracks, not at an assumed rate.
         let tests_rate = !self.is_doubtful && owner.source.issues_credentials();
@@ -46,7 +43,7 @@ impl Ledger {
 
     /// An app server's report without a grant does not say under which key its bytes are. So they are compared with all that is counted at
     /// their source.
-    pub(super) fn share_counts(&mut self, owner: CountOwner) {
+    pub(crate) fn share_counts(&mut self, owner: CountOwner) {
         if owner.turn_key.is_none() {
             return;
         }
@@ -72,32 +69,10 @@ impl Ledger {
         self.terms.mode != BudgetMode::Strict || committed > limit || committed.plus(bytes) <= limit
     }
 
-    /// Sets whether a probe finds a way. Without one, counts of this owner without bytes are believed.
-    pub fn set_probed(&mut self, owner: impl Into<CountOwner>, is_probed: bool) {
-        let proof = if is_probed { ProofRule::Probe } else { ProofRule::Missing };
-        self.with(owner.into(), |timeline| timeline.terms.proof = proof);
-    }
-
-    /// Counts what a probe is about to relay, until a count replaces it.
-    pub fn charge_probe(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
-        let kind = ChangeKind::AddBytes { bytes, from: self.now, to: self.now };
-        self.charge(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
-    }
-
-    /// A probe has relayed in this minute.
-    pub fn note_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
-        self.with(owner.into(), |timeline| timeline.state.proof.note(minute));
-    }
-
     /// The minutes of probes that no count has shown.
     pub fn unshown_probes(&self, owner: impl Into<CountOwner>) -> Vec<Minute> {
         let found = self.owned_by(owner.into());
         found.map(|source| source.state.proof.unshown().collect()).unwrap_or_default()
-    }
-
-    /// A count shows the probe of this minute.
-    pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
-        self.with(owner.into(), |timeline| timeline.state.proof.show(minute));
     }
 
     /// Notes the ids of TURN keys.
@@ -134,14 +109,7 @@ impl Ledger {
         self.sources.iter().find(|timeline| timeline.terms.owner == owner)
     }
 
-    /// Takes what an owner that is watched here has carried since its last count. Not while it is unknown how much time has passed.
-    pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
-        let owner = owner.into();
-        self.with(owner, |timeline| timeline.carry(carried, true));
-        self.share_counts(owner);
-    }
-
-    /// The same for what is at none of several relays, if all of them are read.
+    /// Takes what was carried at none of several relays since the last count, if all of them are read.
     pub(crate) fn carry_rest(&mut self, source: IceSource, carried: &Carried) {
         if self.owned_by(source.into()).is_some_and(|rest| rest.terms.is_read) {
             self.with(source.into(), |rest| rest.carry(carried, true));
@@ -173,18 +141,6 @@ impl Ledger {
     /// See [`Trial::record`](crate::trial::Trial::record).
     pub(crate) fn note_excess(&mut self, source: IceSource, seen: Excesses) {
         self.with(source.into(), |timeline| timeline.note_excess(seen));
-    }
-
-    /// Sets how late this source's counts settle.
-    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        self.with(source.into(), |timeline| timeline.state.late = Some(late));
-    }
-
-    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
-    pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
-        self.with(source.into(), |timeline| {
-            timeline.state.late = timeline.state.late.filter(|late| late.lag > configured);
-        });
     }
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.

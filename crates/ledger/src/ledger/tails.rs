@@ -94,27 +94,9 @@ impl Ledger {
         self.has_room_for_own(bytes) && self.owned_by(owner).is_some_and(is_due)
     }
 
-    /// A trial begins. A restart begins no other one sooner.
-    pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
-        let now = self.now;
-        self.with_trials(owner.into(), end, |trials| trials.begin(now));
-    }
-
-    /// A trial is over, and waits for its count.
-    pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
-        self.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
-    }
-
     /// The trial that waits for its count.
     pub fn uncounted_trial(&self, owner: impl Into<CountOwner>, end: CredentialEnd) -> Option<&TailTrial> {
         self.owned_by(owner.into())?.state.tails.get(&end)?.uncounted.as_ref()
-    }
-
-    /// Counts what a trial is about to relay. It is no grant's.
-    pub fn charge_trial(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
-        let owner = owner.into();
-        self.charge_probe(owner, bytes);
-        self.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
     }
 
     /// Takes what a trial has shown. Returns whether promises rely on less.
@@ -137,7 +119,7 @@ impl Ledger {
         self.with_trials(owner, end, |trials| trials.contradict(now));
     }
 
-    fn with_trials<T>(
+    pub(crate) fn with_trials<T>(
         &mut self,
         owner: CountOwner,
         end: CredentialEnd,

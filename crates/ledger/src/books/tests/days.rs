@@ -30,7 +30,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
     let source = broker.setup.default_source;
     if source == IceSource::Relay {
         let carried = Carried { as_of: now, granted: ByteCount::new(since), ..Carried::default() };
-        broker.books.ledger_mut().carry(source, &carried);
+        broker.books.carry(source, &carried);
         return;
     }
     let session = Session {

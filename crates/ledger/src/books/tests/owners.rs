@@ -46,7 +46,7 @@ fn mint(broker: &mut Broker, id: &str) -> Grant {
 fn count(broker: &mut Broker, owner: impl Into<CountOwner>, until: u64, bytes: u64) -> ReadingOutcome {
     let (as_of, granted) = (at(until * MINUTE), ByteCount::new(bytes));
     let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
-    broker.books.ledger_mut().take_reading(owner, &reading)
+    broker.books.take_reading(owner, &reading)
 }
 
 fn reserved(broker: &Broker) -> u64 {
@@ -78,8 +78,8 @@ fn bytes_of_one_key_release_nothing_of_another() {
     assert!(!snapshot.bound_holds());
     // A probe with the other key shows nothing of this one.
     for (owner, outcome) in [(key("a"), ReadingOutcome::Unproven), (key("b"), ReadingOutcome::Taken)] {
-        broker.books.ledger_mut().note_probe(owner, Minute::of(at(85 * MINUTE)));
-        broker.books.ledger_mut().show_probe(owner, Minute::of(at(85 * MINUTE)));
+        broker.books.note_probe(owner, Minute::of(at(85 * MINUTE)));
+        broker.books.show_probe(owner, Minute::of(at(85 * MINUTE)));
         assert_eq!(count(&mut broker, key("b"), 88, 0), outcome);
     }
     assert!(broker.books.snapshot().bound_holds());
@@ -169,10 +169,10 @@ fn hours_that_the_provider_loses_stay_promised_and_later_ones_are_believed() {
     for minute in [10, 60, 110, 160, 210] {
         broker.books.advance(at((minute + 1) * MINUTE));
         assert_eq!(count(&mut broker, key("a"), minute, 0), ReadingOutcome::Unproven);
-        broker.books.ledger_mut().note_probe(key("a"), Minute::of(at(minute * MINUTE)));
+        broker.books.note_probe(key("a"), Minute::of(at(minute * MINUTE)));
     }
     assert!(!broker.books.snapshot().bound_holds());
-    broker.books.ledger_mut().show_probe(key("a"), Minute::of(at(210 * MINUTE)));
+    broker.books.show_probe(key("a"), Minute::of(at(210 * MINUTE)));
     broker.books.advance(at(230 * MINUTE));
     assert_eq!(count(&mut broker, key("a"), 220, 300_000), ReadingOutcome::Taken);
     assert!(broker.books.snapshot().bound_holds());
@@ -195,8 +195,8 @@ fn a_lower_count_is_believed_when_another_one_and_a_probe_confirm_it_an_hour_lat
     broker.restart();
     broker.books.advance(at(80 * MINUTE));
     assert_eq!(count(&mut broker, key("a"), 79, GB), ReadingOutcome::Fell, "no probe was counted");
-    broker.books.ledger_mut().note_probe(key("a"), Minute::of(at(30 * MINUTE)));
-    broker.books.ledger_mut().show_probe(key("a"), Minute::of(at(30 * MINUTE)));
+    broker.books.note_probe(key("a"), Minute::of(at(30 * MINUTE)));
+    broker.books.show_probe(key("a"), Minute::of(at(30 * MINUTE)));
     assert_eq!(count(&mut broker, key("a"), 79, GB), ReadingOutcome::Taken);
     assert_eq!(broker.used(), GB);
     let snapshot = broker.books.snapshot();
@@ -239,6 +239,6 @@ fn a_promise_of_an_owner_that_nobody_has_configured_counts() {
     let mut broker = open(&["a"]);
     let time = PromisedTime::new(Minute::of(at(0)), Minute::of(at(HOUR)), 15_000_000);
     let before = reserved(&broker);
-    broker.books.ledger_mut().replace_promise(None, Some((key("gone"), time)));
+    broker.books.ledger.replace_promise(None, Some((key("gone"), time)));
     assert_eq!(reserved(&broker) - before, 60 * 15_000_000);
 }

@@ -282,7 +282,7 @@ fn only_bytes_of_the_sfu_replace_what_is_promised_there() {
         let as_of = at(minutes * MINUTE);
         let granted = ByteCount::new(bytes);
         let reading = Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::ZERO };
-        books.ledger_mut().take_reading(owner, &reading)
+        books.take_reading(owner, &reading)
     };
     let before = (used(&books), committed(&books));
     assert_eq!(count(&mut books, IceSource::Cloudflare, 6, 7), ReadingOutcome::Taken);
@@ -321,7 +321,7 @@ fn an_empty_count_of_the_sfu_is_right_while_no_session_pulls() {
     books.advance(at(10 * MINUTE));
     let reading =
         Reading { day: Day::of(at(0)), as_of: at(MINUTE), granted: ByteCount::ZERO, other: ByteCount::ZERO };
-    assert_eq!(books.ledger_mut().take_reading(IceSource::Sfu, &reading), ReadingOutcome::Taken);
+    assert_eq!(books.take_reading(IceSource::Sfu, &reading), ReadingOutcome::Taken);
 }
 
 #[test]

@@ -53,8 +53,8 @@ fn trial_of(
             TrialStep::Wait | TrialStep::Finish => {}
         }
     }
-    broker.books.ledger_mut().begin_trial(owner, end);
-    broker.books.ledger_mut().note_trial(owner, end, trial);
+    broker.books.begin_trial(owner, end);
+    broker.books.note_trial(owner, end, trial);
     broker.books.count_trial(owner, end, Some(&billed)).unwrap();
 }
 
@@ -201,7 +201,7 @@ fn a_final_count_of_a_time_that_was_counted_before_is_no_late_byte() {
 #[test]
 fn what_a_trial_relays_is_used_and_no_grant_is_suspected_of_it() {
     let mut broker = broker(BudgetMode::Estimate);
-    broker.books.ledger_mut().charge_trial(CLOUDFLARE, ByteCount::new(4_000_000));
+    broker.books.charge_trial(CLOUDFLARE, ByteCount::new(4_000_000));
     assert_eq!(broker.used(), 4_000_000);
     let now = at(30 * 60_000);
     broker.books.advance(now);
@@ -222,7 +222,7 @@ fn a_trial_is_not_what_passes_a_strict_limit() {
         broker.books.ledger().needs_trial(CLOUDFLARE, CredentialEnd::Expiry, ByteCount::new(bytes))
     };
     assert!(is_needed(&broker, GB) && !is_needed(&broker, 1_001 * GB));
-    broker.books.ledger_mut().begin_trial(CLOUDFLARE, CredentialEnd::Expiry);
+    broker.books.begin_trial(CLOUDFLARE, CredentialEnd::Expiry);
     broker.restart();
     assert!(!is_needed(&broker, GB), "a restart begins no other one");
 }

@@ -123,9 +123,8 @@ impl<D: Disk> Broker<D> {
         for key in self.keys() {
             let owner = self.owner_of(key);
             if self.books.ledger().needs_probe(owner, bytes) {
-                let ledger = self.books.ledger_mut();
-                ledger.charge_probe(owner, bytes);
-                ledger.note_probe(owner, Minute::of(ledger.now()));
+                self.books.charge_probe(owner, bytes);
+                self.books.note_probe(owner, Minute::of(self.books.now()));
                 self.probed = self.probed.plus(bytes);
                 self.flush();
                 world.probe(key);
@@ -159,7 +158,7 @@ impl<D: Disk> Broker<D> {
                 let is_counted = end.millis_since(self.begin) <= world.visible() && is_kept;
                 let is_here = self.is_counted(key) && !self.settings.counts_nothing;
                 if is_counted && is_here && end <= self.asked_until {
-                    self.books.ledger_mut().show_probe(owner, minute);
+                    self.books.show_probe(owner, minute);
                 }
             }
         }
@@ -307,7 +306,7 @@ impl<D: Disk> Broker<D> {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
             let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
-            self.books.ledger_mut().carry(IceSource::Relay, &carried);
+            self.books.carry(IceSource::Relay, &carried);
             if world.by_grant.is_some() {
                 self.books.add_grant_traffic(IceSource::Relay, &relayed_by_grant(world, since));
             }
@@ -322,19 +321,19 @@ impl<D: Disk> Broker<D> {
         let bytes = is_counted * world.bytes_of_cloudflare(from, until.min(world.visible()));
         self.lateness.take(window, ByteCount::new(bytes));
         if let Some(late) = self.lateness.late() {
-            self.books.ledger_mut().set_late_counts(SOURCE, late);
+            self.books.set_late_counts(SOURCE, late);
         }
     }
 
     /// Takes the count of a day, with that of the SFU, which one query says. Returns what happened to the first that was not taken.
     fn take_readings(&mut self, world: &World, reading: &Reading, missed: u64) -> ReadingOutcome {
-        let mut outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
+        let mut outcome = self.books.take_reading(SOURCE, reading);
         if self.settings.keys != Keys::One {
             for key in self.keys() {
                 let of_key = |from, to| world.bytes_of_key(key, from, to) * u64::from(self.is_counted(key));
                 let granted = self.seen_of(world, of_key, reading.day.start(), reading.as_of, missed);
                 let of_key = Reading { granted, other: ByteCount::ZERO, ..*reading };
-                let of_key = self.books.ledger_mut().take_reading(owner_of(key), &of_key);
+                let of_key = self.books.take_reading(owner_of(key), &of_key);
                 outcome = if outcome == ReadingOutcome::Taken { of_key } else { outcome };
             }
         }
@@ -343,7 +342,7 @@ impl<D: Disk> Broker<D> {
         }
         let granted = self.seen(world, IceSource::Sfu, reading.day.start(), reading.as_of, missed);
         let of_sfu = Reading { granted, other: ByteCount::ZERO, ..*reading };
-        let of_sfu = self.books.ledger_mut().take_reading(IceSource::Sfu, &of_sfu);
+        let of_sfu = self.books.take_reading(IceSource::Sfu, &of_sfu);
         if outcome == ReadingOutcome::Taken { of_sfu } else { outcome }
     }
 
@@ -401,7 +400,7 @@ impl<D: Disk> Broker<D> {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
             // The second one, an hour later, is believed: a provider that takes bytes back twice releases them.
-            let is_taken = self.books.ledger_mut().take_reading(owner, &reading) == ReadingOutcome::Taken;
+            let is_taken = self.books.take_reading(owner, &reading) == ReadingOutcome::Taken;
             self.lacks |= is_taken;
             self.lacked |= is_taken;
         }
@@ -422,10 +421,8 @@ impl<D: Disk> Broker<D> {
         let missed = (count.total().get() / 100 + 1) * SAMPLING_MAX;
         let growth = (10 * promised).max(self.limit.get() / 10) + missed + 1;
         let granted = ByteCount::new(count.granted.get() + growth);
-        let outcome = self
-            .books
-            .ledger_mut()
-            .take_reading(owner, &Reading { day, as_of: now, granted, other: count.other });
+        let outcome =
+            self.books.take_reading(owner, &Reading { day, as_of: now, granted, other: count.other });
         self.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
     }
 

@@ -27,7 +27,7 @@ impl<D: Disk> Broker<D> {
         if !self.settings.takes_proofs || !self.books.ledger().needs_trial(SOURCE, END, bytes) {
             return;
         }
-        self.books.ledger_mut().begin_trial(SOURCE, END);
+        self.books.begin_trial(SOURCE, END);
         self.trial_relayed.clear();
         let ends = world.now + 60_000 + 1_000 * self.settings.real_tail.unwrap_or(u64::from(u32::MAX));
         let mut trial = TailTrial::new(END, self.clock_of_provider(world.now), LIFE);
@@ -36,7 +36,7 @@ impl<D: Disk> Broker<D> {
             match trial.step(now, SOURCE.expiry_tail()) {
                 TrialStep::Relay { .. } => {
                     let relays = world.now < ends;
-                    self.books.ledger_mut().charge_trial(SOURCE, bytes);
+                    self.books.charge_trial(SOURCE, bytes);
                     self.probed = self.probed.plus(bytes);
                     self.flush();
                     if relays {
@@ -51,7 +51,7 @@ impl<D: Disk> Broker<D> {
             self.pass_watching(PAUSE, 256, world);
             self.advance(world);
         }
-        self.books.ledger_mut().note_trial(SOURCE, END, trial);
+        self.books.note_trial(SOURCE, END, trial);
         self.flush();
     }
 

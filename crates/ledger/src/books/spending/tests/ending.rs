@@ -117,7 +117,7 @@ fn the_limit_is_proven_by_counts_and_by_app_servers_but_not_by_pages() {
         granted: ByteCount::new(150 * MB),
         other: ByteCount::ZERO,
     };
-    broker.books.ledger_mut().take_reading(SOURCE, &reading);
+    broker.books.take_reading(SOURCE, &reading);
     assert!(broker.books.is_limit_proven(), "a count says so");
     broker.books.override_limit(None);
     assert!(!broker.books.is_limit_proven(), "the limit was raised");

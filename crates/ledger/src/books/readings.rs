@@ -1,0 +1,81 @@
+//! What a source says of its own counts, and what the broker relays itself to test them. Tests: `src/books/tests/owners.rs`.
+//! Nothing else in the ledger changes without the grants. A source that is not known changes nothing.
+
+use std::time::Duration;
+
+use super::Books;
+use crate::minute_usage::Basis;
+use crate::owner::CountOwner;
+use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
+use crate::source::IceSource;
+use crate::tail::{CredentialEnd, TailTrial};
+use crate::timeline::terms::ProofRule;
+use crate::units::ByteCount;
+use crate::units::slot::Minute;
+use crate::usage_change::{ChangeKind, UsageChange};
+
+impl Books {
+    /// Takes a reading of an owner.
+    pub fn take_reading(&mut self, owner: impl Into<CountOwner>, reading: &Reading) -> ReadingOutcome {
+        self.ledger.take_reading(owner, reading)
+    }
+
+    /// Takes what an owner that is watched here has carried since its last count. Not while it is unknown how much time has passed.
+    pub fn carry(&mut self, owner: impl Into<CountOwner>, carried: &Carried) {
+        let owner = owner.into();
+        self.ledger.with(owner, |timeline| timeline.carry(carried, true));
+        self.ledger.share_counts(owner);
+    }
+
+    /// Sets how late this source's counts settle.
+    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
+        self.ledger.with(source.into(), |timeline| timeline.state.late = Some(late));
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
+        self.ledger
+            .with(source.into(), |timeline| timeline.state.late.take_if(|late| late.lag <= configured));
+    }
+
+    /// Sets whether a probe finds a way. Without one, counts of this owner without bytes are believed.
+    pub fn set_probed(&mut self, owner: impl Into<CountOwner>, is_probed: bool) {
+        let proof = if is_probed { ProofRule::Probe } else { ProofRule::Missing };
+        self.ledger.with(owner.into(), |timeline| timeline.terms.proof = proof);
+    }
+
+    /// Counts what a probe is about to relay, until a count replaces it.
+    pub fn charge_probe(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
+        let now = self.now();
+        let kind = ChangeKind::AddBytes { bytes, from: now, to: now };
+        self.ledger.charge(UsageChange { owner: owner.into(), basis: Basis::Ungranted, kind });
+    }
+
+    /// A probe has relayed in this minute.
+    pub fn note_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
+        self.ledger.with(owner.into(), |timeline| timeline.state.proof.note(minute));
+    }
+
+    /// A count shows the probe of this minute.
+    pub fn show_probe(&mut self, owner: impl Into<CountOwner>, minute: Minute) {
+        self.ledger.with(owner.into(), |timeline| timeline.state.proof.show(minute));
+    }
+
+    /// A trial begins. A restart begins no other one sooner.
+    pub fn begin_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd) {
+        let now = self.now();
+        self.ledger.with_trials(owner.into(), end, |trials| trials.begin(now));
+    }
+
+    /// Counts what a trial is about to relay. It is no grant's.
+    pub fn charge_trial(&mut self, owner: impl Into<CountOwner>, bytes: ByteCount) {
+        let owner = owner.into();
+        self.charge_probe(owner, bytes);
+        self.ledger.with(owner, |timeline| timeline.state.own = timeline.state.own.plus(bytes));
+    }
+
+    /// A trial is over, and waits for its count.
+    pub fn note_trial(&mut self, owner: impl Into<CountOwner>, end: CredentialEnd, trial: TailTrial) {
+        self.ledger.with_trials(owner.into(), end, |trials| trials.uncounted = Some(trial));
+    }
+}
