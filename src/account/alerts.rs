@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::{Account, Guarded, SpentIn};
 use crate::alert::dispatcher::Outbox;
 use crate::alert::rules::{AlertInput, Evaluation, KeptAlert, SourceStates};
-use crate::alert::{Alert, AlertCost, Fault, SpenderNow, Spending, TOP_SPENDERS};
+use crate::alert::{Alert, AlertCost, Fault, FoundFault, SpenderNow, Spending, TOP_SPENDERS};
 use crate::config::{Config, PriceConfig};
 use crate::rate::{Lately, PresentRate};
-use turn_ledger::{ByteCount, SpenderKind, SpenderSums, Sums, User};
+use turn_ledger::{ByteCount, Snapshot, SpenderKind, SpenderSums, Sums, User};
 
 /// The rows of each kind, most bytes first.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Account {
         if !self.holds_lease() {
             return;
         }
-        let (input, cost) = self.with_all(|Guarded { books, over_limit, .. }| {
+        let (input, cost) = self.with_all(|Guarded { books, over_limit, alerts, .. }| {
             let snapshot = books.snapshot();
             let cost = AlertCost::of(price, currency, &snapshot.figures, books.ledger().used_since());
             let of_books =
@@ -36,6 +36,8 @@ impl Account {
             if self.ledger_fails() {
                 input.faults.push(Fault::LedgerFailing.found(""));
             }
+            alerts.change(|rules| rules.mints.observe(input.now, snapshot.counts));
+            input.faults.extend(alerts.get().mints.fault(snapshot.counts));
             (input, cost)
         });
         // Every spender is read only for an alert that shows them.
@@ -81,6 +83,11 @@ impl Account {
             found.recent.insert(kind, recent);
         }
         found
+    }
+
+    /// That many more credentials than usual are minted and not used, if it is so.
+    pub fn unusual_mints(&self, snapshot: &Snapshot) -> Option<FoundFault> {
+        self.guarded.lock().alerts.get().mints.fault(snapshot.counts)
     }
 
     /// The latest alerts, newest first.

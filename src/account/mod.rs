@@ -349,5 +349,7 @@ impl ChangeSource for Mutex<Guarded> {
 pub(crate) mod testing;
 
 #[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
 #[path = "account_tests.rs"]
 mod tests;

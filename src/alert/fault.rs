@@ -51,6 +51,9 @@ faults! {
     NoReports: Critical, "NO_REPORTS";
         "No client has reported a connection: the estimate cannot see usage.",
         "Report connections from the page or the app server (POST /api/connections).";
+    MintsUnreported: Warning, "MINTS_UNREPORTED", alerts "mints.unreported" "mints.usual", at "spenders";
+        "Over four times as many credentials as usual at this hour are minted, and most report no connection: a link may have leaked.",
+        "Find who mints, under \"Who spends\" on the dashboard, to block or revoke them.";
     NoAnalytics: Warning, "NO_ANALYTICS";
         "Cloudflare's own count is not set up in full.",
         "Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, and the TURN key (CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN).";
@@ -96,7 +99,7 @@ faults! {
     RelayDown: Warning, "RELAY_DOWN";
         "A relay fails the broker's probes: it gets no credentials.",
         "Start it, or open its UDP ports.";
-    NotRevoked: Critical, "NOT_REVOKED";
+    NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
         "Run turn-broker doctor; if it goes on, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     NotLeading: Critical, "NOT_LEADING";

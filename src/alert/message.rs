@@ -122,7 +122,26 @@ impl SpentGrant {
 fn mostly(SpenderNow { by, spender, all, minutes }: &SpenderNow) -> String {
     let kind = if spender.key.is_some() { by.name() } else { "bytes" };
     let (name, part) = (quoted(spender, *by), spender.bytes.percent_of(*all));
-    format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).")
+    let plain = spender.key.as_deref().filter(|key| is_plain(key));
+    let ends = plain.map(|key| format!(" End it: {}.", commands_ending(*by, key))).unwrap_or_default();
+    format!("Now mostly: {kind} {name} ({part:.0} % of the last {minutes} minutes).{ends}")
+}
+
+/// Whether neither a chat nor a shell could read a name as something else.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
+    !name.starts_with('-') && name.chars().all(is_plain) && shown(name) == name
+}
+
+/// The commands that end all of a spender. A name that is not plain stands there as its kind.
+pub(super) fn commands_ending(by: SpenderKind, key: &str) -> String {
+    let name = if is_plain(key) { key.to_owned() } else { by.name().to_uppercase() };
+    let block = match by {
+        SpenderKind::User => format!("turn-broker block {name} and "),
+        SpenderKind::Address => format!("turn-broker block --address {name} --for 1h and "),
+        _ => String::new(),
+    };
+    format!("{block}turn-broker revoke --{} {name}", by.name())
 }
 
 fn quoted(spender: &TopSpender, by: SpenderKind) -> String {

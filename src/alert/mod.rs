@@ -8,12 +8,15 @@ mod event;
 mod fault;
 mod found;
 mod message;
+mod mints;
 pub mod rules;
 mod size;
 mod spending;
+mod stop;
 pub mod webhook;
 
 pub use event::{Alert, AlertKind, BudgetFigures, SpentGrant};
 pub use fault::{Fault, FaultFacts, FoundFault, Severity};
 pub use found::found_in;
 pub use spending::{AlertCost, Forecast, SpenderNow, Spending, TOP_SPENDERS, TopSpender};
+pub use stop::{MeteredSources, MintFacts, MintStop, MintingBody, StopCode, minting};

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, FoundFault, Spending, SpentGrant, found_in};
+use super::mints::MintHours;
+use crate::alert::{
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintFacts, MintStop, Spending, SpentGrant, found_in,
+    minting,
+};
 use crate::config::{AlertPercents, PERCENT_MAX};
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Figures, IceSource, Period, Snapshot, Timestamp};
@@ -25,6 +29,10 @@ pub const KEPT_MAX: usize = 64;
 /// The states of the sources.
 #[derive(Clone, Debug, Default)]
 pub struct SourceStates {
+    /// What else than the books decides whether a metered credential is issued.
+    pub mint: MintFacts,
+    /// The faults that the books do not show, but for those of the provider and the ledger's store.
+    pub faults: Vec<FoundFault>,
     /// Whether the providers mint; `None` without a provider.
     pub provider: Option<bool>,
     /// Whether coturn's command line is used, so that its calls can be ended; `None` if coturn does not mint.
@@ -44,6 +52,8 @@ pub struct AlertInput {
     pub period: Period,
     /// The budget. A limit of zero counts as reached.
     pub budget: BudgetFigures,
+    /// Whether a metered credential would be issued now, and why not.
+    pub minting: Result<(), MintStop>,
     /// The sources.
     pub sources: SourceStates,
     /// The faults that are there.
@@ -69,10 +79,12 @@ impl AlertInput {
         let (overshoot_bound, reset) = (figures.overshoot_bound(), period.end);
         let budget = BudgetFigures { used, limit, overshoot_bound, uncut_overshoot, likely_overshoot, reset };
         let mut faults = found_in(snapshot);
+        faults.extend_from_slice(&sources.faults);
         if sources.provider == Some(false) {
             faults.push(Fault::ProviderDown.found(""));
         }
-        Self { now, period, budget, sources, faults, rate, percents, spent_grants: vec![] }
+        let minting = minting(snapshot, &sources.mint);
+        Self { now, period, budget, minting, sources, faults, rate, percents, spent_grants: vec![] }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -111,6 +123,8 @@ impl AlertInput {
 pub struct AlertRules {
     sent: SentThresholds,
     faults: BTreeMap<Fault, Edge>,
+    /// The mints of the last week.
+    pub mints: MintHours,
     /// The newest last.
     kept: VecDeque<KeptAlert>,
 }

@@ -16,10 +16,11 @@ use turn_signaling::call::CallEvent;
 
 use super::process::Process;
 use crate::account::Account;
+use crate::alert::{MintStop, minting};
 use crate::auth::Auth;
 use crate::limit::{Allowance, RateLimit};
 use crate::live_calls::LiveCalls;
-use crate::mint::{IceResponse, Mint, MintFacts, MintRequest, MintStop, client_at, minting};
+use crate::mint::{IceResponse, Mint, MintRequest, client_at};
 use turn_sfu_proxy::SfuBroker;
 use turn_signaling_server::{Counted, ServerBroker};
 
@@ -52,13 +53,7 @@ impl Deref for BrokerCore {
 impl BrokerCore {
     /// Whether a metered credential would be issued at this instant, and why not.
     pub fn minting(&self, snapshot: &Snapshot) -> Result<(), MintStop> {
-        let facts = MintFacts {
-            is_enabled: self.mint.enabled,
-            leads: self.account.holds_lease(),
-            is_writable: self.account.is_writable(),
-            sources: self.mint.metered_sources(),
-        };
-        minting(snapshot, &facts)
+        minting(snapshot, &self.mint.facts())
     }
 }
 

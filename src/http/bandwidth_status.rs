@@ -9,9 +9,9 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::hints::{self, HintBody};
+use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
-use crate::mint::MintingBody;
 use crate::rate::PresentRate;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, ByteCount, PeriodCounts, Snapshot, Timestamp};

@@ -80,8 +80,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
+    let kind = kind_of(method, route);
     if status == 401 && is_unauthorized(&response) {
-        app.metrics.unauthorized.count([kind_of(method, route)]);
+        app.metrics.unauthorized.count([kind]);
+    }
+    if let Some(error) = response.extensions().get::<ErrorBody>().filter(|_| kind == "mint") {
+        app.metrics.mint_refusals.count([error.code]);
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
     let head = RequestHead { request_id: &request_id, client, method, route, origin };

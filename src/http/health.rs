@@ -13,9 +13,9 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::refusals::not_minted;
 use super::{AppState, JsonResult};
+use crate::alert::{MintStop, MintingBody};
 use crate::app::process::Process;
 use crate::forward::PROOF;
-use crate::mint::{MintStop, MintingBody};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
 

@@ -1,5 +1,7 @@
 //! The hints of the status: the faults that are there, with what to do about each.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,6 +11,9 @@ use crate::app::App;
 use crate::ice::fleet::Fleet;
 use crate::limit::proxies::Unread;
 use turn_ledger::{ByteCount, IceSource, IdDigest, Snapshot};
+
+/// For so long credentials may be in use without a report.
+const UNREPORTED_MIN: Duration = Duration::from_secs(600);
 
 /// Something that makes the figures unreliable, or has stopped minting.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +33,7 @@ pub struct HintBody {
 pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     let mut found = found_in(snapshot);
     about_counts(&mut found, app, snapshot);
-    about_minting(&mut found, app);
+    about_minting(&mut found, app, snapshot);
     found.sort_by_key(|found| found.fault);
     let body = |found: FoundFault| {
         let facts = found.fault.facts();
@@ -46,7 +51,10 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
         && app.mint.source_states().coturn != Some(false);
     // What the SFU sends is charged without reports.
     let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
-    let is_unreported = snapshot.counts.connections == 0 && snapshot.open_connections == 0;
+    // A new service has no calls yet, and then a page needs some seconds for its first report.
+    let since = app.account.read(|books| books.ledger().used_since());
+    let is_used = snapshot.counts.issued > 0 && snapshot.figures.now.since(since) >= UNREPORTED_MIN;
+    let is_unreported = is_used && snapshot.counts.connections == 0 && snapshot.open_connections == 0;
     if is_unreported && !is_counted && !is_charged() {
         found.push(Fault::NoReports.found(""));
     }
@@ -91,7 +99,8 @@ fn about_counts(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
 }
 
 /// Whether credentials are issued, and to whom.
-fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
+fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
+    found.extend(app.account.unusual_mints(snapshot));
     if !app.mint.enabled {
         found.push(Fault::MintingOff.found("TURN_ENABLED is false."));
     }
@@ -108,10 +117,7 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App) {
     if !down.is_empty() {
         found.push(Fault::RelayDown.found(format!("{}.", down.join("; "))));
     }
-    let ending = app.ending.progress();
-    if ending.is_refused && ending.left > 0 {
-        found.push(Fault::NotRevoked.found(format!("{} still run.", ending.left)));
-    }
+    found.extend(app.ending.progress().fault());
     if !app.account.holds_lease() {
         found.push(Fault::NotLeading.found(""));
     }

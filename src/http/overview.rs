@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use relays::{RelayBody, relays};
 use tails::{TailBody, tails};
+use turn_base::error::Code;
 use turn_ledger::{ByteCount, Figures, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
@@ -217,21 +218,23 @@ pub struct ForecastBody {
 pub struct CallersBody {
     /// Responses with ICE servers, by source and reason. Zero counts are left out.
     answers: Vec<AnswersBody>,
-    /// Mints that the budget refused. With `LIMIT_ACTION=fallback` these callers got a degraded response.
-    #[schema(example = 0)]
-    refused: u64,
-    /// How many of these were refused because credentials of their address reserve its whole share.
+    /// Mints that got no ICE servers, by the code of the error. Zero counts are left out.
+    refusals: Vec<RefusalsBody>,
+    /// Mints that the budget refused because credentials of their address reserve its whole share. With `LIMIT_ACTION=fallback` these callers
+    /// got a degraded response.
     #[schema(example = 0)]
     address_refused: u64,
-    /// Requests over the rate limit of their client.
+}
+
+/// Refusals with one code.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefusalsBody {
+    /// As in the body of the error.
+    #[schema(example = "RATE_LIMITED")]
+    code: &'static str,
+    /// Number of responses.
     #[schema(example = 17)]
-    rate_limited: u64,
-    /// Requests from an origin that is not allowed.
-    #[schema(example = 2)]
-    origins_refused: u64,
-    /// Requests rejected because too many were in progress.
-    #[schema(example = 0)]
-    shed: u64,
+    count: u64,
 }
 
 /// Responses of one kind.
@@ -356,13 +359,12 @@ fn callers(metrics: &Metrics) -> CallersBody {
         let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")]);
         (count > 0).then_some(AnswersBody { source, reason, count })
     });
+    let refusals = Code::VARIANTS.iter().map(<&str>::from);
+    let refusals = refusals.map(|code| RefusalsBody { code, count: metrics.mint_refusals.get([code]) });
     CallersBody {
         answers: answers.collect(),
-        refused: metrics.budget_refusals.get(),
+        refusals: refusals.filter(|refusals| refusals.count > 0).collect(),
         address_refused: metrics.address_refusals.get(),
-        rate_limited: metrics.rate_limited.get(),
-        origins_refused: metrics.origins_refused.get(),
-        shed: metrics.shed.get(),
     }
 }
 

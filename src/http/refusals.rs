@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Number;
 
+use crate::alert::{MintStop, StopCode};
 use crate::auth::Fault;
 use crate::json::plain_number;
-use crate::mint::{MintStop, StopCode};
 use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, LimitKind, LimitUsage, Refusal, wait_seconds};

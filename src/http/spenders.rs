@@ -101,7 +101,7 @@ pub struct BlockedAddressBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
-    /// The user, label, origin, address, call or grant; null for all other bytes of the period: those without a user (label, …), those
+    /// The user, label, origin, address, call, server key or grant; null for all other bytes of the period: those without a user (label, …), those
     /// of small spenders whose grants have ended long ago, and those that no grant explains.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,

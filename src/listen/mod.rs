@@ -270,6 +270,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.report_given_up();
                 let revokes = app.ending.at_limit && app.account.read(Books::is_limit_proven);
                 let mut sources = SourceStates { revokes, ..app.mint.source_states() };
+                sources.faults.extend(app.ending.progress().fault());
                 sources.used.extend(app.sfu.is_some().then_some(IceSource::Sfu));
                 let is_delivered = app.dispatcher.is_some();
                 app.account.evaluate_alerts(sources, &app.config, is_delivered).await;

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::Mint;
 use super::revocation::RevokedAll;
+use crate::alert::{Fault, FoundFault};
 use turn_base::clock::Clock;
 use turn_ledger::{Books, GrantId, RevocableWalk};
 
@@ -69,6 +70,14 @@ pub struct EndingState {
     waiting: Vec<GrantId>,
     /// When they were last searched for.
     searched: Option<Instant>,
+}
+
+impl EndingProgress {
+    /// That the source refuses, with how many credentials still run.
+    pub fn fault(self) -> Option<FoundFault> {
+        let is_there = self.is_refused && self.left > 0;
+        is_there.then(|| Fault::NotRevoked.found(format!("{} still run.", self.left)))
+    }
 }
 
 impl Ending {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::account::{Account, RenewalRight};
 use crate::alert::rules::SourceStates;
+use crate::alert::{MeteredSources, MintFacts};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::fleet::{Candidate, Fleet, OwnRelay};
@@ -27,7 +28,6 @@ pub mod ending;
 pub mod pool;
 pub mod provider;
 mod revocation;
-mod stop;
 pub mod token;
 
 pub use answer::{DegradedReason, IceResponse, IssuedCredential};
@@ -35,7 +35,6 @@ use credential_source::{CredentialSource, HttpSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, ProviderFailure};
 pub use revocation::{Revocation, RevokedAll, why_failed};
-pub use stop::{MeteredSources, MintFacts, MintStop, MintingBody, StopCode, minting};
 use token::GrantKeys;
 
 /// How often the pool is checked for missing credentials.
@@ -258,6 +257,12 @@ impl Mint {
         if metered.any(mints) { MeteredSources::Up } else { MeteredSources::Down(self.provider_cause()) }
     }
 
+    /// What else than the books decides whether a metered credential is issued.
+    pub fn facts(&self) -> MintFacts {
+        let (leads, is_writable) = (self.account.holds_lease(), self.account.is_writable());
+        MintFacts { is_enabled: self.enabled, leads, is_writable, sources: self.metered_sources() }
+    }
+
     /// What is known of why a provider does not mint, in sentences; empty if nothing.
     pub fn provider_cause(&self) -> String {
         let why =
@@ -304,6 +309,7 @@ impl Mint {
         let used: Vec<_> = ready.map(CredentialSource::source).collect();
         let coturn = used.iter().find(|source| source.facts().ended_by == EndedBy::CommandLine);
         SourceStates {
+            mint: self.facts(),
             provider: self.provider_is_up(),
             coturn: coturn.map(|coturn| self.cut_here.contains(coturn)),
             used,

@@ -133,6 +133,8 @@ metrics! {
     pub tail_trials: Counts<1> = counts("tail_trials", ["outcome"]),
     /// Time of a provider's response to a mint.
     provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
+    /// Mints that got no response with ICE servers, by the code of the error.
+    pub mint_refusals: Counts<1> = counts("mint_refusals", ["code"]),
     /// Mints that the budget refused; also with `LIMIT_ACTION=fallback`.
     pub budget_refusals: Counter = add("budget_refusals"),
     /// Mints of an address or user that has reserved its share: many people behind one address, or a loop.

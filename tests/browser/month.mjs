@@ -88,7 +88,7 @@ export function month(mood) {
           { source: 'cloudflare', reason: null, count: 5120 },
           ...(trouble ? [{ source: 'stun', reason: 'PROVIDER_UNAVAILABLE', count: 61 }, { source: 'stun', reason: 'DISABLED', count: 3 }] : []),
         ],
-        refused: trouble ? 214 : 0, addressRefused: trouble ? 9 : 0, rateLimited: 37, originsRefused: 4, shed: 0,
+        refusals: [{ code: 'ORIGIN_NOT_ALLOWED', count: 4 }, { code: 'RATE_LIMITED', count: 37 }, ...(trouble ? [{ code: 'BUDGET_EXHAUSTED', count: 214 }] : [])], addressRefused: trouble ? 9 : 0,
       },
       provider: {
         breaker: trouble ? 'open' : 'closed', failure: trouble ? { what: 'answered 503 Service Unavailable', remedy: 'wait; if the error continues, see https://www.cloudflarestatus.com' } : null, outcomes: trouble ? { minted: 5120, breaker_open: 44, status_5xx: 15, timeout: 2 } : { minted: 5120 },

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { compile } from 'svelte/compiler';
-import { BROKER, directory, openConnections, operator, runTest, start, startBroker, status } from '../browser/harness.mjs';
+import { BROKER, directory, openConnections, operator, operatorToken, runTest, start, startBroker, status } from '../browser/harness.mjs';
 import { Process, launchBrowser, until } from '../browser/processes.mjs';
 import { nothingWentWrong } from '../browser/watched-page.mjs';
 import { Document } from './document.mjs';
@@ -33,7 +33,9 @@ async function run() {
   await withoutABrokerThePageWorks();
   await theTypesAreRight();
   await withBroker(RELAY, frameworksCall);
+  await withBroker({ ...RELAY, BANDWIDTH_LIMIT_GB: '0' }, theReactNoticeSaysWhyThereIsNoRelay);
   await withBroker(RELAY, simplePeerCalls);
+  await withBroker(RELAY, aNativeAppCalls);
   await withBroker(RELAY, thePageReportsByHand);
   await withBroker(RELAY, theCallMintsOnlyWhenNeeded);
 
@@ -156,6 +158,45 @@ async function frameworksCall() {
     await page.close();
     await goesWhileItWaits(name, await inBrowser(browser, code, { before: RELAYED, files, env, folder: app }));
   }
+}
+
+async function theReactNoticeSaysWhyThereIsNoRelay() {
+  const code = `import { createRoot } from 'react-dom/client'; import { RelayNotice, useWebRTC } from './useWebRTC';
+    function Call() { Object.assign(globalThis, useWebRTC(() => {}, true)); return <RelayNotice />; }
+    createRoot(document.querySelector('#root')!).render(<Call />);`;
+  const env = { 'import.meta.env.VITE_BROKER_URL': BROKER };
+  const page = await inBrowser(browser, code, { files: { 'useWebRTC.tsx': readFileSync(HOOK, 'utf8') }, env, folder: app, expected: /status of 429/ });
+  await until('the hook', () => page.evaluate(() => globalThis.start));
+  await page.evaluate(async () => { await globalThis.start(); });
+  await until('the reason', () => page.evaluate(() => /^Monthly bandwidth limit of 0 GB has been reached/.test(document.querySelector('[role=status]')?.textContent ?? '')));
+  await page.close();
+}
+
+/** Two ends in Python. The network has only `lo`, whose addresses aiortc does not use, so the call is relayed. */
+async function aNativeAppCalls() {
+  const printed = await inShell(`"$EXAMPLES_PYTHON" - <<'END'
+import asyncio, sys
+sys.path.insert(0, '${new URL('../../docs/native', import.meta.url).pathname}')
+from call import start_call
+async def main():
+    (one, first), (other, second) = [await start_call('${BROKER}') for _ in range(2)]
+    channel, echoed = one.createDataChannel('echo'), asyncio.get_running_loop().create_future()
+    channel.on('open', lambda: channel.send('x' * 50000))
+    channel.on('message', echoed.set_result)
+    other.on('datachannel', lambda made: made.on('message', made.send))
+    await one.setLocalDescription(await one.createOffer())
+    await other.setRemoteDescription(one.localDescription)
+    await other.setLocalDescription(await other.createAnswer())
+    await one.setRemoteDescription(other.localDescription)
+    print(len(await asyncio.wait_for(echoed, 20)), 'typ relay' in one.localDescription.sdp)
+    await asyncio.sleep(2)
+    async with __import__('aiohttp').ClientSession(headers={'Authorization': 'Bearer ${operatorToken}'}) as http:
+        print('open', (await (await http.get('${BROKER}/api/connections')).json())['total'])
+    for task in (first, second): task.cancel()
+    await asyncio.gather(one.close(), other.close())
+asyncio.run(main())
+END`);
+  assert.equal(printed, '50000 True\nopen 2\n');
 }
 
 async function beginsACall(name, page) {

@@ -22,9 +22,11 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 # shellcheck source=tests/machine.sh
 . ../machine.sh
 
-need "$CHROMIUM=chromium" node=nodejs npm=npm curl=curl ip=iproute2 unshare=util-linux
+need "$CHROMIUM=chromium" node=nodejs npm=npm curl=curl ip=iproute2 unshare=util-linux python3=python3-venv
 npm_packages
 (cd ../browser && npm_packages)
+EXAMPLES_PYTHON=$(cd ../.. && venv examples tests/examples/requirements.txt --no-deps >&2 && echo "$venv/bin/python")
+export EXAMPLES_PYTHON
 
 broker ../..
 if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then

@@ -142,6 +142,11 @@ async fn at_grants_max_a_mint_says_so_and_a_hint_and_an_alert_come_before() {
 #[tokio::test]
 async fn hints_name_what_makes_the_figures_less_reliable() {
     let (_cloudflare, broker) = with_cloudflare().await;
+    broker.advance(3_600);
+    assert_eq!(hint_codes(&broker.status().await), ["NO_ANALYTICS", "NOT_DURABLE"], "nobody has called");
+    broker.mint().await;
+    assert_eq!(hint_codes(&broker.status().await), ["NO_ANALYTICS", "NOT_DURABLE"], "the first call begins");
+    broker.advance(600);
     assert_eq!(hint_codes(&broker.status().await), ["NO_REPORTS", "NO_ANALYTICS", "NOT_DURABLE"]);
     broker.post(REPORTER, "/api/connections", json!({})).await;
     assert_eq!(hint_codes(&broker.status().await), ["NO_ANALYTICS", "NOT_DURABLE"]);

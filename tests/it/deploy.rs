@@ -62,6 +62,7 @@ pub(crate) async fn metrics_of_a_broker() -> String {
     metrics.forwarded.count(["held"]);
     metrics.relay_ends.count(["closed"]);
     metrics.relay_refusals.count(["full"]);
+    metrics.mint_refusals.count(["RATE_LIMITED"]);
     metrics.relay_drops.count(["peer"]);
     metrics.alerts.count(["test", "delivered"]);
     broker.operator("/metrics").await.text

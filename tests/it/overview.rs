@@ -94,7 +94,7 @@ async fn the_overview_counts_responses_and_provider_calls() {
             {"source": "cloudflare", "reason": null, "count": 2},
             {"source": "stun", "reason": "PROVIDER_UNAVAILABLE", "count": 1},
         ],
-        "refused": 0, "addressRefused": 0, "rateLimited": 1, "originsRefused": 1, "shed": 0,
+        "refusals": [{"code": "ORIGIN_NOT_ALLOWED", "count": 1}, {"code": "RATE_LIMITED", "count": 1}], "addressRefused": 0,
     });
     assert_eq!(overview["callers"], expected);
     let provider = &overview["provider"];

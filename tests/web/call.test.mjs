@@ -32,6 +32,15 @@ test('a call has the ICE servers, is reported, and ends with its last counts', a
   assert.deepEqual([broker.of('close').at(-1).body.bytesReceived, broker.open.size, pc.signalingState, listeners()], [250, 0, 'closed', 0]);
 });
 
+test('a call has its own configuration, but the ICE servers of the broker', async () => {
+  const { start, end } = world.client().call({ configuration: { iceTransportPolicy: 'relay', iceServers: [{ urls: 'stun:own.example' }] } });
+  const { configuration } = await start();
+  assert.equal(configuration.iceTransportPolicy, 'relay');
+  assert.match(JSON.stringify(configuration.iceServers), /turn:/);
+  assert.doesNotMatch(JSON.stringify(configuration.iceServers), /own\.example/);
+  await end();
+});
+
 test('a call that ends while it waits for ICE servers gets no peer connection', async () => {
   const { start, end } = world.client().call();
   const starting = start();

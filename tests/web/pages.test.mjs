@@ -95,7 +95,7 @@ const overview = (status = {}, more = {}) => ({
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], minting: { on: true, code: null, message: null, until: null }, grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, likelyOvershoot: 0, measured: 1.9 * GB },
   usable: 1, alertPercents: [50, 80, 95, 100], provider: { keys: [{ up: true }], failure: null }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
-  callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
+  callers: { answers: [], refusals: [], addressRefused: 0 }, revoked: [], ...more,
 });
 
 test('what the broker ends by itself is one sentence with the count left', () => {
@@ -281,7 +281,15 @@ test('where the browser blocks site data, the sign-in is kept in the page', asyn
 test('responses to callers are summed by reason', () => {
   const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
   const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
-  assert.deepEqual(rows.slice(0, 3).map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['DISABLED', '3']]);
+  assert.deepEqual(rows.map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['DISABLED', '3'], ['refused', '0']]);
+});
+
+test('each code of refused mints has a row', () => {
+  const refusals = [{ code: 'RATE_LIMITED', count: 37 }, { code: 'LEDGER_UNAVAILABLE', count: 600 }];
+  const rows = callerRows(overview({}, { callers: { answers: [], refusals, addressRefused: 9 } }));
+  assert.deepEqual(rows.slice(2).map(({ name, value, isWarning }) => [name, value, isWarning]), [
+    ['refused', '637', true], ['RATE_LIMITED', '37', undefined], ['LEDGER_UNAVAILABLE', '600', undefined], ['because of one address', '9', undefined],
+  ]);
 });
 
 test('a note points out unused credentials', () => {

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use super::{AlertInput, SourceStates};
+use crate::alert::message::commands_ending;
 use crate::alert::size::size_of;
 use crate::alert::{
-    Alert, AlertKind, BudgetFigures, Fault, FoundFault, Severity, SpenderNow, Spending, SpentGrant,
-    TopSpender,
+    Alert, AlertKind, BudgetFigures, Fault, FoundFault, MintStop, Severity, SpenderNow, Spending, SpentGrant,
+    StopCode, TopSpender,
 };
 use turn_ledger::{EndedBy, IceSource, OnRevocation, SourceFacts, SpenderKind, Timestamp};
 
@@ -47,27 +48,30 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
         AlertKind::GrantLimit => return GRANT_LIMIT_CALLERS.into(),
         _ => {}
     }
-    if input.has(Fault::MintingOff) {
-        return "No credentials are issued, because the operator has stopped all minting.".into();
-    }
-    if input.has(Fault::LedgerFailing) {
-        return "New callers get no credentials for a metered relay until the ledger can be written.".into();
-    }
-    if input.has(Fault::ClockAhead) {
-        return "New callers get no credentials for a metered relay until the clock is settled.".into();
-    }
-    if input.has_reached(100) {
-        let end = minute(input.period.end);
-        let calls = calls_at_limit(input);
-        return format!(
-            "New callers get no credentials for a metered relay until {end}, or until the limit is raised{calls}."
-        );
-    }
-    if input.has(Fault::PromisedInFull) {
-        return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
+    if let Err(MintStop { code, until, .. }) = &input.minting {
+        let why = match (code, until) {
+            (StopCode::BudgetExhausted, Some(end)) => {
+                let (end, calls) = (minute(*end), calls_at_limit(input));
+                &format!("until {end}, or until the limit is raised{calls}")
+            }
+            (StopCode::BudgetExhausted, None) => {
+                "for now, because live credentials reserve the rest of the budget"
+            }
+            (StopCode::Frozen | StopCode::Disabled, _) => "until minting is allowed again",
+            (StopCode::NotConfigured, _) => "until a metered source has its settings",
+            (StopCode::NoLeader, _) => "until a replica leads",
+            (StopCode::LedgerUnavailable, _) => "until the ledger can be written",
+            (StopCode::ClockDisagrees, _) => "until the clock is settled",
+            (StopCode::GrantsFull, _) => "until some of the live ones have ended",
+            (StopCode::ProviderUnavailable, _) => {
+                "until a provider mints; if the next entry of ICE_SOURCES is STUN, calls that need a relay fail"
+            }
+        };
+        let code: &str = (*code).into();
+        return format!("New callers get no metered credentials ({code}) {why}.");
     }
     if input.has(Fault::ProviderDown) {
-        return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
+        return "New callers get the next entry of ICE_SOURCES.".into();
     }
     if input.has(Fault::CoturnUnreachable) && !matches!(kind, AlertKind::Used(95..)) {
         return "Credentials are still issued, except for coturn in strict mode: there new callers get the next entry of ICE_SOURCES, and if that is STUN, calls that need a relay fail.".into();
@@ -88,15 +92,13 @@ fn calls_at_limit(input: &AlertInput) -> String {
         let SourceFacts { title, ended_by, on_revocation, at_limit, .. } = source.facts();
         let text = match ended_by {
             EndedBy::CommandLine if is_unreachable => {
-                format!("calls in progress over {title} continue until its command line answers")
+                format!("calls over {title} continue until its command line answers")
             }
             EndedBy::CommandLine if *coturn == Some(false) => {
-                format!("calls in progress over {title} continue, because only COTURN_CLI could end them")
+                format!("calls over {title} continue, because only COTURN_CLI could end them")
             }
             EndedBy::Nobody if *revokes && on_revocation == OnRevocation::IsAsked => {
-                format!(
-                    "all credentials at {title} are being revoked; calls may go on for a while and are billed"
-                )
+                format!("credentials at {title} are being revoked; calls may go on and are billed")
             }
             _ => at_limit.to_owned(),
         };
@@ -118,11 +120,9 @@ impl Alert {
     /// What the operator should do first.
     pub fn first_step(&self) -> String {
         match self.large_spender() {
-            Some((SpenderKind::User, who)) => format!(
-                "Block and revoke {who}, under \"Who spends\" on the dashboard or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
-            ),
-            Some((_, who)) => format!(
-                "Revoke the largest credentials of {who}, under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
+            Some((by, key, who)) => format!(
+                "Stop {who}, under \"Who spends\" on the dashboard or with {}; then raise the limit: turn-broker limit GB.",
+                commands_ending(by, key)
             ),
             None => self.urgency().first_step().to_owned(),
         }
@@ -147,7 +147,7 @@ impl Alert {
 
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub fn section(&self) -> &'static str {
-        let large = self.large_spender().map(|(by, _)| by);
+        let large = self.large_spender().map(|(by, ..)| by);
         let section = if large.is_some() { "spenders" } else { self.urgency().section() };
         let Spending { by, now, .. } = &self.spending;
         // The list begins with users. The alert may name others.
@@ -160,22 +160,21 @@ impl Alert {
     }
 
     /// Whom to act on when the limit is reached: a large spender of the last minutes, or else one of the period that is not blocked.
-    fn large_spender(&self) -> Option<(SpenderKind, &'static str)> {
+    fn large_spender(&self) -> Option<(SpenderKind, &str, &'static str)> {
         if !matches!(self.kind, AlertKind::Used(100..)) {
             return None;
         }
-        let is_large =
-            |spender: &TopSpender, percent| spender.key.is_some() && percent > LARGE_SPENDER_PERCENT;
-        if let Some(SpenderNow { by, spender, all, .. }) = &self.spending.now
-            && is_large(spender, spender.bytes.percent_of(*all))
+        if let Some(SpenderNow { by, spender: TopSpender { key: Some(key), bytes, .. }, all, .. }) =
+            &self.spending.now
+            && bytes.percent_of(*all) > LARGE_SPENDER_PERCENT
         {
-            return Some((*by, "whoever spends most now"));
+            return Some((*by, key, "whoever spends most now"));
         }
         let largest = self.spending.top.first()?;
-        if largest.is_blocked || !is_large(largest, self.share_of(largest)) {
+        if largest.is_blocked || self.share_of(largest) <= LARGE_SPENDER_PERCENT {
             return None;
         }
-        Some((self.spending.by?, "the largest spender"))
+        Some((self.spending.by?, largest.key.as_deref()?, "the largest spender"))
     }
 }
 

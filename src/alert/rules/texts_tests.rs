@@ -31,6 +31,20 @@ fn with_used(gb: u64, input: AlertInput) -> AlertInput {
     input.with_budget(|budget| budget.used = ByteCount::new(gb * GB))
 }
 
+/// The same with the limit reached.
+fn spent(input: AlertInput) -> AlertInput {
+    let until = Some(input.period.end);
+    AlertInput { minting: stop(StopCode::BudgetExhausted, until), ..input }
+}
+
+fn stop(code: StopCode, until: Option<Timestamp>) -> Result<(), MintStop> {
+    Err(MintStop { code, message: String::new(), until })
+}
+
+fn stopped(code: StopCode) -> AlertInput {
+    AlertInput { minting: stop(code, None), ..input() }
+}
+
 fn spending(names: [&str; 3]) -> Spending {
     let top = names.into_iter().zip([412, 101, 30]);
     let top = top.map(|(key, gb)| TopSpender {
@@ -86,6 +100,7 @@ fn of_kind(kind: AlertKind) -> String {
         _ => 812,
     };
     let input = at_rate(with_used(used, begun(kind, &input())));
+    let input = if used > 1_000 { spent(input) } else { input };
     format!(
         "## {}, {}\n\n{}",
         kind.name(),
@@ -96,7 +111,7 @@ fn of_kind(kind: AlertKind) -> String {
 
 #[test]
 fn every_message_is_as_in_the_file() {
-    let reached = AlertInput { sources: SourceStates::default(), ..with_used(1_001, input()) };
+    let reached = spent(AlertInput { sources: SourceStates::default(), ..with_used(1_001, input()) });
     let rows = Spending {
         by: Some(SpenderKind::Origin),
         ..spending(["https://a.example", "https://b.example", "c"])
@@ -108,19 +123,18 @@ fn every_message_is_as_in_the_file() {
     let by_origin = alert(AlertKind::Used(100), &reached, &rows);
     let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
-        ("while minting is stopped", AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() }),
+        ("while minting is stopped", stopped(StopCode::Frozen)),
+        ("while the ledger cannot be written", stopped(StopCode::LedgerUnavailable)),
         (
-            "while the ledger cannot be written",
-            AlertInput { faults: vec![Fault::LedgerFailing.found("")], ..input() },
+            "while the limit is reached",
+            spent(input().with_budget(|budget| budget.limit = ByteCount::new(GB))),
         ),
-        ("while the limit is reached", input().with_budget(|budget| budget.limit = ByteCount::new(GB))),
-        (
-            "while strict mode has no room",
-            AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
-        ),
+        ("while strict mode has no room", stopped(StopCode::BudgetExhausted)),
+        ("without another provider", stopped(StopCode::ProviderUnavailable)),
+        ("with too many live credentials", stopped(StopCode::GrantsFull)),
     ];
     let after_limit = |name, input: AlertInput| {
-        let alert = alert(AlertKind::Used(100), &with_used(1_001, input), &Spending::default());
+        let alert = alert(AlertKind::Used(100), &spent(with_used(1_001, input)), &Spending::default());
         format!("## budget.used_100 {name}\n\n{}", alert.text(None))
     };
     let with = |sources: SourceStates| AlertInput { sources, ..reached.clone() };
@@ -205,13 +219,18 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
     let of = |spent: Spending| {
         let alert = alert(AlertKind::Used(100), &input, &spent);
         let step = alert.first_step();
-        (step.split([',', ' ']).next().unwrap().to_owned(), step.contains("most now"), alert.section())
+        let ends = step.split("turn-broker ").nth(1).unwrap().to_owned();
+        (ends, step.contains("most now"), alert.section())
     };
     let of_period = |spender, by| Spending { by: Some(by), top: vec![spender], now: None, cost: None };
-    let raise = ("Raise".to_owned(), false, "limit-input");
+    let raise = ("limit GB; or wait.".to_owned(), false, "limit-input");
+    let block = "block ann and ".to_owned();
     assert_eq!(of(of_period(spender(25), SpenderKind::User)), raise);
-    assert_eq!(of(of_period(spender(26), SpenderKind::User)), ("Block".into(), false, "spenders"));
-    assert_eq!(of(of_period(spender(26), SpenderKind::Address)), ("Revoke".into(), false, "by-address"));
+    assert_eq!(of(of_period(spender(26), SpenderKind::User)), (block.clone(), false, "spenders"));
+    assert_eq!(
+        of(of_period(spender(26), SpenderKind::Address)),
+        ("block --address ann --for 1h and ".into(), false, "by-address")
+    );
     let blocked = TopSpender { is_blocked: true, ..spender(70) };
     assert_eq!(of(of_period(blocked.clone(), SpenderKind::User)), raise, "nothing is left to do");
     let with_now = |percent| {
@@ -219,14 +238,14 @@ fn at_the_limit_the_first_step_is_about_who_spends_now_or_else_a_spender_with_mo
         let now = SpenderNow { by, spender: spender(percent), all, minutes: 5 };
         Spending { now: Some(now), ..of_period(spender(70), SpenderKind::User) }
     };
-    assert_eq!(of(with_now(26)), ("Revoke".into(), true, "by-origin"));
-    assert_eq!(of(with_now(25)), ("Block".into(), false, "spenders"));
+    assert_eq!(of(with_now(26)), ("revoke --origin ann; then raise the limit: ".into(), true, "by-origin"));
+    assert_eq!(of(with_now(25)), (block, false, "spenders"));
 }
 
 #[test]
 fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
     let verbs = [
-        "Wait", "Compare", "Correct", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set",
+        "Wait", "Compare", "Correct", "Stop", "Find", "Open", "Raise", "Run", "Revoke", "Check", "Set",
         "Nothing",
     ];
     for kind in AlertKind::all() {
@@ -254,9 +273,8 @@ fn the_longest_message_fits_into_a_chat() {
     let most = ByteCount::new(u64::MAX);
     let states = [
         input(),
-        AlertInput { faults: vec![Fault::MintingOff.found("")], ..input() },
-        AlertInput { faults: vec![Fault::PromisedInFull.found("")], ..input() },
-        AlertInput { sources: SourceStates { revokes: true, ..input().sources }, ..input() },
+        stopped(StopCode::ProviderUnavailable),
+        spent(AlertInput { sources: SourceStates { revokes: true, ..input().sources }, ..input() }),
     ];
     for state in states {
         for kind in AlertKind::all() {

@@ -38,6 +38,7 @@ impl AlertInput {
                 reset: period.end,
                 ..BudgetFigures::default()
             },
+            minting: Ok(()),
             sources: SourceStates {
                 provider: Some(true),
                 used: vec![IceSource::Cloudflare],

@@ -75,10 +75,10 @@ export const revoke = (grant) => ask({
 /** @template {string} V @param {string} user @param {V} verb @returns {`api/users/${string}/${V}`} */
 const path = (user, verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
 
-/** @param {string} user */
-export const block = (user) => ask({
+/** @param {string} user @param {string} [ends] What it ends. */
+export const block = (user, ends = '') => ask({
   title: `Block ${user}?`,
-  text: `${user} gets no credentials until you allow it again, and signaling sockets are closed. This survives a restart.`,
+  text: `${ends} ${user} gets no credentials until you allow it again, and signaling sockets are closed. This survives a restart.`,
   verb: 'Block',
   isDangerous: true,
   more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
@@ -99,10 +99,10 @@ const forget = (user) => ask({
   isDangerous: true,
 }, async () => (await send('DELETE', `api/users/${encodeURIComponent(user)}`)).message);
 
-/** @param {string} address */
-export const blockAddress = (address) => ask({
+/** @param {string} address @param {string} ends What it ends. */
+export const blockAddress = (address, ends) => ask({
   title: `Block ${address} for an hour?`,
-  text: 'Clients with this address get no credentials until then.',
+  text: `${ends} Clients with this address get no credentials until then.`,
   verb: 'Block',
   isDangerous: true,
   more: 'Also revoke the live credentials of this address.',
@@ -114,10 +114,10 @@ export const blockAddress = (address) => ask({
 /** @param {string} address */
 export const allowAddress = (address) => ask({ title: `Allow ${address} again?`, text: 'Clients with this address get credentials again.', verb: 'Allow again' }, async () => (await send('DELETE', `api/addresses/${encodeURIComponent(address)}/block`)).message);
 
-/** @param {import('./spending.js').By} by @param {string} key */
-export const revokeAll = (by, key) => ask({
+/** @param {import('./spending.js').By} by @param {string} key @param {string} ends What it ends. */
+export const revokeAll = (by, key, ends) => ask({
   title: `Revoke all credentials of ${key}?`,
-  text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. New ones can be fetched.',
+  text: `${ends} They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. New ones can be fetched.`,
   verb: 'Revoke all',
   isDangerous: true,
 }, async () => (await post(`api/revoke?${by}=${encodeURIComponent(key)}`, {})).message);

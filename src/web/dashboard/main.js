@@ -8,7 +8,7 @@ import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { curves, period, rates, unknown } from './series.js';
+import { curves, marks, period, rates, unknown } from './series.js';
 import * as spenders from './spenders.js';
 import { showAvailable, showOverview, showPast, showUnavailable } from './view.js';
 
@@ -24,7 +24,7 @@ const tokenField = $('token', HTMLInputElement);
 /**
  * @typedef {import('./api.d.ts').Schemas['OverviewBody']} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').Schemas['PastPeriod'][]}} Series
+ * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').Schemas['PastPeriod'][], marks: import('./series.js').Mark[]}} Series
  */
 
 /** @type {Overview | null} */
@@ -71,7 +71,8 @@ async function readSeries(latest) {
     ask('api/alerts'),
     spenders.refresh(latest),
   ]);
-  series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods };
+  const all = period(whole, latest);
+  series = { period: all, day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods, marks: marks(alerts.alerts, all) };
   spenders.showPeriods(whole.pastPeriods);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
@@ -94,14 +95,16 @@ function showUsage({ period: whole, past }, latest) {
 }
 
 /** @param {Series} series */
-function showRates({ period: whole, day, hour }) {
+function showRates({ period: whole, day, hour, marks: happened }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
   const ranges = { hour, day, week, period: whole };
   const shown = rates(ranges[range], unknown(whole));
+  const seen = happened.filter(({ at }) => at >= shown.x[0]);
   /** @param {(number | null)[]} values */
   const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
-  charts().rate.update(shown, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
+  const named = seen.map(({ at, text }) => `; ${new Date(at * 1000).toISOString().slice(0, 16)} ${text}`).join('');
+  charts().rate.update(shown, seen, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}${named}`);
 }
 
 async function run() {

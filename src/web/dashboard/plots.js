@@ -135,29 +135,36 @@ export class UsagePlot extends Plot {
 
   /** Marks the end of the latest reading. @param {uPlot} plot */
   drawAsOf(plot) {
-    if (!this.asOf) return;
-    const { ctx, bbox } = plot;
-    const x = Math.round(plot.valToPos(this.asOf, 'x', true));
-    if (x < bbox.left || x > bbox.left + bbox.width) return;
-    const scale = devicePixelRatio;
-    ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = color('--muted')();
-    ctx.lineWidth = scale;
-    ctx.setLineDash([3 * scale, 3 * scale]);
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
-    ctx.stroke();
-    ctx.font = FONT.replace('12px', `${11 * scale}px`);
-    const isLeft = x > bbox.left + bbox.width / 2;
-    ctx.textAlign = isLeft ? 'right' : 'left';
-    ctx.fillText('measured to here', x + (isLeft ? -6 : 6) * scale, bbox.top + bbox.height - 8 * scale);
-    ctx.restore();
+    if (this.asOf) drawMark(plot, { at: this.asOf, text: 'measured to here' }, -8);
   }
 }
 
-/** Average rate and live credentials. */
+/** A dashed line at an instant, with its name below the top, or above the bottom if `down` is negative. @param {uPlot} plot @param {import('./series.js').Mark} mark @param {number} down */
+function drawMark(plot, { at, text }, down) {
+  const { ctx, bbox } = plot;
+  const x = Math.round(plot.valToPos(at, 'x', true));
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  const scale = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = color('--muted')();
+  ctx.lineWidth = scale;
+  ctx.setLineDash([3 * scale, 3 * scale]);
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.font = FONT.replace('12px', `${11 * scale}px`);
+  const isLeft = x > bbox.left + bbox.width / 2;
+  ctx.textAlign = isLeft ? 'right' : 'left';
+  ctx.fillText(text, x + (isLeft ? -6 : 6) * scale, bbox.top + (down < 0 ? bbox.height : 0) + down * scale);
+  ctx.restore();
+}
+
+/** Average rate and live credentials, with marks where something happened. */
 export class RatePlot extends Plot {
+  /** @type {import('./series.js').Mark[]} */
+  marks = [];
+
   /** @param {HTMLElement} element */
   constructor(element) {
     /** @type {uPlot.Axis.DynamicValues} */
@@ -176,11 +183,14 @@ export class RatePlot extends Plot {
         line('average rate', '--accent', withUnit('Mbps', 2), { fill: soft('--accent', '2e'), paths: stepped() }),
         line('live credentials', '--second', (_, value) => (value == null ? '–' : String(value)), { scale: 'live', paths: stepped() }),
       ],
+      // Names beside each other have three heights.
+      hooks: { draw: [(plot) => this.marks.forEach((mark, nth) => drawMark(plot, mark, 12 + (nth % 3) * 13))] },
     });
   }
 
-  /** @param {ReturnType<import('./series.js').rates>} rates @param {string} label */
-  update({ x, mbps, live }, label) {
+  /** @param {ReturnType<import('./series.js').rates>} rates @param {import('./series.js').Mark[]} marks @param {string} label */
+  update({ x, mbps, live }, marks, label) {
+    this.marks = marks;
     this.show([x, mbps, live], label);
   }
 }

@@ -11,6 +11,7 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
  *     has counted; `used` is the best figure. The broker started at `startedAt`. `recordedFrom`: the ledger existed at this time
  *     at the latest.
  * @typedef {{from: number, to: number}} Stretch
+ * @typedef {{at: number, text: string}} Mark Something that happened.
  */
 
 /** @param {import('./api.d.ts').Schemas['UsageBody']} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}, status: {asOf: string | null}}} overview @returns {Period} */
@@ -30,13 +31,16 @@ export function period(usage, overview) {
   };
 }
 
+/** The alerts and the start of the process, in order of time. @param {{at: string, event: string}[]} alerts @param {{startedAt: number}} period @returns {Mark[]} */
+export const marks = (alerts, { startedAt }) =>
+  [{ at: startedAt, text: 'start' }, ...alerts.map(({ at, event }) => ({ at: seconds(at), text: event.replace(/[._]/g, ' ') }))].sort((a, b) => a.at - b.at);
+
 /** @param {string} instant */
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
- * The stretches of the period whose hours are not known. If the provider has counted, these are the hours with usage before the
- * broker started in which no credential was live: only their sum is known. If it has not, it is the time before the first
- * credential, unless the ledger existed then. After that, nothing is relayed without a live credential.
+ * The stretches of the period whose hours are not known. If the provider has counted: the hours with usage before the start in which
+ * no credential was live. Else the time before the first credential, unless the ledger existed then.
  * @param {Pick<Period, 'points' | 'isMeasured' | 'step' | 'now' | 'startedAt' | 'recordedFrom'>} period
  * @returns {Stretch[]}
  */
@@ -66,8 +70,7 @@ export function unknown({ points, isMeasured, step, now, startedAt, recordedFrom
 const isIn = (stretches, from, to) => stretches.some((stretch) => stretch.from <= from && to <= stretch.to);
 
 /**
- * Curves over the whole period, on common x values. `used` has a gap where the hours are unknown; `dashed` connects what is
- * known around it, if the provider has counted.
+ * Curves over the whole period. `used` has a gap where the hours are unknown; `dashed` connects what is known around it.
  * @param {Period} period
  * @param {number | null} atReset The forecast.
  * @returns {{x: number[], used: (number | null)[], dashed: (number | null)[], expected: (number | null)[], limit: number[]}}

@@ -60,12 +60,12 @@ const table = new Table($('spenders-panel'), {
   columns: [
     { name: 'Name', by: ({ key }) => (key ?? '').toLowerCase(), fill: fillName },
     { name: 'In the period', bytes: ({ bytes, isListed }) => (isListed ? bytes : null), fill: fillUsage },
-    { name: 'Now', isNumber: true, show: 'on-small', by: ({ nowBytes }) => nowBytes, text: words.rateNow },
+    { name: 'Now', isNumber: true, by: ({ nowBytes }) => nowBytes, text: words.rateNow },
     { name: 'Share', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => words.share(bytes, isListed ? allBytes() : 0) },
     { name: 'Cost', isNumber: true, show: 'on-wide', by: ({ bytes }) => bytes, text: ({ bytes, isListed }) => (overview && isListed ? words.cost(bytes, { cost: overview.cost, bytes: { used: used() } }, allBytes()) : '–') },
     { name: 'Credentials', isNumber: true, show: 'on-wide', by: ({ usable }) => usable, text: words.credentials },
     { name: 'Last seen', isNumber: true, show: 'on-wide', by: ({ lastSeen }) => lastSeen, text: ({ lastSeen }) => words.ago(lastSeen, now()) },
-    { name: '', button: blockButton },
+    { name: '', button: endButton },
   ],
 });
 
@@ -94,16 +94,19 @@ function fillUsage(cell, spender, usage) {
   cell.replaceChildren(...amount(spender, usage), element('span', { className: 'track' }, bar));
 }
 
-/** @param {Spender} spender */
-function blockButton({ key, blocked }) {
-  if (by === 'address' && key) return { word: 'Block', of: key, isDangerous: true, press: () => actions.blockAddress(key) };
-  if (by !== 'user' || !key) return null;
-  return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked) };
+/** Ends all of a row. @param {Spender} spender */
+function endButton(spender) {
+  const { key, blocked } = spender;
+  if (!key) return null;
+  const ends = words.whatEnds(spender);
+  if (by === 'address') return { word: 'Block', of: key, isDangerous: true, press: () => actions.blockAddress(key, ends) };
+  if (by !== 'user') return { word: 'Revoke', of: key, isDangerous: true, press: () => actions.revokeAll(by, key, ends) };
+  return { word: blocked ? 'Allow again' : 'Block', of: key, isDangerous: !blocked, press: () => change(key, !blocked, ends) };
 }
 
-/** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked */
-async function change(user, toBlocked) {
-  if (!(await (toBlocked ? actions.block(user) : actions.allow(user)))) return;
+/** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked @param {string} ends */
+async function change(user, toBlocked, ends) {
+  if (!(await (toBlocked ? actions.block(user, ends) : actions.allow(user)))) return;
   [...(list?.spenders ?? []), ...recent].filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
   show();
 }
@@ -128,7 +131,7 @@ class Opened {
     this.note = element('p', { className: 'small muted', textContent: 'Loading…' });
     const root = element('div', { hidden: true });
     const all = element('button', { type: 'button', className: 'danger', textContent: 'Revoke all credentials' });
-    all.addEventListener('click', () => actions.revokeAll(by, key));
+    all.addEventListener('click', () => actions.revokeAll(by, key, words.whatEnds(withRecent().find((row) => row.key === key))));
     const label = `Credentials of ${key}`;
     this.element = element('div', { className: 'opened', role: 'region', 'aria-label': label }, element('div', { className: 'head' }, this.note, all), root);
     /** @type {Table<Grant>} */
@@ -198,8 +201,11 @@ async function download() {
   URL.revokeObjectURL(url);
 }
 
+/** The rows with what they spend now. */
+const withRecent = () => words.withNow(list?.spenders ?? [], recent);
+
 function show() {
-  if (list) table.show(words.withNow(list.spenders, recent), list.next !== null);
+  if (list) table.show(withRecent(), list.next !== null);
 }
 
 /** @param {number} at The tab. */

@@ -51,6 +51,9 @@ export function withNow(listed, recent) {
 /** The rate of the last minutes. @param {Pick<SpenderNow, 'nowBytes'>} spender */
 export const rateNow = ({ nowBytes }) => (nowBytes > 0 ? mbps((nowBytes * 8) / (NOW_MINUTES * 60e6)) : '–');
 
+/** What a click ends. @param {Pick<SpenderNow, 'usable' | 'nowBytes'>} [spender] */
+export const whatEnds = (spender) => (spender ? `${some(spender.usable, 'usable credential')}, now ${size((spender.nowBytes * 60) / NOW_MINUTES)} an hour.` : '');
+
 /** Without a key: what is spent without one, and by those who have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
 export const nameOf = ({ key }, by) => key ?? `(no ${by})`;
 

@@ -9,14 +9,14 @@ import { pageOf } from './rows.js';
  * @typedef {object} Column
  * @property {string} name Shown in the header. Empty: a column of buttons.
  * @property {(row: R) => string} [text] The text of a cell.
- * @property {(row: R) => number | null} [bytes] The number of bytes that a cell has for its text, in the unit of the largest one.
+ * @property {(row: R) => number | null} [bytes] Bytes in place of the text, in the unit of the largest.
  * @property {(row: R) => number | string} [by] What the column sorts by. Without it, its bytes or its text.
  * @property {boolean} [isNumber] Right-aligned; the first click sorts the largest first.
- * @property {boolean} [isId] The text is long, so that it may be cut. Its tooltip is whole.
- * @property {string} [show] A class that hides the column on narrow screens: `on-small`, `on-medium` or `on-wide`.
+ * @property {boolean} [isId] The text may be cut. Its tooltip is whole.
+ * @property {string} [show] Hides the column on narrow screens: `on-medium` or `on-wide`.
  * @property {(row: R) => Button | null} [button] The button of a cell.
- * @property {(cell: HTMLTableCellElement, row: R, text: string) => void} [fill] Writes a cell that has more than its text or a button. Called
- *     again for each new state of the row.
+ * @property {(cell: HTMLTableCellElement, row: R, text: string) => void} [fill] Writes a cell that has more. Called for each new
+ *     state of the row.
  */
 
 /** @typedef {{word: string, of: string, isDangerous?: boolean, press: () => void}} Button `of`: what it acts on, for screen readers. */

@@ -58,7 +58,7 @@ export function reliability(overview) {
 
 const BY_GRAVITY = ['bad', 'warn'];
 
-/** Reasons why the figure is unreliable or minting has stopped, the gravest first. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
+/** The gravest first. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
   const notes = overview.status.hints.map(({ code, severity, message }) => ({ code, mark: severity === 'critical' ? 'bad' : 'warn', text: message }));
   return notes.sort((a, b) => BY_GRAVITY.indexOf(a.mark) - BY_GRAVITY.indexOf(b.mark));
@@ -67,12 +67,12 @@ export function hintNotes(overview) {
 /** @param {string} text */
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** The note under the button that stops or allows minting. @param {Pick<Overview['status'], 'frozen'>} status */
+/** @param {Pick<Overview['status'], 'frozen'>} status */
 export const freezeNote = ({ frozen }) => (frozen
   ? 'New callers now get STUN only. Once allowed, they get credentials within the limit.'
   : 'If stopped, new callers get STUN only. This ends no call.');
 
-/** The note under the field for the limit. @param {Pick<Overview, 'status' | 'bytes'>} overview */
+/** @param {Pick<Overview, 'status' | 'bytes'>} overview */
 export const limitNote = ({ status: { bandwidthLimitGB }, bytes: { limit, configuredLimit } }) =>
   `Now ${bandwidthLimitGB} GB, ${limit === configuredLimit ? 'as configured' : `by an override; the configured limit is ${configuredLimit / 1e9} GB`}.`;
 
@@ -89,7 +89,7 @@ export function bound(overview) {
   return verdict(mark, `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
 }
 
-/** What the observed rate says about the assumed one. A short time may average more without a contradiction. @param {Overview} overview @param {number} limit */
+/** A short time may average more than is assumed without a contradiction. @param {Overview} overview @param {number} limit */
 function evidence(overview, limit) {
   const observed = overview.status.observedMbpsPerGrant;
   if (observed === null) return isUnread(overview) ? `Not tested: ${UNREAD}` : `Not yet tested against ${counter(overview)}’s count.`;
@@ -109,7 +109,7 @@ export function level({ at, bytes: { used, limit }, alertPercents, rate: { limit
 }
 
 /**
- * The parts of the bar, in percent of its width, which is the limit; and of the part beyond the limit, which has a scale of its own.
+ * The parts of the bar, in percent of its width, which is the limit; and those of the part beyond the limit, in percent of that.
  * @param {Pick<Overview['bytes'], 'used' | 'committed' | 'limit' | 'overshootBound'>} bytes
  */
 export function bar({ used, committed, limit, overshootBound: over }) {
@@ -172,19 +172,18 @@ const row = (name, value, more) => ({ name, value: typeof value === 'number' ? c
 /** Responses to callers since the start. @param {Pick<Overview, 'callers'>} overview @returns {Row[]} */
 export function callerRows({ callers }) {
   /** @typedef {typeof callers.answers} Answers */
-  const sum = (/** @type {Answers} */ answers) => answers.reduce((total, { count }) => total + count, 0);
+  const sum = (/** @type {{count: number}[]} */ answers) => answers.reduce((total, { count }) => total + count, 0);
   const isDegraded = (/** @type {Answers[number]} */ { reason }) => reason !== null;
   const degraded = callers.answers.filter(isDegraded);
+  const refused = sum(callers.refusals);
   const reasons = new Set(degraded.map(({ reason }) => reason));
   return [
     row('from the first source', sum(callers.answers.filter((answer) => !isDegraded(answer)))),
     row('degraded', sum(degraded), { isWarning: degraded.length > 0 }),
     ...[...reasons].map((reason) => row(String(reason), sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
-    row('rejected: budget', callers.refused, { isWarning: callers.refused > 0 }),
-    row('because of one address', callers.addressRefused, { isSub: true }),
-    row('rejected: rate limit', callers.rateLimited),
-    row('rejected: origin', callers.originsRefused),
-    row('rejected: overloaded', callers.shed, { isWarning: callers.shed > 0 }),
+    row('refused', refused, { isWarning: refused > 0 }),
+    ...callers.refusals.map(({ code, count }) => row(code, count, { isSub: true })),
+    ...(callers.addressRefused ? [row('because of one address', callers.addressRefused, { isSub: true })] : []),
   ];
 }
 

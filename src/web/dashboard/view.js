@@ -70,6 +70,8 @@ function showBar({ bytes, alertPercents }, past) {
   $('bar-worst').style.width = `${worst}%`;
   $('over-used').style.width = `${usedOver}%`;
   $('bar-over').hidden = $('over-key').hidden = over === 0;
+  // Both parts have one scale.
+  $('bar').style.setProperty('--past', String(bytes.limit > 0 ? over / bytes.limit : 1));
   put('over-key', past);
   replace('ticks', alertPercents.map((percent) => {
     const tick = element('i', { className: 'tick' });
@@ -91,9 +93,13 @@ function showCost(overview) {
 function showHints(overview) {
   const hints = verdicts.hintNotes(overview);
   $('hints').hidden = hints.length === 0;
-  const notes = hints.map(({ code, mark, text }) =>
-    element('p', { className: `note ${mark}`.trim() }, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`));
+  const open = new Set([...$('hints').querySelectorAll('[open] b')].map(({ textContent }) => textContent));
+  const notes = hints.map(({ code, mark, text }) => element('details', { className: `note ${mark}`, open: open.has(code) },
+    element('summary', {}, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`)));
   replace('hints', notes);
+  // Who spends comes first while a rate threatens the limit.
+  const isNear = verdicts.limitAt(overview).mark !== 'good';
+  if (isNear !== ($('hints').previousElementSibling === $('spenders'))) $('spenders')[isNear ? 'after' : 'before']($('hints'));
 }
 
 /** @param {Overview} overview */
@@ -103,7 +109,6 @@ function showRevoked({ revoked, at }) {
 
 /** @param {import('./api.d.ts').Schemas['PastPeriod'][]} past */
 export function showPast(past) {
-  put('usage-note', past[0] ? `last period: ${size(past[0].usedBytes)}` : '');
   rows('past', verdicts.pastRows(past));
   $('past-periods').hidden = !past[0];
 }

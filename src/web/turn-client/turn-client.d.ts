@@ -9,9 +9,9 @@ export interface TurnClientOptions {
   ttl?: number;
   /**
    * Returns a token of your sign-in (a JWT), for a broker that knows users. Called before each request that needs one, so it should
-   * return a token that has not expired; null asks without a user. If it throws, or takes longer than 8 s, `onError` gets `TOKEN`.
+   * return a token that has not expired; null or undefined asks without a user. If it throws, or takes longer than 8 s, `onError` gets `TOKEN`.
    */
-  getToken?: () => string | null | Promise<string | null>;
+  getToken?: () => string | null | undefined | Promise<string | null | undefined>;
   /**
    * Your own name for what the credentials are used for, such as a room: up to 64 characters of `A-Z a-z 0-9 . _ : @ / -`. The operator
    * sees usage by label. If the broker rejects it, `onError` gets `INVALID_REQUEST` and no label is sent.
@@ -98,6 +98,11 @@ export interface WatchOptions {
   onRenew?: (renewal: Renewal) => boolean | void;
 }
 
+export interface CallOptions extends WatchOptions {
+  /** The rest of the peer connection's configuration, such as `{ iceTransportPolicy: 'relay' }`. Its `iceServers` are not used. */
+  configuration?: RTCConfiguration;
+}
+
 export interface Renewal {
   readonly pc: RTCPeerConnection;
   readonly iceServers: RTCIceServer[];
@@ -144,8 +149,8 @@ export interface TurnClient {
   iceServers(options?: IceServersOptions): Promise<RTCIceServer[]>;
   /** Reports the peer connection while it is connected and renews its credentials. A second call returns the same handle. */
   watch(pc: RTCPeerConnection, options?: WatchOptions): WatchHandle;
-  /** For a component whose call ends with it. Sends no request before `start`. The options are those of `watch`. */
-  call(options?: WatchOptions): TurnCall;
+  /** For a component whose call ends with it. Sends no request before `start`. */
+  call(options?: CallOptions): TurnCall;
   status(): TurnStatus;
   /** Stops all watches. */
   close(): Promise<void>;

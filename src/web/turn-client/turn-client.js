@@ -6,7 +6,7 @@
 //
 // Ages are measured from the arrival of a response, so the page's clock may be wrong by hours.
 
-/** @import { IceServersOptions, TurnCall, TurnClientOptions, TurnStatus, WatchHandle, WatchOptions, When } from './turn-client.js' */
+/** @import { CallOptions, IceServersOptions, TurnCall, TurnClientOptions, TurnStatus, WatchHandle, WatchOptions, When } from './turn-client.js' */
 /**
  * A response of the mint.
  * @typedef {{ iceServers: RTCIceServer[], ttl: number, issuedAt: string, expiresAt: string, refreshAfter: string, source: string,
@@ -105,7 +105,7 @@ export function createTurnClient(options = {}) {
 /**
  * The calls of one component, one at a time. A call that ends while it waits for ICE servers never gets a peer connection.
  * @param {import('./turn-client.js').TurnClient} client
- * @param {WatchOptions} [options]
+ * @param {CallOptions} [options]
  * @returns {TurnCall}
  */
 function callOf(client, options = {}) {
@@ -121,7 +121,7 @@ function callOf(client, options = {}) {
     endLast = async () => { hasEnded = true; };
     const iceServers = await client.iceServers(options);
     if (hasEnded) return null;
-    const pc = new RTCPeerConnection({ iceServers });
+    const pc = new RTCPeerConnection({ ...options.configuration, iceServers });
     const watch = client.watch(pc, options);
     endLast = async () => {
       await watch.stop();

@@ -2,7 +2,7 @@
 // credential reserves a part of the budget. A running call is reported and renewed, and the cleanup removes everything.
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 // From `npm install https://turn.example.com/turn-client.tgz`.
-import { createTurnClient, type TurnStatus } from 'turn-broker-client';
+import { createTurnClient } from 'turn-broker-client';
 
 /** A message between the two ends, as JSON. */
 export interface Signal {
@@ -18,8 +18,17 @@ interface Negotiation {
   ignoresOffer: boolean;
 }
 
-let latest: TurnStatus | null = null;
+/** The codes whose messages are for the user, and what the broker said. */
+const FOR_THE_USER = ['BUDGET_EXHAUSTED', 'USER_LIMIT_REACHED', 'USER_BLOCKED'];
+const said = new Map<string, string>();
+
+/** What the user should know now: why there is no relay. */
+let notice: string | null = null;
 const listeners = new Set<() => void>();
+function note(text: string | null) {
+  notice = text;
+  for (const listener of listeners) listener();
+}
 const subscribe = (listener: () => void) => {
   listeners.add(listener);
   return () => { listeners.delete(listener); };
@@ -28,10 +37,9 @@ const subscribe = (listener: () => void) => {
 // One client for the app, outside the hook: it keeps the credentials, and all components share one request.
 const turn = createTurnClient({
   baseUrl: import.meta.env.VITE_BROKER_URL,
-  onStatus: (status) => {
-    latest = status;
-    for (const listener of listeners) listener();
-  },
+  // An error comes before the status that follows from it.
+  onError: ({ code, message }) => (FOR_THE_USER.includes(code) ? said.set(code, message) : console.warn(code, message)),
+  onStatus: ({ degraded, reason }) => note(degraded ? said.get(reason ?? '') ?? `No relay now (${reason}). Calls may fail on some networks.` : null),
 });
 
 /**
@@ -114,8 +122,8 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
   return { connectionState, start, receive, hangUp };
 }
 
-/** Warns the user if calls may fail on closed networks. */
+/** Tells the user why calls may fail: no relay on closed networks, a spent budget, a block. */
 export function RelayNotice() {
-  const status = useSyncExternalStore(subscribe, () => latest, () => null);
-  return status?.degraded ? <p role="status">No relay now ({status.reason}). Calls may fail on some networks.</p> : null;
+  const text = useSyncExternalStore(subscribe, () => notice, () => null);
+  return text === null ? null : <p role="status">{text}</p>;
 }

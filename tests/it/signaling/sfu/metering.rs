@@ -90,6 +90,8 @@ async fn an_empty_data_set_of_the_sfu_releases_nothing_that_its_sessions_took_in
 async fn once_the_sfu_is_charged_no_hint_says_that_usage_cannot_be_seen() {
     let (_sfu, broker) = start(&[RATE]).await;
     let has_hint = async || broker.status().await["hints"].to_string().contains("NO_REPORTS");
+    broker.mint().await;
+    broker.advance(600);
     assert!(has_hint().await);
     let (_a, _b) = call(&broker).await;
     broker.advance(10);

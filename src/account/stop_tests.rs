@@ -1,15 +1,11 @@
 //! Tests of the statement whether a metered credential would be issued now.
 
-use super::*;
 use crate::account::testing::account;
+use crate::alert::{MeteredSources, MintFacts, MintStop, StopCode, minting};
 use std::sync::Arc;
 use std::time::Duration;
 use turn_base::clock::SystemClock;
-use turn_ledger::ByteCount;
-
-fn up() -> MintFacts {
-    MintFacts { is_enabled: true, leads: true, is_writable: true, sources: MeteredSources::Up }
-}
+use turn_ledger::{ByteCount, Snapshot};
 
 fn idle() -> Snapshot {
     account(Arc::new(SystemClock)).snapshot()
@@ -27,10 +23,10 @@ fn stated(snapshot: &Snapshot, facts: &MintFacts) -> MintStop {
 
 #[test]
 fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
-    assert_eq!(minting(&idle(), &up()), Ok(()));
-    let disabled = MintFacts { is_enabled: false, ..up() };
-    let unwritable = MintFacts { is_writable: false, ..up() };
-    let of = |sources| MintFacts { sources, ..up() };
+    assert_eq!(minting(&idle(), &MintFacts::default()), Ok(()));
+    let disabled = MintFacts { is_enabled: false, ..MintFacts::default() };
+    let unwritable = MintFacts { is_writable: false, ..MintFacts::default() };
+    let of = |sources| MintFacts { sources, ..MintFacts::default() };
     let down = of(MeteredSources::Down("Cloudflare: answered 401.".into()));
     let cases = [
         (
@@ -69,14 +65,20 @@ fn each_cause_has_its_code_and_the_first_one_that_a_mint_meets_is_stated() {
 #[test]
 fn only_the_end_of_a_spent_budget_is_known() {
     let snapshot = spent();
-    assert_eq!(stated(&snapshot, &up()).until, Some(snapshot.figures.period.end));
-    assert_eq!(stated(&Snapshot { promised_in_full: true, ..idle() }, &up()).until, None);
+    assert_eq!(stated(&snapshot, &MintFacts::default()).until, Some(snapshot.figures.period.end));
+    assert_eq!(stated(&Snapshot { promised_in_full: true, ..idle() }, &MintFacts::default()).until, None);
 }
 
 #[test]
 fn refused_mints_have_the_same_text_as_the_statement() {
     let ahead = Snapshot { clock_ahead: Duration::from_secs(4 * 86_400), ..idle() };
-    assert_eq!(stated(&ahead, &up()), MintStop::clock_ahead());
-    assert_eq!(stated(&Snapshot { grant_rows_max: 0, ..idle() }, &up()), MintStop::grants_full());
-    assert_eq!(stated(&idle(), &MintFacts { is_writable: false, ..up() }), MintStop::unwritable());
+    assert_eq!(stated(&ahead, &MintFacts::default()), MintStop::clock_ahead());
+    assert_eq!(
+        stated(&Snapshot { grant_rows_max: 0, ..idle() }, &MintFacts::default()),
+        MintStop::grants_full()
+    );
+    assert_eq!(
+        stated(&idle(), &MintFacts { is_writable: false, ..MintFacts::default() }),
+        MintStop::unwritable()
+    );
 }

@@ -1,5 +1,5 @@
 //! Whether a metered credential would be issued now, and if not, why. Pure. This is the one statement about it: the status, `/ready`, the
-//! 503 of a mint, `turn-broker status` and the dashboard show it.
+//! 503 of a mint, `turn-broker status`, the dashboard and the alerts show it. Tests: `src/account/stop_tests.rs`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::alert::{Fault, FoundFault};
+use super::{Fault, FoundFault};
 use turn_ledger::{Snapshot, Timestamp};
 
 /// Why no metered credential is issued, for programs. Where a mint is refused, it has the same code.
@@ -68,6 +68,13 @@ pub struct MintFacts {
     pub is_writable: bool,
     /// The metered sources.
     pub sources: MeteredSources,
+}
+
+impl Default for MintFacts {
+    /// Nothing stops a mint.
+    fn default() -> Self {
+        Self { is_enabled: true, leads: true, is_writable: true, sources: MeteredSources::Up }
+    }
 }
 
 /// The order is that in which a mint meets the reasons.
@@ -182,7 +189,3 @@ fn code_schema() -> RefOr<Schema> {
         .build();
     schema.into()
 }
-
-#[cfg(test)]
-#[path = "stop_tests.rs"]
-mod tests;

@@ -1,0 +1,151 @@
+//! Mints by the hour. A leaked link first shows as many mints whose clients report nothing: those of one hour are unusual if they are more
+//! than four times the mean of the same hour of the days before, a week at most, and most report no connection. Pure.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, FoundFault};
+use turn_ledger::{PeriodCounts, Timestamp};
+
+const HOUR_MILLIS: i64 = 3_600_000;
+const DAY_HOURS: usize = 24;
+/// The hours that are kept: a week.
+const HOURS_MAX: usize = 7 * DAY_HOURS;
+/// So many times the mean is unusual.
+const FACTOR: u64 = 4;
+/// Fewer mints in an hour are not unusual.
+const MINTS_MIN: u64 = 100;
+
+/// The mints of the last week, by the hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MintHours {
+    /// The present hour, since 1970; 0 before the first one.
+    hour: i64,
+    /// The counts of the period when it began.
+    begun: PeriodCounts,
+    /// What was issued in each whole hour before it, the latest last.
+    issued: VecDeque<u64>,
+    /// What the hour before it had, if that was unusual.
+    before: Option<Unusual>,
+}
+
+/// An unusual hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Unusual {
+    issued: u64,
+    reported: u64,
+    /// The mean of the same hour of the days before, rounded up.
+    mean: u64,
+}
+
+impl MintHours {
+    /// Notes the counts of the period. To be called more often than once an hour.
+    pub fn observe(&mut self, now: Timestamp, counts: PeriodCounts) {
+        let hour = now.as_millis() / HOUR_MILLIS;
+        if hour <= self.hour {
+            return;
+        }
+        if self.hour > 0 {
+            let empty = usize::try_from(hour - self.hour - 1).unwrap_or(HOURS_MAX).min(HOURS_MAX);
+            self.before = self.present(counts).filter(|_| empty == 0);
+            self.issued.push_back(self.since_begun(counts).issued);
+            self.issued.extend(std::iter::repeat_n(0, empty));
+            self.issued.drain(..self.issued.len().saturating_sub(HOURS_MAX));
+        }
+        (self.hour, self.begun) = (hour, counts);
+    }
+
+    /// That the mints of this hour, or else of the hour before, are unusual.
+    pub fn fault(&self, counts: PeriodCounts) -> Option<FoundFault> {
+        let Unusual { issued, reported, mean } = self.present(counts).or(self.before)?;
+        Some(Fault::MintsUnreported.found(format!(
+            "In an hour {issued} were issued, of which {reported} reported a connection; on the days before, this hour had {mean} on average."
+        )))
+    }
+
+    fn present(&self, counts: PeriodCounts) -> Option<Unusual> {
+        let PeriodCounts { issued, reported, .. } = self.since_begun(counts);
+        let same: Vec<_> = self.issued.iter().rev().skip(DAY_HOURS - 1).step_by(DAY_HOURS).copied().collect();
+        let days = u64::try_from(same.len()).ok().filter(|days| *days > 0)?;
+        let sum = same.into_iter().fold(0, u64::saturating_add);
+        let is_unusual = issued >= MINTS_MIN
+            && issued.saturating_mul(days) > sum.saturating_mul(FACTOR)
+            && reported.saturating_mul(2) < issued;
+        is_unusual.then_some(Unusual { issued, reported, mean: sum.div_ceil(days) })
+    }
+
+    /// What came in this hour. A new period has begun its counts anew.
+    fn since_begun(&self, counts: PeriodCounts) -> PeriodCounts {
+        let is_same = counts.issued >= self.begun.issued && counts.reported >= self.begun.reported;
+        let begun = if is_same { self.begun } else { PeriodCounts::default() };
+        PeriodCounts {
+            issued: counts.issued - begun.issued,
+            reported: counts.reported - begun.reported,
+            ..counts
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24;
+
+    fn counts(issued: u64, reported: u64) -> PeriodCounts {
+        PeriodCounts { issued, reported, ..PeriodCounts::default() }
+    }
+
+    /// The hours of so many days with so many mints each, and then those of one more hour.
+    fn after(days: u64, each: u64, last: PeriodCounts) -> (MintHours, PeriodCounts) {
+        let mut hours = MintHours::default();
+        for (hour, issued) in (1_000_000..).zip((0..=days * DAY).map(|hours| hours * each)) {
+            hours.observe(Timestamp::from_millis(hour * HOUR_MILLIS), counts(issued, issued));
+        }
+        let all = days * DAY * each;
+        (hours, counts(all + last.issued, all + last.reported))
+    }
+
+    #[test]
+    fn mints_are_unusual_above_four_times_the_mean_if_most_report_nothing() {
+        for (days, each, issued, reported, is_unusual) in [
+            (7, 50, 204, 4, true),
+            (7, 51, 204, 4, false),
+            (7, 50, 204, 102, false),
+            (7, 50, 205, 102, true),
+            (1, 0, 100, 4, true),
+            (1, 0, 99, 4, false),
+            (0, 0, 5_000, 0, false),
+        ] {
+            let (hours, counts) = after(days, each, counts(issued, reported));
+            assert_eq!(hours.fault(counts).is_some(), is_unusual, "{days} {each} {issued} {reported}");
+        }
+        let (hours, counts) = after(7, 12, counts(204, 4));
+        let what = hours.fault(counts).unwrap().what();
+        assert!(what.ends_with("204 were issued, of which 4 reported a connection; on the days before, this hour had 12 on average."), "{what}");
+    }
+
+    #[test]
+    fn an_unusual_hour_counts_until_the_next_one_has_passed_and_only_a_week_is_kept() {
+        let (mut hours, unusual) = after(10, 12, counts(204, 4));
+        assert_eq!(hours.issued.len(), HOURS_MAX);
+        let next = |hours: &mut MintHours, by: i64| {
+            hours.observe(Timestamp::from_millis((hours.hour + by) * HOUR_MILLIS), unusual);
+            hours.fault(unusual).is_some()
+        };
+        assert!(next(&mut hours, 1));
+        assert!(!next(&mut hours, 1));
+        assert!(!next(&mut hours, 10_000));
+        assert!(hours.issued.iter().all(|issued| *issued == 0), "the service was off");
+    }
+
+    #[test]
+    fn a_new_period_begins_the_counts_anew_and_a_clock_that_goes_back_changes_nothing() {
+        let (mut hours, _) = after(1, 12, counts(0, 0));
+        assert_eq!(hours.since_begun(counts(3, 1)), counts(3, 1));
+        let before = hours.clone();
+        hours.observe(Timestamp::from_millis(7 * HOUR_MILLIS), counts(900, 0));
+        assert_eq!(hours, before);
+    }
+}
