@@ -23,11 +23,11 @@ export function wire(overview, afterChange) {
     }
     const now = overview()?.status.bandwidthLimitGB;
     if (limitGB === now) return showResult('good', `The limit is ${plain(limitGB)} GB already.`);
-    const text = `From ${now} GB to ${plain(limitGB)} GB, in this period and later ones. With a durable ledger, the override survives a restart.`;
+    const text = `From ${now} GB to ${plain(limitGB)} GB, in this period and later ones.`;
     await ask({ title: 'Change the limit?', text, verb: 'Change the limit' }, () => setLimit(limitGB));
   });
   $('limit-reset').addEventListener('click', () => {
-    const text = `This removes the override of the limit, which is now ${overview()?.status.bandwidthLimitGB} GB. Without an override, nothing changes.`;
+    const text = `This removes the override of the limit, which is now ${overview()?.status.bandwidthLimitGB} GB.`;
     ask({ title: 'Back to BANDWIDTH_LIMIT_GB?', text, verb: 'Remove the override' }, () => setLimit(null));
   });
   $('freeze').addEventListener('click', () => freeze(!overview()?.status.frozen));

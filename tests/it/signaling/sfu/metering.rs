@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Page, error, of_app, start};
 use crate::measured::{read, with_analytics};
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
-use crate::support::{TestBroker, eventually};
+use crate::support::{COTURN, TestBroker, eventually};
 use turn_ledger::{Books, ReadingOutcome};
 
 /// One track has 80 Mbps, which are 10 MB a second.
@@ -88,7 +88,7 @@ async fn an_empty_data_set_of_the_sfu_releases_nothing_that_its_sessions_took_in
 
 #[tokio::test]
 async fn once_the_sfu_is_charged_no_hint_says_that_usage_cannot_be_seen() {
-    let (_sfu, broker) = start(&[RATE]).await;
+    let (_sfu, broker) = start(&[&[RATE], &COTURN[..]].concat()).await;
     let has_hint = async || broker.status().await["hints"].to_string().contains("NO_REPORTS");
     broker.mint().await;
     broker.advance(600);
