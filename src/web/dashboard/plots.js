@@ -139,7 +139,7 @@ export class UsagePlot extends Plot {
   }
 }
 
-/** A dashed line at an instant, with its name below the top, or above the bottom if `down` is negative. @param {uPlot} plot @param {import('./series.js').Mark} mark @param {number} down */
+/** A dashed line with its name below the top, or above the bottom if `down` is negative. @param {uPlot} plot @param {import('./series.js').Mark} mark @param {number} down */
 function drawMark(plot, { at, text }, down) {
   const { ctx, bbox } = plot;
   const x = Math.round(plot.valToPos(at, 'x', true));
@@ -183,7 +183,7 @@ export class RatePlot extends Plot {
         line('average rate', '--accent', withUnit('Mbps', 2), { fill: soft('--accent', '2e'), paths: stepped() }),
         line('live credentials', '--second', (_, value) => (value == null ? '–' : String(value)), { scale: 'live', paths: stepped() }),
       ],
-      // Names beside each other have three heights.
+      // Names at three heights.
       hooks: { draw: [(plot) => this.marks.forEach((mark, nth) => drawMark(plot, mark, 12 + (nth % 3) * 13))] },
     });
   }

@@ -84,7 +84,7 @@ function fillName(cell, spender) {
 /** @param {import('./spending.js').Spender | Grant} of @param {string} usage */
 function amount(of, usage) {
   const { mark, word } = words.evidence(of);
-  return [element('span', { className: 'amount', textContent: usage }), element('span', { className: `evidence small ${mark}`, textContent: word, title: 'measured: by the relay or its provider; claimed: by clients' })];
+  return [element('span', { className: 'amount', textContent: usage }), element('span', { className: `evidence small ${mark}`, textContent: word, title: 'measured: by the relay; claimed: by clients' })];
 }
 
 /** The bar is the share. @param {HTMLTableCellElement} cell @param {Spender} spender @param {string} usage */
