@@ -114,7 +114,7 @@ async function theDashboardShowsTheTraffic(browser) {
   assert.deepEqual(rows.sort(), ['call-0', 'call-1', 'room-9.<b>alice</b>'], 'names are shown as text');
   await until('the reading', async () => (await text(page, 'reliability')) === 'Yes: measured');
   const callers = await text(page, 'callers');
-  assert.match(callers, /first source8.*degraded0.*rejected: rate limit1rejected: origin1/s);
+  assert.match(callers, /first source8.*degraded0refused2ORIGIN_NOT_ALLOWED1RATE_LIMITED1/s);
   await report(REPORTER_TOKEN, 'room-9.<b>alice</b>', 3_500_000);
   await until('the next report to show', async () => (await text(page, 'connections')).includes('3.5 MB'));
   assert.doesNotMatch(await text(page, 'connections'), / kB/, 'a column has one unit');
