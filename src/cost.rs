@@ -16,9 +16,8 @@ const MICROS_PER_HUNDREDTH: u64 = 10_000;
 const BYTES_PER_GB: u128 = 1_000_000_000;
 
 /// An amount of money, in millionths of a currency's unit. It does not know the currency.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Money(u64);
 

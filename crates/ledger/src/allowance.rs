@@ -6,12 +6,10 @@
 //! A grant, a client address, an IPv6 /48, a user and a server key each have one. A claim must fit into all that apply to it. Everything
 //! that is charged for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that
 //! somebody vouches for must fit into that only.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use crate::{BitRate, ByteCount, Timestamp, UsageRules};
 
 /// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);

@@ -4,19 +4,14 @@
 //! grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. What all pages claim with grants of one server key has an
 //! allowance of as many times. A row exists only while it holds something. Everything
 //! that is held belongs to a grant or to a reservation, so the tables are bounded by those.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::allowance::{Allowance, AllowanceTerms};
-use crate::client::ClientKey;
-use crate::sorted;
-use crate::spender::{Label, User};
-use crate::units::slot::Minute;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::UsageRules;
-use crate::verdict::ClientShare;
+use crate::{
+    Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Label, Minute, Timestamp, UsageRules, User,
+    sorted,
+};
 
 /// Most open connections of one client, and of one user.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;

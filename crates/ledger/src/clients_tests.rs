@@ -1,7 +1,5 @@
 use super::*;
-use crate::allowance::Allowances;
-use crate::testing;
-use crate::units::ByteCount;
+use crate::{Allowances, ByteCount, testing};
 
 const HUGE: ByteCount = ByteCount::new(u64::MAX);
 

@@ -3,7 +3,6 @@
 //! count are reversed. Otherwise it is charged by time. So a connection that keeps counting is charged exactly its bytes, and one that
 //! stops reporting is never free, up to the allowances that apply to it: bytes that do not fit are charged later, time never. Pure: time,
 //! settings and allowances are arguments, and changes are returned.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod by_time;
 
@@ -11,15 +10,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::{Allowances, RELAY_RATE_MAX};
-use crate::minute_usage::Basis;
-use crate::owner::CountOwner;
-use crate::spender::{Label, Spender};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
-use crate::usage_rules::{BilledDirections, UsageRules};
+use crate::{
+    Allowances, Basis, BilledDirections, BitRate, ByteCount, ChangeKind, CountOwner, GrantId, Label,
+    RELAY_RATE_MAX, Spender, Timestamp, Traffic, UsageChange, UsageRules,
+};
 
 /// Who has opened a connection, in the order of [`Name`]s with the same id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,10 +1,8 @@
+use std::time::Duration;
+
 use super::by_time::ESTIMATES_MAX;
 use super::*;
-use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
-use crate::source::IceSource;
-use crate::spender::Label;
-use crate::testing;
-use std::time::Duration;
+use crate::{Allowance, AllowanceTerms, IceSource, Label, RELAY_RATE_MAX, testing};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)

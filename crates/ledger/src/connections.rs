@@ -2,26 +2,18 @@
 //! Every open connection has exactly one due instant in the queue, so a connection that stops reporting is closed without a scan. The size
 //! of the table is bounded, and so are the connections of one grant, of one client and of one server key. A part of the table is kept for
 //! app servers and another one for clients, so neither can fill it for the other. Calls apply their changes to the ledger, in order.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use crate::connection::{Changes, Connection, Name, Owner, Report};
-use crate::dirty::Dirty;
 use crate::effects::Effect;
-use crate::grants::Grants;
-use crate::grants::row::GrantRow;
-use crate::grants::spent::ConnectionCharge;
-use crate::reports::{Caller, Closed, OpenError, Opened, Outcome, ReportError};
-use crate::source::IceSource;
-use crate::spender::{Label, Spender, User};
-use crate::spenders::limited::Limited;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use crate::{
+    ByteCount, Caller, Changes, Closed, Connection, ConnectionCharge, Dirty, GrantId, GrantRow, Grants,
+    IceSource, Label, Limited, Name, OpenError, Opened, Outcome, Owner, Report, ReportError, Spender,
+    Timestamp, UsageRules, User,
+};
 
 /// One part in this many of the table is kept for connections that app servers open.
 const SERVERS_SHARE: usize = 10;

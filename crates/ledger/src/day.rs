@@ -1,16 +1,12 @@
 //! Counts by UTC day. Tests: below.
 //! A count is what is known of one source on one day, with the instant up to which it is known. The usage of a period is the sum of its
 //! days. So another billing day, a reset and a restart need no rule of their own.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dirty::{Dirty, Rows};
-use crate::units::period::Period;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, Dirty, Period, Rows, Timestamp};
 
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;

@@ -1,16 +1,13 @@
 //! Counts that contradict what is known, and wait for another one to confirm them. Tests: below.
 //! One that grows by more than ten times what was promised, and by a tenth of the limit, waits for the next one. One that is lower than an
 //! earlier one of its day, by more than the margin, waits for one an hour later, and for bytes or a probe that were counted meanwhile.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::period::Period;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, Period, Timestamp};
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::Timestamp;
+use crate::{GrantId, Timestamp, Traffic};
 
 /// A provider is asked for nothing older. It was missed while the broker did not run.
 pub const COUNTED_WITHIN: Duration = Duration::from_secs(7 * 86_400);

@@ -4,62 +4,41 @@
 //!
 //! The table is bounded. When it is full of live grants, no metered credential is issued. A grant that has ended differs only by its
 //! state: it stays for what it spent, and for a tail that turns out to be longer.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod chains;
-pub(crate) mod counted;
-mod counts;
-pub(crate) mod dropped;
+pub(crate) mod counts;
 mod edit;
 pub(crate) mod ending;
-mod forgetting;
-mod history;
+pub(crate) mod history;
 mod indexes;
 pub(crate) mod listing;
 pub(crate) mod promises;
 pub(crate) mod recent;
-mod renewals;
-pub(crate) mod requester;
-mod reset;
-mod revocations;
 pub(crate) mod row;
 pub(crate) mod sfu;
-mod spending;
 pub(crate) mod spent;
 pub(crate) mod summing;
 pub(crate) mod tails;
 pub(crate) mod terms;
-pub(crate) mod unanswered;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
-use crate::client::ClientKey;
-use crate::clients::{Clients, Holder};
-use crate::dirty::{Dirty, Rows};
-use crate::effects::{Effect, Effects};
-use crate::owner::IdDigest;
-use crate::promise::PromisedTime;
-use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::shards::{Shards, Walk};
-use crate::source::IceSource;
-use crate::spender::Label;
-use crate::spenders::left::LeftSums;
-use crate::spenders::limited::LimitedSums;
-use crate::token::{Grant, GrantId};
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::UsageRules;
-
 use chains::Chains;
-use counted::CountedSources;
-use dropped::Dropped;
+use counts::CountedSources;
+use history::Dropped;
 use indexes::Indexes;
 use recent::RecentBytes;
 use row::{GrantRow, GrantState};
 use terms::GrantTerms;
+
+use crate::effects::{Effect, Effects};
+use crate::shards::{Shards, Walk};
+use crate::{
+    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ClientKey, Clients, Dirty, Grant,
+    GrantId, Holder, IceSource, IdDigest, Label, LeftSums, LimitedSums, Minute, OpenError, Period,
+    PromisedTime, RELAY_RATE_MAX, Rows, Timestamp, UsageRules,
+};
 
 /// See the module's invariant.
 #[derive(Debug, Default)]

@@ -1,16 +1,10 @@
-use super::*;
 use std::time::Duration;
 
-use crate::grants::row::GrantEnd;
-use crate::grants::spent::Spent;
-use crate::grants::terms::Bounds;
-use crate::owner::IdDigest;
-use crate::promise::PromisedTime;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
-use crate::spenders::terms::SpenderTerms;
-use crate::testing;
-use crate::units::ByteCount;
+use super::*;
+use crate::{
+    Bounds, ByteCount, GrantEnd, IceSource, IdDigest, PromisedTime, Spender, SpenderTerms, Spent, User,
+    testing,
+};
 
 /// 2 Mbps for a minute.
 const MINUTE_BYTES: u64 = 15_000_000;

@@ -19,6 +19,8 @@
 //! | `books`, `open`, `changes`, `dirty` | everything under one lock; opening it; what must be stored |
 //! | `sorted` | small sorted lists |
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod allowance;
 mod books;
 mod changes;
@@ -77,11 +79,11 @@ pub use {
     doubt::*,
     grant_counts::*,
     grants::{
-        chains::*, counted::*, dropped::*, ending::*, listing::*, recent::*, requester::*, row::*, sfu::*,
-        spent::*, summing::*, tails::*, terms::*, unanswered::*, *,
+        chains::*, counts::*, ending::*, history::*, listing::*, recent::*, row::*, sfu::*, spent::*,
+        summing::*, tails::*, terms::*, *,
     },
     lacking::*,
-    ledger::{admission::*, *},
+    ledger::*,
     minute_usage::*,
     open::*,
     overrides::*,

@@ -5,18 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::DayCount;
-use crate::dirty::Rows;
-use crate::doubt::CountDoubt;
-use crate::owner::IdDigest;
-use crate::promise::{GrantMinutes, LiveDelta};
 use crate::proof::CountProof;
-use crate::reading::LateCounts;
-use crate::tail::{CredentialEnd, TailTrials};
-use crate::trial::{Assumption, Excesses, TrialHours};
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    Assumption, ByteCount, CountDoubt, CredentialEnd, Day, DayCount, Excesses, GrantMinutes, IdDigest,
+    LateCounts, LiveDelta, Minute, Period, Rows, TailTrials, Timestamp, TrialHours,
+};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,12 @@
 //! A setting that changes later can make it larger, never smaller.
 //!
 //! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::ClientKey;
-use crate::owner::CountOwner;
-use crate::spender::{Label, User};
-use crate::units::slot::Minute;
+use crate::{ClientKey, CountOwner, Label, Minute, User};
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,15 +3,13 @@
 //! only if it shows bytes of that very key: those of calls or, where no call relays, those of the broker's own probe, made with that key. No
 //! client can forge either. They prove the time before them, up to an hour. Later counts are believed once they are seen; what is not proven
 //! by then stays promised.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::{Minute, Timestamp};
 
 /// A probe is made for counts without bytes. After this time, what it relayed should long be counted.
 const MISSING_AFTER: Duration = Duration::from_secs(58 * 60);

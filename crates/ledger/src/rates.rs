@@ -1,11 +1,6 @@
 //! The rates that turn time into bytes. Tests: `src/timeline/tests/mod.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::minute_usage::{ClaimedUsage, MinuteRow};
-use crate::promise::GrantMinutes;
-use crate::source::IceSource;
-use crate::source::facts::GrantsAre;
-use crate::units::BitRate;
+use crate::{BitRate, ClaimedUsage, GrantMinutes, GrantsAre, IceSource, MinuteRow};
 
 /// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
 pub(crate) const SFU_UNIT: BitRate = BitRate::new(1_000);

@@ -1,15 +1,12 @@
 //! A provider's own count of bytes. Tests: below.
 //! A reading replaces the estimate of the minutes that it covers. Readings never reach into the future, and go down only once that is
 //! confirmed ([`crate::doubt`]).
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::DayCount;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, DayCount, Timestamp};
 
 /// A provider's count of the billed bytes of one day, from its start to `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

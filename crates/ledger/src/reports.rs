@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{Name, Owner};
-use crate::spender::Label;
-use crate::token::{Grant, GrantId};
-use crate::units::ByteCount;
+use crate::{ByteCount, Grant, GrantId, Label, Name, Owner};
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;

@@ -5,10 +5,10 @@ pub(crate) mod facts;
 
 use std::time::Duration;
 
+use facts::{Charged, DecidedBy, GrantsAre, OnRevocation};
 use strum::EnumCount;
 
-use crate::units::clock::REFERENCE_DIFFERENCE_TOLERATED;
-use facts::{Charged, DecidedBy, GrantsAre, OnRevocation};
+use crate::REFERENCE_DIFFERENCE_TOLERATED;
 
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);
@@ -17,21 +17,14 @@ pub const MINT_SLACK: Duration = Duration::from_secs(4);
 pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
 
 /// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting. Rows hold the position, so a new one is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
     serde::Serialize,
     serde::Deserialize,
     strum::Display,
     strum::EnumCount,
     strum::EnumString,
-    strum::IntoStaticStr,
+    strum::IntoStaticStr
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]

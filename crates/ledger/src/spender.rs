@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
+use crate::Timestamp;
 
 /// The longest user, in characters.
 pub const USER_MAX: usize = 128;

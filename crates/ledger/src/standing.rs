@@ -1,11 +1,9 @@
 //! What the published bound depends on besides the assumed rate: that the books' time is right. Tests: `src/books/tests/clock.rs`.
 //! It is stored with that time. The bound is not published as holding before the instants here.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
-use crate::units::clock::{ClockMark, Moment};
+use crate::{ClockMark, Moment, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,13 @@
 //! The trial of a tail: for how long a credential of the broker's own relays after its end, and until when that is billed.
 //! Tests: `src/tail_tests.rs`.
 //! Three proofs within eight days replace the tail that is assumed otherwise. Bytes of any grant after it end that.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::{Minute, Timestamp};
 
 /// So many proofs make a tail.
 const PROOFS_MIN: usize = 3;
@@ -35,19 +33,8 @@ const UNANSWERED_MAX: usize = 3;
 const LOST_MIN: usize = 2;
 
 /// How a credential ends.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    strum::EnumIter,
-    strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, strum::EnumIter, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum CredentialEnd {

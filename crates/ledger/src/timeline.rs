@@ -3,7 +3,6 @@
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
 //! exactly one period. Every addition can be reversed exactly.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counts;
 pub(crate) mod measured;
@@ -11,18 +10,13 @@ pub(crate) mod terms;
 
 use std::ops::Range;
 
-use crate::minute_usage::{Basis, MinuteRow, SourceRows, SourceState};
-use crate::minutes::Minutes;
-use crate::promise::PromisedTime;
-use crate::rates::Rates;
-use crate::source::facts::EndedBy;
-use crate::trial::{Excesses, Trial};
-use crate::units::period::{BillingDay, Period};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
-
 use terms::{CUT_FOR, ProofRule, SourceTerms};
+
+use crate::minutes::Minutes;
+use crate::{
+    Basis, BillingDay, ByteCount, ChangeKind, EndedBy, Excesses, Minute, MinuteRow, Period, PromisedTime,
+    Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
+};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]

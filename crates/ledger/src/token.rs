@@ -9,8 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 use sha2::{Digest, Sha256};
 
-use crate::source::IceSource;
-use crate::units::Timestamp;
+use crate::{IceSource, Timestamp};
 
 /// No credential lives longer.
 pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
@@ -93,7 +92,8 @@ pub struct Grant {
 impl Grant {
     /// The instant from which the client may renew, and should: after three quarters of the lifetime.
     pub fn refresh_after(&self) -> Timestamp {
-        self.issued_at.plus(self.expires_at.since(self.issued_at) * 3 / 4)
+        let life = self.expires_at.millis_since(self.issued_at);
+        self.issued_at.plus_millis(life.saturating_sub(life.div_ceil(4)))
     }
 
     /// Whether the credential has expired. Open connections may still report and close.

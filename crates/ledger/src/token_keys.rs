@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use crate::token::LIFE_MAX;
-use crate::units::Timestamp;
+use crate::{LIFE_MAX, Timestamp};
 
 /// Earlier keys that are kept at most.
 const EARLIER_MAX: usize = 4;

@@ -3,18 +3,13 @@
 //! relay contradict it. Then the observed rate replaces the assumed one until no reading of the last hour contradicts it. One that fits
 //! shows little: each new grant makes the test more tolerant. Bytes that are counted late are held against the promises of the time in
 //! which they can have flowed.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::RELAY_RATE_MAX;
-use crate::promise::GrantMinutes;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, RELAY_RATE_MAX, Timestamp};
 
 /// How the assumed rate compares with the readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

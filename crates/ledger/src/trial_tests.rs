@@ -1,6 +1,6 @@
 use super::*;
+use crate::BillingDay;
 use crate::testing::Dice;
-use crate::units::period::BillingDay;
 
 const TAIL: Duration = Duration::from_secs(7_200);
 

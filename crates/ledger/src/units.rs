@@ -1,7 +1,6 @@
 //! Bytes, bit rates and instants of wall time. Tests: below.
 //! All units are decimal: a GB is 10^9 bytes, a Mbps is 10^6 bit/s, and there are no binary multiples. Arithmetic saturates and never
 //! wraps, so no input can turn a large bill into a small one.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod clock;
 pub(crate) mod period;
@@ -25,9 +24,8 @@ const BIT_MILLIS_PER_BYTE: u128 = 8_000;
 const EXACT_F64_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number of bytes.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct ByteCount(u64);
 
@@ -112,9 +110,8 @@ fn centi_gb(units: u64) -> String {
 }
 
 /// Bits per second.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct BitRate(u64);
 

@@ -1,9 +1,7 @@
 //! The changes that reported connections make to the ledger. Tests: `src/connection_tests.rs`.
 //! A change names the owner of the count that replaces it. To apply one, the ledger needs only the time.
 
-use crate::minute_usage::Basis;
-use crate::owner::CountOwner;
-use crate::units::{ByteCount, Timestamp};
+use crate::{Basis, ByteCount, CountOwner, Timestamp};
 
 /// One change of what a source is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

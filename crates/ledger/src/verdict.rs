@@ -2,14 +2,10 @@
 //! Tests: `src/verdict_tests.rs`.
 //! Estimate mode admits while `used < limit` and publishes the overshoot bound. Strict mode admits a grant only if it fits into every
 //! period that it touches, even if all live grants relay at the assumed rate. Its bound stays zero.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
-use crate::source::IceSource;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, IceSource, Minute, Period, Timestamp};
 
 /// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

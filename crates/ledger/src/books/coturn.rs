@@ -4,17 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Books;
-use crate::coturn::listing::{Listing, SessionId};
-use crate::coturn::sessions::row::SessionRow;
-use crate::coturn::sessions::{SessionKey, to_cut};
-use crate::coturn::usage::{CoturnUsage, RelayLoad};
-use crate::grants::row::GrantEnd;
-use crate::owner::CountOwner;
-use crate::reading::Carried;
-use crate::source::MINT_SLACK;
-use crate::token::GrantId;
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::{
+    Carried, CoturnUsage, CountOwner, GrantEnd, GrantId, Listing, MINT_SLACK, Minute, RelayLoad, SessionId,
+    SessionKey, SessionRow, Timestamp, to_cut,
+};
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);

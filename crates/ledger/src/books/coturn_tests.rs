@@ -1,17 +1,9 @@
 use super::*;
-use crate::coturn::listing::{Reach, Session};
-use crate::grants::requester::Requester;
-use crate::grants::row::GrantRow;
-use crate::open::Setup;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::spender::{Spender, User};
-use crate::testing::{self, Broker, grant_id};
-use crate::timeline::terms::SourceTerms;
-use crate::traffic::Traffic;
-use crate::units::ByteCount;
-use crate::units::clock::Moment;
-use crate::units::slot::Minute;
-use crate::verdict::BudgetMode;
+use crate::testing::{Broker, grant_id};
+use crate::{
+    BudgetMode, ByteCount, GrantRow, IceSource, MINT_SLACK, Minute, Moment, Reach, Requester, Session, Setup,
+    SourceTerms, Spender, Traffic, User, testing,
+};
 
 const COTURN: IceSource = IceSource::Coturn;
 const HOUR: u64 = 3_600;

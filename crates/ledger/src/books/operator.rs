@@ -1,13 +1,7 @@
 //! The operator's overrides. Tests: `src/books/tests/strangers/stopped.rs`.
 
 use super::Books;
-use crate::grants::Grants;
-use crate::grants::row::GrantRow;
-use crate::grants::unanswered::{ASK_PAUSE, FIRST};
-use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ASK_PAUSE, ByteCount, Closed, FIRST, GrantId, GrantRow, Grants, IceSource, Timestamp};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

@@ -1,8 +1,7 @@
 //! Several relays: each has its own listing, and a promise names the relay that may carry it.
 
 use super::*;
-use crate::books::commit::NotAdmitted;
-use crate::owner::IdDigest;
+use crate::{IdDigest, NotAdmitted};
 
 fn relay(host: &str) -> CountOwner {
     CountOwner { source: COTURN, turn_key: Some(IdDigest::of(host)) }

@@ -7,12 +7,7 @@ use std::time::Duration;
 
 use super::Books;
 use super::commit::NotAdmitted;
-use crate::grants::row::GrantRow;
-use crate::grants::sfu::{SfuSession, counted_after};
-use crate::promise::PromisedTime;
-use crate::rates::SFU_UNIT;
-use crate::source::IceSource;
-use crate::token::GrantId;
+use crate::{GrantId, GrantRow, IceSource, PromisedTime, SFU_UNIT, SfuSession, counted_after};
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much

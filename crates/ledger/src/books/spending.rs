@@ -5,26 +5,11 @@ use std::time::Duration;
 
 use super::Books;
 use super::commit::NotAdmitted;
-use crate::client::ClientKey;
-use crate::grant_counts::GrantCounts;
-use crate::grants::Grants;
-use crate::grants::chains::Suspect;
-use crate::grants::ending::OverLimit;
-use crate::grants::requester::Requester;
-use crate::grants::row::GrantRow;
-use crate::grants::tails::EndedPlace;
-use crate::grants::unanswered::ASK_PAUSE;
-use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::spender::{Label, User};
-use crate::spenders::key::SpenderKey;
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::PeriodBytes;
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::trial::{Excess, Excesses};
-use crate::units::{ByteCount, Timestamp};
-use crate::verdict::{BudgetMode, LimitKind, LimitShare, LimitUsage};
+use crate::{
+    ASK_PAUSE, BudgetMode, ByteCount, ClientKey, Closed, EndedPlace, Excess, Excesses, GrantCounts, GrantId,
+    GrantRow, Grants, IceSource, Label, LimitKind, LimitShare, LimitUsage, Limited, OverLimit, PeriodBytes,
+    Requester, SpenderKey, Suspect, Timestamp, Traffic, User,
+};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;

@@ -4,12 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Books;
-use crate::lacking::LackCause;
-use crate::owner::CountOwner;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::tail::{CredentialEnd, TailEvidence};
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::{CountOwner, CredentialEnd, IceSource, LackCause, MINT_SLACK, Minute, TailEvidence, Timestamp};
 
 impl Books {
     /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:

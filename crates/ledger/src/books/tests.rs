@@ -1,17 +1,5 @@
 //! Tests of the books. Random histories are the simulation's.
 
-use std::time::Duration;
-
-use super::*;
-use crate::grants::requester::Requester;
-use crate::open::Setup;
-use crate::reading::{Reading, ReadingOutcome};
-use crate::testing::{Broker, grant_id, setup, setup_of};
-use crate::timeline::terms::SourceTerms;
-use crate::units::BitRate;
-use crate::units::period::BillingDay;
-use crate::verdict::BudgetMode;
-
 mod clock;
 mod commits;
 mod crashes;
@@ -24,6 +12,12 @@ mod spenders;
 mod strangers;
 mod tails;
 mod vouched;
+
+use std::time::Duration;
+
+use super::*;
+use crate::testing::{Broker, grant_id, setup, setup_of};
+use crate::{BillingDay, BitRate, BudgetMode, Reading, ReadingOutcome, Requester, Setup, SourceTerms};
 
 const GB: u64 = 1_000_000_000;
 /// Minutes by which the clock of the provider may differ from ours. They are promised at both ends.

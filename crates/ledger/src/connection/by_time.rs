@@ -2,13 +2,9 @@
 //! Tests: `src/connection_tests.rs`.
 //!
 //! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{Changes, Clock, Connection, Span};
-use crate::allowance::Allowances;
-use crate::units::Timestamp;
-use crate::usage_change::ChangeKind;
-use crate::usage_rules::UsageRules;
+use crate::{Allowances, ChangeKind, Timestamp, UsageRules};
 
 /// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
 /// a count has more of them. Then the oldest stay charged.

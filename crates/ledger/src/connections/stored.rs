@@ -1,16 +1,12 @@
 //! The open connections from stored rows, and the rows that must be stored. Tests: `tests/simulation`.
 //!
 //! A restored connection goes on where it stopped: it keeps its due instant, and is charged by time if it was before.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
 use super::Connections;
-use crate::connection::{Connection, Name};
 use crate::effects::Effect;
-use crate::grants::Grants;
-use crate::units::Timestamp;
-use crate::usage_change::ChangeKind;
+use crate::{ChangeKind, Connection, Grants, Name, Timestamp};
 
 impl Connections {
     /// Restores the stored connections into the empty table, and restarts the ledger's clock for those that were charged by time.

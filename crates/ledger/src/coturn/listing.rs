@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::Timestamp;
+use crate::{GrantId, Timestamp, Traffic};
 
 /// Most sessions that are read. With more, the listing is not complete.
 pub const SESSIONS_MAX: usize = 65_536;
@@ -35,9 +33,8 @@ impl fmt::Display for SessionId {
 }
 
 /// The peers that a session can exchange packets with, by the client's requests.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(serde::Serialize, serde::Deserialize)]
 pub enum Reach {
     /// No peer: nothing is relayed.
     #[default]

@@ -17,7 +17,6 @@
 //! only (2,047 packets), packets that are larger than the estimate assumes (16 KB each at most to a client), traffic above the last rate
 //! just before a session ends, and a session some seconds old when coturn starts again, if its client comes back, gets the same number and
 //! relays more before the next listing. To reserve 2,047 packets of 16 KB would cost each idle session of a browser 33.5 MB after 134 s.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod row;
 
@@ -25,14 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::listing::{Listing, Session, SessionId};
-use crate::dirty::Dirty;
-use crate::owner::CountOwner;
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
-
 use row::{SessionRow, UNWATCHED_MAX};
+
+use super::listing::{Listing, Session, SessionId};
+use crate::{BitRate, CountOwner, Dirty, GrantId, Timestamp, Traffic};
 
 /// A session among those of all relays: each of them numbers its own from 1.
 pub type SessionKey = (CountOwner, SessionId);

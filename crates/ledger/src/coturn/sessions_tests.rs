@@ -1,9 +1,7 @@
 use super::row::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::Reach;
-use crate::coturn::sessions::row::HIDDEN_PACKETS_MAX;
 use crate::testing::Dice;
-use crate::units::ByteCount;
+use crate::{ByteCount, HIDDEN_PACKETS_MAX, Reach};
 
 const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);
 

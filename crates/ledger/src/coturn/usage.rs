@@ -7,10 +7,7 @@ use std::time::Duration;
 use super::listing::{Listing, SessionId};
 use super::sessions::row::SessionRow;
 use super::sessions::{SessionDelta, Sessions};
-use crate::reading::Carried;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.

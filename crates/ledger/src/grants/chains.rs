@@ -1,23 +1,19 @@
-//! What counts and app servers show of a chain of renewals above its promise. Tests: `src/books/spending/tests/chains.rs`.
+//! Which grant renewed which, and what counts and app servers show of a chain of renewals above its promise.
+//! Tests: `src/books/spending/tests/chains.rs`, `src/books/tests/released.rs`.
 //! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
 //! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::time::Duration;
 
 use super::Grants;
-use super::row::GrantRow;
-use crate::allowance::RELAY_RATE_MAX;
+use super::row::{GrantRow, GrantState};
 use crate::effects::Effect;
-use crate::promise::PromisedTime;
-use crate::source::IceSource;
-use crate::source::facts::{CountsOfGrants, GrantsAre};
-use crate::token::GrantId;
-use crate::trial::{Excess, Excesses};
-use crate::units::slot::Minute;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    BitRate, ByteCount, CountsOfGrants, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
+    PromisedTime, RELAY_RATE_MAX, Timestamp,
+};
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.
 const MEMBERS_MAX: usize = 500;
@@ -302,5 +298,43 @@ impl Grants {
             Excess { bytes: ByteCount::saturating(bytes), rate: rate_over(minutes), ..Excess::default() };
         let raised = rate_over(minutes.max(RAISED_OVER)).min(RELAY_RATE_MAX);
         Some(Shown { excess, per_minute: raised.per_minute() })
+    }
+
+    /// Notes the grant that renews another one.
+    pub(crate) fn note_renewal(&mut self, renewed: GrantId, by: GrantId) {
+        self.edit_live(renewed, |row| row.extra_mut().renewed_by = Some(by));
+    }
+
+    /// Whether the renewal of a grant is committed. One that is being made, or whose write failed, does not count; one without a row
+    /// costs nothing, so nothing of it was written.
+    pub(crate) fn was_renewed(&self, id: GrantId) -> bool {
+        let is_written = |by| self.any(by).is_none_or(|row| row.state != GrantState::Unwritten);
+        self.any(id).is_some_and(|row| row.extra().renewed && row.extra().renewed_by.is_some_and(is_written))
+    }
+
+    /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
+    pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
+        iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
+    }
+
+    /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not
+    /// count. `expiry`: that of the credential, if no row is known.
+    pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
+        let source = self.any(id).map(|row| row.source);
+        let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));
+        let counts = |(it, row): &(GrantId, &GrantRow)| {
+            *it == id
+                || (Some(row.source) == source
+                    && row.extra().revoked_at.is_none()
+                    && row.state != GrantState::Unwritten)
+        };
+        of_chain.filter(counts).map(|(_, row)| row.latest_expiry()).max().or(expiry)
+    }
+
+    /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
+    /// released. A renewal that is not in the table relies on them, for all we know.
+    pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
+        let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
+        !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)
     }
 }

@@ -1,24 +1,22 @@
-//! What the sources count for their grants in this period. Tests: `src/books/spending/tests/counts.rs`.
+//! What the sources count for their grants in this period, until when, and what they count under identifiers that the ledger does not know.
+//! Tests: `src/books/spending/tests/counts.rs`.
 //! A source's final counts are taken once, in the order of time. What nobody counted is assumed to have been relayed in full, in strict
 //! mode with a limit for each user.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
+
 use super::Grants;
-use super::counted::{CountedSource, CountedSources, Taking};
 use super::row::GrantRow;
-use crate::doubt;
-use crate::grant_counts::GrantCounts;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::source::facts::Charged;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::BilledDirections;
+use super::spent::Spent;
+use super::tails::EndedPlace;
+use crate::{
+    BilledDirections, ByteCount, Charged, CountOwner, Excess, GrantCounts, GrantId, IceSource, Minute,
+    Timestamp, doubt,
+};
 
 impl Grants {
     /// Until when a group has counted its grants in this period for good.
@@ -271,5 +269,61 @@ impl Grants {
         let before = of_source.measured();
         of_source.count(unknown, is_final, at);
         self.recent.count_unknown(of_source.measured().minus(before), from, at);
+    }
+}
+
+/// The state of the counts by grant of each [group](CountOwner::group).
+pub type CountedSources = BTreeMap<CountOwner, CountedSource>;
+
+/// The state of one source's counts by grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedSource {
+    /// Everything before this instant is counted for good.
+    pub until: Timestamp,
+    /// Everything before this instant is counted, but perhaps not for good. Claims count only after it.
+    pub(super) seen_until: Timestamp,
+    /// Bytes of this period under identifiers that the ledger does not know.
+    pub(super) unknown: Spent,
+    /// How far a count is taken that is taken in parts.
+    pub(super) taking: Option<Taking>,
+    /// Whether the last count was absurd: of those that are not final, and of those that are.
+    pub(super) was_absurd: [bool; 2],
+    /// The excess, in this period, of chains of renewals that have left the table.
+    pub(super) excess_of_left: Excess,
+    /// The tails of the grants up to this one were looked at.
+    pub(super) looked_at: Option<EndedPlace>,
+}
+
+/// How far a count by grant is taken. It is stored with what was taken, so that a crash lets no part count twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taking {
+    /// The span of the count.
+    pub(super) span: (Timestamp, Timestamp),
+    /// Whether it is final.
+    pub(super) is_final: bool,
+    /// The last grant that was taken; `None` for none.
+    pub(super) last: Option<GrantId>,
+    /// Bytes so far under identifiers that the ledger does not know.
+    pub(super) unknown: ByteCount,
+}
+
+impl Taking {
+    /// The begin of taking a count.
+    pub(super) fn of(counts: &GrantCounts) -> Self {
+        let span = (counts.from, counts.until);
+        Self { span, is_final: counts.is_final, last: None, unknown: ByteCount::ZERO }
+    }
+
+    /// Whether it goes on with this count.
+    pub(super) fn is_of(&self, counts: &GrantCounts) -> bool {
+        let Self { span, is_final, .. } = Self::of(counts);
+        (self.span, self.is_final) == (span, is_final)
+    }
+}
+
+impl CountedSource {
+    /// Bytes of this period under identifiers that the ledger does not know.
+    pub fn unknown(&self) -> ByteCount {
+        self.unknown.measured()
     }
 }

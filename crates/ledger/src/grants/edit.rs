@@ -3,7 +3,6 @@
 //! the sums of an earlier period when its figures begin anew.
 //! Two fields are no part of this, because nothing follows from them and nobody stores them: what a grant may claim, and what a relay can
 //! carry for it ([`Grants::allowances`]).
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +11,11 @@ use super::Grants;
 use super::indexes::{Indexes, Places};
 use super::row::{GrantRow, GrantState};
 use super::terms::GrantTerms;
-use crate::client::ClientKey;
 use crate::effects::OwnedTime;
-use crate::owner::CountOwner;
-use crate::promise::{Promise, PromisedTime};
-use crate::spender::Spender;
-use crate::spenders::key::{SpenderKey, SpenderKind};
-use crate::spenders::left::{LeftKey, LeftSums};
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::Sums;
-use crate::token::GrantId;
-use crate::units::period::Period;
-use crate::units::slot::Day;
+use crate::{
+    ClientKey, CountOwner, Day, GrantId, LeftKey, LeftSums, Limited, Period, Promise, PromisedTime, Spender,
+    SpenderKey, SpenderKind, Sums,
+};
 
 /// What follows from a row.
 #[derive(Debug)]

@@ -1,27 +1,22 @@
-//! Which credentials the broker ends by itself: those of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
-//! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
+//! Revoked credentials, and those that the broker ends by itself: of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
+//! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`, `src/grants_tests.rs`.
 //! Claims of pages never end one: only what was counted, and asked for alone where counts are sampled, or what an app server has said.
 //! Nothing is released by it.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
-use super::row::GrantRow;
+use super::row::{GrantEnd, GrantRow, Revoked};
 use super::spent::later_part;
-use super::unanswered::ASK_PAUSE;
-use crate::allowance::RELAY_RATE_MAX;
 use crate::effects::Effect;
-use crate::minute_usage::Basis;
-use crate::reports::Closed;
 use crate::shards::Walk;
-use crate::spenders::key::SpenderKey;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Basis, ByteCount, ChangeKind, Closed, GrantId, Minute, RELAY_RATE_MAX, SpenderKey, Timestamp, UsageChange,
+};
 
 /// A chain of renewals that has relayed more than one may.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,4 +173,105 @@ pub(super) fn has_no_answer(row: &GrantRow) -> bool {
 fn left_of(row: &GrantRow, now: Timestamp) -> ByteCount {
     let left = row.promised.map(|time| time.per_minute.saturating_mul(time.until.since(Minute::of(now))));
     ByteCount::new(left.unwrap_or(0))
+}
+
+impl Grants {
+    /// Whether a grant was revoked. It stays so after its end.
+    pub fn is_revoked(&self, id: GrantId) -> bool {
+        self.any(id).is_some_and(|row| row.extra().revoked_at.is_some())
+    }
+
+    /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
+    /// and for one that has expired and has no open connection.
+    ///
+    /// The grant stays committed, because a running allocation may continue. Its source is asked to end it from `ask_from` on.
+    pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp, ask_from: Timestamp) -> Option<&GrantRow> {
+        let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
+        if row.extra().revoked_at.is_none() {
+            self.edit(id, |row| row.extra_mut().revoked_at = Some(now));
+            if self.get(id).is_some_and(has_no_answer) {
+                self.indexes.unanswered.insert(id, ask_from);
+            }
+        }
+        self.get(id)
+    }
+
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
+        self.edit_live(id, |row| row.extra_mut().known_to_source = Some(is_known));
+    }
+
+    /// The revoked grants that the table still has, the latest revocation first.
+    pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
+        self.indexes.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
+            let row = self.get(*grant)?;
+            let (grant, revoked_at) = (*grant, *revoked_at);
+            Some(Revoked { grant, source: row.source, revoked_at, expires_at: row.expires_at })
+        })
+    }
+
+    /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for a grant without a
+    /// row. A grant with neither counts as expired. A row of the time in which the wall clock was ahead has two expiries, and the later
+    /// one counts: the other clock may be wrong, and room is promised until then. A renewal at the same source prolongs what was begun
+    /// before it: room is promised for the chain, of which one credential relays at a time.
+    pub fn end_of(
+        &self,
+        id: GrantId,
+        expiry: Option<Timestamp>,
+        is_spent: bool,
+        now: Timestamp,
+    ) -> Option<GrantEnd> {
+        let expires_at = self.expiry_of(id, expiry);
+        if self.is_revoked(id) {
+            return Some(GrantEnd::Revoked);
+        }
+        if expires_at.is_none_or(|end| now >= end) {
+            return Some(GrantEnd::Expired);
+        }
+        is_spent.then_some(GrantEnd::Spent)
+    }
+}
+
+/// The pause before a source that has not answered is asked again for the same grant. A request to revoke a grant asks by itself, and
+/// has ended by then.
+pub const ASK_PAUSE: Duration = Duration::from_secs(10);
+/// The time for what was just revoked: it comes before all others.
+pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
+/// The time for what was revoked before this process started: it comes next.
+pub(super) const NEXT: Timestamp = Timestamp::from_millis(1);
+
+/// See the module's description. A grant is in both fields or in none.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered {
+    /// The earliest time to ask about each.
+    from: BTreeMap<GrantId, Timestamp>,
+    in_order: BTreeSet<(Timestamp, GrantId)>,
+}
+
+impl Unanswered {
+    pub(super) fn insert(&mut self, id: GrantId, from: Timestamp) {
+        self.remove(&id);
+        self.from.insert(id, from);
+        self.in_order.insert((from, id));
+    }
+
+    pub(super) fn remove(&mut self, id: &GrantId) {
+        if let Some(from) = self.from.remove(id) {
+            self.in_order.remove(&(from, *id));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.from.len()
+    }
+
+    /// Whether each of these is in another index, too.
+    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+        self.from.keys().all(|id| other.from.contains_key(id))
+    }
+
+    /// The first one that is due.
+    pub(super) fn first(&self, now: Timestamp) -> Option<GrantId> {
+        self.in_order.first().filter(|(from, _)| *from <= now).map(|(_, id)| *id)
+    }
 }

@@ -2,23 +2,26 @@
 //! A grant that has ended stays in the table as history. It leaves when many have ended since, but not before its source has counted its last
 //! bytes: a later count would be of an unknown identifier. A grant does not wait where such counts are not read, if the table is full, or
 //! for longer than [`COUNTED_WITHIN`]. What a grant has spent in the period is added to the sums of what left the table.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+//! A row names the first day of the period of its figures. With another period they count as zero, and begin anew when something changes
+//! them: then the sums of that other period get them. So nobody waits for all rows, and another billing day is a reset like any other.
+//! When a person is removed, the bytes stay, in rows and sums without a name.
 
-use super::Grants;
-use super::dropped::Dropped;
-use super::listing::LOOKED_AT_ONCE;
-use super::row::{GrantRow, GrantState};
-use super::tails::EndedPlace;
-use crate::grant_counts::COUNTED_WITHIN;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::promise::PromisedTime;
+use serde::{Deserialize, Serialize};
+
+use super::Grants;
+use super::listing::LOOKED_AT_ONCE;
+use super::row::{GrantRow, GrantState};
+use super::spent::Spent;
+use super::tails::EndedPlace;
 use crate::shards::Walk;
-use crate::source::IceSource;
-use crate::spenders::key::SpenderKey;
-use crate::token::GrantId;
-use crate::units::Timestamp;
-use crate::units::slot::{Day, Minute};
+use crate::{
+    ByteCount, COUNTED_WITHIN, Day, GrantId, Holder, IceSource, Limited, Minute, Period, PromisedTime,
+    Spender, SpenderKey, Timestamp, User,
+};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -167,4 +170,115 @@ impl Grants {
         let end = Minute::from_end(expiry.plus(after_expiry));
         (end > until && until.start() > since).then(|| end.start())
     }
+}
+
+/// No tail of any setting is longer.
+pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// The latest of a source's grants that have left the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub(crate) expiry: Timestamp,
+    pub(super) until: Minute,
+}
+
+impl Grants {
+    /// Begins a period, the next one or that of another billing day. Grants that ended before it are forgotten in steps.
+    pub(crate) fn begin_period(&mut self, period: Period) {
+        let is_same = self.period.start == period.start;
+        self.period = period;
+        // With another billing day, the same period can only end on another day.
+        if !is_same {
+            self.limited.begin();
+            self.forget_unknown();
+            self.chains.begin_period();
+            self.indexes.begin_period();
+        }
+    }
+
+    /// Forgets what sources counted under unknown identifiers in another period.
+    pub(crate) fn forget_unknown(&mut self) {
+        for counted in self.counted.values_mut() {
+            (counted.unknown, counted.excess_of_left) = Default::default();
+        }
+    }
+
+    /// Forgets grants that ended before this period, and the sums of an earlier one: at most `rows_at_once` of each. `false` if there may
+    /// be more.
+    pub(super) fn forget_past(&mut self, now: Timestamp) -> bool {
+        let (start, most) = (self.period.start, self.terms.bounds.rows_at_once);
+        let past = self.indexes.ended.iter().copied().take_while(|place| place.0.start() <= start);
+        let forgotten = past.take(LOOKED_AT_ONCE).filter(|place| !self.waits_for_look(*place, now));
+        let forgotten: Vec<_> = forgotten.take(most).collect();
+        self.leave_all(&forgotten) && self.left.begin(Day::of(start), most)
+    }
+
+    /// What a grant has spent in this period.
+    pub(crate) fn spent_of(&self, row: &GrantRow) -> Spent {
+        row.spent_in(self.period)
+    }
+
+    /// Whether a grant ended in a period before, and its row waits to be forgotten.
+    pub(super) fn is_past(&self, row: &GrantRow) -> bool {
+        row.is_over(self.period.start) && self.spent_of(row).is_empty()
+    }
+
+    /// Adds what a row has spent in an earlier period to the sums of that.
+    pub(super) fn keep_past(&mut self, row: &GrantRow) {
+        let is_past = row.figures_since < Day::of(self.period.start) && row.source.is_metered();
+        if is_past && row.spent().bytes() > ByteCount::ZERO {
+            let share = self.terms.share(row, &row.spent());
+            self.left.add_past(row.figures_since, self.terms.keys(row), &share);
+        }
+    }
+
+    /// Removes a user from all rows, with the labels and the addresses in them, and adds these to `names`. The grants are revoked, and have no
+    /// open connection. Returns how many rows there were. Reads every row.
+    pub(crate) fn unname(&mut self, user: &User, now: Timestamp, names: &mut BTreeSet<SpenderKey>) -> usize {
+        let of_user = self.rows.iter().filter(|(_, row)| row.user() == Some(user));
+        let rows: Vec<_> = of_user.map(|(id, row)| (*id, (**row).clone())).collect();
+        for (id, before) in &rows {
+            names.extend(names_in(before));
+            self.edit(*id, |row| {
+                row.spender = row.spender.take().and_then(|spender| (*spender).clone().unnamed().known());
+                row.client = None;
+                if let Some(extra) = &mut row.extra {
+                    extra.address = None;
+                }
+            });
+            let holder = Holder { client: before.client, user: Some(user), ..Holder::default() };
+            self.clients.forget_idle(holder, now);
+        }
+        self.recent.unname(user);
+        rows.len()
+    }
+
+    /// Removes these names from the sums, except those that a row still has. What stays in `names` is nowhere any more.
+    pub(crate) fn forget_names(&mut self, names: &mut BTreeSet<SpenderKey>) {
+        for (_, row) in self.rows.iter() {
+            for name in names_in(row) {
+                names.remove(&name);
+            }
+        }
+        for name in &*names {
+            if let SpenderKey::User(user) = name {
+                self.limited.forget(&Limited::User(user.clone()));
+            }
+        }
+        self.left.unname(names);
+    }
+}
+
+impl Spender {
+    /// The same without what names a person.
+    pub(crate) fn unnamed(self) -> Self {
+        Self { user: None, label: None, signed_in_until: None, ..self }
+    }
+}
+
+/// The label and the address in a row, in each form in which sums have it.
+fn names_in(row: &GrantRow) -> impl Iterator<Item = SpenderKey> {
+    let label = row.spender.as_ref().and_then(|spender| spender.label.clone()).map(SpenderKey::Label);
+    let whole = row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
+    [label, whole, row.client.map(SpenderKey::Client)].into_iter().flatten()
 }

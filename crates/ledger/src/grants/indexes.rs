@@ -2,20 +2,14 @@
 //! After each step, the simulation compares the indexes with those that are made anew from the rows.
 //! Each index follows from a few fields of the row, its [`Places`]. Only [`Indexes::note`] changes one, for each row that comes, changes or
 //! leaves: also for each row of a restored ledger.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::ending::has_no_answer;
+use super::ending::{NEXT, Unanswered, has_no_answer};
 use super::row::GrantRow;
 use super::tails::EndedPlace;
-use super::unanswered::{NEXT, Unanswered};
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::period::Period;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantId, IceSource, Minute, Period, Timestamp};
 
 /// See the module's description.
 #[derive(Debug, Default)]

@@ -1,6 +1,5 @@
 //! The grants of this period in the order in which an operator reads them: most bytes first, in pages.
 //! Tests: `src/books/spending/tests/listing.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
 
@@ -8,10 +7,7 @@ use super::Grants;
 use super::row::{GrantRow, Revoked};
 use super::spent::Spent;
 use crate::shards::Walk;
-use crate::spenders::key::SpenderKey;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantId, Minute, SpenderKey, Timestamp};
 
 /// So many rows are looked at in one step.
 pub(super) const LOOKED_AT_ONCE: usize = 2_000;

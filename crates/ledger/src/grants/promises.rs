@@ -5,20 +5,14 @@
 //! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
 //! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one
 //! relays at a time, so the renewal relies on the minutes of the renewed grant.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
 use super::Grants;
 use super::row::{GrantRow, GrantState};
-use crate::clients::{Clients, Holder};
-use crate::owner::CountOwner;
-use crate::promise::{Promise, PromisedTime};
-use crate::source::IceSource;
-use crate::spenders::limited::Limited;
-use crate::token::GrantId;
-use crate::units::Timestamp;
-use crate::units::slot::Minute;
+use crate::{
+    Clients, CountOwner, GrantId, Holder, IceSource, Limited, Minute, Promise, PromisedTime, Timestamp,
+};
 
 impl GrantRow {
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.

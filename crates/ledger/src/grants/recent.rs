@@ -1,7 +1,6 @@
 //! What grants relayed in the last minutes, as their connections claimed it and as their sources counted it.
 //! Tests: `src/books/spending/tests/recent.rs`.
 //! A count replaces what was claimed for the time that it covers. It is kept in memory, for a grant while it has any.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +8,7 @@ use std::time::Duration;
 use super::Grants;
 use super::spent::{ConnectionCharge, Spent, later_part};
 use crate::shards::{Shards, Walk};
-use crate::sorted;
-use crate::spender::{Spender, User};
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantId, Minute, Spender, Timestamp, User, sorted};
 
 /// The longest time for which the bytes of the last minutes are known.
 pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);

@@ -1,7 +1,6 @@
 //! The row of one grant: what is stored of it, and why a relay stops serving it. Tests: `src/grants_tests.rs`.
 //!
 //! A row is changed only by the table, which records each change.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
@@ -9,20 +8,11 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::requester::Requester;
 use super::spent::Spent;
-use crate::allowance::Allowance;
-use crate::client::ClientKey;
-use crate::clients::Holder;
-use crate::owner::{CountOwner, IdDigest};
-use crate::promise::{LiveDelta, PromisedTime};
-use crate::source::IceSource;
-use crate::source::facts::DecidedBy;
-use crate::spender::{Spender, User};
-use crate::token::{Grant, GrantId};
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    Allowance, ByteCount, ClientKey, CountOwner, Day, DecidedBy, Grant, GrantId, Holder, IceSource, IdDigest,
+    LiveDelta, Minute, Period, PromisedTime, Spender, Timestamp, User,
+};
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
 /// have is in [`GrantExtra`].
@@ -44,7 +34,7 @@ pub struct GrantRow {
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
-    /// The first day of the period that its figures belong to: this one, or another one until they change ([`super::reset`]).
+    /// The first day of the period that its figures belong to: this one, or another one until they change ([`Grants::begin_period`](super::Grants::begin_period)).
     pub(super) figures_since: Day,
     /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
@@ -287,4 +277,26 @@ pub enum GrantEnd {
     Revoked,
     /// The budget is spent.
     Spent,
+}
+
+/// Who asks for a credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// The client. `None` for one whose requests are vouched for: no allowance of an address applies.
+    pub client: Option<ClientKey>,
+    /// The grant that the credential renews.
+    pub renews: Option<GrantId>,
+    /// Who spends what the credential relays.
+    pub spender: Option<Arc<Spender>>,
+    /// The client's whole IPv6 address, if it is kept.
+    pub address: Option<Ipv6Addr>,
+    /// The TURN key that minted the credential, once it is minted.
+    pub turn_key: Option<IdDigest>,
+}
+
+impl Requester {
+    /// The user who spends.
+    pub fn user(&self) -> Option<&User> {
+        self.spender.as_deref()?.user.as_ref()
+    }
 }

@@ -5,24 +5,17 @@
 //!
 //! A promise rises at once. It falls when the clock of the provider is certainly in the next minute of ours, because what was taken until
 //! now may be counted by then. No count names a session, so what the SFU said of its tracks is the measure.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Grants;
 use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
-use crate::client::ClientKey;
 use crate::effects::Effect;
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::rates::SFU_UNIT;
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::token::{Grant, GrantId};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, PromisedTime, SFU_UNIT,
+    Spender, Timestamp, UsageChange,
+};
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

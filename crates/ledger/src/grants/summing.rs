@@ -1,7 +1,6 @@
 //! Who spends, summed over the rows in parts. Tests: `src/books/spending/tests`.
 //! The sums of this period are those of all grants in the table, and of what left it. The row without a key is what the others leave of
 //! the period's bytes, so the rows of a kind add up to these.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -11,13 +10,10 @@ use super::listing::LOOKED_AT_ONCE;
 use super::spent::Spent;
 use super::terms::keys_of;
 use crate::shards::Walk;
-use crate::spenders::key::{Keys, SpenderKey, SpenderKind};
-use crate::spenders::left::LeftKey;
-use crate::spenders::listing::SpenderSums;
-use crate::spenders::sums::{PeriodBytes, Sums};
-use crate::token::GrantId;
-use crate::units::slot::Day;
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    ByteCount, Day, GrantId, Keys, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Sums,
+    Timestamp,
+};
 
 /// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
 /// between. What changes meanwhile counts as it was or as it is.

@@ -1,6 +1,5 @@
 //! Which grants relayed around their expiry, so that it is worth asking what they relayed after their tail.
 //! Tests: `src/books/spending/tests/tails.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,10 +7,7 @@ use std::time::Duration;
 
 use super::Grants;
 use super::row::GrantRow;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantId, IceSource, Minute, Timestamp};
 
 /// A grant is asked for if its last bytes are at most this long before its expiry.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);

@@ -1,23 +1,14 @@
 //! How large the tables may grow, and to whom the bytes of a grant are attributed. Tests: `src/books/spending/tests`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
-use std::net::IpAddr;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::row::GrantRow;
 use super::spent::Spent;
-use crate::client::ClientKey;
-use crate::clients::ClientTerms;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::spender::{Label, Spender};
-use crate::spenders::key::{Keys, SpenderKey};
-use crate::spenders::limited::Limited;
-use crate::spenders::sums::Sums;
-use crate::spenders::terms::{KeptAddresses, SpenderTerms};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    ByteCount, ClientKey, ClientTerms, CountOwner, IceSource, KeptAddresses, Keys, Label, Limited, Minute,
+    Spender, SpenderKey, SpenderTerms, Sums, Timestamp,
+};
 
 /// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.
 const ROWS_AT_ONCE: usize = 250;

@@ -2,24 +2,16 @@
 //! Tests: `src/ledger_tests.rs`.
 //!
 //! A source that is not known changes nothing here.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ledger;
-use crate::day::DayCount;
-use crate::owner::{CountOwner, IdDigest};
-use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::source::IceSource;
-use crate::tail::CredentialEnd;
-use crate::timeline::Timeline;
-use crate::timeline::measured::MeasuredUsage;
-use crate::trial::Excesses;
-use crate::units::slot::{Day, Minute};
-use crate::units::{ByteCount, Timestamp};
-use crate::verdict::{BudgetMode, Figures};
+use crate::{
+    BudgetMode, ByteCount, Carried, CountOwner, CredentialEnd, Day, DayCount, Excesses, Figures, IceSource,
+    IdDigest, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
+};
 
 /// A count by grant speaks for an owner whose own count ends at most so long before it.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);

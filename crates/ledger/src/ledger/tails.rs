@@ -1,17 +1,14 @@
 //! For how long credentials of a source are assumed to relay after their end, and the trials that measure it.
 //! Tests: `src/books/tests/tails.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Ledger;
-use crate::owner::CountOwner;
-use crate::source::IceSource;
-use crate::tail::{CredentialEnd, ProvenTail, TailEvidence, TailTrial, TailTrials};
-use crate::timeline::Timeline;
-use crate::timeline::terms::SourceTerms;
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    ByteCount, CountOwner, CredentialEnd, IceSource, ProvenTail, SourceTerms, TailEvidence, TailTrial,
+    TailTrials, Timeline, Timestamp,
+};
 
 impl Ledger {
     /// How long a credential of each metered [group](CountOwner::group) counts as alive after its expiry, as of now.

@@ -1,16 +1,12 @@
 //! The effect of counts on the minutes: the bytes of a day's count replace the estimates of the minutes that it covers.
 //! Tests: `src/timeline/tests/readings.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
 use super::{CountedPart, MinuteRow, Minutes};
-use crate::day::{DayCount, at_most};
-use crate::promise::GrantMinutes;
-use crate::reading::{Carried, Reading};
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    BitRate, ByteCount, Carried, Day, DayCount, GrantMinutes, Minute, Period, Reading, Timestamp, at_most,
+};
 
 /// What one minute adds to the figures.
 #[derive(Clone, Copy, Default)]

@@ -4,24 +4,19 @@
 //!
 //! Rows change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
 //! `used <= committed` holds because it holds in each minute.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
-use std::collections::BTreeMap;
-use std::ops::Range;
 
 mod counted;
 mod stored;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use counted::MinuteFigures;
 
-use crate::day::{DayCounts, at_most};
-use crate::dirty::Dirty;
-use crate::minute_usage::MinuteRow;
-use crate::promise::{GrantMinutes, LiveDelta};
-use crate::rates::Rates;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    BitRate, ByteCount, Day, DayCounts, Dirty, GrantMinutes, LiveDelta, Minute, MinuteRow, Period, Rates,
+    Timestamp, at_most,
+};
 
 /// Sums over the period's minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,19 +2,12 @@
 //! What is promised from the current minute on is not taken from these rows: the rows of the grants are read after them.
 //!
 //! After a restart every sum is computed from all minutes, so it equals the sum that was kept minute by minute.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
 use super::counted::MinuteFigures;
 use super::{CountedPart, DayMinutes, Minutes, Sums};
-use crate::day::DayCounts;
-use crate::dirty::Dirty;
-use crate::minute_usage::{MinuteRow, SourceRows};
-use crate::rates::Rates;
-use crate::units::Timestamp;
-use crate::units::period::Period;
-use crate::units::slot::{Day, Minute};
+use crate::{Day, DayCounts, Dirty, Minute, MinuteRow, Period, Rates, SourceRows, Timestamp};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::units::Timestamp;
-use crate::units::period::Period;
-use crate::units::slot::Day;
+use crate::{Day, Period, Timestamp};
 
 /// The latest count of each day, and its end.
 #[derive(Clone, Debug, Default)]

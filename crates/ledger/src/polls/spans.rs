@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use super::lateness::{Span, settled_minute};
-use crate::grant_counts::COUNTED_WITHIN;
-use crate::units::Timestamp;
+use crate::{COUNTED_WITHIN, Timestamp};
 
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);

@@ -260,7 +260,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::grants::requester::Requester;
+    use crate::grants::row::Requester;
     use crate::open::Setup;
     use crate::testing::setup;
     use crate::timeline::terms::SourceTerms;

@@ -5,7 +5,6 @@
 //!
 //! After a period its sums by user, label and server key are kept for twelve more: the [`PAST_SUMS_MAX`] largest of each, and the rest as
 //! one. The others are forgotten in steps.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +12,7 @@ use std::ops::Bound;
 
 use super::key::{Keys, SpenderKey, SpenderKind};
 use super::sums::Sums;
-use crate::dirty::{Dirty, Rows};
-use crate::units::slot::Day;
+use crate::{Day, Dirty, Rows};
 
 /// The part of a full map that makes room at once, so that it is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

@@ -3,18 +3,15 @@
 //! Who has spent something keeps the sum until the period ends, so nobody uses a limit twice. A new user is refused when the table is full.
 //! What is promised for a credential that is being made keeps the sum of its user, so two users never get the same free place. Server keys
 //! are few, and always have a place.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;
 
 use super::promised::PromisedMinutes;
 use super::sums::Sums;
-use crate::promise::{GrantMinutes, LiveDelta, PromisedTime};
 use crate::shards::Shards;
-use crate::source::IceSource;
-use crate::spender::{Label, Spender, User};
-use crate::units::slot::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Spender, Timestamp, User,
+};
 
 /// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::key::SpenderKey;
 use super::sums::Sums;
-use crate::units::ByteCount;
+use crate::ByteCount;
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,10 @@
 //! The minutes in which the grants of one user may relay, stored as differences. Tests: below.
 //! At a minute, a difference says by how much the number of such grants changes. So a sum takes one pass over the minutes at which a grant
 //! begins or ends, however many grants there are.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;
 
-use crate::promise::{GrantMinutes, LiveDelta};
-use crate::sorted;
-use crate::source::IceSource;
-use crate::units::slot::Minute;
+use crate::{GrantMinutes, IceSource, LiveDelta, Minute, sorted};
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]

@@ -1,10 +1,9 @@
 //! The sums of one key, or the share of one grant in them. Tests: `src/books/spending/tests`.
 //! They are signed, so that adding and subtracting shares in any order gives the same result. What is shown is never below zero.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,17 +1,13 @@
 //! The counts of one source: each replaces the estimate of the time that it covers, and tests the assumed rate.
 //! Tests: `src/timeline/tests/readings.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
 use super::Timeline;
-use crate::day::DayCount;
-use crate::doubt::{Contradiction, is_absurd};
-use crate::minute_usage::SourceState;
-use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::timeline::terms::ProofRule;
-use crate::trial::{CONTRADICTED_FOR, Excesses, Point, TrialHours};
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    ByteCount, CONTRADICTED_FOR, Carried, Contradiction, DayCount, Excesses, Point, ProofRule, Reading,
+    ReadingOutcome, SourceState, Timestamp, TrialHours, is_absurd,
+};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);

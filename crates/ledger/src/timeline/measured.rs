@@ -1,18 +1,14 @@
 //! What the counts of all metered sources say together. Tests: `src/ledger_tests.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::{CUT_FOR, ProofRule};
-use crate::doubt::Contradiction;
-use crate::owner::CountOwner;
-use crate::reading::LateCounts;
-use crate::source::IceSource;
-use crate::tail::ProvenTail;
-use crate::trial::{Assumption, Excess};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    Assumption, BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProvenTail,
+    Timestamp,
+};
 
 /// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,8 @@
 //! The terms of one source. Tests: `src/open_tests.rs`.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
-use crate::minute_usage::SourceRows;
-use crate::owner::{CountOwner, IdDigest};
+use crate::{CountOwner, IdDigest, SourceRows};
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(30);

@@ -1,11 +1,10 @@
 //! Billing periods: `[start, end)` in UTC, from 00:00 of a billing day to the next. Tests: below.
 //! Every instant lies in exactly one period, and a period's end is the next one's start. There is no reset timer: the period is computed
 //! from the instant.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime};
 
-use crate::units::Timestamp;
+use crate::Timestamp;
 
 /// The day of the month on which a billing period begins, 1 to 31. In a shorter month it begins on the last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

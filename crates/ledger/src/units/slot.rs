@@ -1,11 +1,10 @@
 //! Spans of one length, numbered since 1970: UTC minutes and days. Tests: below.
 //! The ledger counts bytes and grants by the minute, and keeps what was counted by the day. Every instant lies in exactly one span of a
 //! length.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Timestamp;
+use crate::Timestamp;
 
 /// The number since 1970 of a span of so many milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,8 +3,7 @@
 use std::num::NonZeroU128;
 
 use super::*;
-use crate::books::commit::NotAdmitted;
-use crate::units::clock::SteadyTime;
+use crate::{NotAdmitted, SteadyTime};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

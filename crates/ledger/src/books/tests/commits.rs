@@ -1,8 +1,7 @@
 //! Commits: what is undone, what a crash leaves, and what a grant whose renewal is committed may do.
 
 use super::*;
-use crate::books::commit::{NotAdmitted, NotRecorded, Written};
-use crate::spenders::key::SpenderKind;
+use crate::{NotAdmitted, NotRecorded, SpenderKind, Written};
 
 fn broker(mode: BudgetMode) -> Broker {
     let mut setup = setup(mode);

@@ -1,18 +1,13 @@
 //! One coturn session: the counts that coturn has shown, and the estimate of what it does not show. Tests: `src/coturn/sessions_tests.rs`.
 //!
 //! What is charged never decreases in a day, and is never less than the shown counts.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::RELAY_RATE_MAX;
-use crate::coturn::listing::{Reach, Session};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
+use crate::{BitRate, GrantId, RELAY_RATE_MAX, Reach, Session, Timestamp, Traffic};
 
 /// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;

@@ -1,8 +1,7 @@
 //! The limit of each user, and blocked users.
 
 use super::*;
-use crate::books::commit::Written;
-use crate::coturn::listing::Listing;
+use crate::{Listing, Written};
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {

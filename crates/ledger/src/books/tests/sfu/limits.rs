@@ -1,8 +1,7 @@
 //! Who may pull nothing, or nothing more.
 
 use super::*;
-use crate::books::commit::NotAdmitted;
-use crate::spenders::key::SpenderKey;
+use crate::{NotAdmitted, SpenderKey};
 
 #[test]
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
