@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::value::to_raw_value;
-use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
+use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
 use turn_base::error::ApiError;
 use turn_base::sign_in::is_jwt;
 use turn_ledger::{Books, ClientKey, GrantId, NotAdmitted, SfuSession, Snapshot, Spender, Timestamp, User};
@@ -80,11 +80,11 @@ impl Broker for BrokerCore {
         self.account.read(|books| books.is_blocked(user))
     }
 
-    async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted> {
+    async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted> {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
-        self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
+        self.rate_limit.take(Allowance::Mint, web_client.address, user).ok()?;
         let now = self.account.read(Books::now);
-        let request = MintRequest::new(now, client_at(requester.address, spender), self.call_ttl).ok()?;
+        let request = MintRequest::new(now, client_at(web_client.address, spender), self.call_ttl).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
                 Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })

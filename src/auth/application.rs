@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use turn_base::broker::{Requester, Verified};
+use turn_base::broker::{Verified, WebClient};
 use turn_base::clock::Clock;
 use turn_base::error::{ApiError, Code};
 use turn_base::http_client::{CallError, HttpClient, post_webhook};
@@ -80,15 +80,15 @@ impl Application {
     }
 
     /// Whose token it is.
-    pub(super) async fn user_of(&self, token: &str, requester: &Requester) -> Result<Verified, ApiError> {
+    pub(super) async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, ApiError> {
         let (digest, now) = (Sha256::digest(token).into(), self.clock.now());
         let known = self.known.lock().get(&digest).filter(|known| known.until > now).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        self.charge(ClientKey::of(requester.address))?;
+        self.charge(ClientKey::of(web_client.address))?;
         let _one = self.asking.try_acquire().map_err(|_| ApiError::overloaded())?;
-        let answered = self.ask(token, requester).await;
+        let answered = self.ask(token, web_client).await;
         let verified = answered.and_then(|body| verified(&body, now)).map_err(|why| self.failed(&why))?;
         keep(&mut self.known.lock(), digest, &verified, now);
         Ok(verified)
@@ -103,8 +103,8 @@ impl Application {
             .map_err(|spent| ApiError::too_many("Too many new tokens", message, spent.next))
     }
 
-    async fn ask(&self, token: &str, requester: &Requester) -> Result<Vec<u8>, CallError> {
-        let question = Question { token, address: requester.address, origin: requester.origin.as_deref() };
+    async fn ask(&self, token: &str, web_client: &WebClient) -> Result<Vec<u8>, CallError> {
+        let question = Question { token, address: web_client.address, origin: web_client.origin.as_deref() };
         let question = serde_json::to_string(&question).unwrap_or_default();
         post_webhook(&self.client, &self.url, HeaderMap::new(), question, |status| status == StatusCode::OK)
             .await

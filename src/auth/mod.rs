@@ -10,7 +10,7 @@ use turn_ledger::{ClientKey, SIGN_IN_MAX};
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
-use turn_base::broker::{Requester, Unverified, Verified};
+use turn_base::broker::{Unverified, Verified, WebClient};
 use turn_base::clock::Clock;
 use turn_base::http_client::HttpClient;
 use turn_base::sign_in::is_jwt;
@@ -68,15 +68,15 @@ impl Auth {
     }
 
     /// The user of a token of a mint: by a key or, if it is no JWT of the keys, by what the application answers.
-    pub async fn user_of(&self, token: &str, requester: &Requester) -> Result<Verified, Unverified> {
+    pub async fn user_of(&self, token: &str, web_client: &WebClient) -> Result<Verified, Unverified> {
         match &self.application {
             Some(application) if !(self.has_keys() && is_jwt(token)) => {
                 if token.len() > SIGN_IN_MAX {
                     return Err(Fault::TooLong.into());
                 }
-                application.user_of(token, requester).await.map_err(Unverified::Refused)
+                application.user_of(token, web_client).await.map_err(Unverified::Refused)
             }
-            _ => self.verified(token, ClientKey::of(requester.address)).await,
+            _ => self.verified(token, ClientKey::of(web_client.address)).await,
         }
     }
 

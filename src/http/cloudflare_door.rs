@@ -15,14 +15,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::answer;
+use super::mint_request::{KnownRequest, ServerMint, checked_user, for_server, shown_key, wrong_key};
 use super::refusals::too_many_of_server;
-use super::server_mint::{ServerMint, ShownKey, checked_user, for_server, shown_key, wrong_key};
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{IceResponse, Revocation, why_failed};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
+use turn_base::request::query::Parameters;
 
 /// How the paths begin.
 const PREFIX: &str = "/v1/turn/keys/";
@@ -149,10 +150,9 @@ fn server_key<'a>(app: &'a App, request: &Parts) -> Result<&'a ServerKey, ApiErr
     if !request.headers.contains_key("authorization") {
         return Err(ApiError::no_token("a server key"));
     }
-    match shown_key(app, &request.headers, &request.uri) {
-        ShownKey::Right(key) => Ok(key),
-        ShownKey::None | ShownKey::Wrong => Err(wrong_key(app, request.extensions.get().copied())),
-    }
+    let client = request.extensions.get().copied();
+    let shown = shown_key(app, &request.headers, request.uri.path(), &Parameters::default(), client)?;
+    shown.ok_or_else(|| wrong_key(app, client))
 }
 
 async fn mint<T: IntoResponse>(
@@ -165,8 +165,10 @@ async fn mint<T: IntoResponse>(
     let request = Request::from_parts(parts.clone(), sent);
     let asked = read_json::<CloudflareMintRequest>(request)
         .await
-        .and_then(|asked| asked.checked(app.config.ice.ttl_max));
-    let mut response = answer(app, for_server(app, key, asked, &parts), body).await;
+        .and_then(|asked| Ok((asked.checked(app.config.ice.ttl_max)?, ())));
+    let mut known = KnownRequest::default();
+    let asked = for_server(app, key, asked, &parts, &mut known);
+    let mut response = answer(app, asked, known, |answer, ()| body(answer)).await;
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
     }

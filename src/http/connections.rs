@@ -14,10 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::mint_request::LABEL_FORM;
+use super::mint_request::{LABEL_FORM, USER_FORM, refuse_tokens};
 use super::operator::{client_of, wrong_token};
 use super::refusals::budget_exhausted;
-use super::server_mint::{USER_FORM, refuse_tokens};
 use super::{AppState, JsonResult};
 use crate::app::rights::{Action, may_any};
 use crate::app::{App, BearerToken};

@@ -11,19 +11,18 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::mint_request::{MintQuery, identify};
+use super::mint_request::{KnownRequest, MintQuery, identify};
 use super::parameter_forms::UserOrNone;
 use super::refusals::{budget_exhausted, not_minted};
 use super::request_log::Minted;
 use super::schema::source_schema;
-use super::server_mint::IdentifiedRequest;
 use crate::alert::MintStop;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse};
+use crate::mint::{DegradedReason, IceResponse, MintRequest};
 use turn_base::error::ApiError;
-use turn_base::request::query::parse_query;
+use turn_base::request::query::Parameters;
 use turn_base::schema::one_of;
 use turn_ledger::{IceSource, NotAdmitted, Timestamp};
 
@@ -104,7 +103,7 @@ pub struct CredentialsBody {
     )
 )]
 pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, IgnoredAny| Json(body(&app, answer))).await
+    Ok(mint(&app, request, |answer, IgnoredAny| Json(body(&app, answer))).await)
 }
 
 /// The schema of the reason of a degraded response.
@@ -115,52 +114,48 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints, and responds in one of the wire formats. `Q` is what else such a format's query says. Who spends and what was
-/// minted are among the extensions of the response, for the log.
+/// Mints, and responds in one of the wire formats. `Q` is what else such a format's query says.
 pub(super) async fn mint<Q: DeserializeOwned, T: IntoResponse>(
     app: &App,
     request: Request,
     body: impl FnOnce(IceResponse, Q) -> T,
-) -> Result<Response, ApiError> {
+) -> Response {
     let (request, _) = request.into_parts();
-    let more = parse_query(request.uri.query());
-    let form = more.as_ref().map(|_| ()).map_err(Clone::clone);
-    let identified = identify(app, &request, form).await?;
-    Ok(match more {
-        Ok(more) => answer(app, identified, |answer| body(answer, more)).await,
-        Err(_) => answer(app, identified, |_| ()).await,
-    })
+    let mut known = KnownRequest::default();
+    let asked = identify(app, &request, &Parameters::of(request.uri.query()), &mut known).await;
+    answer(app, asked, known, body).await
 }
 
-/// Mints for an identified request.
-pub(super) async fn answer<T: IntoResponse>(
+/// Mints what is asked for, or refuses. Who spends and what was minted are among the extensions of the response, for the log.
+pub(super) async fn answer<Q, T: IntoResponse>(
     app: &App,
-    IdentifiedRequest { asked, spender, left }: IdentifiedRequest,
-    body: impl FnOnce(IceResponse) -> T,
+    asked: Result<(MintRequest, Q), ApiError>,
+    known: KnownRequest,
+    body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Response {
     let minted = match asked {
-        Ok(asked) => app.mint.answer(&asked).await.map_err(refused),
+        Ok((asked, more)) => app.mint.answer(&asked).await.map(|answer| (answer, more)).map_err(refused),
         Err(error) => Err(error),
     };
-    if let Some(server) = spender.as_ref().and_then(|spender| spender.server.as_ref()) {
+    if let Some(server) = known.spender.as_ref().and_then(|spender| spender.server.as_ref()) {
         let outcome = match &minted {
-            Ok(IceResponse::Minted(_)) => "minted",
-            Ok(IceResponse::Stun(_)) => "stun",
+            Ok((IceResponse::Minted(_), _)) => "minted",
+            Ok((IceResponse::Stun(_), _)) => "stun",
             Err(_) => "refused",
         };
         app.metrics.server_key_mint(server.as_str(), outcome);
     }
     let mut response = match minted {
-        Ok(answer) => {
+        Ok((answer, more)) => {
             let minted = Minted::of(&answer);
             let reason = minted.reason.map_or("none", DegradedReason::code);
             app.metrics.credentials.count([minted.source.name(), reason]);
-            (Extension(minted), body(answer)).into_response()
+            (Extension(minted), body(answer, more)).into_response()
         }
         Err(error) => error.into_response(),
     };
-    response.extensions_mut().insert(spender);
-    if let Some(left) = left {
+    response.extensions_mut().insert(known.spender);
+    if let Some(left) = known.left {
         left.describe(response.headers_mut());
     }
     response

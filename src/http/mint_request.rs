@@ -1,4 +1,4 @@
-//! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`.
+//! What a request for a credential asks for, and for whom. Tests: `tests/it/renewal.rs`, `tests/it/server_keys`.
 //! A bearer token is a server's key, a user's token, or a grant; any other token is ignored. A mint with a grant that may renew counts
 //! against the allowance for renewals, and keeps the grant's user. Where users must sign in, it needs a sign-in that is not over: of the
 //! token that the grant was minted with, or of a token beside it. The right to renew is taken before the mint; if the mint fails or is
@@ -6,6 +6,9 @@
 //!
 //! A caller without a valid token counts against its address before it is refused. A request whose form is not valid costs nothing: it
 //! cannot mint, and the advice to raise a rate would hide what is wrong.
+//!
+//! A server's key is the bearer token or, in the formats in which programs such as Janus ask, also a parameter, `X-API-Key` or the password of
+//! `Basic`. Without `SERVER_KEYS` none of them is read.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -13,32 +16,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use utoipa::IntoParams;
-
-use super::parameter_forms::LabelOrNone;
-use super::refusals::{grant_limit_reached, too_many_mints};
-use super::server_mint::{
-    IdentifiedRequest, ServerMint, ShownKey, for_server, named_user, refuse_mistyped_key, shown_key,
-    wrong_key,
-};
-use crate::account::RenewalRight;
-use crate::app::{App, BearerToken};
-use crate::auth::Auth;
-use crate::bounds::TTL_MIN;
-use crate::ice::key_name::KeyName;
-use crate::limit::Allowance;
-use crate::mint::token::GrantToken;
-use crate::mint::{MintRequest, client_at};
-use turn_base::broker::{Broker, Requester, Verified};
-use turn_base::error::ApiError;
+use turn_base::broker::{Broker, Verified, WebClient};
+use turn_base::error::{ApiError, Code};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
-use turn_base::request::query::{form_or_none, parse_query};
-use turn_ledger::{GrantRow, Label, Spender};
+use turn_base::request::query::{Parameters, form_or_none};
+use turn_ledger::{GrantRow, Label, Requester, Spender, User};
+use utoipa::IntoParams;
+
+use super::operator::wrong_token;
+use super::parameter_forms::LabelOrNone;
+use super::refusals::{grant_limit_reached, too_many_mints, too_many_of_server};
+use crate::account::RenewalRight;
+use crate::app::rights::{Action, CallerKind, may_any};
+use crate::app::{App, BearerToken};
+use crate::auth::Auth;
+use crate::auth::server_keys::ServerKey;
+use crate::bounds::TTL_MIN;
+use crate::ice::key_name::KeyName;
+use crate::limit::wrong_tokens::Role;
+use crate::limit::{Allowance, RateLeft};
+use crate::mint::token::GrantToken;
+use crate::mint::{MintRequest, client_at};
 
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
@@ -81,60 +88,80 @@ fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> 
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// What the tokens of a request prove: a user, the right to renew a grant, or both.
-#[derive(Clone, Default)]
 struct Proven {
     signed_in: Option<Verified>,
-    renewal: Option<Arc<RenewalRight>>,
+    renewal: Option<RenewalRight>,
 }
 
-/// Finds out who asks for what, and charges the allowance. `form`: whether the rest of the query is valid.
-pub(super) async fn identify(
+/// What the response to a request needs to know, also if the request is refused.
+#[derive(Default)]
+pub(super) struct KnownRequest {
+    /// Who would spend the credential.
+    pub(super) spender: Option<Arc<Spender>>,
+    /// What the rate limit has left. `None` if the request costs nothing.
+    pub(super) left: Option<RateLeft>,
+}
+
+impl KnownRequest {
+    /// Notes what an allowance has left, or refuses.
+    pub(super) fn charge(
+        &mut self,
+        taken: Result<RateLeft, RateLeft>,
+        refusal: fn(Duration) -> ApiError,
+    ) -> Result<(), ApiError> {
+        self.left = Some(taken.unwrap_or_else(|over| over));
+        taken.map(drop).map_err(|over| refusal(over.reset))
+    }
+}
+
+/// Finds out who asks for what, and charges the allowance. `Q` is what else the query says.
+pub(super) async fn identify<Q: DeserializeOwned>(
     app: &App,
     request: &Parts,
-    form: Result<(), ApiError>,
-) -> Result<IdentifiedRequest, ApiError> {
+    query: &Parameters<'_>,
+    known: &mut KnownRequest,
+) -> Result<(MintRequest, Q), ApiError> {
     let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
     app.untrusted_proxies.record(forwarded_unread_from(app, request));
-    let query = parse_query::<MintQuery>(request.uri.query());
-    let label = query.as_ref().ok().and_then(|query| query.label.clone());
-    let origin = page_origin(&request.headers);
-    let form = form.and(query).and_then(|MintQuery { ttl, region, .. }| {
-        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, accepted_region(app, region)?))
+    let asked = query.read::<MintQuery>();
+    let label = asked.as_ref().ok().and_then(|asked| asked.label.clone());
+    let form = query.read().and_then(|more| {
+        let MintQuery { ttl, region, .. } = asked?;
+        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, accepted_region(app, region)?, more))
     });
-    match shown_key(app, &request.headers, &request.uri) {
-        ShownKey::None => {}
-        ShownKey::Right(key) => {
-            let asked = form.and_then(|(ttl, region)| {
-                Ok(ServerMint { ttl, user: named_user(request.uri.query())?, label, region })
-            });
-            return Ok(for_server(app, key, asked, request));
-        }
-        ShownKey::Wrong => return Err(wrong_key(app, request.extensions.get().copied())),
+    let client = Some(ClientAddr(address));
+    if let Some(key) = shown_key(app, &request.headers, request.uri.path(), query, client)? {
+        let asked = form.and_then(|(ttl, region, more)| {
+            Ok((ServerMint { ttl, user: named_user(query)?, label, region }, more))
+        });
+        return for_server(app, key, asked, request, known);
     }
-    let proven = match refuse_mistyped_key(app, request) {
-        Ok(()) => proven(app, &request.headers, Requester { address, origin: origin.clone() }).await,
+    let origin = page_origin(&request.headers);
+    let anonymous = Spender { label, origin: origin.clone(), ..Spender::default() };
+    known.spender = anonymous.clone().known();
+    let proven = match refuse_mistyped_key(app, request, query) {
+        Ok(()) => proven(app, &request.headers, WebClient { address, origin }).await,
         Err(refused) => Err(refused),
     };
-    let Proven { signed_in, renewal } = proven.clone().unwrap_or_default();
-    let label = signed_in.as_ref().and_then(|of| of.label.clone()).or(label);
+    let Proven { signed_in, renewal } = match proven {
+        Ok(proven) => proven,
+        Err(refused) => {
+            known.charge(app.rate_limit.take(Allowance::Mint, address, None), too_many_mints)?;
+            return Err(refused);
+        }
+    };
+    let label = signed_in.as_ref().and_then(|of| of.label.clone()).or(anonymous.label);
     let (user, signed_in_until) = signed_in.map(|of| (of.user, of.until)).unzip();
-    let spender = Spender { user, label, origin, signed_in_until, ..Spender::default() };
+    let spender = Spender { user, label, signed_in_until, ..anonymous };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
     };
-    let is_charged = proven.is_err() || form.is_ok();
-    let taken = is_charged.then(|| app.rate_limit.take(kind, address, spender.user.as_ref()));
-    let spender = spender.known();
-    let asked = match taken {
-        Some(Err(over)) => Err(too_many_mints(over.reset)),
-        _ => proven.and(form).and_then(|(ttl, region)| {
-            let request = MintRequest::new(app.clock.now(), client_at(address, spender.clone()), ttl)?;
-            Ok(MintRequest { key: region, renewal, ..request })
-        }),
-    };
-    let left = taken.map(|taken| taken.unwrap_or_else(|over| over));
-    Ok(IdentifiedRequest { asked, spender, left })
+    known.spender = spender.clone().known();
+    let (ttl, region, more) = form?;
+    known.charge(app.rate_limit.take(kind, address, spender.user.as_ref()), too_many_mints)?;
+    let request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
+    Ok((MintRequest { turn_key: region, renewal, ..request }, more))
 }
 
 /// Whether a bearer token may be a user's: a JWT, or anything unknown that the application is asked about. A grant of an earlier ledger is not.
@@ -146,10 +173,10 @@ fn is_of_user(auth: &Auth, token: &str, recognized: &BearerToken<'_>) -> bool {
     }
 }
 
-async fn proven(app: &App, headers: &HeaderMap, requester: Requester) -> Result<Proven, ApiError> {
+async fn proven(app: &App, headers: &HeaderMap, web_client: WebClient) -> Result<Proven, ApiError> {
     let grant = match (&app.auth, bearer(headers).map(|token| (token, app.recognize(token)))) {
         (Some(auth), Some((token, of))) if is_of_user(auth, token, &of) => {
-            return Ok(Proven { signed_in: Some(auth.user_of(token, &requester).await?), renewal: None });
+            return Ok(Proven { signed_in: Some(auth.user_of(token, &web_client).await?), renewal: None });
         }
         (_, Some((_, BearerToken::Grant(grant)))) => Some(grant),
         _ => None,
@@ -157,7 +184,7 @@ async fn proven(app: &App, headers: &HeaderMap, requester: Requester) -> Result<
     let beside = headers.get(AUTH_TOKEN).filter(|_| grant.is_some()).and_then(|token| token.to_str().ok());
     let signed_in = match (&app.auth, beside) {
         (Some(auth), Some(token)) if auth.has_keys() || auth.asks_application() => {
-            Some(auth.user_of(token, &requester).await?)
+            Some(auth.user_of(token, &web_client).await?)
         }
         _ => None,
     };
@@ -181,7 +208,7 @@ async fn proven(app: &App, headers: &HeaderMap, requester: Requester) -> Result<
         is_theirs && (app.auth.is_none() || may_renew)
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
-        Some(right) => Ok(Proven { signed_in, renewal: Some(Arc::new(right)) }),
+        Some(right) => Ok(Proven { signed_in, renewal: Some(right) }),
         // With a token beside its grant, a user gets a new credential also if the grant does not renew.
         None if is_required && signed_in.is_none() => Err(ApiError::no_token("a token of your sign-in")),
         None => Ok(Proven { signed_in, renewal: None }),
@@ -214,6 +241,173 @@ fn accepted_life(ttl: Option<Duration>, ttl_max: Duration) -> Result<Duration, A
     Err(ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}.")))
 }
 
+/// The paths of the formats with a key in the query, in a form that is read as one, or in a header.
+const WITH_KEY: [&str; 4] = ["/turn", "/ice", "/link", "/api/v1/turn/credentials"];
+/// Its names there.
+const KEY_PARAMETERS: [&str; 4] = ["key", "api", "api_key", "apiKey"];
+/// Its header there.
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+/// The parameters that name a user, the first that is set.
+const USER_PARAMETERS: [&str; 3] = [USER, "username", "customIdentifier"];
+/// The one that has no other meaning.
+const USER: &str = "user";
+
+/// Which server key a request has. A bearer token that is none may be something else; another text where only a key can be is refused.
+pub(super) fn shown_key<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    path: &str,
+    query: &Parameters<'_>,
+    client: Option<ClientAddr>,
+) -> Result<Option<&'a ServerKey>, ApiError> {
+    if app.server_keys.is_empty() {
+        return Ok(None);
+    }
+    let mut found = match bearer(headers).map(|token| app.recognize(token)) {
+        Some(BearerToken::Server(key)) => Some(key),
+        _ => None,
+    };
+    if WITH_KEY.contains(&path) {
+        let shown = KEY_PARAMETERS.into_iter().flat_map(|name| query.values(name)).map(Cow::Borrowed);
+        let in_header = headers.get_all(KEY_HEADER).iter().map(|key| String::from_utf8_lossy(key.as_bytes()));
+        let shown = shown.chain(in_header).chain(basic(headers).map(Cow::Owned));
+        // Programs without a key send an empty one.
+        for text in shown.filter(|text| !text.is_empty()) {
+            found = Some(app.server_keys.find(&text).ok_or_else(|| wrong_key(app, client))?);
+        }
+    }
+    Ok(found)
+}
+
+/// The password of `Authorization: Basic`; the name, if the password is empty.
+fn basic(headers: &HeaderMap) -> Option<String> {
+    let (scheme, pair) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(pair.trim()).ok()?;
+    let pair = String::from_utf8_lossy(&pair);
+    let (name, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { name } else { password }.to_owned())
+}
+
+/// A key that is none, counted.
+pub(super) fn wrong_key(app: &App, client: Option<ClientAddr>) -> ApiError {
+    let refusal = ApiError::unauthorized("Check the key: it is none of the SERVER_KEYS of this service.");
+    wrong_token(&app.wrong_tokens, Role::Server, client, refusal)
+}
+
+/// Refuses what looks like a server that has mistyped its key: a bearer token that is neither a grant nor a user's, or a named user without a
+/// key. It must not become an anonymous credential.
+pub(super) fn refuse_mistyped_key(
+    app: &App,
+    request: &Parts,
+    query: &Parameters<'_>,
+) -> Result<(), ApiError> {
+    if app.server_keys.is_empty() {
+        return Ok(());
+    }
+    let shown = bearer(&request.headers).map(|token| (token, app.recognize(token).kind()));
+    let client = request.extensions.get().copied();
+    let invalid = |message| ApiError::new(Code::InvalidToken, "Invalid token").message(message);
+    let asks_application = app.auth.as_ref().is_some_and(Auth::asks_application);
+    let may_mint = |kind| match kind {
+        // The application says whether it is a user's.
+        CallerKind::Anonymous => asks_application,
+        kind => may_any(kind, Action::Mint),
+    };
+    match shown {
+        Some((token, kind)) if !may_mint(kind) && !GrantToken::has_form(token) => {
+            let refusal =
+                invalid("Check the bearer token: it is no server key, no grant and no token of a sign-in.");
+            Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal))
+        }
+        _ if query.values(USER).any(|user| !user.is_empty()) => {
+            Err(invalid("Send a server key with `user`: only a server may name one."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a server asks for.
+pub(super) struct ServerMint {
+    pub(super) ttl: Duration,
+    /// For whom.
+    pub(super) user: Option<User>,
+    pub(super) label: Option<Label>,
+    pub(super) region: Option<KeyName>,
+}
+
+/// What a user's name looks like.
+pub(super) const USER_FORM: &str =
+    "1 to 128 characters, none of them a control character, and not `.` or `..`";
+
+/// The user that a query names.
+pub(super) fn named_user(query: &Parameters<'_>) -> Result<Option<User>, ApiError> {
+    let mut named = vec![];
+    for name in USER_PARAMETERS {
+        if query.values(name).nth(1).is_some() {
+            return Err(ApiError::invalid(format!("Send `{name}` once.")));
+        }
+        named.extend(query.values(name).filter(|user| !user.is_empty()));
+    }
+    named.dedup();
+    match &named[..] {
+        [] => Ok(None),
+        [user] => checked_user(user).map(Some),
+        _ => Err(ApiError::invalid(format!(
+            "Name one user, not different ones in {}.",
+            USER_PARAMETERS.join(", ")
+        ))),
+    }
+}
+
+/// A user by the name that a server gives.
+pub(super) fn checked_user(text: &str) -> Result<User, ApiError> {
+    User::new(text).ok_or_else(|| ApiError::invalid(format!("Name a user of {USER_FORM}.")))
+}
+
+/// Refuses tokens as names, which are in the log. Only a caller with a token may find out here whether a text is another one, and such a
+/// guess counts as a wrong token.
+pub(super) fn refuse_tokens<'a>(
+    app: &App,
+    client: Option<ClientAddr>,
+    names: impl IntoIterator<Item = Option<&'a str>>,
+) -> Result<(), ApiError> {
+    let is_token = |name| !matches!(app.recognize(name), BearerToken::Unknown);
+    if names.into_iter().flatten().any(is_token) {
+        let refusal = ApiError::invalid("Send no token as an id, a user or a label: they are in the log.");
+        return Err(wrong_token(&app.wrong_tokens, Role::Server, client, refusal));
+    }
+    Ok(())
+}
+
+/// The request of a server, which is taken out of the allowance of its key. No origin and no address matters.
+pub(super) fn for_server<Q>(
+    app: &App,
+    key: &ServerKey,
+    asked: Result<(ServerMint, Q), ApiError>,
+    request: &Parts,
+    known: &mut KnownRequest,
+) -> Result<(MintRequest, Q), ApiError> {
+    let of_key = Spender {
+        label: Some(key.name.clone()),
+        origin: page_origin(&request.headers),
+        server: Some(key.name.clone()),
+        ..Spender::default()
+    };
+    known.spender = Some(Arc::new(of_key.clone()));
+    let (ServerMint { ttl, user, label, region }, more) = asked?;
+    let names = [user.as_ref().map(User::as_str), label.as_ref().map(Label::as_str)];
+    refuse_tokens(app, request.extensions.get().copied(), names)?;
+    let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
+    known.spender.clone_from(&spender);
+    known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
+    // It is vouched for, so no allowance of an address applies.
+    let requester = Requester { spender, ..Requester::default() };
+    Ok((MintRequest { turn_key: region, ..MintRequest::new(app.clock.now(), requester, ttl)? }, more))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +416,7 @@ mod tests {
     fn a_lifetime_is_a_whole_number_of_seconds_within_its_bounds() {
         let max = Duration::from_secs(86_400);
         let ttl = |query| {
-            let query = parse_query::<MintQuery>(query).ok()?;
+            let query = Parameters::of(query).read::<MintQuery>().ok()?;
             accepted_life(query.ttl, max).ok().map(|ttl| ttl.as_secs())
         };
         let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
@@ -235,7 +429,7 @@ mod tests {
     #[test]
     fn a_label_is_optional_and_has_few_characters() {
         let label = |query: &str| {
-            let query = parse_query::<MintQuery>(Some(query));
+            let query = Parameters::of(Some(query)).read::<MintQuery>();
             query.map(|query| query.label.map(|label| label.as_str().to_owned()))
         };
         assert_eq!((label("ttl=60"), label("label=")), (Ok(None), Ok(None)));

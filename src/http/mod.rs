@@ -24,7 +24,6 @@ mod refusals;
 pub mod request_log;
 pub mod route;
 pub mod schema;
-pub mod server_mint;
 pub mod spenders;
 pub mod standby;
 pub mod unknown;

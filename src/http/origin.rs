@@ -13,12 +13,13 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::mint_request::shown_key;
 use super::refusals::{ForeignRequest, origin_not_allowed};
-use super::server_mint::{ShownKey, shown_key, wrong_key};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
+use turn_base::request::query::Parameters;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -90,13 +91,11 @@ pub(super) fn is_foreign(app: &App, request: &Request) -> bool {
 /// Rejects foreign requests.
 pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
     let Some(foreign) = judge(request.headers(), &app.config.access.origins) else { return Ok(()) };
-    match shown_key(app, request.headers(), request.uri()) {
-        ShownKey::Right(_) => return Ok(()),
-        ShownKey::Wrong => {
-            let error = wrong_key(app, request.extensions().get().copied());
-            return Err(Foreign { error, origin: None });
-        }
-        ShownKey::None => {}
+    let (uri, client) = (request.uri(), request.extensions().get().copied());
+    match shown_key(app, request.headers(), uri.path(), &Parameters::of(uri.query()), client) {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => {}
+        Err(error) => return Err(Foreign { error, origin: None }),
     }
     app.metrics.origins_refused.inc();
     let origin = match &foreign {

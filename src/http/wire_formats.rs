@@ -17,10 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::mint;
-use super::mint_request::MintQuery;
+use super::mint_request::{MintQuery, USER_FORM};
 use super::origin::{is_foreign, refuse_foreign};
 use super::parameter_forms::UserOrNone;
-use super::server_mint::USER_FORM;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::ice::url::IceUrl;
@@ -146,7 +145,7 @@ pub struct MeteredServer {
     )
 )]
 pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, _: TurnRestQuery| Json(turn_rest(&app, &answer))).await
+    Ok(mint(&app, request, |answer, _: TurnRestQuery| Json(turn_rest(&app, &answer))).await)
 }
 
 /// Returns a credential in the format of the TURN REST draft, as Janus asks for it.
@@ -176,7 +175,7 @@ pub async fn post_turn_rest_credentials(app: AppState, request: Request) -> Resu
     )
 )]
 pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, IgnoredAny| Json(turn_rest(&app, &answer))).await
+    Ok(mint(&app, request, |answer, IgnoredAny| Json(turn_rest(&app, &answer))).await)
 }
 
 /// Returns ICE servers in stunner's format.
@@ -197,7 +196,7 @@ pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response
             ice_transport_policy: query.policy,
         })
     };
-    mint(&app, request, body).await
+    Ok(mint(&app, request, body).await)
 }
 
 /// Returns ICE servers as the `Link` headers of WHIP and WHEP (RFC 9725).
@@ -216,7 +215,7 @@ pub async fn get_ice_links(app: AppState, request: Request) -> Result<Response, 
     let links = |answer: IceResponse, IgnoredAny| {
         (StatusCode::NO_CONTENT, AppendHeaders(ice_links(answer.servers(&app.stun))))
     };
-    mint(&app, request, links).await
+    Ok(mint(&app, request, links).await)
 }
 
 /// Returns ICE servers in Metered's format: a list with one URL in each entry.
@@ -230,7 +229,7 @@ pub async fn get_ice_links(app: AppState, request: Request) -> Result<Response, 
     )
 )]
 pub async fn get_metered_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
-    mint(&app, request, |answer, IgnoredAny| Json(metered(answer.servers(&app.stun)))).await
+    Ok(mint(&app, request, |answer, IgnoredAny| Json(metered(answer.servers(&app.stun)))).await)
 }
 
 /// One `Link` for each URL.

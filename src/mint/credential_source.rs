@@ -46,7 +46,7 @@ pub struct Minted {
     /// The id of the grant for it.
     pub grant: GrantId,
     /// The TURN key that minted it, if the source has TURN keys.
-    pub key: Option<IdDigest>,
+    pub turn_key: Option<IdDigest>,
     /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
     /// How long it may work. Longer than its life if the source decides that.
@@ -89,17 +89,17 @@ impl CredentialSource {
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {
         let grant = request.grant;
-        let issue = |ice_servers, key| Minted { ice_servers, grant, key, life, works_for: life };
+        let issue = |ice_servers, turn_key| Minted { ice_servers, grant, turn_key, life, works_for: life };
         Ok(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any key.
-                let pooled = if request.key.is_none() { provider.take_pooled(life) } else { None };
-                if let Some((PooledCredential { servers, grant, key, .. }, left)) = pooled {
+                let pooled = if request.turn_key.is_none() { provider.take_pooled(life) } else { None };
+                if let Some((PooledCredential { servers, grant, turn_key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: servers, grant, key, life, works_for: life });
+                    return Ok(Minted { ice_servers: servers, grant, turn_key, life, works_for: life });
                 }
-                let (listed, key) = provider.mint(life, &grant, request.key).await?;
-                issue(listed.servers, key)
+                let (listed, turn_key) = provider.mint(life, &grant, request.turn_key).await?;
+                issue(listed.servers, turn_key)
             }
             Self::Http(source) => {
                 let (Listed { servers, life: stated }, _) =

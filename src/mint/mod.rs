@@ -45,7 +45,7 @@ const FILL_PAUSE: Duration = Duration::from_secs(10);
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// A client's request for a credential.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MintRequest {
     /// Requested lifetime. The budget may shorten it.
     pub ttl: Duration,
@@ -54,9 +54,9 @@ pub struct MintRequest {
     /// Who asks, and who spends what the credential relays.
     pub requester: Requester,
     /// The TURN key that should mint it.
-    pub key: Option<KeyName>,
+    pub turn_key: Option<KeyName>,
     /// The right to renew, if this is a renewal. The commit consumes it.
-    pub renewal: Option<Arc<RenewalRight>>,
+    pub renewal: Option<RenewalRight>,
     /// Whether nobody gets the credential, so its call stays on the relay of the grant that it renews, whatever its state.
     pub stays: bool,
 }
@@ -64,7 +64,7 @@ pub struct MintRequest {
 impl MintRequest {
     /// A request for a credential of any key, with an id for its grant.
     pub fn new(now: Timestamp, requester: Requester, ttl: Duration) -> Result<Self, NoRandomness> {
-        Ok(Self { ttl, grant: new_id(now)?, requester, key: None, renewal: None, stays: false })
+        Ok(Self { ttl, grant: new_id(now)?, requester, turn_key: None, renewal: None, stays: false })
     }
 }
 
@@ -196,7 +196,7 @@ impl Mint {
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let now = self.account.read(Books::now);
         let Ok(request) = MintRequest::new(now, row.requester(), ttl) else { return };
-        let request = MintRequest { renewal: Some(Arc::new(right)), stays: true, ..request };
+        let request = MintRequest { renewal: Some(right), stays: true, ..request };
         // If it is refused, the right is given back, and the next check tries again.
         let _ = self.try_source(credentials, &request).await;
     }
@@ -360,7 +360,7 @@ impl Mint {
         request: &MintRequest,
     ) -> Result<Option<&'a OwnRelay>, NotAdmitted> {
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
-        let renewed = request.renewal.as_deref().map(RenewalRight::grant);
+        let renewed = request.renewal.as_ref().map(RenewalRight::grant);
         let preferred =
             renewed.and_then(|id| self.account.read(|books| books.grants().get(id).map(GrantRow::owner)));
         if request.stays {
@@ -402,7 +402,7 @@ impl Mint {
             },
             _ => None,
         };
-        let renewal = request.renewal.as_deref();
+        let renewal = request.renewal.as_ref();
         let turn_key = relay.and_then(|relay| relay.owner.turn_key);
         let requester =
             Requester { renews: renewal.map(RenewalRight::grant), turn_key, ..request.requester.clone() };
@@ -410,14 +410,14 @@ impl Mint {
         let reservation = self.account.reserve(source, works_for, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, relay, reservation.life(), issued_at).await;
-        let Ok(Minted { ice_servers, grant, key, life, works_for }) = minted else { return Ok(None) };
+        let Ok(Minted { ice_servers, grant, turn_key, life, works_for }) = minted else { return Ok(None) };
         let reservation = reservation.lasting(source, works_for)?;
         // The operator has chosen the URLs of a list.
         let urls = if source == IceSource::Manual { UrlChoice::All } else { self.urls };
         let ice_servers = ice_servers.choose(urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await?;
+        reservation.minted_with(turn_key).commit(&record, ice_servers.username(), renewal).await?;
         let token = self.grant_keys.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Some(IssuedCredential {

@@ -259,7 +259,7 @@ impl Provider {
             Err(error) => {
                 key.note_failed(error);
                 if says_unknown_key(error) {
-                    self.pool.lock().discard_key(key.id);
+                    self.pool.lock().discard_turn_key(key.id);
                 }
                 self.log_failure(key, error);
             }
@@ -315,7 +315,7 @@ impl PoolCall<'_> {
         let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
         let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE).await;
         let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
-        self.minted = Some(PooledCredential { servers, grant, key: key.id, asked });
+        self.minted = Some(PooledCredential { servers, grant, turn_key: key.id, asked });
         Ok(())
     }
 }

@@ -108,7 +108,7 @@ impl Mint {
                 account: Arc::clone(&self.account),
                 id,
                 username: username.clone(),
-                key: grant.turn_key,
+                turn_key: grant.turn_key,
             }),
             _ if ended_by == EndedBy::CommandLine && self.account.snapshot().measured.uncut => {
                 Err(Revocation::Failed)
@@ -138,12 +138,12 @@ struct RevocationCall {
     account: Arc<Account>,
     id: GrantId,
     username: Box<str>,
-    key: Option<IdDigest>,
+    turn_key: Option<IdDigest>,
 }
 
 impl RevocationCall {
     async fn make(self) -> (Revocation, Option<u16>) {
-        match self.provider.revoke(&self.username, self.key).await {
+        match self.provider.revoke(&self.username, self.turn_key).await {
             Ok(is_known) => {
                 self.account.change(|books| books.note_known_to_source(self.id, is_known));
                 (if is_known { Revocation::Done } else { Revocation::Unknown }, None)

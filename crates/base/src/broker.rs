@@ -38,9 +38,9 @@ impl From<Unverified> for ApiError {
     }
 }
 
-/// Who asks for a credential.
+/// A page or an app that sends a request.
 #[derive(Clone, Debug)]
-pub struct Requester {
+pub struct WebClient {
     /// The client's address.
     pub address: IpAddr,
     /// The origin of the page.
@@ -72,5 +72,5 @@ pub trait Broker: Send + Sync {
     fn is_blocked(&self, user: &User) -> bool;
 
     /// Mints, at the cost of the rate of the client's address and of the user. `None` without a credential.
-    async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted>;
+    async fn mint(&self, web_client: &WebClient, spender: Option<Arc<Spender>>) -> Option<Minted>;
 }

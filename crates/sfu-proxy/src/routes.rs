@@ -14,7 +14,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use turn_base::body::{BodyLimit, read_body};
-use turn_base::broker::{Requester, Unverified};
+use turn_base::broker::{Unverified, WebClient};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
@@ -269,7 +269,7 @@ async fn relay_servers(
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    let minted = proxy.service.broker.mint(&Requester { address, origin }, spender).await?;
+    let minted = proxy.service.broker.mint(&WebClient { address, origin }, spender).await?;
     let servers = json!(minted.ice_servers);
     let life = SERVERS_LIFE.min(proxy.service.ttl / FIRST_PART);
     let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);

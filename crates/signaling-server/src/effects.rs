@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use turn_base::broker::{Minted, Requester};
+use turn_base::broker::{Minted, WebClient};
 use turn_base::error::ApiError;
 use turn_base::http_client::post_webhook;
 use turn_base::web_url::WebhookUrl;
@@ -51,14 +51,14 @@ impl Sockets {
     }
 
     async fn find_reply(self: &Arc<Self>, hub: &Arc<dyn AnyHub>, asked: Asked) {
-        let Asked { socket, requester, place, question } = asked;
+        let Asked { socket, web_client, place, question } = asked;
         let reply = match question {
             Question::Authorize(webhook) => Reply::Authorized(self.authorize(&webhook).await),
             Question::TellDisconnected(webhook) => return self.tell_disconnected(&webhook).await,
-            Question::SignIn(token) => Reply::SignedIn(self.sign_in(&token, &requester, &place).await),
+            Question::SignIn(token) => Reply::SignedIn(self.sign_in(&token, &web_client, &place).await),
             Question::Mint { room, user } => {
                 let call = Call::of(hub.common().name.as_str(), &room);
-                self.mint(&requester, user, call).await
+                self.mint(&web_client, user, call).await
             }
         };
         self.take(hub, Event::Replied { socket, reply });
@@ -68,10 +68,10 @@ impl Sockets {
     async fn sign_in(
         &self,
         token: &Text,
-        requester: &Requester,
+        web_client: &WebClient,
         place: &Weak<Place>,
     ) -> Result<Option<User>, Closing> {
-        let client = ClientKey::of(requester.address);
+        let client = ClientKey::of(web_client.address);
         let verified = self.service.broker.verified(token, client).await;
         let verified = verified.map_err(|why| closing(&why.into()))?;
         let user = verified.map(|verified| verified.user);
@@ -118,10 +118,10 @@ impl Sockets {
     }
 
     /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
-    async fn mint(&self, requester: &Requester, user: Option<User>, call: Call) -> Reply {
-        let origin = requester.origin.clone();
+    async fn mint(&self, web_client: &WebClient, user: Option<User>, call: Call) -> Reply {
+        let origin = web_client.origin.clone();
         let spender = Spender { user, origin, call: Some(call), ..Spender::default() };
-        match self.service.broker.mint(requester, spender.known()).await {
+        match self.service.broker.mint(web_client, spender.known()).await {
             Some(Minted { ice_servers, grant }) => {
                 Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
             }

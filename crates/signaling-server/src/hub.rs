@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_base::broker::Requester;
+use turn_base::broker::WebClient;
 use turn_base::clock;
 use turn_ledger::User;
 use turn_limits::{Holder, MemoryUse, PerHolder, Rate};
@@ -43,7 +43,7 @@ pub(crate) trait AnyHub: Send + Sync {
     /// Opens a socket.
     fn open(
         &self,
-        requester: Requester,
+        web_client: WebClient,
         mailbox: Arc<Mailbox>,
         place: Weak<Place>,
         upgrade: Upgrade,
@@ -104,7 +104,7 @@ struct HubState<P> {
 struct OpenSocket {
     mailbox: Arc<Mailbox>,
     place: Weak<Place>,
-    requester: Arc<Requester>,
+    web_client: Arc<WebClient>,
     /// Who has signed in, or the name that the visitor has.
     user: Option<User>,
 }
@@ -116,7 +116,7 @@ pub(crate) struct Asked {
     /// The socket that asks.
     pub(crate) socket: SocketId,
     /// Who asks for a credential, if the question is a mint.
-    pub(crate) requester: Arc<Requester>,
+    pub(crate) web_client: Arc<WebClient>,
     /// What counts the socket, unless that has ended.
     pub(crate) place: Weak<Place>,
     /// What to find out.
@@ -174,7 +174,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
 
     fn open(
         &self,
-        requester: Requester,
+        web_client: WebClient,
         mailbox: Arc<Mailbox>,
         place: Weak<Place>,
         upgrade: Upgrade,
@@ -183,7 +183,7 @@ impl<P: Protocol> AnyHub for Hub<P> {
         let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let mut open = OpenSocket { mailbox, place, requester: Arc::new(requester), user: None };
+        let mut open = OpenSocket { mailbox, place, web_client: Arc::new(web_client), user: None };
         if let Some(user) = &upgrade.user {
             self.common.signed_in(&mut open, user.clone());
         }
@@ -286,8 +286,8 @@ impl Sending<'_> {
             }
             Action::Ask { socket, question } => {
                 let open = self.sockets.get(&socket)?;
-                let (requester, place) = (Arc::clone(&open.requester), Weak::clone(&open.place));
-                return Some(Asked { socket, requester, place, question });
+                let (web_client, place) = (Arc::clone(&open.web_client), Weak::clone(&open.place));
+                return Some(Asked { socket, web_client, place, question });
             }
             Action::Call(event) => self.common.shared.broker.call(event),
             Action::Dropped(why) => self.common.dropped(why),

@@ -69,8 +69,8 @@ fn shared(broker: Arc<FakeBroker>) -> Shared {
 
 fn open<P: Protocol>(hub: &Hub<P>, holder: &Holder, upgrade: Upgrade) -> (SocketId, Arc<Mailbox>) {
     let mailbox = hub.common.shared.memory.open(holder, hub.common.limits);
-    let requester = Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None };
-    let (socket, effects) = hub.open(requester, Arc::clone(&mailbox), Weak::new(), upgrade);
+    let web_client = WebClient { address: Ipv4Addr::LOCALHOST.into(), origin: None };
+    let (socket, effects) = hub.open(web_client, Arc::clone(&mailbox), Weak::new(), upgrade);
     assert!(effects.is_empty());
     (socket, mailbox)
 }
@@ -94,7 +94,7 @@ async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
     }
     let effects = hub.take(text(a, "ask"));
     assert!(
-        matches!(&*effects, [Asked { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
+        matches!(&*effects, [Asked { socket, web_client, .. }] if *socket == a && web_client.address.is_loopback())
     );
     let _ = hub.take(Event::Closed { socket: a });
     assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");

@@ -9,7 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use tokio_tungstenite::tungstenite;
 use tokio_util::task::TaskTracker;
-use turn_base::broker::Requester;
+use turn_base::broker::WebClient;
 use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
@@ -90,7 +90,7 @@ pub(crate) fn upgrade(
     sockets: &Arc<Sockets>,
     hub: &Arc<dyn AnyHub>,
     place: Arc<Place>,
-    requester: Requester,
+    web_client: WebClient,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
@@ -100,7 +100,7 @@ pub(crate) fn upgrade(
     let of_connection = Arc::clone(&mailbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        let served = serve(&sockets, &hub, socket, mailbox, &place, requester, known);
+        let served = serve(&sockets, &hub, socket, mailbox, &place, web_client, known);
         sockets.hold(Arc::clone(&place), served).await;
     });
     response
@@ -140,10 +140,10 @@ async fn serve(
     mut socket: WebSocket,
     mailbox: Arc<Mailbox>,
     place: &Arc<Place>,
-    requester: Requester,
+    web_client: WebClient,
     known: Upgrade,
 ) {
-    let (id, first) = hub.open(requester, Arc::clone(&mailbox), Arc::downgrade(place), known);
+    let (id, first) = hub.open(web_client, Arc::clone(&mailbox), Arc::downgrade(place), known);
     sockets.begin(hub, first);
     let session = Session { sockets, hub, id, mailbox: &mailbox, place };
     let ended = tokio::select! {

@@ -8,7 +8,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use turn_base::broker::Requester;
+use turn_base::broker::WebClient;
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
@@ -26,7 +26,7 @@ use crate::socket::{self, Sockets};
 /// A request for a socket.
 pub(crate) struct SocketRequest {
     upgrade: WebSocketUpgrade,
-    requester: Requester,
+    web_client: WebClient,
     /// The client, with the user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
     pub(crate) holder: Holder,
     /// What the protocol is told about the socket.
@@ -48,7 +48,7 @@ impl SocketRequest {
     pub(crate) fn open(self, sockets: &Arc<Sockets>, protocol: ProtocolName) -> Result<Response, ApiError> {
         let hub = sockets.hub(protocol).ok_or_else(ApiError::internal)?;
         let place = sockets.place(&self.holder)?;
-        Ok(socket::upgrade(sockets, hub, place, self.requester, self.upgrade, self.known))
+        Ok(socket::upgrade(sockets, hub, place, self.web_client, self.upgrade, self.known))
     }
 }
 
@@ -83,8 +83,8 @@ impl FromRequest<Arc<Sockets>> for SocketRequest {
         };
         let known = known(sockets, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;
-        let requester = Requester { address, origin: page_origin(&parts.headers) };
-        Ok(Self { upgrade, requester, holder: Holder::new(client, user), known })
+        let web_client = WebClient { address, origin: page_origin(&parts.headers) };
+        Ok(Self { upgrade, web_client, holder: Holder::new(client, user), known })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
-use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
+use turn_base::broker::{Broker, Minted, Unverified, Verified, WebClient};
 use turn_ledger::{ClientKey, Spender, User};
 use turn_signaling::call::CallEvent;
 
@@ -37,7 +37,7 @@ impl Broker for FakeBroker {
         self.0.lock().unwrap().contains(user)
     }
 
-    async fn mint(&self, _: &Requester, _: Option<Arc<Spender>>) -> Option<Minted> {
+    async fn mint(&self, _: &WebClient, _: Option<Arc<Spender>>) -> Option<Minted> {
         None
     }
 }

@@ -40,7 +40,7 @@ pub struct PooledCredential {
     /// The identifier at the provider: the id of the future grant.
     pub grant: GrantId,
     /// The TURN key that minted it.
-    pub key: Option<IdDigest>,
+    pub turn_key: Option<IdDigest>,
     /// When the request to the provider began: the earliest start of its lifetime.
     pub asked: Moment,
 }
@@ -134,9 +134,9 @@ impl Pool {
     }
 
     /// Discards the credentials of a key that the provider no longer knows, because they probably do not work.
-    pub fn discard_key(&mut self, key: Option<IdDigest>) {
+    pub fn discard_turn_key(&mut self, turn_key: Option<IdDigest>) {
         let before = self.ready();
-        self.credentials.retain(|credential| credential.key != key);
+        self.credentials.retain(|credential| credential.turn_key != turn_key);
         self.wasted += before - self.ready();
     }
 

@@ -22,7 +22,7 @@ fn pooled(number: u64, asked: Moment) -> PooledCredential {
     let servers = IceServerList::clean(serde_json::from_str(json).unwrap(), OnBadUrl::Refuse).unwrap();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
-    PooledCredential { servers, grant: GrantId::new(id), key: None, asked }
+    PooledCredential { servers, grant: GrantId::new(id), turn_key: None, asked }
 }
 
 /// A provider that mints at once, and callers who use the pool first and the provider otherwise.
@@ -177,12 +177,13 @@ fn old_credentials_are_discarded_without_callers() {
 #[test]
 fn a_key_that_is_gone_discards_only_its_own_credentials() {
     let mut scene = Scene::new(DAY, 10);
-    let other = PooledCredential { key: Some(turn_ledger::IdDigest::of("other")), ..pooled(1, scene.start) };
+    let other =
+        PooledCredential { turn_key: Some(turn_ledger::IdDigest::of("other")), ..pooled(1, scene.start) };
     scene.pool.finished(Some(other));
     scene.pool.finished(Some(pooled(2, scene.start)));
-    scene.pool.discard_key(None);
+    scene.pool.discard_turn_key(None);
     assert_eq!(scene.pool.counts(), PoolCounts { ready: 1, handed_out: 0, wasted: 1 });
-    assert_eq!(scene.pool.take(scene.start).unwrap().0.key, Some(turn_ledger::IdDigest::of("other")));
+    assert_eq!(scene.pool.take(scene.start).unwrap().0.turn_key, Some(turn_ledger::IdDigest::of("other")));
 }
 
 #[test]
@@ -262,7 +263,7 @@ proptest! {
                     failed += u64::from(number < failing);
                     scene.pool.finished((number >= failing).then_some(pooled));
                 },
-                Event::KeyDeleted => scene.pool.discard_key(None),
+                Event::KeyDeleted => scene.pool.discard_turn_key(None),
                 Event::Wall(offset) => wall = offset,
                 Event::Nothing => {}
             }
