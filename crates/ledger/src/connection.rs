@@ -3,8 +3,7 @@
 //! count are reversed. Otherwise it is charged by time. So a connection that keeps counting is charged exactly its bytes, and one that
 //! stops reporting is never free, up to the allowances that apply to it: bytes that do not fit are charged later, time never. Pure: time,
 //! settings and allowances are arguments, and changes are returned.
-
-mod by_time;
+//! Every span in `estimates` is charged, and the spans do not overlap. A later count can reverse them.
 
 use std::sync::Arc;
 
@@ -111,12 +110,6 @@ struct Vouched {
     relayed: Option<bool>,
 }
 
-impl Vouched {
-    fn bytes_plus(&self, more: ByteCount) -> ByteCount {
-        ByteCount::new(self.bytes).plus(more)
-    }
-}
-
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Span {
@@ -139,8 +132,26 @@ struct Clock {
     running: bool,
 }
 
+/// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
+/// a count has more of them. Then the oldest stay charged.
+const ESTIMATES_MAX: usize = 8;
+
 /// The changes of one call; few.
 pub type Changes = Vec<ChangeKind>;
+
+/// One call at `now`: what it depends on, and its changes so far.
+struct Charging<'a, 'r> {
+    now: Timestamp,
+    rules: &'a UsageRules,
+    allowances: &'a mut Allowances<'r>,
+    changes: Changes,
+}
+
+impl<'a, 'r> Charging<'a, 'r> {
+    fn new(now: Timestamp, rules: &'a UsageRules, allowances: &'a mut Allowances<'r>) -> Self {
+        Self { now, rules, allowances, changes: vec![] }
+    }
+}
 
 impl Connection {
     /// Opens a connection at `now`.
@@ -171,11 +182,11 @@ impl Connection {
             spender: None,
             vouched: Vouched { bytes: 0, until: now, relayed: None },
         };
-        let mut changes = vec![];
+        let mut charging = Charging::new(now, rules, allowances);
         if !connection.is_direct() {
-            connection.start_clock(now, rules, allowances, &mut changes);
+            connection.start_clock(&mut charging);
         }
-        (connection, changes)
+        (connection, charging.changes)
     }
 
     /// Whether the ledger's clock runs for it.
@@ -197,15 +208,17 @@ impl Connection {
     /// Handles the due instant, and returns whether the connection is given up. After one interval without a report nothing more is
     /// charged until the next report. After three the connection is closed as of its last report plus one interval.
     pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
-        let mut changes = self.pause(self.due_at(rules), allowances);
+        let due = self.due_at(rules);
+        let changes = self.pause(due, allowances);
         if !changes.is_empty() {
             return (changes, false);
         }
+        let mut charging = Charging::new(due, rules, allowances);
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
-            self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
+            self.estimate(Span { from: self.last_seen, to }, &mut charging);
         }
-        (changes, true)
+        (charging.changes, true)
     }
 
     /// A change of what it is charged.
@@ -234,14 +247,14 @@ impl Connection {
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
         let free = is_free(self.relayed, report);
         self.relayed = report.relayed.or(self.relayed);
-        let mut changes = vec![];
+        let mut charging = Charging::new(now, rules, allowances);
         match self.claim_in(report, rules.billed) {
-            Some(claim) => self.take_claim(claim, free, now, rules, allowances, &mut changes),
-            None if free => self.forgive(now, allowances, &mut changes),
-            None => self.charge_time(now, rules, allowances, &mut changes),
+            Some(claim) => self.take_claim(claim, free, &mut charging),
+            None if free => self.forgive(&mut charging),
+            None => self.charge_time(&mut charging),
         }
         self.last_seen = now;
-        changes
+        charging.changes
     }
 
     /// By how much this report raises the reporter's own count, at most to what a relay carries for one client, and since when. `None` if it
@@ -260,7 +273,7 @@ impl Connection {
         let traffic = Traffic::new(report.bytes_sent.unwrap_or(0), report.bytes_received.unwrap_or(0));
         let carried =
             ByteCount::saturating(RELAY_RATE_MAX.over_millis(now.millis_since(self.opened_at).into()));
-        let most = most.map_or(carried, |most| carried.min(before.bytes_plus(most)));
+        let most = most.map_or(carried, |most| carried.min(ByteCount::new(before.bytes).plus(most)));
         let said = traffic.billed(billed).min(most).get();
         (self.vouched.bytes, self.vouched.until) = (said.max(before.bytes), now);
         let growth = ByteCount::new(said.saturating_sub(before.bytes));
@@ -268,13 +281,13 @@ impl Connection {
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.
-    pub fn close(&mut self, now: Timestamp, allowances: &mut Allowances<'_>) -> Changes {
-        let mut changes = vec![];
-        let charged_until = self.stop_clock(now, allowances, &mut changes);
+    pub fn close(&mut self, now: Timestamp, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Changes {
+        let mut charging = Charging::new(now, rules, allowances);
+        let charged_until = self.stop_clock(&mut charging);
         if !self.is_direct() {
-            self.estimate(Span { from: charged_until, to: now }, allowances, &mut changes);
+            self.estimate(Span { from: charged_until, to: now }, &mut charging);
         }
-        changes
+        charging.changes
     }
 
     /// Bytes that it has been charged by `now`.
@@ -319,36 +332,103 @@ impl Connection {
         }
     }
 
-    fn take_claim(
-        &mut self,
-        claim: u64,
-        free: bool,
-        now: Timestamp,
-        rules: &UsageRules,
-        allowances: &mut Allowances<'_>,
-        changes: &mut Changes,
-    ) {
-        let wanted = ByteCount::new(claim.saturating_sub(self.counted));
+    fn take_claim(&mut self, claim: u64, free: bool, charging: &mut Charging<'_, '_>) {
+        let (now, wanted) = (charging.now, ByteCount::new(claim.saturating_sub(self.counted)));
         let taken = if free {
             // The count also covers time that may have been relayed. Its time charges become final.
-            self.forgive(now, allowances, changes);
-            self.settle_estimates();
+            self.forgive(charging);
+            for estimate in std::mem::take(&mut self.estimates) {
+                self.settled_millis = self.settled_millis.saturating_add(estimate.millis());
+            }
             wanted
         } else {
-            self.stop_clock(now, allowances, changes);
+            self.stop_clock(charging);
             for estimate in std::mem::take(&mut self.estimates) {
-                allowances.give_back(estimate.millis());
-                changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
+                charging.allowances.give_back(estimate.millis());
+                charging.changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
             }
-            let taken = allowances.take(wanted, self.room(now, rules));
+            let taken = charging.allowances.take(wanted, self.room(now, charging.rules));
             self.claimed = self.claimed.plus(taken);
             if taken > ByteCount::ZERO {
-                changes.push(ChangeKind::AddBytes { bytes: taken, from: self.counted_until, to: now });
+                let added = ChangeKind::AddBytes { bytes: taken, from: self.counted_until, to: now };
+                charging.changes.push(added);
             }
             taken
         };
         self.counted = self.counted.saturating_add(taken.get());
         self.counted_until = now;
+    }
+
+    /// Makes the time since the last report free.
+    fn forgive(&mut self, charging: &mut Charging<'_, '_>) {
+        self.stop_clock(charging);
+        let Some(last) = self.estimates.last_mut().filter(|estimate| estimate.to > self.last_seen) else {
+            return;
+        };
+        let from = last.from.max(self.last_seen);
+        charging.changes.push(ChangeKind::RemoveTime { from, to: last.to });
+        charging.allowances.give_back(last.to.millis_since(from));
+        last.to = from;
+        self.estimates.retain(|estimate| estimate.millis() > 0);
+    }
+
+    /// Charges the time since the last report, and the time from now on if the connection is relayed.
+    fn charge_time(&mut self, charging: &mut Charging<'_, '_>) {
+        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
+            && self.relayed != Some(false)
+        {
+            clock.stops_at = charging.now.plus(charging.rules.heartbeat);
+            return;
+        }
+        let charged_until = self.stop_clock(charging);
+        self.estimate(Span { from: charged_until, to: charging.now }, charging);
+        if !self.is_direct() {
+            self.start_clock(charging);
+        }
+    }
+
+    /// Starts the clock, if the allowances have room for it.
+    fn start_clock(&mut self, charging: &mut Charging<'_, '_>) {
+        if charging.allowances.start_clock() {
+            let (since, stops_at) = (charging.now, charging.now.plus(charging.rules.heartbeat));
+            self.clock = Some(Clock { since, stops_at, running: true });
+            charging.changes.push(ChangeKind::START_CLOCK);
+        }
+    }
+
+    /// Stops the clock. Its charge becomes one that a count can reverse. Returns the instant up to which time is
+    /// charged.
+    fn stop_clock(&mut self, charging: &mut Charging<'_, '_>) -> Timestamp {
+        let Some(clock) = self.clock.take() else { return self.last_seen };
+        if clock.running {
+            charging.allowances.stop_clock();
+            charging.changes.push(ChangeKind::STOP_CLOCK);
+        }
+        let to = charging.now.min(clock.stops_at);
+        self.remember(Span { from: clock.since, to });
+        to
+    }
+
+    /// Charges the end of a past span by time, as far as the allowances have room. A later count can reverse it.
+    fn estimate(&mut self, span: Span, charging: &mut Charging<'_, '_>) {
+        let left_out = span.millis().saturating_sub(charging.allowances.take_time(span.millis()));
+        let span = Span { from: span.from.plus_millis(left_out), to: span.to };
+        if span.millis() > 0 {
+            charging.changes.push(ChangeKind::AddTime { from: span.from, to: span.to });
+            self.remember(span);
+        }
+    }
+
+    fn remember(&mut self, span: Span) {
+        match self.estimates.last_mut() {
+            Some(last) if last.to == span.from => last.to = span.to,
+            _ if span.millis() == 0 => {}
+            _ => self.estimates.push(span),
+        }
+        if self.estimates.len() > ESTIMATES_MAX {
+            let oldest = self.estimates.remove(0);
+            self.settled_millis = self.settled_millis.saturating_add(oldest.millis());
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::{Allowance, AllowanceTerms, IceSource, Label, RELAY_RATE_MAX, testing};
 
@@ -164,7 +163,10 @@ fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
 fn the_time_after_the_last_byte_count_is_charged_by_time() {
     let (mut closed, mut limit) = open(Some(true));
     let _ = closed.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
-    assert_eq!(closed.close(at(8), &mut limit.at(at(8))), [ChangeKind::AddTime { from: at(4), to: at(8) }]);
+    assert_eq!(
+        closed.close(at(8), &rules(), &mut limit.at(at(8))),
+        [ChangeKind::AddTime { from: at(4), to: at(8) }]
+    );
     let (mut lost, mut limit) = open(Some(true));
     let _ = lost.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(lost.due_at(&rules()), at(94));
@@ -202,12 +204,12 @@ fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
 #[test]
 fn closing_charges_the_time_until_the_close() {
     let (mut running, mut limit) = open(None);
-    assert_eq!(running.close(at(4), &mut limit.at(at(4))), [ChangeKind::STOP_CLOCK]);
+    assert_eq!(running.close(at(4), &rules(), &mut limit.at(at(4))), [ChangeKind::STOP_CLOCK]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
     let (mut stopped, mut limit) = open(None);
     let _ = stopped.elapse(&rules(), &mut limit.at(at(30)));
     assert_eq!(
-        stopped.close(at(40), &mut limit.at(at(40))),
+        stopped.close(at(40), &rules(), &mut limit.at(at(40))),
         [ChangeKind::AddTime { from: at(30), to: at(40) }]
     );
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));

@@ -47,6 +47,12 @@ struct ServerRows {
     charged: usize,
 }
 
+impl ServerRows {
+    fn of_one(connection: &Connection) -> Self {
+        Self { open: 1, charged: usize::from(!connection.is_direct()) }
+    }
+}
+
 impl Connections {
     /// An empty table of at most `rows_max` connections.
     pub fn new(rules: UsageRules, rows_max: usize, default_source: IceSource) -> Self {
@@ -299,10 +305,9 @@ impl Connections {
         let billed = self.rules.billed;
         let vouched =
             is_vouched.then(|| connection.vouched_growth(report, limit_left, now, billed)).flatten();
-        let was_direct = connection.is_direct();
+        let of_server = ServerRows::of_one(connection);
         let changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        let is_direct = connection.is_direct();
         count_clamped(grants, clamped);
         apply(grants, connection, changes);
         // A count replaces all that was charged by time since the last one.
@@ -313,7 +318,8 @@ impl Connections {
         if let (Some(id), Some((growth, from))) = (grant, vouched) {
             grants.vouch(id, growth, from, now);
         }
-        self.count_of_server(name, [!was_direct, !is_direct].map(|charged| [true, charged]));
+        let of_server_now = ServerRows::of_one(connection);
+        self.count_of_server(name, of_server, of_server_now);
         self.schedule(name, due);
         clamped
     }
@@ -324,7 +330,7 @@ impl Connections {
         self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
         let before = noted(grants, connection, &self.rules);
         let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
-        let changes = connection.close(now, &mut allowances);
+        let changes = connection.close(now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         count_clamped(grants, clamped);
         apply(grants, connection, changes);
@@ -347,15 +353,12 @@ impl Connections {
         Ok(())
     }
 
-    /// Counts a change of a row for its server key. `[before, after]`: whether it is open, and whether it is charged.
-    fn count_of_server(&mut self, name: &Name, [before, after]: [[bool; 2]; 2]) {
+    /// Counts a change of a row for its server key.
+    fn count_of_server(&mut self, name: &Name, before: ServerRows, after: ServerRows) {
         let Owner::Server(key) = name.owner() else { return };
         let rows = self.of_servers.entry(key.clone()).or_default();
-        let changed = |count: usize, at: usize| {
-            let [less, more] = [before, after].map(|row| usize::from(row.get(at).is_some_and(|is| *is)));
-            count.saturating_add(more).saturating_sub(less)
-        };
-        *rows = ServerRows { open: changed(rows.open, 0), charged: changed(rows.charged, 1) };
+        rows.open = rows.open.saturating_add(after.open).saturating_sub(before.open);
+        rows.charged = rows.charged.saturating_add(after.charged).saturating_sub(before.charged);
         if rows.open == 0 {
             self.of_servers.remove(key);
         }
@@ -363,7 +366,7 @@ impl Connections {
 
     fn insert(&mut self, connection: Connection) {
         let name = connection.name.clone();
-        self.count_of_server(&name, [[false, false], [true, !connection.is_direct()]]);
+        self.count_of_server(&name, ServerRows::default(), ServerRows::of_one(&connection));
         self.of_clients = self.of_clients.saturating_add(usize::from(connection.name.grant().is_some()));
         self.dirty.note_added(name.clone());
         self.queue.insert((connection.due_at(&self.rules), name.clone()));
@@ -389,7 +392,7 @@ impl Connections {
     ) -> Option<Closed> {
         let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
-        self.count_of_server(name, [[true, !connection.is_direct()], [false, false]]);
+        self.count_of_server(name, ServerRows::of_one(&connection), ServerRows::default());
         if name.grant().is_none() {
             for (other, row) in self.rows.range_mut(named(name.id())) {
                 row.outlived_servers = true;

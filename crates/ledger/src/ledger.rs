@@ -176,11 +176,6 @@ impl Ledger {
         self.terms.billing_day
     }
 
-    /// When the period before this one began.
-    pub(crate) fn last_period_start(&self) -> Timestamp {
-        self.terms.billing_day.period_until(self.period.start).start
-    }
-
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.sources.iter().map(|source| source.terms.owner.source).collect::<BTreeSet<_>>().into_iter()

@@ -51,8 +51,7 @@ impl Setup {
             per_minute: self.terms.rates.liability.per_minute().into(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        let books = Books::restore(ledger, connections, Grants::new(terms, period), stored, moment);
-        books.with_unseen(&self.unseen)
+        Books::restore(ledger, connections, Grants::new(terms, period), stored, moment, &self.unseen)
     }
 }
 

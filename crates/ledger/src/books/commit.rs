@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use super::Books;
 use crate::{
-    Admission, BudgetMode, ClientShare, CountOwner, Grant, GrantId, GrantRow, Holder, IceSource, Minute,
-    Promise, PromisedTime, Refusal, Request, Requester, SFU_UNIT, Timestamp,
+    Admission, Books, BudgetMode, ClientShare, CountOwner, Grant, GrantId, GrantRow, Holder, IceSource,
+    Minute, Promise, PromisedTime, Refusal, Request, Requester, SFU_UNIT, Timestamp,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.

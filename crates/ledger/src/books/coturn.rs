@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Books;
 use crate::{
-    Carried, CoturnUsage, CountOwner, GrantEnd, GrantId, Listing, MINT_SLACK, Minute, RelayLoad, SessionId,
-    SessionKey, SessionRow, Timestamp, to_cut,
+    Books, Carried, CoturnUsage, CountOwner, GrantEnd, GrantId, Listing, MINT_SLACK, Minute, RelayLoad,
+    SessionId, SessionKey, SessionRow, Timestamp, to_cut,
 };
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
@@ -62,7 +61,7 @@ impl Books {
             self.grants.add_counts(relay, &by_grant, asked_at);
             self.judge_all(relay.source);
             if self.is_cut(listing, seen_at) {
-                self.ledger.set_cut_until(relay, now);
+                self.ledger.with(relay, |timeline| timeline.state.cut_until = now);
                 // What a gap raised ends for a grant whose session is gone.
                 let promised = if self.uncut.contains(&relay) {
                     self.grants.promised_at(relay)

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::Books;
-use crate::{ByteCount, LIFE_MAX, LackCause, MINT_SLACK, Minute, REFERENCE_DIFFERENCE_TOLERATED, Timestamp};
+use crate::{
+    Books, ByteCount, LIFE_MAX, LackCause, MINT_SLACK, Minute, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
+};
 
 impl Books {
     /// The ledger lacks grants that were handed out until now. While the books' time is uncertain, now may be later than they know, so this

@@ -57,6 +57,7 @@ impl Books {
         mut grants: Grants,
         stored: Stored,
         moment: Moment,
+        unseen: &[IceSource],
     ) -> Self {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
         let lacks_grants = stored.lacks_grants();
@@ -87,7 +88,7 @@ impl Books {
             blocked: stored.blocked,
             blocked_addresses: stored.blocked_addresses,
             has_blocked: false,
-            unseen: Vec::new(),
+            unseen: unseen.to_vec(),
             configured_limit,
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
@@ -110,11 +111,6 @@ impl Books {
             books.lack_grants();
         }
         books
-    }
-
-    /// The same, with these sources whose sessions may outlive every promise, and nobody sees it.
-    pub(crate) fn with_unseen(self, unseen: &[IceSource]) -> Self {
-        Self { unseen: unseen.to_vec(), ..self }
     }
 
     /// Notes that this process ends in order: it relays nothing after the next batch. What waits to be counted counts as after a crash.

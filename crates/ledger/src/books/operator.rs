@@ -1,7 +1,6 @@
 //! The operator's overrides. Tests: `src/books/tests/strangers/stopped.rs`.
 
-use super::Books;
-use crate::{ASK_PAUSE, ByteCount, Closed, FIRST, GrantId, GrantRow, Grants, IceSource, Timestamp};
+use crate::{ASK_PAUSE, Books, ByteCount, Closed, FIRST, GrantId, GrantRow, Grants, IceSource, Timestamp};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

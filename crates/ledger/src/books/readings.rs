@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use super::Books;
 use crate::{
-    Basis, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, LateCounts, Minute,
+    Basis, Books, ByteCount, Carried, ChangeKind, CountOwner, CredentialEnd, IceSource, LateCounts, Minute,
     ProofRule, Reading, ReadingOutcome, TailTrial, UsageChange,
 };
 

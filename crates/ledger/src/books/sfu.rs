@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Books;
-use super::commit::NotAdmitted;
-use crate::{GrantId, GrantRow, IceSource, PromisedTime, SFU_UNIT, SfuSession, counted_after};
+use crate::{
+    Books, GrantId, GrantRow, IceSource, NotAdmitted, PromisedTime, SFU_UNIT, SfuSession, counted_after,
+};
 
 impl Books {
     /// Notes what a session is charged and may take, as the SFU has answered; `None`: a look has not found it. While it is unknown how much

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use super::Books;
 use super::commit::CLOCK_AHEAD_MAX;
 use crate::{
-    BitRate, BudgetMode, ByteCount, ClockDoubt, Figures, IceSource, LackCause, MINT_SLACK, MeasuredUsage,
-    PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
+    BitRate, Books, BudgetMode, ByteCount, ClockDoubt, Figures, IceSource, LackCause, MINT_SLACK,
+    MeasuredUsage, PeriodCounts, REFERENCE_DIFFERENCE_TOLERATED, Timestamp,
 };
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
@@ -201,7 +200,7 @@ impl Books {
     }
 
     fn unseen_source(&self) -> Option<IceSource> {
-        let since = self.ledger.last_period_start();
+        let since = self.ledger.billing_day().period_until(self.ledger.period().start).start;
         self.unseen.iter().copied().find(|source| self.grants.latest_expiry_of(*source) >= since)
     }
 

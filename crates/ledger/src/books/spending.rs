@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Books;
-use super::commit::NotAdmitted;
 use crate::{
-    ASK_PAUSE, BudgetMode, ByteCount, ClientKey, Closed, EndedPlace, Excess, Excesses, GrantCounts, GrantId,
-    GrantRow, Grants, IceSource, Label, LimitKind, LimitShare, LimitUsage, Limited, OverLimit, PeriodBytes,
-    Requester, SpenderKey, Suspect, Timestamp, Traffic, User,
+    ASK_PAUSE, Books, BudgetMode, ByteCount, ClientKey, Closed, EndedPlace, Excess, Excesses, GrantCounts,
+    GrantId, GrantRow, Grants, IceSource, Label, LimitKind, LimitShare, LimitUsage, Limited, NotAdmitted,
+    OverLimit, PeriodBytes, Requester, SpenderKey, Suspect, Timestamp, Traffic, User,
 };
 
 /// Most users that can be blocked.

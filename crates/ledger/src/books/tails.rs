@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Books;
-use crate::{CountOwner, CredentialEnd, IceSource, LackCause, MINT_SLACK, Minute, TailEvidence, Timestamp};
+use crate::{
+    Books, CountOwner, CredentialEnd, IceSource, LackCause, MINT_SLACK, Minute, TailEvidence, Timestamp,
+};
 
 impl Books {
     /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Connections;
+use super::ServerRows;
 use crate::effects::Effect;
-use crate::{ChangeKind, Connection, Grants, Name, Timestamp};
+use crate::{ChangeKind, Connection, Connections, Grants, Name, Timestamp};
 
 impl Connections {
     /// Restores the stored connections into the empty table, and restarts the ledger's clock for those that were charged by time.
@@ -29,7 +29,7 @@ impl Connections {
         self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         for connection in connections.values() {
-            self.count_of_server(&connection.name, [[false, false], [true, !connection.is_direct()]]);
+            self.count_of_server(&connection.name, ServerRows::default(), ServerRows::of_one(connection));
         }
         self.rows = connections;
     }

@@ -26,8 +26,7 @@ use std::time::Duration;
 
 use row::{SessionRow, UNWATCHED_MAX};
 
-use super::listing::{Listing, Session, SessionId};
-use crate::{BitRate, CountOwner, Dirty, GrantId, Timestamp, Traffic};
+use crate::{BitRate, CountOwner, Dirty, GrantId, Listing, Session, SessionId, Timestamp, Traffic};
 
 /// A session among those of all relays: each of them numbers its own from 1.
 pub type SessionKey = (CountOwner, SessionId);

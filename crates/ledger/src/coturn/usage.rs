@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::listing::{Listing, SessionId};
-use super::sessions::row::SessionRow;
-use super::sessions::{SessionDelta, Sessions};
-use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
+use crate::{
+    ByteCount, Carried, GrantId, Listing, SessionDelta, SessionId, SessionRow, Sessions, Timestamp,
+    UsageRules,
+};
 
 /// Two listings that are further apart than this have a gap between them. The service asks two seconds after an answer, which takes five
 /// seconds at most.

@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::time::Duration;
 
-use super::Grants;
-use super::row::{GrantRow, GrantState};
 use crate::effects::Effect;
 use crate::{
-    BitRate, ByteCount, CountsOfGrants, Excess, Excesses, GrantId, GrantsAre, IceSource, Minute,
-    PromisedTime, RELAY_RATE_MAX, Timestamp,
+    BitRate, ByteCount, CountsOfGrants, Excess, Excesses, GrantId, GrantRow, GrantState, Grants, GrantsAre,
+    IceSource, Minute, PromisedTime, RELAY_RATE_MAX, Timestamp,
 };
 
 /// The most grants of a chain that are looked at, from one that was counted. Earlier ones have ended.

@@ -9,13 +9,9 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
-use super::row::GrantRow;
-use super::spent::Spent;
-use super::tails::EndedPlace;
 use crate::{
-    BilledDirections, ByteCount, Charged, CountOwner, Excess, GrantCounts, GrantId, IceSource, Minute,
-    Timestamp, doubt,
+    BilledDirections, ByteCount, Charged, CountOwner, EndedPlace, Excess, GrantCounts, GrantId, GrantRow,
+    Grants, IceSource, Minute, Spent, Timestamp, doubt,
 };
 
 impl Grants {

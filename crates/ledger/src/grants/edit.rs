@@ -7,14 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Grants;
 use super::indexes::{Indexes, Places};
-use super::row::{GrantRow, GrantState};
-use super::terms::GrantTerms;
 use crate::effects::OwnedTime;
 use crate::{
-    ClientKey, CountOwner, Day, GrantId, LeftKey, LeftSums, Limited, Period, Promise, PromisedTime, Spender,
-    SpenderKey, SpenderKind, Sums,
+    ClientKey, CountOwner, Day, GrantId, GrantRow, GrantState, GrantTerms, Grants, LeftKey, LeftSums,
+    Limited, Period, Promise, PromisedTime, Spender, SpenderKey, SpenderKind, Sums,
 };
 
 /// What follows from a row.
@@ -90,13 +87,8 @@ impl Grants {
         self.edit(id, change)
     }
 
-    /// The same as [`Self::edit`] of a promise whose time is over: the minutes of its source stay as they are.
-    pub(super) fn edit_over<T>(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow) -> T) -> Option<T> {
-        self.edit_with(id, change, Self::change_promised)
-    }
-
-    /// `apply`: what becomes of each promise that differs.
-    fn edit_with<T>(
+    /// The same as [`Self::edit`]. `apply`: what becomes of each promise that differs.
+    pub(super) fn edit_with<T>(
         &mut self,
         id: GrantId,
         change: impl FnOnce(&mut GrantRow) -> T,

@@ -7,15 +7,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Grants;
 use super::chains::CHAINS_MAX;
 use super::listing::LOOKED_AT_ONCE;
-use super::row::{GrantEnd, GrantRow, Revoked};
-use super::spent::later_part;
 use crate::effects::Effect;
 use crate::shards::Walk;
 use crate::{
-    Basis, ByteCount, ChangeKind, Closed, GrantId, Minute, RELAY_RATE_MAX, SpenderKey, Timestamp, UsageChange,
+    Basis, ByteCount, ChangeKind, Closed, GrantEnd, GrantId, GrantRow, Grants, Minute, RELAY_RATE_MAX,
+    Revoked, SpenderKey, Timestamp, UsageChange, later_part,
 };
 
 /// A chain of renewals that has relayed more than one may.

@@ -12,15 +12,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
-use super::row::{GrantRow, GrantState};
-use super::spent::Spent;
-use super::tails::EndedPlace;
 use crate::shards::Walk;
 use crate::{
-    ByteCount, COUNTED_WITHIN, Day, GrantId, Holder, IceSource, Limited, Minute, Period, PromisedTime,
-    Spender, SpenderKey, Timestamp, User,
+    ByteCount, COUNTED_WITHIN, Day, EndedPlace, GrantId, GrantRow, GrantState, Grants, Holder, IceSource,
+    Limited, Minute, Period, PromisedTime, Spender, SpenderKey, Spent, Timestamp, User,
 };
 
 impl Grants {
@@ -119,13 +115,6 @@ impl Grants {
             let is_read = self.terms.counted.contains(&row.owner().group());
             !is_read || is_too_old || self.counted_until(row.owner().group()) >= end
         })
-    }
-
-    /// A grant that has ended is live again, because its tail turns out to be longer.
-    pub(super) fn revive(&mut self, id: GrantId) {
-        if self.rows.get(&id).is_some_and(|row| row.state == GrantState::Ended) {
-            self.edit(id, |row| row.state = GrantState::Live);
-        }
     }
 
     /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are. What it has spent in this

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::ending::{NEXT, Unanswered, has_no_answer};
-use super::row::GrantRow;
-use super::tails::EndedPlace;
-use crate::{ByteCount, GrantId, IceSource, Minute, Period, Timestamp};
+use crate::{ByteCount, EndedPlace, GrantId, GrantRow, IceSource, Minute, Period, Timestamp};
 
 /// See the module's description.
 #[derive(Debug, Default)]

@@ -3,11 +3,8 @@
 
 use std::cmp::Reverse;
 
-use super::Grants;
-use super::row::{GrantRow, Revoked};
-use super::spent::Spent;
 use crate::shards::Walk;
-use crate::{ByteCount, GrantId, Minute, SpenderKey, Timestamp};
+use crate::{ByteCount, GrantId, GrantRow, Grants, Minute, Revoked, SpenderKey, Spent, Timestamp};
 
 /// So many rows are looked at in one step.
 pub(super) const LOOKED_AT_ONCE: usize = 2_000;

@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use super::Grants;
-use super::row::{GrantRow, GrantState};
 use crate::{
-    Clients, CountOwner, GrantId, Holder, IceSource, Limited, Minute, Promise, PromisedTime, Timestamp,
+    Clients, CountOwner, GrantId, GrantRow, GrantState, Grants, Holder, IceSource, Limited, Minute, Promise,
+    PromisedTime, Timestamp,
 };
 
 impl GrantRow {
@@ -72,9 +71,11 @@ impl Grants {
         if promised.is_none_or(|before| (until, per_minute) == (before.until, before.per_minute)) {
             return;
         }
-        self.revive(id);
-        // Where it begins to count may have changed with the grant that it renews.
         self.edit(id, |row| {
+            // A grant that has ended is live again, because its tail turns out to be longer.
+            if row.state == GrantState::Ended {
+                row.state = GrantState::Live;
+            }
             row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
         });
     }

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Grants;
-use super::spent::{ConnectionCharge, Spent, later_part};
 use crate::shards::{Shards, Walk};
-use crate::{ByteCount, GrantId, Minute, Spender, Timestamp, User, sorted};
+use crate::{
+    ByteCount, ConnectionCharge, GrantId, Grants, Minute, Spender, Spent, Timestamp, User, later_part, sorted,
+};
 
 /// The longest time for which the bytes of the last minutes are known.
 pub const RECENT_MAX: Duration = Duration::from_secs(15 * 60);

@@ -8,10 +8,9 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::spent::Spent;
 use crate::{
     Allowance, ByteCount, ClientKey, CountOwner, Day, DecidedBy, Grant, GrantId, Holder, IceSource, IdDigest,
-    LiveDelta, Minute, Period, PromisedTime, Spender, Timestamp, User,
+    LiveDelta, Minute, Period, PromisedTime, Spender, Spent, Timestamp, User,
 };
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants

@@ -9,12 +9,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::Grants;
-use super::row::{GrantExtra, GrantRow, GrantState, Pulls};
+use super::row::Pulls;
 use crate::effects::Effect;
 use crate::{
-    Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, PromisedTime, SFU_UNIT,
-    Spender, Timestamp, UsageChange,
+    Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantExtra, GrantId, GrantRow, GrantState, Grants,
+    IceSource, Minute, PromisedTime, SFU_UNIT, Spender, Timestamp, UsageChange,
 };
 
 /// An open session of the SFU.
@@ -201,11 +200,10 @@ impl Grants {
         let Some(bytes) = over.map(bytes).reduce(u64::saturating_add) else { return };
         let assumed = if self.terms.promises() { ByteCount::new(bytes) } else { ByteCount::ZERO };
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
-        self.edit_over(id, |row| {
-            if let Some(pulls) = row.pulls_mut() {
-                pulls.behind.retain(|time| time.until > until);
-            }
-        });
+        // The time of these promises is over: the minutes of the source stay as they are.
+        let forget =
+            |row: &mut GrantRow| row.pulls_mut().map(|pulls| pulls.behind.retain(|time| time.until > until));
+        self.edit_with(id, forget, Self::change_promised);
     }
 
     /// Promises what a session may take.

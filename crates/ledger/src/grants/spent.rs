@@ -5,12 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
-use super::row::GrantRow;
 use super::terms::keys_of;
 use crate::{
-    ByteCount, CountOwner, Day, Excess, GrantId, IceSource, KeptAddresses, LeftSums, Limited,
-    LimitedPromises, Minute, Spender, Sums, Timestamp, Uncounted, at_most,
+    ByteCount, CountOwner, Day, Excess, GrantId, GrantRow, Grants, IceSource, KeptAddresses, LeftSums,
+    Limited, LimitedPromises, Minute, Spender, Sums, Timestamp, Uncounted, at_most,
 };
 
 /// See the module's description.

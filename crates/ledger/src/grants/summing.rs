@@ -5,14 +5,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::Grants;
 use super::listing::LOOKED_AT_ONCE;
-use super::spent::Spent;
 use super::terms::keys_of;
 use crate::shards::Walk;
 use crate::{
-    ByteCount, Day, GrantId, Keys, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Sums,
-    Timestamp,
+    ByteCount, Day, GrantId, Grants, Keys, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Spent,
+    Sums, Timestamp,
 };
 
 /// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in

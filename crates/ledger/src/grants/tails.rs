@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::Grants;
-use super::row::GrantRow;
-use crate::{ByteCount, GrantId, IceSource, Minute, Timestamp};
+use crate::{ByteCount, GrantId, GrantRow, Grants, IceSource, Minute, Timestamp};
 
 /// A grant is asked for if its last bytes are at most this long before its expiry.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(600);

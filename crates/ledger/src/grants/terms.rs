@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::row::GrantRow;
-use super::spent::Spent;
 use crate::{
-    ByteCount, ClientKey, ClientTerms, CountOwner, IceSource, KeptAddresses, Keys, Label, Limited, Minute,
-    Spender, SpenderKey, SpenderTerms, Sums, Timestamp,
+    ByteCount, ClientKey, ClientTerms, CountOwner, GrantRow, IceSource, KeptAddresses, Keys, Label, Limited,
+    Minute, Spender, SpenderKey, SpenderTerms, Spent, Sums, Timestamp,
 };
 
 /// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.

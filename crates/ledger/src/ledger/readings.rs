@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ledger;
 use crate::{
     BudgetMode, ByteCount, Carried, CountOwner, CredentialEnd, Day, DayCount, Excesses, Figures, IceSource,
-    IdDigest, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
+    IdDigest, Ledger, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
 };
 
 /// A count by grant speaks for an owner whose own count ends at most so long before it.
@@ -118,11 +117,6 @@ impl Ledger {
     pub(crate) fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
         self.is_doubtful = is_doubtful;
         self.latest = latest;
-    }
-
-    /// Sets until when sessions of this owner were cut whose grant was over.
-    pub(crate) fn set_cut_until(&mut self, owner: CountOwner, until: Timestamp) {
-        self.with(owner, |timeline| timeline.state.cut_until = until);
     }
 
     /// Until when sessions of this owner were cut whose grant was over; 1970 if never.

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Ledger;
 use crate::{
-    ByteCount, CountOwner, CredentialEnd, IceSource, ProvenTail, SourceTerms, TailEvidence, TailTrial,
-    TailTrials, Timeline, Timestamp,
+    ByteCount, CountOwner, CredentialEnd, IceSource, Ledger, ProvenTail, SourceTerms, TailEvidence,
+    TailTrial, TailTrials, Timeline, Timestamp,
 };
 
 impl Ledger {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::IceSource;
+use crate::IceSource;
 
 /// The facts of one source.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,7 @@ use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::key::{Keys, SpenderKey, SpenderKind};
-use super::sums::Sums;
-use crate::{Day, Dirty, Rows};
+use crate::{Day, Dirty, Keys, Rows, SpenderKey, SpenderKind, Sums};
 
 /// The part of a full map that makes room at once, so that it is rarely looked through.
 const FOLDED_AT_ONCE: usize = 16;

@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use super::promised::PromisedMinutes;
-use super::sums::Sums;
 use crate::shards::Shards;
 use crate::{
-    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Spender, Timestamp, User,
+    ByteCount, GrantMinutes, IceSource, Label, LiveDelta, Minute, PromisedTime, Spender, Sums, Timestamp,
+    User,
 };
 
 /// The first minute of each source that still counts as promised.

@@ -2,9 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::key::SpenderKey;
-use super::sums::Sums;
-use crate::ByteCount;
+use crate::{ByteCount, SpenderKey, Sums};
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

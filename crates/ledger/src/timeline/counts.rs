@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use super::Timeline;
 use crate::{
     ByteCount, CONTRADICTED_FOR, Carried, Contradiction, DayCount, Excesses, Point, ProofRule, Reading,
-    ReadingOutcome, SourceState, Timestamp, TrialHours, is_absurd,
+    ReadingOutcome, SourceState, Timeline, Timestamp, TrialHours, is_absurd,
 };
 
 /// After this time without a good reading, the provider's count is stale.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::Timeline;
 use super::counts::STALE_AFTER;
-use super::terms::{CUT_FOR, ProofRule};
+use super::terms::CUT_FOR;
 use crate::{
-    Assumption, BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProvenTail,
-    Timestamp,
+    Assumption, BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProofRule,
+    ProvenTail, Timeline, Timestamp,
 };
 
 /// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
