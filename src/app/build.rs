@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::opening::{owner_of, setup};
 use super::process::Process;
-use super::relay::{self, RelayBroker};
+use super::relay::{self, RelayAccount};
 use super::{App, BrokerCore, BuildError, IN_FLIGHT_MAX};
 use crate::account::Account;
 use crate::alert::AlertKind;
@@ -266,7 +266,7 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
         let secret = RestSecret::generated(&random::bytes()?);
-        let broker = RelayBroker { account: Arc::clone(&self.account), metrics: self.metrics(), secret };
+        let broker = RelayAccount { account: Arc::clone(&self.account), metrics: self.metrics(), secret };
         relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use turn_ledger::{
     BilledDirections, ByteCount, Carried, GrantEnd, GrantId, IceSource, ReadingOutcome, Timestamp, Traffic,
 };
-use turn_relay::{Broker, Event, Note, Relay, Username};
+use turn_relay::{Event, Note, Relay, RelayBroker, Username};
 
 use super::BuildError;
 use crate::account::Account;
@@ -17,14 +17,14 @@ use crate::ice::url::IceUrl;
 use crate::telemetry::metrics::Metrics;
 
 /// What the relay needs of the service.
-pub(super) struct RelayBroker {
+pub(super) struct RelayAccount {
     pub(super) account: Arc<Account>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) secret: RestSecret,
 }
 
 #[async_trait]
-impl Broker for RelayBroker {
+impl RelayBroker for RelayAccount {
     fn password(&self, username: &str) -> String {
         self.secret.password(username)
     }
@@ -68,7 +68,7 @@ impl Broker for RelayBroker {
 pub(super) fn open(
     RelayConfig { listen, public_ip }: RelayConfig,
     billed: BilledDirections,
-    broker: RelayBroker,
+    broker: RelayAccount,
 ) -> Result<(Relay, RestServer), BuildError> {
     let (note, secret) = (note(Arc::clone(&broker.metrics)), broker.secret.clone());
     let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note);

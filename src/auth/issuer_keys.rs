@@ -12,7 +12,7 @@ use turn_ledger::ClientKey;
 use turn_limits::{Bounds, MemoryQuota};
 use url::Url;
 
-use super::Fault;
+use super::TokenFault;
 use super::key_set::KeySet;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -84,17 +84,19 @@ impl IssuerKeys {
         id: Option<&str>,
         bytes: usize,
         client: ClientKey,
-    ) -> Result<DecodingKey, Fault> {
+    ) -> Result<DecodingKey, TokenFault> {
         let find = || self.known().keys.find(algorithm, id).cloned();
         if let Some(key) = find() {
             return Ok(key);
         }
         let mut waiting = self.waiting.open(client);
         if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
-            return Err(Fault::KeysUnreachable);
+            return Err(TokenFault::KeysUnreachable);
         }
         self.fetch_for(algorithm, id).await;
-        find().ok_or_else(|| if self.known().is_failing { Fault::KeysUnreachable } else { Fault::UnknownKey })
+        find().ok_or_else(|| {
+            if self.known().is_failing { TokenFault::KeysUnreachable } else { TokenFault::UnknownKey }
+        })
     }
 
     /// Fetches the keys at the start and from time to time.
@@ -202,7 +204,7 @@ mod tests {
         assert!(of_one.try_resize(WAITING.client_max));
         assert_eq!(
             find(ONE).await.map(drop),
-            Err(Fault::KeysUnreachable),
+            Err(TokenFault::KeysUnreachable),
             "its share is full, and it hears that at once"
         );
         let of_another = find("192.0.2.2");

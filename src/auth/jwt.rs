@@ -18,7 +18,7 @@ pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Why a token names no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum TokenFault {
     /// It is longer than [`SIGN_IN_MAX`](turn_ledger::SIGN_IN_MAX).
     #[error("it has more than 8,000 bytes")]
     TooLong,
@@ -58,15 +58,15 @@ pub enum Fault {
 }
 
 /// How the token says that it is signed: by one of the four algorithms, perhaps with the id of its key. Nothing is verified yet.
-pub(super) fn header(token: &str) -> Result<Header, Fault> {
-    let header = decode_header(token).map_err(|_| Fault::Malformed)?;
+pub(super) fn header(token: &str) -> Result<Header, TokenFault> {
+    let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
     // `crit` names extensions that a reader must understand. We know none.
     if header.crit.is_some() {
-        return Err(Fault::Malformed);
+        return Err(TokenFault::Malformed);
     }
     match header.alg {
         Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => Ok(header),
-        _ => Err(Fault::Algorithm),
+        _ => Err(TokenFault::Algorithm),
     }
 }
 
@@ -75,13 +75,13 @@ pub(super) fn claims(
     token: &str,
     algorithm: Algorithm,
     key: &DecodingKey,
-) -> Result<Map<String, Value>, Fault> {
-    let (message, signature) = token.rsplit_once('.').ok_or(Fault::Malformed)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Fault::Malformed)?;
+) -> Result<Map<String, Value>, TokenFault> {
+    let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Malformed)?;
     if !signature::is_good(message.as_bytes(), &signature, algorithm, key) {
-        return Err(Fault::Signature);
+        return Err(TokenFault::Signature);
     }
-    insecure_decode_claims(token).map_err(|_| Fault::Malformed)
+    insecure_decode_claims(token).map_err(|_| TokenFault::Malformed)
 }
 
 /// The user that verified claims name, if they say what the settings expect, and when they expire.
@@ -89,26 +89,26 @@ pub(super) fn user(
     rules: &AuthConfig,
     claims: &Map<String, Value>,
     now: Timestamp,
-) -> Result<(User, Timestamp), Fault> {
+) -> Result<(User, Timestamp), TokenFault> {
     let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
-    let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
+    let expiry = claims.get("exp").and_then(seconds).ok_or(TokenFault::NoExpiry)?;
     if now >= expiry {
-        return Err(Fault::Expired);
+        return Err(TokenFault::Expired);
     }
     if let Some(begin) = claims.get("nbf") {
-        let begin = seconds(begin).ok_or(Fault::NotYet)?;
+        let begin = seconds(begin).ok_or(TokenFault::NotYet)?;
         if begin > now.saturating_add(LEEWAY) {
-            return Err(Fault::NotYet);
+            return Err(TokenFault::NotYet);
         }
     }
     let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
     if rules.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
-        return Err(Fault::Issuer);
+        return Err(TokenFault::Issuer);
     }
     if rules.audience.as_deref().is_some_and(|audience| !names(claims.get("aud"), audience)) {
-        return Err(Fault::Audience);
+        return Err(TokenFault::Audience);
     }
-    let user = text(&rules.user_claim).and_then(User::new).ok_or(Fault::User)?;
+    let user = text(&rules.user_claim).and_then(User::new).ok_or(TokenFault::User)?;
     Ok((user, Timestamp::default().plus(expiry)))
 }
 

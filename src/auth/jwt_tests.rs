@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use serde_json::json;
 use turn_ledger::{Timestamp, User};
 
-use super::jwt::{self, Fault, claims, header};
+use super::jwt::{self, TokenFault, claims, header};
 use crate::config::testing::load;
 use turn_base::sign_in::is_jwt;
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 
-fn user(claims: &serde_json::Value, now: Timestamp) -> Result<User, Fault> {
+fn user(claims: &serde_json::Value, now: Timestamp) -> Result<User, TokenFault> {
     let config = load([("AUTH_JWT_SECRET", SECRET)]).auth.unwrap();
     jwt::user(&config, claims.as_object().unwrap(), now).map(|(user, _)| user)
 }
@@ -48,20 +48,20 @@ fn a_token_ends_at_its_expiry_and_the_issuers_clock_may_be_30_seconds_ahead() {
     let user = |claims: serde_json::Value, now| user(&claims, at(now));
     let lives = json!({"sub": "ann", "exp": 1_000, "nbf": 500});
     assert!(user(lives.clone(), 999).is_ok() && user(lives.clone(), 470).is_ok());
-    assert_eq!(user(lives.clone(), 1_000), Err(Fault::Expired));
-    assert_eq!(user(lives, 469), Err(Fault::NotYet));
+    assert_eq!(user(lives.clone(), 1_000), Err(TokenFault::Expired));
+    assert_eq!(user(lives, 469), Err(TokenFault::NotYet));
     for exp in [json!(null), json!("1000"), json!(-1), json!(1e300), json!([1_000])] {
-        assert_eq!(user(json!({"sub": "ann", "exp": exp}), 0), Err(Fault::NoExpiry), "{exp}");
+        assert_eq!(user(json!({"sub": "ann", "exp": exp}), 0), Err(TokenFault::NoExpiry), "{exp}");
     }
     assert!(user(json!({"sub": "ann", "exp": 1_000.5}), 0).is_ok(), "a fraction is allowed");
-    assert_eq!(user(json!({"sub": "ann", "exp": 1_000, "nbf": "soon"}), 900), Err(Fault::NotYet));
+    assert_eq!(user(json!({"sub": "ann", "exp": 1_000, "nbf": "soon"}), 900), Err(TokenFault::NotYet));
 }
 
 #[test]
 fn a_key_verifies_no_algorithm_of_another_family() {
     let token = format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#));
     let public = DecodingKey::from_rsa_raw_components(&[1; 256], &[1, 0, 1]);
-    assert_eq!(claims(&token, Algorithm::HS256, &public), Err(Fault::Signature));
+    assert_eq!(claims(&token, Algorithm::HS256, &public), Err(TokenFault::Signature));
 }
 
 proptest! {

@@ -25,7 +25,7 @@ mod signature;
 use application::Application;
 use issuer_keys::IssuerKeys;
 pub(crate) use issuer_keys::{count_keys, keys_remedy};
-pub use jwt::Fault;
+pub use jwt::TokenFault;
 
 /// Verifies users' tokens.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Auth {
         match &self.application {
             Some(application) if !(self.has_keys() && is_jwt(token)) => {
                 if token.len() > SIGN_IN_MAX {
-                    return Err(Fault::TooLong.into());
+                    return Err(TokenFault::TooLong.into());
                 }
                 application.user_of(token, web_client).await.map_err(Unverified::Refused)
             }
@@ -83,7 +83,7 @@ impl Auth {
     /// The user of a token that this client sent, and its room.
     pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, Unverified> {
         if token.len() > SIGN_IN_MAX {
-            return Err(Fault::TooLong.into());
+            return Err(TokenFault::TooLong.into());
         }
         let header = jwt::header(token)?;
         let key = self.key(&header, token.len(), client).await?;
@@ -105,10 +105,10 @@ impl Auth {
         }
     }
 
-    async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, Fault> {
+    async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, TokenFault> {
         match (header.alg, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),
-            (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm),
+            (Algorithm::HS256, None, _) | (_, _, None) => Err(TokenFault::Algorithm),
             (algorithm, _, Some(keys)) => keys.find(algorithm, header.kid.as_deref(), bytes, client).await,
         }
     }

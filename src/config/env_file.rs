@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct EnvFile {
     /// What each name is set to, or why that cannot be used.
-    pub(super) values: BTreeMap<String, Result<String, Fault>>,
+    pub(super) values: BTreeMap<String, Result<String, EnvFault>>,
     /// The numbers of the lines that set nothing and are no comments.
     pub(super) bad_lines: Vec<usize>,
     /// Where each name stands first.
@@ -17,7 +17,7 @@ pub(super) struct EnvFile {
 
 /// Why a variable cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum EnvFault {
     /// The value needs quotes, or other ones. Some programs keep quotes.
     #[error("{0}")]
     Quotes(String),
@@ -40,7 +40,7 @@ impl EnvFile {
                 let lines = rest[..rest.len() - after.len()].lines().zip(number..);
                 let inside: Vec<_> = lines.skip(1).filter_map(setting_inside).collect();
                 let end = inside.first().map(|(_, line)| {
-                    Fault::Other(format!(
+                    EnvFault::Other(format!(
                         "expected an end of the quotes that line {number} of {file} opens before line {line}"
                     ))
                 });
@@ -49,7 +49,7 @@ impl EnvFile {
                     let fault = format!(
                         "expected it outside of the quotes that line {number} of {file} opens, found it in line {line}"
                     );
-                    parsed.add(name, Err(Fault::Other(fault)), line, file);
+                    parsed.add(name, Err(EnvFault::Other(fault)), line, file);
                 }
             } else if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
                 parsed.bad_lines.push(number);
@@ -70,26 +70,28 @@ impl EnvFile {
         }
     }
 
-    fn add(&mut self, name: &str, value: Result<String, Fault>, number: usize, file: &str) {
+    fn add(&mut self, name: &str, value: Result<String, EnvFault>, number: usize, file: &str) {
         let first = *self.lines.entry(name.to_owned()).or_insert(number);
         let value = if first == number {
             value
         } else {
-            Err(Fault::Other(format!("expected it once, found it in lines {first} and {number} of {file}")))
+            Err(EnvFault::Other(format!(
+                "expected it once, found it in lines {first} and {number} of {file}"
+            )))
         };
         self.values.insert(name.to_owned(), value);
     }
 }
 
 /// The fault of a value with a character that some readers interpret.
-fn special(character: char, has_apostrophe: bool, place: &str) -> Fault {
+fn special(character: char, has_apostrophe: bool, place: &str) -> EnvFault {
     let quotes = if has_apostrophe {
         "\"double quotes\" around the value, and a backslash before each \" $ \\ and ` in it"
     } else {
         "'single quotes' around the value"
     };
     let found = described(character);
-    Fault::Quotes(format!("expected {quotes}, because {place} has {found} outside of them"))
+    EnvFault::Quotes(format!("expected {quotes}, because {place} has {found} outside of them"))
 }
 
 fn described(character: char) -> &'static str {
@@ -127,7 +129,7 @@ fn setting_inside((line, number): (&str, usize)) -> Option<(&str, usize)> {
 }
 
 /// Reads the value at the beginning of a text, and returns what is behind its last line.
-fn read_value<'a>(written: &'a str, place: &str) -> (Result<String, Fault>, &'a str) {
+fn read_value<'a>(written: &'a str, place: &str) -> (Result<String, EnvFault>, &'a str) {
     let (line, after) = split_line(written);
     let start = written.trim_start_matches([' ', '\t']);
     let closed = match start.as_bytes().first() {
@@ -136,18 +138,18 @@ fn read_value<'a>(written: &'a str, place: &str) -> (Result<String, Fault>, &'a 
         _ => return (without_quotes(line, place), after),
     };
     let Some((value, behind)) = closed else {
-        return (Err(Fault::Other(format!("expected an end of the quotes that {place} opens"))), after);
+        return (Err(EnvFault::Other(format!("expected an end of the quotes that {place} opens"))), after);
     };
     let (behind, after) = split_line(behind);
     if without_comment(behind).trim().is_empty() {
         return (value, after);
     }
     let expected = format!("expected nothing but a comment behind the quotes that {place} opens");
-    (Err(Fault::Other(expected)), after)
+    (Err(EnvFault::Other(expected)), after)
 }
 
 /// The value up to the closing quote, and what is behind it. `None` if nothing closes it.
-fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, Fault>, &'a str)> {
+fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, EnvFault>, &'a str)> {
     let (mut value, mut found) = (String::new(), None);
     let mut characters = text.char_indices();
     loop {
@@ -171,7 +173,7 @@ fn in_double_quotes<'a>(text: &'a str, place: &str) -> Option<(Result<String, Fa
     }
 }
 
-fn without_quotes(line: &str, place: &str) -> Result<String, Fault> {
+fn without_quotes(line: &str, place: &str) -> Result<String, EnvFault> {
     let value = without_comment(line).trim();
     let is_special = |c: &char| c.is_whitespace() || matches!(c, '$' | '\\' | '`' | '\'' | '"');
     // A # at the beginning is a comment for dotenvy, and a part of the value for a shell.
@@ -225,7 +227,7 @@ mod tests {
     fn lines_behind_a_value_of_several_lines_keep_their_numbers() {
         let file = EnvFile::parse("A='1\n2\n3'\nB=$4\nbad\nC=\"7\n8", "FILE");
         assert_eq!(file.bad_lines, [5, 7]);
-        let faults = file.values.values().filter_map(|value| value.as_ref().err()).map(Fault::to_string);
+        let faults = file.values.values().filter_map(|value| value.as_ref().err()).map(EnvFault::to_string);
         let lines: Vec<bool> = faults
             .zip(["line 4 of FILE", "line 6 of FILE"])
             .map(|(fault, line)| fault.contains(line))

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::env_file::{EnvFile, Fault};
+use super::env_file::{EnvFault, EnvFile};
 use super::form::is_quoted;
 use super::problem::ConfigProblem;
 
@@ -26,7 +26,7 @@ const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes
 /// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
     /// Each one, or why it cannot be used. That is a problem only if it is one of ours.
-    variables: BTreeMap<String, Result<String, Fault>>,
+    variables: BTreeMap<String, Result<String, EnvFault>>,
     /// The line of the env file that each one comes from. Those of the process have none.
     lines: BTreeMap<String, String>,
     /// Problems with the env file, reported together with those of the values.
@@ -110,7 +110,7 @@ impl Environment {
     }
 
     /// The trimmed value, or why it cannot be used; an empty one counts as unset.
-    pub(super) fn get(&self, name: &str) -> Option<Result<&str, &Fault>> {
+    pub(super) fn get(&self, name: &str) -> Option<Result<&str, &EnvFault>> {
         let value = self.variables.get(name)?.as_ref().map(|value| value.trim());
         (value != Ok("")).then_some(value)
     }
@@ -145,7 +145,7 @@ impl Environment {
     fn add_process(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
         self.is_terminal = io::stdout().is_terminal();
         for (name, value) in variables {
-            let value = value.into_string().map_err(|_| Fault::Other("expected UTF-8 text".into()));
+            let value = value.into_string().map_err(|_| EnvFault::Other("expected UTF-8 text".into()));
             if let Ok(name) = name.into_string() {
                 self.lines.remove(&name);
                 self.variables.insert(name, value);

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::env_file::Fault;
+use super::env_file::EnvFault;
 use super::environment::{Environment, read_file, writable_by_others};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, is_quoted, one_of, path};
 use super::names::{GONE, Misspelled, Names, Setting};
@@ -244,7 +244,9 @@ impl<'a> Settings<'a> {
                 );
                 return None;
             }
-            Err(Fault::Quotes(expected)) if self.names.get(name).is_some_and(|setting| setting.is_secret) => {
+            Err(EnvFault::Quotes(expected))
+                if self.names.get(name).is_some_and(|setting| setting.is_secret) =>
+            {
                 let file = Setting::file(name);
                 format!(
                     "{expected}; for `docker run --env-file` and kubectl, which keep quotes, write the value to a file and set {file} to its path"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Number;
 
 use crate::alert::{MintStop, StopCode};
-use crate::auth::Fault;
+use crate::auth::TokenFault;
 use crate::json::plain_number;
 use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
@@ -136,10 +136,10 @@ fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: 
     error.retry_in(refusal.retry_in())
 }
 
-impl From<Fault> for Unverified {
-    fn from(fault: Fault) -> Self {
+impl From<TokenFault> for Unverified {
+    fn from(fault: TokenFault) -> Self {
         let error = match fault {
-            Fault::KeysUnreachable => ApiError::new(Code::Overloaded, "Keys unreachable")
+            TokenFault::KeysUnreachable => ApiError::new(Code::Overloaded, "Keys unreachable")
                 .message(
                     "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
                 )
@@ -147,6 +147,6 @@ impl From<Fault> for Unverified {
             _ => ApiError::new(Code::InvalidToken, "Invalid token")
                 .message(format!("Sign in again and send a new token: {fault}.")),
         };
-        if fault == Fault::Expired { Self::Expired(error) } else { Self::Refused(error) }
+        if fault == TokenFault::Expired { Self::Expired(error) } else { Self::Refused(error) }
     }
 }

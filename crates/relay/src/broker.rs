@@ -10,7 +10,7 @@ use crate::allocation_rules::Username;
 
 /// What the relay asks of the broker, and reports to it.
 #[async_trait]
-pub trait Broker: Send + Sync {
+pub trait RelayBroker: Send + Sync {
     /// The password of a user name.
     fn password(&self, username: &str) -> String;
 

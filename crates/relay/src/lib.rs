@@ -18,5 +18,5 @@ mod server;
 mod sockets;
 
 pub use allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Username};
-pub use broker::{Broker, Event, Note};
+pub use broker::{Event, Note, RelayBroker};
 pub use server::{ListenError, Relay};

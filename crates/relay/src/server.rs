@@ -18,7 +18,7 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use crate::allocation_rules::{ALLOCATIONS_PER_GRANT_MAX, Refused, Username};
-use crate::broker::{Broker, Event, Note};
+use crate::broker::{Event, Note, RelayBroker};
 use crate::clients::{Client, Clients};
 use crate::count::Meter;
 use crate::peers::PeerPolicy;
@@ -66,7 +66,7 @@ impl Relay {
         listen: SocketAddr,
         public_ip: IpAddr,
         billed: BilledDirections,
-        broker: Arc<dyn Broker>,
+        broker: Arc<dyn RelayBroker>,
         note: Note,
     ) -> Result<Self, ListenError> {
         let bind = || {
@@ -268,7 +268,7 @@ impl Relay {
 /// The clients, and who may be one. It gives the library the key of a user name, if that user may have or use an allocation.
 struct ClientAccess {
     clients: Clients,
-    broker: Arc<dyn Broker>,
+    broker: Arc<dyn RelayBroker>,
     note: Note,
 }
 

@@ -3,7 +3,7 @@
 
 use turn_limits::{Counts, Holder, PerHolder, Rate, SHARES};
 
-use super::fault::Fault;
+use super::fault::SfuFault;
 use super::session::SessionLoad;
 
 /// Sessions of one address or user. A page has one, so this is a large office.
@@ -45,11 +45,11 @@ impl Default for Addresses {
 
 impl Addresses {
     /// Checks that a holder may make one more call.
-    pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), Fault> {
+    pub(super) fn check_calls(&self, holder: &Holder) -> Result<(), SfuFault> {
         if self.calls.full(holder, 1, CALLS_PER_ADDRESS_MAX).is_some() {
-            return Err(Fault::TOO_FAST);
+            return Err(SfuFault::TOO_FAST);
         }
-        if self.calls.all() >= CALLS_MAX { Err(Fault::FULL) } else { Ok(()) }
+        if self.calls.all() >= CALLS_MAX { Err(SfuFault::FULL) } else { Ok(()) }
     }
 
     /// A session has `after` in place of `before`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use turn_ledger::NotAdmitted;
 
 use crate::answer::SfuAnswer;
-use crate::fault::Fault;
+use crate::fault::SfuFault;
 use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
 use crate::request::{self, Pull, RequestedTracks};
@@ -24,14 +24,14 @@ impl SfuProxy {
         id: SessionId,
         call: SfuCall,
         mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
+    ) -> Result<SfuResponse, SfuFault> {
         let request = request::of_call(call, &passed.body)?;
         passed.body = request.body.into();
         let (number, wanted) =
             self.with(|sessions, now| self.begin_call(sessions, &id, call, request.wanted, now))?;
         let in_progress = CallInProgress { proxy: Arc::clone(self), id, number, is_known: false };
         let called = async move { in_progress.call(call, &wanted, passed).await };
-        tokio::spawn(called).await.unwrap_or(Err(Fault::UNREACHABLE))
+        tokio::spawn(called).await.unwrap_or(Err(SfuFault::UNREACHABLE))
     }
 
     /// Checks a call, and promises what sessions take because of it, before the SFU is asked: this one what it pulls, those that opened data
@@ -43,7 +43,7 @@ impl SfuProxy {
         call: SfuCall,
         wanted: RequestedTracks,
         now: Duration,
-    ) -> Result<(u64, RequestedTracks), Fault> {
+    ) -> Result<(u64, RequestedTracks), SfuFault> {
         let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
         let wanted =
             if is_update { sessions.check_update(id, wanted) } else { sessions.check_request(id, wanted) }?;
@@ -59,12 +59,12 @@ impl SfuProxy {
         sessions: &mut Sessions,
         id: &SessionId,
         wanted: &RequestedTracks,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SfuFault> {
         if !wanted.takes() {
             return Ok(());
         }
         if self.service.broker.is_frozen() {
-            return Err(Fault::SPENT.retry_in(FROZEN_RETRY));
+            return Err(SfuFault::SPENT.retry_in(FROZEN_RETRY));
         }
         let promise = |sessions: &mut Sessions, id: &SessionId, pulled: &[Pull]| {
             let more = sessions.demand(id, pulled).or_else(|too_much| {
@@ -87,20 +87,20 @@ impl SfuProxy {
     }
 }
 
-fn fault_of(why: NotAdmitted) -> Fault {
+fn fault_of(why: NotAdmitted) -> SfuFault {
     match why {
         NotAdmitted::Refused(refusal) if refusal.limited.is_some() => {
-            Fault::USER_SPENT.retry_in(refusal.retry_in())
+            SfuFault::USER_SPENT.retry_in(refusal.retry_in())
         }
-        NotAdmitted::Refused(refusal) => Fault::SPENT.retry_in(refusal.retry_in()),
-        NotAdmitted::UserBlocked => Fault::BLOCKED,
-        NotAdmitted::AddressBlocked => Fault::ADDRESS_BLOCKED,
-        NotAdmitted::NotRecorded => Fault::NOT_RECORDED,
-        NotAdmitted::ClockInDoubt => Fault::CLOCK_IN_DOUBT,
+        NotAdmitted::Refused(refusal) => SfuFault::SPENT.retry_in(refusal.retry_in()),
+        NotAdmitted::UserBlocked => SfuFault::BLOCKED,
+        NotAdmitted::AddressBlocked => SfuFault::ADDRESS_BLOCKED,
+        NotAdmitted::NotRecorded => SfuFault::NOT_RECORDED,
+        NotAdmitted::ClockInDoubt => SfuFault::CLOCK_IN_DOUBT,
         NotAdmitted::TooManyUsers
         | NotAdmitted::TooManyGrants
         | NotAdmitted::Uncut
-        | NotAdmitted::Stopped => Fault::FULL,
+        | NotAdmitted::Stopped => SfuFault::FULL,
     }
 }
 
@@ -119,10 +119,10 @@ impl CallInProgress {
         call: SfuCall,
         wanted: &RequestedTracks,
         passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
+    ) -> Result<SfuResponse, SfuFault> {
         if wanted.takes() && !self.proxy.service.broker.recorded().await {
             self.end(wanted, None);
-            return Err(Fault::NOT_RECORDED);
+            return Err(SfuFault::NOT_RECORDED);
         }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         if returned.status.is_server_error() {

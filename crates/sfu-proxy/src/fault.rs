@@ -16,7 +16,7 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SfuFault {
     /// The status.
     pub status: u16,
     /// The stable code.
@@ -27,7 +27,7 @@ pub struct Fault {
     pub retry_in: Option<Duration>,
 }
 
-impl Fault {
+impl SfuFault {
     /// The body does not have the form that the call expects.
     pub const MALFORMED: Self =
         Self::new(400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.");
@@ -164,31 +164,31 @@ mod tests {
     #[test]
     fn our_errors_are_json_but_plain_text_for_a_new_session() {
         for (fault, status, code) in [
-            (Fault::MALFORMED, 400, "invalid_request"),
-            (Fault::BAD_ROOM, 400, "invalid_request"),
-            (Fault::BAD_TOKEN, 401, "unauthorized"),
-            (Fault::UNAUTHORIZED, 401, "unauthorized"),
-            (Fault::NO_COOKIE, 401, "session_locked"),
-            (Fault::LOCKED, 401, "session_locked"),
-            (Fault::BLOCKED, 403, "user_blocked"),
-            (Fault::ADDRESS_BLOCKED, 403, "address_blocked"),
-            (Fault::NOT_IN_TOKEN, 403, "room_not_in_token"),
-            (Fault::NOT_JSON, 502, "sfu_bad_answer"),
-            (Fault::OTHER_ROOM, 403, "other_room"),
-            (Fault::NO_CHANNEL, 404, "no_such_channel"),
-            (Fault::METHOD, 405, "method_not_allowed"),
-            (Fault::GONE, 410, "session_gone"),
-            (Fault::TOO_LARGE, 413, "payload_too_large"),
-            (Fault::TOO_MANY_SESSIONS.retry_in(SOON), 429, "too_many_sessions"),
-            (Fault::TOO_FAST, 429, "too_many_requests"),
-            (Fault::TOO_MANY_TRACKS, 429, "too_many_tracks"),
-            (Fault::SPENT.retry_in(SOON), 429, "budget_exhausted"),
-            (Fault::UNREACHABLE, 502, "sfu_unreachable"),
-            (Fault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
-            (Fault::NOT_RECORDED, 503, "ledger_unavailable"),
-            (Fault::CLOCK_IN_DOUBT, 503, "ledger_unavailable"),
-            (Fault::FULL, 503, "overloaded"),
-            (Fault::TIMED_OUT, 504, "sfu_timeout"),
+            (SfuFault::MALFORMED, 400, "invalid_request"),
+            (SfuFault::BAD_ROOM, 400, "invalid_request"),
+            (SfuFault::BAD_TOKEN, 401, "unauthorized"),
+            (SfuFault::UNAUTHORIZED, 401, "unauthorized"),
+            (SfuFault::NO_COOKIE, 401, "session_locked"),
+            (SfuFault::LOCKED, 401, "session_locked"),
+            (SfuFault::BLOCKED, 403, "user_blocked"),
+            (SfuFault::ADDRESS_BLOCKED, 403, "address_blocked"),
+            (SfuFault::NOT_IN_TOKEN, 403, "room_not_in_token"),
+            (SfuFault::NOT_JSON, 502, "sfu_bad_answer"),
+            (SfuFault::OTHER_ROOM, 403, "other_room"),
+            (SfuFault::NO_CHANNEL, 404, "no_such_channel"),
+            (SfuFault::METHOD, 405, "method_not_allowed"),
+            (SfuFault::GONE, 410, "session_gone"),
+            (SfuFault::TOO_LARGE, 413, "payload_too_large"),
+            (SfuFault::TOO_MANY_SESSIONS.retry_in(SOON), 429, "too_many_sessions"),
+            (SfuFault::TOO_FAST, 429, "too_many_requests"),
+            (SfuFault::TOO_MANY_TRACKS, 429, "too_many_tracks"),
+            (SfuFault::SPENT.retry_in(SOON), 429, "budget_exhausted"),
+            (SfuFault::UNREACHABLE, 502, "sfu_unreachable"),
+            (SfuFault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
+            (SfuFault::NOT_RECORDED, 503, "ledger_unavailable"),
+            (SfuFault::CLOCK_IN_DOUBT, 503, "ledger_unavailable"),
+            (SfuFault::FULL, 503, "overloaded"),
+            (SfuFault::TIMED_OUT, 504, "sfu_timeout"),
         ] {
             let (content_type, body) = fault.body(false);
             assert_eq!((fault.status, content_type), (status, "application/json"));

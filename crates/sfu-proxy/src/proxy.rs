@@ -17,7 +17,7 @@ use turn_signaling::call::{CallName, ProtocolName};
 use turn_signaling::calls::Call;
 
 use crate::broker::SfuBroker;
-use crate::fault::{Fault, TEXT, text_of_refusal};
+use crate::fault::{SfuFault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::request;
 use crate::session::{Caller, OpenedSession};
@@ -107,14 +107,14 @@ impl SfuProxy {
         self: &Arc<Self>,
         opening: Opening,
         mut passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
+    ) -> Result<SfuResponse, SfuFault> {
         passed.body = request::new_session(&passed.body)?.body.into();
         let holder = opening.owner.holder();
         self.with(|sessions, now| sessions.reserve(&holder, now))?;
         let place = ReservedPlace { proxy: Arc::clone(self), holder: Some(holder) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
-        tokio::spawn(opened).await.unwrap_or(Err(Fault::UNREACHABLE))
+        tokio::spawn(opened).await.unwrap_or(Err(SfuFault::UNREACHABLE))
     }
 
     /// Checks that the caller may use a session.
@@ -123,17 +123,17 @@ impl SfuProxy {
         id: &SessionId,
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SfuFault> {
         let is_unlocked =
             self.lock_key.unlocked(cookies, self.service.clock.since_1970()).any(|unlocked| unlocked == *id);
         if self.is_locked && !is_unlocked {
-            return Err(Fault::NO_COOKIE);
+            return Err(SfuFault::NO_COOKIE);
         }
         // A lock needs no token, so the user who opened the session counts.
         let chain = |one, other| self.service.broker.are_of_one_chain(one, other);
         let user = self.with(|sessions, _| sessions.check_owner(id, caller, is_unlocked, chain))?;
         let is_blocked = user.is_some_and(|user| self.service.broker.is_blocked(&user));
-        if is_blocked { Err(Fault::BLOCKED) } else { Ok(()) }
+        if is_blocked { Err(SfuFault::BLOCKED) } else { Ok(()) }
     }
 
     /// The values of `Set-Cookie` that remove locks of earlier sessions from a browser.
@@ -227,7 +227,7 @@ struct ReservedPlace {
 }
 
 impl ReservedPlace {
-    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
+    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));

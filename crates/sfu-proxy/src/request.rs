@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::description::{Description, kinds};
-use super::fault::Fault;
+use super::fault::SfuFault;
 use super::name::Name;
 use super::path::SfuCall;
 use super::session_id::SessionId;
@@ -74,7 +74,7 @@ pub(crate) struct Pull {
 }
 
 /// Reads the body of a request for a new session. It may be empty.
-pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, Fault> {
+pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, SfuFault> {
     if body.is_empty() {
         return Ok(SfuRequest::default());
     }
@@ -82,7 +82,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, Fault> {
 }
 
 /// Reads the body of a call on a session.
-pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, Fault> {
+pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, SfuFault> {
     match call {
         SfuCall::Get => Ok(SfuRequest::default()),
         SfuCall::Renegotiate => without_tracks::<Renegotiation>(body),
@@ -116,17 +116,17 @@ pub(crate) fn closing(ids: &[TrackId]) -> Vec<(SfuCall, Value)> {
     calls
 }
 
-fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, Fault> {
+fn without_tracks<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<SfuRequest, SfuFault> {
     with_tracks(body, |_: T| Ok(RequestedTracks::default()))
 }
 
 /// Reads a body as its type, and writes it again from this type.
 fn with_tracks<T: DeserializeOwned + Serialize>(
     body: &[u8],
-    wanted: impl FnOnce(T) -> Result<RequestedTracks, Fault>,
-) -> Result<SfuRequest, Fault> {
-    let request: T = serde_json::from_slice(body).map_err(|_| Fault::MALFORMED)?;
-    let mut body = serde_json::to_value(&request).map_err(|_| Fault::MALFORMED)?;
+    wanted: impl FnOnce(T) -> Result<RequestedTracks, SfuFault>,
+) -> Result<SfuRequest, SfuFault> {
+    let request: T = serde_json::from_slice(body).map_err(|_| SfuFault::MALFORMED)?;
+    let mut body = serde_json::to_value(&request).map_err(|_| SfuFault::MALFORMED)?;
     remove_nulls(&mut body);
     Ok(SfuRequest { wanted: wanted(request)?, body: body.to_string().into() })
 }
@@ -165,14 +165,14 @@ struct NewTracks {
 }
 
 impl NewTracks {
-    fn wanted(self) -> Result<RequestedTracks, Fault> {
+    fn wanted(self) -> Result<RequestedTracks, SfuFault> {
         let offered = self.session_description.map(|description| kinds(&description.sdp));
         let mut wanted = wanted(self.tracks.unwrap_or_default(), offered.as_ref());
         if self.auto_discover == Some(true) {
             let offered = offered.unwrap_or_default();
             // What cannot be read here could have any number of tracks there.
             if offered.is_empty() {
-                return Err(Fault::MALFORMED);
+                return Err(SfuFault::MALFORMED);
             }
             let named: BTreeSet<_> = wanted.pushed.iter().filter_map(|push| push.mid.clone()).collect();
             let discovered = offered.into_iter().filter(|(mid, _)| !named.contains(mid));
@@ -210,7 +210,7 @@ struct Channels {
 }
 
 impl Channels {
-    fn wanted(self) -> Result<RequestedTracks, Fault> {
+    fn wanted(self) -> Result<RequestedTracks, SfuFault> {
         let mut wanted = RequestedTracks::default();
         for channel in self.data_channels {
             match channel {
@@ -220,7 +220,7 @@ impl Channels {
                 | Channel::Remote { max_retransmits: Some(_), max_packet_life_time: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), id: Some(_), .. }
                 | Channel::Remote { can_reply: Some(true), data_channel_name: None, .. } => {
-                    return Err(Fault::MALFORMED);
+                    return Err(SfuFault::MALFORMED);
                 }
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, data_channel_name: name, can_reply, .. } => {

@@ -55,9 +55,9 @@ fn a_channel_on_which_a_session_may_reply_is_named() {
         assert_eq!(of(r#""dataChannelName":"chat","canReply":true"#), Ok(vec![chat]));
         assert_eq!(of(r#""dataChannelName":"chat","canReply":false"#), Ok(vec![]));
         assert_eq!(of(r#""id":3,"canReply":false"#), Ok(vec![]));
-        assert_eq!(of(r#""id":3,"canReply":true"#), Err(Fault::MALFORMED), "the charge needs a name");
+        assert_eq!(of(r#""id":3,"canReply":true"#), Err(SfuFault::MALFORMED), "the charge needs a name");
         let both = r#""id":3,"dataChannelName":"chat","canReply":true"#;
-        assert_eq!(of(both), Err(Fault::MALFORMED), "the id could be that of another channel");
+        assert_eq!(of(both), Err(SfuFault::MALFORMED), "the id could be that of another channel");
     }
 }
 
@@ -90,7 +90,7 @@ fn each_track_of_an_offer_that_the_sfu_names_is_a_push() {
     assert_eq!(pushed(offer), Ok(expected.to_vec()));
     assert_eq!(
         pushed("v=0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n"),
-        Err(Fault::MALFORMED),
+        Err(SfuFault::MALFORMED),
         "it cannot be read"
     );
 }
@@ -198,9 +198,9 @@ fn a_body_with_a_field_of_another_call_is_refused() {
         (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","kind":"data"}]}"#),
         (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","mid":"0","sessionId":"s1"}]}"#),
     ] {
-        assert_eq!(of_call(call, body.as_bytes()), Err(Fault::MALFORMED), "{call:?} {body}");
+        assert_eq!(of_call(call, body.as_bytes()), Err(SfuFault::MALFORMED), "{call:?} {body}");
     }
-    assert_eq!(new_session(format!(r#"{{"tracks":[{remote}]}}"#).as_bytes()), Err(Fault::MALFORMED));
+    assert_eq!(new_session(format!(r#"{{"tracks":[{remote}]}}"#).as_bytes()), Err(SfuFault::MALFORMED));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_request_that_two_parsers_could_read_differently_is_refused() {
         "{} {}".into(),
         "null".into(),
     ] {
-        assert_eq!(of_call(SfuCall::NewTracks, body.as_bytes()), Err(Fault::MALFORMED), "{body}");
+        assert_eq!(of_call(SfuCall::NewTracks, body.as_bytes()), Err(SfuFault::MALFORMED), "{body}");
     }
 }
 

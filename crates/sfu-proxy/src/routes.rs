@@ -26,7 +26,7 @@ use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
-use crate::fault::Fault;
+use crate::fault::SfuFault;
 use crate::header;
 use crate::lock::SERVERS_LIFE;
 use crate::name::room;
@@ -69,24 +69,24 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
         Ok(Route::Session { id, call }) => answer(on_session(proxy, id, call, request).await, false),
         Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
         Err(NoRoute::Method { allow }) => {
-            let mut response = answer(Err(Fault::METHOD), false);
+            let mut response = answer(Err(SfuFault::METHOD), false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
     }
 }
 
-async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, Fault> {
+async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, SfuFault> {
     let (parts, body) = request.into_parts();
     let (owner, by_token) = caller(proxy, &parts, Expiry::Counts).await?;
     let is_of_token = by_token.is_some();
     let room = if by_token.is_some() { by_token } else { named_room(&parts)? };
     if proxy.rooms_by_token && room.is_some() && !is_of_token {
-        return Err(Fault::NOT_IN_TOKEN);
+        return Err(SfuFault::NOT_IN_TOKEN);
     }
     let has_token = owner.user.is_some() || owner.grant.is_some();
     if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
-        return Err(Fault::UNAUTHORIZED);
+        return Err(SfuFault::UNAUTHORIZED);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
@@ -100,7 +100,7 @@ async fn on_session(
     id: SessionId,
     call: SfuCall,
     request: Request,
-) -> Result<SfuResponse, Fault> {
+) -> Result<SfuResponse, SfuFault> {
     let (parts, body) = request.into_parts();
     // The lock still proves the browser: a token may expire during a long call.
     let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
@@ -128,14 +128,14 @@ async fn caller(
     proxy: &SfuProxy,
     parts: &Parts,
     expiry: Expiry,
-) -> Result<(Caller, Option<Arc<str>>), Fault> {
-    let address = ClientKey::of(address(parts).ok_or(Fault::UNAUTHORIZED)?);
+) -> Result<(Caller, Option<Arc<str>>), SfuFault> {
+    let address = ClientKey::of(address(parts).ok_or(SfuFault::UNAUTHORIZED)?);
     let mut caller = Caller { user: None, grant: None, address };
     let broker = &*proxy.service.broker;
     match signed_in(broker, &parts.headers, parts.uri.query(), address).await {
         Ok(Some(verified)) => {
             caller.user = Some(verified.user);
-            let named = verified.room.map(|name| room(&name).ok_or(Fault::BAD_ROOM)).transpose()?;
+            let named = verified.room.map(|name| room(&name).ok_or(SfuFault::BAD_ROOM)).transpose()?;
             return Ok((caller, named));
         }
         Ok(None) => {}
@@ -147,7 +147,7 @@ async fn caller(
     };
     (caller.grant, caller.user) = (Some(grant), user);
     if caller.user.as_ref().is_some_and(|user| broker.is_blocked(user)) {
-        return Err(Fault::BLOCKED);
+        return Err(SfuFault::BLOCKED);
     }
     Ok((caller, None))
 }
@@ -157,22 +157,22 @@ fn signed_in_user(caller: &Caller) -> Option<&User> {
     caller.user.as_ref().filter(|_| caller.grant.is_none())
 }
 
-fn refused(why: &ApiError) -> Fault {
+fn refused(why: &ApiError) -> SfuFault {
     match why.status {
-        StatusCode::FORBIDDEN => Fault::BLOCKED,
-        StatusCode::SERVICE_UNAVAILABLE => Fault::NO_KEYS,
-        _ => Fault::BAD_TOKEN,
+        StatusCode::FORBIDDEN => SfuFault::BLOCKED,
+        StatusCode::SERVICE_UNAVAILABLE => SfuFault::NO_KEYS,
+        _ => SfuFault::BAD_TOKEN,
     }
 }
 
 /// The room that the page names. An empty name is none.
-fn named_room(parts: &Parts) -> Result<Option<Arc<str>>, Fault> {
+fn named_room(parts: &Parts) -> Result<Option<Arc<str>>, SfuFault> {
     let name = match parts.headers.get(ROOM) {
-        Some(name) => Some(name.to_str().map_err(|_| Fault::BAD_ROOM)?.into()),
+        Some(name) => Some(name.to_str().map_err(|_| SfuFault::BAD_ROOM)?.into()),
         None => query(parts, "correlationId"),
     };
     let name = name.filter(|name| !name.is_empty());
-    name.map(|name| room(&name).ok_or(Fault::BAD_ROOM)).transpose()
+    name.map(|name| room(&name).ok_or(SfuFault::BAD_ROOM)).transpose()
 }
 
 /// A parameter of the query.
@@ -181,14 +181,14 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fault> {
+async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, SfuFault> {
     let query = request.uri().query().and_then(query_sent);
     let headers = header::passing(request.headers(), &header::SENT);
     let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
     let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
-        StatusCode::PAYLOAD_TOO_LARGE => Fault::TOO_LARGE,
-        StatusCode::SERVICE_UNAVAILABLE => Fault::FULL,
-        _ => Fault::MALFORMED,
+        StatusCode::PAYLOAD_TOO_LARGE => SfuFault::TOO_LARGE,
+        StatusCode::SERVICE_UNAVAILABLE => SfuFault::FULL,
+        _ => SfuFault::MALFORMED,
     })?;
     Ok(ForwardedRequest { query, headers, body, kept })
 }
@@ -208,7 +208,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// The response. `is_new`: to a request for a new session.
-fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
+fn answer(returned: Result<SfuResponse, SfuFault>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code),
@@ -224,7 +224,7 @@ fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
     response
 }
 
-fn answer_of(fault: Fault, is_new: bool) -> SfuResponse {
+fn answer_of(fault: SfuFault, is_new: bool) -> SfuResponse {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = fault.body(is_new);
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);

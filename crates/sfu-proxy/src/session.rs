@@ -10,7 +10,7 @@ use turn_ledger::{ClientKey, GrantId, Spender, User};
 use turn_limits::{Bucket, Holder, Rate};
 
 use super::answer::SfuAnswer;
-use super::fault::Fault;
+use super::fault::SfuFault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::session_id::SessionId;
@@ -205,9 +205,9 @@ impl Session {
         ids
     }
 
-    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
+    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), SfuFault> {
         if !self.rate.take(CALLS, now) {
-            return Err(Fault::TOO_FAST);
+            return Err(SfuFault::TOO_FAST);
         }
         self.calls_in_progress = self.calls_in_progress.saturating_add(1);
         Ok(())

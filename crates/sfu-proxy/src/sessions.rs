@@ -15,7 +15,7 @@ use turn_limits::Holder;
 
 use super::addresses::{Addresses, PER_ADDRESS_MAX};
 use super::answer::SfuAnswer;
-use super::fault::Fault;
+use super::fault::SfuFault;
 use super::request::Pull;
 use super::session::{Caller, OpenedSession, Session, SessionLoad};
 use super::session_id::SessionId;
@@ -72,9 +72,9 @@ impl Sessions {
     }
 
     /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
-    pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), Fault> {
+    pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), SfuFault> {
         if self.addresses.new_sessions.take(holder, 1, now).is_err() {
-            return Err(Fault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
+            return Err(SfuFault::TOO_MANY_SESSIONS.retry_in(Duration::from_secs(1)));
         }
         self.addresses.check_calls(holder)?;
         self.make_room(holder)?;
@@ -103,10 +103,10 @@ impl Sessions {
         caller: &Caller,
         is_unlocked: bool,
         are_of_one_chain: impl FnOnce(GrantId, GrantId) -> bool,
-    ) -> Result<Option<User>, Fault> {
-        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(Fault::GONE)?;
+    ) -> Result<Option<User>, SfuFault> {
+        let session = self.rows.get(id).filter(|session| session.may_be_used()).ok_or(SfuFault::GONE)?;
         let may_use = is_unlocked || session.opened.owner.is_same_as(caller, are_of_one_chain);
-        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(Fault::LOCKED) }
+        if may_use { Ok(session.opened.owner.user.clone()) } else { Err(SfuFault::LOCKED) }
     }
 
     /// Whether a page may go on using a session: it has tracks, or makes a call to the SFU.
@@ -214,16 +214,16 @@ impl Sessions {
     }
 
     /// Makes room for one more session of a holder. Of the sessions without tracks, the oldest gives way.
-    fn make_room(&mut self, holder: &Holder) -> Result<(), Fault> {
+    fn make_room(&mut self, holder: &Holder) -> Result<(), SfuFault> {
         while let Some(full) = self.addresses.sessions.full(holder, 1, PER_ADDRESS_MAX) {
             let in_share = |id: &SessionId| self.rows.get(id).is_some_and(|row| row.holder().is_in(&full));
             let oldest = self.ends.iter().find(|id| self.may_give_way(id) && in_share(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::TOO_MANY_SESSIONS.retry_in(RETRY)) };
+            let Some(id) = oldest else { return Err(SfuFault::TOO_MANY_SESSIONS.retry_in(RETRY)) };
             self.remove(&id);
         }
         while self.addresses.sessions.all() >= SESSIONS_MAX {
             let oldest = self.ends.iter().find(|id| self.may_give_way(id)).cloned();
-            let Some(id) = oldest else { return Err(Fault::FULL) };
+            let Some(id) = oldest else { return Err(SfuFault::FULL) };
             self.remove(&id);
         }
         Ok(())

@@ -12,7 +12,7 @@ use turn_base::http_client::{self, Api, CallError, HttpClient};
 use turn_limits::MemoryUse;
 
 use crate::answer::{SfuAnswer, answered};
-use crate::fault::Fault;
+use crate::fault::SfuFault;
 use crate::header;
 use crate::path::{SfuCall, upstream};
 use crate::session_id::SessionId;
@@ -82,7 +82,7 @@ impl Upstream {
     }
 
     /// Opens a session.
-    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
+    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, SfuFault> {
         self.send(Method::POST, "sessions/new", passed).await
     }
 
@@ -92,13 +92,18 @@ impl Upstream {
         id: &SessionId,
         call: SfuCall,
         passed: ForwardedRequest,
-    ) -> Result<SfuResponse, Fault> {
+    ) -> Result<SfuResponse, SfuFault> {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         self.send(method, &path, passed).await
     }
 
-    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, SfuFault> {
         let path: Vec<&str> = path.split('/').collect();
         let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
@@ -112,20 +117,20 @@ impl Upstream {
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // A page that gets a redirect reloads itself.
-            return Err(Fault::UNREACHABLE);
+            return Err(SfuFault::UNREACHABLE);
         }
         let mut headers = header::passing(response.headers(), &header::RETURNED);
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
         if !body.is_empty() {
-            serde_json::from_slice::<IgnoredAny>(&body).map_err(|_| Fault::NOT_JSON)?;
+            serde_json::from_slice::<IgnoredAny>(&body).map_err(|_| SfuFault::NOT_JSON)?;
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         Ok(SfuResponse { status, headers, body: body.into() })
     }
 }
 
-fn fault_of(error: impl Into<CallError>) -> Fault {
-    if error.into() == CallError::Timeout { Fault::TIMED_OUT } else { Fault::UNREACHABLE }
+fn fault_of(error: impl Into<CallError>) -> SfuFault {
+    if error.into() == CallError::Timeout { SfuFault::TIMED_OUT } else { SfuFault::UNREACHABLE }
 }
 
 #[cfg(test)]
@@ -158,7 +163,7 @@ mod tests {
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8], deadline: Duration) -> Result<SfuResponse, Fault> {
+    async fn answer_of(head: &'static [u8], deadline: Duration) -> Result<SfuResponse, SfuFault> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener, deadline);
         let silent = async {
@@ -181,14 +186,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_come_or_does_not_end_in_time_is_a_timeout() {
         for head in [&b""[..], b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{"] {
-            assert_eq!(answer_of(head, SHORT).await.err(), Some(Fault::TIMED_OUT));
+            assert_eq!(answer_of(head, SHORT).await.err(), Some(SfuFault::TIMED_OUT));
         }
-        assert_eq!((Fault::TIMED_OUT.status, Fault::TIMED_OUT.code), (504, "sfu_timeout"));
+        assert_eq!((SfuFault::TIMED_OUT.status, SfuFault::TIMED_OUT.code), (504, "sfu_timeout"));
     }
 
     #[tokio::test]
     async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
         let broken = answer_of(b"not HTTP at all\r\n\r\n", Duration::from_secs(120)).await;
-        assert_eq!(broken.err(), Some(Fault::UNREACHABLE));
+        assert_eq!(broken.err(), Some(SfuFault::UNREACHABLE));
     }
 }

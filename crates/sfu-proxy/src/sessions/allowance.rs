@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{PER_SESSION_MAX, Sessions};
 use crate::addresses::{TRACKS_MAX, TRACKS_PER_ADDRESS_MAX};
-use crate::fault::Fault;
+use crate::fault::SfuFault;
 use crate::request::{Pull, Push, RequestedTracks};
 use crate::session_id::SessionId;
 use crate::track::MediaKind;
@@ -17,9 +17,9 @@ impl Sessions {
         &self,
         id: &SessionId,
         wanted: RequestedTracks,
-    ) -> Result<RequestedTracks, Fault> {
+    ) -> Result<RequestedTracks, SfuFault> {
         let mut wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::GONE)?;
+        let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         let is_new =
             |push: &Push| push.name.is_some() || push.mid.as_ref().is_none_or(|mid| !session.has(mid));
         wanted.pushed.retain(is_new);
@@ -28,10 +28,10 @@ impl Sessions {
         if session.load().tracks.saturating_add(more) > PER_SESSION_MAX
             || tracks.full(&session.holder(), more, TRACKS_PER_ADDRESS_MAX).is_some()
         {
-            return Err(Fault::TOO_MANY_TRACKS);
+            return Err(SfuFault::TOO_MANY_TRACKS);
         }
         if tracks.all().saturating_add(more) > TRACKS_MAX {
-            return Err(Fault::FULL);
+            return Err(SfuFault::FULL);
         }
         Ok(wanted)
     }
@@ -42,20 +42,20 @@ impl Sessions {
         &self,
         id: &SessionId,
         wanted: RequestedTracks,
-    ) -> Result<RequestedTracks, Fault> {
+    ) -> Result<RequestedTracks, SfuFault> {
         let wanted = self.check_rooms(id, wanted)?;
-        let session = self.rows.get(id).ok_or(Fault::GONE)?;
+        let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
-            return Err(Fault::MALFORMED);
+            return Err(SfuFault::MALFORMED);
         }
         Ok(RequestedTracks { replies: wanted.replies, ..RequestedTracks::default() })
     }
 
     /// A call goes to the SFU, unless there are too many. [`Self::call_ends`] must follow, however it ends.
-    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
-        let holder = self.rows.get(id).ok_or(Fault::GONE)?.holder();
+    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), SfuFault> {
+        let holder = self.rows.get(id).ok_or(SfuFault::GONE)?.holder();
         self.addresses.check_calls(&holder)?;
-        self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(Fault::GONE))
+        self.amend(id, |session| session.call_begins(now)).unwrap_or(Err(SfuFault::GONE))
     }
 
     /// What a call asks for takes its place and counts from now on, so that calls at the same time do not ask for more than there is room
@@ -76,12 +76,13 @@ impl Sessions {
         }
     }
 
-    fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
-        let session = self.rows.get(id).ok_or(Fault::GONE)?;
+    fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, SfuFault> {
+        let session = self.rows.get(id).ok_or(SfuFault::GONE)?;
         for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
             let sender = self.rows.get(from).filter(|_| session.opened.room.is_some());
-            let sender =
-                sender.filter(|sender| sender.opened.room == session.opened.room).ok_or(Fault::OTHER_ROOM)?;
+            let sender = sender
+                .filter(|sender| sender.opened.room == session.opened.room)
+                .ok_or(SfuFault::OTHER_ROOM)?;
             if let Some(name) = name
                 && *kind != MediaKind::Data
             {
@@ -93,16 +94,16 @@ impl Sessions {
     }
 
     /// The channels on which nobody may reply yet, each once. Their sessions have been found to be of the same room.
-    fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, Fault> {
+    fn new_replies(&self, wanted: Vec<Pull>) -> Result<Vec<Pull>, SfuFault> {
         if wanted.len() > PER_SESSION_MAX {
-            return Err(Fault::TOO_MANY_TRACKS);
+            return Err(SfuFault::TOO_MANY_TRACKS);
         }
         let mut new = vec![];
         for channel in wanted {
             let publisher = self.rows.get(&channel.session);
             let takes_replies =
                 publisher.zip(channel.name.as_ref()).and_then(|(row, name)| row.takes_replies(name));
-            if !takes_replies.ok_or(Fault::NO_CHANNEL)? && !new.contains(&channel) {
+            if !takes_replies.ok_or(SfuFault::NO_CHANNEL)? && !new.contains(&channel) {
                 new.push(channel);
             }
         }
@@ -116,13 +117,13 @@ impl Sessions {
     }
 
     /// What these pulls ask for at assumed rates, in kbit/s, unless a share of the session's holder takes more then than it may.
-    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, Fault> {
+    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<u32, SfuFault> {
         let rates = pulled.iter().map(|pull| pull.kind.kbps(self.terms.video.assumed));
         let demand = rates.fold(0_u32, u32::saturating_add);
         let size = |kbps: u32| usize::try_from(kbps).unwrap_or(usize::MAX);
         let (more, client_max) = (size(demand), size(self.terms.client_kbps));
-        match self.addresses.kbps.full(&self.rows.get(id).ok_or(Fault::GONE)?.holder(), more, client_max) {
-            Some(_) => Err(Fault::TOO_MUCH),
+        match self.addresses.kbps.full(&self.rows.get(id).ok_or(SfuFault::GONE)?.holder(), more, client_max) {
+            Some(_) => Err(SfuFault::TOO_MUCH),
             None => Ok(demand),
         }
     }

@@ -10,7 +10,7 @@ fn an_address_that_opens_sessions_too_fast_is_refused() {
     for n in 0..NEW_SESSIONS.burst {
         fast(&mut table, n).unwrap();
     }
-    assert_eq!(fast(&mut table, 98), Err(Fault::TOO_MANY_SESSIONS.retry_in(secs(1))));
+    assert_eq!(fast(&mut table, 98), Err(SfuFault::TOO_MANY_SESSIONS.retry_in(secs(1))));
     table.now += secs(1);
     assert_eq!((fast(&mut table, 98), fast(&mut table, 99).is_err()), (Ok(()), true));
     assert_eq!(table.open("other", Some("r"), caller(2)), Ok(()), "another address has its own");
@@ -25,7 +25,7 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
         table.add(&format!("s{n}"), &push(1), &[0]);
     }
     table.now += secs(1);
-    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TOO_MANY_SESSIONS.retry_in(RETRY)));
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(SfuFault::TOO_MANY_SESSIONS.retry_in(RETRY)));
     table.sessions.look_now(&id("s5"), table.now);
     assert!(table.open("more", Some("r"), caller(1)).is_err(), "nobody has seen that its track is gone");
     table.see_nothing("s5");
@@ -46,9 +46,9 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
     for _ in 0..CALLS.burst {
         call(Duration::ZERO).unwrap();
     }
-    assert_eq!(call(Duration::ZERO), Err(Fault::TOO_FAST));
+    assert_eq!(call(Duration::ZERO), Err(SfuFault::TOO_FAST));
     assert_eq!(call(secs(1)), Ok(()));
-    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::GONE));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(SfuFault::GONE));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn an_address_has_a_number_of_calls_on_their_way() {
     for n in 0..CALLS_PER_ADDRESS_MAX {
         begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
     }
-    assert_eq!(begin(&mut table, "a"), Err(Fault::TOO_FAST));
+    assert_eq!(begin(&mut table, "a"), Err(SfuFault::TOO_FAST));
     assert_eq!(begin(&mut table, "other"), Ok(()));
     table.sessions.call_ends(&id("b"), 0, true, table.now);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
@@ -75,11 +75,11 @@ fn while_as_many_calls_as_fit_are_on_their_way_no_other_is_made_and_sessions_are
             table.sessions.call_begins(&id(&name), table.now).unwrap();
         }
     }
-    assert_eq!(table.open("more", Some("r"), caller(99)), Err(Fault::FULL));
+    assert_eq!(table.open("more", Some("r"), caller(99)), Err(SfuFault::FULL));
     table.sessions.call_ends(&id("s0"), 0, true, table.now);
     table.open("more", Some("r"), caller(99)).unwrap();
     table.sessions.call_begins(&id("more"), table.now).unwrap();
-    assert_eq!(table.sessions.call_begins(&id("s0"), table.now), Err(Fault::FULL));
+    assert_eq!(table.sessions.call_begins(&id("s0"), table.now), Err(SfuFault::FULL));
     table.settle();
     assert_eq!(table.due().len(), 9);
 }
@@ -88,16 +88,20 @@ fn while_as_many_calls_as_fit_are_on_their_way_no_other_is_made_and_sessions_are
 fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     let half = PER_SESSION_MAX / 2;
-    let begun = |begun: Result<u64, Fault>| begun.map(drop);
+    let begun = |begun: Result<u64, SfuFault>| begun.map(drop);
     let first = table.ask("a", &push(half)).unwrap();
     let others = RequestedTracks { channels: half, ..push(0) };
     let second = table.ask("a", &others).unwrap();
-    assert_eq!(begun(table.ask("a", &others)), Err(Fault::TOO_MANY_TRACKS), "the SFU has not answered yet");
+    assert_eq!(
+        begun(table.ask("a", &others)),
+        Err(SfuFault::TOO_MANY_TRACKS),
+        "the SFU has not answered yet"
+    );
     assert_eq!(begun(table.ask("b", &push(half))), Ok(()), "another session");
     table.answer("a", first, Some(&tracks(&(0..half).collect::<Vec<_>>())));
     assert_eq!(
         begun(table.ask("a", &others)),
-        Err(Fault::TOO_MANY_TRACKS),
+        Err(SfuFault::TOO_MANY_TRACKS),
         "one half is there, one is coming"
     );
     table.sessions.answered(&id("a"), second, &[], None);
@@ -116,7 +120,7 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
         table.open(&format!("s{n}"), Some("r"), owner).unwrap();
     }
     let more = Caller { user: None, grant: None, address: address(SESSIONS_MAX) };
-    assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::FULL));
+    assert_eq!(table.open("more", Some("r"), more.clone()), Err(SfuFault::FULL));
     table.add("s0", &push(1), &[0]);
     table.see_nothing("s1");
     table.open("more", Some("r"), more).unwrap();
@@ -136,5 +140,5 @@ fn the_sessions_of_an_address_have_8192_tracks() {
         table.open(name, Some("r"), caller(address)).unwrap();
     }
     let one_more = |name: &str| table.sessions.check_request(&id(name), push(1)).map(drop);
-    assert_eq!([one_more("more"), one_more("other")], [Err(Fault::TOO_MANY_TRACKS), Ok(())]);
+    assert_eq!([one_more("more"), one_more("other")], [Err(SfuFault::TOO_MANY_TRACKS), Ok(())]);
 }

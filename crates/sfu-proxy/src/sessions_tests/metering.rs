@@ -120,15 +120,15 @@ fn a_client_takes_no_more_at_a_time_than_its_allowance() {
     for (name, address) in [("a", 1), ("b", 1), ("c", 2)] {
         table.open(name, Some("r"), caller(address)).unwrap();
     }
-    assert_eq!([demand(&table, "a", 3), demand(&table, "a", 4)], [Ok(()), Err(Fault::TOO_MUCH)]);
+    assert_eq!([demand(&table, "a", 3), demand(&table, "a", 4)], [Ok(()), Err(SfuFault::TOO_MUCH)]);
     table.add("a", &pull(&["b", "b"]), &[0, 1]);
     assert_eq!(
         [demand(&table, "b", 1), demand(&table, "b", 2)],
-        [Ok(()), Err(Fault::TOO_MUCH)],
+        [Ok(()), Err(SfuFault::TOO_MUCH)],
         "of one address"
     );
     table.ask("b", &pull(&["a"])).unwrap();
-    assert_eq!(demand(&table, "b", 1), Err(Fault::TOO_MUCH), "what the SFU is asked for counts");
+    assert_eq!(demand(&table, "b", 1), Err(SfuFault::TOO_MUCH), "what the SFU is asked for counts");
     assert_eq!(demand(&table, "c", 3), Ok(()), "another address has its own");
     table.see_nothing("a");
     assert_eq!(demand(&table, "b", 2), Ok(()));
@@ -147,11 +147,11 @@ fn a_change_of_layers_needs_no_room_and_makes_no_video_of_sound() {
         table.sessions.check_update(&id("b"), wanted).map(drop)
     };
     assert_eq!([check(0, 0), check(1, 1), check(0, 1)], [Ok(()), Ok(()), Ok(())]);
-    assert_eq!(check(1, 0), Err(Fault::MALFORMED), "sound was admitted at its own rate");
+    assert_eq!(check(1, 0), Err(SfuFault::MALFORMED), "sound was admitted at its own rate");
     let mut by_name = pull_of("a", 1);
     by_name.pulled[0].mid = Name::new("#0");
     let by_name = table.sessions.check_update(&id("b"), by_name).map(drop);
-    assert_eq!(by_name, Err(Fault::MALFORMED), "a transceiver that is named could be any");
+    assert_eq!(by_name, Err(SfuFault::MALFORMED), "a transceiver that is named could be any");
     let many = RequestedTracks {
         pulled: vec![pull_of("a", 1).pulled[0].clone(); 256],
         ..RequestedTracks::default()

@@ -135,7 +135,7 @@ impl Default for Table {
 }
 
 impl Table {
-    fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
+    fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), SfuFault> {
         self.sessions.reserve(&owner.holder(), self.now)?;
         let new = OpenedSession { room: room.map(Arc::from), owner, ..session(name, LIFE, Taken::default()) };
         self.sessions.begin(&new, self.now);
@@ -152,7 +152,7 @@ impl Table {
     }
 
     /// A request on its way to the SFU. Returns the number of the call.
-    fn ask(&mut self, name: &str, wanted: &RequestedTracks) -> Result<u64, Fault> {
+    fn ask(&mut self, name: &str, wanted: &RequestedTracks) -> Result<u64, SfuFault> {
         let wanted = self.sessions.check_request(&id(name), wanted.clone())?;
         self.sessions.call_begins(&id(name), self.now)?;
         Ok(self.sessions.ask(&id(name), &wanted, self.now))

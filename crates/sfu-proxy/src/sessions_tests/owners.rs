@@ -11,16 +11,16 @@ fn a_session_pulls_only_from_its_own_room() {
         |from: &str, wanted: RequestedTracks| table.sessions.check_request(&id(from), wanted).map(drop);
     assert_eq!(check("a", pull(&["b"])), Ok(()));
     assert_eq!(check("a", pull(&["a"])), Ok(()), "its own tracks are of its room");
-    assert_eq!(check("a", pull(&["c"])), Err(Fault::OTHER_ROOM));
+    assert_eq!(check("a", pull(&["c"])), Err(SfuFault::OTHER_ROOM));
     assert_eq!(
         check("a", pull(&["b", "c"])),
-        Err(Fault::OTHER_ROOM),
+        Err(SfuFault::OTHER_ROOM),
         "one foreign track refuses the request"
     );
-    assert_eq!(check("a", pull(&["unknown"])), Err(Fault::OTHER_ROOM));
-    assert_eq!(check("none", pull(&["none2"])), Err(Fault::OTHER_ROOM), "no room is not a room");
+    assert_eq!(check("a", pull(&["unknown"])), Err(SfuFault::OTHER_ROOM));
+    assert_eq!(check("none", pull(&["none2"])), Err(SfuFault::OTHER_ROOM), "no room is not a room");
     assert_eq!(check("none", push(1)), Ok(()));
-    assert_eq!(check("unknown", push(1)), Err(Fault::GONE));
+    assert_eq!(check("unknown", push(1)), Err(SfuFault::GONE));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
     let check = |session: &str| table.sessions.check_owner(&id(session), &caller(9), true, chain);
     assert_eq!(
         (check("user"), check("address"), check("unknown")),
-        (Ok(User::new("ada")), Ok(None), Err(Fault::GONE)),
+        (Ok(User::new("ada")), Ok(None), Err(SfuFault::GONE)),
         "a lock opens what is there"
     );
 }

@@ -34,7 +34,7 @@ fn granted(name: &str) -> SfuAnswer {
 
 impl Table {
     /// The channels for whose replies a session asks, as far as nobody may reply on them yet.
-    fn new_replies(&self, by: &str, channels: &[Pull]) -> Result<Vec<Pull>, Fault> {
+    fn new_replies(&self, by: &str, channels: &[Pull]) -> Result<Vec<Pull>, SfuFault> {
         self.sessions.check_update(&id(by), replies(channels)).map(|wanted| wanted.replies)
     }
 
@@ -89,11 +89,11 @@ fn what_the_sfu_does_not_grant_is_taken_back() {
 fn only_a_channel_that_a_session_of_the_room_sends_takes_replies() {
     let table = channels();
     let refused = |by: &str, channel| table.new_replies(by, &[channel]).unwrap_err();
-    assert_eq!(refused("b", channel_of("a", "other")), Fault::NO_CHANNEL);
-    assert_eq!(refused("b", channel_of("c", "chat")), Fault::NO_CHANNEL);
-    assert_eq!(refused("d", channel_of("a", "chat")), Fault::OTHER_ROOM);
+    assert_eq!(refused("b", channel_of("a", "other")), SfuFault::NO_CHANNEL);
+    assert_eq!(refused("b", channel_of("c", "chat")), SfuFault::NO_CHANNEL);
+    assert_eq!(refused("d", channel_of("a", "chat")), SfuFault::OTHER_ROOM);
     let many = vec![channel_of("a", "chat"); PER_SESSION_MAX + 1];
-    assert_eq!(table.new_replies("b", &many), Err(Fault::TOO_MANY_TRACKS));
+    assert_eq!(table.new_replies("b", &many), Err(SfuFault::TOO_MANY_TRACKS));
 }
 
 #[test]

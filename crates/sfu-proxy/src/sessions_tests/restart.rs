@@ -28,7 +28,7 @@ fn the_ledger_is_told_what_a_session_takes_until_it_ends() {
     assert_eq!(changed(&mut table)[0], (id("a"), Some(ended), false), "it must still be closed");
     assert_eq!(
         table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false),
-        Err(Fault::GONE),
+        Err(SfuFault::GONE),
         "no page uses it"
     );
     table.sessions.remove(&id("a"));
@@ -54,7 +54,7 @@ fn a_session_of_before_a_restart_takes_what_it_took_until_a_look_finds_no_track(
     assert_eq!(changed(&mut table), [], "it is remembered already");
     assert_eq!(table.due().len(), 2, "at once");
     assert_eq!(table.calls(), ["r is connected: a b"]);
-    assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false), Err(Fault::GONE));
+    assert_eq!(table.sessions.check_owner(&id("a"), &caller(1), true, |_, _| false), Err(SfuFault::GONE));
     table.open("new", Some("r"), caller(1)).unwrap();
     assert_eq!(table.ask("new", &pull(&["a"])).map(drop), Ok(()), "it is in its room");
     table.see("a", &state(&[0, 1]));

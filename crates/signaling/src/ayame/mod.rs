@@ -36,7 +36,7 @@ use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Frame, Message};
-use room::Rooms;
+use room::AyameRooms;
 use socket::{Socket, Timer};
 
 /// How long a socket may be open without a `register`.
@@ -98,7 +98,7 @@ pub struct Ayame {
     settings: AyameSettings,
     sign_in: SignIn,
     sockets: BTreeMap<SocketId, Socket>,
-    rooms: Rooms,
+    rooms: AyameRooms,
     /// Sockets whose webhooks were called.
     webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,
@@ -112,7 +112,7 @@ impl Ayame {
             settings,
             sign_in,
             sockets: BTreeMap::new(),
-            rooms: Rooms::default(),
+            rooms: AyameRooms::default(),
             webhooks: PerHolder::new(WEBHOOK_RATE, WEBHOOK_CLIENTS_MAX),
             deadlines: Deadlines::default(),
             actions: Actions::default(),

@@ -11,7 +11,7 @@ const PLACES: usize = 2;
 
 /// The rooms by their ids.
 #[derive(Default)]
-pub(super) struct Rooms(BTreeMap<Arc<str>, AyameRoom>);
+pub(super) struct AyameRooms(BTreeMap<Arc<str>, AyameRoom>);
 
 #[derive(Default)]
 pub(super) struct AyameRoom {
@@ -35,7 +35,7 @@ impl AyameRoom {
     }
 }
 
-impl Rooms {
+impl AyameRooms {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

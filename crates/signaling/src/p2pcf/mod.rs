@@ -31,7 +31,7 @@ pub use body::Operation;
 pub use delete_key::DeleteKeys;
 pub use quota::Origin;
 use quota::OriginQuota;
-use rooms::{Listed, Rooms};
+use rooms::{Listed, P2pcfRooms};
 
 /// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -52,7 +52,7 @@ pub struct Request<'a> {
 
 /// The protocol with all its rooms.
 pub struct P2pcf {
-    rooms: Rooms,
+    rooms: P2pcfRooms,
     quota: OriginQuota,
     keys: DeleteKeys,
 }
@@ -69,7 +69,7 @@ struct Listing<'a> {
 impl P2pcf {
     /// No rooms. `origin_quota`: requests a month of each origin that is not listed.
     pub fn new(origin_quota: u64, keys: DeleteKeys) -> Self {
-        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys }
+        Self { rooms: P2pcfRooms::default(), quota: OriginQuota::new(origin_quota), keys }
     }
 
     /// Answers a request. The actions are events of calls, and what bounds have dropped. `now` is the time since the process started; it

@@ -38,7 +38,7 @@ const BOUNDS: Bounds = Bounds { client_max: PER_CLIENT_MAX, all_max: SHARES * PE
 
 /// All rooms.
 #[derive(Default)]
-pub(super) struct Rooms {
+pub(super) struct P2pcfRooms {
     by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
     /// When each entry is removed, by room and context.
     ends: Deadlines<(Arc<str>, Arc<str>)>,
@@ -73,7 +73,7 @@ pub(super) struct Listed<'a> {
     pub(super) left_out: usize,
 }
 
-impl Rooms {
+impl P2pcfRooms {
     /// Stores the entry of a page. Does nothing if the page has changed nothing since its last publish.
     pub(super) fn publish(
         &mut self,
