@@ -400,9 +400,10 @@ impl<D: Disk> Broker<D> {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
             // The second one, an hour later, is believed: a provider that takes bytes back twice releases them.
-            let is_taken = self.books.take_reading(owner, &reading) == ReadingOutcome::Taken;
-            self.lacks |= is_taken;
-            self.lacked |= is_taken;
+            if self.books.take_reading(owner, &reading) == ReadingOutcome::Taken {
+                self.lacking.insert(day);
+                (self.lacks, self.lacked) = (true, true);
+            }
         }
     }
 
