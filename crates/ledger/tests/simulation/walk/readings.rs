@@ -143,6 +143,11 @@ impl<D: Disk> Broker<D> {
         if self.settings.keys == Keys::One { SOURCE.into() } else { owner_of(key) }
     }
 
+    /// Whose counts have the bytes of Cloudflare's TURN keys.
+    pub(super) fn owners(&self) -> impl Iterator<Item = CountOwner> {
+        self.keys().into_iter().map(|key| self.owner_of(key))
+    }
+
     pub(super) fn is_counted(&self, key: TurnKey) -> bool {
         key == TurnKey::First || self.settings.keys != Keys::TwoAccounts
     }

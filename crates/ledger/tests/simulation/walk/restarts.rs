@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::{Books, ByteCount, Day, IceSource, Moment, Snapshot, Timestamp};
+use turn_ledger::{Books, ByteCount, CountOwner, Day, IceSource, Moment, Snapshot, Timestamp};
 
 use super::broker::Broker;
 use super::checks::Excuse;
@@ -135,8 +135,9 @@ impl<D: Disk> Broker<D> {
     fn used_in_all(&self) -> Option<u64> {
         let (ledger, past) = (self.books.ledger(), self.books.ledger().past());
         let days = past.iter().flat_map(|(period, _)| Day::between(period.start, period.end));
+        let owners = || METERED.map(CountOwner::from).into_iter().chain(self.owners());
         let is_partly = |day: Day| {
-            METERED.iter().filter_map(|source| ledger.day(*source, day)).any(|count| {
+            owners().filter_map(|owner| ledger.day(owner, day)).any(|count| {
                 count.estimated.is_some() && count.as_of > day.start() && count.as_of < day.end()
             })
         };
