@@ -42,6 +42,7 @@ use crate::meter::coturn::cli::CoturnCli;
 use crate::meter::reference_clock::ReferenceClock;
 use crate::mint::credential_source::{CredentialSource, HttpSource};
 use crate::mint::ending::Ending;
+use crate::mint::pool::PAGE_LIFE;
 use crate::mint::provider::Provider;
 use crate::mint::token::GrantKeys;
 use crate::mint::{Mint, Source};
@@ -322,7 +323,16 @@ impl Parts<'_> {
             Arc::new(TurnKey::new(key.name, id, key.weight, self.minting_api(cloudflare, key), now))
         };
         let keys = cloudflare.keys.iter().map(turn_key).collect();
-        Provider::new(keys, ice.ttl_max, self.clock(), self.metrics())
+        Provider::new(keys, &self.lives(), ice.keeps_one_ready, self.clock(), self.metrics())
+    }
+
+    /// The lifetimes that callers often ask for: that of a plain request, of the page module, and of a call.
+    fn lives(&self) -> Vec<Duration> {
+        let longest = self.config.ice.ttl_max;
+        let mut lives = vec![longest, PAGE_LIFE.min(longest), self.config.signaling.ttl.min(longest)];
+        lives.sort();
+        lives.dedup();
+        lives
     }
 
     /// Another provider. Its clock is no reference for ours.
@@ -331,7 +341,8 @@ impl Parts<'_> {
         let client = self.client.clone();
         let api = MintingApi::Http(HttpIce { client, request: http.request.clone() });
         let key = TurnKey::new(KeyName::DEFAULT, None, 1, api, self.process.clock.instant());
-        let provider = Provider::new(vec![Arc::new(key)], life, self.clock(), self.metrics());
+        // Nothing is minted ahead there.
+        let provider = Provider::new(vec![Arc::new(key)], &[], false, self.clock(), self.metrics());
         let tail = self.config.budget.tail_of(IceSource::Http);
         let is_strict = self.config.budget.mode == BudgetMode::Strict;
         let life_min = if is_strict { strict_life_min(tail) } else { Duration::ZERO };

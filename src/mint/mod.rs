@@ -206,13 +206,17 @@ impl Mint {
         !self.enabled || self.account.read(Books::is_frozen)
     }
 
-    /// Keeps the pool filled with credentials for expected callers.
+    /// Keeps the pools filled with credentials for expected callers.
     pub async fn fill_pool(&self) {
         let Some(provider) = self.provider() else { return };
         loop {
             let may_mint = !self.is_stopped() && self.account.is_writable();
             let filled = if may_mint { provider.fill().await } else { Filled::default() };
-            tokio::time::sleep(pause_after(filled)).await;
+            match pause_after(filled) {
+                // After a failure, further callers are no reason to hurry.
+                FILL_PAUSE => tokio::time::sleep(FILL_PAUSE).await,
+                pause => provider.wait_for_demand(pause).await,
+            }
         }
     }
 

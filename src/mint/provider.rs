@@ -1,4 +1,4 @@
-//! A provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and a pool of credentials minted
+//! A provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and pools of credentials minted
 //! ahead; or another provider, as if it were one key, without a pool. Every call is counted, every failure is logged, and no caller waits
 //! for another caller's request. A key that Cloudflare refuses costs no mint while another key works.
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
@@ -37,14 +38,14 @@ const PROBE_LIFE: Duration = Duration::from_secs(60);
 /// What the provider stores with it.
 const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 
-/// The provider with its keys and its pool.
+/// The provider with its keys and its pools.
 #[derive(Debug)]
 pub struct Provider {
     keys: Vec<Arc<TurnKey>>,
-    /// The lifetime of all credentials in the pool.
-    life: Duration,
-    // A std mutex: it is never held across an await.
-    pool: Mutex<Pool>,
+    /// One for each lifetime that callers often ask for. The lock is never held across an await.
+    pools: Mutex<Vec<Pool>>,
+    /// A credential was taken, or one was minted for a caller: another one may be wanted.
+    taken: Notify,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     failure_log: Throttle,
@@ -76,17 +77,19 @@ pub struct Filled {
 }
 
 impl Provider {
-    /// A provider with an empty pool, whose credentials all have the same lifetime.
+    /// A provider with an empty pool for each of these lifetimes. `keeps_one`: each has a credential ready for an hour after a caller.
     pub fn new(
         keys: Vec<Arc<TurnKey>>,
-        life: Duration,
+        lives: &[Duration],
+        keeps_one: bool,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let pool = |life: &Duration| Pool::new(*life, POOL_MAX, keeps_one, clock.instant());
         Self {
             keys,
-            life,
-            pool: Mutex::new(Pool::new(life, POOL_MAX, clock.instant())),
+            pools: Mutex::new(lives.iter().map(pool).collect()),
+            taken: Notify::new(),
             clock,
             metrics,
             failure_log: Throttle::new(),
@@ -99,9 +102,19 @@ impl Provider {
         &self.keys
     }
 
-    /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
+    /// A credential from the pool of this lifetime, and the rest of it. `None` for a lifetime that no pool has.
     pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
-        if life == self.life { self.with_pool(Pool::take) } else { None }
+        let (mut pools, now) = (self.pools.lock(), self.now());
+        let taken = pools.iter_mut().find(|pool| pool.life() == life)?.take(now);
+        if taken.is_some() {
+            self.taken.notify_one();
+        }
+        taken
+    }
+
+    /// Waits until a pool may lack a credential, or for this time.
+    pub async fn wait_for_demand(&self, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, self.taken.notified()).await;
     }
 
     /// Mints a credential of that lifetime, with the preferred key if that one works. The provider stores `identifier` with it.
@@ -122,7 +135,10 @@ impl Provider {
             key.report(&minted, self.clock.instant());
             match minted {
                 Ok(listed) => {
-                    self.pool.lock().minted();
+                    if let Some(pool) = self.pools.lock().iter_mut().find(|pool| pool.life() == life) {
+                        pool.minted();
+                        self.taken.notify_one();
+                    }
                     return Ok((listed, key.id));
                 }
                 Err(error) if is_of_the_key(&error) => {}
@@ -155,7 +171,7 @@ impl Provider {
 
     /// Discards the credentials that were minted ahead.
     pub fn drop_pool(&self) {
-        self.pool.lock().discard_all();
+        self.pools.lock().iter_mut().for_each(Pool::discard_all);
     }
 
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
@@ -165,8 +181,15 @@ impl Provider {
         if self.breaker_state() != BreakerState::Closed {
             return filled;
         }
-        let started = self.with_pool(|pool, now| pool.start(FILL_AT_ONCE, now));
-        let calls = (0..started).map(|_| PoolCall { provider: self, minted: None }.mint());
+        let (mut left, now) = (FILL_AT_ONCE, self.now());
+        let start = |pool: &mut Pool| {
+            let started = pool.start(left, now);
+            left -= started;
+            (pool.life(), started)
+        };
+        let started: Vec<_> = self.pools.lock().iter_mut().map(start).collect();
+        let lives = started.into_iter().flat_map(|(life, count)| (0..count).map(move |_| life));
+        let calls = lives.map(|life| PoolCall { provider: self, life, minted: None }.mint());
         for minted in join_all(calls).await {
             match minted {
                 Ok(()) => filled.minted += 1,
@@ -228,13 +251,15 @@ impl Provider {
         states.min_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
-    /// Counts of the pool.
+    /// Counts of all pools.
     pub fn pool_counts(&self) -> PoolCounts {
-        self.with_pool(|pool, now| {
-            // Nothing else removes old credentials while the pool is not filled.
+        let now = self.now();
+        let counts = |pool: &mut Pool| {
+            // Nothing else removes old credentials while a pool is not filled.
             pool.discard_old(now);
             pool.counts()
-        })
+        };
+        self.pools.lock().iter_mut().map(counts).fold(PoolCounts::default(), PoolCounts::plus)
     }
 
     /// One call. It is counted, and a failure is logged.
@@ -259,7 +284,7 @@ impl Provider {
             Err(error) => {
                 key.note_failed(error);
                 if says_unknown_key(error) {
-                    self.pool.lock().discard_turn_key(key.id);
+                    self.pools.lock().iter_mut().for_each(|pool| pool.discard_turn_key(key.id));
                 }
                 self.log_failure(key, error);
             }
@@ -285,11 +310,6 @@ impl Provider {
     fn now(&self) -> Moment {
         Moment { wall: self.clock.now(), instant: self.clock.instant() }
     }
-
-    fn with_pool<T>(&self, call: impl FnOnce(&mut Pool, Moment) -> T) -> T {
-        let now = self.now();
-        call(&mut self.pool.lock(), now)
-    }
 }
 
 /// The keys in the order in which a mint tries them.
@@ -304,6 +324,7 @@ fn in_order(keys: &[Arc<TurnKey>], preferred: Option<KeyName>) -> impl Iterator<
 /// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
 struct PoolCall<'a> {
     provider: &'a Provider,
+    life: Duration,
     minted: Option<PooledCredential>,
 }
 
@@ -313,7 +334,7 @@ impl PoolCall<'_> {
         let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
         let key = in_order(&self.provider.keys, None).find(is_closed).ok_or(Unavailable)?;
-        let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE).await;
+        let minted = self.provider.ask(key, self.life, &grant, DEADLINE).await;
         let Listed { servers, .. } = minted.map_err(|_| Unavailable)?;
         self.minted = Some(PooledCredential { servers, grant, turn_key: key.id, asked });
         Ok(())
@@ -322,6 +343,9 @@ impl PoolCall<'_> {
 
 impl Drop for PoolCall<'_> {
     fn drop(&mut self) {
-        self.provider.pool.lock().finished(self.minted.take());
+        let mut pools = self.provider.pools.lock();
+        if let Some(pool) = pools.iter_mut().find(|pool| pool.life() == self.life) {
+            pool.finished(self.minted.take());
+        }
     }
 }

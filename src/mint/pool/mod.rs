@@ -1,6 +1,7 @@
-//! A pool of credentials minted ahead of their callers. Each is handed out at most once, and none after a tenth of its
-//! lifetime. In every case, less than half of all credentials that the provider mints are wasted. A credential in the pool is
-//! not a grant and reserves nothing. Pure: `now` is an argument, and the result is the number of credentials to mint.
+//! A pool of credentials of one lifetime, minted ahead of their callers. Each is handed out at most once, and none after half of its
+//! lifetime. While a caller came within the last hour, one is kept ready, so that the callers of a small site do not wait either. Of the
+//! further ones, which the demand asks for, less than half are wasted. A credential in the pool is not a grant and reserves nothing.
+//! Pure: `now` is an argument, and the result is the number of credentials to mint.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use crate::ice::server::IceServerList;
 use demand::{Demand, WINDOW};
 use turn_ledger::{GrantId, IdDigest, Timestamp};
 
-/// A credential may be handed out until a tenth of its lifetime has passed.
-const AGE_SHARE: u32 = 10;
+/// The lifetime that `turn-client.js` asks for.
+pub const PAGE_LIFE: Duration = Duration::from_secs(3_600);
+/// A credential may be handed out until half of its lifetime has passed.
+const AGE_SHARE: u32 = 2;
 
 /// One instant on both clocks. Either can be wrong, so the larger difference counts.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,18 @@ pub struct PoolCounts {
     pub wasted: u64,
 }
 
+impl PoolCounts {
+    /// Those of two pools together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            ready: self.ready + other.ready,
+            handed_out: self.handed_out + other.handed_out,
+            wasted: self.wasted + other.wasted,
+        }
+    }
+}
+
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
@@ -68,6 +83,8 @@ pub struct Pool {
     life: Duration,
     /// Most credentials in the pool.
     max: u64,
+    /// Whether one is kept ready for an hour after each caller.
+    keeps_one: bool,
     demand: Demand,
     /// The oldest first, except for the order of calls that were made at the same time.
     credentials: VecDeque<PooledCredential>,
@@ -83,10 +100,11 @@ pub struct Pool {
 
 impl Pool {
     /// An empty pool for credentials of one lifetime.
-    pub fn new(life: Duration, max: u64, now: Instant) -> Self {
+    pub fn new(life: Duration, max: u64, keeps_one: bool, now: Instant) -> Self {
         Self {
             life,
             max,
+            keeps_one,
             demand: Demand::new(now),
             credentials: VecDeque::new(),
             pending: 0,
@@ -95,6 +113,11 @@ impl Pool {
             handed_out: 0,
             wasted: 0,
         }
+    }
+
+    /// The lifetime of every credential.
+    pub const fn life(&self) -> Duration {
+        self.life
     }
 
     /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. Only for requests for the lifetime that
@@ -116,8 +139,10 @@ impl Pool {
     /// How many credentials to mint now, at most `most`. Each counts as pending until it is [finished](Self::finished).
     pub fn start(&mut self, most: u64, now: Moment) -> u64 {
         self.discard_old(now);
-        let missing = self.wanted(now.instant).saturating_sub(self.ready() + self.pending);
-        let started = missing.min(self.affordable()).min(most);
+        let there = self.ready() + self.pending;
+        let by_demand = self.wanted(now.instant).saturating_sub(there).min(self.affordable());
+        let first = u64::from(there == 0 && self.keeps_one && self.demand.is_recent(now.instant));
+        let started = by_demand.max(first).min(most);
         self.pending += started;
         started
     }
@@ -168,7 +193,7 @@ impl Pool {
         (expected / 2).min(self.max)
     }
 
-    /// How many more may be minted. In the worst case, each lost response stands for a minted credential, and the ready ones,
+    /// How many more the demand may have. In the worst case, each lost response stands for a minted credential, and the ready ones,
     /// the pending ones and these are never handed out. Even then, less than half of all credentials must be wasted.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);

@@ -36,7 +36,7 @@ struct Scene {
 impl Scene {
     fn new(life: Duration, max: u64) -> Self {
         let start = start();
-        Self { pool: Pool::new(life, max, start.instant), start, made: 0 }
+        Self { pool: Pool::new(life, max, false, start.instant), start, made: 0 }
     }
 
     /// Whether the caller got a credential from the pool.
@@ -86,6 +86,25 @@ fn steady_callers_are_served_from_the_pool_from_the_fourth_minute_on() {
     assert_eq!(scene.pool.counts().wasted, 0);
 }
 
+/// A site with a caller each ten minutes, later none. Every caller but the first finds a credential.
+#[test]
+fn for_an_hour_after_a_caller_one_is_ready_and_is_replaced_at_half_its_life() {
+    let mut scene = Scene::new(Duration::from_secs(1_800), 100);
+    scene.pool.keeps_one = true;
+    assert_eq!(scene.fill(0), 0, "nobody has come yet");
+    let served = (0..8_000).filter(|second| {
+        let is_due = second % 600 == 0 && *second <= 3_600;
+        let served = is_due && scene.call(*second);
+        scene.fill(*second);
+        assert!(scene.pool.counts().ready <= 1);
+        served
+    });
+    assert_eq!(served.count(), 6);
+    let counts = scene.pool.counts();
+    assert_eq!((counts.handed_out, counts.wasted), (6, 4), "one each fifteen minutes of the last hour");
+    assert_eq!(counts.ready, 0, "nobody came for an hour");
+}
+
 #[test]
 fn a_started_mint_is_not_started_again_until_it_has_finished() {
     let mut scene = Scene::new(DAY, 100);
@@ -112,8 +131,8 @@ fn callers_without_a_credential_do_not_fill_the_pool() {
 
 #[test]
 fn with_short_lives_only_callers_of_the_next_seconds_are_expected() {
-    // A tenth of a minute is 6 s: of 60 callers in a minute 6 come while it is young.
-    let mut scene = Scene::new(Duration::from_secs(60), 100);
+    // Half of 12 s is 6 s: of 60 callers in a minute 6 come while it is young.
+    let mut scene = Scene::new(Duration::from_secs(12), 100);
     (0..300).for_each(|second| {
         scene.call(second);
         scene.fill(second);
@@ -143,7 +162,7 @@ fn discarded_credentials_do_not_fill_the_pool() {
     (0..9).for_each(|_| scene.pool.minted());
     assert_eq!(scene.fill(180), 8);
     let now = after(scene.start, 180);
-    let later = Moment { wall: now.wall.plus(Duration::from_secs(61)), ..now };
+    let later = Moment { wall: now.wall.plus(Duration::from_secs(301)), ..now };
     assert_eq!(scene.pool.start(100, later), 0);
     assert_eq!(scene.pool.counts().wasted, 8);
     scene.pool.minted();
@@ -157,9 +176,9 @@ fn an_old_credential_behind_a_younger_one_is_discarded() {
     let [older, younger] = [0, 3].map(|second| after(scene.start, second));
     scene.pool.finished(Some(pooled(1, younger)));
     scene.pool.finished(Some(pooled(2, older)));
-    let now = after(scene.start, 62);
+    let now = after(scene.start, 302);
     let (taken, left) = scene.pool.take(now).unwrap();
-    assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 541));
+    assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 301));
     assert!(scene.pool.take(now).is_none());
     assert_eq!(scene.pool.counts().wasted, 1);
 }
@@ -168,7 +187,7 @@ fn an_old_credential_behind_a_younger_one_is_discarded() {
 fn old_credentials_are_discarded_without_callers() {
     let mut scene = Scene::new(DAY, 10);
     scene.pool.finished(Some(pooled(1, scene.start)));
-    for (second, ready) in [(8_640, 1), (8_641, 0)] {
+    for (second, ready) in [(43_200, 1), (43_201, 0)] {
         assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
         assert_eq!(scene.pool.counts().ready, ready, "{second} s");
     }
@@ -248,7 +267,7 @@ proptest! {
                         continue;
                     };
                     prop_assert!(handed_out.insert(pooled.grant), "{} twice", pooled.grant);
-                    prop_assert!(left.as_secs() * 10 >= life * 9, "{left:?} left of {life} s");
+                    prop_assert!(left.as_secs() * 2 >= life, "{left:?} left of {life} s");
                     // The simulated machine never sleeps: its monotonic clock is right.
                     let end = pooled.asked.instant + Duration::from_secs(life);
                     prop_assert!(now.instant + left <= end, "{left:?} left");

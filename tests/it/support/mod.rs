@@ -95,27 +95,44 @@ pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &s
     broker_with(cloudflare, settings, Arc::new(ManualClock::at(START))).await
 }
 
+/// A broker that mints at this fake, and keeps a credential ready for an hour after each caller.
+pub(crate) async fn broker_that_keeps_one(cloudflare: &FakeCloudflare) -> TestBroker {
+    let base = cloudflare.base_url();
+    let mut config = test_broker::config(&at_cloudflare(cloudflare, &base, &[]));
+    config.ice.keeps_one_ready = true;
+    TestBroker::start_with(&config, Arc::new(ManualClock::at(START))).await
+}
+
 /// The same with the clock of an earlier process.
 pub(crate) async fn broker_with(
     cloudflare: &FakeCloudflare,
     settings: &[(&str, &str)],
     clock: Arc<ManualClock>,
 ) -> TestBroker {
-    cloudflare.require_key("key-id");
-    cloudflare.require_token(API_TOKEN);
     let base = cloudflare.base_url();
-    let mut all = vec![
-        ("CLOUDFLARE_API_BASE", base.as_str()),
-        ("CLOUDFLARE_ANALYTICS_BASE", base.as_str()),
-        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
-        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
-    ];
-    all.extend_from_slice(settings);
-    let broker = TestBroker::start_at(&all, clock).await;
+    let broker = TestBroker::start_at(&at_cloudflare(cloudflare, &base, settings), clock).await;
     cloudflare.analytics().follow(broker.clock());
     let clock = broker.clock();
     cloudflare.follow(move || clock.http_date());
     broker
+}
+
+/// The settings of a broker that mints at this fake.
+fn at_cloudflare<'a>(
+    cloudflare: &FakeCloudflare,
+    base: &'a str,
+    settings: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    cloudflare.require_key("key-id");
+    cloudflare.require_token(API_TOKEN);
+    let mut all = vec![
+        ("CLOUDFLARE_API_BASE", base),
+        ("CLOUDFLARE_ANALYTICS_BASE", base),
+        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+    ];
+    all.extend_from_slice(settings);
+    all
 }
 
 /// The states of sources, of which only the provider is known.

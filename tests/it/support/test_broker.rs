@@ -43,7 +43,11 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
         ("TRUSTED_PROXIES", "127.0.0.1"),
         ("RELAY_PROBE", "off"),
     ];
-    Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap()
+    let mut config =
+        Config::from_env(&Environment::from_pairs(base.iter().chain(settings).copied())).unwrap();
+    // Tests count the calls to the provider.
+    config.ice.keeps_one_ready = false;
+    config
 }
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
@@ -61,12 +65,16 @@ impl TestBroker {
 
     /// The same with the clock of an earlier process.
     pub(crate) async fn start_at(settings: &[(&str, &str)], clock: Arc<ManualClock>) -> Self {
-        let config = config(settings);
+        Self::start_with(&config(settings), clock).await
+    }
+
+    /// The same with this configuration.
+    pub(crate) async fn start_with(config: &Config, clock: Arc<ManualClock>) -> Self {
         let store = match &config.budget.state_dir {
             Some(directory) => Some(open_store(directory).await),
             None => None,
         };
-        let app = turn_broker::app::build(&config, clock.clone(), store, LostLines::default()).unwrap();
+        let app = turn_broker::app::build(config, clock.clone(), store, LostLines::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
