@@ -47,7 +47,7 @@ impl Books {
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let limit = self.ledger.figures().limit;
-        let uncounted = self.ledger.uncounted(source, counts.from, counts.until);
+        let uncounted = self.ledger.uncounted(source, counts);
         let billed = self.connections.rules().billed;
         let taken = self.grants.take_counts(source, counts, billed, limit, &uncounted);
         if let Some(after) = self.grants.after_expiry.remove(&source) {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    BudgetMode, ByteCount, Carried, CountOwner, CredentialEnd, Day, DayCount, Excesses, Figures, IceSource,
-    IdDigest, Ledger, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
+    BudgetMode, ByteCount, Carried, CountOwner, CredentialEnd, Day, DayCount, Excesses, Figures, GrantCounts,
+    IceSource, IdDigest, Ledger, MeasuredUsage, Minute, Reading, ReadingOutcome, Timeline, Timestamp,
 };
 
-/// A count by grant speaks for an owner whose own count ends at most so long before it.
+/// A count by grant that is not final speaks for an owner whose own count ends at most so long before it.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(3_600);
+/// Counts end with whole minutes.
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Ledger {
     /// Takes a reading of an owner.
@@ -81,11 +83,14 @@ impl Ledger {
         asked.filter_map(|source| source.terms.owner.turn_key.zip(source.state.turn_key.clone())).collect()
     }
 
-    /// The owners of a source whose own counts are missing for some of the time from one instant to an hour before another.
-    pub(crate) fn uncounted(&self, source: IceSource, from: Timestamp, until: Timestamp) -> Vec<CountOwner> {
+    /// The owners of a source whose own counts are missing for some of the time of these counts by grant. What is final is counted an
+    /// hour later than the day, so the count of the day must have all of it.
+    pub(crate) fn uncounted(&self, source: IceSource, counts: &GrantCounts) -> Vec<CountOwner> {
+        let GrantCounts { from, until, is_final, .. } = *counts;
+        let later = if is_final { MINUTE } else { COUNTED_TOGETHER };
         let is_missing = |timeline: &&Timeline| {
             let start = timeline.minutes.period().start;
-            let due = until.minus(COUNTED_TOGETHER).max(start);
+            let due = until.minus(later).max(start);
             let is_uncounted = |day: Day| {
                 let as_of = timeline.minutes.days.get(day).as_of;
                 as_of < day.end() && as_of <= due

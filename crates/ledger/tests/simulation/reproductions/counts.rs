@@ -430,3 +430,36 @@ fn a_renewal_with_another_turn_key_is_promised_in_all_its_minutes() {
     };
     check(&Scenario { settings, before_reset: 300_000, ops });
 }
+
+/// The count of the first key was final for the first minutes of a credential of the second one, whose own count had ended less than an
+/// hour before. The user was charged nothing for them.
+#[test]
+fn a_final_count_by_grant_charges_a_user_for_minutes_that_the_key_itself_has_not_counted() {
+    let ops = vec![
+        Wait { millis: 5_835_270, share: 256 },
+        Mint { life: 300, delay: 2_762 },
+        Wait { millis: 9_975_065, share: 256 },
+        Wait { millis: 3_285_186_330, share: 256 },
+        MintFromPool { life: 60, age: 1 },
+        MintFromPool { life: 3_600, age: 228 },
+        Read { back: 1_681_422, missed: 16 },
+        Mint { life: 172_800, delay: 1_994 },
+        RenewWhenDue { nth: 11_015_787_553_653_412_740, life: 300, delay: 3_230 },
+        Read { back: 293_233, missed: 16 },
+        Wait { millis: 77_875, share: 44 },
+        Wait { millis: 9_919_881, share: 256 },
+    ];
+    let settings = Settings {
+        limit: 100_000_000_000,
+        user_limit: Some(2_660_000_000),
+        server_limit: Some(4_720_000_000),
+        grant_limit: Some(1_000_000_000),
+        percent: 100,
+        provider_ahead: 118_000,
+        probes: true,
+        keys: Keys::TwoAccounts,
+        clients: 3,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
