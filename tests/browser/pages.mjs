@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { anOperatorStaysSignedIn, signIn, theDashboardOfAMonth } from './dashboard-page.mjs';
-import { BROKER, coturnSecret, directory, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
+import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
 import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
 import { PHONE, axeFindsNothing, forgetLostRequests, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
@@ -27,6 +27,7 @@ async function dashboard(browser) {
   await part(aWrongTokenIsRejected, browser);
   const page = await part(theDashboardShowsTheTraffic, browser);
   await part(anActionNeedsASecondClick, page);
+  await part(theAddressInAnAlertIsEndedWithThreeClicks, page);
   await part(aHiddenPageSendsNoRequests, page);
   await part(theDashboardSurvivesARestartOfTheBroker, page, broker);
   await page.close();
@@ -155,6 +156,26 @@ async function anActionNeedsASecondClick(page) {
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
   await act('#freeze', '#confirm-yes');
   await until('minting', async () => (await text(page, 'minting')) === 'Minting');
+  nothingWentWrong(page);
+}
+
+/** The link of the alert, the button of the row, the answer. All its credentials have ended then, and it gets no others. */
+async function theAddressInAnAlertIsEndedWithThreeClicks(page) {
+  const begun = Date.now();
+  const [list, block] = ['#by-address[aria-selected=true]', '#spenders-panel button[aria-label="Block 127.0.0.1"]'];
+  await page.evaluate(() => { location.hash = '#by-address'; });
+  await page.waitForSelector(list);
+  await page.waitForSelector(block);
+  await page.click(block);
+  await page.waitForSelector('#confirm[open]');
+  assert.match(await text(page, 'confirm-text'), /^\d usable credentials, now [\d.]+ [kMG]B an hour\. Clients with this address/);
+  await page.click('#confirm-yes');
+  await until('the end', async () => /^127\.0\.0\.1 .*Live credentials of 127\.0\.0\.1: \d, all revoked/s.test(await text(page, 'action-result')));
+  const seconds = (Date.now() - begun) / 1000;
+  assert.ok(seconds < 10, `${seconds} s`);
+  const { spenders } = await (await operator('/api/spenders?by=address')).json();
+  assert.equal(spenders.find(({ key }) => key === '127.0.0.1').usable, 0);
+  await operator('/api/addresses/127.0.0.1/block', 'DELETE');
   nothingWentWrong(page);
 }
 

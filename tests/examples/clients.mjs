@@ -195,7 +195,7 @@ async def main():
     for task in (first, second): task.cancel()
     await asyncio.gather(one.close(), other.close())
 asyncio.run(main())
-END`);
+END`, { EXAMPLES_PYTHON: process.env.EXAMPLES_PYTHON });
   assert.equal(printed, '50000 True\nopen 2\n');
 }
 

@@ -44,6 +44,8 @@ async fn at_the_limit_all_credentials_are_revoked_until_their_source_has_answere
     eventually("the limit is reached by a count", is_at_limit).await;
     let hint = async || broker.hint("NOT_REVOKED").await.unwrap_or_default();
     eventually("a hint says how many still run", async || hint().await.contains("25 still run.")).await;
+    let names_it = async || alerts().await.to_string().contains("revocation.refused");
+    eventually("an alert says so, too", names_it).await;
     eventually("all are left while none can be revoked", async || ending(&broker).await["left"] == 25).await;
     cloudflare.heal();
     eventually("all are revoked", async || {

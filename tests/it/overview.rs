@@ -30,6 +30,30 @@ async fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
 }
 
 #[tokio::test]
+async fn many_mints_without_reports_at_an_hour_with_few_raise_an_alert_and_a_hint() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1000")]).await;
+    let hint = async || broker.hint("MINTS_UNREPORTED").await;
+    for _ in 0..25 {
+        evaluate(&broker, true, false).await;
+        broker.mint().await;
+        broker.advance(3_600);
+    }
+    evaluate(&broker, true, false).await;
+    for _ in 0..99 {
+        broker.mint().await;
+    }
+    assert_eq!(hint().await, None);
+    broker.mint().await;
+    assert!(hint().await.unwrap().contains("In an hour 100 were issued, of which 0 reported"));
+    evaluate(&broker, true, false).await;
+    let alerts = broker.operator("/api/alerts").await.json()["alerts"].clone();
+    assert_eq!(
+        (&alerts[0]["event"], &alerts[0]["section"]),
+        (&json!("mints.unreported"), &json!("spenders"))
+    );
+}
+
+#[tokio::test]
 async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     broker.mint().await;

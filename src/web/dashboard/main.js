@@ -69,7 +69,6 @@ async function readSeries(latest) {
     ask(`api/usage?from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
     ask(`api/usage?from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
     ask('api/alerts'),
-    spenders.refresh(latest),
   ]);
   const all = period(whole, latest);
   series = { period: all, day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods, marks: marks(alerts.alerts, all) };
@@ -77,6 +76,7 @@ async function readSeries(latest) {
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);
+  await spenders.refresh(latest);
 }
 
 /** The charts are as wide as the board, which is hidden at first. */
