@@ -63,6 +63,9 @@ faults! {
     AssumptionBroken: Critical, "ASSUMPTION_BROKEN", alerts "assumption.broken" "assumption.holds", at "spenders";
         "Credentials relay more than is assumed, so usage can pass the limit by more than the status says.",
         "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if this is normal, set what the hint names and restart.";
+    AssumptionRaised: Warning, "ASSUMPTION_RAISED", alerts "assumption.raised" "assumption.restored";
+        "Credentials relay more than LIABILITY_MBPS_PER_GRANT, so the bound assumes the rate that was seen.",
+        "Set LIABILITY_MBPS_PER_GRANT to the rate in the hint, and restart: it keeps that rate, and another value begins anew.";
     KeyUsed: Critical, "ASSUMPTION_BROKEN", alerts "key.used" "key.quiet";
         "Bytes were counted that no credential explains: somebody else may use the TURN key or secret.",
         "Find out whether another program uses the TURN key or secret; if none should, replace it (docs/OPERATE.md, Replacing tokens and keys).";

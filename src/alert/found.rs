@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fault, FoundFault};
 use turn_ledger::{
     BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ClockDoubt, CountOwner, Disbelief, Excess, IceSource,
-    LackCause, REFERENCE_DIFFERENCE_TOLERATED, Snapshot,
+    LackCause, REFERENCE_DIFFERENCE_TOLERATED, SeenRate, Snapshot,
 };
 
 /// All of them, in a fixed order.
@@ -49,6 +49,12 @@ fn in_counts(snapshot: &Snapshot) -> Vec<FoundFault> {
         let bytes = measured.excess.bytes.gb_up();
         found.push(Fault::KeyUsed.found(format!("While no credential was live, {bytes} GB more were counted in this period than credentials could relay.")));
     }
+    if let Some(SeenRate { rate, source }) = measured.raised {
+        let assumed = snapshot.assumed_rate;
+        found.push(
+            Fault::AssumptionRaised.found(format!("It is {rate} at {source}; {assumed} were assumed.")),
+        );
+    }
     if measured.uncut {
         found.push(Fault::CoturnUnreachable.found(""));
     }
@@ -90,6 +96,7 @@ fn about_count(disbelief: Disbelief, of: Option<CountOwner>) -> &'static str {
 /// What is relayed that is not assumed.
 fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, .. }: &Snapshot) -> String {
     let Excess { bytes, rate, tail } = measured.excess;
+    let assumed = measured.raised.map_or(*assumed, |raised| raised.rate);
     let is_of_others = *unknown_bytes >= bytes;
     let bytes = bytes.gb_up();
     if rate.get() == 0 && tail > Duration::ZERO {
@@ -110,7 +117,7 @@ fn broken_assumption(Snapshot { measured, assumed_rate: assumed, unknown_bytes, 
             ""
         };
         format!(
-            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more.{also}{others}"
+            "Counts of this period show {bytes} GB more than live credentials could relay at {assumed} each: they relayed up to {rate} each. This ends once the broker has found which credentials do, and assumes their rate (100 Mbps at most), or with the period, or with a start at which LIABILITY_MBPS_PER_GRANT is that rate or more.{also}{others}"
         )
     }
 }

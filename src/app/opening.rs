@@ -9,9 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::config::{BudgetConfig, Config, CoturnRelay, TurnKeyConfig, UsageConfig};
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, ExceededRate, IceSource, IdDigest,
-    MeasuredUsage, ProofRule, ProvenTail, RELAY_RATE_MAX, Rates, Setup, SourceFacts, SourceTerms,
-    SpenderTerms, Terms, UsageRules,
+    Bounds, BudgetMode, Charged, ClientTerms, CountOwner, EndedBy, IceSource, IdDigest, MeasuredUsage,
+    ProofRule, ProvenTail, Rates, SeenRate, Setup, SourceFacts, SourceTerms, SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -143,10 +142,10 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 }
 
 /// The assumption behind the published bound: a rate, and how long relaying outlives a credential, as in
-/// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, the text has that rate and names the source.
+/// `2 Mbps per grant until 7200 s after expiry`. If a higher rate is assumed because counts have shown it, the text has that and names the source.
 /// While the sessions of one of our relays are not cut, the long tail. Of a tail that is measured, the date.
 pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
-    let MeasuredUsage { exceeded, unprobed, proven_tail, .. } = *measured;
+    let MeasuredUsage { raised, unprobed, proven_tail, .. } = *measured;
     let uncut = measured.uncut || config.unlisted().next().is_some();
     let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
     let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
@@ -164,17 +163,15 @@ pub fn bound_assumes(config: &Config, measured: &MeasuredUsage) -> String {
     });
     let believed = if unprobed { ", and that counts without bytes are right" } else { "" };
     let assumed = config.budget.liability_rate;
-    match exceeded {
-        Some(ExceededRate { observed, source }) if observed > assumed => {
-            // The bound is computed with the same rate.
-            let observed = observed.min(RELAY_RATE_MAX).max(assumed);
+    match raised {
+        Some(SeenRate { rate, source }) => {
             let is_only = terms.iter().all(|terms| terms.owner.source == source);
             let place = if is_only { String::new() } else { format!(" at {source}") };
             format!(
-                "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}"
+                "{rate} per grant (observed{place}; {assumed} were assumed) until {until} after expiry{measured}{believed}"
             )
         }
-        _ => format!("{assumed} per grant until {until} after expiry{measured}{believed}"),
+        None => format!("{assumed} per grant until {until} after expiry{measured}{believed}"),
     }
 }
 
@@ -246,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_assumes_an_observed_rate_only_at_the_source_whose_counts_contradict_the_assumed_one() {
+    fn the_bound_assumes_an_observed_rate_only_at_its_source() {
         let environment = Environment::from_pairs([
             ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
             ("CLOUDFLARE_TURN_API_TOKEN", "token"),
@@ -257,20 +254,18 @@ mod tests {
         let both = Config::from_env(&environment).expect("a valid configuration");
         let environment = environment.with("ICE_SOURCES", "coturn");
         let one = Config::from_env(&environment).expect("a valid configuration");
-        let observed = BitRate::new(13_600_000);
+        let rate = BitRate::new(13_600_000);
         // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
-        let uncut = MeasuredUsage { observed: Some(observed), uncut: true, ..MeasuredUsage::default() };
+        let uncut = MeasuredUsage { observed: Some(rate), uncut: true, ..MeasuredUsage::default() };
         assert_eq!(bound_assumes(&both, &uncut), "2 Mbps per grant until 7200 s after expiry");
-        let at_coturn = |config, observed| {
-            let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
-            bound_assumes(config, &MeasuredUsage { exceeded, ..uncut })
+        let at_coturn = |config| {
+            let raised = Some(SeenRate { rate, source: IceSource::Coturn });
+            bound_assumes(config, &MeasuredUsage { raised, ..uncut })
         };
         let expected =
             "13.6 Mbps per grant (observed at coturn; 2 Mbps were assumed) until 7200 s after expiry";
-        assert_eq!(at_coturn(&both, observed), expected);
-        // The assumed rate was raised since.
-        assert_eq!(at_coturn(&both, BitRate::new(1)), "2 Mbps per grant until 7200 s after expiry");
+        assert_eq!(at_coturn(&both), expected);
         let expected = "13.6 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry";
-        assert_eq!(at_coturn(&one, observed), expected);
+        assert_eq!(at_coturn(&one), expected);
     }
 }

@@ -81,7 +81,7 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
 }
 
 #[tokio::test]
-async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_breaks_the_bound() {
+async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_its_rate_is_assumed_of_all() {
     let settings = [("RATE_LIMIT_REQUESTS", "200"), ("BANDWIDTH_LIMIT_GB", "100")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     let fast = mint(&cloudflare, &broker).await;
@@ -94,18 +94,29 @@ async fn one_grant_that_relays_more_beside_idle_ones_is_asked_for_alone_and_brea
     }
     broker.advance(600 + 600);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(broker.status().await["boundHolds"], true, "all together relay less than is assumed");
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], true, "all together relay less than is assumed");
     poll(&broker).await;
 
     let asked: Vec<_> = cloudflare.analytics().queries().into_iter().map(|asked| asked.body).collect();
     let alone = json!([fast.to_string()]);
     assert!(asked.iter().any(|body| body["variables"]["grants"] == alone), "{asked:?}");
+    let reserved = |status: &Value| status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
+    let before = reserved(&status);
+    broker.advance(1);
     let status = broker.status().await;
-    assert_eq!(status["boundHolds"], false);
-    let hints = status["hints"].to_string();
-    for expected in ["ASSUMPTION_BROKEN", "they relayed up to 100 Mbps each"] {
-        assert!(hints.contains(expected), "{expected} is missing in {hints}");
-    }
+    assert_eq!(status["boundHolds"], true, "7.4 % of the limit, and promised since");
+    assert!(reserved(&status) > 40.0 * before, "{before}, {}", status["reservedGB"]);
+    assert!(
+        status["boundAssumes"]
+            .as_str()
+            .unwrap()
+            .starts_with("100 Mbps per grant (observed; 2 Mbps were assumed)")
+    );
+    let hint = broker.hint("ASSUMPTION_RAISED").await.unwrap();
+    assert!(hint.contains("It is 100 Mbps at cloudflare; 2 Mbps were assumed."), "{hint}");
+    assert_eq!(broker.hint("ASSUMPTION_BROKEN").await, None);
+    assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(1));
 }
 
 #[tokio::test]

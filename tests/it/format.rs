@@ -173,7 +173,6 @@ fn made() -> Rows {
             of.minutes.extend(rows.minutes);
             of.days.extend(rows.days);
             of.state = rows.state.or(of.state.take());
-            of.trial = rows.trial.or(of.trial.take());
         }
         all.grants.extend(stored.grants);
         all.spenders.extend(stored.spenders);

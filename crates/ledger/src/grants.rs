@@ -60,6 +60,8 @@ pub struct Grants {
     recent: RecentBytes,
     /// The longest times from an expiry to bytes that were counted since somebody looked.
     pub(crate) after_expiry: BTreeMap<IceSource, Duration>,
+    /// The rates that are assumed at a source because they were seen, in bytes a minute.
+    pub(crate) raised: BTreeMap<IceSource, u64>,
     chains: Chains,
     /// The state of each source's counts.
     pub(crate) counted: CountedSources,

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::effects::{Effect, OwnedTime};
 use crate::minutes::Minutes;
 use crate::{
-    BillingDay, BitRate, BudgetMode, ByteCount, CountOwner, Figures, GrantMinutes, IceSource, IdDigest,
-    Minute, Period, PeriodBytes, PromisedTime, RECENT_MAX, Rates, Refusal, Request, STRICT_LIFE_MIN, Slice,
-    SourceRows, SourceTerms, Timeline, Timestamp, UsageChange, decide, later_part,
+    BillingDay, BitRate, BudgetMode, ByteCount, CountOwner, Excess, Figures, GrantMinutes, IceSource,
+    IdDigest, Minute, Period, PeriodBytes, PromisedTime, RECENT_MAX, Rates, Refusal, Request,
+    STRICT_LIFE_MIN, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange, decide, later_part,
 };
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
@@ -106,7 +106,6 @@ impl Ledger {
         self.now = self.now.max(now);
         for source in &mut self.sources {
             source.advance(self.now);
-            source.end_unread_trial();
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
@@ -208,8 +207,38 @@ impl Ledger {
 
     /// The most bytes that a grant of a source is assumed to relay in one minute. Zero for the SFU: each session has a rate of its own.
     pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
-        let rates = self.all_of(source).map(|source| source.minutes.rates.liability);
-        rates.max().unwrap_or(self.assumed_rate()).per_minute()
+        self.rate_at(source).per_minute()
+    }
+
+    /// The highest rate that a grant of a source is assumed to relay at: that of the settings, or one that was seen.
+    pub fn rate_at(&self, source: IceSource) -> BitRate {
+        self.all_of(source).map(Timeline::assumed_rate).max().unwrap_or(self.assumed_rate())
+    }
+
+    /// The rates that are assumed because they were seen, in bytes a minute.
+    pub(crate) fn raised_rates(&self) -> BTreeMap<IceSource, u64> {
+        let raised = self.sources.iter().filter(|timeline| timeline.state.raised.is_some());
+        raised.map(|timeline| (timeline.terms.owner.source, timeline.assumed_rate().per_minute())).collect()
+    }
+
+    /// What counts have shown in this period above the assumed rates and after the assumed tails.
+    pub(crate) fn excess(&self) -> ByteCount {
+        let of_each = self.metered().map(|timeline| timeline.excess().bytes);
+        of_each.fold(ByteCount::ZERO, ByteCount::plus)
+    }
+
+    /// The rate that all grants of an owner of this source together have shown above what is assumed; zero if they have not.
+    pub(crate) fn rate_of_all(&self, source: IceSource) -> BitRate {
+        self.all_of(source).map(Timeline::rate_of_all).max().unwrap_or_default()
+    }
+
+    /// Assumes a rate of the grants of a source that counts have shown. `faster`: what chains still exceed it by.
+    pub(crate) fn raise_rate(&mut self, source: IceSource, rate: BitRate, faster: Excess) {
+        let of_source = self.sources.iter_mut().filter(|timeline| timeline.terms.owner.source == source);
+        for timeline in of_source {
+            let is_rest = timeline.terms.owner == source.into();
+            timeline.raise_rate(rate, if is_rest { faster } else { Excess::default() });
+        }
     }
 
     /// The best figure of one source in this period; zero for an unknown source.
@@ -227,7 +256,7 @@ impl Ledger {
         self.terms.mode
     }
 
-    /// The highest rate that a grant is assumed to relay at.
+    /// The highest rate that a grant is assumed to relay at, as set.
     pub fn assumed_rate(&self) -> BitRate {
         self.terms.rates.liability
     }

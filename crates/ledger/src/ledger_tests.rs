@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Basis, BitRate, ChangeKind, Day, Disbelief, ExceededRate, MeasuredUsage, Minute, ProofRule, Reading,
-    ReadingOutcome, Refusal, testing,
+    Basis, BitRate, ChangeKind, Day, Disbelief, MeasuredUsage, Minute, ProofRule, Reading, ReadingOutcome,
+    Refusal, SeenRate, testing,
 };
 
 const MINUTE: u64 = 60_000;
@@ -234,9 +234,14 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 3_000_000_000);
     assert!(!measured.agrees());
-    let exceeded = ExceededRate { observed: measured.observed.unwrap(), source: IceSource::Coturn };
-    assert_eq!(measured.exceeded, Some(exceeded));
+    let (rate, source) = (measured.excess.rate, IceSource::Coturn);
+    assert_eq!(
+        (ledger.rate_of_all(source), ledger.rate_of_all(IceSource::Cloudflare)),
+        (rate, BitRate::default())
+    );
+    ledger.raise_rate(source, rate, Excess::default());
+    assert_eq!(ledger.measured().raised, Some(SeenRate { rate, source }));
+    assert!(ledger.measured().agrees());
     assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);
-    let observed = measured.observed.unwrap().over_millis(60_000);
-    assert_eq!(u128::from(ledger.bytes_per_minute(IceSource::Coturn)), observed);
+    assert_eq!(u128::from(ledger.bytes_per_minute(source)), rate.over_millis(60_000));
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::proof::CountProof;
 use crate::{
-    Assumption, ByteCount, CountDoubt, CredentialEnd, Day, DayCount, Excesses, GrantMinutes, IdDigest,
-    LateCounts, LiveDelta, Minute, Period, Rows, TailTrials, Timestamp, TrialHours,
+    ByteCount, CountDoubt, CredentialEnd, Day, DayCount, GrantMinutes, IdDigest, LateCounts, LiveDelta,
+    Minute, Period, RaisedRate, Rows, TailTrials, Timestamp, TrialState,
 };
 
 /// The basis on which a connection was reported.
@@ -85,21 +85,19 @@ pub struct SourceRows {
     pub days: Rows<Day, DayCount>,
     /// What is known of the counts besides their days.
     pub state: Option<SourceState>,
-    /// The hourly points of the trial of the assumed rate.
-    pub trial: Option<TrialHours>,
 }
 
 /// What is known of the counts of a source besides their days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
-    /// The period of `flowed`.
+    /// The period of `flowed` and `trial`.
     pub(crate) period: Period,
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     pub(crate) flowed: ByteCount,
-    /// What the counts showed of the assumed rate.
-    pub(crate) assumption: Assumption,
-    /// What they showed above the assumed rate and after the assumed tail.
-    pub(crate) excess: Excesses,
+    /// What the counts have shown of the assumed rate and tail.
+    pub(crate) trial: TrialState,
+    /// The rate that is assumed because it was seen.
+    pub(crate) raised: Option<RaisedRate>,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late: Option<LateCounts>,
     /// The counts that wait for their confirmation.
@@ -130,6 +128,5 @@ impl SourceRows {
         self.minutes.extend(later.minutes);
         self.days.extend(later.days);
         self.state = later.state.or(self.state.take());
-        self.trial = later.trial.or(self.trial.take());
     }
 }

@@ -48,7 +48,7 @@ impl Setup {
             watches_sfu: self.sources.iter().any(|terms| terms.owner.source == IceSource::Sfu),
             counted: self.sources.iter().filter_map(counted_by_grant).collect(),
             sampling: ledger.margins(),
-            per_minute: self.terms.rates.liability.per_minute().into(),
+            per_minute: self.terms.rates.liability.per_minute(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
         Books::restore(ledger, connections, Grants::new(terms, period), stored, moment, &self.unseen)

@@ -40,29 +40,6 @@ fn the_usage_of_a_removed_source_still_counts() {
     assert_eq!(again.snapshot().figures.used.get(), 5_000);
 }
 
-/// No count can end it.
-#[test]
-fn a_contradiction_at_a_source_that_is_not_read_any_more_ends_after_an_hour() {
-    let setup = setup(&[IceSource::Cloudflare]);
-    let mut books = setup.open(Some(Stored::default()), at(0));
-    for minute in 0..2 {
-        let as_of = at(60_000 * minute);
-        books.advance(as_of);
-        let _ = count(&mut books, IceSource::Cloudflare, as_of, 50_000_000 * minute);
-    }
-    assert_eq!(books.snapshot().measured.unexplained, Some(IceSource::Cloudflare));
-    let stored = stored_by(&mut books);
-    for (is_read, holds) in [(true, false), (false, true)] {
-        let mut setup = setup.clone();
-        setup.sources[0].is_read = is_read;
-        let mut again = setup.open(Some(stored.clone()), at(120_000));
-        again.advance(at(119_000 + 3_600_000));
-        assert!(!again.snapshot().measured.agrees());
-        again.advance(at(120_000 + 3_600_000));
-        assert_eq!(again.snapshot().measured.agrees(), holds, "read: {is_read}");
-    }
-}
-
 #[test]
 fn the_counts_of_another_period_are_not_restored() {
     let setup = setup(&[IceSource::Cloudflare]);

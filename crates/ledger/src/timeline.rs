@@ -14,8 +14,8 @@ use terms::{CUT_FOR, ProofRule, SourceTerms};
 
 use crate::minutes::Minutes;
 use crate::{
-    Basis, BillingDay, ByteCount, ChangeKind, EndedBy, Excesses, Minute, MinuteRow, Period, PromisedTime,
-    Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
+    Basis, BillingDay, BitRate, ByteCount, ChangeKind, EndedBy, Excess, Minute, MinuteRow, Period,
+    PromisedTime, RaisedRate, Rates, SourceRows, SourceState, Timestamp, Trial, TrialState, UsageChange,
 };
 
 /// See the module's invariant.
@@ -33,8 +33,6 @@ pub struct Timeline {
     running: Running,
     /// The state as stored.
     stored_state: Option<SourceState>,
-    /// How many hourly points of the trial are stored.
-    stored_hours: usize,
     /// When this process began.
     began_at: Timestamp,
     /// Until when credentials may have been live of which nothing is promised.
@@ -68,52 +66,44 @@ impl Timeline {
         stored: &SourceRows,
     ) -> Self {
         let period = billing_day.period_at(now);
-        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let mut state = stored.state.clone().unwrap_or_default();
+        state.raised = state.raised.filter(|raised| raised.instead_of == rates.liability);
+        let rates = Rates { liability: state.raised.map_or(rates.liability, |raised| raised.rate), ..rates };
+        let mut minutes = Minutes::open(period, rates, terms.sampling, now, stored);
         let is_of_another =
             terms.counted_in.is_some() && state.counted_in.is_some_and(|of| terms.counted_in != Some(of));
         if is_of_another {
             minutes.forget_counts();
             // What it showed is not of this account. Its period is none, so the bytes of the trial begin anew.
-            state = SourceState { late: state.late, cut_until: state.cut_until, ..SourceState::default() };
+            let SourceState { raised, late, cut_until, .. } = state;
+            state = SourceState { raised, late, cut_until, ..SourceState::default() };
         }
         state.counted_in = terms.counted_in.or(state.counted_in);
         // Bytes and excesses of another period say nothing about this one.
         if state.period != period {
             state.flowed = ByteCount::saturating(minutes.counted().granted);
-            state.excess = Excesses::default();
+            state.trial = TrialState::default();
         }
-        let (assumption, excess) = (state.assumption, state.excess);
-        let mut timeline = Self {
+        Self {
             terms,
             billing_day,
-            trial: Trial::new(rates.liability, terms.tail, minutes.sampling(), assumption, excess),
+            trial: Trial::new(rates.liability, terms.tail, minutes.sampling(), state.trial),
             minutes,
             state,
             now,
             running: Running::default(),
             stored_state: stored.state.clone(),
-            stored_hours: 0,
             began_at: now,
             lacks_until: Timestamp::default(),
             read_at: now,
-        };
-        timeline.restore_trial(stored.trial.as_ref().filter(|_| !is_of_another));
-        timeline
+        }
     }
 
     /// Takes the changes that must be stored.
     pub(crate) fn take_changes(&mut self) -> SourceRows {
         let state = Some(self.state()).filter(|state| self.stored_state.as_ref() != Some(state));
         self.stored_state = state.clone().or(self.stored_state.take());
-        let hours = self.trial.hour_count();
-        let is_stored = std::mem::replace(&mut self.stored_hours, hours) == hours;
-        SourceRows {
-            minutes: self.minutes.take_changes(),
-            days: self.minutes.days.take_changes(),
-            state,
-            trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
-        }
+        SourceRows { minutes: self.minutes.take_changes(), days: self.minutes.days.take_changes(), state }
     }
 
     /// Whether sessions whose grant is over are cut at `now`.
@@ -154,6 +144,24 @@ impl Timeline {
                 }
             }
         }
+    }
+
+    /// The highest rate that one of its grants is assumed to relay at.
+    pub(crate) fn assumed_rate(&self) -> BitRate {
+        self.trial.assumed()
+    }
+
+    /// The rate that its grants together have shown above what is assumed; zero if they have not.
+    pub(crate) fn rate_of_all(&self) -> BitRate {
+        self.trial.rate_of_all()
+    }
+
+    /// Assumes a rate that counts have shown, from now on and over each restart. `faster`: what chains still exceed it by.
+    pub(crate) fn raise_rate(&mut self, rate: BitRate, faster: Excess) {
+        let instead_of = self.state.raised.map_or(self.trial.assumed(), |raised| raised.instead_of);
+        self.state.raised = Some(RaisedRate { instead_of, rate });
+        self.trial.assume(rate, faster);
+        self.minutes.set_liability(rate);
     }
 
     /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.

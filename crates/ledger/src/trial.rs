@@ -1,30 +1,21 @@
 //! The test of the assumed rate, and what exceeded it or the tail. Tests: `src/trial_tests.rs`.
 //! The overshoot bound assumes that no grant relays faster. Each reading tests this: more bytes than all live grants at that rate could
-//! relay contradict it. Then the observed rate replaces the assumed one until no reading of the last hour contradicts it. One that fits
-//! shows little: each new grant makes the test more tolerant. Bytes that are counted late are held against the promises of the time in
-//! which they can have flowed.
+//! relay contradict it. One that fits shows little: each new grant makes the test more tolerant. Bytes that are counted late are held against
+//! the promises of the time in which they can have flowed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, RELAY_RATE_MAX, Timestamp};
+use crate::{BitRate, ByteCount, GrantMinutes, Minute, RELAY_RATE_MAX, Timestamp};
 
-/// How the assumed rate compares with the readings.
+/// A rate that is assumed because it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assumption {
-    /// Whether the readings fit the assumption.
-    pub holds: bool,
-    /// The average rate of one live grant. While the assumption does not hold, the rate in the span that contradicts
-    /// it most. `None` without two readings, or without a live grant between them.
-    pub observed: Option<BitRate>,
-}
-
-impl Default for Assumption {
-    fn default() -> Self {
-        Self { holds: true, observed: None }
-    }
+pub(crate) struct RaisedRate {
+    /// The setting at that time. A start with another one ends it.
+    pub(crate) instead_of: BitRate,
+    pub(crate) rate: BitRate,
 }
 
 /// What counts of a period have shown above what live grants could relay at the assumed rate, or after the assumed tail.
@@ -89,13 +80,8 @@ impl Excesses {
     }
 }
 
-/// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
-/// span shows an excess that is small in each hour.
-const HOURS_MAX: usize = 31 * 24;
-/// The distance of these points.
+/// The shortest time whose average rate is compared with others.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
-/// How long a reading contradicts the assumption.
-pub(crate) const CONTRADICTED_FOR: Duration = Duration::from_millis(HOUR_MILLIS);
 
 /// A reading with the grant-minutes up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,176 +97,129 @@ pub(crate) struct Point {
     pub(crate) live: GrantMinutes,
 }
 
-/// The hourly points of a period, as stored. A small excess that lasts shows over days only, so a restart keeps them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrialHours {
-    period: Period,
-    hours: Vec<Point>,
+/// What a trial knows of its period, as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrialState {
+    /// The point since which most has flowed above what was promised. A small excess that lasts shows over days only.
+    since: Option<Point>,
+    /// The average rate of one live grant in the last hour or two.
+    observed: Option<BitRate>,
+    /// The highest one in an hour.
+    highest: Option<BitRate>,
+    excess: Excesses,
 }
 
-/// See the module's description. A new period removes all points. After a restart the last point and those of the hours are
-/// known. The verdict stays in both cases.
+/// See the module's description. A new period removes all points.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
-    pub(crate) assumed: BitRate,
+    assumed: BitRate,
     /// The margin of error of a reading, in percent.
     sampling: u32,
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
     /// key is replaced, its count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
-    /// The points of the last hour, at least a minute apart, and one before it. With each, the highest rate that contradicts the
-    /// assumption up to the next one; zero if it is unknown.
-    minutes: VecDeque<(Point, Option<BitRate>)>,
-    hours: Vec<Point>,
-    /// The highest average rate of one live grant between two of them.
-    highest: Option<BitRate>,
-    verdict: Assumption,
-    excess: Excesses,
+    /// Two points at most, at least an hour apart.
+    hours: VecDeque<Point>,
+    state: TrialState,
 }
 
 impl Trial {
-    /// `tail`: the longest that is assumed. `verdict` and `excess`: those of the time before.
-    pub(crate) fn new(
-        assumed: BitRate,
-        tail: Duration,
-        sampling: u32,
-        verdict: Assumption,
-        excess: Excesses,
-    ) -> Self {
-        Self {
-            assumed,
-            sampling,
-            counted: ByteCount::ZERO,
-            minutes: VecDeque::new(),
-            hours: vec![],
-            highest: None,
-            verdict,
-            excess: excess.at(assumed, tail),
-        }
-    }
-
-    pub(crate) fn verdict(&self) -> Assumption {
-        self.verdict
+    /// `tail`: the longest that is assumed. `state`: that of the time before, if it is of this period.
+    pub(crate) fn new(assumed: BitRate, tail: Duration, sampling: u32, state: TrialState) -> Self {
+        let state = TrialState { excess: state.excess.at(assumed, tail), ..state };
+        Self { assumed, sampling, counted: ByteCount::ZERO, hours: VecDeque::new(), state }
     }
 
     /// What counts of this period have shown.
     pub(crate) fn excess(&self) -> Excess {
-        let Excesses { of_all, of_chains, after_tails } = self.excess;
+        let Excesses { of_all, of_chains, after_tails } = self.state.excess;
         of_all.max(of_chains).max(after_tails)
     }
 
-    /// The same, as stored.
-    pub(crate) fn stored_excess(&self) -> Excesses {
-        self.excess
+    /// The rate that all live grants together have shown; zero if they have not exceeded what is assumed.
+    pub(crate) fn rate_of_all(&self) -> BitRate {
+        self.state.excess.of_all.rate
+    }
+
+    /// What is stored.
+    pub(crate) fn state(&self) -> TrialState {
+        self.state
     }
 
     /// Raises the excesses to these figures. `after_tails` is added to what was seen before.
     pub(crate) fn record(&mut self, seen: Excesses) {
-        self.excess = self.excess.and(seen);
+        self.state.excess = self.state.excess.and(seen);
     }
 
-    /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
-    pub(crate) fn liability(&self) -> BitRate {
-        let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
-        observed.map_or(self.assumed, |observed| observed.min(RELAY_RATE_MAX).max(self.assumed))
+    /// The highest rate that a grant is assumed to relay at.
+    pub(crate) fn assumed(&self) -> BitRate {
+        self.assumed
+    }
+
+    /// Assumes a rate that was seen. That explains what all have relayed, but for these chains.
+    pub(crate) fn assume(&mut self, rate: BitRate, faster: Excess) {
+        self.assumed = rate;
+        let after_tails = self.state.excess.after_tails;
+        self.state.excess = Excesses { of_all: Excess::default(), of_chains: faster, after_tails };
+        self.state.since = None;
+    }
+
+    /// The average rate of one live grant in the last hour or two.
+    pub(crate) fn observed(&self) -> Option<BitRate> {
+        self.state.observed
     }
 
     /// The highest average rate of one live grant in an hour of this period, at most what a relay carries for one. Before a whole hour is
     /// counted, the one that was observed last.
     pub(crate) fn highest_hour(&self) -> Option<BitRate> {
-        let Assumption { holds, observed } = self.verdict;
-        let highest = if holds { self.highest.or(observed) } else { self.highest.max(observed) };
-        highest.map(|rate| rate.min(RELAY_RATE_MAX))
-    }
-
-    /// The hourly points of the period, to be stored. They change once an hour.
-    pub(crate) fn hours(&self, period: Period) -> TrialHours {
-        TrialHours { period, hours: self.hours.clone() }
-    }
-
-    /// How many hourly points there are.
-    pub(crate) fn hour_count(&self) -> usize {
-        self.hours.len()
-    }
-
-    /// The hourly points as stored, if they are of this period.
-    pub(crate) fn restore_hours(&mut self, stored: &TrialHours, period: Period) {
-        if stored.period == period {
-            self.hours.clone_from(&stored.hours);
-            let pairs = self.hours.iter().zip(self.hours.iter().skip(1));
-            self.highest = pairs.filter_map(|(from, to)| rate(from, to, GrantMinutes::default())).max();
-        }
+        self.state.highest.or(self.state.observed).map(|rate| rate.min(RELAY_RATE_MAX))
     }
 
     /// Removes all points, because the counts of a new period start at zero.
     pub(crate) fn begin_period(&mut self) {
         self.counted = ByteCount::ZERO;
-        self.minutes.clear();
         self.hours.clear();
-        self.highest = None;
-        self.excess = Excesses::default();
-    }
-
-    /// The assumption holds until a reading contradicts it again.
-    pub(crate) fn forget_verdict(&mut self) {
-        (self.verdict, self.excess) = Default::default();
-        self.minutes.clear();
+        self.state = TrialState::default();
     }
 
     /// Tests the assumption against one more point. `counted` is the reading's count under our present key.
     pub(crate) fn add(&mut self, point: Point, counted: ByteCount) {
         self.counted = self.counted.max(counted).max(point.granted);
-        let Some((first, _)) = self.minutes.front().copied() else {
-            // The verdict of the time before counts like one of this point.
-            let observed = self.verdict.observed.unwrap_or_default();
-            return self.keep(point, (!self.verdict.holds).then_some(observed));
-        };
-        let contradiction = self.contradiction(&first, &point);
-        self.record(Excesses { of_all: contradiction.unwrap_or_default(), ..Excesses::default() });
-        self.keep(point, contradiction.map(|excess| excess.rate));
-        self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
-            Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },
-            None => Assumption { holds: true, observed: rate(&first, &point, GrantMinutes::default()) },
-        };
-    }
-
-    /// The most bytes and the highest rate in the spans up to `point` that contradict the assumption. `first`: the first point of the last hour.
-    fn contradiction(&self, first: &Point, point: &Point) -> Option<Excess> {
-        // An old excess that the last hour no longer shows is over.
-        let hours = if self.excess_of(first, point, 0).is_some() { self.hours.as_slice() } else { &[] };
-        let points = hours.iter().chain(self.minutes.iter().map(|(from, _)| from));
-        points.filter_map(|from| self.excess_of(from, point, self.sampling)).reduce(Excess::max)
-    }
-
-    fn keep(&mut self, point: Point, contradiction: Option<BitRate>) {
-        match self.minutes.back_mut() {
-            Some((last, rate)) if point.as_of.millis_since(last.as_of) < Minute::MILLIS => {
-                *rate = contradiction.max(*rate);
+        let since = *self.state.since.get_or_insert(point);
+        if let Some(of_all) = self.excess_of(&since, &point) {
+            self.record(Excesses { of_all, ..Excesses::default() });
+        }
+        // A span that begins with less than was promised shows less than its rest.
+        let (flowed, minutes) = (point.granted.minus(since.granted), point.minutes.minus(since.minutes));
+        if u128::from(flowed.get()) <= self.promised(minutes) {
+            self.state.since = Some(point);
+        }
+        if let Some(first) = self.hours.front() {
+            self.state.observed = rate(first, &point, GrantMinutes::default());
+        }
+        let last = self.hours.back();
+        if last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS) {
+            let of_hour = last.and_then(|last| rate(last, &point, GrantMinutes::default()));
+            self.state.highest = self.state.highest.max(of_hour);
+            if self.hours.len() > 1 {
+                self.hours.pop_front();
             }
-            _ => self.minutes.push_back((point, contradiction)),
-        }
-        let is_old = |second: &Point| point.as_of.millis_since(second.as_of) >= HOUR_MILLIS;
-        while self.minutes.get(1).is_some_and(|(second, _)| is_old(second)) {
-            self.minutes.pop_front();
-        }
-        let is_next_hour =
-            self.hours.last().is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS);
-        if self.hours.len() < HOURS_MAX && is_next_hour {
-            let of_hour = self.hours.last().and_then(|last| rate(last, &point, GrantMinutes::default()));
-            self.highest = self.highest.max(of_hour);
-            self.hours.push(point);
+            self.hours.push_back(point);
         }
     }
 
     /// The bytes that flowed beyond what the live grants and the sampling margin explain; `None` if there are none.
-    fn excess_of(&self, from: &Point, to: &Point, sampling: u32) -> Option<Excess> {
-        let minutes = to.minutes.minus(from.settled).plus(edges(to));
-        let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
-        let promised = minutes.bytes.max(assumed);
+    fn excess_of(&self, from: &Point, to: &Point) -> Option<Excess> {
+        let promised = self.promised(to.minutes.minus(from.settled).plus(edges(to)));
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(sampling)));
+        let excess = flowed.saturating_sub(promised.saturating_add(self.counted.share_up(self.sampling)));
         let rate = rate(from, to, edges(to)).unwrap_or_default();
         (excess > 0).then(|| Excess { bytes: ByteCount::saturating(excess), rate, ..Excess::default() })
+    }
+
+    fn promised(&self, minutes: GrantMinutes) -> u128 {
+        let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
+        minutes.bytes.max(assumed)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Books {
     standing: Standing,
     /// The relays whose sessions are not cut now. Then each of their promises has the long tail.
     uncut: BTreeSet<CountOwner>,
+    /// What was above the promises, and under unknown identifiers, when that was looked at last.
+    judged_excess: (ByteCount, ByteCount),
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -67,6 +69,7 @@ impl Books {
         };
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
+        grants.raised = ledger.raised_rates();
         grants.restore(stored.grants, stored.spenders, |(owner, time)| ledger.restore_promise(owner, time));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
@@ -93,6 +96,7 @@ impl Books {
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
+            judged_excess: Default::default(),
             given_up: Vec::new(),
         };
         books.settle();
@@ -174,6 +178,7 @@ impl Books {
             self.settle();
         }
         self.step_to(now);
+        self.raise_rates();
         self.date_lack();
         now
     }

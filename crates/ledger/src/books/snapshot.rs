@@ -92,7 +92,7 @@ impl Snapshot {
     /// Whether what was counted in this period under identifiers that the ledger does not know is no more than a hundredth of the limit,
     /// also together with what was counted beyond the assumed rates and tails. No promise covers such bytes.
     pub fn grants_are_known(&self) -> bool {
-        self.is_small_beside(self.unknown_bytes, self.measured.excess.bytes)
+        is_small_beside(self.unknown_bytes, self.measured.excess.bytes, self.figures.limit)
     }
 
     /// Whether no metered credential is minted, because the wall clock is too far ahead of the books' time.
@@ -123,21 +123,12 @@ impl Snapshot {
     /// Whether what counts of this period have shown beyond the assumed rates and tails is no more than a hundredth of the limit, also
     /// together with unknown bytes. A call of several streams is no emergency.
     pub fn rate_holds(&self) -> bool {
-        self.is_small_beside(self.measured.excess.bytes, self.unknown_bytes)
+        is_small_beside(self.measured.excess.bytes, self.unknown_bytes, self.figures.limit)
     }
 
     /// Whether what app servers vouched for is not above the counts of its day, but for the margin and a hundredth of the limit.
     pub fn counts_reach_vouched(&self) -> bool {
-        self.is_small(self.measured.vouched_above)
-    }
-
-    /// Of two parts that are too much only together, the larger one is.
-    fn is_small_beside(&self, part: ByteCount, other: ByteCount) -> bool {
-        self.is_small(part) && (part < other || self.is_small(part.plus(other)))
-    }
-
-    fn is_small(&self, bytes: ByteCount) -> bool {
-        u128::from(bytes.get()) <= self.figures.limit.share_up(EXCESS_PERCENT)
+        is_small(self.measured.vouched_above, self.figures.limit)
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
@@ -207,4 +198,13 @@ impl Books {
     pub(super) fn clock_ahead(&self) -> Duration {
         self.moment.wall.since(self.now())
     }
+}
+
+/// Of two parts that are too much only together, the larger one is.
+pub(super) fn is_small_beside(part: ByteCount, other: ByteCount, limit: ByteCount) -> bool {
+    is_small(part, limit) && (part < other || is_small(part.plus(other), limit))
+}
+
+fn is_small(bytes: ByteCount, limit: ByteCount) -> bool {
+    u128::from(bytes.get()) <= limit.share_up(EXCESS_PERCENT)
 }

@@ -1,11 +1,17 @@
-//! What is promised for the time after the end of a credential, when the tail changes. Tests: `src/books/tests/tails.rs`.
+//! What is promised when the assumed tail or rate changes. Tests: `src/books/tests/tails.rs`, `src/books/spending/tests/rates.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    Books, CountOwner, CredentialEnd, IceSource, LackCause, MINT_SLACK, Minute, TailEvidence, Timestamp,
+    BitRate, Books, ByteCount, CountOwner, CountsOfGrants, CredentialEnd, IceSource, LackCause, MINT_SLACK,
+    Minute, RELAY_RATE_MAX, TailEvidence, Timestamp,
 };
+
+use super::snapshot::is_small_beside;
+
+/// Chains that have relayed faster than all others are left out if they did no more than this part of the limit: of four sources, a hundredth.
+const SPARED_PART: u64 = 400;
 
 impl Books {
     /// Raises every promise at a relay to the long tail once its sessions are not cut any more, before anything else acts on the time:
@@ -17,6 +23,35 @@ impl Books {
             } else if self.uncut.insert(relay) {
                 self.raise_tails(relay, self.ledger.long_tail(relay), self.ledger.cut_until(relay));
             }
+        }
+    }
+
+    /// Once counts and app servers show above the promises more than a hundredth of the limit, the rate that they show is assumed: of grants that
+    /// are alive or new, and for good. A stranger who uses a key shows nothing of its grants, so where grants are counted, they alone do.
+    pub(super) fn raise_rates(&mut self) {
+        let (excess, unknown) = (self.ledger.excess(), self.grants.unknown_bytes());
+        if std::mem::replace(&mut self.judged_excess, (excess, unknown)) == (excess, unknown) {
+            return;
+        }
+        let limit = self.ledger.figures().limit;
+        if is_small_beside(excess, unknown, limit) {
+            return;
+        }
+        let spared = ByteCount::new(limit.get() / SPARED_PART);
+        let (sources, mut is_raised): (Vec<_>, _) = (self.ledger.sources().collect(), false);
+        for source in sources {
+            let of_chains = self.grants.rate_shown(source, spared);
+            let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
+            let of_all = if is_exact { BitRate::default() } else { self.ledger.rate_of_all(source) };
+            let rate = of_chains.max(of_all).min(RELAY_RATE_MAX);
+            if rate > self.ledger.rate_at(source) {
+                self.grants.raised.insert(source, rate.per_minute());
+                self.ledger.raise_rate(source, rate, self.grants.excess_of_chains(source));
+                is_raised = true;
+            }
+        }
+        if is_raised {
+            self.extend_tails();
         }
     }
 
@@ -43,7 +78,7 @@ impl Books {
 
     fn raise_promises(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
         let (after_expiry, per_minute) =
-            (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
+            (tail.saturating_add(MINT_SLACK), self.ledger.bytes_per_minute(owner.source));
         self.grants.raise_tails(owner, after_expiry, per_minute, since);
         self.settle();
     }

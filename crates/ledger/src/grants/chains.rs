@@ -178,7 +178,7 @@ impl Grants {
         if source.facts().grants == GrantsAre::Sessions {
             return;
         }
-        if let Some(shown) = self.excess(grants, self.vouched_of(grants), 0, now) {
+        if let Some(shown) = self.excess(grants, source, self.vouched_of(grants), 0, now) {
             self.raise(source, grants, &shown);
         }
         // Where tails are read, the provider's count shows these bytes.
@@ -213,13 +213,39 @@ impl Grants {
                 self.edit(*id, raise);
             }
         }
-        let of_source = self.indexes.judged.iter().filter(|(of, _)| *of == source);
-        let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
-        let of_left = self.counted.get(&source.into()).map(|counted| counted.excess_of_left);
-        // One that was seen when less was assumed may be within the present rate.
-        let is_above = |excess: &Excess| u128::from(excess.rate.per_minute()) > self.terms.per_minute;
-        let of_chains = excesses.chain(of_left).filter(is_above).fold(Excess::default(), Excess::plus);
+        let of_chains = self.excess_of_chains(source);
         self.effects.note(Effect::Excess(source, Excesses { of_chains, ..Excesses::default() }));
+    }
+
+    /// What the chains of a source exceed the assumed rate by.
+    pub(crate) fn excess_of_chains(&self, source: IceSource) -> Excess {
+        // One that was seen when less was assumed may be within the present rate.
+        let is_above = |excess: &Excess| excess.rate.per_minute() > self.per_minute(source);
+        self.excesses(source).filter(is_above).fold(Excess::default(), Excess::plus)
+    }
+
+    /// The lowest rate above which the chains of a source have relayed no more than `spared`; zero if that is so already. The fastest ones
+    /// are short bursts: each has raised its own promise.
+    pub(crate) fn rate_shown(&self, source: IceSource, spared: ByteCount) -> BitRate {
+        let mut excesses: Vec<_> = self.excesses(source).collect();
+        excesses.sort_by_key(|excess| std::cmp::Reverse(excess.rate));
+        let mut faster = ByteCount::ZERO;
+        let is_above_spared = |excess: &&Excess| {
+            faster = faster.plus(excess.bytes);
+            faster > spared
+        };
+        excesses.iter().find(is_above_spared).map(|excess| excess.rate).unwrap_or_default()
+    }
+
+    fn excesses(&self, source: IceSource) -> impl Iterator<Item = Excess> {
+        let of_source = self.indexes.judged.iter().filter(move |(of, _)| *of == source);
+        let excesses = of_source.filter_map(|(_, first)| Some(self.spent_of(self.any(*first)?).excess));
+        excesses.chain(self.counted.get(&source.into()).map(|counted| counted.excess_of_left))
+    }
+
+    /// Bytes that one grant of a source may relay in a minute.
+    fn per_minute(&self, source: IceSource) -> u64 {
+        self.raised.get(&source).copied().unwrap_or(self.terms.per_minute)
     }
 
     /// The first grant of a chain keeps by how much the chain exceeds the assumed rate.
@@ -259,7 +285,7 @@ impl Grants {
     ) -> Option<Shown> {
         let margin = counted.share_up(self.terms.sampling(source));
         let is_exact = source.facts().counts_of_grants == CountsOfGrants::Exact;
-        if is_exact { self.excess(grants, counted, margin, until) } else { None }
+        if is_exact { self.excess(grants, source, counted, margin, until) } else { None }
     }
 
     /// What these bytes of a chain exceed the assumed rate by, over the minutes that it was promised and beyond a margin, and the average
@@ -267,6 +293,7 @@ impl Grants {
     fn excess(
         &self,
         grants: &[GrantId],
+        source: IceSource,
         relayed: ByteCount,
         margin: u128,
         until: Timestamp,
@@ -282,7 +309,7 @@ impl Grants {
         let times: Vec<_> = grants.iter().enumerate().filter_map(own).collect();
         let minutes = |(from, time): &(Minute, PromisedTime)| time.until.min(until).since((*from).max(start));
         let promised = times.iter().map(minutes).fold(EDGES, u64::saturating_add);
-        let most = self.terms.per_minute.saturating_mul(promised.into());
+        let most = u128::from(self.per_minute(source)).saturating_mul(promised.into());
         let bytes = u128::from(relayed.get()).checked_sub(most.saturating_add(margin));
         let bytes = bytes.filter(|bytes| *bytes > 0)?;
         let end = times.iter().map(|(_, time)| time.until).max()?;

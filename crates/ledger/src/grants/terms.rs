@@ -49,7 +49,7 @@ pub struct GrantTerms {
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
     /// Bytes that one grant may relay in a minute.
-    pub per_minute: u128,
+    pub per_minute: u64,
 }
 
 impl GrantTerms {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::{
-    ByteCount, CONTRADICTED_FOR, Carried, Contradiction, DayCount, Excesses, Point, ProofRule, Reading,
-    ReadingOutcome, SourceState, Timeline, Timestamp, TrialHours, is_absurd,
+    ByteCount, Carried, Contradiction, DayCount, Excesses, Point, ProofRule, Reading, ReadingOutcome,
+    SourceState, Timeline, Timestamp, is_absurd,
 };
 
 /// After this time without a good reading, the provider's count is stale.
@@ -140,7 +140,6 @@ impl Timeline {
         self.state.flowed = self.state.flowed.plus(flowed);
         if tests_rate {
             self.add_point();
-            self.minutes.set_liability(self.trial.liability());
         }
     }
 
@@ -159,26 +158,6 @@ impl Timeline {
         self.trial.record(seen);
     }
 
-    /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
-    pub(crate) fn end_unread_trial(&mut self) {
-        let is_over = !self.terms.is_read && self.now.since(self.began_at) >= CONTRADICTED_FOR;
-        if is_over && !self.trial.verdict().holds {
-            self.trial.forget_verdict();
-            self.minutes.set_liability(self.trial.liability());
-        }
-    }
-
-    /// Restores the hourly points of the trial, and assumes the rate that it has shown.
-    pub(super) fn restore_trial(&mut self, stored: Option<&TrialHours>) {
-        self.minutes.set_liability(self.trial.liability());
-        if let Some(hours) = stored
-            && self.counted().is_some()
-        {
-            self.trial.restore_hours(hours, self.minutes.period());
-        }
-        self.stored_hours = self.trial.hour_count();
-    }
-
     /// The end of the latest count of this period, and all counted bytes; `None` if nothing is counted.
     pub fn counted(&self) -> Option<(Timestamp, ByteCount)> {
         let counted = self.minutes.counted();
@@ -188,11 +167,6 @@ impl Timeline {
 
     /// What is stored of the counts besides their days.
     pub(super) fn state(&self) -> SourceState {
-        SourceState {
-            period: self.minutes.period(),
-            assumption: self.trial.verdict(),
-            excess: self.trial.stored_excess(),
-            ..self.state.clone()
-        }
+        SourceState { period: self.minutes.period(), trial: self.trial.state(), ..self.state.clone() }
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
 use crate::{
-    Assumption, BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProofRule,
-    ProvenTail, Timeline, Timestamp,
+    BitRate, ByteCount, Contradiction, CountOwner, Excess, IceSource, LateCounts, ProofRule, ProvenTail,
+    Timeline, Timestamp,
 };
 
-/// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
+/// A source of whose grants a rate is assumed that counts have shown, instead of the one in the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ExceededRate {
-    /// The rate of one grant that the counts show.
-    pub observed: BitRate,
+pub struct SeenRate {
+    /// The rate of one grant.
+    pub rate: BitRate,
     /// The source.
     pub source: IceSource,
 }
@@ -40,14 +40,12 @@ pub struct MeasuredUsage {
     pub observed: Option<BitRate>,
     /// The highest average rate of one live grant in an hour of this period.
     pub highest_hour: Option<BitRate>,
-    /// The source whose counts show more than the assumed rate, the fastest of several.
-    pub exceeded: Option<ExceededRate>,
+    /// The highest rate that is assumed because it was seen, if there is one.
+    pub raised: Option<SeenRate>,
     /// What the counts of this period have shown above the assumed rates and after the assumed tails, of all sources together.
     pub excess: Excess,
     /// The most that app servers vouched for on one day beyond what its count can really be.
     pub vouched_above: ByteCount,
-    /// A source that counted bytes while no grant was live.
-    pub unexplained: Option<IceSource>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
@@ -67,7 +65,7 @@ pub struct MeasuredUsage {
 impl MeasuredUsage {
     /// Whether no source's counts contradict what the bound assumes of rates and tails.
     pub fn agrees(&self) -> bool {
-        self.exceeded.is_none() && self.unexplained.is_none() && !self.uncut
+        self.excess.bytes == ByteCount::ZERO && !self.uncut
     }
 
     /// Whether some source has had no good reading for more than 600 s.
@@ -86,6 +84,11 @@ impl Timeline {
         }
     }
 
+    /// What counts of this period have shown above what is assumed.
+    pub(crate) fn excess(&self) -> Excess {
+        self.trial.excess()
+    }
+
     fn disbelief(&self) -> Option<Disbelief> {
         match self.state.doubt.of(self.minutes.period()) {
             Some(Contradiction::Absurd) => Some(Disbelief::Absurd),
@@ -101,19 +104,15 @@ impl Timeline {
     /// Adds this source's reading to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage) {
         let now = self.now;
-        let Assumption { holds, observed } = self.trial.verdict();
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.vouched_above = measured.vouched_above.max(self.minutes.counted().vouched_above_day);
         let source = self.terms.owner.source;
-        measured.excess = measured.excess.plus(self.trial.excess());
-        if !holds {
-            measured.exceeded =
-                measured.exceeded.max(observed.map(|observed| ExceededRate { observed, source }));
-            measured.unexplained = measured.unexplained.or(Some(source).filter(|_| observed.is_none()));
-        }
+        measured.excess = measured.excess.plus(self.excess());
+        let raised = self.state.raised.map(|raised| SeenRate { rate: raised.rate, source });
+        measured.raised = measured.raised.max(raised);
         measured.late_counts = measured.late_counts.or(self.state.late.filter(|_| self.terms.is_read));
-        measured.observed = measured.observed.max(observed);
+        measured.observed = measured.observed.max(self.trial.observed());
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }

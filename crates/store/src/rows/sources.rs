@@ -25,9 +25,6 @@ pub(super) fn read_sources(
     for owner in meta.owners(STATES) {
         rows_of(stored, owner).state = meta.json(&format!("{STATES}{owner}"), bad)?;
     }
-    for owner in meta.owners(TRIALS) {
-        rows_of(stored, owner).trial = meta.json(&format!("{TRIALS}{owner}"), bad)?;
-    }
     Ok(())
 }
 
@@ -62,13 +59,11 @@ pub(super) fn write_source(
             .map(|(minute, row)| Ok((slot_key(&owner, minute.number())?, Some(to_row(row)?)))),
     )?;
     write_rows(to, DAYS, &rows.days, |day| slot_key(&owner, day.number()))?;
-    put(to, &format!("{STATES}{owner}"), rows.state.as_ref())?;
-    put(to, &format!("{TRIALS}{owner}"), rows.trial.as_ref())
+    put(to, &format!("{STATES}{owner}"), rows.state.as_ref())
 }
 
-/// The names of what is stored once for an owner begin with these, and end with the owner.
+/// The name of what is stored once for an owner begins with this, and ends with the owner.
 const STATES: &str = "counts/";
-const TRIALS: &str = "trial/";
 
 /// The key of a minute or a day of an owner.
 pub(super) fn slot_key(owner: &CountOwner, slot: i64) -> Result<Vec<u8>, postcard::Error> {

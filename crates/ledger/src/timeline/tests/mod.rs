@@ -71,21 +71,14 @@ impl Total {
 fn counts_of(timeline: &Timeline) -> SourceRows {
     let all = Period { start: at(0), end: at(i64::MAX / 2) };
     let days = timeline.minutes.days.of(all).map(|(day, count)| (day, Some(*count))).collect();
-    let (state, trial) = (Some(timeline.state()), Some(timeline.trial.hours(timeline.minutes.period())));
-    SourceRows { days, state, trial, ..SourceRows::default() }
+    SourceRows { days, state: Some(timeline.state()), ..SourceRows::default() }
 }
 
 /// The same timeline after a restart, with the minutes that were stored so far, and a grant that is promised until then.
-fn restarted(
-    timeline: &mut Timeline,
-    minutes: &mut BTreeMap<Minute, MinuteRow>,
-    until: Minute,
-    keeps_trial: bool,
-) -> Timeline {
+fn restarted(timeline: &mut Timeline, minutes: &mut BTreeMap<Minute, MinuteRow>, until: Minute) -> Timeline {
     minutes.extend(timeline.minutes.take_changes());
     let counts = counts_of(timeline);
-    let trial = counts.trial.clone().filter(|_| keeps_trial);
-    let stored = SourceRows { minutes: minutes.clone(), trial, ..counts };
+    let stored = SourceRows { minutes: minutes.clone(), ..counts };
     let day = BillingDay::new(1).unwrap();
     let mut again = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
     again.minutes.change_live(Minute::of(timeline.now)..until, ONE);

@@ -121,7 +121,7 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.minutes.committed();
     assert_eq!(count(&mut timeline, START + 60 * MINUTE, before.get(), 0), ReadingOutcome::Taken);
-    assert_eq!((timeline.minutes.committed(), timeline.trial.verdict().holds), (before, true));
+    assert_eq!((timeline.minutes.committed(), timeline.trial.excess()), (before, Excess::default()));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn an_empty_count_of_a_day_before_the_reset_is_believed_if_nothing_was_live_or_a
 }
 
 #[test]
-fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
+fn a_rate_that_was_seen_is_assumed_over_restarts_and_resets_until_the_setting_changes() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
     timeline.minutes.change_live(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)), ONE);
@@ -174,14 +174,24 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
         timeline.advance(at(end - (30 - minute) * MINUTE));
         assert_eq!(count(&mut timeline, end - (30 - minute) * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
-    assert!(!timeline.trial.verdict().holds);
-    let last = counts_of(&timeline);
-    timeline.advance(at(end));
-    for stored in [last, counts_of(&timeline)] {
-        let again =
-            Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
-        assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
-    }
+    assert!(timeline.trial.excess().bytes > ByteCount::ZERO);
+    let seen = BitRate::new(7_500_000);
+    timeline.raise_rate(seen, Excess::default());
+    assert_eq!(timeline.trial.excess(), Excess::default());
+    let set = rates(false);
+    let reopened = |timeline: &Timeline, rates| {
+        let day = BillingDay::new(1).unwrap();
+        Timeline::open(terms(SAMPLING), day, rates, timeline.now, &counts_of(timeline))
+    };
+    let mut again = reopened(&timeline, set);
+    again.advance(at(end + MINUTE));
+    let mut again = reopened(&again, set);
+    assert_eq!((again.assumed_rate(), again.minutes.rates.liability), (seen, seen));
+    again.raise_rate(BitRate::new(9_000_000), Excess::default());
+    let other = Rates { liability: BitRate::new(4_000_000), ..set };
+    assert_eq!(reopened(&again, other).assumed_rate(), other.liability);
+    assert_eq!(reopened(&reopened(&again, other), set).assumed_rate(), set.liability);
+    assert_eq!(reopened(&again, set).assumed_rate(), BitRate::new(9_000_000));
 }
 
 #[test]
@@ -194,10 +204,10 @@ fn restarts_between_readings_hide_no_excess() {
         let now = START + i64::from(minute) * MINUTE;
         timeline.advance(at(now));
         let _ = count(&mut timeline, now, u64::from(minute) * 1_000_000_000, 0);
-        timeline = restarted(&mut timeline, &mut stored, alive.end, false);
+        timeline = restarted(&mut timeline, &mut stored, alive.end);
         timeline.begin_readings();
     }
-    assert!(!timeline.trial.verdict().holds, "a GB a minute is more than 3 Mbps");
+    assert!(timeline.trial.excess().bytes > ByteCount::ZERO, "a GB a minute is more than 3 Mbps");
 }
 
 #[test]
@@ -266,21 +276,25 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
         assert_eq!(count(&mut timeline, end, bytes, 0), ReadingOutcome::Taken);
     }
     assert_eq!(count(&mut timeline, START + 50 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(timeline.trial.verdict().holds, "they are what later counts are compared with");
+    assert_eq!(
+        timeline.trial.excess().bytes,
+        ByteCount::ZERO,
+        "they are what later counts are compared with"
+    );
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 100 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 55 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(timeline.trial.verdict().holds, "a day that could not be counted at first");
+    assert_eq!(timeline.trial.excess().bytes, ByteCount::ZERO, "a day that could not be counted at first");
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 200 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 59 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(timeline.trial.verdict().holds, "what is added to it was counted late");
+    assert_eq!(timeline.trial.excess().bytes, ByteCount::ZERO, "what is added to it was counted late");
     assert_eq!(count(&mut timeline, START + 59 * MINUTE + 1, 50 * gb, 0), ReadingOutcome::Taken);
-    assert!(!timeline.trial.verdict().holds, "no grant explains what has flowed since");
+    assert!(timeline.trial.excess().bytes > ByteCount::ZERO, "no grant explains what has flowed since");
 }
 
 /// Ten grants relay from this time on for an hour, at so many times the assumed rate. Each minute the provider counts up to ten minutes ago,
 /// and has the bytes until `late` minutes ago. At a late one, the day before is counted to its end once more. Returns what the counts show
 /// above the assumed rate.
-fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> (bool, u64) {
+fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> u64 {
     let terms = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
     let mut timeline =
         Timeline::open(terms, BillingDay::new(1).unwrap(), rates(false), at(begin), &SourceRows::default());
@@ -309,7 +323,7 @@ fn shown_excess(begin: i64, times: u64, late: impl Fn(i64) -> i64) -> (bool, u64
         }
         count(midnight.max(begin), as_of);
     }
-    (timeline.trial.verdict().holds, timeline.trial.excess().bytes.get())
+    timeline.trial.excess().bytes.get()
 }
 
 #[test]
@@ -317,16 +331,16 @@ fn bytes_that_are_counted_late_are_held_against_the_promises_of_their_time() {
     const BEFORE_MIDNIGHT: i64 = START + 1_380 * MINUTE;
     for begin in [START, BEFORE_MIDNIGHT] {
         for late in [0, 30, 60] {
-            assert_eq!(shown_excess(begin, 1, |_| late), (true, 0), "{late} minutes late");
+            assert_eq!(shown_excess(begin, 1, |_| late), 0, "{late} minutes late");
             assert_eq!(
                 shown_excess(begin, 1, |minute| if minute < 62 { late } else { 0 }),
-                (true, 0),
+                0,
                 "{late} minutes late for an hour"
             );
         }
     }
     for late in [0, 30, 60] {
-        let (_, excess) = shown_excess(START, 2, |_| late);
+        let excess = shown_excess(START, 2, |_| late);
         assert!(excess > 10_000_000_000, "{late} minutes late, at twice the rate: {excess}");
     }
 }

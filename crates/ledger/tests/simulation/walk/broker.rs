@@ -12,7 +12,7 @@ use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Cli};
 use super::disk::Disk;
 use super::minting::{Held, InFlight};
-use super::settings::{DAY, Settings};
+use super::settings::{DAY, SOURCE, Settings};
 use super::settled::Disturbed;
 use super::sfu::Page;
 use super::world::World;
@@ -263,6 +263,7 @@ impl<D: Disk> Broker<D> {
         if self.books.ledger().period() != period {
             self.signs.ended = Some(past.figures);
         }
+        self.follow_rate(world);
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =
             self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);
@@ -286,6 +287,26 @@ impl<D: Disk> Broker<D> {
         }
         self.asked_for_time = Some(world.now);
         self.set_reference(world)
+    }
+
+    /// What the books assume because counts have shown it, the world assumes, too, from now on. It is no more than somebody relays, and the
+    /// bound holds with it.
+    fn follow_rate(&mut self, world: &mut World) {
+        let raised = self.books.snapshot().measured.raised.map_or(0, |raised| raised.rate.get());
+        let rate = raised / 8_000;
+        if rate > self.settings.seen_rate {
+            self.excuse(Excuse::Exceeded);
+            let fastest = world.rates.values().max().copied().unwrap_or_default();
+            // Counts are late by some minutes, and a short time shows more than its average.
+            self.expect(rate <= 2 * fastest, || {
+                format!("{rate} is assumed, and the fastest relays {fastest}")
+            });
+            self.expect(self.books.snapshot().rate_holds(), || "what is assumed is not enough".into());
+        }
+        if rate != self.settings.seen_rate {
+            self.settings.seen_rate = rate;
+            world.assume(SOURCE, self.settings.assumed(SOURCE), true);
+        }
     }
 
     /// Notes what is wrong, if it is the first such thing.

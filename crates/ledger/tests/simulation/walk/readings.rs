@@ -263,7 +263,7 @@ impl<D: Disk> Broker<D> {
     fn expect_excess(&mut self, world: &World, until: u64) {
         let figures = self.books.snapshot().figures;
         let start = figures.period.start.millis_since(self.begin);
-        let rate = self.settings.assumed(SOURCE).rate;
+        let rate = self.books.ledger().rate_at(SOURCE).get() / 8_000;
         let exceeded = |held: &Held| {
             let from = held.grant.issued_at.millis_since(self.begin).max(start);
             let bytes = world.bytes_of_grant(held.grant.id, from, until) / 100

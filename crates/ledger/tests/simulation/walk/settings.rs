@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) tail: Option<u64>,
     /// The highest rate that a grant is assumed to relay at.
     pub(crate) mbps: u64,
+    /// The rate that is assumed at Cloudflare because it was seen, in bytes per millisecond; zero if none.
+    pub(crate) seen_rate: u64,
     /// How much of the true bytes the provider's count may miss, in percent.
     pub(crate) sampling: u32,
     /// `ICE_SOURCES`.
@@ -143,6 +145,7 @@ impl Settings {
         billing_day: 1,
         tail: None,
         mbps: 2,
+        seen_rate: 0,
         sampling: 5,
         sources: ONE,
         cli: false,
@@ -206,12 +209,13 @@ impl Settings {
 
     /// What is assumed of a credential of this source. Those of a coturn that is cut are promised the long tail as soon as it is not.
     pub(crate) fn assumed(&self, source: IceSource) -> Relaying {
-        Relaying { rate: self.mbps * BYTES_PER_MILLI, tail: millis(self.tail(source)) }
+        let seen = if source == SOURCE { self.seen_rate } else { 0 };
+        Relaying { rate: seen.max(self.mbps * BYTES_PER_MILLI), tail: millis(self.tail(source)) }
     }
 
     /// How the holder of a credential relays. `nth`: its number.
     pub(crate) fn client(&self, source: IceSource, nth: u64) -> Relaying {
-        let Relaying { rate, tail } = self.assumed(source);
+        let Relaying { rate, tail } = Self { seen_rate: 0, ..*self }.assumed(source);
         // The relay ends every session at the expiry. A session that nobody cuts outlasts no tail: that is an assumption of the bound.
         let real = self.real_tail.filter(|_| source == SOURCE).map_or(tail, |seconds| seconds * 1_000);
         let of_server = if source == IceSource::Relay { 0 } else { tail.min(real) };

@@ -14,6 +14,12 @@ fn among_idle_ones() -> (Broker, Grant) {
     (broker, ann)
 }
 
+/// Opens the books again with a limit of which no test exceeds a hundredth.
+fn with_room(broker: &mut Broker) {
+    broker.setup.terms.limit = ByteCount::new(100_000_000 * MB);
+    broker.restart();
+}
+
 fn suspects(broker: &Broker) -> Vec<Suspect> {
     broker.books.grants().suspects(SOURCE, 9)
 }
@@ -58,15 +64,15 @@ fn a_grant_that_relays_more_beside_idle_ones_breaks_the_bound_and_raises_its_own
 fn the_chains_that_exceed_add_up_over_a_restart() {
     let (mut broker, ann) = among_idle_ones();
     let other = *broker.books.grants().iter().map(|(id, _)| id).find(|id| **id != ann.id).unwrap();
-    let fast = |more| [(ann.id, 750 * MINUTE_BYTES + more), (other, 750 * MINUTE_BYTES + more)];
+    let fast = |more| [(ann.id, 600 * MINUTE_BYTES + more), (other, 600 * MINUTE_BYTES + more)];
     for (nth, id) in [ann.id, other].into_iter().enumerate() {
         assert!(broker.count(at(600), false, &fast(u64::try_from(nth).unwrap()), 0));
         let found = suspects(&broker);
         let suspect = found.iter().find(|suspect| suspect.grants == [id]).unwrap();
-        broker.books.judge(SOURCE, suspect, Traffic::new(0, 750 * MINUTE_BYTES));
+        broker.books.judge(SOURCE, suspect, Traffic::new(0, 600 * MINUTE_BYTES));
         broker.restart();
     }
-    assert_eq!(excess(&broker).bytes.get(), 2 * 738 * MINUTE_BYTES);
+    assert_eq!(excess(&broker).bytes.get(), 2 * 588 * MINUTE_BYTES);
 }
 
 #[test]
@@ -84,6 +90,7 @@ fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_
     let silent_page = Case { by_page: None, ..fast };
     for Case { by_reporter, by_page, exceeded, raised_to } in [fast, within, silent_page] {
         let (mut broker, ann) = among_idle_ones();
+        with_room(&mut broker);
         broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
         for seconds in (605..=1_800).step_by(5) {
             broker.books.advance(at(seconds));
@@ -97,10 +104,9 @@ fn an_app_server_that_reports_more_than_a_promise_does_the_same_whatever_a_page_
             broker.books.heartbeat(caller, "c", report).unwrap();
         }
         assert_eq!(excess(&broker).bytes.get(), exceeded * MINUTE_BYTES);
-        assert_eq!(broker.books.snapshot().rate_holds(), exceeded == 0);
         assert_eq!(per_minute(&broker, ann), raised_to * MINUTE_BYTES);
         broker.restart();
-        assert_eq!(broker.books.snapshot().rate_holds(), exceeded == 0);
+        assert_eq!(excess(&broker).bytes.get(), exceeded * MINUTE_BYTES);
     }
 }
 
@@ -270,6 +276,7 @@ fn what_a_chain_exceeded_stays_when_its_grants_leave_the_table() {
     for is_renewed in [false, true] {
         let terms = SpenderTerms { ended_max: 0, ..SpenderTerms::default() };
         let mut broker = Broker::new(BudgetMode::Estimate, terms);
+        with_room(&mut broker);
         let exceed = |broker: &mut Broker, grant: Grant, until: Timestamp| {
             broker.books.advance(until);
             assert!(broker.count(until, true, &[(grant.id, 1_000 * MINUTE_BYTES)], 0));

@@ -6,6 +6,7 @@ mod full;
 mod left;
 mod limits;
 mod listing;
+mod rates;
 mod recent;
 mod resets;
 mod servers;

@@ -1,0 +1,129 @@
+//! A rate that counts show above the promises is assumed, once it has made more than a hundredth of the limit.
+
+use super::*;
+use crate::{BitRate, Day, Reading};
+
+/// Minutes of a call.
+const CALL: u64 = 30;
+
+fn mbps(tenths: u64) -> BitRate {
+    BitRate::new(tenths * 100_000)
+}
+
+/// So many calls at once beside idle ones, counted as they end. The count shows each at this rate.
+fn calls(broker: &mut Broker, count: u64, rate: BitRate) -> Vec<Grant> {
+    let grants: Vec<_> = (0..count).map(|_| broker.mint(requester("call"), 86_400).unwrap()).collect();
+    let until = broker.books.now().plus_millis(CALL * 60_000);
+    broker.books.advance(until);
+    let bytes = rate.per_minute() * CALL;
+    let counted: Vec<_> = grants.iter().map(|grant| (grant.id, bytes)).collect();
+    assert!(broker.count(until, true, &counted, 0));
+    for suspect in broker.books.grants().suspects(SOURCE, usize::MAX) {
+        broker.books.judge(SOURCE, &suspect, Traffic::new(0, bytes));
+    }
+    grants
+}
+
+fn among_idle() -> Broker {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    for _ in 0..20 {
+        broker.mint(requester("idle"), 86_400).unwrap();
+    }
+    broker
+}
+
+/// What a new credential is promised, and the least of the live ones.
+fn promised(broker: &mut Broker) -> (u64, u64) {
+    let new = broker.mint(requester("new"), 600).unwrap();
+    let rate = |row: &GrantRow| row.promised.unwrap().per_minute;
+    let least = broker.books.grants().iter().map(|(_, row)| rate(row)).min().unwrap();
+    (rate(broker.books.grants().get(new.id).unwrap()), least)
+}
+
+#[test]
+fn twelve_honest_calls_raise_the_rate_of_all_and_the_bound_holds_again() {
+    let mut broker = among_idle();
+    calls(&mut broker, 12, mbps(75));
+    assert!(!broker.books.snapshot().rate_holds());
+    let before = broker.books.snapshot().figures.committed.get();
+    broker.books.advance(broker.books.now().plus_millis(1));
+    let snapshot = broker.books.snapshot();
+    assert!(snapshot.bound_holds(), "{:?}", snapshot.measured);
+    assert_eq!(snapshot.measured.raised.unwrap().rate, mbps(75));
+    assert!(snapshot.figures.committed.get() > 2 * before, "{before}, {:?}", snapshot.figures.committed);
+    for restarts in [false, true] {
+        if restarts {
+            broker.restart();
+        }
+        assert_eq!(promised(&mut broker), (mbps(75).per_minute(), mbps(75).per_minute()));
+    }
+    calls(&mut broker, 12, mbps(75));
+    assert!(broker.books.snapshot().bound_holds(), "the same again is nothing new");
+}
+
+#[test]
+fn less_than_a_hundredth_of_the_limit_raises_nobody_else() {
+    let mut broker = among_idle();
+    calls(&mut broker, 6, mbps(75));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    assert_eq!(broker.books.snapshot().measured.raised, None);
+    assert_eq!(promised(&mut broker), (MINUTE_BYTES, MINUTE_BYTES));
+}
+
+/// One short burst beside many calls: its own promise is raised, the others are not promised its rate.
+#[test]
+fn a_few_faster_bytes_do_not_set_the_rate_of_all() {
+    let mut broker = among_idle();
+    calls(&mut broker, 1, mbps(120));
+    calls(&mut broker, 12, mbps(60));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    let snapshot = broker.books.snapshot();
+    assert_eq!((snapshot.measured.raised.unwrap().rate, snapshot.rate_holds()), (mbps(60), true));
+    assert!(snapshot.measured.excess.bytes > ByteCount::ZERO, "what the burst exceeds is not forgotten");
+}
+
+#[test]
+fn above_what_a_relay_carries_the_bound_does_not_hold() {
+    let mut broker = among_idle();
+    calls(&mut broker, 2, mbps(1_500));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    let snapshot = broker.books.snapshot();
+    assert_eq!((snapshot.measured.raised.unwrap().rate, snapshot.rate_holds()), (mbps(1_000), false));
+}
+
+#[test]
+fn it_outlasts_the_period_and_falls_with_another_setting() {
+    let mut broker = among_idle();
+    calls(&mut broker, 12, mbps(75));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    broker.books.advance(at(7_200));
+    broker.restart();
+    assert!(broker.books.ledger().period().start == at(7_200));
+    assert_eq!(promised(&mut broker).0, mbps(75).per_minute());
+    broker.setup.terms.rates.liability = mbps(30);
+    broker.restart();
+    assert_eq!(
+        (broker.books.snapshot().measured.raised, promised(&mut broker).0),
+        (None, mbps(30).per_minute())
+    );
+    calls(&mut broker, 12, mbps(75));
+    broker.books.advance(broker.books.now().plus_millis(1));
+    assert_eq!(broker.books.snapshot().measured.raised.unwrap().rate, mbps(75), "and rises again");
+}
+
+/// A stranger has the TURN key: its bytes are of no grant.
+#[test]
+fn bytes_of_nobody_raise_no_rate() {
+    let mut broker = among_idle();
+    let until = broker.books.now().plus_millis(600_000);
+    broker.books.advance(until);
+    for (as_of, bytes) in [(at(60), 0), (until, 100_000 * MB)] {
+        let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
+        let reading = Reading { day: Day::of(as_of), as_of, granted, other };
+        let _ = broker.books.take_reading(SOURCE, &reading);
+    }
+    assert!(!broker.books.snapshot().rate_holds());
+    broker.books.advance(until.plus_millis(1));
+    assert_eq!(broker.books.snapshot().measured.raised, None);
+    assert!(!broker.books.snapshot().rate_holds());
+}
