@@ -22,7 +22,7 @@ use turn_ledger::{Books, GrantId, RevocableWalk};
 /// The time from one step to the next.
 const STEP: Duration = Duration::from_secs(1);
 /// For how many credentials a source is asked in one step.
-const AT_ONCE: usize = 20;
+const AT_ONCE: usize = 60;
 /// The pause between two searches for credentials at the limit.
 const SEARCH_PAUSE: Duration = Duration::from_secs(10);
 

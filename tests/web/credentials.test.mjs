@@ -38,7 +38,7 @@ test('the request has the ttl option, and the base URL may end in a slash', asyn
 
 test('the base URL may be a URL object, and null is the page’s own origin', async () => {
   for (const baseUrl of [new URL('https://broker.example'), null]) await world.client({ baseUrl, storage: null }).iceServers();
-  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials', '/api/turn-credentials']);
+  assert.deepEqual(world.broker.asked.map(({ url }) => url), ['https://broker.example/api/turn-credentials?ttl=3600', '/api/turn-credentials?ttl=3600']);
 });
 
 test('the request has the label and a token of the sign-in; a renewal has the grant', async () => {
@@ -307,23 +307,23 @@ test('an error names the URL that was asked, and what to do about a wrong baseUr
     return said;
   };
   assert.deepEqual(await messages({ body: '<!doctype html>' }), [
-    'BAD_ANSWER', 'the answer of http://localhost:5173/api/turn-credentials has no ICE servers: set baseUrl to the address of the broker',
+    'BAD_ANSWER', 'the answer of http://localhost:5173/api/turn-credentials?ttl=3600 has no ICE servers: set baseUrl to the address of the broker',
   ]);
   const baseUrl = 'http://localhost:3002/';
   assert.deepEqual(await messages({ body: '<!doctype html>' }, { baseUrl, label: 'room-1' }), [
-    'BAD_ANSWER', 'the answer of http://localhost:3002/api/turn-credentials?label=room-1 has no ICE servers: check that baseUrl is the address of the broker',
+    'BAD_ANSWER', 'the answer of http://localhost:3002/api/turn-credentials?ttl=3600&label=room-1 has no ICE servers: check that baseUrl is the address of the broker',
   ]);
   assert.deepEqual(await messages({ status: 404 }, { baseUrl }), [
-    'HTTP_404', 'http://localhost:3002/api/turn-credentials answered 404: check that baseUrl is the address of the broker',
+    'HTTP_404', 'http://localhost:3002/api/turn-credentials?ttl=3600 answered 404: check that baseUrl is the address of the broker',
   ]);
   for (const status of [502, 503, 504]) {
     assert.deepEqual(await messages({ status }, { baseUrl }), [
-      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials answered ${status}: the broker, or the proxy in front of it, does not answer`,
+      `HTTP_${status}`, `http://localhost:3002/api/turn-credentials?ttl=3600 answered ${status}: the broker, or the proxy in front of it, does not answer`,
     ]);
   }
   const [code, message] = await messages(new TypeError('Failed to fetch'), { baseUrl });
   assert.equal(code, 'NETWORK');
-  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL.*connect-src/);
+  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials\?ttl=3600: check that baseUrl .*CLIENT_URL.*connect-src/);
 });
 
 test('types and README list the codes that the client makes itself', () => {

@@ -108,6 +108,22 @@ test('a ttl that the broker rejects is dropped', async () => {
   assert.equal(broker.of('mint').filter(({ url }) => url.includes('ttl=')).length, 1, 'the ttl is requested once');
 });
 
+test('a credential lives an hour, or as long as the broker permits; nobody hears of that, and a label stays', async () => {
+  const { broker, time } = world;
+  const isTooLong = ({ url }) => (url.includes('ttl=') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() });
+  broker.always('mint', isTooLong);
+  const client = world.client({ label: 'room-1' });
+  assert.equal(username(await client.iceServers()), 'user-1');
+  await time.pass(451, 10);
+  await client.iceServers();
+  const [hour, own, renewal] = ['?ttl=3600&label=room-1', '?label=room-1', '?label=room-1'].map((query) => `/api/turn-credentials${query}`);
+  assert.deepEqual([broker.of('mint').map(({ url }) => url), world.errors], [[hour, own, renewal], []]);
+  const other = world.client({ label: 'a room', storage: null });
+  broker.always('mint', ({ url }) => (url.includes('?') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() }));
+  await other.iceServers();
+  assert.deepEqual([broker.of('mint').at(-1).url, world.errors], ['/api/turn-credentials', ['INVALID_REQUEST']], 'a label that is rejected is reported');
+});
+
 test('the page may change a returned list of URLs', async () => {
   const client = world.client();
   (await client.iceServers())[1].urls.push('turn:added.example');

@@ -23,6 +23,7 @@ const constants = {
   price: setting('src/config/budget.rs', 'PRICE_PER_GB'),
   grantLimit: number('.env.example', `\\n# GRANT_LIMIT_GB=${DIGITS}\\n`),
   life: setting('src/config/ice.rs', 'TURN_TTL_SECONDS'),
+  pageLife: number('src/web/turn-client/turn-client.js', `const LIFE_SECONDS = ${DIGITS};`),
   lag: setting('src/config/meter.rs', 'ANALYTICS_LAG_SECONDS'),
   interval: setting('src/config/meter.rs', 'CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS'),
   mints: setting('src/config/access.rs', 'RATE_LIMIT_REQUESTS'),
@@ -38,27 +39,38 @@ const constants = {
   revocations: number('src/mint/ending.rs', `AT_ONCE: usize = ${DIGITS};`) / number('src/mint/ending.rs', `STEP: Duration = Duration::from_secs\\(${DIGITS}\\)`),
 };
 
+/** The tail that is computed with as if trials had measured it, in seconds. */
+const MEASURED = 600;
+
 /** The GB that an attacker relays who mints and relays from the start of a period on, until nothing is left that works. */
-function costs({ limit, grantLimit, life, lag, interval, mints, window, keyMints, machine, tail, tailParts, cutTail, coturnLook, revocations }) {
+function costs({ limit, grantLimit, life, pageLife, lag, interval, mints, window, keyMints, machine, tail, tailParts, cutTail, coturnLook, revocations }) {
   const counted = lag + interval;
   const minters = (machines, atOnce) => {
     const rate = machines * machine;
     const after = limit / rate + counted;
     const live = atOnce + (atOnce / window) * after;
-    const revoke = limit + rate * (counted + live / revocations + tail);
-    return { stoppedBy: 'the limit', after, estimate: limit + rate * (counted + life + tail), revoke, strict: limit, coturn: limit + rate * (coturnLook + life + cutTail) };
+    const revoke = (end) => limit + rate * (counted + live / revocations + end);
+    return { stoppedBy: 'the limit', after, measured: revoke(MEASURED), assumed: revoke(tail), strict: limit, coturn: limit + rate * (coturnLook + life + cutTail) };
   };
   return {
     'one address': minters(1, mints),
     'a thousand addresses': minters(1_000, 1_000 * mints),
     'a stolen server key, a thousand machines': minters(1_000, keyMints),
-    'a stolen TURN credential': {
+    'a stolen TURN credential of a page': {
       stoppedBy: 'its expiry',
-      after: life + tail,
-      estimate: machine * (life + tail),
-      revoke: grantLimit + machine * (counted + interval + tail),
+      after: pageLife + MEASURED,
+      measured: machine * (pageLife + MEASURED),
+      assumed: machine * (pageLife + tail),
       strict: machine * (tail / tailParts + tail),
-      coturn: machine * (life + cutTail),
+      coturn: machine * (pageLife + cutTail),
+    },
+    [`one of ${life / 3_600} h, \`GRANT_LIMIT_GB=${grantLimit}\``]: {
+      stoppedBy: 'its limit',
+      after: grantLimit / machine + counted + interval,
+      measured: grantLimit + machine * (counted + interval + MEASURED),
+      assumed: grantLimit + machine * (counted + interval + tail),
+      strict: machine * (tail / tailParts + tail),
+      coturn: grantLimit + machine * (coturnLook + cutTail),
     },
   };
 }
@@ -75,12 +87,12 @@ function span(seconds) {
 }
 
 function* table(constants) {
-  const { limit, price, machine, grantLimit, lag, interval, excess } = constants;
+  const { limit, price, machine, lag, interval, excess, tail } = constants;
   const cell = (gb) => `${rounded(gb)} GB, $${rounded(gb * price)}`;
-  yield `| attacker | stopped by | after | estimate mode | with \`GRANT_LIMIT_GB=${grantLimit}\` and \`AT_LIMIT=revoke\` | strict mode | coturn |`;
+  yield `| attacker | stopped by | after | estimate mode, tail of ${MEASURED} s | tail of ${tail.toLocaleString('en')} s | strict mode | coturn |`;
   yield '|---|---|---|---|---|---|---|';
-  for (const [attacker, { stoppedBy, after, estimate, revoke, strict, coturn }] of Object.entries(costs(constants))) {
-    yield `| ${[attacker, stoppedBy, span(after), ...[estimate, revoke, strict, coturn].map(cell)].join(' | ')} |`;
+  for (const [attacker, { stoppedBy, after, measured, assumed, strict, coturn }] of Object.entries(costs(constants))) {
+    yield `| ${[attacker, stoppedBy, span(after), ...[measured, assumed, strict, coturn].map(cell)].join(' | ')} |`;
   }
   const alerted = (limit * excess) / 100 / machine + lag + interval;
   yield `| a stolen TURN key | you, after an alert | ${span(alerted)} | ${cell(machine * 86_400)} a day | same | same | same |`;
@@ -89,16 +101,11 @@ function* table(constants) {
 /** The sentences of the README that have figures. */
 function sentences(constants) {
   const { liability, machine } = constants;
-  const short = { ...constants, life: 3_600 };
-  const { 'a thousand addresses': many, 'a stolen TURN credential': one } = costs(short);
   const mbps = machine * 8_000;
   return [
     `Each machine relays ${mbps} Mbps`,
     `\`LIABILITY_MBPS_PER_GRANT=${mbps}\``,
     `at the default of ${liability} Mbps, up to ${mbps / liability} times as much`,
-    `\`TURN_TTL_SECONDS=${short.life}\``,
-    `${rounded(many.estimate)} GB for a thousand addresses and ${rounded(one.estimate)} GB for a credential`,
-    `${rounded(many.coturn)} and ${rounded(one.coturn)} GB`,
   ];
 }
 

@@ -3,8 +3,8 @@ export interface TurnClientOptions {
   /** Origin (and path, if any) of the broker. Default: the page's own origin. */
   baseUrl?: string | URL | null;
   /**
-   * Lifetime of the credentials in seconds, from 60 to the broker's `TURN_TTL_SECONDS`, which is the default. If the broker rejects
-   * the value, `onError` gets `INVALID_REQUEST` and the default applies.
+   * Lifetime of the credentials in seconds, from 60 to the broker's `TURN_TTL_SECONDS`; default: an hour, or that if it is less. They are
+   * renewed. If the broker rejects the value, `onError` gets `INVALID_REQUEST` and `TURN_TTL_SECONDS` applies.
    */
   ttl?: number;
   /**

@@ -36,6 +36,8 @@ const RESTART_TURN_MAX = 30 * SECOND;
 const RELAY_AFTER_SECONDS = 3;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
+/** A leaked credential works for so long. Calls go on: credentials are renewed. */
+const LIFE_SECONDS = 3_600;
 const MINT_PAUSE_MAX = 5 * MINUTE;
 const RETRY_AFTER_MAX = 15 * MINUTE;
 const REPORT_PAUSE_MAX = MINUTE;
@@ -300,7 +302,10 @@ class Credentials {
   when = 'now';
   #broker;
   #getToken;
-  #path = MINT;
+  /** The first one that the broker does not reject is used. @type {string[]} */
+  #paths;
+  /** Whether the page leaves the lifetime to this module. */
+  #isOwnLife;
   #storage;
   #key;
   #onStatus;
@@ -325,10 +330,13 @@ class Credentials {
     this.#broker = broker;
     this.#getToken = getToken;
     this.#stun = stunUrls.map((urls) => ({ urls }));
-    const query = String(new URLSearchParams({ ...(ttl !== undefined && { ttl: String(ttl) }), ...(label && { label }) }));
-    if (query) this.#path = `${MINT}?${query}`;
+    this.#isOwnLife = ttl === undefined;
+    const labels = label ? [['label', label]] : [];
+    const path = (/** @type {string[][]} */ query) => `${MINT}?${new URLSearchParams(query)}`.replace(/\?$/, '');
+    const whole = path([['ttl', String(ttl ?? LIFE_SECONDS)], ...labels]);
+    this.#paths = [...new Set([whole, ...(this.#isOwnLife ? [path(labels)] : []), MINT])];
     this.#storage = storage === undefined ? sessionStorageIfAny() : storage;
-    this.#key = `turn-client ${broker.url}${this.#path}`;
+    this.#key = `turn-client ${broker.url}${whole}`;
     this.#onStatus = onStatus;
     const stored = parse(harmless(() => this.#storage?.getItem(this.#key)));
     const isValid = stored && isAnswer(stored.answer) && stored.bornWall <= Date.now();
@@ -465,18 +473,25 @@ class Credentials {
     }
   }
 
+  get #path() {
+    return this.#paths[0] ?? MINT;
+  }
+
   /**
-   * If the broker rejects the requested ttl or label, the default is better than no relay.
+   * If the broker rejects the requested ttl or label, the default is better than no relay. A broker whose maximum is below the module's own
+   * lifetime rejects that, too.
    * @param {string | null} token
+   * @returns {Promise<Answer>}
    */
   async #send(token) {
     try {
       return await this.#broker.ask(this.#path, { token });
     } catch (error) {
       if (!(error instanceof TurnClientError) || error.status !== 400 || this.#path === MINT) throw error;
-      this.#broker.report(error);
-      this.#path = MINT;
-      return this.#broker.ask(this.#path, { token });
+      if (!this.#isOwnLife) this.#broker.report(error);
+      this.#isOwnLife = false;
+      this.#paths.shift();
+      return this.#send(token);
     }
   }
 

@@ -106,6 +106,10 @@ fn main() {
             tail: Duration::from_secs(3_600),
             ..Case::every_call_mints("the same, a tail of 60 minutes", 30, true)
         },
+        Case {
+            tail: Duration::from_secs(600),
+            ..Case::every_call_mints("the same, a tail of 10 minutes", 30, true)
+        },
         Case::needed("the same, the 10 % that need a relay mint", CALLS_A_MINUTE, 10),
         Case::needed("the same, the 20 % that need a relay mint", CALLS_A_MINUTE, 5),
         Case::needed("1,500 an hour, the 10 % that need a relay mint", 5 * CALLS_A_MINUTE, 10),
