@@ -125,19 +125,18 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
     let database = config.database.as_ref().ok_or(LedgerCommandError::NoDatabase)?;
     let database = Database::new(database);
     let (schema, path) = (database.schema(), directory.join(FILE_NAME));
-    let (from, to, rest) =
-        (path.display(), format!("the schema {schema} of the database"), "spends the budget again");
+    let (from, to) = (path.display(), format!("the schema {schema} of the database"));
     if to_database {
         let ledger = LedgerCopy::take(directory)?;
         // No row that cannot be read is moved.
         ledger.stored()?;
-        let rows = copy::to_database(&ledger, &database)?;
+        let rows = copy::to_database(ledger, directory, &database)?;
         return Ok(format!(
-            "{rows} rows of {from} are in {to}. Move the file away: a broker that starts with it {rest}."
+            "{rows} rows of {from} are in {to}. No broker starts with the file any more: move it away."
         ));
     }
     copy::from_database(&database, directory)?;
-    Ok(format!("The ledger of {to} is in {from}. Drop the schema: a broker that starts with it {rest}."))
+    Ok(format!("The ledger of {to} is in {from}. No replica starts with the schema any more: drop it."))
 }
 
 /// The figures at the last write, or now if the books were never written.

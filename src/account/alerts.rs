@@ -34,7 +34,7 @@ impl Account {
                 AlertInput::of(&snapshot, sources, PresentRate::of(books), config.alert_percents.clone());
             let mut input = AlertInput { spent_grants: std::mem::take(over_limit), ..of_books };
             if self.ledger_fails() {
-                input.faults.push(Fault::LedgerFailing.found(""));
+                input.faults.push(Fault::LedgerFailing.found(self.ledger_failure()));
             }
             alerts.change(|rules| rules.mints.observe(input.now, snapshot.counts));
             input.faults.extend(alerts.get().mints.fault(snapshot.counts));

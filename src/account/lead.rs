@@ -16,6 +16,12 @@ impl Account {
         self.store.as_ref().is_some_and(Store::is_failing)
     }
 
+    /// Why the ledger cannot be written, in a sentence; empty if that is not known.
+    pub fn ledger_failure(&self) -> String {
+        let failure = self.store.as_ref().and_then(Store::failure);
+        failure.map(|failure| format!("The last write failed: {failure}.")).unwrap_or_default()
+    }
+
     /// Whether this process may still act as the leader. Without `DATABASE_URL` it always may.
     pub fn holds_lease(&self) -> bool {
         self.lead.as_ref().is_none_or(|lead| lead.lease.holds(self.clock.since_boot()))

@@ -79,6 +79,6 @@ fn refused_mints_have_the_same_text_as_the_statement() {
     );
     assert_eq!(
         stated(&idle(), &MintFacts { is_writable: false, ..MintFacts::default() }),
-        MintStop::unwritable()
+        MintStop::unwritable(String::new())
     );
 }

@@ -91,7 +91,7 @@ faults! {
         "Strict mode cannot reserve another credential, because live credentials could use up the limit.",
         "Wait for the next count or the reset, raise the limit, or shorten the tail.";
     GrantsFull: Warning, "GRANTS_NEARLY_FULL", alerts "grants.full" "grants.free";
-        "Live credentials take 80 % or more of GRANTS_MAX; when they take all, nothing metered is minted.",
+        "Live credentials take 80 % or more of GRANTS_MAX; at 100 % nothing metered is minted.",
         "Raise GRANTS_MAX if the machine has memory for it, or shorten TURN_TTL_SECONDS.";
     ProxyNotTrusted: Warning, "PROXY_NOT_TRUSTED";
         "Requests come through an address that is not in TRUSTED_PROXIES: if it is a proxy, all clients behind it share the allowances of one client.",
@@ -104,13 +104,16 @@ faults! {
         "Start it, or open its UDP ports.";
     NotRevoked: Critical, "NOT_REVOKED", alerts "revocation.refused" "revocation.accepted";
         "The provider refuses to revoke credentials that must end.",
-        "Run turn-broker doctor; if it goes on, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
+        "Run turn-broker doctor; if it continues, replace the TURN key (docs/OPERATE.md, Replacing tokens and keys).";
     NotLeading: Critical, "NOT_LEADING";
-        "This replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, ends no session and sends no alert, and its figures can be old.",
-        "Check the database with turn-broker doctor.";
+        "This replica has not written to the database for most of LEASE_SECONDS, so it may have lost the lead: it issues no metered credential, and its figures can be old.",
+        "Run turn-broker doctor.";
+    ReplicasDiffer: Warning, "REPLICAS_DIFFER";
+        "The replicas do not fit together.",
+        "Change their settings.";
     LedgerFailing: Critical, "LEDGER_FAILING", alerts "ledger.failing" "ledger.written";
         "The ledger cannot be written, so nothing metered is minted.",
-        "Run turn-broker doctor, then free disk space or check the database; the broker then recovers by itself.";
+        "Run turn-broker doctor, then free disk space or check the database; the broker recovers by itself.";
     NotDurable: Warning, "NOT_DURABLE";
         "A restart of the machine or container loses the ledger.",
         "Set STATE_DIR to a directory on a disk.";

@@ -66,6 +66,8 @@ pub struct MintFacts {
     pub leads: bool,
     /// Whether a grant can be recorded.
     pub is_writable: bool,
+    /// Why not, in a sentence; empty if that is not known.
+    pub ledger_failure: String,
     /// The metered sources.
     pub sources: MeteredSources,
 }
@@ -73,7 +75,8 @@ pub struct MintFacts {
 impl Default for MintFacts {
     /// Nothing stops a mint.
     fn default() -> Self {
-        Self { is_enabled: true, leads: true, is_writable: true, sources: MeteredSources::Up }
+        let ledger_failure = String::new();
+        Self { is_enabled: true, leads: true, is_writable: true, ledger_failure, sources: MeteredSources::Up }
     }
 }
 
@@ -92,7 +95,7 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
         return Err(MintStop::no_leader());
     }
     if !facts.is_writable {
-        return Err(MintStop::unwritable());
+        return Err(MintStop::unwritable(facts.ledger_failure.clone()));
     }
     if snapshot.waits_for_clock() {
         return Err(MintStop::clock_ahead());
@@ -128,8 +131,8 @@ impl MintStop {
     }
 
     /// The ledger cannot be written.
-    pub fn unwritable() -> Self {
-        Self::of(StopCode::LedgerUnavailable, &Fault::LedgerFailing.found(""))
+    pub fn unwritable(failure: String) -> Self {
+        Self::of(StopCode::LedgerUnavailable, &Fault::LedgerFailing.found(failure))
     }
 
     /// The clock is more than two days ahead of the ledger's time.

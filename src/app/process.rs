@@ -85,6 +85,8 @@ pub struct Standby {
     pub warning: Mutex<Option<String>>,
     /// Why it cannot serve until the operator has done something.
     pub fault: Mutex<Option<String>>,
+    /// Why the database could not be read at the last look.
+    pub unread: Mutex<Option<String>>,
 }
 
 impl Deref for Standby {

@@ -58,6 +58,8 @@ pub const HELD_BY_ANYBODY_MAX: usize = HELD_MAX / 8;
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
+/// How often a replica asks its leader whether it is there.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a leader that could not be reached, or has refused a request, is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -102,15 +104,28 @@ pub struct Forwarder {
     unreached: Throttle,
     /// When the leader last responded, since boot.
     reached: Mutex<Option<Duration>>,
+    /// Since when no request has reached the leader, since boot.
+    unreached_since: Mutex<Option<Duration>>,
 }
 
 impl Forwarder {
     /// No leader is known. `look` is notified when the leader cannot be reached.
     pub fn new(look: Arc<Notify>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let target = watch::Sender::new(Target::Leader(None));
-        let (is_silent, connections, sockets, end, unreached, reached) = Default::default();
         let held = MemoryQuota::new(0, Bounds { client_max: HELD_PER_CLIENT_MAX, all_max: HELD_MAX });
-        Self { target, is_silent, connections, held, look, sockets, end, clock, metrics, unreached, reached }
+        Self {
+            target: watch::Sender::new(Target::Leader(None)),
+            is_silent: AtomicBool::default(),
+            connections: Connections::default(),
+            held,
+            look,
+            sockets: TaskTracker::default(),
+            end: CancellationToken::default(),
+            clock,
+            metrics,
+            unreached: Throttle::default(),
+            reached: Mutex::default(),
+            unreached_since: Mutex::default(),
+        }
     }
 
     /// Sets whether the leader has stopped writing.
@@ -127,6 +142,7 @@ impl Forwarder {
                     tracing::info!(leader = leader.url, "requests are forwarded to the leader");
                 }
                 *target = Target::Leader(leader.map(Arc::new));
+                *self.unreached_since.lock() = None;
             }
             is_other
         });
@@ -194,6 +210,29 @@ impl Forwarder {
             }
             _ => Err(ApiError::no_leader()),
         }
+    }
+
+    /// Asks the leader again and again whether it is there, until this replica leads.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let leader = match &*self.target.borrow() {
+                Target::Here(_) => return,
+                Target::Leader(leader) => leader.clone(),
+            };
+            if let Some(leader) = leader
+                && !matches!(timeout(PROBE_MAX, self.ask_ready(&leader)).await, Ok(Some(_)))
+            {
+                self.unreached_since.lock().get_or_insert(self.clock.since_boot());
+            }
+        }
+    }
+
+    /// The number of the lead that no request has reached for so long.
+    pub fn unreached(&self, span: Duration) -> Option<i64> {
+        let Target::Leader(leader) = self.target.borrow().clone() else { return None };
+        let since = (*self.unreached_since.lock())?;
+        leader.filter(|_| self.clock.since_boot().saturating_sub(since) >= span).map(|leader| leader.epoch)
     }
 
     /// Ends the upgraded sockets, and waits for their ends.
@@ -264,6 +303,7 @@ impl Forwarder {
             return Err(Failure::NotDone);
         }
         *self.reached.lock() = Some(self.clock.since_boot());
+        *self.unreached_since.lock() = None;
         Ok(self.incoming(leader, connection, request, response))
     }
 

@@ -134,7 +134,10 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     body: impl FnOnce(IceResponse, Q) -> T,
 ) -> Response {
     let minted = match asked {
-        Ok((asked, more)) => app.mint.answer(&asked).await.map(|answer| (answer, more)).map_err(refused),
+        Ok((asked, more)) => {
+            let answered = app.mint.answer(&asked).await.map_err(|why| refused(why, app));
+            answered.map(|answer| (answer, more))
+        }
         Err(error) => Err(error),
     };
     if let Some(server) = known.spender.as_ref().and_then(|spender| spender.server.as_ref()) {
@@ -161,12 +164,12 @@ pub(super) async fn answer<Q, T: IntoResponse>(
     response
 }
 
-fn refused(why: NotAdmitted) -> ApiError {
+fn refused(why: NotAdmitted, app: &App) -> ApiError {
     match why {
         NotAdmitted::Refused(refusal) => budget_exhausted(&refusal),
         // The mint answers the last two with another source, or with STUN servers.
         NotAdmitted::NotRecorded | NotAdmitted::Stopped | NotAdmitted::Uncut => {
-            not_minted(MintStop::unwritable())
+            not_minted(MintStop::unwritable(app.account.ledger_failure()))
         }
         NotAdmitted::ClockInDoubt => not_minted(MintStop::clock_ahead()),
         NotAdmitted::TooManyGrants => not_minted(MintStop::grants_full()),

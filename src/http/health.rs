@@ -108,7 +108,7 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::shutting_down());
     }
     if !app.account.is_writable() {
-        return Err(not_minted(MintStop::unwritable()));
+        return Err(not_minted(MintStop::unwritable(app.account.ledger_failure())));
     }
     let minting = Some(app.minting(&app.account.snapshot()).into());
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });

@@ -121,8 +121,11 @@ fn about_minting(found: &mut Vec<FoundFault>, app: &App, snapshot: &Snapshot) {
     if !app.account.holds_lease() {
         found.push(Fault::NotLeading.found(""));
     }
+    if let Some(fault) = app.lead.as_ref().and_then(|lead| lead.fault()) {
+        found.push(Fault::ReplicasDiffer.found(fault));
+    }
     if app.account.ledger_fails() {
-        found.push(Fault::LedgerFailing.found(""));
+        found.push(Fault::LedgerFailing.found(app.account.ledger_failure()));
     }
     if !app.is_durable() {
         let kind = app.volatile.map(|kind| format!("The file system of STATE_DIR is {kind}."));

@@ -126,7 +126,15 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     if let Some(fault) = fault {
         return Err(ApiError::no_leader().message(fault));
     }
-    standby.forwarder.probe().await?;
+    let unread = standby.unread.lock().clone();
+    let probed = standby.forwarder.probe().await;
+    probed.map_err(|error| match unread {
+        Some(why) => {
+            let why = why.trim_end_matches('.');
+            error.message(format!("{why}. Run turn-broker doctor with the settings of this replica."))
+        }
+        None => error,
+    })?;
     let warning = standby.warning.lock().clone();
     Ok(Json(ReadyBody { status: "ready", provider: None, minting: None, warning }))
 }

@@ -14,7 +14,6 @@ use crate::store::changes::Contents;
 use crate::store::postgres::observation::Observation;
 pub use crate::store::postgres::standby::Electorate;
 use crate::store::rows::FORMAT;
-use crate::store::storage::OpenError;
 use crate::store::writer::Store;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -26,6 +25,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest time of one look. A slower one counts as an interruption.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// What is said of a look that has taken that long.
+const NO_ANSWER: &str = "the database has not answered within 2 s";
 
 /// What a replica brings along.
 #[derive(Clone, Debug)]
@@ -51,6 +53,11 @@ pub struct Outlook<'a> {
     /// Why it cannot serve until the operator has done this.
     pub fault: Option<String>,
 }
+
+/// Learns what a look has shown, or why the database could not be read. Returns the number of the lead that this replica does not reach.
+pub trait Tell: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send {}
+
+impl<F: FnMut(Result<Outlook<'_>, &str>) -> Option<i64> + Send> Tell for F {}
 
 /// The ledger, opened by its new leader.
 pub struct Won {
@@ -93,8 +100,8 @@ impl<E: Electorate> Campaign<E> {
     }
 
     /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is
-    /// known; `None` if the database could not be read.
-    pub async fn run(&mut self, mut tell: impl FnMut(Option<Outlook<'_>>) + Send) -> Result<Won, E::Error> {
+    /// known, or why the database could not be read. It returns the number of the lead that this replica does not reach.
+    pub async fn run(&mut self, mut tell: impl Tell) -> Result<Won, E::Error> {
         loop {
             if let Some(won) = self.look(&mut tell).await? {
                 return Ok(won);
@@ -110,19 +117,18 @@ impl<E: Electorate> Campaign<E> {
         self.electorate
     }
 
-    async fn look(
-        &mut self,
-        tell: &mut (impl FnMut(Option<Outlook<'_>>) + Send),
-    ) -> Result<Option<Won>, E::Error> {
+    async fn look(&mut self, tell: &mut impl Tell) -> Result<Option<Won>, E::Error> {
         let looked = timeout(LOOK_MAX, self.electorate.observe()).await;
-        if !matches!(looked, Ok(Ok(_))) {
-            tell(None);
-        }
         let seen = match looked {
             Ok(Ok(seen)) => seen,
-            Ok(Err(error)) if E::is_unusable(&error) => return Err(error),
-            Ok(Err(error)) => return Ok(self.interrupted(&error)),
-            Err(elapsed) => return Ok(self.interrupted(&elapsed)),
+            Ok(Err(error)) => {
+                tell(Err(&error.to_string()));
+                return if E::is_unusable(&error) { Err(error) } else { Ok(self.interrupted(&error)) };
+            }
+            Err(elapsed) => {
+                tell(Err(NO_ANSWER));
+                return Ok(self.interrupted(&elapsed));
+            }
         };
         self.update_key(&seen).await;
         let action = self.election.observe(&seen, &self.electorate.url(), self.clock.since_boot());
@@ -131,10 +137,14 @@ impl<E: Electorate> Campaign<E> {
             Action::CannotLead(format) => (None, Some(too_new(*format))),
             Action::Wait | Action::Stand | Action::StateLoss(_) => (None, None),
         };
+        if matches!(action, Action::Forward(_)) {
+            self.refused = None;
+        }
         let is_silent = self.election.is_silent();
         let (epoch, key) = (seen.epoch, self.key.as_ref().map(|(_, key)| key));
         let fault = fault(&self.electorate).or_else(|| self.refused.clone());
-        tell(Some(Outlook { leader, epoch, key, is_silent, warning, fault }));
+        let unreached = tell(Ok(Outlook { leader, epoch, key, is_silent, warning, fault }));
+        self.electorate.set_unreached(unreached);
         Ok(match action {
             Action::Stand => self.stand(&seen).await,
             Action::StateLoss(seq) => {
@@ -153,7 +163,10 @@ impl<E: Electorate> Campaign<E> {
         let began = self.clock.since_boot();
         let storage = match self.electorate.stand(seen).await {
             Ok(storage) => storage?,
-            Err(error) => return self.interrupted(&error),
+            Err(error) => {
+                self.refused = Some(error.to_string());
+                return self.interrupted(&error);
+            }
         };
         let epoch = seen.epoch + 1;
         let lease = Lease::new(self.candidate.lease, began);
@@ -168,7 +181,7 @@ impl<E: Electorate> Campaign<E> {
         // Reading the ledger takes up to a second.
         let opened = tokio::task::spawn_blocking(move || Store::open_noted(storage, clock, note)).await;
         self.refused = match &opened {
-            Ok(Err(error @ OpenError::DamagedDatabase { .. })) => Some(error.to_string()),
+            Ok(Err(error)) => Some(error.to_string()),
             _ => None,
         };
         match opened {

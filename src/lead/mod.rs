@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 use turn_ledger::Timestamp;
 
 pub mod campaign;
@@ -10,6 +11,8 @@ pub mod campaign;
 pub use crate::store::postgres::standby::Replica;
 use lease::Lease;
 pub use turn_store::{election, lease};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The lead of this process.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Lead {
     pub lease: Lease,
     /// The latest time of the books that this process saw another one store, and its own time since boot then.
     pub followed: Option<(Timestamp, Duration)>,
+    /// Whether this process gives the lead up, because no other replica reaches it.
+    pub given_up: CancellationToken,
     replicas: RwLock<Vec<Replica>>,
     fault: RwLock<Option<String>>,
 }
@@ -29,7 +34,28 @@ pub struct Lead {
 impl Lead {
     /// A lead that has just begun.
     pub fn new(epoch: i64, url: String, lease: Lease, followed: Option<(Timestamp, Duration)>) -> Self {
-        Self { epoch, url, lease, followed, replicas: RwLock::default(), fault: RwLock::default() }
+        let (given_up, replicas, fault) = Default::default();
+        Self { epoch, url, lease, followed, given_up, replicas, fault }
+    }
+
+    /// Whether no other replica reaches this one. A replica that has given its own lead up for that lately has no say: two that do not reach
+    /// each other would hand the lead to and fro.
+    pub fn is_unreached(&self, replicas: &[Replica]) -> bool {
+        let has_say = |replica: &&Replica| replica.url != self.url && replica.is_live && !replica.gave_up;
+        let mut others = replicas.iter().filter(has_say).peekable();
+        others.peek().is_some() && others.all(|replica| replica.unreached == Some(self.epoch))
+    }
+
+    /// What an operator must do if a replica of the same version has other settings: it is another deployment, or one that was changed in
+    /// part. `settings`: the digest of this one's.
+    pub fn differing(&self, replicas: &[Replica], settings: &str) -> Option<String> {
+        let differs = |replica: &&Replica| {
+            replica.is_live && replica.version == VERSION && replica.settings.as_deref() != Some(settings)
+        };
+        replicas.iter().find(differs).map(|replica| {
+            let url = &replica.url;
+            format!("Give all replicas the same settings, and another deployment a DATABASE_SCHEMA of its own: the settings of {url} differ from those of the leader.")
+        })
     }
 
     /// The replicas that were seen lately, this one among them.
@@ -61,4 +87,63 @@ pub fn set_and_log(current: &mut Option<String>, new: Option<String>, log: impl 
         log(text);
     }
     *current = new;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead() -> Lead {
+        Lead::new(3, "http://one".into(), Lease::new(Duration::from_secs(5), Duration::ZERO), None)
+    }
+
+    /// A live replica that does not reach the leader of this epoch.
+    fn replica(url: &str, unreached: Option<i64>) -> Replica {
+        Replica {
+            url: url.into(),
+            version: VERSION.into(),
+            settings: Some("a".into()),
+            seen_at: Timestamp::default(),
+            clock_ahead_millis: 0,
+            is_live: true,
+            unreached,
+            gave_up: false,
+        }
+    }
+
+    #[test]
+    fn a_leader_is_unreached_if_each_other_live_replica_says_so() {
+        let (own, two, three) =
+            (replica("http://one", None), replica("http://two", Some(3)), replica("http://three", Some(3)));
+        let says_nothing = Replica { unreached: None, ..three.clone() };
+        let of_earlier_lead = Replica { unreached: Some(2), ..three.clone() };
+        let gone = Replica { is_live: false, ..says_nothing.clone() };
+        let muted = Replica { gave_up: true, ..two.clone() };
+        for (others, is_unreached) in [
+            (vec![], false),
+            (vec![&two], true),
+            (vec![&two, &three], true),
+            (vec![&two, &says_nothing], false),
+            (vec![&two, &of_earlier_lead], false),
+            (vec![&two, &gone], true),
+            (vec![&gone], false),
+            (vec![&muted], false),
+        ] {
+            let replicas: Vec<_> = std::iter::once(&own).chain(others).cloned().collect();
+            assert_eq!(lead().is_unreached(&replicas), is_unreached, "{replicas:?}");
+        }
+    }
+
+    #[test]
+    fn a_live_replica_of_the_same_version_with_other_settings_is_named() {
+        let same = replica("http://two", None);
+        let other = Replica { url: "http://three".into(), settings: Some("b".into()), ..same.clone() };
+        let found = lead().differing(&[same.clone(), other.clone()], "a").unwrap();
+        assert!(found.contains("http://three"), "{found}");
+        for fine in
+            [same, Replica { is_live: false, ..other.clone() }, Replica { version: "0".into(), ..other }]
+        {
+            assert_eq!(lead().differing(&[fine], "a"), None);
+        }
+    }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{Method, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::{HeaderValue, Method, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// for what they add to each other's requests: id, signature, length and host.
 const HEAD_READ_MAX: usize = 20 * 1024;
 const HEADERS_READ_MAX: usize = 128;
+/// How long an idle connection stays open at the drain: a request that is on its way would be lost, and no proxy repeats a POST.
+pub(super) const LAST_REQUESTS: Duration = Duration::from_millis(250);
 /// How often connections that wait for too long are ended.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -154,7 +156,7 @@ async fn end_overdue(peers: Arc<Peers>) {
     }
 }
 
-/// Serves requests until either side closes, or until the request in progress at the drain is answered.
+/// Serves requests until either side closes, or until the request in progress at the drain, or shortly after it, is answered.
 async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, peer: SocketAddr) {
     let connection = Arc::clone(&slot.connection);
     let of_requests = Arc::clone(&inside);
@@ -166,6 +168,8 @@ async fn serve(inside: Arc<DoorShared>, slot: Arc<Slot>, socket: TimedSocket, pe
         inside.drain.cancelled().await;
         if connection.is_of_replica() {
             inside.handed_over.cancelled().await;
+        } else {
+            tokio::time::sleep(LAST_REQUESTS).await;
         }
     };
     let http = http().serve_connection(TokioIo::new(socket), service);
@@ -227,6 +231,9 @@ async fn serve_one(
         let keep_alive =
             if connection.is_of_replica() { keep_alive.max(REQUEST_TIMEOUT) } else { keep_alive };
         connection.end_service(keep_alive, bytes);
+        if inside.drain.is_cancelled() && !connection.is_of_replica() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     Ok(response)
 }

@@ -2,6 +2,7 @@
 //! Shutdown has two stages. After the first signal no connection is accepted, and requests in progress have 10 s to finish. A
 //! second signal stops the process at once.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,7 +31,7 @@ mod peers;
 pub mod replica;
 mod socket;
 
-use door::Door;
+use door::{Door, LAST_REQUESTS};
 pub use peers::{SOCKETS_MAX, SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
@@ -69,7 +70,7 @@ pub enum Ended {
     TimedOut,
     /// The second signal came first.
     Forced,
-    /// The books are void: another replica leads, or the database has lost writes.
+    /// The books are void: another replica leads, no other one reaches this one, or the database has lost writes.
     Lost,
 }
 
@@ -85,8 +86,21 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
     let tasks = background(&app, &shutdown.soft);
     let sockets = TaskTracker::new();
     let signaling = sockets.spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
+    let gives_up = async {
+        match &app.lead {
+            Some(lead) => lead.given_up.cancelled().await,
+            None => pending().await,
+        }
+    };
     let lost = tokio::select! {
         () = shutdown.soft.cancelled() => None,
+        () = gives_up => {
+            tracing::error!(
+                "no other replica has reached this one for LEASE_SECONDS, so another one leads from now on: check its ADVERTISE_URL and what is between them"
+            );
+            shutdown.soft.cancel();
+            None
+        }
         lost = app.account.lost() => Some(lost),
     };
     app.draining.store(true, Ordering::Relaxed);
@@ -112,8 +126,11 @@ async fn serve(door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
         // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
         let _ = task.await;
     }
-    if app.lead.is_none() {
-        app.account.finish().await;
+    match &app.lead {
+        None => app.account.finish().await,
+        // Its supervisor starts it again.
+        Some(lead) if lead.given_up.is_cancelled() => return Ended::Lost,
+        Some(_) => {}
     }
     ended
 }
@@ -134,6 +151,7 @@ async fn drain(
     };
     if app.lead.is_some() && lost.is_none() {
         // Another replica leads once the ledger is released, so a request that takes long must not delay that.
+        tokio::time::sleep(LAST_REQUESTS).await;
         let _ = timeout(HANDOVER_MAX, finished()).await;
         app.account.finish().await;
         let _ = timeout(HANDED_OVER_MAX, door.wait_for_connections()).await;

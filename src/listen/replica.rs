@@ -59,19 +59,32 @@ impl<E: Electorate> Replica<E> {
             forwarder,
             warning: Mutex::default(),
             fault: Mutex::default(),
+            unread: Mutex::default(),
         });
+        let watch = tokio::spawn({
+            let standby = Arc::clone(&standby);
+            async move { standby.forwarder.watch().await }
+        });
+        let settings = candidate.settings.clone();
         let (set_routes, routes) = watch::channel(router::standby(&standby));
         let door = Door::open(listener, routes, &process, &shutdown.soft);
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let won = tokio::select! {
-            won = campaign.run(|outlook| follow(&standby, outlook)) => won.map_err(|error| error.to_string())?,
+            won = campaign.run(|outlook| follow(&standby, outlook, lease)) => won.map_err(|error| error.to_string())?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
+        watch.abort();
         let Won { lead, store, contents } = won;
-        let census =
-            tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
+        let census = tokio::spawn(census(
+            campaign.into_electorate(),
+            Arc::clone(&lead),
+            settings,
+            shutdown.soft.clone(),
+        ));
         let app = open(process, (store, contents), lead).await?;
         startup::report_books(&app.account.snapshot());
+        // The lease counts from before the ledger was read, which may have taken longer. A write renews it. If it fails, requests say so.
+        let _ = app.account.recorded().await;
         let leading = router::build(&app);
         standby.forwarder.lead(leading.clone());
         set_routes.send_modify(|routes| *routes = leading);
@@ -94,17 +107,21 @@ async fn open(
     }
 }
 
-/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one. `None`: the database could not be read.
-fn follow(standby: &Standby, outlook: Option<Outlook<'_>>) {
-    let Some(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
+/// Forwards to the leader of the moment. Without the key, no leader can prove that it is one. Returns the number of a lead that this replica
+/// has not reached for a lease.
+fn follow(standby: &Standby, outlook: Result<Outlook<'_>, &str>, lease: Duration) -> Option<i64> {
+    *standby.unread.lock() = outlook.as_ref().err().map(ToString::to_string);
+    let Ok(Outlook { leader, epoch, key, is_silent, warning, fault }) = outlook else {
         // A leader that cannot be seen may be well.
-        return standby.forwarder.set_silent(false);
+        standby.forwarder.set_silent(false);
+        return None;
     };
     lead::set_and_log(&mut standby.warning.lock(), warning, |text| tracing::warn!("{text}"));
     lead::set_and_log(&mut standby.fault.lock(), fault, |text| tracing::error!("{text}"));
     let leader = leader.zip(key.map(ForwardKey::derived_from));
     standby.forwarder.set_silent(is_silent);
     standby.forwarder.follow(leader.and_then(|(url, key)| Leader::at(url, epoch, key)));
+    standby.forwarder.unreached(lease)
 }
 
 /// Ends a replica that never led.
@@ -121,15 +138,20 @@ async fn end_standby(door: Door, standby: &Standby, shutdown: &Shutdown) -> Ende
     ended
 }
 
-/// Shows the others that the leader is there, and lists them for the overview.
-async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, end: CancellationToken) {
+/// Shows the others that the leader is there, and lists them for the overview. Ends the lead if no other replica reaches this one.
+async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, settings: String, end: CancellationToken) {
     loop {
+        let mut fault = campaign::fault(&electorate);
         if electorate.observe().await.is_ok()
             && let Ok(replicas) = electorate.replicas().await
         {
+            fault = fault.or_else(|| lead.differing(&replicas, &settings));
+            if lead.is_unreached(&replicas) && electorate.give_up().await.is_ok() {
+                lead.given_up.cancel();
+            }
             lead.set_replicas(replicas);
         }
-        lead.set_fault(campaign::fault(&electorate));
+        lead.set_fault(fault);
         if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
             return;
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::Receiver;
 
 use super::changes::{Changes, Contents};
@@ -52,7 +53,14 @@ pub trait Storage: Sized + Send + 'static {
     }
     /// What copies the ledger.
     fn copier(&self) -> Arc<dyn CopyLedger>;
+    /// Where it says why it cannot write now, while a write blocks.
+    fn failure(&self) -> Failure {
+        Failure::default()
+    }
 }
+
+/// Why a ledger cannot be written now, if that is known.
+pub type Failure = Arc<Mutex<Option<String>>>;
 
 /// Copies a ledger while its storage writes it.
 pub trait CopyLedger: Debug + Send + Sync {
@@ -117,6 +125,19 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The ledger was copied to a database.
+    #[error(
+        "{path} was copied to a database by turn-broker ledger copy, and its ledger goes on there. Set DATABASE_URL in place of STATE_DIR, or move the file away to start with an empty ledger."
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ledger was copied from the database.
+    #[error(
+        "the ledger in the database was copied to a file by turn-broker ledger copy, and goes on there. Set STATE_DIR in place of DATABASE_URL, or drop the schema to start with an empty ledger."
+    )]
+    MovedToFile,
     /// Another process has the file open.
     #[error(
         "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy that turn-broker backup makes. Else stop that process, or use another STATE_DIR."

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::changes::{Changes, Contents};
-use super::storage::{CopyLedger, Lost, OpenError, Storage, WriteError, closed};
-use turn_base::clock::{Clock, SystemClock};
+use super::storage::{CopyLedger, Failure, Lost, OpenError, Storage, WriteError, closed};
+use turn_base::clock::{self, Clock, SystemClock};
 use turn_ledger::Written;
 
 /// The longest time that a change other than a grant waits to be written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
-/// The longest wait for one commit. A slower disk counts as failing.
+/// The longest time of one write, from its own beginning. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sending side. It can be shared.
@@ -39,6 +41,9 @@ struct Disk {
     is_failing: AtomicBool,
     /// A commit timed out, and no write has ended since.
     is_stalled: AtomicBool,
+    /// When the latest write began.
+    began: Mutex<Option<Instant>>,
+    failure: Failure,
 }
 
 /// Called after each completed write, with when it began, since boot, and how long it took.
@@ -102,7 +107,8 @@ impl Store {
     ) -> (Self, Receiver<WriteRequest>, Writer<S>) {
         let (queue, requests) = channel(QUEUE_MAX);
         let (announce, lost) = watch::channel(None);
-        let (disk, copier) = (Arc::new(Disk::default()), storage.copier());
+        let disk = Arc::new(Disk { failure: storage.failure(), ..Disk::default() });
+        let copier = storage.copier();
         let writer = Writer {
             storage: Some(storage),
             has_failed: false,
@@ -147,9 +153,14 @@ impl Store {
         Arc::clone(&self.copier)
     }
 
+    /// Why the ledger cannot be written now, if that is known.
+    pub fn failure(&self) -> Option<String> {
+        self.disk.failure.lock().clone()
+    }
+
     /// Whether the last write failed, a write takes too long, or the writer is gone.
     pub fn is_failing(&self) -> bool {
-        let Disk { is_failing, is_stalled } = &*self.disk;
+        let Disk { is_failing, is_stalled, .. } = &*self.disk;
         is_failing.load(Ordering::Relaxed) || is_stalled.load(Ordering::Relaxed) || self.queue.is_closed()
     }
 }
@@ -169,25 +180,30 @@ impl QueueSlot<'_> {
 }
 
 impl Pending {
-    /// Waits for the disk, at most [`COMMIT_TIMEOUT`].
+    /// Waits for the write in progress and for its own, for [`COMMIT_TIMEOUT`] each.
     pub async fn wait(self) -> Written {
         self.wait_for(COMMIT_TIMEOUT).await
     }
 
-    async fn wait_for(self, timeout: Duration) -> Written {
-        match tokio::time::timeout(timeout, self.done).await {
-            Ok(Ok(true)) => Written::Yes,
-            Ok(Ok(false)) => Written::No,
-            Ok(Err(_)) => Written::Unknown,
-            Err(_) => {
-                if !self.disk.is_stalled.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        "writing the ledger takes too long: no grants are issued until a write ends"
-                    );
-                }
-                Written::Unknown
+    async fn wait_for(mut self, timeout: Duration) -> Written {
+        let mut until = clock::deadline(timeout);
+        loop {
+            match timeout_at(until, &mut self.done).await {
+                Ok(Ok(true)) => return Written::Yes,
+                Ok(Ok(false)) => return Written::No,
+                Ok(Err(_)) => return Written::Unknown,
+                Err(_) => {}
+            }
+            let until_of_latest = self.disk.began.lock().map(|began| began + timeout);
+            match until_of_latest.filter(|later| *later > until) {
+                Some(later) => until = later,
+                None => break,
             }
         }
+        if !self.disk.is_stalled.swap(true, Ordering::Relaxed) {
+            tracing::error!("writing the ledger takes too long: no grants are issued until a write ends");
+        }
+        Written::Unknown
     }
 }
 
@@ -229,6 +245,7 @@ impl<S: Storage> Writer<S> {
     /// Writes one batch for a group. If that fails, the callers get the failure and the batch is kept for the next attempt.
     /// Returns whether no write can follow.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
+        *self.disk.began.lock() = Some(clock::deadline(Duration::ZERO));
         let is_last = group.iter().any(|request| request.is_last);
         let (mut waiting, mut changed) = (vec![], None);
         for WriteRequest { source, done, .. } in group {
@@ -248,6 +265,7 @@ impl<S: Storage> Writer<S> {
         if is_over {
             self.storage = None;
         }
+        *self.disk.failure.lock() = written.as_ref().err().map(ToString::to_string);
         let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
         let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
         match &written {

@@ -41,6 +41,20 @@ async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_write_has_its_time_from_its_own_beginning() {
+    let (store, mut requests, mut writer, _) = store();
+    let pending = store.room().unwrap().commit(books(), false);
+    // The one before has ended, and its own begins only now.
+    *writer.disk.began.lock() = Some(clock::deadline(Duration::from_secs(10)));
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!store.is_failing());
+        writer.write(vec![requests.recv().await.unwrap()]);
+    };
+    assert_eq!(tokio::join!(pending.wait_for(Duration::from_millis(1)), write).0, Written::Yes);
+}
+
+#[tokio::test]
 async fn with_a_full_queue_all_changes_stay_in_the_books() {
     let (store, _requests, _writer, _) = store();
     for _ in 0..QUEUE_MAX {

@@ -237,3 +237,16 @@ async fn shutdown_finishes_requests_in_progress_and_accepts_no_more() {
     cloudflare.release();
     assert_eq!(running.await.unwrap().json()["source"], "cloudflare");
 }
+
+#[tokio::test]
+async fn a_request_that_is_on_its_way_on_an_idle_connection_at_the_shutdown_is_answered() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut first = [0; 4096];
+    assert!(socket.read(&mut first).await.unwrap() > 0);
+    broker.shut_down();
+    socket.write_all(report("Content-Length: 2\r\n\r\n{}").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 201 ") && answer.contains("connection: close"), "{answer}");
+}

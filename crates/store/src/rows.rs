@@ -60,6 +60,8 @@ pub const KEY_HEAD: &str = "head";
 const KEY_ALERTS: &str = "alerts";
 /// Only a copy of a ledger that no process has opened has it, and a database that has lost writes.
 pub const KEY_COPIED: &str = "copy";
+/// The ledger was copied to another place, and is in use there.
+pub const KEY_MOVED: &str = "moved";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_BLOCKED_ADDRESSES: &str = "blocked-addresses";
 /// The keys of grant tokens.
@@ -164,13 +166,18 @@ pub fn write<A: Serialize>(
     pruned.remove(to, batch.sources.keys(), batch.head.now)
 }
 
+/// Whether the ledger was copied to another place, so that no broker may begin with this one.
+pub fn is_moved(from: &impl ReadRows) -> Result<bool, StoreError> {
+    Ok(Meta::read(from)?.has(KEY_MOVED))
+}
+
 /// Copies every table into a new ledger, the key of grant tokens included.
 pub fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
     for table in TABLES {
         let mut rows: Vec<Row> = vec![];
         from.each(table, &mut |key, row| {
-            // Each store states its own format.
-            if (table, key) != (META, KEY_FORMAT.as_bytes()) {
+            // Each store states its own format. The copy is in use.
+            if table != META || ![KEY_FORMAT, KEY_MOVED].map(str::as_bytes).contains(&key) {
                 rows.push((key.to_vec(), Some(row.to_vec())));
             }
             if rows.len() < COPIED_TOGETHER { Ok(()) } else { to.replace(table, &mut rows.drain(..).map(Ok)) }

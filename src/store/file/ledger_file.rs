@@ -1,7 +1,7 @@
 //! The ledger's file: its name, its creation, the check of its format, and the guard against damage that makes redb panic.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -14,9 +14,23 @@ use crate::store::storage::{Broken, OpenError};
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
 
-/// Creates a file that only its owner can read: it holds the key that signs grant tokens.
-pub(super) fn make_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
+/// The name of a file that is being made. One that a power cut has left is made anew.
+pub(super) const PART_NAME: &str = "ledger.redb.part";
+
+/// Creates a file that only its owner can read: it holds the key that signs grant tokens. Who makes one has a lock on it until the ledger has
+/// its name. `None`: somebody else makes it, or has made it.
+pub(super) fn make_part(part: &Path, ledger: &Path) -> io::Result<Option<File>> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(part)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        locked => locked?,
+    }
+    // The file may have become the ledger since it was opened.
+    if ledger.try_exists()? {
+        return Ok(None);
+    }
+    file.set_len(0)?;
+    Ok(Some(file))
 }
 
 thread_local! {

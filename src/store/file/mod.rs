@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError};
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction,
+};
 
 mod access;
 pub mod backup;
@@ -18,10 +20,10 @@ mod unchanged;
 
 use super::changes::{Changes, Contents};
 use super::contradictions::missing;
-use super::rows::{self, Pruned, ReadRows, StoreError};
+use super::rows::{self, KEY_MOVED, Pruned, ReadRows, StoreError};
 use super::storage::{BackupError, CopyLedger, LedgerFile, OpenError, Storage, WriteError, closed};
 use inspect::LedgerCopy;
-use ledger_file::{FILE_NAME, guard, make_file};
+use ledger_file::{FILE_NAME, PART_NAME, guard, make_part};
 use turn_ledger::{Stored, TokenKeys};
 use turn_store::tables;
 
@@ -63,8 +65,14 @@ pub struct FileStorage {
 
 impl Storage for FileStorage {
     fn read(&mut self) -> Result<Contents, OpenError> {
-        let read = || rows::read(&self.begin_read()?, &mut Err);
-        let contents = guard(&self.path, || read().map_err(|error| self.unusable(error)))?;
+        let read = || {
+            let rows = self.begin_read()?;
+            Ok((rows::read(&rows, &mut Err)?, rows::is_moved(&rows)?))
+        };
+        let (contents, is_moved) = guard(&self.path, || read().map_err(|error| self.unusable(error)))?;
+        if is_moved {
+            return Err(OpenError::Moved { path: self.path.clone() });
+        }
         if let Some(missing) = missing(&contents.books, false) {
             return Err(OpenError::damaged(&self.path, &missing));
         }
@@ -140,7 +148,7 @@ impl FileStorage {
         access::tighten(directory)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
-            return Self::create(directory, &path);
+            return Self::create(directory, path, |_| Ok(()));
         }
         // redb checks a file only after a crash. What it would repair here is refused, and the file stays as it is.
         LedgerCopy::take(directory)?.check_pages()?;
@@ -148,37 +156,50 @@ impl FileStorage {
         Self::new(database, path).map_err(unusable)
     }
 
-    /// Creates a ledger in this directory. It refuses to replace an existing one.
-    pub(in crate::store) fn create_new(directory: &Path) -> Result<Self, OpenError> {
+    /// Creates a ledger with these rows in this directory. It refuses to replace an existing one.
+    pub(in crate::store) fn create_of(directory: &Path, rows: &impl ReadRows) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if path.try_exists().map_err(unusable)? {
             return Err(OpenError::Exists { path });
         }
-        Self::create(directory, &path)
+        Self::create(directory, path, |mut transaction| rows::copy(rows, &mut transaction)).map(drop)
     }
 
-    /// Copies these rows into a new ledger. If that fails, its file is removed.
-    pub(in crate::store) fn fill(self, rows: &impl ReadRows) -> Result<(), StoreError> {
-        let copied = self.change(|transaction| rows::copy(rows, &mut &*transaction));
-        copied.inspect_err(|_| {
-            let _ = std::fs::remove_file(&self.path);
-        })
-    }
-
-    /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
-    fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
+    /// Creates a ledger, which gets its name when it is complete and synced.
+    fn create(
+        directory: &Path,
+        path: PathBuf,
+        put_rows: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        let file = make_file(path).map_err(unusable)?;
-        let made = files().create_file(file).map_err(|error| cannot_open(error, path)).and_then(|database| {
-            let store = Self::new(database, path.to_owned()).map_err(unusable)?;
-            let made = store.change(tables::make_all);
-            made.map_err(|error| store.unusable(error)).map(|()| store)
-        });
+        let part = directory.join(PART_NAME);
+        let file = make_part(&part, &path)
+            .map_err(unusable)?
+            .ok_or_else(|| OpenError::InUse { path: path.clone() })?;
+        let made =
+            files().create_file(file).map_err(|error| cannot_open(error, &part)).and_then(|database| {
+                let store = Self::new(database, part.clone()).map_err(unusable)?;
+                let made = store.change(|transaction| {
+                    tables::make_all(transaction)?;
+                    put_rows(transaction)
+                });
+                made.map_err(|error| store.unusable(error))?;
+                std::fs::rename(&part, &path).map_err(unusable)?;
+                File::open(directory).and_then(|directory| directory.sync_all()).map_err(unusable)?;
+                Ok(Self { path, ..store })
+            });
         made.inspect_err(|_| {
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&part);
         })
+    }
+
+    /// States that the ledger was copied to a database: no broker begins with it any more.
+    pub(in crate::store) fn mark_moved(directory: &Path) -> Result<(), OpenError> {
+        let store = Self::open(directory)?;
+        let marked = store.change(|transaction| tables::put(transaction, KEY_MOVED, &[]));
+        marked.map_err(|error| store.unusable(error))
     }
 
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
@@ -188,7 +209,7 @@ impl FileStorage {
     /// Applies a change in one synced transaction: all of it or nothing.
     fn change<T>(
         &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, StoreError>,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self.database.lock().as_ref().ok_or_else(closed)?.begin_write()?;
         let changed = change(&transaction)?;
@@ -221,6 +242,20 @@ fn cannot_open(error: DatabaseError, path: &Path) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_not_complete_at_a_power_cut_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let part = directory.path().join(PART_NAME);
+        std::fs::write(&part, "redb, but not all of it").unwrap();
+        let being_made = File::open(&part).unwrap();
+        being_made.lock().unwrap();
+        let refused = FileStorage::open(directory.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+        drop(being_made);
+        assert!(FileStorage::open(directory.path()).is_ok());
+        assert!(!part.exists());
+    }
 
     #[test]
     fn a_file_that_can_be_locked_twice_is_refused() {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::task::JoinHandle;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
@@ -42,6 +43,11 @@ const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
 const RAISE: &str = "exec_stmt_raise";
 /// A warning of the database is logged once in this time.
 const WARNING_WINDOW: Duration = Duration::from_secs(60);
+
+/// The database, and the timeline that the server writes.
+const HISTORY: &str = "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int \
+    FROM pg_control_system()";
+const OLD_PRIMARY: &str = "Stop the old primary of the database: DATABASE_URL leads to one that has an older timeline than one that was seen, so another server has replaced it.";
 
 /// `PostgreSQL` 14, as the server states it.
 const VERSION_MIN: i32 = 140_000;
@@ -135,6 +141,24 @@ pub struct Database {
     schema: String,
     /// Of all sessions.
     warnings: Arc<Throttle>,
+    /// The newest history of the database that was seen.
+    newest: Mutex<Option<History>>,
+    /// Whether the first host of the settings that lets write is an old primary.
+    is_first_old: AtomicBool,
+}
+
+/// Which history of which database a server has. A standby that is promoted begins a timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct History {
+    system: i64,
+    timeline: i32,
+}
+
+impl History {
+    /// Whether this is an earlier history of the same database.
+    fn is_before(self, newest: Option<Self>) -> bool {
+        newest.is_some_and(|newest| newest.system == self.system && newest.timeline > self.timeline)
+    }
 }
 
 impl Database {
@@ -145,7 +169,9 @@ impl Database {
             options.connect_timeout(CONNECT_TIMEOUT);
         }
         let warnings = Arc::new(Throttle::every(WARNING_WINDOW));
-        Self { options, tls: config.trust.client(), schema: config.schema.clone(), warnings }
+        let (newest, is_first_old) = Default::default();
+        let (tls, schema) = (config.trust.client(), config.schema.clone());
+        Self { options, tls, schema, warnings, newest, is_first_old }
     }
 
     /// The name of the tables' schema. It needs no quotes.
@@ -177,6 +203,9 @@ impl Database {
     pub async fn connect(&self, name: &str) -> Result<Connection, DatabaseError> {
         let mut options = self.options.clone();
         options.application_name(name);
+        if self.is_first_old.load(Ordering::Relaxed) {
+            options.load_balance_hosts(LoadBalanceHosts::Random);
+        }
         let (client, mut socket) = within(options.connect(MakeRustlsConnect::new(self.tls.clone()))).await?;
         let is_unconfirmed = Arc::new(AtomicBool::default());
         let (unconfirmed, warnings) = (Arc::clone(&is_unconfirmed), Arc::clone(&self.warnings));
@@ -194,7 +223,23 @@ impl Database {
         let connection = Connection { client, is_unconfirmed, driver };
         let session = format!("{SESSION} SET search_path = {};", self.schema);
         connection.run(&session).await?;
+        self.refuse_old(&connection).await?;
         Ok(connection)
+    }
+
+    /// Refuses a primary that another one has replaced, as far as this process has seen that one.
+    async fn refuse_old(&self, connection: &Connection) -> Result<(), DatabaseError> {
+        // A server that does not say it is believed.
+        let Ok(row) = connection.one(HISTORY).await else { return Ok(()) };
+        let seen = History { system: row.get(0), timeline: row.get(1) };
+        let mut newest = self.newest.lock();
+        let is_old = seen.is_before(*newest);
+        if is_old {
+            self.is_first_old.store(true, Ordering::Relaxed);
+            return Err(DatabaseError::Unfit(OLD_PRIMARY));
+        }
+        *newest = Some(seen);
+        Ok(())
     }
 }
 
@@ -237,8 +282,10 @@ impl Connection {
 
     /// Refuses a server that forgets what it has committed.
     pub(crate) async fn check_server(&self) -> Result<(), DatabaseError> {
+        // Neon has a commit on several machines before it is answered, and none of its settings is the customer's.
         let settings = "SELECT current_setting('server_version_num')::int, \
-            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on' \
+            OR coalesce(current_setting('neon.timeline_id', true), '') <> '' AND current_setting('synchronous_standby_names') = 'walproposer'";
         let row = self.one(settings).await?;
         judge_server(row.get(0), row.get(1))
     }
@@ -277,7 +324,7 @@ fn judge_server(version: i32, is_durable: bool) -> Result<(), DatabaseError> {
         return Ok(());
     }
     Err(DatabaseError::Unfit(
-        "Set fsync and full_page_writes to on in PostgreSQL: without them, a power cut loses answered writes or damages the ledger.",
+        "Set fsync and full_page_writes to on in PostgreSQL: without them, a power cut loses answered writes or damages the ledger. If the provider does not let you, use another database.",
     ))
 }
 
@@ -302,6 +349,20 @@ pub(super) async fn within_time<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_earlier_timeline_of_the_same_database_is_refused() {
+        let newest = History { system: 7, timeline: 3 };
+        for (seen, is_old) in [
+            (History { timeline: 2, ..newest }, true),
+            (newest, false),
+            (History { timeline: 4, ..newest }, false),
+            (History { system: 8, timeline: 1 }, false),
+        ] {
+            assert_eq!(seen.is_before(Some(newest)), is_old, "{seen:?}");
+        }
+        assert!(!newest.is_before(None));
+    }
 
     #[test]
     fn a_server_that_forgets_commits_and_an_old_one_are_refused() {

@@ -15,7 +15,7 @@ use super::schema;
 use crate::store::changes::Contents;
 use crate::store::file::inspect::LedgerCopy;
 use crate::store::file::{FileStorage, backup};
-use crate::store::rows::{self, FORMAT, StoreError};
+use crate::store::rows::{self, FORMAT, KEY_MOVED, StoreError};
 use crate::store::storage::{BackupError, CopyLedger, LedgerFile, OpenError};
 
 /// Rows of one statement.
@@ -37,7 +37,7 @@ const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $
 const IN_USE: &str =
     "a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.";
 
-/// Why a ledger was not copied. Neither place has changed.
+/// Why a ledger was not copied.
 pub type CopyError = Box<dyn Error + Send + Sync>;
 
 /// A session that reads everything.
@@ -92,10 +92,13 @@ impl CopyLedger for Database {
     }
 }
 
-/// Copies a ledger's file into a database that has none. Returns the number of rows.
-pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, CopyError> {
+/// Moves a ledger's file into a database that has none. Returns the number of rows. If it fails at the last step, no broker begins with the
+/// file, which can be copied again.
+pub fn to_database(ledger: LedgerCopy, directory: &Path, database: &Database) -> Result<usize, CopyError> {
     let mut batch = RowBatch::default();
     rows::copy(&ledger.rows()?, &mut batch)?;
+    // It has a lock on the file.
+    drop(ledger);
     let session = ReadSession::open(database)?;
     session.runtime.get().block_on(async {
         schema::make(&session.connection, database.schema()).await?;
@@ -107,6 +110,7 @@ pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, Co
             )));
         }
         session.put(&batch).await?;
+        FileStorage::mark_moved(directory)?;
         Ok(session.commit().await?)
     })?;
     Ok(batch.rows.len())
@@ -149,7 +153,7 @@ fn read(snapshot: &Snapshot<'_>) -> Result<Contents, OpenError> {
     rows::read(snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))
 }
 
-/// Copies the ledger of a database that no replica uses into a new file in this directory.
+/// Moves the ledger of a database that no replica uses into a new file in this directory.
 pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
     let session = ReadSession::open(database)?;
     begin_alone(&session, database)?;
@@ -157,6 +161,11 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
     let snapshot = Snapshot { runtime, client: &session.connection.client };
     // No row that cannot be read is moved.
     read(&snapshot)?;
-    FileStorage::create_new(directory)?.fill(&snapshot)?;
-    Ok(runtime.block_on(session.commit())?)
+    FileStorage::create_of(directory, &snapshot)?;
+    let mut moved = RowBatch::default();
+    rows::replace_named(&mut moved, KEY_MOVED, Some(vec![]))?;
+    runtime.block_on(async {
+        session.put(&moved).await?;
+        Ok(session.commit().await?)
+    })
 }

@@ -17,7 +17,7 @@ use super::observation::Observation;
 use super::rows::RowBatch;
 use super::takeovers::Takeovers;
 use crate::store::rows::{FORMAT, StoreError};
-use crate::store::storage::{Lost, WriteError};
+use crate::store::storage::{Failure, Lost, WriteError};
 use turn_store::outcome::{Answer, Shard, Step, Term};
 
 /// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
@@ -63,6 +63,8 @@ pub(super) struct Leader {
     session: Option<(Connection, Statement)>,
     term: Term,
     failures: Throttle,
+    /// Why the write that blocks is not done.
+    pub(super) failure: Failure,
 }
 
 impl Leader {
@@ -93,7 +95,8 @@ impl Leader {
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
-        Ok(Some(Self { database, session: Some((connection, write)), term, failures: Throttle::new() }))
+        let (session, failure) = (Some((connection, write)), Failure::default());
+        Ok(Some(Self { database, session, term, failures: Throttle::new(), failure }))
     }
 
     /// Whether anything was written before the election. A takeover raises both numbers, a write only the second.
@@ -157,6 +160,7 @@ impl Leader {
         let answer = Answer::of(changed, is_unconfirmed);
         if answer == Answer::Unknown {
             let error = sent.err();
+            *self.failure.lock() = error.as_ref().map(ToString::to_string);
             if !matches!(error, Some(DatabaseError::Refused(_))) {
                 self.session = None;
             }
@@ -198,7 +202,10 @@ impl Leader {
         loop {
             match self.try_read().await {
                 Ok(shard) => return shard,
-                Err(_) => self.session = None,
+                Err(error) => {
+                    self.session = None;
+                    *self.failure.lock() = Some(error.to_string());
+                }
             }
             tokio::time::sleep(step(PAUSE_MIN, failures, PAUSE_MAX)).await;
             failures += 1;

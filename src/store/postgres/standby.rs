@@ -31,9 +31,9 @@ const OBSERVE: &str = "SELECT epoch, seq, held, \
     FROM shard WHERE id = 1";
 /// Also says whether another process was seen at the same address, more than a lease after this one has begun.
 const NOTE: &str = "WITH noted AS (INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
-        $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
+        $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $7) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
-        seen_at = EXCLUDED.seen_at, clock_ms = EXCLUDED.clock_ms), \
+        seen_at = EXCLUDED.seen_at, clock_ms = EXCLUDED.clock_ms, unreached = EXCLUDED.unreached), \
     own AS (INSERT INTO process AS p VALUES ($5, $1, clock_timestamp(), clock_timestamp()) \
         ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at RETURNING p.began) \
     SELECT EXISTS (SELECT FROM process, own WHERE url = $1 AND id <> $5 \
@@ -45,8 +45,12 @@ const SHARED: &str = "SELECT EXISTS (SELECT FROM process one JOIN process other 
 /// Replicas of earlier days, as each container has another address.
 const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 day'; \
     DELETE FROM process WHERE seen_at < now() - interval '1 day'";
-const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
+/// A replica that is well is seen each second.
+const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms, settings, \
+    seen_at > clock_timestamp() - interval '3 s', unreached, \
+    coalesce(gave_up_at > clock_timestamp() - interval '5 minutes', false) FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
+const GIVE_UP: &str = "UPDATE node SET gave_up_at = clock_timestamp() WHERE url = $1";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
 
 /// The database with the ledger, as its replicas see it.
@@ -70,6 +74,10 @@ pub trait Electorate: Send + 'static {
         &mut self,
         seen: &Observation,
     ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
+    /// The others learn with the next looks that this replica does not reach the leader of this epoch, or does.
+    fn set_unreached(&mut self, epoch: Option<i64>);
+    /// States that this replica gives its lead up, because no other one reaches it.
+    fn give_up(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
     fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// The key that signs; `None` before the first leader has made it.
@@ -78,17 +86,25 @@ pub trait Electorate: Send + 'static {
     fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
 }
 
-/// One replica, as all see it. For people only: nothing depends on it.
+/// One replica, as all see it. Only whether a leader gives its lead up depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
     /// Where the others reach it.
     pub url: String,
     /// Its version.
     pub version: String,
+    /// The digest of its settings that decide figures.
+    pub settings: Option<String>,
     /// When it was last seen, by the clock of the database.
     pub seen_at: Timestamp,
     /// How far its clock is ahead of the database's, in milliseconds.
     pub clock_ahead_millis: i64,
+    /// Whether it was seen in the last seconds.
+    pub is_live: bool,
+    /// The number of the lead that it has not reached for `LEASE_SECONDS`.
+    pub unreached: Option<i64>,
+    /// Whether it has lately given its lead up.
+    pub gave_up: bool,
 }
 
 /// A replica's connection to the database. An error or a canceled call ends it, and the next call connects again.
@@ -106,6 +122,7 @@ pub struct Standby {
     id: Option<String>,
     lease: Duration,
     has_twin: bool,
+    unreached: Option<i64>,
     /// Whether the database, and what is before it, was found fit.
     is_checked: bool,
 }
@@ -126,6 +143,7 @@ impl Standby {
             id: None,
             lease: config.lease,
             has_twin: false,
+            unreached: None,
             is_checked: false,
         }
     }
@@ -162,6 +180,7 @@ impl Standby {
             (&now, Type::INT8),
             (&self.id, Type::TEXT),
             (&lease, Type::FLOAT8),
+            (&self.unreached, Type::INT8),
         ];
         self.has_twin = connection.row(NOTE, values).await?.is_some_and(|row| row.get(0));
         Ok(())
@@ -218,6 +237,17 @@ impl Electorate for Standby {
         stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
     }
 
+    fn set_unreached(&mut self, epoch: Option<i64>) {
+        self.unreached = epoch;
+    }
+
+    async fn give_up(&mut self) -> Result<(), DatabaseError> {
+        let connection = self.connection().await?;
+        connection.execute(GIVE_UP, &[(&self.node.url, Type::TEXT)]).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
     async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
         let connection = self.connection().await?;
         loss::state(&connection, seq).await?;
@@ -242,6 +272,10 @@ impl Electorate for Standby {
             version: row.get::<_, Option<String>>(1).unwrap_or_default(),
             seen_at: Timestamp::from_millis(row.get(2)),
             clock_ahead_millis: row.get(3),
+            settings: row.get(4),
+            is_live: row.get(5),
+            unreached: row.get(6),
+            gave_up: row.get(7),
         };
         Ok(rows.into_iter().map(replica).collect())
     }

@@ -14,7 +14,7 @@ use super::rows::{RowBatch, Snapshot};
 use crate::store::changes::{Changes, Contents};
 use crate::store::contradictions::missing;
 use crate::store::rows::{self as ledger_rows, Pruned, StoreError};
-use crate::store::storage::{CopyLedger, GROUP_MAX, OpenError, Storage, WriteError};
+use crate::store::storage::{CopyLedger, Failure, GROUP_MAX, OpenError, Storage, WriteError};
 use turn_ledger::{Stored, TokenKeys};
 
 /// The pause before an idle leader connects again if that has failed.
@@ -60,8 +60,11 @@ impl Storage for PostgresStorage {
         let runtime = self.runtime.get();
         let (connection, _) = runtime.block_on(self.leader.session())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;
-        let read = ledger_rows::read(&snapshot, &mut Err);
-        let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
+        let damaged = |error| OpenError::damaged_database(&error);
+        if ledger_rows::is_moved(&snapshot).map_err(damaged)? {
+            return Err(OpenError::MovedToFile);
+        }
+        let contents = ledger_rows::read(&snapshot, &mut Err).map_err(damaged)?;
         snapshot.end()?;
         if let Some(missing) = missing(&contents.books, was_written) {
             return Err(OpenError::damaged_database(&missing));
@@ -107,5 +110,9 @@ impl Storage for PostgresStorage {
 
     fn copier(&self) -> Arc<dyn CopyLedger> {
         Arc::<Database>::clone(&self.database)
+    }
+
+    fn failure(&self) -> Failure {
+        Arc::clone(&self.leader.failure)
     }
 }

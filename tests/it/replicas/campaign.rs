@@ -59,6 +59,12 @@ impl Electorate for Scripted {
         self.database.stand(&row).await
     }
 
+    fn set_unreached(&mut self, _: Option<i64>) {}
+
+    async fn give_up(&mut self) -> Result<(), CutOff> {
+        Ok(())
+    }
+
     async fn state_loss(&mut self, seq: i64) -> Result<(), CutOff> {
         self.database.state_loss(seq).await
     }
@@ -82,7 +88,13 @@ async fn stands_after(looks: Vec<Look>) -> Vec<usize> {
     let look = Arc::new(Notify::new());
     let mut campaign =
         Campaign::new(scripted, candidate, Arc::clone(&look), clock, Arc::new(Metrics::default()));
-    let won = campaign.run(|_| look.notify_one()).await.unwrap();
+    let won = campaign
+        .run(|_| {
+            look.notify_one();
+            None
+        })
+        .await
+        .unwrap();
     assert_eq!(won.lead.epoch, 2, "one more than the row that it saw");
     let left = left.lock().unwrap();
     left.iter().map(|left| total - left).collect()

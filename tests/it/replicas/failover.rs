@@ -1,6 +1,7 @@
 //! A failover of a real database to its streaming standby, by a URL with both servers. Nothing is simulated.
 
 use turn_broker::config::DatabaseConfig;
+use turn_broker::lead::campaign::Electorate;
 use turn_broker::store::storage::Lost;
 
 use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored, stored_batches, written};
@@ -75,4 +76,36 @@ async fn writes_that_a_failover_has_lost_are_noticed_and_stated() {
     assert_eq!(stored_batches(&servers.standby).await, 2);
     let (_storage, found) = loaded(lead(&mut replica(&servers.config(), 2)).await).await;
     assert!(found.books.is_copy, "grants may be missing");
+}
+
+#[tokio::test]
+async fn an_old_primary_that_returns_is_left_for_the_one_that_has_replaced_it() {
+    let Some(servers) = Servers::start().await else { return };
+    let mut one = replica(&servers.config(), 1);
+    drop(stored(loaded(lead(&mut one).await).await.0, [batch()]).await);
+    servers.replicated().await;
+    servers.fail_over().await;
+    let can_write = async || servers.standby.number("SELECT pg_is_in_recovery()::int").await == 0;
+    eventually("the standby is promoted", can_write).await;
+    let storage = stored(loaded(lead(&mut one).await).await.0, [batch()]).await;
+    drop(storage);
+    // It is the first one of the URL.
+    servers.primary.restart(0).await;
+    let mut storage = None;
+    for _ in 0..50 {
+        if let Ok(seen) = one.observe().await {
+            storage = match one.stand(&seen).await {
+                Ok(storage) => storage,
+                Err(error) => {
+                    assert!(error.to_string().starts_with("Stop the old primary"), "{error}");
+                    None
+                }
+            };
+        }
+        if storage.is_some() {
+            break;
+        }
+    }
+    let _storage = stored(loaded(storage.unwrap()).await.0, [batch()]).await;
+    assert_eq!((stored_batches(&servers.standby).await, stored_batches(&servers.primary).await), (3, 1));
 }

@@ -42,18 +42,24 @@ async fn ledger_on_disk(state: &StateDir) -> Option<TokenKeys> {
     .await
 }
 
+/// Why no broker starts with the file.
+async fn refusal(state: &StateDir) -> String {
+    let path = state.file();
+    blocking(move || {
+        let mut store = once_free(|| FileStorage::open(path.parent().unwrap())).unwrap();
+        store.load(Timestamp::default()).unwrap_err().to_string()
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_ledger_moves_to_a_database_and_back() {
     let Some(database) = TestDatabase::new() else { return };
     let (state, back) = (StateDir::new(), StateDir::new());
     let key = ledger_on_disk(&state).await;
-    let before = std::fs::read(state.file()).unwrap();
-    assert_says(
-        &copy("--to-database", &state, &database),
-        0,
-        &["rows of", &database.schema, "Move the file away"],
-    );
-    assert_eq!(std::fs::read(state.file()).unwrap(), before, "the file is only read");
+    assert_says(&copy("--to-database", &state, &database), 0, &["rows of", &database.schema, "move it away"]);
+    let error = refusal(&state).await;
+    assert!(error.contains("Set DATABASE_URL in place of STATE_DIR"), "{error}");
     assert_says(
         &copy("--to-database", &state, &database),
         1,
@@ -71,7 +77,7 @@ async fn a_ledger_moves_to_a_database_and_back() {
     database.run("UPDATE node SET seen_at = clock_timestamp() + interval '1 minute'").await;
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     database.run("UPDATE node SET seen_at = clock_timestamp() - interval '6 s'").await;
-    assert_says(&copy("--from-database", &back, &database), 0, &[back.path(), "Drop the schema"]);
+    assert_says(&copy("--from-database", &back, &database), 0, &[back.path(), "drop it"]);
     assert_says(&copy("--from-database", &back, &database), 1, &["is there already", "Move it away"]);
     let row = database.row("SELECT epoch, held, sessions[1] FROM shard").await;
     let row: (i64, bool, Option<String>) = (row.get(0), row.get(1), row.get(2));
@@ -91,6 +97,13 @@ async fn a_ledger_moves_to_a_database_and_back() {
     .await;
     assert_eq!((found.keys, found.sources.len(), found.is_copy), (key, 1, false));
     assert_eq!(found.head.unwrap().now, batch_at(NOON).books.head.now);
+    let storage = lead(&mut one).await;
+    let error = blocking(move || {
+        let mut storage = storage;
+        storage.load(Timestamp::default()).unwrap_err()
+    })
+    .await;
+    assert!(error.to_string().contains("Set STATE_DIR in place of DATABASE_URL"), "{error}");
 }
 
 #[tokio::test]

@@ -59,6 +59,14 @@ async fn issued(process: &Process) -> u64 {
 }
 
 #[tokio::test]
+async fn a_replica_has_one_connection_and_the_leader_two() {
+    let Some(database) = TestDatabase::alone() else { return };
+    let (_one, _two) = pair(&database, LONG).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'turn-broker%'";
+    eventually("they are three", async || database.number(open).await == 3).await;
+}
+
+#[tokio::test]
 async fn what_a_killed_leader_has_answered_is_known_to_the_next_one() {
     let Some(database) = TestDatabase::new() else { return };
     let (first, second) = pair(&database, LONG).await;

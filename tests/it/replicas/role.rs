@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use turn_broker::lead::Replica;
 use turn_broker::listen::Ended;
+use turn_ledger::Timestamp;
 
 use super::{LEASE, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
@@ -280,6 +282,18 @@ async fn a_standby_with_other_settings_says_so() {
     standby.until_it_forwards().await;
     let ready = standby.get("/ready").await.json();
     assert!(ready["warning"].as_str().unwrap().starts_with("Give all replicas the same settings"), "{ready}");
+    database.add_replica(Replica {
+        url: "http://10.0.0.9:3001".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        settings: Some("that of another deployment".into()),
+        seen_at: Timestamp::default(),
+        clock_ahead_millis: 0,
+        is_live: true,
+        unreached: None,
+        gave_up: false,
+    });
+    let says = async || hint_codes(&leader.status().await).contains(&"REPLICAS_DIFFER");
+    eventually("the leader says so, too", says).await;
 }
 
 #[tokio::test]
@@ -290,4 +304,22 @@ async fn a_setting_that_cannot_work_ends_the_process_before_it_stands() {
     let mut replica = TestReplica::start(&database, &settings).await;
     assert!((&mut replica.service).await.is_err());
     assert_eq!(database.row().epoch, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_reach_the_database_says_why() {
+    let database = FakeDatabase::new();
+    let message = async |replica: &TestReplica| {
+        let message = replica.get("/ready").await.json()["message"].clone();
+        message.as_str().unwrap_or_default().to_owned()
+    };
+    let standby = TestReplica::start_cut_off(&database, &[]).await;
+    let said = "cut off by the test. Run turn-broker doctor";
+    eventually("the standby says it", async || message(&standby).await.starts_with(said)).await;
+    let leader = TestReplica::start(&database, &[]).await;
+    leader.until_it_leads().await;
+    database.set_cut_off(&leader.url, true);
+    let said = "The last write failed: cut off by the test.";
+    eventually("the leader says it", async || message(&leader).await.contains(said)).await;
+    assert!(leader.mint().await.json()["message"].as_str().unwrap().contains(said));
 }

@@ -199,3 +199,23 @@ async fn a_write_finds_its_rows_by_their_keys() {
     let scans = of("seq_scan").await;
     assert!(scans < WRITES / 2, "{scans} scans of the table in {WRITES} writes");
 }
+
+#[tokio::test]
+async fn a_server_without_fsync_is_refused_unless_other_machines_have_each_commit() {
+    let Some(database) = TestDatabase::alone() else { return };
+    let mut one = replica(&database.config(), 1);
+    let seen = one.observe().await.unwrap();
+    let error = async |url: &str| {
+        replica(&database.config_at(url), 1).stand(&seen).await.err().map(|error| error.to_string())
+    };
+    for setting in ["fsync = off", "synchronous_standby_names = 'walproposer'"] {
+        database.run(&format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    database.run("SELECT pg_reload_conf()").await;
+    let is_off = async || database.number("SELECT (current_setting('fsync') = 'off')::int").await == 1;
+    eventually("it is off", is_off).await;
+    assert!(error(&database.url()).await.unwrap().starts_with("Set fsync"));
+    // No standby of this name is there, so that no commit ends here.
+    let neon = format!("{}&options=-c%20neon.timeline_id%3D7", database.url());
+    assert!(error(&neon).await.unwrap().contains("has not answered"));
+}

@@ -1,8 +1,13 @@
 //! What the next leader knows of clients and of what an operator has set through any replica, and which requests wait for it.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::{LEASE, STEP, pair};
+use serde_json::json;
+use tokio::net::TcpListener;
+use turn_broker::listen::Ended;
+
+use super::{LEASE, STEP, TestReplica, pair};
+use crate::support::fake_database::FakeDatabase;
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::{OPERATOR, eventually};
 
@@ -65,4 +70,26 @@ async fn what_a_leader_that_is_cut_off_refuses_waits_for_the_next_one() {
     assert_eq!(minted.status, 200);
     let status = standby.status().await;
     assert_eq!(status["grants"]["issued"], 1, "the one that was answered");
+}
+
+#[tokio::test]
+async fn a_leader_whom_no_other_replica_reaches_gives_up_the_lead() {
+    let database = FakeDatabase::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Nobody listens there.
+    let leader = TestReplica::start_as("http://127.0.0.1:1", listener, &database, &[]);
+    leader.until_it_leads().await;
+    eventually("the leader writes", async || database.row().seq > 1).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    standby.takes_over().await;
+    assert_eq!(leader.ended().await, Ended::Lost);
+    assert_eq!(database.row().takeovers.latest(), Some(&*format!("{} 1", standby.url)), "it was released");
+}
+
+#[tokio::test]
+async fn what_was_held_while_a_large_ledger_was_read_is_not_refused() {
+    let (database, leader, standby) = pair(&[]).await;
+    database.set_slow_read(Arc::clone(&standby.clock), 2 * LEASE);
+    leader.shutdown.soft.cancel();
+    assert_eq!(standby.mint().await.status, 200);
 }

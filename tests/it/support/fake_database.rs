@@ -36,6 +36,8 @@ struct State {
     looks: BTreeMap<String, u64>,
     /// The clock of a replica, and how far each of its writes advances it.
     slow: Option<(Arc<ManualClock>, Duration)>,
+    /// The same of reading the ledger.
+    slow_read: Option<(Arc<ManualClock>, Duration)>,
 }
 
 /// The database cannot be reached.
@@ -49,14 +51,15 @@ impl FakeDatabase {
         let mut contents = Contents::default();
         contents.books.keys = Some(TokenKeys::new(TokenKey::new([7; 64])));
         let row = Observation { format: FORMAT, ..Observation::default() };
-        let (takeovers, history, replicas, cut_off, looks, slow) = Default::default();
-        let state = State { row, takeovers, contents, history, replicas, cut_off, looks, slow };
+        let (takeovers, history, replicas, cut_off, looks, slow, slow_read) = Default::default();
+        let state = State { row, takeovers, contents, history, replicas, cut_off, looks, slow, slow_read };
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// What a replica at this URL has of the database.
     pub(crate) fn electorate(&self, url: &str) -> FakeElectorate {
-        FakeElectorate { database: self.clone(), url: url.to_owned(), is_cut_off: false, connection: 0 }
+        let (database, url) = (self.clone(), url.to_owned());
+        FakeElectorate { database, url, is_cut_off: false, connection: 0, unreached: None }
     }
 
     /// The row that says who leads.
@@ -87,6 +90,16 @@ impl FakeDatabase {
     /// Makes each write take so long by this clock.
     pub(crate) fn set_slow(&self, clock: Arc<ManualClock>, write: Duration) {
         self.lock().slow = Some((clock, write));
+    }
+
+    /// Makes it take so long by this clock to read the ledger.
+    pub(crate) fn set_slow_read(&self, clock: Arc<ManualClock>, read: Duration) {
+        self.lock().slow_read = Some((clock, read));
+    }
+
+    /// Another replica shows that it is there.
+    pub(crate) fn add_replica(&self, replica: Replica) {
+        self.lock().replicas.push(replica);
     }
 
     /// Forgets the latest writes, as a failover to a copy that lags does.
@@ -124,6 +137,7 @@ pub(crate) struct FakeElectorate {
     /// Whether the last look failed.
     is_cut_off: bool,
     connection: u64,
+    unreached: Option<i64>,
 }
 
 impl Electorate for FakeElectorate {
@@ -153,9 +167,16 @@ impl Electorate for FakeElectorate {
             state.replicas.push(Replica {
                 url,
                 version,
+                settings: None,
                 seen_at: Timestamp::from_millis(0),
                 clock_ahead_millis: 0,
+                is_live: true,
+                unreached: None,
+                gave_up: false,
             });
+        }
+        if let Some(own) = state.replicas.iter_mut().find(|replica| replica.url == self.url) {
+            own.unreached = self.unreached;
         }
         Ok(Observation { connection: self.connection, ..state.row.clone() })
     }
@@ -176,6 +197,20 @@ impl Electorate for FakeElectorate {
         state.history.push((seq, contents));
         let (database, url) = (self.database.clone(), self.url.clone());
         Ok(Some(FakeStorage { database, url, epoch, seq }))
+    }
+
+    fn set_unreached(&mut self, epoch: Option<i64>) {
+        self.unreached = epoch;
+    }
+
+    async fn give_up(&mut self) -> Result<(), CutOff> {
+        let mut state = self.database.reach(&self.url)?;
+        state
+            .replicas
+            .iter_mut()
+            .filter(|replica| replica.url == self.url)
+            .for_each(|own| own.gave_up = true);
+        Ok(())
     }
 
     async fn state_loss(&mut self, seq: i64) -> Result<(), CutOff> {
@@ -208,7 +243,11 @@ pub(crate) struct FakeStorage {
 
 impl Storage for FakeStorage {
     fn read(&mut self) -> Result<Contents, OpenError> {
-        Ok(self.database.lock().contents.clone())
+        let state = self.database.lock();
+        if let Some((clock, read)) = &state.slow_read {
+            clock.advance(*read);
+        }
+        Ok(state.contents.clone())
     }
 
     fn put_keys(&mut self, keys: &TokenKeys, _: &Stored) -> Result<(), OpenError> {
