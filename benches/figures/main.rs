@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "it ends at the first surprise")]
 
 mod load;
+mod million;
 mod old_ledger;
 mod replicas;
 mod response;
@@ -34,12 +35,13 @@ const CONNECTIONS: u32 = 100_000;
 const SOCKETS: u16 = 4_096;
 const MINT: &str = "/api/turn-credentials";
 const STATUS: &str = "/api/bandwidth-status";
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("mints", mints),
     ("callers", callers),
     ("live", live),
     ("memory", memory),
     ("start", start),
+    ("million", million::million),
     ("status", status),
     ("size", size),
     ("replicas", replicas::replicas),

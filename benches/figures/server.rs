@@ -68,9 +68,14 @@ impl Server {
     /// How long a start of [`Self::durable`] takes. The broker ends in order, so the next start finds a closed file.
     pub(crate) fn start_of(state: &Path) -> f64 {
         let mut server = Self::durable(state);
-        server.signal(Signal::TERM);
-        server.child.wait().unwrap();
+        server.stop(Signal::TERM);
         server.start
+    }
+
+    /// Ends it, and waits for its end.
+    pub(crate) fn stop(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.child.wait().unwrap();
     }
 
     /// A process of this program, which runs [`serve_bare`].

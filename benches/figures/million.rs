@@ -1,0 +1,89 @@
+//! A million live grants, each of another address and label: a start, lists of who spends beside mints, a backup.
+
+use std::io::BufReader;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::load::load;
+use crate::response::exchange;
+use crate::server::{Server, directory};
+use crate::{CALLERS, MINT, print};
+
+const GRANTS: u32 = 1_000_000;
+const OPERATOR: &str = "bench-operator-token";
+
+/// `MILLION` is another number of grants.
+pub(crate) fn million(rounds: usize) {
+    let grants = std::env::var("MILLION").map_or(GRANTS, |text| text.parse().expect("MILLION is a number"));
+    let state = directory();
+    let settings = [
+        ("STATE_DIR", state.path().to_str().unwrap()),
+        ("OPERATOR_TOKEN", OPERATOR),
+        ("TRUSTED_PROXIES", "127.0.0.0/8"),
+    ];
+    let mut server = Server::broker(&settings);
+    load(&server, CALLERS, grants, |number| {
+        let [second, third, fourth] = [number >> 16, number >> 8 & 255, number & 255];
+        format!(
+            "GET {MINT}?label=room-{number} HTTP/1.1\r\nhost: bench\r\nx-forwarded-for: 10.{second}.{third}.{fourth}\r\n\r\n"
+        )
+    });
+    let rows = [
+        ["1,000,000 live grants, start to first response", "≤ 1500 ms", "ms"],
+        ["the same: CPU of the start", "", "ms"],
+        ["the same: `/api/spenders` by address", "≤ 300 ms", "ms"],
+        ["the same: by label", "≤ 300 ms", "ms"],
+        ["the same: the longest mint beside them", "≤ 20 ms", "ms"],
+        ["the same: a backup", "≤ 2000 ms", "ms"],
+        ["the same: resident memory", "", "MB"],
+    ];
+    print(rounds, rows, || {
+        server.stop(Signal::TERM);
+        server = Server::broker(&settings);
+        let (start, cpu) = (server.start, server.cpu() / 1e3);
+        let ([address, label], mint) = beside_mints(&server, || {
+            ["address", "label"].map(|by| timed(&server, &format!("/api/spenders?by={by}")))
+        });
+        let backup = timed(&server, "/api/backup");
+        [start, cpu, address, label, mint, backup, server.resident()]
+    });
+}
+
+/// The time of one call of the operator, in milliseconds.
+fn timed(server: &Server, path: &str) -> f64 {
+    let mut socket = BufReader::new(TcpStream::connect(server.address).unwrap());
+    let begun = Instant::now();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {OPERATOR}\r\n\r\n");
+    exchange(&mut socket, &request).unwrap();
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// What `run` returns, and the longest time of a mint meanwhile, in milliseconds.
+fn beside_mints<T>(server: &Server, run: impl FnOnce() -> T) -> (T, f64) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mints = scope.spawn(|| {
+            let mut socket = BufReader::new(TcpStream::connect(server.address).unwrap());
+            let (mut longest, mut number) = (0.0_f64, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                number += 1;
+                let request = format!(
+                    "GET {MINT} HTTP/1.1\r\nhost: bench\r\nx-forwarded-for: 172.16.{}.{}\r\n\r\n",
+                    number >> 8 & 255,
+                    number & 255
+                );
+                let begun = Instant::now();
+                exchange(&mut socket, &request).unwrap();
+                longest = longest.max(begun.elapsed().as_secs_f64() * 1e3);
+            }
+            longest
+        });
+        let result = run();
+        is_over.store(true, Ordering::Relaxed);
+        (result, mints.join().unwrap())
+    })
+}
