@@ -69,8 +69,9 @@ impl Account {
         for kind in SpenderNow::KINDS {
             found
                 .of_period
-                .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None));
-            let mut recent = self.spenders(kind, SpentIn::Last(found.lately.since())).await.rows.clone();
+                .insert(kind, self.spenders(kind, SpentIn::ThisPeriod).await.page(TOP_SPENDERS, None).await);
+            let list = self.spenders(kind, SpentIn::Last(found.lately.since())).await;
+            let mut recent = list.page(usize::MAX, None).await;
             if found.lately.is_counted() {
                 // Claims are about the time after the count.
                 for row in &mut recent {

@@ -24,7 +24,7 @@ pub struct SpenderList {
     pub unknown_bytes: ByteCount,
     /// Billed bytes of the period.
     pub used: ByteCount,
-    /// All rows, most bytes first.
+    /// All rows, in no order: there may be a million of them, of which a page is asked for.
     pub rows: Vec<SpenderSums>,
 }
 
@@ -43,10 +43,22 @@ pub enum SpentIn {
 pub(super) type KeptLists = Mutex<BTreeMap<(SpenderKind, SpentIn), Arc<SpenderList>>>;
 
 impl SpenderList {
-    /// The first `limit` rows after a place.
-    pub fn page(&self, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
-        let first = after.map_or(0, |after| self.rows.partition_point(|row| !row.is_after(after)));
-        self.rows.iter().skip(first).take(limit).cloned().collect()
+    /// The first `limit` rows after a place, away from the threads that serve.
+    pub async fn page(self: Arc<Self>, limit: usize, after: Option<Place>) -> Vec<SpenderSums> {
+        let found = tokio::task::spawn_blocking(move || self.first(limit, after.as_ref())).await;
+        found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// The same, most bytes first.
+    fn first(&self, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
+        let is_after = |row: &&SpenderSums| after.is_none_or(|after| row.is_after(after));
+        let mut rows: Vec<_> = self.rows.iter().filter(is_after).collect();
+        if rows.len() > limit {
+            rows.select_nth_unstable_by(limit, |a, b| a.order().cmp(&b.order()));
+            rows.truncate(limit);
+        }
+        rows.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        rows.into_iter().cloned().collect()
     }
 }
 
@@ -100,6 +112,8 @@ impl Account {
             })
         };
         let (period, as_of, unknown_bytes) = self.read_in_parts(look).await;
-        SpenderList { as_of, unknown_bytes, used: period.used, rows: walk.rows(&period) }
+        let rows = tokio::task::spawn_blocking(move || walk.rows(&period)).await;
+        let rows = rows.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        SpenderList { as_of, unknown_bytes, used: period.used, rows }
     }
 }

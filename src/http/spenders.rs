@@ -4,6 +4,7 @@
 mod csv;
 mod page;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -248,14 +249,16 @@ pub async fn list_spenders(
         let (Some(kind), None) = (kind, since) else {
             return Err(ApiError::invalid("Ask for a CSV without `since`, and not by `grant`."));
         };
-        let csv = csv::of(&app.config, kind, period, &*app.account.spenders(kind, time).await);
+        let list = app.account.spenders(kind, time).await;
+        let used = list.used;
+        let csv = csv::of(&app.config, kind, period, used, &list.page(usize::MAX, None).await);
         return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response());
     }
     let used = |list: &SpenderList| list.used.get();
     let (as_of, unknown_bytes, used_bytes, spenders, next) = if let Some(kind) = kind {
         let after = place_after(cursor, |text| place(kind, text))?;
         let list = app.account.spenders(kind, time).await;
-        let rows = list.page(limit + 1, after.as_ref());
+        let rows = Arc::clone(&list).page(limit + 1, after).await;
         let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
         let bodies = app.account.read(|books| rows.into_iter().map(|row| spender_body(books, row)).collect());
         (list.as_of, list.unknown_bytes, used(&list), bodies, next)

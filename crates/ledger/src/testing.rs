@@ -183,5 +183,7 @@ pub(crate) fn walk(books: &Books, kind: SpenderKind) -> SpenderWalk {
 
 /// The rows of who spends, most bytes first.
 pub(crate) fn spenders(books: &Books, kind: SpenderKind) -> Vec<SpenderSums> {
-    walk(books, kind).rows(&books.period_bytes())
+    let mut rows = walk(books, kind).rows(&books.period_bytes());
+    rows.sort_by(|a, b| a.order().cmp(&b.order()));
+    rows
 }

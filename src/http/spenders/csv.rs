@@ -4,10 +4,9 @@
 
 use serde_json::json;
 
-use crate::account::SpenderList;
 use crate::config::Config;
 use crate::cost::shares;
-use turn_ledger::{Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
+use turn_ledger::{ByteCount, Period, SpenderKey, SpenderKind, SpenderSums, Sums, Timestamp};
 
 /// Most rows with a key.
 const ROWS_MAX: usize = 10_000;
@@ -16,11 +15,16 @@ const HEAD: &str = "BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,Charge
                     SubAccountId,Tags,ConsumedQuantity,ConsumedUnit,BilledCost,BillingCurrency,\
                     x_By,x_Bytes,x_MeasuredBytes,x_ClaimedBytes,x_Evidence,x_MarginPercent,x_Grants\r\n";
 
-/// The rows of a period by a kind of spender.
-pub(super) fn of(config: &Config, kind: SpenderKind, period: Period, list: &SpenderList) -> String {
-    let rows = largest(&list.rows, ROWS_MAX);
-    let costs =
-        shares(config.prices.price.of(list.used), rows.iter().map(|(_, sums)| sums.bytes()), list.used);
+/// The rows of a period by a kind of spender, which used so much. `rows`: most bytes first.
+pub(super) fn of(
+    config: &Config,
+    kind: SpenderKind,
+    period: Period,
+    used: ByteCount,
+    rows: &[SpenderSums],
+) -> String {
+    let rows = largest(rows, ROWS_MAX);
+    let costs = shares(config.prices.price.of(used), rows.iter().map(|(_, sums)| sums.bytes()), used);
     let (start, end) = (instant(period.start), instant(period.end));
     let margin = config.meter.analytics.as_ref().map_or(0, |_| config.meter.sampling_percent);
     let mut csv = HEAD.to_owned();
@@ -87,7 +91,6 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::ByteCount;
 
     #[test]
     fn a_cell_is_no_formula_and_ends_where_it_should() {

@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::terms::keys_of;
+use super::terms::key_of;
 use crate::{
     ByteCount, CountOwner, Day, Excess, GrantId, GrantRow, Grants, IceSource, KeptAddresses, LeftSums,
-    Limited, LimitedPromises, Minute, Spender, Sums, Timestamp, Uncounted, at_most,
+    Limited, LimitedPromises, Minute, Spender, SpenderKind, Sums, Timestamp, Uncounted, at_most,
 };
 
 /// See the module's description.
@@ -187,7 +187,8 @@ impl Grants {
         self.recent.claim_ungranted(spender, charge);
         let [more, less] = charge.since(self.period.start);
         let share = Sums::of_charge(less, more, charge.at);
-        self.left.add(Day::of(self.period.start), keys_of(spender.clone(), None), &share);
+        let keys = SpenderKind::ALL.map(|kind| key_of(spender, kind));
+        self.left.add(Day::of(self.period.start), keys, &share);
         self.change_limited(Some(spender), &Sums::default(), &share);
     }
 

@@ -2,15 +2,14 @@
 //! The sums of this period are those of all grants in the table, and of what left it. The row without a key is what the others leave of
 //! the period's bytes, so the rows of a kind add up to these.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::listing::LOOKED_AT_ONCE;
-use super::terms::keys_of;
+use super::terms::key_of;
 use crate::shards::Walk;
 use crate::{
-    ByteCount, Day, GrantId, Grants, Keys, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Spent,
-    Sums, Timestamp,
+    ByteCount, Day, GrantId, Grants, LeftKey, PeriodBytes, SpenderKey, SpenderKind, SpenderSums, Spent, Sums,
+    Timestamp,
 };
 
 /// What each spender of a kind has spent, found in parts: [`Self::look`] is called until it returns true, and others can change the table in
@@ -26,6 +25,7 @@ pub struct SpenderWalk {
     is_past_grants: bool,
     /// The last sum of what left the table that was looked at.
     last: Option<LeftKey>,
+    /// Without their keys.
     rows: HashMap<Option<SpenderKey>, SpenderSums>,
 }
 
@@ -52,7 +52,8 @@ impl SpenderWalk {
         }
         if let Some(since) = self.since {
             for (spender, spent) in grants.recent_others(since, now) {
-                self.add(keys_of(spender, None), &share(&spent, [since, now]).of_part(), [false; 2]);
+                let share = share(&spent, [since, now]).of_part();
+                self.add(key_of(&spender, self.kind), &share, [false; 2]);
             }
             return true;
         }
@@ -60,7 +61,7 @@ impl SpenderWalk {
         let sums: Vec<_> =
             grants.left.after(day, self.kind, self.last.as_ref()).take(LOOKED_AT_ONCE).collect();
         for ((_, _, key), sums) in &sums {
-            self.row(key.as_ref()).sums.add(sums);
+            self.rows.entry(key.clone()).or_default().sums.add(sums);
         }
         let is_last = sums.len() < LOOKED_AT_ONCE;
         self.last = sums.last().map(|(of, _)| (*of).clone());
@@ -71,14 +72,15 @@ impl SpenderWalk {
     fn look_at_past(&mut self, grants: &Grants, day: Day) -> bool {
         if !std::mem::replace(&mut self.is_past_grants, true) {
             for ((_, _, key), sums) in grants.left.of_past(day, self.kind) {
-                self.row(key.as_ref()).sums.add(sums);
+                self.rows.entry(key.clone()).or_default().sums.add(sums);
             }
             return false;
         }
         let ids = self.grants.next(&grants.rows, LOOKED_AT_ONCE);
         let rows = ids.iter().filter_map(|id| grants.rows.get(id));
         for row in rows.filter(|row| row.figures_since == day && row.source.is_metered()) {
-            self.add(grants.terms.keys(row), &grants.terms.share(row, &row.spent()), [false; 2]);
+            let key = grants.terms.key(row, self.kind);
+            self.add(key, &grants.terms.share(row, &row.spent()), [false; 2]);
         }
         ids.len() < LOOKED_AT_ONCE
     }
@@ -95,38 +97,28 @@ impl SpenderWalk {
             let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
             let is_live = !row.has_ended();
             let live = [is_live, is_live && row.extra().revoked_at.is_none()];
-            self.add(grants.terms.keys(row), &share(&spent, seen), live);
+            self.add(grants.terms.key(row, self.kind), &share(&spent, seen), live);
         }
         ids.len() < LOOKED_AT_ONCE
     }
 
-    fn add(&mut self, keys: Keys, share: &Sums, [is_live, is_usable]: [bool; 2]) {
+    fn add(&mut self, key: Option<SpenderKey>, share: &Sums, [is_live, is_usable]: [bool; 2]) {
         if self.since.is_some() && share.bytes() == ByteCount::ZERO {
             return;
         }
-        let kind = self.kind;
-        let key = keys.into_iter().flatten().find(|key| key.kind() == kind);
-        let row = self.row(key.as_ref());
+        let row = self.rows.entry(key).or_default();
         row.sums.add(share);
         row.live = row.live.saturating_add(is_live.into());
         row.usable = row.usable.saturating_add(is_usable.into());
     }
 
-    fn row(&mut self, key: Option<&SpenderKey>) -> &mut SpenderSums {
-        let row = || SpenderSums { key: key.cloned(), ..SpenderSums::default() };
-        self.rows.entry(key.cloned()).or_insert_with(row)
-    }
-
-    /// The rows that were found, most bytes first, then by key. `period`: what the period's rows add up to.
+    /// The rows that were found, in no order. `period`: what the period's rows add up to.
     pub fn rows(mut self, period: &PeriodBytes) -> Vec<SpenderSums> {
         if self.since.is_none() {
             self.fit(period);
         }
-        let mut rows: Vec<_> = self.rows.into_values().filter(|row| !row.sums.is_empty()).collect();
-        rows.sort_unstable_by(|a, b| {
-            (Reverse(a.sums.bytes()), &a.key).cmp(&(Reverse(b.sums.bytes()), &b.key))
-        });
-        rows
+        let found = self.rows.into_iter().filter(|(_, row)| !row.sums.is_empty());
+        found.map(|(key, row)| SpenderSums { key, ..row }).collect()
     }
 
     /// Lets the rows add up to the bytes of the period.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     ByteCount, ClientKey, ClientTerms, CountOwner, GrantRow, IceSource, KeptAddresses, Keys, Label, Limited,
-    Minute, Spender, SpenderKey, SpenderTerms, Spent, Sums, Timestamp,
+    Minute, Spender, SpenderKey, SpenderKind, SpenderTerms, Spent, Sums, Timestamp,
 };
 
 /// The default of `rows_at_once`. A step is short, so that no caller waits long for the lock.
@@ -82,7 +82,15 @@ impl GrantTerms {
     }
 
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
-        keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
+        SpenderKind::ALL.map(|kind| self.key(row, kind))
+    }
+
+    /// Who of a kind spends what a grant relays.
+    pub(super) fn key(&self, row: &GrantRow, kind: SpenderKind) -> Option<SpenderKey> {
+        match kind {
+            SpenderKind::Address => self.address(row),
+            _ => key_of(row.spender.as_deref()?, kind),
+        }
     }
 
     /// Whether a grant is one of this spender. A client is also found by its whole address, and an address by its client.
@@ -128,11 +136,15 @@ impl GrantTerms {
     }
 }
 
-pub(super) fn keys_of(
-    Spender { user, label, origin, call, server, .. }: Spender,
-    address: Option<SpenderKey>,
-) -> Keys {
-    let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
-    let (origin, call) = (origin.map(SpenderKey::Origin), call.map(SpenderKey::Call));
-    [user, label, origin, address, call, server.map(SpenderKey::Server)]
+/// The key of a kind that a spender has.
+pub(super) fn key_of(spender: &Spender, kind: SpenderKind) -> Option<SpenderKey> {
+    let Spender { user, label, origin, call, server, .. } = spender;
+    match kind {
+        SpenderKind::User => user.clone().map(SpenderKey::User),
+        SpenderKind::Label => label.clone().map(SpenderKey::Label),
+        SpenderKind::Origin => origin.clone().map(SpenderKey::Origin),
+        SpenderKind::Address => None,
+        SpenderKind::Call => call.clone().map(SpenderKey::Call),
+        SpenderKind::Key => server.clone().map(SpenderKey::Server),
+    }
 }

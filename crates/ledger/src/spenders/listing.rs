@@ -32,8 +32,13 @@ impl SpenderSums {
         Place { bytes: self.sums.bytes(), key: self.key.clone() }
     }
 
+    /// Its place among others: see [`Place`].
+    pub fn order(&self) -> (Reverse<ByteCount>, &Option<SpenderKey>) {
+        (Reverse(self.sums.bytes()), &self.key)
+    }
+
     /// Whether it comes after a place.
     pub fn is_after(&self, place: &Place) -> bool {
-        (Reverse(self.sums.bytes()), &self.key) > (Reverse(place.bytes), &place.key)
+        self.order() > (Reverse(place.bytes), &place.key)
     }
 }

@@ -115,7 +115,8 @@ fn of_past(broker: &Broker, kind: SpenderKind, start: Timestamp) -> Vec<(String,
     let (period, used) = *past.iter().find(|(period, _)| period.start == start).unwrap();
     let mut walk = SpenderWalk::of_past(kind, period.start);
     while !walk.look(broker.books.grants(), broker.books.now()) {}
-    let rows = walk.rows(&broker.books.ledger().past_bytes(start));
+    let mut rows = walk.rows(&broker.books.ledger().past_bytes(start));
+    rows.sort_by(|a, b| a.order().cmp(&b.order()));
     let bytes = rows.iter().map(|row| row.sums.bytes());
     assert_eq!(bytes.fold(ByteCount::ZERO, ByteCount::plus), used, "the rows of {kind:?} are what was used");
     let shown =

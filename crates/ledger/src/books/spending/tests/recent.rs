@@ -12,7 +12,9 @@ impl Broker {
         while !walk.look(self.books.grants(), now) {}
         let name = |key: Option<SpenderKey>| key.map_or("-".into(), |key| key.to_string());
         let row = |row: SpenderSums| (name(row.key), row.sums.measured().get(), row.sums.claimed().get());
-        walk.rows(&self.books.period_bytes()).into_iter().map(row).collect()
+        let mut rows = walk.rows(&self.books.period_bytes());
+        rows.sort_by(|a, b| a.order().cmp(&b.order()));
+        rows.into_iter().map(row).collect()
     }
 
     fn by_user(&self, seconds: u64) -> Vec<(String, u64, u64)> {
