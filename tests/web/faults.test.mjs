@@ -161,6 +161,26 @@ test('credentials that a relay rejects are replaced in the running call and remo
   assert.deepEqual(world.errors, ['TURN_REFUSED', 'NETWORK']);
 });
 
+test('a call whose relay is not reached at any URL gets another relay at once', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const iceServers = await client.iceServers();
+  const pc = new Peer({ iceServers });
+  client.watch(pc);
+  pc.become('checking');
+  const relays = iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
+  for (const url of relays.slice(1)) pc.dispatch('icecandidateerror', { errorCode: 701, url });
+  await time.pass(5);
+  assert.equal(broker.of('mint').length, 1, 'one may still be reached');
+  pc.dispatch('icecandidateerror', { errorCode: 701, url: relays[0] });
+  await time.pass(5);
+  const mints = broker.of('mint');
+  assert.equal(mints.length, 2);
+  assert.equal(new URL(mints[1].url, 'http://broker.test').searchParams.get('failed'), relays[0]);
+  assert.notEqual(username(pc.configuration.iceServers), username(iceServers));
+  assert.deepEqual(world.errors, ['TURN_UNREACHED']);
+});
+
 test('credentials that are always rejected are replaced at a limited rate', async () => {
   const { broker, time } = world;
   const client = world.client();

@@ -45,7 +45,8 @@ export class TurnClientError extends Error {
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
    * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER` (not a broker's), `STALE_ANSWER` (an
-   * old one, kept by a service worker or cache), `HTTP_<status>`, `PEER_CONNECTION` (the browser), `TOKEN` (`getToken` gave none), `TURN_REFUSED` (a relay rejected the credentials).
+   * old one, kept by a service worker or cache), `HTTP_<status>`, `PEER_CONNECTION` (the browser), `TOKEN` (`getToken` gave none),
+   * `TURN_REFUSED` (a relay rejected the credentials), `TURN_UNREACHED` (the browser reached no URL of the relay).
    */
   readonly code: string;
   /** HTTP status of the response, if there was one. */

@@ -221,12 +221,16 @@ class Broker {
 
 /** One minted response, or a STUN response that is not degraded. The latter has no grant and no expiry. */
 class Credential {
-  /** A relay rejected it. */
+  /** A relay rejected it, or was not reached. */
   isRefused = false;
+  /** The relay of a page's error: the broker names another one, if it has one. @type {string | null} */
+  failedUrl = null;
+  /** URLs that the browser did not reach. @type {Set<string>} */
+  unreached = new Set();
   /** The broker does not know its grant, or has revoked it. */
   isForgotten = false;
-  /** It was minted in place of such a credential. */
-  replacesForgotten = false;
+  /** It was minted in place of one that was forgotten or refused. */
+  replacesFailed = false;
   /**
    * When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall
    * clock may be set.
@@ -390,16 +394,19 @@ class Credentials {
   forgetGrant(credential) {
     credential.grant = null;
     credential.isForgotten = true;
-    this.#replace(credential, credential.replacesForgotten ? this.#mintedAt : -Infinity);
+    this.#replace(credential, credential.replacesFailed ? this.#mintedAt : -Infinity);
   }
 
   /**
-   * A relay rejected the credential. It stays in use until there is another one, since other relays may accept it.
+   * A relay rejected the credential, or the browser did not reach it. It stays in use until there is another one. The broker is asked
+   * once at once, and after that at a limited rate.
    * @param {Credential} credential
+   * @param {string} url
    */
-  markRefused(credential) {
+  markRefused(credential, url) {
     credential.isRefused = true;
-    this.#replace(credential, this.#mintedAt);
+    credential.failedUrl = url;
+    this.#replace(credential, credential.replacesFailed ? this.#mintedAt : -Infinity);
   }
 
   /**
@@ -441,7 +448,7 @@ class Credentials {
     this.#reason = null;
     this.#mintedAt = performance.now();
     const credential = new Credential(answer, Date.now(), this.#mintedAt - startedAt);
-    credential.replacesForgotten = this.current?.isForgotten ?? false;
+    credential.replacesFailed = this.current !== null && (this.current.isForgotten || this.current.isRefused);
     this.#keep(credential);
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, credential.stored));
   }
@@ -484,8 +491,10 @@ class Credentials {
    * @returns {Promise<Answer>}
    */
   async #send(token) {
+    const failed = this.current?.failedUrl;
+    const more = failed ? `${this.#path === MINT ? '?' : '&'}${new URLSearchParams({ failed })}` : '';
     try {
-      return await this.#broker.ask(this.#path, { token });
+      return await this.#broker.ask(this.#path + more, { token });
     } catch (error) {
       if (!(error instanceof TurnClientError) || error.status !== 400 || this.#path === MINT) throw error;
       if (!this.#isOwnLife) this.#broker.report(error);
@@ -697,15 +706,23 @@ class Watch {
   }
 
   /**
-   * Relays reject credentials at each of their URLs: coturn and Cloudflare with 401, the broker's relay with 400.
+   * Relays reject credentials at each of their URLs: coturn and Cloudflare with 401, the broker's relay with 400. Browsers say 701 for each
+   * URL that they do not reach, also of one network of several: only if none is reached and ICE has no path, another relay may help.
    * @param {RTCPeerConnectionIceErrorEvent} event
    */
   #onCandidateError({ errorCode, url }) {
     const credential = this.#given;
-    if (!credential || credential.isRefused || ![400, 401].includes(errorCode)) return;
-    if (!credential.iceServers.some(({ urls }) => [urls].flat().includes(url))) return;
-    this.#credentials.markRefused(credential);
-    this.#broker.report(new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode }));
+    if (!credential || credential.isRefused) return;
+    const relays = credential.iceServers.filter(({ username }) => username).flatMap(({ urls }) => urls);
+    if (!relays.includes(url)) return;
+    if (errorCode === 701) credential.unreached.add(url);
+    const isConnected = ['connected', 'completed'].includes(this.#pc.iceConnectionState);
+    const isUnreached = !isConnected && relays.every((relay) => credential.unreached.has(relay));
+    if (![400, 401].includes(errorCode) && !isUnreached) return;
+    this.#credentials.markRefused(credential, url);
+    const unreached = new TurnClientError('TURN_UNREACHED', 'no URL of the relay was reached', { status: errorCode });
+    const refused = new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode });
+    this.#broker.report(isUnreached ? unreached : refused);
     this.#run();
   }
 
