@@ -19,8 +19,8 @@ use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::route::{Handlers, Route, route};
 use crate::http::{
-    addresses, alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, envelope, health,
-    live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
+    addresses, alerts, backup, bandwidth_status, cloudflare_door, connections, credentials, drain, envelope,
+    health, live_rooms, metrics, operator, origin, overrides, overview, spenders, standby, unknown, users,
     wire_formats,
 };
 use crate::web;
@@ -118,6 +118,8 @@ fn operator_routes(app: &Arc<App>) -> Vec<Route> {
         route!(users::block_user),
         route!(users::unblock_user),
         route!(users::forget_user),
+        route!(drain::drain_relay),
+        route!(drain::undrain_relay),
         route!(live_rooms::end_room),
         route!(live_rooms::list_live_calls),
         route!(overview::get_overview),

@@ -40,6 +40,7 @@ pub(crate) fn account_with(store: Option<Store>, clock: Arc<dyn Clock>) -> Arc<A
         tail: Duration::ZERO,
         cut_tail: None,
         takes_proofs: false,
+        limit: None,
         sampling: 0,
         is_read: true,
         proof: ProofRule::Missing,

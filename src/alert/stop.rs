@@ -53,6 +53,8 @@ pub enum MeteredSources {
     Absent,
     /// One of them mints, as far as is known.
     Up,
+    /// None mints: each of the operator's own relays that is not drained has used what it may.
+    UsedUp,
     /// None mints. What is known of the cause, in a sentence; empty if nothing.
     Down(String),
 }
@@ -109,6 +111,9 @@ pub fn minting(snapshot: &Snapshot, facts: &MintFacts) -> Result<(), MintStop> {
     if snapshot.grants_are_full() {
         return Err(MintStop::grants_full());
     }
+    if facts.sources == MeteredSources::UsedUp {
+        return Err(MintStop::used_up(snapshot));
+    }
     if let MeteredSources::Down(cause) = &facts.sources {
         return Err(MintStop::of(StopCode::ProviderUnavailable, &Fault::ProviderDown.found(cause)));
     }
@@ -146,10 +151,22 @@ impl MintStop {
     }
 
     fn spent(snapshot: &Snapshot) -> Self {
-        let reset = snapshot.figures.period.end;
-        let message =
-            "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.";
-        Self { code: StopCode::BudgetExhausted, message: message.to_owned(), until: Some(reset) }
+        Self::until_reset(
+            snapshot,
+            "The limit is reached. Raise the limit, or find out who spends: run turn-broker spenders.",
+        )
+    }
+
+    fn used_up(snapshot: &Snapshot) -> Self {
+        Self::until_reset(
+            snapshot,
+            "Each relay has used what it may. Raise COTURN_LIMITS, or add a source to ICE_SOURCES.",
+        )
+    }
+
+    fn until_reset(snapshot: &Snapshot, message: &str) -> Self {
+        let until = Some(snapshot.figures.period.end);
+        Self { code: StopCode::BudgetExhausted, message: message.to_owned(), until }
     }
 }
 

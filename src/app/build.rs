@@ -302,7 +302,7 @@ impl Parts<'_> {
             IceSource::Http => ice.http.as_ref().map(|http| CredentialSource::Http(self.http_source(http))),
             IceSource::Coturn => {
                 let own = |relay: &CoturnRelay| {
-                    OwnRelay::new(relay.host.clone(), relay.owner(), relay.server.clone())
+                    OwnRelay::new(relay.host.clone(), relay.name, relay.owner(), relay.server.clone())
                 };
                 let relays: Vec<_> = ice.coturn.iter().map(own).collect();
                 (!relays.is_empty()).then(|| CredentialSource::Coturn(Fleet(relays)))

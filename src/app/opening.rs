@@ -84,12 +84,13 @@ fn relays(listed: SourceTerms, config: &Config) -> Vec<SourceTerms> {
     let is_listed = |owner: CountOwner| config.meter.coturn_cli.iter().any(|cli| cli.owner() == owner);
     let is_whole = listed.is_read && config.unlisted().next().is_none();
     let rest = SourceTerms { is_read: is_whole, ..unlisted };
+    let limit = |owner: CountOwner| config.ice.coturn.iter().find(|of| of.owner() == owner)?.limit;
     let terms = |owner: CountOwner| match owner.turn_key {
         _ if is_listed(owner) => SourceTerms { owner, ..listed },
         Some(_) => SourceTerms { owner, ..unlisted },
         None => rest,
     };
-    owners.map(terms).collect()
+    owners.map(|owner| SourceTerms { limit: limit(owner), ..terms(owner) }).collect()
 }
 
 /// Whose count has the bytes that are relayed with a TURN key.
@@ -134,6 +135,7 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         cut_tail: (is_read && ended_by == EndedBy::CommandLine)
             .then(|| config.budget.expiry_tail.unwrap_or(CUT_TAIL)),
         takes_proofs: false,
+        limit: None,
         sampling,
         is_read,
         proof,

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use url::Host;
 
+use super::budget::gb_above_zero;
 use super::form::{form, parse_number, password};
 use super::ice_urls::read_urls;
 use super::settings::Settings;
+use crate::ice::key_name::KeyName;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::url::IceUrl;
-use turn_ledger::{CountOwner, IceSource, IdDigest};
+use turn_ledger::{ByteCount, CountOwner, IceSource, IdDigest};
 
 /// The most relays. Each one is a time series and a row of the overview.
 pub const RELAYS_MAX: usize = 16;
@@ -20,6 +22,10 @@ pub const RELAYS_MAX: usize = 16;
 pub struct CoturnRelay {
     /// The host of its URLs, in lower case. Its bytes are counted by it.
     pub host: String,
+    /// The name before its URLs; relays of one name are a region. `COTURN_URLS`.
+    pub name: Option<KeyName>,
+    /// What it may relay in a period, above 0. `COTURN_LIMITS`.
+    pub limit: Option<ByteCount>,
     /// Its URLs, and those of other hosts that do not relay. Its `static-auth-secret`: `COTURN_SECRET`.
     pub server: RestServer,
 }
@@ -80,16 +86,27 @@ fn owner_of(host: Option<&str>) -> CountOwner {
 
 /// The relays of `COTURN_URLS`, in their order. Empty if neither URLs nor secret are set.
 pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
-    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
+    let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", named_url);
+    let limits = read_limits(settings);
     let secret = settings.secret("COTURN_SECRET", password);
     settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
     let Some(urls) = urls else { return vec![] };
     let host_of = |url: &IceUrl| url.host().to_ascii_lowercase();
     let mut hosts: Vec<String> = vec![];
-    for host in urls.iter().filter(|url| url.relays()).map(host_of) {
+    let mut names = BTreeMap::new();
+    for (name, url) in urls.iter().filter(|(_, url)| url.relays()) {
+        let host = host_of(url);
         if !hosts.contains(&host) {
-            hosts.push(host);
+            hosts.push(host.clone());
         }
+        if let Some(name) = name
+            && *names.entry(host).or_insert(*name) != *name
+        {
+            settings.refuse("COTURN_URLS", "expected one name for all URLs of a host");
+        }
+    }
+    if !limits.keys().all(|host| hosts.contains(host)) {
+        settings.refuse("COTURN_LIMITS", "expected hosts of COTURN_URLS, found another one");
     }
     if hosts.is_empty() {
         settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
@@ -99,10 +116,42 @@ pub(super) fn read_relays(settings: &mut Settings<'_>) -> Vec<CoturnRelay> {
     let Some(secret) = secret.map(RestSecret::new) else { return vec![] };
     let relay = |host: &String| {
         let is_its_own = |url: &&IceUrl| host_of(url) == *host || !hosts.contains(&host_of(url));
-        let urls = urls.iter().filter(is_its_own).cloned().collect();
-        CoturnRelay { host: host.clone(), server: RestServer::new(urls, secret.clone()) }
+        let urls = urls.iter().map(|(_, url)| url).filter(is_its_own).cloned().collect();
+        CoturnRelay {
+            host: host.clone(),
+            name: names.get(host).copied(),
+            limit: limits.get(host).copied(),
+            server: RestServer::new(urls, secret.clone()),
+        }
     };
     hosts.iter().map(relay).collect()
+}
+
+/// `COTURN_LIMITS`: hosts with what each may relay in a period.
+fn read_limits(settings: &mut Settings<'_>) -> BTreeMap<String, ByteCount> {
+    let parse = |text: &str| {
+        let (host, limit) = text.split_once('=')?;
+        Some((host_in(host), gb_above_zero(limit.trim()).ok()?))
+    };
+    let entry = form("turn-host=GB with GB above 0, at most 1000000", parse);
+    let listed = settings.money().list("COTURN_LIMITS", None, entry).unwrap_or_default();
+    let (count, limits) = (listed.len(), BTreeMap::from_iter(listed));
+    if limits.len() < count {
+        settings.refuse("COTURN_LIMITS", "expected each host once, found a repeated host");
+    }
+    limits
+}
+
+/// A URL, and the name before it: `eu=turn:…`.
+fn named_url(text: &str) -> Option<(Option<KeyName>, IceUrl)> {
+    let named = text.split_once('=').and_then(|(name, url)| Some((KeyName::new(name.trim())?, url.trim())));
+    let (name, url) = named.map_or((None, text), |(name, url)| (Some(name), url));
+    Some((name, IceUrl::parse(url).ok()?))
+}
+
+/// A host as in a URL without the brackets.
+fn host_in(text: &str) -> String {
+    text.trim().trim_matches(['[', ']']).to_ascii_lowercase()
 }
 
 /// The host of a relay, if it is named, and `host:port` with a port above 0.
@@ -112,7 +161,5 @@ fn parse_entry(text: &str) -> Option<(Option<String>, String)> {
     let (host, port) = address.trim().rsplit_once(':')?;
     let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
     let port = parse_number::<u16>(port, &(1..=65_535))?;
-    // A host in a URL has no brackets.
-    let relay = relay.map(|relay| relay.trim().trim_matches(['[', ']']).to_ascii_lowercase());
-    Some((relay, format!("{host}:{port}")))
+    Some((relay.map(host_in), format!("{host}:{port}")))
 }

@@ -7,22 +7,21 @@ use crate::ice::url::IceUrl;
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
 
-/// URLs without duplicates and without those that browsers block.
-pub(super) fn read_urls(
+/// URLs without duplicates and without those that browsers block, each with what else its entry says.
+pub(super) fn read_urls<N>(
     settings: &mut Settings<'_>,
     name: &'static str,
     default: Option<&'static str>,
     expected: &str,
-    is_good: impl Fn(&IceUrl) -> bool,
-) -> Option<Vec<IceUrl>> {
-    let url = form(expected, |text| IceUrl::parse(text).ok().filter(|url| is_good(url)));
-    let listed = settings.list(name, default, url)?;
-    let mut urls: Vec<IceUrl> = Vec::with_capacity(listed.len());
-    for url in listed {
+    parse: impl Fn(&str) -> Option<(N, IceUrl)>,
+) -> Option<Vec<(N, IceUrl)>> {
+    let listed = settings.list(name, default, form(expected, parse))?;
+    let mut urls: Vec<(N, IceUrl)> = Vec::with_capacity(listed.len());
+    for (more, url) in listed {
         if url.is_blocked_by_browsers() {
             settings.warn(format!("{name} leaves {url} out: browsers block port 53"));
-        } else if !urls.contains(&url) {
-            urls.push(url);
+        } else if urls.iter().all(|(_, other)| *other != url) {
+            urls.push((more, url));
         }
     }
     if (1..=URLS_MAX).contains(&urls.len()) {

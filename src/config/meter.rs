@@ -18,6 +18,8 @@ pub struct MeterConfig {
     pub sampling_percent: u32,
     /// Whether counts without bytes need the broker's own probe. `RELAY_PROBE`; on when unset.
     pub probes: bool,
+    /// Whether the operator's own relays are probed. `COTURN_PROBE`; on when unset.
+    pub probes_relays: bool,
     /// The command lines of the operator's own relays.
     pub coturn_cli: Vec<CoturnCliConfig>,
 }
@@ -42,6 +44,7 @@ impl MeterConfig {
         Self {
             analytics: AnalyticsConfig::read(settings),
             sampling_percent: settings.get("ANALYTICS_MARGIN_PERCENT", "5", number(0..=50)),
+            probes_relays: settings.get("COTURN_PROBE", "on", switch),
             probes: settings.money().get("RELAY_PROBE", "on", switch),
             coturn_cli: CoturnCliConfig::read(settings, relays),
         }

@@ -9,6 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::hints::{self, HintBody};
+use super::overview::relays::{DrainingBody, draining};
 use crate::alert::MintingBody;
 use crate::app::{App, bound_assumes};
 use crate::json::plain_number;
@@ -105,6 +106,10 @@ pub struct StatusBody {
     frozen: bool,
     /// Whether a metered credential would be issued now, and why not.
     minting: MintingBody,
+    /// The operator's own relays that are drained: they get no new credentials, and their calls come to an end. Absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    draining: Vec<DrainingBody>,
     /// What makes the figures unreliable, and what to do about it. An empty list is normal.
     #[schema(example = json!([]))]
     hints: Vec<HintBody>,
@@ -183,6 +188,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         durable: app.is_durable(),
         frozen: snapshot.frozen,
         minting: app.minting(snapshot).into(),
+        draining: draining(app),
         hints: hints::of(app, snapshot),
     }
 }

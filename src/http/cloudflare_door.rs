@@ -20,7 +20,7 @@ use super::refusals::too_many_of_server;
 use crate::app::App;
 use crate::auth::server_keys::ServerKey;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::mint::{IceResponse, Revocation, why_failed};
+use crate::mint::{IceResponse, Place, Revocation, why_failed};
 use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody, ProviderError};
 use turn_base::request::query::Parameters;
@@ -187,7 +187,7 @@ impl CloudflareMintRequest {
         };
         let named = self.custom_identifier.filter(|name| !name.is_empty());
         let user = named.map(|name| checked_user(&name)).transpose()?;
-        Ok(ServerMint { ttl, user, label: None, region: None })
+        Ok(ServerMint { ttl, user, label: None, place: Place::default() })
     }
 }
 

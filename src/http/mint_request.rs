@@ -42,10 +42,11 @@ use crate::auth::Auth;
 use crate::auth::server_keys::ServerKey;
 use crate::bounds::TTL_MIN;
 use crate::ice::key_name::KeyName;
+use crate::ice::url::IceUrl;
 use crate::limit::wrong_tokens::Role;
 use crate::limit::{Allowance, RateLeft};
 use crate::mint::token::GrantToken;
-use crate::mint::{MintRequest, client_at};
+use crate::mint::{MintRequest, Place, client_at};
 
 /// What a label is.
 pub(super) const LABEL_FORM: &str = "at most 64 characters of A-Z a-z 0-9 . _ : @ / -";
@@ -63,10 +64,13 @@ pub struct MintQuery {
     #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
     #[serde(default, deserialize_with = "label")]
     label: Option<Label>,
-    /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
+    /// The name of the TURN key to mint with, or the region or host of the operator's own relay to use. If that does not work, another one
+    /// serves.
     #[param(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "key")]
-    region: Option<KeyName>,
+    region: Option<Box<str>>,
+    /// A relay that this page could not use: its host, or one of its URLs. If another one works, the credential is for that.
+    #[param(value_type = Option<String>, example = "turn:eu.example.com:3478")]
+    failed: Option<Box<str>>,
 }
 
 fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
@@ -78,10 +82,6 @@ fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Er
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
     form_or_none(text, Label::new, LABEL_FORM)
-}
-
-fn key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<KeyName>, D::Error> {
-    form_or_none(text, KeyName::new, "the name of a TURN key of this service")
 }
 
 /// The user's token beside a grant that is renewed.
@@ -126,13 +126,14 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let asked = query.read::<MintQuery>();
     let label = asked.as_ref().ok().and_then(|asked| asked.label.clone());
     let form = query.read().and_then(|more| {
-        let MintQuery { ttl, region, .. } = asked?;
-        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, accepted_region(app, region)?, more))
+        let MintQuery { ttl, region, failed, .. } = asked?;
+        let place = accepted_place(app, region.filter(|name| !name.is_empty()), failed)?;
+        Ok((accepted_life(ttl, app.config.ice.ttl_max)?, place, more))
     });
     let client = Some(ClientAddr(address));
     if let Some(key) = shown_key(app, &request.headers, request.uri.path(), query, client)? {
-        let asked = form.and_then(|(ttl, region, more)| {
-            Ok((ServerMint { ttl, user: named_user(query)?, label, region }, more))
+        let asked = form.and_then(|(ttl, place, more)| {
+            Ok((ServerMint { ttl, user: named_user(query)?, label, place }, more))
         });
         return for_server(app, key, asked, request, known);
     }
@@ -158,10 +159,10 @@ pub(super) async fn identify<Q: DeserializeOwned>(
         None => (Allowance::Mint, spender),
     };
     known.spender = spender.clone().known();
-    let (ttl, region, more) = form?;
+    let (ttl, place, more) = form?;
     known.charge(app.rate_limit.take(kind, address, spender.user.as_ref()), too_many_mints)?;
     let request = MintRequest::new(app.clock.now(), client_at(address, known.spender.clone()), ttl)?;
-    Ok((MintRequest { turn_key: region, renewal, ..request }, more))
+    Ok((MintRequest { place, renewal, ..request }, more))
 }
 
 /// Whether a bearer token may be a user's: a JWT, or anything unknown that the application is asked about. A grant of an earlier ledger is not.
@@ -223,12 +224,21 @@ fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
     is_unread.then(|| peer.ip().to_canonical())
 }
 
-/// The TURN key that should mint.
-fn accepted_region(app: &App, region: Option<KeyName>) -> Result<Option<KeyName>, ApiError> {
-    if region.is_some_and(|name| app.mint.turn_keys().iter().all(|key| key.name != name)) {
-        return Err(ApiError::invalid("Set `region` to the name of a TURN key of this service."));
+/// Where the credential should relay. `region` is the name of a TURN key, of a region of own relays, or the host of one.
+fn accepted_place(app: &App, region: Option<Box<str>>, failed: Option<Box<str>>) -> Result<Place, ApiError> {
+    let turn_key = region.as_deref().and_then(KeyName::new);
+    let turn_key = turn_key.filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
+    let is_relay =
+        |name: &str| app.mint.fleet().is_some_and(|fleet| fleet.0.iter().any(|of| of.is_named(name)));
+    let is_known = region.is_none() || turn_key.is_some();
+    let region = region.filter(|name| is_relay(name));
+    if !is_known && region.is_none() {
+        return Err(ApiError::invalid("Set `region` to the name of a TURN key or a relay of this service."));
     }
-    Ok(region)
+    let host = |text: Box<str>| {
+        IceUrl::parse(&text).map_or_else(|_| text.to_lowercase(), |url| url.host().to_lowercase())
+    };
+    Ok(Place { turn_key, region, failed: failed.map(|text| host(text).into()) })
 }
 
 /// The requested lifetime; `ttl_max` without one.
@@ -335,7 +345,7 @@ pub(super) struct ServerMint {
     /// For whom.
     pub(super) user: Option<User>,
     pub(super) label: Option<Label>,
-    pub(super) region: Option<KeyName>,
+    pub(super) place: Place,
 }
 
 /// What a user's name looks like.
@@ -397,7 +407,7 @@ pub(super) fn for_server<Q>(
         ..Spender::default()
     };
     known.spender = Some(Arc::new(of_key.clone()));
-    let (ServerMint { ttl, user, label, region }, more) = asked?;
+    let (ServerMint { ttl, user, label, place }, more) = asked?;
     let names = [user.as_ref().map(User::as_str), label.as_ref().map(Label::as_str)];
     refuse_tokens(app, request.extensions.get().copied(), names)?;
     let spender = Some(Arc::new(Spender { user, label: label.or(of_key.label), ..of_key }));
@@ -405,7 +415,7 @@ pub(super) fn for_server<Q>(
     known.charge(app.rate_limit.take_of_server(key.index), too_many_of_server)?;
     // It is vouched for, so no allowance of an address applies.
     let requester = Requester { spender, ..Requester::default() };
-    Ok((MintRequest { turn_key: region, ..MintRequest::new(app.clock.now(), requester, ttl)? }, more))
+    Ok((MintRequest { place, ..MintRequest::new(app.clock.now(), requester, ttl)? }, more))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod bandwidth_status;
 pub mod cloudflare_door;
 pub mod connections;
 pub mod credentials;
+pub mod drain;
 pub mod envelope;
 pub mod head;
 pub mod health;

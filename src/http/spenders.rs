@@ -172,7 +172,11 @@ pub struct GrantBody {
     call: Option<String>,
     #[schema(schema_with = grant_source_schema)]
     source: IceSource,
-    /// When it was issued.
+    /// `session` if a program that knows a relay's secret has made the credential, and a session of it was listed. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "session")]
+    kind: Option<&'static str>,
+    /// When it was issued, or seen first.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:00:00Z")]
     issued_at: Timestamp,
     /// When its credential expires.
@@ -414,6 +418,7 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         address: grant.address.as_ref().map(ToString::to_string),
         call: call.map(|call| call.as_str().to_owned()),
         source: row.source,
+        kind: grant.id.is_foreign().then_some("session"),
         issued_at: row.issued_at,
         expires_at: row.expires_at,
         revoked_at: row.extra().revoked_at,

@@ -9,17 +9,20 @@ use tokio::time::{sleep, timeout};
 
 use super::cloudflare::OWN_IDENTIFIERS;
 use super::health::RelayHealth;
+use super::key_name::KeyName;
 use super::rest::RestServer;
 use super::server::IceServer;
 use super::udp_relay::UdpRelay;
 use super::url::IceUrl;
 use turn_base::clock::Clock;
 use turn_base::random;
-use turn_ledger::CountOwner;
+use turn_ledger::{Books, BudgetMode, CountOwner, Timestamp};
 use turn_relay::client::{RelayError, relay_to_itself};
 
 /// The time limit of a probe.
 pub const PROBE_MAX: Duration = Duration::from_secs(4);
+/// Listings show most of what a credential carries after this time.
+const SHOWN_AFTER: Duration = Duration::from_secs(30);
 /// The lifetime of its credential: longer than clocks differ.
 const PROBE_TTL: Duration = Duration::from_secs(3_600);
 
@@ -28,25 +31,46 @@ const PROBE_TTL: Duration = Duration::from_secs(3_600);
 pub struct OwnRelay {
     /// Its host.
     pub host: String,
+    /// The name of its region, if it has one.
+    pub name: Option<KeyName>,
     /// Whose count has its bytes.
     pub owner: CountOwner,
     /// Computes credentials for it.
     pub server: RestServer,
     /// What the probes have shown.
     pub health: Mutex<RelayHealth>,
+    expected: Mutex<ExpectedLoad>,
 }
 
 /// All relays, in the order of `COTURN_URLS`.
 #[derive(Debug)]
 pub struct Fleet(pub Vec<OwnRelay>);
 
+/// What credentials that were just issued will carry, until listings show it.
+#[derive(Clone, Copy, Debug, Default)]
+struct ExpectedLoad {
+    bytes_per_second: u64,
+    at: Timestamp,
+}
+
 /// What is known of a relay that a credential may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Whether it can get one.
-    pub state: RelayState,
+    /// The least is the best.
+    pub fit: Fit,
     /// What it carries; `None` if it is not listed.
     pub bytes_per_second: Option<u64>,
+}
+
+/// How well a relay suits one credential. The least is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fit {
+    /// Whether it can get one.
+    pub state: RelayState,
+    /// Whether the page could not use it.
+    pub has_failed: bool,
+    /// Whether the page asks for another region.
+    pub is_elsewhere: bool,
 }
 
 /// Whether a relay can get new credentials.
@@ -56,26 +80,70 @@ pub enum RelayState {
     Serves,
     /// Only while no other one serves: its sessions are not listed now, so nobody ends them.
     LastResort,
-    /// No.
-    Out,
+    /// No: it does not work, or in strict mode its sessions are not listed.
+    Down,
+    /// No: the operator lets its calls come to an end.
+    Draining,
+    /// No: it has used what it may relay in this period.
+    UsedUp,
+}
+
+impl RelayState {
+    /// Whether it gets new credentials.
+    pub fn serves(self) -> bool {
+        self <= Self::LastResort
+    }
+}
+
+impl ExpectedLoad {
+    /// Half of it is shown after each [`SHOWN_AFTER`].
+    fn at(self, now: Timestamp) -> u64 {
+        let halvings = now.since(self.at).as_secs().checked_div(SHOWN_AFTER.as_secs()).unwrap_or(0);
+        self.bytes_per_second.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
+    }
 }
 
 impl OwnRelay {
     /// A relay of which nothing is known yet.
-    pub fn new(host: String, owner: CountOwner, server: RestServer) -> Self {
-        Self { host, owner, server, health: Mutex::default() }
+    pub fn new(host: String, name: Option<KeyName>, owner: CountOwner, server: RestServer) -> Self {
+        Self { host, name, owner, server, health: Mutex::default(), expected: Mutex::default() }
     }
 
-    /// `is_uncut`: whether its listings have stopped.
-    pub fn state(&self, is_uncut: bool, is_strict: bool) -> RelayState {
-        if !self.health.lock().is_up() {
-            return RelayState::Out;
+    /// Whether this is its host, or the name of its region.
+    pub fn is_named(&self, text: &str) -> bool {
+        self.host.eq_ignore_ascii_case(text) || self.name.is_some_and(|name| name.as_str() == text)
+    }
+
+    /// Whether it gets new credentials now.
+    pub fn state(&self, books: &Books) -> RelayState {
+        let is_strict = books.ledger().mode() == BudgetMode::Strict;
+        if books.ledger().is_used_up(self.owner) {
+            RelayState::UsedUp
+        } else if books.is_draining(self.owner) {
+            RelayState::Draining
+        } else if !self.health.lock().is_up() {
+            RelayState::Down
+        } else {
+            match (books.is_uncut(self.owner), is_strict) {
+                (false, _) => RelayState::Serves,
+                (true, false) => RelayState::LastResort,
+                (true, true) => RelayState::Down,
+            }
         }
-        match (is_uncut, is_strict) {
-            (false, _) => RelayState::Serves,
-            (true, false) => RelayState::LastResort,
-            (true, true) => RelayState::Out,
-        }
+    }
+
+    /// What it carries, with what is expected of credentials that were just issued; `None` if it is not listed.
+    pub fn load(&self, books: &Books) -> Option<u64> {
+        books.ledger().cut_tail(self.owner)?;
+        let expected = self.expected.lock().at(books.now());
+        Some(books.relay_load(self.owner).bytes_per_second.saturating_add(expected))
+    }
+
+    /// A credential that may carry so many bytes a second names it.
+    pub fn expect(&self, bytes_per_second: u64, now: Timestamp) {
+        let mut expected = self.expected.lock();
+        let sum = expected.at(now).saturating_add(bytes_per_second);
+        *expected = ExpectedLoad { bytes_per_second: sum, at: now };
     }
 
     /// Probes it again and again: an allocation, and a datagram through it to itself. A relay without a URL over UDP is not probed.
@@ -146,23 +214,26 @@ impl Fleet {
         self.0.iter().all(|relay| !relay.health.lock().is_up())
     }
 
-    /// The preferred one if it serves best, else of two by chance that do the one that carries less. `candidates`: each relay.
+    /// The preferred one if none serves better, in whatever region it is. Else of two by chance that suit best the one that carries less.
+    /// `candidates`: each relay.
     pub fn choose(
         &self,
         candidates: &[Candidate],
         preferred: Option<CountOwner>,
         random: u64,
-    ) -> Option<&OwnRelay> {
-        let best = candidates.iter().map(|of| of.state).min().filter(|best| *best != RelayState::Out)?;
-        let all = self.0.iter().zip(candidates);
-        let of_best: Vec<_> = all.filter(|(_, of)| of.state == best).collect();
-        if let Some((relay, _)) = of_best.iter().find(|(relay, _)| Some(relay.owner) == preferred) {
-            return Some(relay);
+    ) -> Option<(&OwnRelay, Fit)> {
+        let best = candidates.iter().map(|of| of.fit).min().filter(|best| best.state.serves())?;
+        let all = || self.0.iter().zip(candidates);
+        let is_good = |fit: Fit| (fit.state, fit.has_failed) == (best.state, best.has_failed);
+        if let Some((relay, of)) = all().find(|(relay, of)| Some(relay.owner) == preferred && is_good(of.fit))
+        {
+            return Some((relay, of.fit));
         }
+        let of_best: Vec<_> = all().filter(|(_, of)| of.fit == best).collect();
         let (first, second) = two_of(of_best.len(), random);
         let ((relay, of), (other, than)) = (of_best.get(first)?, of_best.get(second)?);
         let carries_less = than.bytes_per_second.zip(of.bytes_per_second).is_some_and(|(than, of)| than < of);
-        Some(if carries_less { other } else { relay })
+        Some((if carries_less { other } else { relay }, best))
     }
 }
 
@@ -179,20 +250,22 @@ fn two_of(count: usize, random: u64) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::ice::rest::RestSecret;
-    use RelayState::{LastResort, Out, Serves};
-    use turn_ledger::IceSource;
+    use RelayState::{Down, LastResort, Serves};
+    use turn_ledger::{IceSource, IdDigest};
 
     fn fleet() -> Fleet {
         let relay = |host: &str| {
             let urls = vec![IceUrl::parse(&format!("turn:{host}")).unwrap()];
             let server = RestServer::new(urls, RestSecret::generated(&[7; 32]));
-            OwnRelay::new(host.to_owned(), IceSource::Coturn.into(), server)
+            let owner = CountOwner { source: IceSource::Coturn, turn_key: Some(IdDigest::of(host)) };
+            OwnRelay::new(host.to_owned(), None, owner, server)
         };
         Fleet(["a", "b", "c"].map(relay).into())
     }
 
     fn candidates<const N: usize>(known: [(RelayState, u64); N]) -> [Candidate; N] {
-        known.map(|(state, rate)| Candidate { state, bytes_per_second: Some(rate) })
+        let fit = |state| Fit { state, has_failed: false, is_elsewhere: false };
+        known.map(|(state, rate)| Candidate { fit: fit(state), bytes_per_second: Some(rate) })
     }
 
     /// How many of 3,000 credentials name each relay.
@@ -200,7 +273,7 @@ mod tests {
         let mut share = [0; 3];
         for number in 0..3_000_u64 {
             let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let chosen = fleet.choose(known, None, random).unwrap();
+            let (chosen, _) = fleet.choose(known, None, random).unwrap();
             share[["a", "b", "c"].iter().position(|host| *host == chosen.host).unwrap()] += 1;
         }
         share
@@ -223,18 +296,66 @@ mod tests {
     #[test]
     fn a_relay_that_is_out_is_never_named_and_one_of_last_resort_only_if_no_other_serves() {
         let fleet = fleet();
-        assert_eq!(share(&fleet, &candidates([(Out, 0), (Serves, 9), (LastResort, 0)])), [0, 3_000, 0]);
-        assert_eq!(share(&fleet, &candidates([(Out, 0), (LastResort, 9), (Out, 0)])), [0, 3_000, 0]);
-        assert!(fleet.choose(&candidates([(Out, 0), (Out, 0), (Out, 0)]), None, 7).is_none());
+        assert_eq!(share(&fleet, &candidates([(Down, 0), (Serves, 9), (LastResort, 0)])), [0, 3_000, 0]);
+        assert_eq!(share(&fleet, &candidates([(Down, 0), (LastResort, 9), (Down, 0)])), [0, 3_000, 0]);
+        assert!(
+            fleet
+                .choose(&candidates([(Down, 0), (RelayState::Draining, 0), (RelayState::UsedUp, 0)]), None, 7)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_renewal_stays_at_its_relay_while_that_serves() {
         let fleet = fleet();
         let preferred = Some(fleet.0[0].owner);
-        let host = |known| fleet.choose(&candidates(known), preferred, 7).unwrap().host.clone();
+        let chosen = |known: &[Candidate]| fleet.choose(known, preferred, 7).unwrap().0.host.clone();
+        let host = |known| chosen(&candidates(known));
         assert_eq!(host([(Serves, 9), (Serves, 0), (Serves, 0)]), "a");
         assert_ne!(host([(LastResort, 0), (Serves, 9), (Serves, 9)]), "a");
-        assert_ne!(host([(Out, 0), (Serves, 9), (Serves, 9)]), "a");
+        assert_ne!(host([(Down, 0), (Serves, 9), (Serves, 9)]), "a");
+        let mut known = candidates([(Serves, 9), (Serves, 0), (Serves, 0)]);
+        known[0].fit.is_elsewhere = true;
+        assert_eq!(chosen(&known), "a", "its region does not move a call");
+        known[0].fit.has_failed = true;
+        assert_ne!(chosen(&known), "a", "its page cannot use it");
+    }
+
+    #[test]
+    fn a_region_is_taken_and_what_the_page_could_not_use_is_not_as_long_as_something_else_serves() {
+        let fleet = fleet();
+        // Each: its state, whether it has failed, whether it is elsewhere.
+        let share_of = |fits: [(RelayState, bool, bool); 3]| {
+            let known = fits.map(|(state, has_failed, is_elsewhere)| Candidate {
+                fit: Fit { state, has_failed, is_elsewhere },
+                bytes_per_second: Some(0),
+            });
+            share(&fleet, &known).map(|count| count > 0)
+        };
+        let all = [(Serves, false, true), (Serves, false, false), (Serves, false, true)];
+        assert_eq!(share_of(all), [false, true, false]);
+        let dead = [(Serves, false, true), (Down, false, false), (Serves, false, true)];
+        assert_eq!(share_of(dead), [true, false, true]);
+        let failed = [(Serves, false, true), (Serves, true, false), (LastResort, false, false)];
+        assert_eq!(share_of(failed), [true, false, false]);
+        let only = [(Down, false, true), (Serves, true, false), (Down, false, true)];
+        assert_eq!(share_of(only), [false, true, false]);
+    }
+
+    /// A relay with a little load gets its share before listings show what the others got.
+    #[test]
+    fn of_100_credentials_in_a_minute_no_relay_of_three_gets_more_than_half() {
+        let fleet = fleet();
+        let (mut share, mut now) = ([0; 3], Timestamp::default());
+        for number in 0..100_u64 {
+            now = now.plus_millis(600);
+            let load = |at: usize| [1_000_000, 0, 0][at] + fleet.0[at].expected.lock().at(now);
+            let known = candidates([0, 1, 2].map(|at| (Serves, load(at))));
+            let (relay, _) = fleet.choose(&known, None, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap();
+            relay.expect(250_000, now);
+            share[["a", "b", "c"].iter().position(|host| *host == relay.host).unwrap()] += 1;
+        }
+        assert!(share.iter().all(|count| (20..=50).contains(count)), "{share:?}");
+        assert_eq!(fleet.0[0].expected.lock().at(now.plus(64 * SHOWN_AFTER)), 0);
     }
 }

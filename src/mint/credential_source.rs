@@ -93,12 +93,12 @@ impl CredentialSource {
         Ok(match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any key.
-                let pooled = if request.turn_key.is_none() { provider.take_pooled(life) } else { None };
+                let pooled = if request.place.turn_key.is_none() { provider.take_pooled(life) } else { None };
                 if let Some((PooledCredential { servers, grant, turn_key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
                     return Ok(Minted { ice_servers: servers, grant, turn_key, life, works_for: life });
                 }
-                let (listed, turn_key) = provider.mint(life, &grant, request.turn_key).await?;
+                let (listed, turn_key) = provider.mint(life, &grant, request.place.turn_key).await?;
                 issue(listed.servers, turn_key)
             }
             Self::Http(source) => {

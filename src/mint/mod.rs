@@ -12,14 +12,14 @@ use crate::alert::rules::SourceStates;
 use crate::alert::{MeteredSources, MintFacts};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use crate::ice::fleet::{Candidate, Fleet, OwnRelay};
+use crate::ice::fleet::{Candidate, Fit, Fleet, OwnRelay, RelayState};
 use crate::ice::key_name::KeyName;
 use crate::ice::server::UrlChoice;
 use crate::ice::turn_keys::TurnKey;
 use turn_base::random::{self, NoRandomness};
 use turn_ledger::{
-    Books, BudgetMode, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, MINT_SLACK, NotAdmitted,
-    Requester, Spender, Timestamp,
+    Books, ClientKey, EndedBy, Grant, GrantId, GrantRow, IceSource, MINT_SLACK, NotAdmitted, Requester,
+    Spender, Timestamp,
 };
 
 mod answer;
@@ -53,8 +53,8 @@ pub struct MintRequest {
     pub grant: GrantId,
     /// Who asks, and who spends what the credential relays.
     pub requester: Requester,
-    /// The TURN key that should mint it.
-    pub turn_key: Option<KeyName>,
+    /// Where it should relay.
+    pub place: Place,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<RenewalRight>,
     /// Whether nobody gets the credential, so its call stays on the relay of the grant that it renews, whatever its state.
@@ -64,8 +64,19 @@ pub struct MintRequest {
 impl MintRequest {
     /// A request for a credential of any key, with an id for its grant.
     pub fn new(now: Timestamp, requester: Requester, ttl: Duration) -> Result<Self, NoRandomness> {
-        Ok(Self { ttl, grant: new_id(now)?, requester, turn_key: None, renewal: None, stays: false })
+        Ok(Self { ttl, grant: new_id(now)?, requester, place: Place::default(), renewal: None, stays: false })
     }
+}
+
+/// Where a caller wants to relay.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The TURN key that should mint.
+    pub turn_key: Option<KeyName>,
+    /// The host or the region of the own relays that should serve.
+    pub region: Option<Box<str>>,
+    /// The host of an own relay that the page could not use.
+    pub failed: Option<Box<str>>,
 }
 
 /// The client at this address, which asks for itself.
@@ -135,7 +146,7 @@ impl Mint {
         if is_frozen || !self.enabled {
             return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
         }
-        let mut reason = None;
+        let (mut reason, mut is_used_up) = (None, false);
         let mut metered_is_closed = false;
         for source in &self.sources {
             let credentials = match source {
@@ -151,9 +162,11 @@ impl Mint {
             }
             match self.try_source(credentials, request).await {
                 Ok(Some(mut minted)) => {
-                    minted.degraded = reason;
+                    minted.degraded = reason.or(minted.degraded);
                     return Ok(IceResponse::Minted(Box::new(minted)));
                 }
+                // As its operator wants it: no source has failed.
+                Ok(None) if self.is_used_up(credentials) => is_used_up = true,
                 Ok(None) | Err(NotAdmitted::Uncut) => {
                     reason = reason.or(Some(DegradedReason::ProviderUnavailable));
                 }
@@ -181,7 +194,8 @@ impl Mint {
                 }
             }
         }
-        Ok(IceResponse::Stun(reason))
+        let used_up = is_used_up.then_some(DegradedReason::BudgetExhausted);
+        Ok(IceResponse::Stun(reason.or(used_up)))
     }
 
     /// Renews the grant of a member of a call, if that is due and its source is one whose sessions this process ends. The budget decides,
@@ -255,10 +269,30 @@ impl Mint {
             return MeteredSources::Absent;
         }
         let mints = |it: &CredentialSource| match it {
-            CredentialSource::Coturn(fleet) => fleet.choose(&self.candidates(fleet), None, 0).is_some(),
+            CredentialSource::Coturn(fleet) => self.states(fleet).iter().any(|state| state.serves()),
             _ => it.provider().is_none_or(|provider| provider.is_up()),
         };
-        if metered.any(mints) { MeteredSources::Up } else { MeteredSources::Down(self.provider_cause()) }
+        let (mut all, mut any) = (true, false);
+        for it in metered {
+            any |= mints(it);
+            all &= self.is_used_up(it);
+        }
+        match (any, all) {
+            (true, _) => MeteredSources::Up,
+            (false, true) => MeteredSources::UsedUp,
+            (false, false) => MeteredSources::Down(self.provider_cause()),
+        }
+    }
+
+    /// Whether relays of a source have used what they may relay in this period, and the others are drained.
+    fn is_used_up(&self, credentials: &CredentialSource) -> bool {
+        let CredentialSource::Coturn(fleet) = credentials else { return false };
+        let states = self.states(fleet);
+        states.contains(&RelayState::UsedUp) && states.iter().all(|state| *state >= RelayState::Draining)
+    }
+
+    fn states(&self, fleet: &Fleet) -> Vec<RelayState> {
+        self.account.read(|books| fleet.0.iter().map(|relay| relay.state(books)).collect())
     }
 
     /// What else than the books decides whether a metered credential is issued.
@@ -295,7 +329,7 @@ impl Mint {
     /// Why none of the operator's own relays gets credentials.
     fn fleet_failure(&self) -> Option<ProviderFailure> {
         let down = self.fleet().filter(|fleet| fleet.is_down())?.down().join("; ");
-        let remedy = "start coturn, and open its UDP ports also for this machine, or set RELAY_PROBE=off";
+        let remedy = "start coturn, and open its UDP ports also for this machine, or set COTURN_PROBE=off";
         let what = format!("no relay answers the broker's probes ({down})");
         Some(ProviderFailure { provider: IceSource::Coturn.name(), what, remedy })
     }
@@ -358,35 +392,33 @@ impl Mint {
         self.sources.iter().filter_map(Source::ready).filter_map(CredentialSource::provider)
     }
 
-    /// The relay that the next credential names. `None` if none serves.
+    /// The relay that the next credential names, and whether it is in another region than asked for. `None` if none serves.
     fn relay_for<'a>(
         &self,
         fleet: &'a Fleet,
         request: &MintRequest,
-    ) -> Result<Option<&'a OwnRelay>, NotAdmitted> {
+    ) -> Result<Option<(&'a OwnRelay, bool)>, NotAdmitted> {
         let random = random::bytes().map_err(|_| NotAdmitted::NotRecorded)?;
         let renewed = request.renewal.as_ref().map(RenewalRight::grant);
-        let preferred =
-            renewed.and_then(|id| self.account.read(|books| books.grants().get(id).map(GrantRow::owner)));
-        if request.stays {
-            return Ok(fleet.0.iter().find(|relay| Some(relay.owner) == preferred));
-        }
-        Ok(fleet.choose(&self.candidates(fleet), preferred, u64::from_be_bytes(random)))
-    }
-
-    /// What is known of the relays of a fleet.
-    fn candidates(&self, fleet: &Fleet) -> Vec<Candidate> {
-        self.account.read(|books| {
-            let is_strict = books.ledger().mode() == BudgetMode::Strict;
+        Ok(self.account.read(|books| {
+            let preferred = renewed.and_then(|id| books.grants().get(id)).map(GrantRow::owner);
+            if request.stays {
+                return fleet.0.iter().find(|relay| Some(relay.owner) == preferred).zip(Some(false));
+            }
+            let Place { region, failed, .. } = &request.place;
             let candidate = |relay: &OwnRelay| Candidate {
-                state: relay.state(books.is_uncut(relay.owner), is_strict),
-                bytes_per_second: books
-                    .ledger()
-                    .cut_tail(relay.owner)
-                    .map(|_| books.relay_load(relay.owner).bytes_per_second),
+                fit: Fit {
+                    state: relay.state(books),
+                    has_failed: failed.as_ref().is_some_and(|host| relay.host == **host),
+                    is_elsewhere: region.as_ref().is_some_and(|region| !relay.is_named(region)),
+                },
+                bytes_per_second: relay.load(books),
             };
-            fleet.0.iter().map(candidate).collect()
-        })
+            let candidates: Vec<_> = fleet.0.iter().map(candidate).collect();
+            let (relay, fit) = fleet.choose(&candidates, preferred, u64::from_be_bytes(random))?;
+            relay.expect(books.ledger().assumed_rate().per_minute() / 60, books.now());
+            Some((relay, fit.is_elsewhere))
+        }))
     }
 
     /// Reserve, mint, commit. A reservation that is dropped before the commit is released. `None`: the source failed, or its breaker is open.
@@ -400,12 +432,12 @@ impl Mint {
             // A credential that cannot be recorded must not be handed out.
             return Err(NotAdmitted::NotRecorded);
         }
-        let relay = match credentials {
+        let (relay, is_elsewhere) = match credentials {
             CredentialSource::Coturn(fleet) => match self.relay_for(fleet, request)? {
                 None => return Ok(None),
-                relay => relay,
+                Some((relay, is_elsewhere)) => (Some(relay), is_elsewhere),
             },
-            _ => None,
+            _ => (None, false),
         };
         let renewal = request.renewal.as_ref();
         let turn_key = relay.and_then(|relay| relay.owner.turn_key);
@@ -434,7 +466,7 @@ impl Mint {
             refresh_after,
             grant,
             token,
-            degraded: None,
+            degraded: is_elsewhere.then_some(DegradedReason::ProviderUnavailable),
         }))
     }
 }

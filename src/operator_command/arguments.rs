@@ -99,6 +99,18 @@ pub enum OperatorCommand {
         #[arg(long, group = "what")]
         origin: Option<String>,
     },
+    /// Give a relay no new credentials; its calls go on
+    Drain {
+        /// Its host
+        #[arg(value_name = "RELAY", value_parser = path_segment)]
+        relay: String,
+    },
+    /// End `drain`
+    Undrain {
+        /// Its host
+        #[arg(value_name = "RELAY", value_parser = path_segment)]
+        relay: String,
+    },
     /// Remove a person's credentials, name, labels and addresses
     Forget {
         /// The user, as spenders lists it
@@ -180,6 +192,7 @@ impl OperatorCommand {
         let get = |path, query, text| ApiCall { query, ..call(Method::GET, vec!["api", path], None, text) };
         let set = |what, body| call(Method::POST, vec!["api", "budget", what], Some(body), text::summary);
         let block = |method, path| call(method, path, None, text::block);
+        let drain = |method, relay| call(method, vec!["api", "relays", relay, "drain"], None, text::drain);
         match self {
             Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![], text::summary) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
@@ -202,6 +215,8 @@ impl OperatorCommand {
                 ApiCall { query, ..block(Method::POST, whom.path()) }
             }
             Self::Allow { whom } => block(Method::DELETE, whom.path()),
+            Self::Drain { relay } => drain(Method::POST, relay),
+            Self::Undrain { relay } => drain(Method::DELETE, relay),
             Self::Revoke { grant: Some(grant), .. } => {
                 call(Method::POST, vec!["api", "credentials", grant, "revoke"], None, text::revocation)
             }

@@ -80,6 +80,11 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         rate = shown(status, "/rateGBPerHour")?,
         open = shown(status, "/activeConnections")?,
     );
+    for drained in status["draining"].as_array().into_iter().flatten() {
+        let sessions =
+            shown(drained, "/sessions").map_or("sessions not listed".to_owned(), |n| n + " sessions");
+        let _ = write!(text, "\nDraining     {}: {sessions}", shown(drained, "/relay")?);
+    }
     for hint in hints {
         // Writing to a string does not fail.
         let _ = write!(text, "\nHint         {}: {}", shown(hint, "/code")?, shown(hint, "/message")?);
@@ -171,6 +176,12 @@ pub(super) fn block(body: &Value) -> Option<String> {
     shown(body, "/message")
 }
 
+/// The result of draining a relay, or of ending that. `None` if the body is not one.
+pub(super) fn drain(body: &Value) -> Option<String> {
+    body["draining"].as_bool()?;
+    shown(body, "/message")
+}
+
 /// What a revocation of many credentials has done.
 pub(super) fn revocations(body: &Value) -> Option<String> {
     body["revoked"].as_u64()?;
@@ -237,12 +248,14 @@ mod tests {
         body["durable"] = false.into();
         body["boundHolds"] = false.into();
         body["asOf"] = serde_json::Value::Null;
+        body["draining"] = json!([{"relay": "a.test", "sessions": 0}, {"relay": "b.test", "sessions": null}]);
         body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client\u{1b}[2J\nreports"}]);
         let text = summary(&body).unwrap();
         for expected in [
             "Minting      off, FROZEN: Minting is stopped.\n",
             "by 4.00 GB at most (0.00 GB at the rate that was counted), which is not certain now: see the hints",
             "Ledger       lost at a restart",
+            "Draining     a.test: 0 sessions\nDraining     b.test: sessions not listed",
             "Hint         NO_REPORTS: no client\\u{1b}[2J\\u{a}reports",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");

@@ -1,14 +1,16 @@
 //! Several relays of the operator's own: a credential names one of them, and each has its own listing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::meter::coturn::CoturnMeter;
 
 use turn_broker::ice::fleet::OwnRelay;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::{OPERATOR, TestBroker, eventually};
+use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
 
 const URLS: (&str, &str) = ("COTURN_URLS", "turn:a.test,turn:b.test:3479,turns:b.test:443");
 
@@ -24,6 +26,11 @@ struct Fleet {
 impl Fleet {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let (a, b) = (FakeCoturnCli::start().await, FakeCoturnCli::start().await);
+        Self::of(a, b, settings).await
+    }
+
+    /// A broker with these relays.
+    async fn of(a: FakeCoturnCli, b: FakeCoturnCli, settings: &[(&str, &str)]) -> Self {
         let cli = format!("a.test={},b.test={}", a.config().address, b.config().address);
         let base = [
             ("ICE_SOURCES", "coturn"),
@@ -181,7 +188,7 @@ async fn the_broker_probes_each_relay_itself() {
         ("ICE_SOURCES", "coturn"),
         ("COTURN_URLS", &urls),
         ("COTURN_SECRET", "coturn-fixture-secret"),
-        ("RELAY_PROBE", "on"),
+        ("COTURN_PROBE", "on"),
     ])
     .await;
     let has_failed = async || broker.app.mint.fleet().unwrap().0[0].health.lock().failure().is_some();
@@ -196,10 +203,10 @@ async fn new_credentials_go_where_less_is_carried_and_a_renewal_stays_where_the_
     let named_before = broker.mint().await.json();
     let host_of = |answer: &Value| answer["iceServers"][0]["urls"][0].as_str().unwrap()[5..11].to_owned();
     let at = host_of(&named_before);
-    // The relay of the call carries 1 MB a second, the other one nothing.
+    // The relay of the call carries 10 MB a second, the other one nothing.
     let (busy, idle) = if at == "a.test" { (&fleet.a, "b.test") } else { (&fleet.b, "a.test") };
     for seconds in 1..=4_u64 {
-        let sent = seconds * 2_000_000;
+        let sent = seconds * 20_000_000;
         busy.set_sessions([FakeSession {
             sent,
             seconds: 2 * seconds,
@@ -238,4 +245,208 @@ async fn the_overview_and_the_metrics_have_a_row_for_each_relay() {
         assert!(metrics.lines().any(|found| found == line), "{line}");
     }
     assert!(metrics.contains(&format!(r#"turn_broker_relay_bytes{{relay="b.test"}} {}"#, b["used"])));
+}
+
+/// Where a credential names a relay, with what the answer says of it.
+async fn minted_at(broker: &TestBroker, query: &str) -> (String, Value) {
+    let answer = broker.get(&format!("/api/turn-credentials?{query}")).await.json();
+    let url = answer["iceServers"][0]["urls"][0].as_str().unwrap_or_default();
+    (url.split(':').nth(1).unwrap_or_default().to_owned(), answer["reason"].clone())
+}
+
+const NAMED: (&str, &str) = ("COTURN_URLS", "eu=turn:a.test,us=turn:b.test:3479,us=turns:b.test:443");
+
+#[tokio::test]
+async fn a_region_names_its_relay_or_if_that_is_dead_or_used_up_another_one_degraded() {
+    let fleet = Fleet::start(&[NAMED, ("COTURN_LIMITS", "b.test=1")]).await;
+    let broker = &fleet.broker;
+    let unavailable = json!("PROVIDER_UNAVAILABLE");
+    for (region, host) in [("eu", "a.test"), ("us", "b.test"), ("A.TEST", "a.test"), ("b.test", "b.test")] {
+        for _ in 0..4 {
+            let expected = (host.to_owned(), Value::Null);
+            assert_eq!(minted_at(broker, &format!("region={region}")).await, expected, "{region}");
+        }
+    }
+    for unknown in ["EU", "c.test", "eu%20"] {
+        let refused = broker.get(&format!("/api/turn-credentials?region={unknown}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{unknown}");
+    }
+    probed(broker, "a.test", &[Err("no answer in time"), Err("no answer in time")]);
+    assert_eq!(minted_at(broker, "region=eu").await, ("b.test".to_owned(), unavailable.clone()));
+    probed(broker, "a.test", &[Ok(()), Ok(())]);
+    fleet.b.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
+    broker.advance(2);
+    fleet.look().await;
+    assert_eq!(minted_at(broker, "region=us").await, ("a.test".to_owned(), unavailable));
+    assert_eq!(minted_at(broker, "").await, ("a.test".to_owned(), Value::Null));
+}
+
+#[tokio::test]
+async fn a_relay_at_its_limit_gets_no_credentials_its_sessions_end_and_the_next_source_is_not_degraded() {
+    let limits = ("COTURN_LIMITS", "a.test=1,b.test=2.5");
+    let fleet = Fleet::start(&[("ICE_SOURCES", "coturn,manual"), MANUAL, limits]).await;
+    let broker = &fleet.broker;
+    let ours = broker.mint().await.json()["iceServers"][0]["username"].as_str().unwrap().to_owned();
+    let sessions = [
+        FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") },
+        FakeSession::new(2, ours),
+    ];
+    fleet.a.set_sessions(sessions.clone());
+    fleet.b.set_sessions(sessions);
+    broker.advance(2);
+    fleet.look().await;
+    assert_eq!((fleet.a.session_ids(), fleet.b.session_ids()), (vec![], vec![1, 2]));
+    assert_eq!(
+        named(broker, 12).await.into_keys().collect::<Vec<_>>(),
+        [r#"["turn:b.test:3479","turns:b.test:443"]"#]
+    );
+    let relays = broker.overview().await["relays"].clone();
+    assert_eq!((&relays[0]["state"], &relays[0]["limit"]), (&json!("used up"), &json!(1_000_000_000)));
+    fleet.b.set_sessions([FakeSession { sent: 9_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
+    broker.advance(2);
+    fleet.look().await;
+    let answer = broker.mint().await.json();
+    assert_eq!((&answer["source"], &answer["degraded"]), (&json!("manual"), &json!(false)), "{answer}");
+    assert!(broker.used().await >= 10_000_000_000, "all bytes count against the limit of all");
+    let minting = broker.status().await["minting"].clone();
+    assert_eq!(
+        (&minting["code"], &minting["until"]),
+        (&json!("BUDGET_EXHAUSTED"), &json!("2025-02-01T00:00:00.000Z"))
+    );
+    broker.advance_to("2025-02-01T00:00:01Z");
+    assert_eq!(broker.mint().await.json()["source"], "coturn", "a new period");
+}
+
+#[tokio::test]
+async fn where_all_relays_are_used_up_and_nothing_follows_the_answer_says_so() {
+    let fleet = Fleet::start(&[("COTURN_LIMITS", "a.test=1,b.test=1")]).await;
+    for relay in [&fleet.a, &fleet.b] {
+        relay.set_sessions([FakeSession { sent: 1_000_000_000, ..FakeSession::new(1, "somebody-else") }]);
+    }
+    fleet.broker.advance(2);
+    fleet.look().await;
+    let answer = fleet.broker.mint().await.json();
+    assert_eq!(
+        (&answer["source"], &answer["reason"]),
+        (&json!("stun"), &json!("BUDGET_EXHAUSTED")),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_drained_relay_gets_no_credentials_also_after_a_restart_and_its_calls_go_on() {
+    let state = StateDir::new();
+    let settings = [NAMED, ("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600")];
+    let fleet = Fleet::start(&settings).await;
+    let answer = fleet.broker.get("/api/turn-credentials?region=us").await.json();
+    let (grant, user) = (&answer["grant"], answer["iceServers"][0]["username"].as_str().unwrap());
+    fleet.b.set_sessions([FakeSession::new(1, user)]);
+    fleet.broker.advance(2);
+    fleet.look().await;
+    let drained = fleet.broker.order(Method::POST, "/api/relays/b.test/drain").await.json();
+    assert_eq!((&drained["relay"], &drained["sessions"]), (&json!("b.test"), &json!(1)), "{drained}");
+    let Fleet { a, b, broker } = fleet;
+    broker.finish().await;
+    let fleet = Fleet::of(a, b, &settings).await;
+    let broker = &fleet.broker;
+    assert_eq!(named(broker, 12).await.into_keys().collect::<Vec<_>>(), [r#"["turn:a.test"]"#]);
+    assert_eq!(broker.overview().await["relays"][1]["state"], "draining");
+    assert_eq!(broker.status().await["draining"], json!([{"relay": "b.test", "sessions": 1}]));
+    assert_eq!(fleet.b.session_ids(), [1], "its call goes on");
+    broker.advance(2_800);
+    let renewed = broker.mint_with(grant.as_str().unwrap()).await.json();
+    assert_eq!(renewed["iceServers"][0]["urls"], json!(["turn:a.test"]), "a renewal moves the call");
+    fleet.b.set_sessions([]);
+    fleet.look().await;
+    assert_eq!(broker.status().await["draining"], json!([{"relay": "b.test", "sessions": 0}]));
+    let ended = broker.order(Method::DELETE, "/api/relays/us/drain").await.json();
+    assert_eq!((&ended["relay"], &ended["draining"]), (&json!("b.test"), &json!(false)));
+    assert_eq!((named(broker, 12).await.len(), &broker.status().await["draining"]), (2, &Value::Null));
+    let unknown = broker.order(Method::POST, "/api/relays/c.test/drain").await;
+    assert_eq!(unknown.error(), (404, "NOT_FOUND".into()));
+}
+
+#[tokio::test]
+async fn a_page_that_could_not_use_a_relay_is_given_another_one_while_that_works() {
+    let fleet = Fleet::start(&[]).await;
+    let broker = &fleet.broker;
+    for failed in ["a.test", "turn:A.test", "turn:a.test:3478?transport=tcp"] {
+        for _ in 0..4 {
+            assert_eq!(
+                minted_at(broker, &format!("failed={failed}")).await,
+                ("b.test".to_owned(), Value::Null)
+            );
+        }
+    }
+    probed(broker, "b.test", &[Err("no answer in time"), Err("no answer in time")]);
+    assert_eq!(minted_at(broker, "failed=a.test").await.0, "a.test");
+    assert!(!minted_at(broker, "failed=%20nothing").await.0.is_empty());
+}
+
+/// Nobody gets the new credential: the allocation of the first one goes on where it is.
+#[tokio::test]
+async fn the_renewal_of_a_member_stays_at_its_relay_whatever_the_state_of_that() {
+    let fleet = Fleet::start(&[("TURN_TTL_SECONDS", "60")]).await;
+    let broker = &fleet.broker;
+    let grant = broker.mint().await;
+    let host = grant.json()["iceServers"][0]["urls"][0].as_str().unwrap()[5..11].to_owned();
+    let id =
+        broker.operator("/api/grants").await.json()["grants"][0]["id"].as_str().unwrap().parse().unwrap();
+    probed(broker, &host, &[Err("no answer in time"), Err("no answer in time")]);
+    broker.order(Method::POST, &format!("/api/relays/{host}/drain")).await;
+    broker.advance(50);
+    fleet.look().await;
+    broker.app.mint.renew_member(id, Duration::from_secs(60)).await;
+    let relay = broker.app.mint.fleet().unwrap().0.iter().find(|relay| relay.host == host).unwrap().owner;
+    let owners = broker
+        .app
+        .account
+        .read(|books| books.grants().iter().map(|(_, row)| row.owner()).collect::<Vec<_>>());
+    assert_eq!(owners, [relay, relay]);
+}
+
+#[tokio::test]
+async fn a_program_that_knows_the_secret_has_users_with_a_limit_and_blocks() {
+    let fleet = Fleet::start(&[("USER_LIMIT_GB", "3")]).await;
+    let (a, broker) = (&fleet.a, &fleet.broker);
+    let session =
+        |id, name: &str, gb: u64| FakeSession { sent: gb * 1_000_000_000, ..FakeSession::new(id, name) };
+    let carry = async |sessions: Vec<FakeSession>| {
+        a.set_sessions(sessions);
+        broker.advance(2);
+        fleet.look().await;
+        a.session_ids()
+    };
+    let left =
+        carry(vec![session(1, "1736949600:ann", 1), session(2, "1736949600:eve", 2), session(3, "carol", 1)])
+            .await;
+    assert_eq!(left, [1, 2, 3]);
+    let spenders = broker.operator("/api/spenders?by=user").await.json();
+    let row = |name: &str| {
+        spenders["spenders"].as_array().unwrap().iter().find(|row| row["key"] == name).unwrap().clone()
+    };
+    assert!(
+        row("eve")["measuredBytes"].as_u64().unwrap() >= 2_000_000_000 && row("carol")["live"] == 1,
+        "{spenders}"
+    );
+    assert_eq!((&spenders["unknownBytes"], &row("ann")["evidence"]), (&json!(0), &json!("measured")));
+    let grants = broker.operator("/api/grants?user=ann").await.json();
+    assert_eq!(
+        (&grants["grants"][0]["kind"], &grants["grants"][0]["live"]),
+        (&json!("session"), &json!(true))
+    );
+    assert!(!broker.has_hint("UNKNOWN_BYTES").await && !broker.has_hint("ASSUMPTION_BROKEN").await);
+
+    let left =
+        carry(vec![session(1, "1736949600:ann", 1), session(2, "1736949600:eve", 4), session(3, "carol", 1)])
+            .await;
+    assert_eq!(left, [1, 3], "eve has passed the limit of each user");
+    broker.order(Method::POST, "/api/users/carol/block").await;
+    let left = carry(vec![session(1, "1736949600:ann", 1), session(3, "carol", 1)]).await;
+    assert_eq!(left, [1], "carol is blocked");
+    broker.order(Method::POST, "/api/users/ann/revoke").await;
+    assert_eq!(carry(vec![session(1, "1736949600:ann", 1)]).await, [0; 0], "that credential is revoked");
+    assert_eq!(carry(vec![session(4, "1736953200:ann", 0)]).await, [4], "and another one is not");
+    broker.set_limit(1).await;
+    assert_eq!(carry(vec![session(4, "1736953200:ann", 0)]).await, [0; 0], "the limit is reached");
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Boot, ClientKey, Connection, CountOwner, CountedSources, Dropped, GrantId, GrantRow, IceSource, Lacking,
-    LeftKey, Name, Overrides, Period, PeriodCounts, Rows, SessionKey, SessionRow, SourceRows, Standing,
-    SteadyTime, Sums, Timestamp, TokenKey, TokenKeys, User,
+    Boot, ClientKey, Connection, CountOwner, CountedSources, Dropped, GrantId, GrantRow, Lacking, LeftKey,
+    Name, Overrides, Period, PeriodCounts, Rows, SessionKey, SessionRow, SourceRows, Standing, SteadyTime,
+    Sums, Timestamp, TokenKey, TokenKeys, User,
 };
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
@@ -32,7 +32,9 @@ pub struct Head {
     /// The state of the counts by grant.
     pub counted: CountedSources,
     /// The latest grants that have left the table.
-    pub dropped: BTreeMap<IceSource, Dropped>,
+    pub dropped: BTreeMap<CountOwner, Dropped>,
+    /// The relays whose calls come to an end. At most 16 at a time.
+    pub draining: BTreeSet<CountOwner>,
     /// How many grants are stored, so that it is seen if some are lost.
     pub grants: usize,
 }

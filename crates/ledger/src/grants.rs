@@ -22,6 +22,7 @@ pub(crate) mod tails;
 pub(crate) mod terms;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chains::Chains;
@@ -35,9 +36,9 @@ use terms::GrantTerms;
 use crate::effects::{Effect, Effects};
 use crate::shards::{Shards, Walk};
 use crate::{
-    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ClientKey, Clients, Dirty, Grant,
-    GrantId, Holder, IceSource, IdDigest, Label, LeftSums, LimitedSums, Minute, OpenError, Period,
-    PromisedTime, RELAY_RATE_MAX, Rows, Timestamp, UsageRules,
+    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ClientKey, Clients, CountOwner, Dirty,
+    Grant, GrantId, Holder, IceSource, IdDigest, Label, LeftSums, LimitedSums, Minute, OpenError, Period,
+    PromisedTime, RELAY_RATE_MAX, Rows, Spender, Timestamp, UsageRules,
 };
 
 /// See the module's invariant.
@@ -51,8 +52,8 @@ pub struct Grants {
     /// The minute in which the last walk began.
     walked_in: Minute,
     indexes: Indexes,
-    /// The latest grants that have left the table.
-    pub(crate) dropped: BTreeMap<IceSource, Dropped>,
+    /// The latest grants of each [group](CountOwner::group) that have left the table.
+    pub(crate) dropped: BTreeMap<CountOwner, Dropped>,
     /// What left the table in this period, and connections without a grant.
     pub(crate) left: LeftSums,
     /// The server keys, and the users if each of them has a limit.
@@ -144,7 +145,8 @@ impl Grants {
 
     /// When the last credential of a source expires that the ledger has had; 1970 if there was none.
     pub(crate) fn latest_expiry_of(&self, source: IceSource) -> Timestamp {
-        let left = self.dropped.get(&source).map(|dropped| dropped.expiry);
+        let left = self.dropped.iter().filter(|(group, _)| group.source == source);
+        let left = left.map(|(_, dropped)| dropped.expiry).max();
         self.indexes.latest_expiry_of(source).max(left).unwrap_or_default()
     }
 
@@ -268,10 +270,17 @@ impl Grants {
         self.rows.contains_key(&id)
     }
 
-    /// Adds a grant that should be in the table, with its promise. The table has room.
-    pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime, turn_key: Option<IdDigest>) {
-        let row = GrantRow::new(grant, None, Some(time));
-        self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, ..row });
+    /// Adds a credential that was not issued now: a grant that should be in the table, with its promise, or one of another program. The
+    /// table has room.
+    pub(crate) fn take_up(
+        &mut self,
+        grant: &Grant,
+        promised: Option<PromisedTime>,
+        turn_key: Option<IdDigest>,
+        spender: Option<Arc<Spender>>,
+    ) {
+        let row = GrantRow::new(grant, None, promised);
+        self.issue(grant.id, GrantRow { state: GrantState::Live, turn_key, spender, ..row });
     }
 
     /// Adds a grant that costs nothing, if the table has room.

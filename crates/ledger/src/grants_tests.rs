@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Bounds, ByteCount, GrantEnd, IceSource, IdDigest, PromisedTime, Spender, SpenderTerms, Spent, User,
-    testing,
+    Bounds, ByteCount, CountOwner, GrantEnd, IceSource, IdDigest, PromisedTime, Spender, SpenderTerms, Spent,
+    User, testing,
 };
 
 /// 2 Mbps for a minute.
@@ -175,6 +175,20 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     assert_eq!(may_relay(200, 0), None, "they were promised until then");
     assert_eq!(may_relay(7_200, 1_200), None, "they were over by then");
     assert_eq!(restored.may_relay_until(IceSource::Coturn, Duration::from_secs(7_200), at(0)), None);
+}
+
+#[test]
+fn what_has_left_the_table_of_one_relay_says_nothing_of_another() {
+    let spenders = SpenderTerms { ended_max: 0, ..SpenderTerms::default() };
+    let mut grants = bounded(Bounds { spenders, ..Bounds::default() });
+    let owner = |host| CountOwner { source: IceSource::Coturn, turn_key: Some(IdDigest::of(host)) };
+    let of_a = Grant { source: IceSource::Coturn, ..grant(1) };
+    let row = GrantRow::new(&of_a, None, Some(promised(20)));
+    grants.issue(of_a.id, GrantRow { turn_key: owner("a").turn_key, ..row });
+    while !grants.forget_expired(at(1_200)) {}
+    assert_eq!(grants.row_count(), 0);
+    let may_relay = |host| grants.may_relay_until(owner(host), Duration::from_secs(7_200), at(0));
+    assert_eq!((may_relay("a").is_some(), may_relay("b")), (true, None));
 }
 
 #[test]

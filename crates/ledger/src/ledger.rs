@@ -251,6 +251,12 @@ impl Ledger {
         self.owned_by(owner).map_or(ByteCount::ZERO, |timeline| timeline.minutes.used())
     }
 
+    /// Whether an owner has used what it alone may in this period.
+    pub fn is_used_up(&self, owner: CountOwner) -> bool {
+        let timeline = self.owned_by(owner);
+        timeline.is_some_and(|of| of.terms.limit.is_some_and(|limit| of.minutes.used() >= limit))
+    }
+
     /// Which credentials are admitted.
     pub fn mode(&self) -> BudgetMode {
         self.terms.mode

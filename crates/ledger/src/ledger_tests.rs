@@ -21,6 +21,7 @@ fn ledger(limit: u64) -> Ledger {
         tail: Duration::from_secs(tail),
         cut_tail: None,
         takes_proofs: false,
+        limit: None,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,
         proof: ProofRule::Missing,

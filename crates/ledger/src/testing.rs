@@ -36,6 +36,7 @@ pub(crate) fn setup(mode: BudgetMode) -> Setup {
             tail: Duration::from_secs(7_200),
             cut_tail: None,
             takes_proofs: false,
+            limit: None,
             sampling: 5,
             is_read: true,
             proof: ProofRule::Missing,

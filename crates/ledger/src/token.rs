@@ -16,6 +16,8 @@ pub(crate) const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 const ID_BYTES: usize = 16;
 /// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.
 const TIME_BITS: u32 = 40;
+/// The time in the ids of names that are not ours: the last one.
+const FOREIGN: [u8; 5] = [u8::MAX; 5];
 
 /// A grant's id: the time and 88 random bits, safe to log. It is the user part of a coturn user name and Cloudflare's
 /// `customIdentifier`.
@@ -39,6 +41,18 @@ impl GrantId {
     pub fn of_session(name: &str) -> Self {
         let digest = Sha256::digest(name);
         Self(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
+    }
+
+    /// That of a user name that a program has made with the secret of a relay. No grant is minted at the end of time.
+    pub fn of_foreign(name: &str) -> Self {
+        let digest = Sha256::digest(name);
+        let byte = |at: usize| at.checked_sub(FOREIGN.len()).and_then(|at| digest.get(at).copied());
+        Self(std::array::from_fn(|at| byte(at).unwrap_or(u8::MAX)))
+    }
+
+    /// Whether no grant of the broker has it.
+    pub fn is_foreign(&self) -> bool {
+        self.0.starts_with(&FOREIGN)
     }
 
     /// Its bytes.

@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
-use crate::ice::fleet::OwnRelay;
+use crate::ice::fleet::{OwnRelay, RelayState};
 use turn_base::schema::one_of;
-use turn_ledger::{RelayLoad, Timestamp};
+use turn_ledger::{ByteCount, RelayLoad, Timestamp};
 
 /// A relay of `COTURN_URLS`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +16,9 @@ pub(in crate::http) struct RelayBody {
     /// Its host.
     #[schema(example = "eu.example.com")]
     pub host: String,
+    /// The name of its region; null without one.
+    #[schema(required = true, example = "eu")]
+    region: Option<String>,
     #[schema(schema_with = state_schema)]
     pub state: &'static str,
     /// Since when the probes have said that it is up or down; null since the start.
@@ -33,39 +36,78 @@ pub(in crate::http) struct RelayBody {
     /// Billed bytes of this period.
     #[schema(example = 45_230_000_000_u64)]
     pub used: u64,
+    /// What it may relay in a period, in bytes, by `COTURN_LIMITS`; null without a limit.
+    #[schema(required = true, example = json!(null))]
+    limit: Option<u64>,
 }
 
-const ABOUT_STATE: &str = "`down`: it fails the probes, so it gets no new credentials. `unlisted`: nobody lists and ends its sessions now.";
+/// A relay that gets no new credentials, so that its calls come to an end.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct DrainingBody {
+    /// Its host.
+    #[schema(example = "eu.example.com")]
+    relay: String,
+    /// Sessions in the last listing; null if nobody lists them.
+    #[schema(required = true, example = 0)]
+    pub sessions: Option<usize>,
+}
+
+const ABOUT_STATE: &str = "`down`: it fails the probes. `used up`: it has reached its limit. `draining`: the operator has drained it. These get no new credentials. `unlisted`: nobody lists and ends its sessions now.";
 
 fn state_schema() -> RefOr<Schema> {
-    one_of(["up", "down", "unlisted"], ABOUT_STATE)
+    one_of(["up", "down", "unlisted", "draining", "used up"], ABOUT_STATE)
+}
+
+/// The relays that are drained.
+pub(in crate::http) fn draining(app: &App) -> Vec<DrainingBody> {
+    let drained = |relay: &&OwnRelay| app.account.read(|books| books.is_draining(relay.owner));
+    fleet(app).filter(drained).map(|relay| draining_body(app, relay)).collect()
+}
+
+/// How far a relay is drained.
+pub(in crate::http) fn draining_body(app: &App, relay: &OwnRelay) -> DrainingBody {
+    let sessions = app.account.read(|books| {
+        let is_listed = books.ledger().cut_tail(relay.owner).is_some();
+        is_listed.then(|| books.relay_load(relay.owner).sessions)
+    });
+    DrainingBody { relay: relay.host.clone(), sessions }
+}
+
+fn fleet(app: &App) -> impl Iterator<Item = &OwnRelay> {
+    app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0)
 }
 
 /// All relays that mint, in the order of the settings.
 pub(in crate::http) fn relays(app: &App) -> Vec<RelayBody> {
-    app.mint.fleet().into_iter().flat_map(|fleet| &fleet.0).map(|relay| body(app, relay)).collect()
+    fleet(app).map(|relay| body(app, relay)).collect()
 }
 
 fn body(app: &App, relay: &OwnRelay) -> RelayBody {
     let health = relay.health.lock().clone();
-    let (is_uncut, RelayLoad { sessions, bytes_per_second }, used) = app.account.read(|books| {
-        (books.is_uncut(relay.owner), books.relay_load(relay.owner), books.ledger().used_by(relay.owner))
+    let (state, is_uncut, RelayLoad { sessions, bytes_per_second }, used) = app.account.read(|books| {
+        let (owner, ledger) = (relay.owner, books.ledger());
+        (relay.state(books), books.is_uncut(owner), books.relay_load(owner), ledger.used_by(owner))
     });
     let is_unlisted = is_uncut || app.config.unlisted().any(|host| host == relay.host);
-    let state = match (health.is_up(), is_unlisted) {
-        (false, _) => "down",
-        (true, true) => "unlisted",
-        (true, false) => "up",
+    let state = match state {
+        RelayState::UsedUp => "used up",
+        RelayState::Draining => "draining",
+        _ if !health.is_up() => "down",
+        _ if is_unlisted => "unlisted",
+        _ => "up",
     };
+    let config = app.config.ice.coturn.iter().find(|config| config.host == relay.host);
     let meter = app.coturn_meters.iter().find(|meter| meter.relay == relay.owner);
     let failure = health.failure().map(str::to_owned);
     RelayBody {
         host: relay.host.clone(),
+        region: config.and_then(|config| config.name).map(|name| name.to_string()),
         state,
         since: health.since(),
         failure: failure.or_else(|| meter?.failure.lock().clone()),
         sessions,
         bytes_per_second,
         used: used.get(),
+        limit: config.and_then(|config| config.limit).map(ByteCount::get),
     }
 }

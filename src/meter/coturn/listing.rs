@@ -34,6 +34,8 @@ pub fn parse(answer: &[u8]) -> Option<Listing> {
 struct Draft {
     id: SessionId,
     user: String,
+    grant: GrantId,
+    expires_at: Option<Timestamp>,
     age: Option<Duration>,
     usage: Option<(u64, Traffic)>,
     reach: Reach,
@@ -79,8 +81,11 @@ impl Reader {
             self.skipped = self.skipped.saturating_add(1);
             return;
         }
+        let (expires_at, grant) = named(user);
         self.drafts.push(Draft {
             id,
+            grant,
+            expires_at,
             user: user.chars().take(USER_MAX).collect(),
             age: None,
             usage: None,
@@ -123,8 +128,7 @@ impl Draft {
 
     fn finish(self) -> Option<Session> {
         let (packets, traffic) = self.usage?;
-        let Self { id, user, age, reach, .. } = self;
-        let (expires_at, grant) = ours(&user).unzip();
+        let Self { id, user, grant, expires_at, age, reach, .. } = self;
         Some(Session { id, grant, expires_at, user, age, packets, traffic, reach })
     }
 }
@@ -167,11 +171,13 @@ fn is_own(session: &Session) -> bool {
     name.is_some_and(|name| name.starts_with(OWN_IDENTIFIERS)) && received.plus(sent) <= PROBE_BYTES_MAX
 }
 
-/// Parses our user names: `<expiry>:<grant id>`.
-fn ours(user: &str) -> Option<(Timestamp, GrantId)> {
-    let (expiry, id) = user.split_once(':')?;
-    let expires_at = Timestamp::from_millis(0).plus_millis(number(expiry)?.saturating_mul(1_000));
-    Some((expires_at, id.parse().ok()?))
+/// The expiry and the grant in a user name. Ours are `<expiry>:<grant id>`.
+fn named(user: &str) -> (Option<Timestamp>, GrantId) {
+    let timed = user.split_once(':').and_then(|(expiry, name)| Some((number(expiry)?, name)));
+    let expires_at =
+        timed.map(|(expiry, _)| Timestamp::from_millis(0).plus_millis(expiry.saturating_mul(1_000)));
+    let grant = timed.and_then(|(_, name)| name.parse().ok());
+    (expires_at, grant.unwrap_or_else(|| GrantId::of_foreign(user)))
 }
 
 fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {

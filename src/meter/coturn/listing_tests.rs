@@ -99,9 +99,9 @@ fn a_recorded_listing_is_read() {
     assert_eq!(caller.traffic, Traffic::new(1_226_568, 1_232_304));
     assert_eq!((caller.packets, caller.reach), (2_055, Reach::Bound));
     assert_eq!(caller.age, Some(Duration::from_secs(12)));
-    assert_eq!(caller.grant, Some("AAAAAAAAAAAAAAAAAAAAAQ".parse().unwrap()));
+    assert_eq!(caller.grant, "AAAAAAAAAAAAAAAAAAAAAQ".parse().unwrap());
     assert_eq!(caller.id.to_string(), "001000000000000001");
-    assert_eq!((other.user.as_str(), other.grant, other.age), ("carol", None, None));
+    assert_eq!((other.user.as_str(), other.grant, other.age), ("carol", GrantId::of_foreign("carol"), None));
     assert_eq!(other.reach, Reach::Permitted);
 }
 
@@ -147,7 +147,7 @@ fn user_names_that_only_resemble_ours_have_no_grant() {
         "1>:, user <1:AAAAAAAAAAAAAAAAAAAAAA",
     ] {
         let listing = read(&(session(1, 7, user, "", 5) + &total(1))).unwrap();
-        assert_eq!(listing.sessions[0].grant, None, "{user}");
+        assert_eq!(listing.sessions[0].grant, GrantId::of_foreign(user), "{user}");
     }
 }
 

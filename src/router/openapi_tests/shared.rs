@@ -12,7 +12,7 @@ use turn_base::error::Code;
 
 /// The errors of all routes that mint.
 const MINT_ERRORS: [&str; 12] = [
-    "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
+    "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key or a relay.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
     "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set. Or the key that a format reads is none of `SERVER_KEYS`.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",

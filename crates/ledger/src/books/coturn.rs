@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    Books, Carried, CoturnUsage, CountOwner, GrantEnd, GrantId, Listing, MINT_SLACK, Minute, RelayLoad,
-    SessionId, SessionKey, SessionRow, Timestamp, to_cut,
+    Books, Carried, CoturnUsage, CountOwner, Grant, GrantEnd, GrantId, GrantRow, LIFE_MAX, Listing,
+    MINT_SLACK, Minute, RelayLoad, Session, SessionId, SessionKey, SessionRow, Spender, Timestamp, User,
 };
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
+
+/// The row of a credential of another program lives at least so long.
+const FOREIGN_LIFE_MIN: Duration = Duration::from_secs(3_600);
 
 /// What each coturn's sessions carry, as stored.
 pub(super) fn restored(
@@ -26,8 +29,8 @@ pub(super) fn restored(
 }
 
 impl Books {
-    /// Applies the session list of a relay. Returns the sessions that must end: those whose grant has expired or was revoked, and
-    /// all of ours when the budget is spent. `asked_at`: when coturn was asked. A session that began while the listing was on its way may
+    /// Applies the session list of a relay. Returns the sessions that must end: those whose grant has expired or was revoked, those of
+    /// other programs whose user is blocked or over its limit, and all when the budget is spent, or that of the relay. `asked_at`: when coturn was asked. A session that began while the listing was on its way may
     /// be missing from it, so only what was relayed before counts as seen.
     pub fn take_sessions(
         &mut self,
@@ -46,6 +49,7 @@ impl Books {
                 self.grants.extend_promise(*grant, Minute::from_end(asked_at));
             }
         }
+        self.take_up_foreign(relay, listing);
         self.settle();
         let usage = self.coturn.entry(relay).or_default();
         let reset = self.ledger.period().start;
@@ -75,7 +79,38 @@ impl Books {
                 self.settle();
             }
         }
-        to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
+        let is_spent = self.ledger.figures().is_spent() || self.ledger.is_used_up(relay);
+        let must_end = |session: &&Session| is_spent || self.must_end(session);
+        listing.sessions.iter().filter(must_end).map(|session| session.id).collect()
+    }
+
+    fn must_end(&self, session: &Session) -> bool {
+        if !session.grant.is_foreign() {
+            return self.grant_end(session.grant, session.expires_at).is_some();
+        }
+        // coturn lets it go on after the end of its credential, and nothing is promised for it that would end then.
+        let row = self.grants.any(session.grant);
+        let is_over = |user: &User| self.is_blocked(user) || self.grants.is_over_limit_of(user);
+        self.grants.is_revoked(session.grant) || row.and_then(GrantRow::user).is_some_and(is_over)
+    }
+
+    /// Gives each credential of a program that knows the relay's secret a row, as long as it has a session. Nothing is promised for it: the
+    /// program asks nobody. Its user is the name after the colon, or the whole name.
+    fn take_up_foreign(&mut self, relay: CountOwner, listing: &Listing) {
+        let now = self.now();
+        for session in listing.sessions.iter().filter(|session| session.grant.is_foreign()) {
+            if self.grants.knows(session.grant) || !self.grants.has_room_for_free() {
+                continue;
+            }
+            let name = session.user.split_once(':').map_or("", |(_, name)| name);
+            let user = User::new(if name.is_empty() { &session.user } else { name });
+            let user = user.filter(|user| self.grants.has_room_for_foreign(user));
+            let life = now.plus(FOREIGN_LIFE_MIN)..=now.plus(LIFE_MAX);
+            let expires_at = session.expires_at.unwrap_or_default().clamp(*life.start(), *life.end());
+            let grant = Grant { id: session.grant, source: relay.source, issued_at: now, expires_at };
+            let spender = Spender { user, ..Spender::default() }.known();
+            self.grants.take_up(&grant, None, relay.turn_key, spender);
+        }
     }
 
     /// What is reported without a grant is at none of several relays. It is counted up to where each of them is.
@@ -102,9 +137,22 @@ impl Books {
             let expiry = self.grants.expiry_of(grant, expiry);
             expiry.is_none_or(|expiry| expiry.plus(CUT_TIME) < seen_at)
         };
-        let mut ours =
-            listing.sessions.iter().filter_map(|session| Some((session.grant?, session.expires_at)));
-        !ours.any(|(grant, expiry)| has_expired(grant, expiry))
+        let ours = |session: &&Session| !session.grant.is_foreign();
+        !listing.sessions.iter().filter(ours).any(|session| has_expired(session.grant, session.expires_at))
+    }
+
+    /// Sets whether a relay gets no new credentials because the operator wants its calls to come to an end.
+    pub fn set_draining(&mut self, relay: CountOwner, is_draining: bool) {
+        if is_draining {
+            self.draining.insert(relay);
+        } else {
+            self.draining.remove(&relay);
+        }
+    }
+
+    /// Whether the operator lets the calls of a relay come to an end.
+    pub fn is_draining(&self, relay: CountOwner) -> bool {
+        self.draining.contains(&relay)
     }
 
     /// What a relay carries, by its listings.

@@ -67,7 +67,7 @@ fn listing(sessions: &[Sent]) -> Listing {
         id: SessionId::new(sent.number).unwrap(),
         user: format!("{}:{}", at(HOUR).as_secs(), grant_id(1)),
         expires_at: Some(at(HOUR)),
-        grant: Some(grant_id(1)),
+        grant: grant_id(1),
         age: Some(Duration::from_secs(1)),
         packets: 1,
         traffic: Traffic::new(0, sent.bytes),
@@ -103,14 +103,11 @@ fn the_counts_of_a_listing_are_stored() {
     assert_eq!(broker.books.take_batch().head.coturn_at[&COTURN.into()], at(7));
 }
 
-/// Somebody else has the secret.
+/// Somebody has the secret, and makes the same name again.
 #[test]
-fn bytes_of_a_user_name_without_a_grant_count_once_and_are_unknown() {
+fn bytes_under_an_id_that_the_ledger_does_not_know_count_once_and_are_unknown() {
     let mut broker = strict();
-    let mut foreign = listing(&[sent(2_000_000_000)]);
-    foreign.sessions[0].grant = None;
-    broker.books.advance(at(2));
-    assert_eq!(broker.books.take_sessions(IceSource::Coturn, foreign, at(2)), [], "it is not ours to end");
+    broker.list(2, &[sent(2_000_000_000)]);
     for _ in 0..2 {
         let snapshot = broker.books.snapshot();
         assert_eq!(snapshot.unknown_bytes, snapshot.figures.used);
@@ -235,3 +232,9 @@ mod cutting;
 
 #[path = "relays_tests.rs"]
 mod relays;
+
+#[path = "foreign_tests.rs"]
+mod foreign;
+
+#[path = "fleet_tests.rs"]
+mod fleet;

@@ -47,6 +47,8 @@ pub struct Books {
     uncut: BTreeSet<CountOwner>,
     /// What was above the promises, and under unknown identifiers, when that was looked at last.
     judged_excess: (ByteCount, ByteCount),
+    /// The relays whose calls come to an end.
+    draining: BTreeSet<CountOwner>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -97,6 +99,7 @@ impl Books {
             standing: Standing { is_relaying, ..head.standing },
             uncut: BTreeSet::new(),
             judged_excess: Default::default(),
+            draining: head.draining,
             given_up: Vec::new(),
         };
         books.settle();
@@ -146,6 +149,7 @@ impl Books {
                 coturn_at: self.coturn.iter().map(|(relay, usage)| (*relay, usage.complete_at)).collect(),
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
+                draining: self.draining.clone(),
                 grants: self.grants.row_count(),
             },
             sources: self.ledger.take_changes(),
@@ -277,7 +281,7 @@ impl Books {
         let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
         let per_minute = self.ledger.bytes_per_minute(grant.source);
         let time = PromisedTime::new(self.ledger.counted_from(grant.source), until, per_minute);
-        self.grants.take_up(grant, time, self.ledger.first_owner(grant.source).turn_key);
+        self.grants.take_up(grant, Some(time), self.ledger.first_owner(grant.source).turn_key, None);
         self.settle();
     }
 

@@ -66,14 +66,14 @@ impl Books {
         }
         // Whose promises left the table is not known.
         for (group, tail) in shortest {
-            self.lack_dropped(group.source, tail, self.ledger.cut_until(group));
+            self.lack_dropped(group, tail, self.ledger.cut_until(group));
         }
     }
 
     /// Raises every promise of an owner that is less than it would be now, unless it was over at `since`.
     pub(super) fn raise_tails(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
         self.raise_promises(owner, tail, since);
-        self.lack_dropped(owner.source, tail, since);
+        self.lack_dropped(owner.group(), tail, since);
     }
 
     fn raise_promises(&mut self, owner: CountOwner, tail: Duration, since: Timestamp) {
@@ -84,8 +84,8 @@ impl Books {
     }
 
     /// With this tail, grants may relay that have left the table, and were not over at `since`.
-    fn lack_dropped(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        let may_relay = self.grants.may_relay_until(source, tail.saturating_add(MINT_SLACK), since);
+    fn lack_dropped(&mut self, group: CountOwner, tail: Duration, since: Timestamp) {
+        let may_relay = self.grants.may_relay_until(group, tail.saturating_add(MINT_SLACK), since);
         if let Some(until) = may_relay.filter(|until| *until > self.now()) {
             self.lack_until(until, LackCause::Restored);
         }

@@ -52,9 +52,9 @@ pub struct Session {
     pub id: SessionId,
     /// Its user name. A long one is cut.
     pub user: String,
-    /// The grant in the user name; `None` for names that are not ours.
-    pub grant: Option<GrantId>,
-    /// When the credential expires, by the user name; `None` for names that are not ours.
+    /// The grant in the user name. A name that is not ours has an id of its own, which [is foreign](GrantId::is_foreign).
+    pub grant: GrantId,
+    /// When the credential expires, by the user name; `None` for a name that does not say it.
     pub expires_at: Option<Timestamp>,
     /// Its age in whole seconds; `None` if coturn does not know it.
     pub age: Option<Duration>,

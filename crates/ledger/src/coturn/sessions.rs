@@ -42,8 +42,8 @@ pub struct Sessions {
 /// The charges of one listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
-    /// The charges by grant; `None` holds other users' sessions. No row is zero.
-    pub added: BTreeMap<Option<GrantId>, Traffic>,
+    /// The charges by grant. No row is zero.
+    pub added: BTreeMap<GrantId, Traffic>,
     /// What coturn has newly shown of our sessions. The rest of the charges is estimated.
     pub shown: Traffic,
     /// The charges before `reset`, of all sessions.
@@ -87,7 +87,7 @@ impl Sessions {
                 self.end(session.id, at, default_rate, &mut delta);
             }
             let before = self.rows.get(&session.id).map_or(Traffic::ZERO, |row| row.traffic);
-            if session.grant.is_some() {
+            if !session.grant.is_foreign() {
                 delta.shown = delta.shown.plus(session.traffic.minus(before));
             }
             self.update(session, at, default_rate, &mut delta);
@@ -125,9 +125,9 @@ impl Sessions {
         }
     }
 
-    /// The grants of the sessions that the last listing showed.
+    /// Our grants of the sessions that the last listing showed.
     pub(crate) fn grants(&self) -> BTreeSet<GrantId> {
-        self.rows.values().filter_map(|row| row.grant).collect()
+        self.rows.values().map(|row| row.grant).filter(|grant| !grant.is_foreign()).collect()
     }
 
     /// Takes one listed session.
@@ -155,7 +155,7 @@ impl Sessions {
 }
 
 impl SessionDelta {
-    fn add(&mut self, grant: Option<GrantId>, charged: Traffic, span: Range<Timestamp>) {
+    fn add(&mut self, grant: GrantId, charged: Traffic, span: Range<Timestamp>) {
         let before = match self.reset {
             Some(reset) if span.start < reset => charged
                 .scaled(span.end.min(reset).millis_since(span.start), span.end.millis_since(span.start)),
@@ -168,12 +168,6 @@ impl SessionDelta {
             *sum = sum.plus(added);
         }
     }
-}
-
-/// The sessions to end: ours for which `is_dead` holds. Other users' sessions are never included.
-pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId, &Session) -> bool) -> Vec<SessionId> {
-    let dead = |session: &&Session| session.grant.is_some_and(|grant| is_dead(grant, session));
-    listing.sessions.iter().filter(dead).map(|session| session.id).collect()
 }
 
 #[cfg(test)]

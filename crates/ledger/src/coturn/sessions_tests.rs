@@ -23,7 +23,7 @@ fn session(number: u64, seconds: u64, packets: u64) -> Session {
         expires_at: None,
         id: id(number),
         user: format!("1795169280:{}", grant(1)),
-        grant: Some(grant(1)),
+        grant: grant(1),
         age: Some(Duration::from_secs(seconds)),
         packets,
         traffic: Traffic::new(0, packets * 1_000),
@@ -45,7 +45,7 @@ struct Book {
 
 struct Taken {
     total: Traffic,
-    added: BTreeMap<Option<GrantId>, Traffic>,
+    added: BTreeMap<GrantId, Traffic>,
     live: usize,
 }
 
@@ -179,7 +179,8 @@ fn a_session_that_was_never_measured_is_estimated_once_it_has_a_channel() {
 fn a_reused_id_is_a_new_session() {
     let younger = session(1, 3, 90_000);
     let fallen = session(1, 120, 100);
-    let other = Session { user: "carol".into(), grant: None, ..session(1, 120, 90_000) };
+    let other =
+        Session { user: "carol".into(), grant: GrantId::of_foreign("carol"), ..session(1, 120, 90_000) };
     for (what, next) in [("younger", younger), ("fallen", fallen), ("of another user", other)] {
         let mut book = Book::default();
         let before = sent(&book.take(&listing([session(1, 100, 80_000)]), at(0)));
@@ -200,17 +201,14 @@ fn an_estimate_is_never_faster_than_a_relay() {
 }
 
 #[test]
-fn sessions_of_others_are_counted_separately_and_never_cut() {
-    let others = Session { user: "carol".into(), grant: None, ..session(1, 100, 20_480) };
-    let ours = session(2, 100, 20_480);
-    let live = Session { grant: Some(grant(2)), ..session(3, 100, 20_480) };
-    let list = listing([others, ours, live]);
-    let taken = Book::default().take(&list, at(0));
+fn sessions_of_each_grant_and_of_each_foreign_name_are_counted_separately() {
+    let carol = GrantId::of_foreign("carol");
+    let others = Session { user: "carol".into(), grant: carol, ..session(1, 100, 20_480) };
+    let second = Session { grant: grant(2), ..session(3, 100, 20_480) };
+    let taken = Book::default().take(&listing([others, session(2, 100, 20_480), second]), at(0));
     let sum = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
     assert_eq!(sum, taken.total);
-    assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [None, Some(grant(1)), Some(grant(2))]);
-    assert_eq!(to_cut(&list, |id, _| id == grant(1)), [id(2)]);
-    assert_eq!(to_cut(&list, |_, _| true), [id(2), id(3)]);
+    assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [grant(1), grant(2), carol]);
 }
 
 /// A session with packets of one size at one rate, as coturn shows it.
@@ -264,7 +262,7 @@ fn any_session(dice: &mut Dice) -> Session {
     let bytes = dice.below(1 << 40);
     Session {
         user: user.to_string(),
-        grant: (user > 0).then(|| grant(user)),
+        grant: if user > 0 { grant(user) } else { GrantId::of_foreign("0") },
         traffic: Traffic::new(bytes / 2, bytes),
         ..session(1 + dice.below(5), dice.below(9), dice.below(100_000))
     }

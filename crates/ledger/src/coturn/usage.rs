@@ -13,9 +13,6 @@ use crate::{
 /// seconds at most.
 const LISTING_GAP: Duration = Duration::from_secs(8);
 
-/// Stands for the user names that are not those of a grant. No grant is minted at the end of time, so the ledger does not know it.
-const NO_GRANT: GrantId = GrantId::new([u8::MAX; 16]);
-
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
@@ -56,8 +53,7 @@ impl CoturnUsage {
     }
 
     /// Takes the listing at `now`. `reset`: when this period began. Returns what the sessions have carried since the last one, and the
-    /// billed bytes of each grant, those of all other sessions under [`NO_GRANT`]. `None`: it does not show all sessions, so it is nothing. What
-    /// it shows is in the next complete one, too.
+    /// billed bytes of each grant. `None`: it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -77,13 +73,12 @@ impl CoturnUsage {
         let shown = if divided.is_some() { ByteCount::ZERO } else { shown.billed(rules.billed) };
         let before = before.billed(rules.billed);
         let mut carried = Carried { as_of: now, shown, is_after_gap, before, ..Carried::default() };
-        let mut by_grant = BTreeMap::<_, ByteCount>::new();
+        let mut by_grant = BTreeMap::new();
         for (grant, traffic) in added {
             let bytes = traffic.billed(rules.billed);
-            let sum = if grant.is_some() { &mut carried.granted } else { &mut carried.other };
+            let sum = if grant.is_foreign() { &mut carried.other } else { &mut carried.granted };
             *sum = sum.plus(bytes);
-            let of_grant = by_grant.entry(grant.unwrap_or(NO_GRANT)).or_default();
-            *of_grant = of_grant.plus(bytes);
+            by_grant.insert(grant, bytes);
         }
         let bytes = carried.granted.plus(carried.other);
         self.load = self.load.next(listing.sessions.len(), bytes, millis);
@@ -112,7 +107,7 @@ mod tests {
             id: SessionId::new(id).unwrap(),
             user: format!("user-{id}"),
             expires_at: None,
-            grant: is_ours.then(|| GrantId::new([7; 16])),
+            grant: if is_ours { GrantId::new([7; 16]) } else { GrantId::of_foreign("carol") },
             age: Some(Duration::from_secs(seconds)),
             packets: 1,
             traffic: Traffic::new(0, sent),

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::listing::LOOKED_AT_ONCE;
 use crate::shards::Walk;
 use crate::{
-    ByteCount, COUNTED_WITHIN, Day, EndedPlace, GrantId, GrantRow, GrantState, Grants, Holder, IceSource,
-    Limited, Minute, Period, PromisedTime, Spender, SpenderKey, Spent, Timestamp, User,
+    ByteCount, COUNTED_WITHIN, CountOwner, Day, EndedPlace, GrantId, GrantRow, GrantState, Grants, Holder,
+    IceSource, Limited, Minute, Period, PromisedTime, Spender, SpenderKey, Spent, Timestamp, User,
 };
 
 impl Grants {
@@ -141,21 +141,21 @@ impl Grants {
         if let Some(PromisedTime { until, .. }) = row.promised
             && !row.is_released()
         {
-            let latest = self.dropped.entry(row.source).or_default();
+            let latest = self.dropped.entry(row.owner().group()).or_default();
             latest.expiry = latest.expiry.max(row.latest_expiry());
             latest.until = latest.until.max(until);
         }
     }
 
-    /// When the last grant of a source that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
+    /// When the last grant of a group that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
     /// were over at `since`.
     pub(crate) fn may_relay_until(
         &self,
-        source: IceSource,
+        group: impl Into<CountOwner>,
         after_expiry: Duration,
         since: Timestamp,
     ) -> Option<Timestamp> {
-        let Dropped { expiry, until } = *self.dropped.get(&source)?;
+        let Dropped { expiry, until } = *self.dropped.get(&group.into())?;
         let end = Minute::from_end(expiry.plus(after_expiry));
         (end > until && until.start() > since).then(|| end.start())
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::terms::key_of;
 use crate::{
     ByteCount, CountOwner, Day, Excess, GrantId, GrantRow, Grants, IceSource, KeptAddresses, LeftSums,
-    Limited, LimitedPromises, Minute, Spender, SpenderKind, Sums, Timestamp, Uncounted, at_most,
+    Limited, LimitedPromises, Minute, Spender, SpenderKind, Sums, Timestamp, Uncounted, User, at_most,
 };
 
 /// See the module's description.
@@ -170,6 +170,18 @@ impl Grants {
     pub(crate) fn has_room_for(&mut self, of: &Limited, now: Timestamp) -> bool {
         let uncounted = self.uncounted(now);
         self.limit_of(of).is_none() || self.limited.has_room_for(of, now, self.period.end, &uncounted)
+    }
+
+    /// The same of a user whom another program names. Such names fill no more than half of the table, so that callers find room.
+    pub(crate) fn has_room_for_foreign(&self, user: &User) -> bool {
+        let user = Limited::User(user.clone());
+        self.limit_of(&user).is_none() || self.limited.has_half_for(&user)
+    }
+
+    /// Whether a user has used as much as each of them may.
+    pub(crate) fn is_over_limit_of(&self, user: &User) -> bool {
+        let user = Limited::User(user.clone());
+        self.limit_of(&user).is_some_and(|limit| self.limited.used(&user) >= limit)
     }
 
     /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.

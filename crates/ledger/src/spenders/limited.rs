@@ -121,6 +121,16 @@ impl LimitedSums {
         self.sums.get_mut(of).map(|sum| sum.promises(now, end, uncounted)).unwrap_or_default()
     }
 
+    /// Whether somebody has a sum, or can get one of the first half.
+    pub(crate) fn has_half_for(&self, of: &Limited) -> bool {
+        self.sums.contains_key(of) || self.sums.len() < self.most / 2
+    }
+
+    /// What somebody has used in this period.
+    pub(crate) fn used(&self, of: &Limited) -> ByteCount {
+        self.sums.get(of).map_or(ByteCount::ZERO, |sum| sum.total.bytes())
+    }
+
     /// Whether one of them has a sum, or can get one.
     pub(crate) fn has_room_for(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CountOwner, IdDigest, SourceRows};
+use crate::{ByteCount, CountOwner, IdDigest, SourceRows};
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(30);
@@ -18,6 +18,8 @@ pub struct SourceTerms {
     pub cut_tail: Option<Duration>,
     /// Whether the tail that trials prove replaces `tail`, and a proven end of a revoked credential releases what is left.
     pub takes_proofs: bool,
+    /// What it may relay in a period, beside the limit of all.
+    pub limit: Option<ByteCount>,
     /// The margin of error of the provider's count, in percent.
     pub sampling: u32,
     /// Whether readings of this source are taken.
@@ -60,6 +62,7 @@ impl SourceTerms {
             tail: owner.source.expiry_tail(),
             cut_tail: None,
             takes_proofs: false,
+            limit: None,
             sampling: 0,
             is_read: false,
             proof: ProofRule::Unneeded,

@@ -216,6 +216,7 @@ fn books(limit: u64, tail: Duration) -> Books {
         tail,
         cut_tail: None,
         takes_proofs: false,
+        limit: None,
         sampling: 5,
         is_read: true,
         proof: ProofRule::Missing,

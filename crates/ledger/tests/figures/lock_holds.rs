@@ -164,6 +164,7 @@ fn open(mode: BudgetMode, source: IceSource) -> Books {
         tail: TAIL,
         cut_tail,
         takes_proofs: false,
+        limit: None,
         sampling: 0,
         is_read: true,
         proof: ProofRule::Unneeded,

@@ -34,7 +34,7 @@ fn relay(broker: &mut Broker, now: Timestamp, since: u64, in_all: u64) {
     let session = Session {
         id: SessionId::new(1).unwrap(),
         user: "ours".into(),
-        grant: Some(grant_id(1)),
+        grant: grant_id(1),
         expires_at: None,
         age: None,
         packets: 1,

@@ -32,7 +32,7 @@ const AGE_SLACK: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRow {
     user: Arc<str>,
-    pub(super) grant: Option<GrantId>,
+    pub(super) grant: GrantId,
     age: Option<Duration>,
     reach: Reach,
     pub(super) seen_at: Timestamp,

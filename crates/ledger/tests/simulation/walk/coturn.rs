@@ -165,7 +165,7 @@ fn listing(world: &World, begin: Timestamp) -> Listing {
         Session {
             id: SessionId::new(FIRST + world.listed(session)).expect("sessions are numbered from 1"),
             user: format!("{}:{grant}", expires_at.as_secs()),
-            grant: Some(grant),
+            grant,
             expires_at: Some(expires_at),
             age: Some(Duration::from_secs((now - since) / 1_000)),
             packets: shown,

@@ -323,6 +323,7 @@ impl Settings {
             tail,
             cut_tail,
             takes_proofs: self.takes_proofs && source == SOURCE,
+            limit: None,
             sampling,
             is_read,
             proof,
