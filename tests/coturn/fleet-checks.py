@@ -1,6 +1,9 @@
 """The checks of fleet.sh, inside its network namespace."""
 
+import base64
 import collections
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -39,7 +42,7 @@ def coturn(host):
 def broker():
     settings = {
         "HOST": "127.0.0.1", "PORT": "3001", "ICE_SOURCES": "coturn,stun", "COTURN_SECRET": SECRET, "COTURN_CLI_PASSWORD": PASSWORD,
-        "COTURN_URLS": ",".join(f"turn:{host}:3478" for host in HOSTS), "COTURN_CLI": ",".join(f"{host}={host}:5766" for host in HOSTS),
+        "COTURN_URLS": ",".join(f"r{nth}=turn:{host}:3478" for nth, host in enumerate(HOSTS)), "COTURN_CLI": ",".join(f"{host}={host}:5766" for host in HOSTS),
         "OPERATOR_TOKEN": OPERATOR, "RATE_LIMIT_REQUESTS": "10000", "BUDGET_MODE": "strict", "RESERVED_PERCENT_PER_CLIENT": "100",
         "TURN_TTL_SECONDS": "300", "STATE_DIR": str(DIRECTORY / "state"), "LOG_FORMAT": "json",
     }
@@ -48,8 +51,9 @@ def broker():
     return subprocess.Popen([os.environ["TURN_BROKER_BIN"]], env=settings, stdout=log, stderr=subprocess.STDOUT, cwd=DIRECTORY)
 
 
-def get(path, token=None):
-    request = urllib.request.Request(BROKER + path, headers={"Authorization": f"Bearer {token}"} if token else {})
+def get(path, token=None, method="GET"):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(BROKER + path, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
@@ -83,12 +87,59 @@ def within(seconds, holds):
     return False
 
 
+def client(username, password, host, count=4000):
+    """Two clients that send to each other through a relay."""
+    command = ["turnutils_uclient", "-c", "-y", "-m", "1", "-n", str(count), "-l", "1000", "-z", "2", "-u", username, "-w", password, host]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def received_by(process):
+    said = process.communicate(timeout=120)[0]
+    return max((int(found) for found in re.findall(r"tot_recv_bytes ~ (\d+)", said)), default=0)
+
+
 def relay_some(answer):
-    """Two clients send to each other through the relay of a credential. Returns the bytes that they received."""
+    """Returns the bytes that two clients have received through the relay of a credential."""
     server = next(server for server in answer["iceServers"] if "credential" in server)
-    command = ["turnutils_uclient", "-c", "-y", "-m", "1", "-n", "4000", "-l", "1000", "-z", "2", "-u", server["username"], "-w", server["credential"]]
-    done = subprocess.run([*command, host_of(answer)], capture_output=True, text=True, timeout=120)
-    return max((int(found) for found in re.findall(r"tot_recv_bytes ~ (\d+)", done.stdout)), default=0)
+    return received_by(client(server["username"], server["credential"], host_of(answer)))
+
+
+def by_itself(user, host, count=4000):
+    """The same with the credential of a program that knows the secret."""
+    username = f"{int(time.time()) + 3600}:{user}"
+    password = base64.b64encode(hmac.new(SECRET.encode(), username.encode(), hashlib.sha1).digest()).decode()
+    return client(username, password, host, count)
+
+
+def spent(user):
+    rows = get("/api/spenders?by=user", OPERATOR).get("spenders", [])
+    return next((row["measuredBytes"] for row in rows if row["key"] == user), 0)
+
+
+def check_program(host, other):
+    """A program that knows the secret has users. Its tool leaves sessions behind, so each check has a relay of its own."""
+    received = received_by(by_itself("talk-1", host))
+    check("what a program relays that knows the secret is its user's", within(10, lambda: 0 < received <= spent("talk-1") <= received * 1.05 + 5_500_000), (received, spent("talk-1")))
+    status = get("/api/bandwidth-status")
+    codes = [hint["code"] for hint in status["hints"]]
+    check("it is neither unknown nor above a promise", status["boundHolds"] and "UNKNOWN_BYTES" not in codes, status)
+    running = by_itself("talk-2", other, 60_000)
+    check("its session is listed", within(10, lambda: get("/api/grants?user=talk-2&live=true", OPERATOR).get("grants")), relays())
+    check("it is counted while it goes on", within(20, lambda: spent("talk-2") > 1_000_000), spent("talk-2"))
+    get("/api/users/talk-2/block", OPERATOR, "POST")
+    check("the block of its user ends its session within 6 s", within(6, lambda: relays()[other]["sessions"] == 0), relays())
+    running.kill()
+    running.communicate()
+
+
+def check_drain(host):
+    get(f"/api/relays/{host}/drain", OPERATOR, "POST")
+    shares = named(30)
+    check("a drained relay is named in no mint", host not in shares and None not in shares, shares)
+    drained = get("/api/bandwidth-status")["draining"]
+    check("the status says how many sessions are left", drained == [{"relay": host, "sessions": 0}], drained)
+    get(f"/api/relays/{host}/drain", OPERATOR, "DELETE")
+    check("later it is named again", within(10, lambda: host in named(20)), relays())
 
 
 def main():
@@ -108,6 +159,11 @@ def main():
         check("the relay of a call is charged what its clients received", 0 < received <= own <= received * 1.05 + 5_500_000, (received, own))
         check("the other relays are charged nothing: the broker's probes are nobody's", set(used.values()) == {0}, used)
         check("the bound holds", get("/api/bandwidth-status").get("boundHolds") is True, get("/api/bandwidth-status"))
+
+        others = [host for host in HOSTS if host != host_of(answer)]
+        check_program(*others)
+        check("a region names its relay", {host_of(get("/api/turn-credentials?region=r1")) for _ in range(5)} == {HOSTS[1]})
+        check_drain(others[1])
 
         # Not the one that carried the call: it gets no credential while the others carry less.
         dead = next(host for host in HOSTS if host != host_of(answer))
