@@ -67,9 +67,11 @@ pub struct MintQuery {
     /// The name of the TURN key to mint with, or the region or host of the operator's own relay to use. If that does not work, another one
     /// serves.
     #[param(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "name")]
     region: Option<Box<str>>,
     /// A relay that this page could not use: its host, or one of its URLs. If another one works, the credential is for that.
     #[param(value_type = Option<String>, example = "turn:eu.example.com:3478")]
+    #[serde(default, deserialize_with = "name")]
     failed: Option<Box<str>>,
 }
 
@@ -82,6 +84,10 @@ fn seconds<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Er
 
 fn label<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Label>, D::Error> {
     form_or_none(text, Label::new, LABEL_FORM)
+}
+
+fn name<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Box<str>>, D::Error> {
+    form_or_none(text, |text| Some(text.into()), "a name")
 }
 
 /// The user's token beside a grant that is renewed.
@@ -127,7 +133,7 @@ pub(super) async fn identify<Q: DeserializeOwned>(
     let label = asked.as_ref().ok().and_then(|asked| asked.label.clone());
     let form = query.read().and_then(|more| {
         let MintQuery { ttl, region, failed, .. } = asked?;
-        let place = accepted_place(app, region.filter(|name| !name.is_empty()), failed)?;
+        let place = accepted_place(app, region, failed)?;
         Ok((accepted_life(ttl, app.config.ice.ttl_max)?, place, more))
     });
     let client = Some(ClientAddr(address));
