@@ -55,7 +55,7 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Give a user or an address no more credentials, and close a user's signaling sockets and SFU sessions; `allow` ends it
+    /// Refuse credentials to a user or an address, and close a user's sockets and SFU sessions; `allow` ends it
     #[command(
         override_usage = "turn-broker block <USER>\n       turn-broker block --address <ADDRESS> [--for <1h>]"
     )]
@@ -74,7 +74,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Revoke a credential by its id or token, or all credentials of a user, a server key, a label, an address or an origin
+    /// Revoke a credential by id or token, or all of a user, server key, label, address or origin
     #[command(
         override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER> | --key <NAME> | --label <LABEL> | --address <ADDRESS> | --origin <ORIGIN>",
         group(ArgGroup::new("what").required(true))
@@ -99,7 +99,7 @@ pub enum OperatorCommand {
         #[arg(long, group = "what")]
         origin: Option<String>,
     },
-    /// Give a relay no new credentials; its calls go on
+    /// Give a relay no new credentials; calls go on
     Drain {
         /// Its host
         #[arg(value_name = "RELAY", value_parser = path_segment)]
@@ -117,7 +117,7 @@ pub enum OperatorCommand {
         #[arg(value_name = "USER", value_parser = path_segment)]
         user: String,
     },
-    /// Copy the ledger into a new file, which only its owner can read
+    /// Copy the ledger into a new file, readable by its owner
     Backup {
         /// A path that does not exist yet
         #[arg(value_name = "FILE")]
