@@ -1,5 +1,5 @@
 //! Which grant renewed which, and what counts and app servers show of a chain of renewals above its promise.
-//! Tests: `src/books/spending/tests/chains.rs`, `src/books/tests/released.rs`.
+//! Tests: `src/books/spending/tests/chains.rs`.
 //! The promises of a chain are those of one client, of which one credential relays at a time. The sum over all grants of a source hides one
 //! chain that relays more beside idle ones. Its promises are raised to the rate that is shown, and no others.
 

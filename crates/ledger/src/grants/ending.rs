@@ -1,5 +1,5 @@
 //! Revoked credentials, and those that the broker ends by itself: of a chain of renewals that relayed more than `GRANT_LIMIT_GB`, and with
-//! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`, `src/grants_tests.rs`.
+//! `AT_LIMIT=revoke` all of them once the budget is spent. Tests: `src/books/spending/tests/ending.rs`.
 //! Claims of pages never end one: only what was counted, and asked for alone where counts are sampled, or what an app server has said.
 //! Nothing is released by it.
 
