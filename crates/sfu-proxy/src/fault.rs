@@ -108,7 +108,7 @@ impl SfuFault {
     pub const NOT_RECORDED: Self = Self::new(503, "ledger_unavailable", "The ledger cannot be written.");
     /// The ledger's time is in doubt.
     pub const CLOCK_IN_DOUBT: Self =
-        Self::new(503, "ledger_unavailable", "The clock of the broker's machine is too far ahead.");
+        Self::new(503, "clock_disagrees", "The clock of the broker's machine is too far ahead.");
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
     pub const FULL: Self = Self::new(503, "overloaded", "Too many sessions, tracks or calls are open.");
     /// A user's token cannot be verified now.
@@ -186,7 +186,7 @@ mod tests {
             (SfuFault::UNREACHABLE, 502, "sfu_unreachable"),
             (SfuFault::USER_SPENT.retry_in(SOON), 429, "user_limit_reached"),
             (SfuFault::NOT_RECORDED, 503, "ledger_unavailable"),
-            (SfuFault::CLOCK_IN_DOUBT, 503, "ledger_unavailable"),
+            (SfuFault::CLOCK_IN_DOUBT, 503, "clock_disagrees"),
             (SfuFault::FULL, 503, "overloaded"),
             (SfuFault::TIMED_OUT, 504, "sfu_timeout"),
         ] {
