@@ -312,7 +312,9 @@ fn visible(books: &mut Books) -> Visible {
 fn spenders(books: &Books, kind: SpenderKind) -> Vec<SpenderSums> {
     let mut walk = SpenderWalk::new(kind, None);
     while !walk.look(books.grants(), books.now()) {}
-    walk.rows(&books.period_bytes())
+    let mut rows = walk.rows(&books.period_bytes());
+    rows.sort_by(|a, b| a.order().cmp(&b.order()));
+    rows
 }
 
 fn stored(row: &GrantRow) -> serde_json::Value {
