@@ -131,7 +131,7 @@ pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
     probed.map_err(|error| match unread {
         Some(why) => {
             let why = why.trim_end_matches('.');
-            error.message(format!("{why}. Run turn-broker doctor with the settings of this replica."))
+            error.message(format!("Run turn-broker doctor with the settings of this replica: {why}."))
         }
         None => error,
     })?;

@@ -258,9 +258,9 @@ async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
 }
 
 /// The verbs with which a remedy may begin.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "Add", "Ask", "Call", "Check", "Close", "Connect", "Correct", "Fetch", "Name", "Open", "Raise", "Remove",
-    "Report", "See", "Send", "Serve", "Set", "Sign", "Try", "Unblock", "Use", "Wait",
+    "Report", "Run", "See", "Send", "Serve", "Set", "Sign", "Try", "Unblock", "Use", "Wait",
 ];
 /// What takes a remedy in the code of the routes.
 const TAKES_REMEDY: [&str; 8] = [

@@ -1,4 +1,4 @@
-//! What is promised when the assumed tail or rate changes. Tests: `src/books/tests/tails.rs`, `src/books/spending/tests/rates.rs`.
+//! What is promised when the assumed tail or rate changes. Tests: `src/books/tests/tails.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
